@@ -1,0 +1,176 @@
+"""A durable reservation precedes every call; all processes that share a key share one ledger.
+
+Reservations and settlements of concurrent pages are committed in groups. A reservation is voided when its call was
+never sent or certainly not billed, posted when it was or may have been billed, and `unknown`, which counts as spent,
+when its outcome is lost.
+"""
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio.to_thread
+from filelock import FileLock, Timeout
+
+from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.grouping import GroupCommit
+from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle
+from pipeline.records import PageId
+
+
+class Attempt:
+    """One reserved call. Say `sent()` when it goes out and `settle()` when its outcome is known."""
+
+    def __init__(self, attempt_id: str) -> None:
+        self.id = attempt_id
+        self.state = AttemptState.VOID
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.id} {self.state}>"
+
+    def sent(self) -> None:
+        """From here on the call may have reached the service."""
+        self.state = AttemptState.UNKNOWN
+
+    def settle(self, *, billed: bool) -> None:
+        """The outcome is known."""
+        self.state = AttemptState.POSTED if billed else AttemptState.VOID
+
+
+class Budget:
+    """The calls of one run.
+
+    Args:
+        ledger: The key's ledger; None for the embedded engine, whose calls are free.
+        workspace: The workspace's id.
+        owner: This run's id in the ledger.
+        max_calls: A limit of this run alone; None is none.
+    """
+
+    def __init__(self, ledger: Ledger | None, *, workspace: str, owner: str, max_calls: int | None = None) -> None:
+        self._ledger = ledger
+        self._workspace = workspace
+        self._owner = owner
+        self._max_calls = max_calls
+        self._numbers = itertools.count(1)
+        self._group: GroupCommit[Reserve | Settle, str | QuotaExhaustedError | None] = GroupCommit(self._commit)
+        self.calls = 0
+        """Calls of this run that count, reservations included."""
+
+    def __repr__(self) -> str:
+        return f"<Budget {self.calls} calls, {self.left} left>"
+
+    @property
+    def left(self) -> int | None:
+        """Calls left in the month as of the last reservation; None when there is no limit."""
+        return None if self._ledger is None else self._ledger.left
+
+    @asynccontextmanager
+    async def reserve(self, page: PageId) -> AsyncGenerator[Attempt]:
+        """Reserve one call durably; what became of it is written down when the context ends.
+
+        Raises:
+            QuotaExhaustedError: the month, or `--max-calls`, is used up.
+            LedgerError: the ledger cannot be trusted.
+        """
+        if self._max_calls is not None and self.calls >= self._max_calls:
+            raise QuotaExhaustedError(f"--max-calls {self._max_calls} is reached")
+        self.calls += 1
+        attempt: Attempt | None = None
+        try:
+            attempt = Attempt(await self._submit_reservation(page))
+            yield attempt
+        finally:
+            if attempt is None or attempt.state is AttemptState.VOID:
+                self.calls -= 1
+            if attempt is not None and self._ledger is not None:
+                await self._group.submit(Settle(attempt.id, attempt.state))
+
+    async def recover(self, has_proof: Callable[[OpenAttempt], bool]) -> list[OpenAttempt]:
+        """Write down what became of the calls that earlier runs of this workspace left open.
+
+        Args:
+            has_proof: Tells whether an attempt's result stands in the JSONL.
+
+        Returns:
+            The attempts whose outcome is lost; they count as spent.
+        """
+        if self._ledger is None:
+            return []
+        ledger = self._ledger
+        found = await anyio.to_thread.run_sync(ledger.open_attempts, self._workspace, self._is_alive)
+        proven = [attempt for attempt in found if has_proof(attempt)]
+        unproven = [attempt for attempt in found if attempt not in proven]
+        await anyio.to_thread.run_sync(ledger.recover, proven, unproven)
+        return unproven
+
+    async def _submit_reservation(self, page: PageId) -> str:
+        if self._ledger is None:
+            return self._new_id()
+        reserved = await self._group.submit(Reserve(page))
+        if isinstance(reserved, QuotaExhaustedError):
+            raise reserved
+        if reserved is None:
+            raise LedgerError("the ledger gave no reservation")
+        return reserved
+
+    async def _commit(self, group: Sequence[Reserve | Settle]) -> Sequence[str | QuotaExhaustedError | None]:
+        assert self._ledger is not None
+        return await anyio.to_thread.run_sync(
+            self._ledger.execute, group, self._workspace, self._owner, self._new_id, abandon_on_cancel=False
+        )
+
+    def _new_id(self) -> str:
+        return f"{self._owner}-{next(self._numbers):06d}"
+
+    def _is_alive(self, owner: str) -> bool:
+        assert self._ledger is not None
+        return owner == self._owner or _is_locked(_owner_lock(self._ledger.path, owner))
+
+
+def ledger_path(directory: Path, key: str | None, host: str) -> Path:
+    """Return where the ledger of a key lies; without a key, that of the host. The name tells nothing of the key."""
+    name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
+    return directory / f"{name}.sqlite3"
+
+
+@contextmanager
+def own(ledger: Path | None) -> Generator[str]:
+    """Yield a new owner's id, alive for other processes as long as this context lasts, or this process lives."""
+    owner = secrets.token_hex(6)
+    if ledger is None:
+        yield owner
+        return
+    path = _owner_lock(ledger, owner)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire()
+    except OSError as exc:
+        raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
+    try:
+        yield owner
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
+def _owner_lock(ledger: Path, owner: str) -> Path:
+    return ledger.with_suffix(".owners") / f"{owner}.lock"
+
+
+def _is_locked(path: Path) -> bool:
+    """Return True while a process holds the lock: pids are reused, and containers share a boot id."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    path.unlink(missing_ok=True)
+    return False

@@ -1,0 +1,163 @@
+"""One POST, one outcome. The only stage that speaks HTTP.
+
+The key travels in the query string, so no URL of a request ever leaves this module: aiohttp's errors are translated
+by their kind, not by their text, where the text may hold the URL.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from pipeline.errors import UsageError
+from pipeline.records import Service
+from pipeline.rules.retry import Fault, Outcome, parse_retry_after
+from pipeline.rules.wire import (
+    REPLY_MAX_BYTES,
+    TEXT_RECOGNITION_PATH,
+    InvalidReplyError,
+    parse_reply,
+    parse_status_text,
+)
+
+_KEEPALIVE_S: Final = 4.0
+"""Shorter than common servers' idle timeouts (Node 5 s, gunicorn 2 s aside, nginx 75 s): a connection that the server
+has just closed would make an unsent call look like a lost one."""
+
+_READ_BLOCK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines of one call, in seconds."""
+
+    total_s: float = 120.0
+    connect_s: float = 10.0
+    read_s: float = 60.0
+
+
+class Client:
+    """Calls one service.
+
+    Args:
+        session: aiohttp's session.
+        service: Where to, and with which key.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
+        self._session = session
+        self._key = service.key
+        url = URL(service.base_url) / TEXT_RECOGNITION_PATH.lstrip("/")
+        self._url = url if service.key is None else url.with_query(key=service.key)
+
+    def __repr__(self) -> str:
+        return f"<Client {self._url.host}>"
+
+    async def post(self, body: bytes) -> Outcome:
+        """Send one request and return what it brought; raises nothing that a service or a network can cause."""
+        try:
+            async with self._session.post(
+                self._url,
+                data=BytesIO(body),
+                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                allow_redirects=False,
+            ) as response:
+                return self._redact(_interpret(response, await _read_bounded(response)))
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError) as exc:
+            return _translate(exc)
+        except ValueError as exc:  # aiohttp's header parser lets some malformed replies through as ValueError
+            return Outcome(fault=Fault.LOST, detail=f"malformed reply ({type(exc).__name__})")
+
+    def _redact(self, outcome: Outcome) -> Outcome:
+        """Take the key out of what the service said about an error."""
+        if self._key is None or self._key not in outcome.detail:
+            return outcome
+        return Outcome(outcome.status, outcome.fault, outcome.detail.replace(self._key, "***"), outcome.retry_after_s)
+
+
+@asynccontextmanager
+async def open_client(service: Service, timeouts: Timeouts, *, connections: int) -> AsyncGenerator[Client]:
+    """Open a client with as many connections as calls may be in flight."""
+    timeout = aiohttp.ClientTimeout(
+        total=timeouts.total_s, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
+    )
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE_S)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "pagemill"},
+        auto_decompress=True,
+    ) as session:
+        yield Client(session, service)
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the URL when it can be the base of a service.
+
+    Raises:
+        UsageError: it is not http(s), has no host, or carries a query, fragment or password.
+    """
+    try:
+        url = URL(base_url)
+        valid = url.scheme in {"http", "https"} and bool(url.host)
+    except ValueError:
+        valid = False
+    if not valid or url.query_string or url.fragment or url.user or url.password:
+        raise UsageError("api url: not a base URL such as https://llmocr.com (no query, no password)")
+    return base_url.rstrip("/")
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
+    """Return the body, None when it is longer than any honest reply; counted after decompression."""
+    blocks: list[bytes] = []
+    size = 0
+    async for block in response.content.iter_chunked(_READ_BLOCK_BYTES):
+        size += len(block)
+        if size > REPLY_MAX_BYTES:
+            response.close()
+            return None
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
+    headers = response.headers
+    retry_after_s = parse_retry_after(
+        headers.get("Retry-After"), headers.get("retry-after-ms"), headers.get("Date"), datetime.now(UTC)
+    )
+    if body is None:
+        return Outcome(response.status, detail=f"a reply of more than {REPLY_MAX_BYTES} bytes")
+    if response.status != 200:
+        return Outcome(response.status, detail=parse_status_text(body), retry_after_s=retry_after_s)
+    try:
+        return Outcome(200, reply=parse_reply(body))
+    except InvalidReplyError as exc:
+        return Outcome(200, detail=str(exc))
+
+
+def _translate(exc: Exception) -> Outcome:
+    """Say whether the request can have reached the service.
+
+    Errors before a connection stands (refused, DNS, TLS, time-out of connecting) cannot have been billed.
+    """
+    match exc:
+        case aiohttp.ClientConnectorDNSError():
+            return Outcome(fault=Fault.NOT_SENT, detail="the host name does not resolve")
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return Outcome(fault=Fault.NOT_SENT, detail=f"TLS failed ({type(exc).__name__})")
+        case aiohttp.ClientConnectorError():
+            return Outcome(fault=Fault.NOT_SENT, detail=f"cannot connect ({exc.os_error.strerror or 'refused'})")
+        case aiohttp.ConnectionTimeoutError():
+            return Outcome(fault=Fault.NOT_SENT, detail="time-out while connecting")
+        case TimeoutError():
+            return Outcome(fault=Fault.LOST, detail="time-out while waiting for the reply")
+        case _:
+            return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")

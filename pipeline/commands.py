@@ -1,0 +1,240 @@
+"""What the commands do, once the command line is understood."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+import orjson
+
+from pipeline.client import check_base_url
+from pipeline.config import Config, read_key
+from pipeline.drain import Drain, DrainedError
+from pipeline.errors import InterruptedRunError, UsageError
+from pipeline.records import VENDOR_URL, Service, State
+from pipeline.rules.quota import Calendar, Usage
+from pipeline.run import Job, Summary, ledger_file, run
+from pipeline.source import resolve_inputs, walk
+from pipeline.workspace import require_workspace
+
+logger = logging.getLogger("pagemill")
+
+
+def run_job(
+    inputs: Sequence[str],
+    workspace: Path,
+    config: Config,
+    *,
+    local: bool,
+    switch_service: bool,
+    null_separated: bool,
+    bar: bool,
+    as_json: bool,
+) -> int:
+    """Run a job to its end, print how it ended, and return the exit code."""
+    service = choose_service(config, os.environ, local=local)
+
+    async def main() -> Summary | int:
+        drain = Drain()
+        async with anyio.create_task_group() as background:
+            background.start_soon(_watch_signals, drain)
+            try:
+                async with _open_service(service, inputs, config, drain) as opened:
+                    job = Job(
+                        inputs=inputs,
+                        workspace=workspace,
+                        service=opened,
+                        config=config,
+                        switch_service=switch_service,
+                        stdin=sys.stdin.buffer,
+                        null_separated=null_separated,
+                        bar=bar,
+                    )
+                    return await run(job, drain)
+            except DrainedError:
+                pass
+            finally:
+                background.cancel_scope.cancel()
+        assert drain.reason is not None
+        return drain.reason.exit_code
+
+    summary = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+    if isinstance(summary, int):
+        return summary
+    logger.info("%s", describe_summary(summary))
+    if as_json:
+        _print_json(summary)
+    return summary.exit_code
+
+
+def choose_service(config: Config, environ: "os._Environ[str]", *, local: bool) -> Service:
+    """Return which service a run calls: the embedded engine when there is neither a key nor a URL.
+
+    Raises:
+        UsageError: the URL is no base URL, or `--local` and a URL contradict each other.
+    """
+    if local and config.api.url is not None:
+        raise UsageError("--local and an API URL contradict each other")
+    key = None if local else read_key(config.api, environ)
+    if local or (key is None and config.api.url is None):
+        return Service("", None, "embedded")
+    base_url = check_base_url(config.api.url or VENDOR_URL)
+    parts = urlsplit(base_url)
+    is_vendor = parts.hostname == urlsplit(VENDOR_URL).hostname
+    if key is not None and parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        logger.warning("the API key will cross the network in clear text: %s is not https", parts.hostname)
+    return Service(base_url, key, "vendor" if is_vendor else parts.hostname or "")
+
+
+@asynccontextmanager
+async def _open_service(
+    service: Service, inputs: Sequence[str], config: Config, drain: Drain
+) -> AsyncGenerator[Service]:
+    """Yield the service to call; the embedded one is started, unless there is no page for it."""
+    if service.metered:
+        yield service
+        return
+    if not await _has_pages(inputs, config):
+        yield service
+        return
+    from pipeline.server.embedded import embedded_service  # noqa: PLC0415 - only when it is used
+
+    logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
+    async with embedded_service(config) as started:
+        if drain.reason is not None:
+            raise DrainedError
+        yield started
+
+
+async def _has_pages(inputs: Sequence[str], config: Config) -> bool:
+    if "-" in inputs:
+        return True
+    files = walk(resolve_inputs(inputs, cwd=Path.cwd()), config.input, stdin=None, null_separated=False)
+    async for _ in files:
+        await files.aclose()
+        return True
+    logger.warning("no pages found in %s", ", ".join(inputs))
+    return False
+
+
+async def _watch_signals(drain: Drain) -> None:
+    """Drain at the first SIGINT or SIGTERM, abort at the second."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            code = 128 + number
+            if drain.reason is not None and isinstance(drain.reason, InterruptedRunError):
+                os._exit(code)  # as asked: at once; the workspace is built to survive a kill
+            logger.warning("%s: finishing the calls under way; once more aborts", signal.Signals(number).name)
+            drain.request(InterruptedRunError(f"ended by {signal.Signals(number).name}", exit_code=code))
+
+
+def describe_summary(summary: Summary) -> str:
+    """Return a run's end in one line."""
+    ended = ", ".join(f"{number} {state}" for state, number in summary.totals.items() if number) or "no pages"
+    left = "" if summary.calls_left is None else f", {summary.calls_left} left this month"
+    line = f"{ended}; {summary.calls} calls{left}; {summary.elapsed_s:.1f} s"
+    return line if summary.reason is None else f"{line}; stopped: {summary.reason}"
+
+
+def show_status(workspace: Path, *, as_json: bool) -> int:
+    """Print where a workspace stands."""
+    from pipeline.audit import count_pages  # noqa: PLC0415 - only for this command
+
+    run_file = require_workspace(workspace)
+    totals = count_pages(workspace)
+    if as_json:
+        numbers = {state.value: number for state, number in totals.items()}
+        ended = {"finished": run_file.finished, "exit_code": run_file.exit_code}
+        _print_json({"service": run_file.service, "pages": sum(totals.values()), **numbers, **ended})
+        return 0
+    last = "under way or killed" if run_file.finished is None else f"{run_file.finished}, exit {run_file.exit_code}"
+    lines = [f"pages      {sum(totals.values()):>9,}"]
+    lines += [f"{state:<10} {totals[state]:>9,}" for state in State]
+    lines += [f"service    {run_file.service}", f"last run   {last}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def verify_workspace(workspace: Path) -> int:
+    """Print a line for each fault; return 1 when there is one."""
+    from pipeline.audit import audit  # noqa: PLC0415 - only for this command
+    from pipeline.workspace import hold_workspace  # noqa: PLC0415 - only for this command
+
+    run_file = require_workspace(workspace)
+    faults = 0
+    with hold_workspace(workspace):
+        for fault in audit(workspace, run_file):
+            faults += 1
+            sys.stdout.write(fault + "\n")
+    logger.info("%s: %s", workspace, "the accounts add up" if not faults else f"{faults} faults")
+    return 1 if faults else 0
+
+
+def show_quota(config: Config, *, already_used: int | None, as_json: bool) -> int:
+    """Print the ledger of the key by month."""
+    from pipeline.ledger import Ledger  # noqa: PLC0415 - only for this command
+
+    service = choose_service(config, os.environ, local=False)
+    path = ledger_file(config, service)
+    if path is None:
+        raise UsageError("no API key: the embedded engine keeps no ledger (set PAGEMILL_API_KEY)")
+    if not path.exists() and already_used is None:
+        logger.info("nothing was counted for this key yet")
+    ledger = Ledger(path, Calendar(config.budget.timezone, config.budget.reset_day), config.budget.limit)
+    try:
+        if already_used is not None:
+            ledger.set_used(already_used)
+        usages = [ledger.usage(month) for month in ledger.months() or [ledger.usage().month]]
+        rows = [(usage, ledger.resets_at(usage.month)) for usage in usages]
+    finally:
+        ledger.close()
+    if as_json:
+        _print_json(
+            [{**_as_dict(usage), "left": usage.left, "resets": f"{at:%Y-%m-%dT%H:%M:%SZ}"} for usage, at in rows]
+        )
+        return 0
+    sys.stdout.write("month       used  pending  unknown      left  resets (UTC)\n")
+    for usage, at in rows:
+        left = "any" if usage.left is None else str(usage.left)
+        sys.stdout.write(
+            f"{usage.month}  {usage.used:>7}  {usage.pending:>7}  {usage.unknown:>7}  {left:>8}  {at:%Y-%m-%d %H:%M}\n"
+        )
+    return 0
+
+
+def run_server(config: Config, *, exit_with_parent: bool) -> int:
+    """Serve until a signal, or the parent's end."""
+    raise NotImplementedError
+
+
+def format_config(config: Config) -> str:
+    """Return the configuration as TOML; what is not set stands as a comment."""
+    lines: list[str] = []
+    for section, table in msgspec.to_builtins(config, enc_hook=str).items():
+        lines.append(f"[{section}]")
+        for key, value in table.items():
+            encoded = orjson.dumps(value).decode()  # JSON's strings, numbers and arrays are TOML's
+            lines.append(f"# {key} is not set" if value is None else f"{key} = {encoded}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _has_uvloop() -> bool:
+    from importlib.util import find_spec  # noqa: PLC0415 - only for this question
+
+    return find_spec("uvloop") is not None
+
+
+def _as_dict(usage: Usage) -> dict[str, Any]:
+    return {name: getattr(usage, name) for name in usage.__slots__}
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")

@@ -1,0 +1,370 @@
+"""What is done, by path and by content; derived from the JSONL files, may be deleted at any time.
+
+One SQLite file on disk, so that memory and start-up do not grow with the number of pages. It remembers how far it
+has read each JSONL file, catches up from there when it is opened, and starts over when the files are not the ones
+it has read. Changes are committed in bulk: what a crash takes from the index is read again from the JSONL.
+"""
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pipeline.errors import StorageError
+from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
+from pipeline.rules.resume import (
+    DamagedLineError,
+    FailureHead,
+    ResultHead,
+    decode_source,
+    encode_source,
+    parse_failure,
+    parse_record,
+    parse_result,
+)
+
+INDEX: Final = "index.sqlite3"
+_FORMAT: Final = 1
+_COMMIT_EVERY: Final = 512
+_FINGERPRINT_BYTES: Final = 4096
+_FINAL: Final = ("done", "duplicate", "skipped")
+
+_SCHEMA: Final = """
+CREATE TABLE content (id TEXT PRIMARY KEY, source BLOB NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE page (
+  source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
+  id TEXT, PRIMARY KEY (source, page)
+) WITHOUT ROWID;
+CREATE TABLE file (
+  path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  pages INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A file that need not be opened: how many of its pages stand in which state."""
+
+    states: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line that was passed over.
+
+    Attributes:
+        file: Its file's name.
+        offset_bytes: Where it begins.
+        problem: What is wrong with it.
+    """
+
+    file: str
+    offset_bytes: int
+    problem: str
+
+
+class _Mark:
+    """How far a JSONL file has been read without a gap; lines that are noted out of order wait for those before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.end = 0
+        self._ahead: dict[int, int] = {}
+
+    def add(self, span: Span) -> None:
+        self._ahead[span.start] = span.end
+        while self.end in self._ahead:
+            self.end = self._ahead.pop(self.end)
+
+    def fingerprint(self) -> int:
+        """Return a checksum of the file's last bytes before the mark; that of nothing when they are not there."""
+        start = max(0, self.end - _FINGERPRINT_BYTES)
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
+            file.seek(start)
+            return zlib.crc32(file.read(self.end - start))
+        return 0
+
+
+class Index:
+    """The index of one workspace; used by one run at a time (the workspace's lock sees to that)."""
+
+    def __init__(self, workspace: Path, connection: sqlite3.Connection) -> None:
+        self._workspace = workspace
+        self._db = connection
+        self._uncommitted = 0
+        self._results = _Mark(workspace / "results.jsonl")
+        self._failures = _Mark(workspace / "failures.jsonl")
+        self.damages: list[Damage] = []
+
+    def __repr__(self) -> str:
+        return f"<Index {self._workspace} {self._uncommitted} uncommitted>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with closing(self._db), suppress(StorageError):  # what is lost here is read again from the JSONL
+            self.commit()
+
+    @classmethod
+    def open(cls, workspace: Path) -> "Index":
+        """Return the workspace's index, caught up with its JSONL files; made anew when it is missing or not theirs.
+
+        Raises:
+            StorageError: it can be neither read nor made.
+        """
+        path = workspace / INDEX
+        try:
+            try:
+                return cls._open_current(workspace)
+            except sqlite3.DatabaseError:
+                _remove(path)
+                return cls._open_current(workspace)
+        except (sqlite3.Error, OSError) as exc:
+            raise StorageError(f"{path}: {exc}") from exc
+
+    @classmethod
+    def peek(cls, workspace: Path) -> "Index":
+        """Return the index of a workspace that a run holds, for reading what is committed.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        path = workspace / INDEX
+        try:
+            return cls(workspace, sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10))
+        except sqlite3.Error as exc:
+            raise StorageError(f"{path}: {exc}") from exc
+
+    @classmethod
+    def _open_current(cls, workspace: Path) -> "Index":
+        index = cls(workspace, _connect(workspace / INDEX))
+        try:
+            index._check_marks()
+            index._catch_up()
+        except BaseException:
+            index._db.close()
+            raise
+        return index
+
+    def look_up_file(self, file: SourceFile) -> Settled | None:
+        """Return the states of a file that did not change and needs nothing more; None when it must be opened."""
+        source = encode_source(file.name)
+        pages = 1
+        if file.path is not None:
+            row = self._db.execute(
+                "SELECT size_bytes, mtime_ns, pages FROM file WHERE path = ? AND source = ?",
+                (os.fsencode(file.path), source),
+            ).fetchone()
+            if row is None or file.stat != FileStat(row[0], row[1]):
+                return None
+            pages = row[2]
+        rows = self._db.execute("SELECT state, retryable FROM page WHERE source = ?", (source,)).fetchall()
+        if len(rows) < pages or any(
+            state not in _FINAL and (retryable or state != "failed") for state, retryable in rows
+        ):
+            return None
+        states: dict[State, int] = {}
+        for state, _ in rows:
+            states[State(state)] = states.get(State(state), 0) + 1
+        return Settled(states)
+
+    def begin_file(self, file: SourceFile) -> None:
+        """Note that a file's first page is on its way; a state that it already has stays until it ends anew."""
+        self._change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_source(file.name),))
+
+    def begin_page(self, file: SourceFile, page: int, page_id: PageId) -> None:
+        """Note that a page of this content is on its way; other content at its place is history from now on."""
+        self._change(
+            "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?) ON CONFLICT DO UPDATE"
+            " SET state = excluded.state, retryable = 1, added = '', id = excluded.id WHERE id IS NOT excluded.id",
+            (encode_source(file.name), page, page_id),
+        )
+
+    def end_file(self, file: SourceFile, pages: int) -> None:
+        """Note how the file looked when all of its pages had ended."""
+        source = encode_source(file.name)
+        self._change("DELETE FROM page WHERE source = ? AND page > ?", (source, pages))
+        if file.path is not None and file.stat is not None:
+            self._change(
+                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)",
+                (os.fsencode(file.path), source, file.stat.size_bytes, file.stat.mtime_ns, pages),
+            )
+
+    def find_offset(self, page_id: PageId) -> int | None:
+        """Return where the first record of a page's content stands in results.jsonl; None when there is none."""
+        row = self._db.execute("SELECT offset FROM content WHERE id = ?", (page_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def find_record(self, page_id: PageId) -> Record | None:
+        """Return the first record of a page's content; None when there is none that can be trusted."""
+        offset = self.find_offset(page_id)
+        if offset is None:
+            return None
+        try:
+            with self._results.path.open("rb") as file:
+                file.seek(offset)
+                record = parse_record(file.readline().removesuffix(b"\n"))
+        except (OSError, DamagedLineError):
+            return None
+        return record if record.id == page_id else None
+
+    def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
+        """Return True when this very page, with this content, has its record."""
+        row = self._db.execute(
+            "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_source(file.name), page, page_id)
+        ).fetchone()
+        return row is not None and row[0] in _FINAL
+
+    def add_record(self, record: Record, span: Span) -> None:
+        """Note a record whose line stands there in results.jsonl."""
+        self._put_result(
+            encode_source(record.source),
+            record.page,
+            record.id,
+            record.added,
+            span,
+            original=record.duplicate_of is None,
+        )
+
+    def add_failure(self, failure: Failure, span: Span) -> None:
+        """Note a failure whose line stands there in failures.jsonl."""
+        source = encode_source(failure.source)
+        self._put(source, failure.page, failure.state, failure.added, failure.id, retryable=failure.retryable)
+        self._failures.add(span)
+
+    def restore(self, file: SourceFile, page: int, record: Record) -> None:
+        """Note again that a page is done, by a record that names this very page."""
+        state = State.DONE if record.duplicate_of is None else State.DUPLICATE
+        self._put(encode_source(file.name), page, state, record.added, record.id, retryable=False)
+
+    def totals(self) -> dict[State, int]:
+        """Return how many pages stand in each state."""
+        counts = dict(self._db.execute("SELECT state, count(*) FROM page GROUP BY state"))
+        return {state: counts.get(state.value, 0) for state in State}
+
+    def pages(self) -> Iterator[tuple[bytes, int, State, str | None]]:
+        """Yield (source, page, state, id) of every page."""
+        for source, page, state, page_id in self._db.execute("SELECT source, page, state, id FROM page"):
+            yield source, page, State(state), page_id
+
+    def commit(self) -> None:
+        """Write what has changed.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            for mark in (self._results, self._failures):
+                self._db.execute(
+                    "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", (mark.path.name, mark.end, mark.fingerprint())
+                )
+            self._db.commit()
+        except (sqlite3.Error, OSError) as exc:
+            raise StorageError(f"{self._workspace / INDEX}: {exc}") from exc
+        self._uncommitted = 0
+
+    @property
+    def wants_commit(self) -> bool:
+        """True when enough has changed for a commit to be worth its sync."""
+        return self._uncommitted >= _COMMIT_EVERY
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> None:
+        self._db.execute(statement, values)
+        self._uncommitted += 1
+
+    def _put(self, source: bytes, page: int, state: State, added: str, page_id: str | None, *, retryable: bool) -> None:
+        self._change(
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
+            (source, page, state.value, retryable, added, page_id),
+        )
+
+    def _put_result(self, source: bytes, page: int, page_id: str, added: str, span: Span, *, original: bool) -> None:
+        self._put(source, page, State.DONE if original else State.DUPLICATE, added, page_id, retryable=False)
+        self._change("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", (page_id, source, span.start))
+        self._results.add(span)
+
+    def _check_marks(self) -> None:
+        """Set the marks to where reading stopped; raise when the JSONL files are not those that were read."""
+        for mark in (self._results, self._failures):
+            row = self._db.execute(
+                "SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (mark.path.name,)
+            ).fetchone()
+            mark.end, fingerprint = row if row is not None else (0, 0)
+            if mark.fingerprint() != fingerprint:
+                raise sqlite3.DatabaseError(f"the index has read another {mark.path.name}")
+
+    def _catch_up(self) -> None:
+        for span, line in _read_lines(self._results):
+            try:
+                self._read_result(parse_result(line), span)
+            except DamagedLineError as exc:
+                self._pass_over(self._results, span, exc)
+        for span, line in _read_lines(self._failures):
+            try:
+                self._read_failure(parse_failure(line), span)
+            except DamagedLineError as exc:
+                self._pass_over(self._failures, span, exc)
+        self.commit()
+
+    def _read_result(self, head: ResultHead, span: Span) -> None:
+        source = decode_source(head.source, head.source_b64)
+        self._put_result(source, head.page, head.id, head.added, span, original=head.duplicate_of is None)
+
+    def _read_failure(self, head: FailureHead, span: Span) -> None:
+        """Take a failure unless its page has a text: the two files do not tell which of their lines came first."""
+        source = decode_source(head.source, head.source_b64)
+        row = self._db.execute(
+            "SELECT added, id FROM page WHERE source = ? AND page = ?", (source, head.page)
+        ).fetchone()
+        known = head.id is not None and self._db.execute("SELECT 1 FROM content WHERE id = ?", (head.id,)).fetchone()
+        if not known and (row is None or row[0] <= head.added):
+            state = State.UNCERTAIN if head.error == "uncertain" else State.FAILED
+            self._put(source, head.page, state, head.added, head.id, retryable=head.retryable)
+        self._failures.add(span)
+
+    def _pass_over(self, mark: _Mark, span: Span, problem: DamagedLineError) -> None:
+        self.damages.append(Damage(mark.path.name, span.start, str(problem)))
+        mark.add(span)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the index; a commit survives a power loss whole or not at all, on any file system."""
+    db = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    try:
+        db.execute("PRAGMA synchronous = NORMAL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
+        elif version != _FORMAT:
+            raise sqlite3.DatabaseError(f"format {version}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _remove(path: Path) -> None:
+    for name in (path, path.with_name(path.name + "-journal")):
+        name.unlink(missing_ok=True)
+
+
+def _read_lines(mark: _Mark) -> Iterator[tuple[Span, bytes]]:
+    """Yield the whole lines behind the mark, without their newlines."""
+    with suppress(FileNotFoundError), mark.path.open("rb") as file:
+        start = file.seek(mark.end)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield Span(start, start + len(line)), line[:-1]
+            start += len(line)

@@ -1,0 +1,282 @@
+"""A file's page becomes bytes that the API accepts, in one thread hop.
+
+What fits is sent as it is and not decoded: the header tells format, size and orientation, the end mark tells that
+nothing is missing. Only a file without its end mark, or one that does not fit, is decoded.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import (
+    EmptyFileError,
+    MissingFileError,
+    NotAnImageError,
+    TruncatedImageError,
+    UnfittableImageError,
+    UnreadableFileError,
+)
+from pipeline.records import PageId, Payload, Prep
+from pipeline.rules.fit import Fit, Limits, fit
+from pipeline.rules.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
+
+Image.MAX_IMAGE_PIXELS = None  # rules/fit.py judges the header's size itself, before anything is decoded
+
+_FORMATS: Final = {
+    "JPEG": "jpeg",
+    "MPO": "jpeg",  # a JPEG with a second picture behind the first, as some cameras write
+    "PNG": "png",
+    "GIF": "gif",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "DIB": "bmp",
+    "TIFF": "tiff",
+}
+_PLUGINS: Final = tuple(name for name in _FORMATS if name != "MPO")  # the JPEG plugin opens those
+_LOSSY: Final = frozenset({"jpeg", "webp"})
+_PAGED: Final = frozenset({"gif", "tiff"})
+"""Formats whose frames are pages."""
+
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+_DECODER_ERRORS: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, IndexError, TypeError)
+"""What Pillow's decoders raise for damaged data."""
+
+_ORIENTATION_TAG: Final = 0x0112
+_ROTATION_DEG: Final = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
+_SMALLER: Final = 0.8
+_MIN_JPEG_QUALITY: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How pages are made to fit.
+
+    Attributes:
+        limits: What the service accepts.
+        jpeg_quality: For pages that are encoded anew.
+        orient: True turns pages as their EXIF tag says.
+    """
+
+    limits: Limits
+    jpeg_quality: int = 92
+    orient: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An image whose header is read."""
+
+    image: Image.Image
+    format: str
+    pages: int
+    orientation: int
+
+
+def prepare(path: Path, page: int, name: str, rules: Rules) -> Payload:
+    """Return a page of a file, ready to be sent.
+
+    Args:
+        path: The file.
+        page: 1-based.
+        name: Sent as `filename`.
+        rules: What fits.
+
+    Raises:
+        PageError: the page cannot be read, is no image, or cannot be made to fit; the message does not repeat the name.
+    """
+    data = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    opened = _open(data)
+    if page > opened.pages:
+        raise UnreadableFileError(f"has no page {page} any more")
+    sent, prep = _make_fit(data, opened, page, rules)
+    body = build_image_body(sent, MEDIA_TYPES[prep.format], replace_surrogates(name))
+    return Payload(PageId(f"sha256:{digest}#{page}"), digest, page, opened.pages, body, prep)
+
+
+def prepare_url(url: str) -> Payload:
+    """Return a page that the service fetches by itself; it is known by its URL."""
+    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+    name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+    return Payload(PageId(f"url:{digest}#1"), None, 1, 1, build_url_body(url, name), None)
+
+
+def _read(path: Path) -> bytes:
+    """Return a regular file's bytes; never waits for a FIFO, never takes a file that changes meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, opened without blocking
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise UnreadableFileError("not a regular file")
+            data = file.readall()
+            after = os.fstat(descriptor)
+    except FileNotFoundError as exc:
+        raise MissingFileError("no such file") from exc
+    except OSError as exc:
+        raise UnreadableFileError(
+            f"cannot be read: {exc.strerror or errno.errorcode.get(exc.errno or 0, '?')}"
+        ) from exc
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
+        raise UnreadableFileError("changed while it was read")
+    if not data:
+        raise EmptyFileError("zero bytes")
+    return data
+
+
+def _open(data: bytes) -> _Opened:
+    try:
+        image = Image.open(BytesIO(data), formats=_PLUGINS)
+        kind = _FORMATS[image.format or ""]
+        pages = getattr(image, "n_frames", 1) if kind in _PAGED else 1
+        return _Opened(image, kind, pages, _read_orientation(image))
+    except UnidentifiedImageError as exc:
+        if data.startswith(_SIGNATURES):
+            raise TruncatedImageError("damaged or cut off in its header") from exc
+        raise NotAnImageError("not an image (JPEG, PNG, GIF, WebP, BMP or TIFF)") from exc
+    except _DECODER_ERRORS as exc:
+        raise TruncatedImageError(f"damaged: {_describe(exc)}") from exc
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, without decoding: PNG's `getexif()` would decode all of it."""
+    if image.format == "TIFF":
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    else:
+        exif = Image.Exif()
+        try:
+            exif.load(image.info.get("exif", b""))
+            orientation = exif.get(_ORIENTATION_TAG, 1)
+        except _DECODER_ERRORS:  # a broken EXIF block says nothing; the pixels may still be good
+            orientation = 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _make_fit(data: bytes, opened: _Opened, page: int, rules: Rules) -> tuple[bytes, Prep]:
+    orientation = opened.orientation if rules.orient else 1
+    size_px = opened.image.size
+    needed = fit(_upright(size_px, orientation), rules.limits)
+    fits = needed.untouched and orientation == 1 and opened.pages == 1
+    if fits and opened.format in MEDIA_TYPES and len(data) <= rules.limits.max_bytes:
+        if not _has_end_mark(data, opened.format):
+            _decode(opened.image)
+        return data, Prep(opened.format, *size_px, bytes=len(data))
+    image = _select(opened, page)
+    needed = fit(_upright(image.size, orientation), rules.limits)
+    return _convert(image, opened.format, needed, orientation, rules)
+
+
+def _has_end_mark(data: bytes, kind: str) -> bool:
+    match kind:
+        case "jpeg":
+            return data.endswith(b"\xff\xd9")
+        case "png":
+            return data.endswith(b"IEND\xaeB`\x82")
+        case "gif":
+            return data.endswith(b"\x3b")
+        case _:
+            return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+
+
+def _select(opened: _Opened, page: int) -> Image.Image:
+    if opened.pages > 1:
+        try:
+            opened.image.seek(page - 1)
+        except _DECODER_ERRORS as exc:
+            raise TruncatedImageError(f"page {page} is damaged: {_describe(exc)}") from exc
+    return opened.image
+
+
+def _decode(image: Image.Image) -> None:
+    try:
+        image.load()
+    except _DECODER_ERRORS as exc:
+        raise TruncatedImageError(f"damaged or cut off: {_describe(exc)}") from exc
+    except MemoryError as exc:
+        raise UnfittableImageError("not enough memory to decode it") from exc
+
+
+def _convert(image: Image.Image, kind: str, needed: Fit, orientation: int, rules: Rules) -> tuple[bytes, Prep]:
+    """Decode, flatten, turn, scale, pad and encode; the sent size follows from what the encoder could keep."""
+    source_px = _upright(image.size, orientation)
+    if needed.scale < 1 and image.format == "JPEG":
+        image.draft(None, _upright(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
+    _decode(image)
+    page = _flatten(image)
+    if orientation != 1:
+        page.getexif()[_ORIENTATION_TAG] = orientation
+        page = ImageOps.exif_transpose(page)
+    if page.size != needed.scaled_px:
+        page = page.resize(needed.scaled_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    page = _pad(page, needed.padded_px)
+    encoded, sent_kind, page = _encode(page, kind, rules)
+    scale = needed.scale if page.size == needed.padded_px else page.width / source_px[0]
+    prep = Prep(sent_kind, *page.size, len(encoded), round(scale, 6), _ROTATION_DEG.get(orientation, 0))
+    return encoded, prep
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Return the page in mode L or RGB, transparency on white, 16 bits scaled to 8."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        pixels = image.convert("F")
+        _, high = pixels.getextrema()
+        factor = 1 / 257 if isinstance(high, float) and high > 255 else 1.0  # 65535 / 257 = 255
+        return pixels.point(lambda value: value * factor).convert("L")
+    if image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), pixels).convert("RGB")
+    if image.mode in {"1", "L"}:
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def _pad(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
+    if image.size == size_px:
+        return image
+    padded = Image.new(image.mode, size_px, "white")
+    padded.paste(image, ((size_px[0] - image.width) // 2, (size_px[1] - image.height) // 2))
+    return padded
+
+
+def _encode(image: Image.Image, kind: str, rules: Rules) -> tuple[bytes, str, Image.Image]:
+    """Return (bytes, format, image): PNG for what was lossless, JPEG otherwise, smaller until it fits."""
+    if kind not in _LOSSY:
+        encoded = _save(image, "PNG", compress_level=6)
+        if len(encoded) <= rules.limits.max_bytes:
+            return encoded, "png", image
+    quality = rules.jpeg_quality
+    while True:
+        encoded = _save(image, "JPEG", quality=quality, optimize=True)
+        if len(encoded) <= rules.limits.max_bytes:
+            return encoded, "jpeg", image
+        if quality > _MIN_JPEG_QUALITY:
+            quality = max(_MIN_JPEG_QUALITY, quality - 10)
+            continue
+        smaller = (int(image.width * _SMALLER), int(image.height * _SMALLER))
+        if min(smaller) < rules.limits.min_edge_px:
+            raise UnfittableImageError(f"does not fit into {rules.limits.max_bytes} bytes")
+        image = image.resize(smaller, Image.Resampling.LANCZOS)
+
+
+def _save(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _upright(size_px: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return (width, height) after turning; its own inverse."""
+    return size_px if orientation < 5 else (size_px[1], size_px[0])
+
+
+def _describe(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:120] or type(exc).__name__

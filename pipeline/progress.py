@@ -1,0 +1,112 @@
+"""Tells people how a run is going: a bar on a terminal, a log line a minute elsewhere."""
+
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from tqdm import tqdm
+
+from pipeline.records import State
+
+_BAR_EVERY_S: Final = 0.25
+_LOG_EVERY_S: Final = 60.0
+
+logger = logging.getLogger("pagemill")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How a run stands.
+
+    Attributes:
+        ended: Pages that ended in this run, by state.
+        settled: Pages that earlier runs had settled already, by state.
+        in_flight: Pages that hold a slot.
+        calls: Calls of this run that count.
+        calls_left: Calls left in the month; None when there is no limit.
+        refused: Calls that were refused with 429 or 503.
+        paused_s: What is left of the account's pause.
+        elapsed_s: Since the run began.
+    """
+
+    ended: dict[State, int]
+    settled: dict[State, int]
+    in_flight: int
+    calls: int
+    calls_left: int | None
+    refused: int
+    paused_s: float
+    elapsed_s: float
+
+    @property
+    def finished(self) -> int:
+        """Pages of the input that need nothing more."""
+        return sum(self.ended.values()) + sum(self.settled.values())
+
+    @property
+    def failed(self) -> int:
+        """Pages that ended in this run without a text."""
+        return self.ended.get(State.FAILED, 0) + self.ended.get(State.UNCERTAIN, 0)
+
+    @property
+    def pages_per_s(self) -> float:
+        """Pages that ended in this run, a second."""
+        return sum(self.ended.values()) / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+def describe(snapshot: Snapshot) -> str:
+    """Return the snapshot as one line."""
+    parts = [
+        f"{snapshot.finished} pages",
+        f"{snapshot.pages_per_s:.1f} pages/s",
+        f"{snapshot.failed} failed",
+        f"{snapshot.calls} calls",
+    ]
+    if snapshot.calls_left is not None:
+        parts.append(f"{snapshot.calls_left} calls left this month")
+    if snapshot.refused:
+        parts.append(f"{snapshot.refused} refused")
+    if snapshot.paused_s > 0:
+        parts.append(f"paused {snapshot.paused_s:.0f} s")
+    return ", ".join(parts)
+
+
+async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int | None]], *, bar: bool) -> None:
+    """Report until cancelled.
+
+    Args:
+        take: Gives the snapshot of now.
+        count: Counts the pages of the input, for the bar's total and time to go; None when they cannot be known.
+        bar: True draws a bar on stderr, False logs a line a minute.
+    """
+    if not bar:
+        while True:
+            await anyio.sleep(_LOG_EVERY_S)
+            logger.info("%s", describe(take()))
+    with tqdm(total=None, unit="page", file=sys.stderr, dynamic_ncols=True, smoothing=0.1, leave=True) as line:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_set_total, line, count)
+                while True:
+                    _draw(line, take())
+                    await anyio.sleep(_BAR_EVERY_S)
+        finally:
+            _draw(line, take())
+
+
+async def _set_total(line: "tqdm[None]", count: Callable[[], Awaitable[int | None]]) -> None:
+    line.total = await count()
+
+
+def _draw(line: "tqdm[None]", snapshot: Snapshot) -> None:
+    if line.total is not None:
+        line.total = max(line.total, snapshot.finished)  # a file may turn out to have several pages
+    left = "" if snapshot.calls_left is None else f"{snapshot.calls_left} calls left, "
+    paused = f", paused {snapshot.paused_s:.0f} s" if snapshot.paused_s > 0 else ""
+    line.set_postfix_str(f"{left}{snapshot.failed} failed{paused}", refresh=False)
+    line.n = snapshot.finished
+    line.initial = sum(snapshot.settled.values())  # what earlier runs did says nothing about the speed of this one
+    line.refresh()

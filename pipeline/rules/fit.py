@@ -1,0 +1,82 @@
+"""What the API takes as an image, and the least change that makes a page acceptable.
+
+Source: the API's contract, "Images": JPEG, PNG, GIF, WebP; at most 10 MB; 100×100 to 4000×4000 px.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pipeline.errors import DecompressionBombError, UnfittableImageError
+
+MAX_PIXELS = 300_000_000
+"""Beyond this a header is a decompression bomb: an A0 sheet at 300 dpi has 140 million pixels."""
+
+MIN_LEGIBLE_EDGE_PX = 8
+"""An edge below this shows no character of any script: a call for such an image is wasted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service accepts.
+
+    Attributes:
+        min_edge_px: Smallest width and height.
+        max_edge_px: Largest width and height.
+        max_bytes: Largest encoded file.
+    """
+
+    min_edge_px: int = 100
+    max_edge_px: int = 4000
+    max_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What to do with a page: scale first, then pad.
+
+    Attributes:
+        scale: In (0, 1]; 1 leaves the pixels alone.
+        scaled_px: (width, height) after scaling.
+        padded_px: (width, height) after padding; the same when there is none.
+    """
+
+    scale: float
+    scaled_px: tuple[int, int]
+    padded_px: tuple[int, int]
+
+    @property
+    def untouched(self) -> bool:
+        """True when the page needs neither scaling nor padding."""
+        return self.scale == 1 and self.scaled_px == self.padded_px
+
+
+def fit(size_px: tuple[int, int], limits: Limits) -> Fit:
+    """Return what makes a page of this size acceptable.
+
+    Args:
+        size_px: (width, height) of the upright page, each >= 1.
+        limits: What the service accepts.
+
+    Returns:
+        The scale in (0, 1] and the padded size; scale 1 and no padding when it already fits.
+
+    Raises:
+        DecompressionBombError: the header announces more than `MAX_PIXELS`.
+        UnfittableImageError: an edge is, or scaled down would be, too short to show a character.
+
+    Source:
+        The API's contract, "Images".
+    """
+    width, height = size_px
+    if width * height > MAX_PIXELS:
+        raise DecompressionBombError(f"{width}×{height} px is more than {MAX_PIXELS // 1_000_000} million pixels")
+    if min(size_px) < MIN_LEGIBLE_EDGE_PX:
+        raise UnfittableImageError(f"{width}×{height} px: nothing is legible below {MIN_LEGIBLE_EDGE_PX} px")
+    ratio = min(Fraction(1), Fraction(limits.max_edge_px, max(width, height)))
+    scaled = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    if min(scaled) < MIN_LEGIBLE_EDGE_PX:
+        raise UnfittableImageError(
+            f"{width}×{height} px: scaled to {limits.max_edge_px} px its short edge has {min(scaled)} px"
+        )
+    padded = (max(scaled[0], limits.min_edge_px), max(scaled[1], limits.min_edge_px))
+    return Fit(float(ratio), scaled, padded)

@@ -1,0 +1,128 @@
+"""The wire format of the text-recognition API, shared by the client and the server.
+
+Source: the API's contract, "POST /api/text-recognition" and "What is left open, and what we decided".
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+import pybase64
+
+TEXT_RECOGNITION_PATH: Final = "/api/text-recognition"
+DOCUMENT_TYPE: Final = "image_url"
+TEXT_FORMAT: Final = "text"
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+}
+"""Image formats that the API takes, by the name used in records."""
+
+REPLY_MAX_BYTES: Final = 16 * 1024 * 1024
+"""A reply is read to this size after decompression; a page of text is a thousand times smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireReply:
+    """What an accepted reply says, without `payload`, which echoes the caller's key.
+
+    Attributes:
+        id: The service's identifier of the processed document.
+        content: The recognised text.
+        timestamp_ms: Processing time, Unix epoch in milliseconds.
+        repaired: True when lone surrogates in the text were replaced by U+FFFD.
+    """
+
+    id: str
+    content: str
+    timestamp_ms: int | float
+    repaired: bool = False
+
+
+class InvalidReplyError(ValueError):
+    """A 200 whose body is not the documented object."""
+
+
+def build_image_body(image: bytes, media_type: str, filename: str) -> bytes:
+    """Return the JSON body of a request that carries the image as a data URL.
+
+    The base64 alphabet needs no JSON escapes, so the image is spliced in as bytes instead of passing
+    through a JSON encoder (0.34 ms instead of 6.4 ms for 2 MB).
+
+    Args:
+        image: The encoded image file.
+        media_type: One of `MEDIA_TYPES`' values.
+        filename: The name the service echoes; any text.
+    """
+    head = f'{{"document":{{"type":"{DOCUMENT_TYPE}","image_url":"data:{media_type};base64,'.encode("ascii")
+    return b"".join((head, pybase64.b64encode(image), b'"},"filename":', _encode_text(filename), b"}"))
+
+
+def build_url_body(url: str, filename: str) -> bytes:
+    """Return the JSON body of a request that names an image by its http(s) URL."""
+    document = {"type": DOCUMENT_TYPE, "image_url": url}
+    return b'{"document":%b,"filename":%b}' % (orjson.dumps(document), _encode_text(filename))
+
+
+def parse_reply(body: bytes) -> WireReply:
+    """Return the reply in a 200's body.
+
+    orjson refuses lone surrogates, `json` takes them; both refuse hopeless depth. The text then has U+FFFD in
+    their place, since UTF-8 cannot carry them.
+
+    Raises:
+        InvalidReplyError: the body is not the documented object; the message never quotes it, since the body
+            echoes the caller's key.
+    """
+    reply = _loads(body)
+    if not isinstance(reply, dict):
+        raise InvalidReplyError("the reply is not a JSON object")
+    content, reply_id, timestamp = reply.get("content"), reply.get("id"), reply.get("timestamp")
+    if not isinstance(content, str):
+        raise InvalidReplyError("the reply has no text in 'content'")
+    if not isinstance(reply_id, str):
+        raise InvalidReplyError("the reply has no text in 'id'")
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
+        raise InvalidReplyError("the reply has no number in 'timestamp'")
+    text = replace_surrogates(content)
+    return WireReply(replace_surrogates(reply_id), text, timestamp, repaired=text != content)
+
+
+def parse_status_text(body: bytes, limit_chars: int = 300) -> str:
+    """Return the `statusText` of an error reply, or "" when there is none that can be read."""
+    try:
+        reply = _loads(body)
+    except InvalidReplyError:
+        return ""
+    text = reply.get("statusText") if isinstance(reply, dict) else None
+    if not isinstance(text, str):
+        return ""
+    return " ".join(replace_surrogates(text).split())[:limit_chars]
+
+
+def replace_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for every lone surrogate; UTF-16 pairs become the character they stand for."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _loads(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise InvalidReplyError("the reply is not JSON") from None
+
+
+def _encode_text(text: str) -> bytes:
+    return orjson.dumps(replace_surrogates(text))

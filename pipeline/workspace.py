@@ -1,0 +1,115 @@
+"""The directory given to `-o`: who holds it, which service filled it, and what the last run left."""
+
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+from filelock import FileLock, Timeout
+
+from pipeline.errors import UsageError, WorkspaceLockedError
+from pipeline.files import replace_file
+
+RUN: Final = "run.json"
+LOCK: Final = ".lock"
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What run.json holds.
+
+    Attributes:
+        workspace: The workspace's id; the ledger knows its calls by it.
+        version: Of pagemill.
+        service: Which service filled the workspace: "vendor", "embedded" or a host.
+        ledger: Where the ledger of the last run lies; None when it kept none.
+        settings: The last run's configuration without secrets.
+        totals: How many pages stand in each state.
+        finished: When the last run ended, RFC 3339; None while one is under way, or after a crash.
+        exit_code: Of the last run.
+    """
+
+    workspace: str
+    version: str
+    service: str
+    ledger: str | None = None
+    settings: Mapping[str, Any] = {}
+    totals: Mapping[str, int] = {}
+    finished: str | None = None
+    exit_code: int | None = None
+
+
+def read_run_file(workspace: Path) -> RunFile | None:
+    """Return what the last run left; None for a new workspace.
+
+    Raises:
+        UsageError: run.json is there and cannot be read.
+    """
+    path = workspace / RUN
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunFile)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as exc:
+        raise UsageError(f"{path}: {exc}; delete it to let pagemill forget which service filled the workspace") from exc
+
+
+def write_run_file(workspace: Path, run: RunFile) -> None:
+    """Replace run.json as a whole.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    replace_file(workspace / RUN, orjson.dumps(msgspec.to_builtins(run), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace: Path) -> str:
+    """Return the workspace's id when the service may fill it.
+
+    Raises:
+        UsageError: another service filled it and the switch was not asked for.
+    """
+    if last is None:
+        return secrets.token_hex(8)
+    if last.service != service and not switch:
+        raise UsageError(
+            f"{workspace}: filled by the service '{last.service}', this run would use '{service}'; "
+            "--switch-service allows it (is the API key missing?)"
+        )
+    return last.workspace
+
+
+@contextmanager
+def hold_workspace(workspace: Path) -> Generator[None]:
+    """Make the directory when it is missing, and hold its lock.
+
+    Raises:
+        UsageError: it cannot be made.
+        WorkspaceLockedError: another run holds it.
+    """
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(workspace / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise WorkspaceLockedError(f"{workspace}: another run holds this workspace") from exc
+    except OSError as exc:
+        raise UsageError(f"{workspace}: {exc.strerror or exc}") from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def require_workspace(workspace: Path) -> RunFile:
+    """Return the workspace's run.json.
+
+    Raises:
+        UsageError: there is no workspace.
+    """
+    run = read_run_file(workspace) if workspace.is_dir() else None
+    if run is None:
+        raise UsageError(f"{workspace}: not a workspace (no {RUN} in it)")
+    return run

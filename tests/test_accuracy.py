@@ -1,0 +1,43 @@
+"""The measure that the accuracy tests rest on."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.accuracy import character_error_rate, edit_distance
+
+short_texts = st.text(alphabet="ab文字 \n", max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("truth", "text", "rate"),
+    [
+        pytest.param("档案", "档案", 0.0, id="same"),
+        pytest.param("kitten", "sitting", 3 / 6, id="replaced-and-inserted"),
+        pytest.param("abcd", "abd", 1 / 4, id="deleted"),
+        pytest.param("abcd", "", 1.0, id="nothing-read"),
+        pytest.param("a b\n文 字\n", "ab 文字", 0.0, id="white-space-ignored"),
+        pytest.param("第一 卷", "第\u3000一卷", 0.0, id="ideographic-space-ignored"),
+        pytest.param("，", ",", 1.0, id="full-width-is-not-half-width"),
+        pytest.param("", "", 0.0, id="blank-page"),
+        pytest.param(" \n", "", 0.0, id="blank-but-for-white-space"),
+        pytest.param("", "abc", 3.0, id="text-out-of-nothing"),
+    ],
+)
+def test_rate_is_edits_per_character_of_the_truth(truth: str, text: str, rate: float) -> None:
+    """Known pairs give the rate counted by hand."""
+    assert character_error_rate(truth, text) == pytest.approx(rate)
+
+
+@given(short_texts, short_texts, short_texts)
+def test_edit_distance_is_a_metric(a: str, b: str, c: str) -> None:
+    """It is zero for equal texts only, the same both ways, and no detour is shorter."""
+    assert (edit_distance(a, b) == 0) is (a == b)
+    assert edit_distance(a, b) == edit_distance(b, a)
+    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+
+
+@given(short_texts, short_texts)
+def test_edit_distance_stays_within_the_lengths(a: str, b: str) -> None:
+    """At least the difference in length is edited, at most the longer text."""
+    assert abs(len(a) - len(b)) <= edit_distance(a, b) <= max(len(a), len(b))
