@@ -8,10 +8,11 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -32,6 +33,7 @@ _KEEPALIVE_S: Final = 4.0
 has just closed would make an unsent call look like a lost one."""
 
 _READ_BLOCK_BYTES: Final = 64 * 1024
+_DETAIL_MAX_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class Client:
 
     def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
         self._session = session
-        self._key = service.key
         url = URL(service.base_url) / TEXT_RECOGNITION_PATH.lstrip("/")
         self._url = url if service.key is None else url.with_query(key=service.key)
+        quoted = self._url.raw_query_string.removeprefix("key=")
+        self._secrets = () if service.key is None else (service.key, quoted, quote(service.key, safe=""))
 
     def __repr__(self) -> str:
         return f"<Client {self._url.host}>"
@@ -76,10 +79,11 @@ class Client:
             return Outcome(fault=Fault.LOST, detail=f"malformed reply ({type(exc).__name__})")
 
     def _redact(self, outcome: Outcome) -> Outcome:
-        """Take the key out of what the service said about an error."""
-        if self._key is None or self._key not in outcome.detail:
-            return outcome
-        return Outcome(outcome.status, outcome.fault, outcome.detail.replace(self._key, "***"), outcome.retry_after_s)
+        """Take the key, as it is and as it stands in a URL, out of what the service said; only then shorten it."""
+        detail = outcome.detail
+        for secret in self._secrets:
+            detail = detail.replace(secret, "***")
+        return replace(outcome, detail=detail[:_DETAIL_MAX_CHARS])
 
 
 @asynccontextmanager
@@ -107,7 +111,7 @@ def check_base_url(base_url: str) -> str:
     """
     try:
         url = URL(base_url)
-        valid = url.scheme in {"http", "https"} and bool(url.host)
+        valid = url.scheme in {"http", "https"} and bool((url.raw_host or "").encode("idna"))
     except ValueError:
         valid = False
     if not valid or url.query_string or url.fragment or url.user or url.password:
@@ -116,15 +120,23 @@ def check_base_url(base_url: str) -> str:
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, None when it is longer than any honest reply; counted after decompression."""
+    """Return the body, None when it is longer than any honest reply; counted after decompression.
+
+    The body of an error may break off: its status already says whose fault it is.
+    """
     blocks: list[bytes] = []
     size = 0
-    async for block in response.content.iter_chunked(_READ_BLOCK_BYTES):
-        size += len(block)
-        if size > REPLY_MAX_BYTES:
-            response.close()
-            return None
-        blocks.append(block)
+    try:
+        async for block in response.content.iter_chunked(_READ_BLOCK_BYTES):
+            size += len(block)
+            if size > REPLY_MAX_BYTES:
+                response.close()
+                return None
+            blocks.append(block)
+    except (aiohttp.ClientError, TimeoutError, ConnectionError):
+        if response.status == 200:
+            raise
+        response.close()
     return b"".join(blocks)
 
 
@@ -134,9 +146,11 @@ def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
         headers.get("Retry-After"), headers.get("retry-after-ms"), headers.get("Date"), datetime.now(UTC)
     )
     if body is None:
-        return Outcome(response.status, detail=f"a reply of more than {REPLY_MAX_BYTES} bytes")
+        detail = f"a reply of more than {REPLY_MAX_BYTES} bytes"
+        return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
     if response.status != 200:
-        return Outcome(response.status, detail=parse_status_text(body), retry_after_s=retry_after_s)
+        detail = parse_status_text(body, limit_chars=REPLY_MAX_BYTES)  # shortened once the key is out of it
+        return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
     try:
         return Outcome(200, reply=parse_reply(body))
     except InvalidReplyError as exc:

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import orjson
 from pipeline.client import check_base_url
 from pipeline.config import Config, read_key
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import InterruptedRunError, UsageError
+from pipeline.errors import InterruptedRunError, StopError, UsageError
 from pipeline.records import VENDOR_URL, Service, State
 from pipeline.rules.quota import Calendar, Usage
 from pipeline.run import Job, Summary, ledger_file, run
@@ -41,37 +41,48 @@ def run_job(
     """Run a job to its end, print how it ended, and return the exit code."""
     service = choose_service(config, os.environ, local=local)
 
-    async def main() -> Summary | int:
-        drain = Drain()
-        async with anyio.create_task_group() as background:
-            background.start_soon(_watch_signals, drain)
-            try:
-                async with _open_service(service, inputs, config, drain) as opened:
-                    job = Job(
-                        inputs=inputs,
-                        workspace=workspace,
-                        service=opened,
-                        config=config,
-                        switch_service=switch_service,
-                        stdin=sys.stdin.buffer,
-                        null_separated=null_separated,
-                        bar=bar,
-                    )
-                    return await run(job, drain)
-            except DrainedError:
-                pass
-            finally:
-                background.cancel_scope.cancel()
-        assert drain.reason is not None
-        return drain.reason.exit_code
+    async def recognise(drain: Drain) -> Summary:
+        async with _open_service(service, inputs, config, drain) as opened:
+            job = Job(
+                inputs=inputs,
+                workspace=workspace,
+                service=opened,
+                config=config,
+                switch_service=switch_service,
+                stdin=sys.stdin.buffer,
+                null_separated=null_separated,
+                bar=bar,
+            )
+            return await run(job, drain)
 
-    summary = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
-    if isinstance(summary, int):
-        return summary
+    summary = anyio.run(_with_signals, recognise, backend_options={"use_uvloop": _has_uvloop()})
     logger.info("%s", describe_summary(summary))
     if as_json:
         _print_json(summary)
     return summary.exit_code
+
+
+async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
+    """Return what the work returns; a signal drains it.
+
+    Raises:
+        StopError: what stopped the work before it could begin.
+    """
+    drain = Drain()
+    outcome: Summary | StopError | None = None
+    async with anyio.create_task_group() as background:
+        background.start_soon(_watch_signals, drain)
+        try:
+            outcome = await work(drain)
+        except DrainedError:
+            outcome = drain.reason
+        except StopError as exc:
+            outcome = exc
+        background.cancel_scope.cancel()
+    if isinstance(outcome, Summary):
+        return outcome
+    assert outcome is not None
+    raise outcome
 
 
 def choose_service(config: Config, environ: "os._Environ[str]", *, local: bool) -> Service:

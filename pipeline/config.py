@@ -19,7 +19,7 @@ Tier = Literal["free", "basic", "pro", "ultra"]
 TIER_CALLS: Final[Mapping[Tier, int | None]] = {"free": 30, "basic": 1_000, "pro": 5_000, "ultra": None}
 """Calls a month; None is unlimited. Source: the API's contract, "Monthly quota by tier"."""
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -249,7 +249,7 @@ def _convert(merged: Mapping[str, Mapping[str, Any]], origin: str) -> Config:
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
-    raise NotImplementedError(kind)
+    raise TypeError("Expected a path")
 
 
 def _check_values(config: Config, origin: str) -> None:
@@ -281,7 +281,7 @@ def read_key(api: ApiConfig, environ: Mapping[str, str]) -> str | None:
     Raises:
         UsageError: the file cannot be read, the command fails, or what they give is no key.
     """
-    key = environ.get("PAGEMILL_API_KEY") or environ.get("LLMOCR_API_KEY")
+    key = next((environ[name] for name in ("PAGEMILL_API_KEY", "LLMOCR_API_KEY") if environ.get(name)), None)
     origin = "the environment"
     if key is None and api.key_file is not None:
         origin = str(api.key_file)
@@ -306,7 +306,7 @@ def _run_key_command(command: str) -> str:
 
     try:
         done = subprocess.run(shlex.split(command), check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
-    except (OSError, ValueError, subprocess.TimeoutExpired) as exc:
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as exc:
         raise UsageError(f"key_command: {type(exc).__name__} when running it") from exc
     if done.returncode != 0:
         raise UsageError(f"key_command: exit status {done.returncode}")

@@ -61,9 +61,8 @@ class GroupCommit(Generic[Item, Result]):
         group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
         try:
             results = await self._commit([entry.item for entry in group])
+            for entry, result in zip(group, results, strict=True):
+                entry.results.append(result)
         except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
             for entry in group:
                 entry.error = exc
-            return
-        for entry, result in zip(group, results, strict=True):
-            entry.results.append(result)

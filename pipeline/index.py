@@ -7,13 +7,14 @@ it has read. Changes are committed in bulk: what a crash takes from the index is
 
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
@@ -70,6 +71,10 @@ class Damage:
     problem: str
 
 
+class _DamagedIndexError(StorageError):
+    """SQLite found it out while the index was in use; the file is gone, and made anew when it is next opened."""
+
+
 class _Mark:
     """How far a JSONL file has been read without a gap; lines that are noted out of order wait for those before."""
 
@@ -99,6 +104,7 @@ class Index:
         self._workspace = workspace
         self._db = connection
         self._uncommitted = 0
+        self._writing = threading.Lock()
         self._results = _Mark(workspace / "results.jsonl")
         self._failures = _Mark(workspace / "failures.jsonl")
         self.damages: list[Damage] = []
@@ -126,7 +132,7 @@ class Index:
         try:
             try:
                 return cls._open_current(workspace)
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, _DamagedIndexError):
                 _remove(path)
                 return cls._open_current(workspace)
         except (sqlite3.Error, OSError) as exc:
@@ -141,9 +147,15 @@ class Index:
         """
         path = workspace / INDEX
         try:
-            return cls(workspace, sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10))
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+            try:
+                db.execute("SELECT count(*) FROM progress").fetchone()
+            except sqlite3.Error:
+                db.close()
+                raise
         except sqlite3.Error as exc:
             raise StorageError(f"{path}: {exc}") from exc
+        return cls(workspace, db)
 
     @classmethod
     def _open_current(cls, workspace: Path) -> "Index":
@@ -156,21 +168,27 @@ class Index:
             raise
         return index
 
-    def look_up_file(self, file: SourceFile) -> Settled | None:
-        """Return the states of a file that did not change and needs nothing more; None when it must be opened."""
+    def look_up_file(self, file: SourceFile, *, keep_uncertain: bool = False) -> Settled | None:
+        """Return the states of a file that did not change and needs nothing more; None when it must be opened.
+
+        Args:
+            file: What the source found.
+            keep_uncertain: True settles uncertain pages too, which are not to be sent again.
+        """
         source = encode_source(file.name)
         pages = 1
         if file.path is not None:
-            row = self._db.execute(
+            found = self._rows(
                 "SELECT size_bytes, mtime_ns, pages FROM file WHERE path = ? AND source = ?",
                 (os.fsencode(file.path), source),
-            ).fetchone()
-            if row is None or file.stat != FileStat(row[0], row[1]):
+            )
+            if not found or file.stat != FileStat(found[0][0], found[0][1]):
                 return None
-            pages = row[2]
-        rows = self._db.execute("SELECT state, retryable FROM page WHERE source = ?", (source,)).fetchall()
+            pages = found[0][2]
+        rows = self._rows("SELECT state, retryable FROM page WHERE source = ?", (source,))
+        final = (*_FINAL, "uncertain") if keep_uncertain else _FINAL
         if len(rows) < pages or any(
-            state not in _FINAL and (retryable or state != "failed") for state, retryable in rows
+            state not in final and (retryable or state != "failed") for state, retryable in rows
         ):
             return None
         states: dict[State, int] = {}
@@ -202,8 +220,8 @@ class Index:
 
     def find_offset(self, page_id: PageId) -> int | None:
         """Return where the first record of a page's content stands in results.jsonl; None when there is none."""
-        row = self._db.execute("SELECT offset FROM content WHERE id = ?", (page_id,)).fetchone()
-        return None if row is None else row[0]
+        rows = self._rows("SELECT offset FROM content WHERE id = ?", (page_id,))
+        return rows[0][0] if rows else None
 
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a page's content; None when there is none that can be trusted."""
@@ -220,10 +238,10 @@ class Index:
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this very page, with this content, has its record."""
-        row = self._db.execute(
+        rows = self._rows(
             "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_source(file.name), page, page_id)
-        ).fetchone()
-        return row is not None and row[0] in _FINAL
+        )
+        return bool(rows) and rows[0][0] in _FINAL
 
     def add_record(self, record: Record, span: Span) -> None:
         """Note a record whose line stands there in results.jsonl."""
@@ -247,9 +265,14 @@ class Index:
         state = State.DONE if record.duplicate_of is None else State.DUPLICATE
         self._put(encode_source(file.name), page, state, record.added, record.id, retryable=False)
 
+    def uncertain_ids(self) -> frozenset[PageId]:
+        """Return the contents whose call may have been billed without an answer."""
+        rows = self._rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
+        return frozenset(PageId(row[0]) for row in rows)
+
     def totals(self) -> dict[State, int]:
         """Return how many pages stand in each state."""
-        counts = dict(self._db.execute("SELECT state, count(*) FROM page GROUP BY state"))
+        counts: dict[str, int] = dict(self._rows("SELECT state, count(*) FROM page GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
     def pages(self) -> Iterator[tuple[bytes, int, State, str | None]]:
@@ -264,14 +287,16 @@ class Index:
             StorageError: it cannot be written.
         """
         try:
-            for mark in (self._results, self._failures):
-                self._db.execute(
-                    "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", (mark.path.name, mark.end, mark.fingerprint())
-                )
-            self._db.commit()
+            with self._writing:  # commits run in threads; two of them, or a change between, would share a transaction
+                self._uncommitted = 0
+                for mark in (self._results, self._failures):
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)",
+                        (mark.path.name, mark.end, mark.fingerprint()),
+                    )
+                self._db.commit()
         except (sqlite3.Error, OSError) as exc:
-            raise StorageError(f"{self._workspace / INDEX}: {exc}") from exc
-        self._uncommitted = 0
+            raise self._translate(exc) from exc
 
     @property
     def wants_commit(self) -> bool:
@@ -279,8 +304,25 @@ class Index:
         return self._uncommitted >= _COMMIT_EVERY
 
     def _change(self, statement: str, values: tuple[object, ...]) -> None:
-        self._db.execute(statement, values)
-        self._uncommitted += 1
+        try:
+            with self._writing:
+                self._db.execute(statement, values)
+                self._uncommitted += 1
+        except sqlite3.Error as exc:
+            raise self._translate(exc) from exc
+
+    def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as exc:
+            raise self._translate(exc) from exc
+
+    def _translate(self, exc: sqlite3.Error | OSError) -> StorageError:
+        path = self._workspace / INDEX
+        if isinstance(exc, sqlite3.DatabaseError) and not isinstance(exc, sqlite3.OperationalError):
+            _remove(path)
+            return _DamagedIndexError(f"{path}: {exc}; the next run makes it anew")
+        return StorageError(f"{path}: {exc}")
 
     def _put(self, source: bytes, page: int, state: State, added: str, page_id: str | None, *, retryable: bool) -> None:
         self._change(
@@ -290,7 +332,10 @@ class Index:
 
     def _put_result(self, source: bytes, page: int, page_id: str, added: str, span: Span, *, original: bool) -> None:
         self._put(source, page, State.DONE if original else State.DUPLICATE, added, page_id, retryable=False)
-        self._change("INSERT OR IGNORE INTO content VALUES (?, ?, ?)", (page_id, source, span.start))
+        known = self.find_offset(PageId(page_id))
+        if known is None or (original and known != span.start and self.find_record(PageId(page_id)) is None):
+            # a record that can be read takes the place of one that no longer can: else each copy were paid for again
+            self._change("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", (page_id, source, span.start))
         self._results.add(span)
 
     def _check_marks(self) -> None:
@@ -324,10 +369,10 @@ class Index:
         """Take a failure unless its page has a text: the two files do not tell which of their lines came first."""
         source = decode_source(head.source, head.source_b64)
         row = self._db.execute(
-            "SELECT added, id FROM page WHERE source = ? AND page = ?", (source, head.page)
+            "SELECT added, id, state FROM page WHERE source = ? AND page = ?", (source, head.page)
         ).fetchone()
-        known = head.id is not None and self._db.execute("SELECT 1 FROM content WHERE id = ?", (head.id,)).fetchone()
-        if not known and (row is None or row[0] <= head.added):
+        has_text = row is not None and row[2] in _FINAL and row[1] == head.id
+        if not has_text and (row is None or row[0] <= head.added):
             state = State.UNCERTAIN if head.error == "uncertain" else State.FAILED
             self._put(source, head.page, state, head.added, head.id, retryable=head.retryable)
         self._failures.add(span)

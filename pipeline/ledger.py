@@ -210,6 +210,7 @@ class Ledger:
             with self._transaction():
                 self._check_format()
                 self._fold_closed_months()
+                self.left = self._usage(self._month()).left
         except (sqlite3.Error, OSError) as exc:
             db.close()
             raise LedgerError(f"ledger {self.path}: {exc}; no call goes out without it") from exc
@@ -268,7 +269,8 @@ class Ledger:
 
     def _insert(self, page: PageId, month: str, workspace: str, owner: str, attempt: str) -> str:
         self._db.execute(
-            "INSERT INTO attempt (id, page, month, state, workspace, owner, added) VALUES (?, ?, ?, 'pending', ?, ?, ?)",
+            "INSERT INTO attempt (id, page, month, state, workspace, owner, added)"
+            " VALUES (?, ?, ?, 'pending', ?, ?, ?)",
             (attempt, page, month, workspace, owner, rfc3339(self._now())),
         )
         return attempt

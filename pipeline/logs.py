@@ -15,6 +15,8 @@ class _StderrHandler(logging.Handler):
     """Writes above the progress bar when there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is None:  # closed before Python started; without a file, `print` would write to stdout
+            return
         try:
             line = replace_surrogates(self.format(record))
             if "tqdm" in sys.modules:

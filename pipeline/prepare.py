@@ -9,13 +9,14 @@ import hashlib
 import os
 import stat
 import struct
+import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import (
     EmptyFileError,
@@ -29,6 +30,7 @@ from pipeline.records import PageId, Payload, Prep
 from pipeline.rules.fit import Fit, Limits, fit
 from pipeline.rules.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # stderr belongs to the log
 Image.MAX_IMAGE_PIXELS = None  # rules/fit.py judges the header's size itself, before anything is decoded
 
 _FORMATS: Final = {
@@ -46,11 +48,22 @@ _LOSSY: Final = frozenset({"jpeg", "webp"})
 _PAGED: Final = frozenset({"gif", "tiff"})
 """Formats whose frames are pages."""
 
-_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _DECODER_ERRORS: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, IndexError, TypeError)
 """What Pillow's decoders raise for damaged data."""
 
 _ORIENTATION_TAG: Final = 0x0112
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes the pixels upright. Source: Exif 2.32, "Orientation"."""
+
 _ROTATION_DEG: Final = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _SMALLER: Final = 0.8
 _MIN_JPEG_QUALITY: Final = 60
@@ -63,7 +76,7 @@ class Rules:
     Attributes:
         limits: What the service accepts.
         jpeg_quality: For pages that are encoded anew.
-        orient: True turns pages as their EXIF tag says.
+        orient: True turns pages as their EXIF tag says; a TIFF's own tag is always obeyed, by its decoder.
     """
 
     limits: Limits
@@ -78,7 +91,6 @@ class _Opened:
     image: Image.Image
     format: str
     pages: int
-    orientation: int
 
 
 def prepare(path: Path, page: int, name: str, rules: Rules) -> Payload:
@@ -113,13 +125,12 @@ def prepare_url(url: str) -> Payload:
 def _read(path: Path) -> bytes:
     """Return a regular file's bytes; never waits for a FIFO, never takes a file that changes meanwhile."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, opened without blocking
-            before = os.fstat(descriptor)
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise UnreadableFileError("not a regular file")
             data = file.readall()
-            after = os.fstat(descriptor)
+            after = os.fstat(file.fileno())
     except FileNotFoundError as exc:
         raise MissingFileError("no such file") from exc
     except OSError as exc:
@@ -133,14 +144,18 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _open(data: bytes) -> _Opened:
     try:
         image = Image.open(BytesIO(data), formats=_PLUGINS)
         kind = _FORMATS[image.format or ""]
         pages = getattr(image, "n_frames", 1) if kind in _PAGED else 1
-        return _Opened(image, kind, pages, _read_orientation(image))
+        return _Opened(image, kind, pages)
     except UnidentifiedImageError as exc:
-        if data.startswith(_SIGNATURES):
+        if data.startswith(_SIGNATURES) or (data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])):
             raise TruncatedImageError("damaged or cut off in its header") from exc
         raise NotAnImageError("not an image (JPEG, PNG, GIF, WebP, BMP or TIFF)") from exc
     except _DECODER_ERRORS as exc:
@@ -149,30 +164,34 @@ def _open(data: bytes) -> _Opened:
 
 def _read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, without decoding: PNG's `getexif()` would decode all of it."""
-    if image.format == "TIFF":
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    else:
-        exif = Image.Exif()
-        try:
+    exif = Image.Exif()
+    try:
+        if image.format == "TIFF":
+            exif = image.getexif()
+        else:
             exif.load(image.info.get("exif", b""))
-            orientation = exif.get(_ORIENTATION_TAG, 1)
-        except _DECODER_ERRORS:  # a broken EXIF block says nothing; the pixels may still be good
-            orientation = 1
+        orientation = exif.get(_ORIENTATION_TAG, 1)
+    except _DECODER_ERRORS:  # a broken EXIF block says nothing; the pixels may still be good
+        orientation = 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def _make_fit(data: bytes, opened: _Opened, page: int, rules: Rules) -> tuple[bytes, Prep]:
-    orientation = opened.orientation if rules.orient else 1
-    size_px = opened.image.size
-    needed = fit(_upright(size_px, orientation), rules.limits)
+    image = _select(opened, page)
+    orientation = _read_orientation(image)
+    rotation_deg = _ROTATION_DEG.get(orientation, 0)
+    if opened.format == "tiff":
+        orientation = 1  # Pillow's decoder turns a TIFF by itself, and tells the size of the upright page
+    elif not rules.orient:
+        orientation, rotation_deg = 1, 0
+    needed = fit(_upright(image.size, orientation), rules.limits)
     fits = needed.untouched and orientation == 1 and opened.pages == 1
     if fits and opened.format in MEDIA_TYPES and len(data) <= rules.limits.max_bytes:
         if not _has_end_mark(data, opened.format):
-            _decode(opened.image)
-        return data, Prep(opened.format, *size_px, bytes=len(data))
-    image = _select(opened, page)
-    needed = fit(_upright(image.size, orientation), rules.limits)
-    return _convert(image, opened.format, needed, orientation, rules)
+            _decode(image)
+        return data, Prep(opened.format, *image.size, bytes=len(data))
+    encoded, prep = _convert(image, opened.format, needed, orientation, rules)
+    return encoded, replace(prep, rotation_deg=rotation_deg)
 
 
 def _has_end_mark(data: bytes, kind: str) -> bool:
@@ -212,16 +231,15 @@ def _convert(image: Image.Image, kind: str, needed: Fit, orientation: int, rules
         image.draft(None, _upright(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
     _decode(image)
     page = _flatten(image)
+    page.info.clear()  # a CMYK profile, a stale transparency or a comment would be written into the new file
     if orientation != 1:
-        page.getexif()[_ORIENTATION_TAG] = orientation
-        page = ImageOps.exif_transpose(page)
+        page = page.transpose(_TRANSPOSE[orientation])
     if page.size != needed.scaled_px:
         page = page.resize(needed.scaled_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
     page = _pad(page, needed.padded_px)
     encoded, sent_kind, page = _encode(page, kind, rules)
     scale = needed.scale if page.size == needed.padded_px else page.width / source_px[0]
-    prep = Prep(sent_kind, *page.size, len(encoded), round(scale, 6), _ROTATION_DEG.get(orientation, 0))
-    return encoded, prep
+    return encoded, Prep(sent_kind, *page.size, len(encoded), round(scale, 6))
 
 
 def _flatten(image: Image.Image) -> Image.Image:

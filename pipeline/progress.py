@@ -3,12 +3,14 @@
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 from tqdm import tqdm
 
+from pipeline.errors import StopError
 from pipeline.records import State
 
 _BAR_EVERY_S: Final = 0.25
@@ -86,7 +88,10 @@ async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int
         while True:
             await anyio.sleep(_LOG_EVERY_S)
             logger.info("%s", describe(take()))
-    with tqdm(total=None, unit="page", file=sys.stderr, dynamic_ncols=True, smoothing=0.1, leave=True) as line:
+    unmoved: tqdm[NoReturn] = tqdm(
+        total=None, unit="page", file=sys.stderr, dynamic_ncols=True, smoothing=0.1, leave=True
+    )
+    with unmoved as line:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_set_total, line, count)
@@ -97,11 +102,12 @@ async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int
             _draw(line, take())
 
 
-async def _set_total(line: "tqdm[None]", count: Callable[[], Awaitable[int | None]]) -> None:
-    line.total = await count()
+async def _set_total(line: "tqdm[NoReturn]", count: Callable[[], Awaitable[int | None]]) -> None:
+    with suppress(StopError):  # the walk will meet the same problem, and say so
+        line.total = await count()
 
 
-def _draw(line: "tqdm[None]", snapshot: Snapshot) -> None:
+def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot) -> None:
     if line.total is not None:
         line.total = max(line.total, snapshot.finished)  # a file may turn out to have several pages
     left = "" if snapshot.calls_left is None else f"{snapshot.calls_left} calls left, "

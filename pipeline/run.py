@@ -5,7 +5,7 @@ alone encoded, before there is room for it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ import msgspec
 
 from pipeline import source
 from pipeline.budget import Budget, ledger_path, own
+from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config, default_state_dir
 from pipeline.drain import Drain
@@ -27,8 +28,9 @@ from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError
 from pipeline.gate import Gate
 from pipeline.index import Index
 from pipeline.ledger import AttemptState, Ledger, OpenAttempt
-from pipeline.mill import Mill, Stages
-from pipeline.progress import report
+from pipeline.mill import Mill
+from pipeline.outcomes import Outcomes
+from pipeline.progress import Snapshot, report
 from pipeline.records import Service, State, rfc3339
 from pipeline.rules.quota import Calendar
 from pipeline.sink import FAILURES, RESULTS, open_sink, repair_tail
@@ -99,9 +101,27 @@ class _Opened:
     """What stands open while a run lasts."""
 
     mill: Mill
+    outcomes: Outcomes
     index: Index
+    budget: Budget
+    gate: Gate
     run_file: RunFile
     uncertain: Sequence[str]
+    begun_s: float
+
+    def snapshot(self) -> Snapshot:
+        """Return how the run stands."""
+        gate = self.gate.statistics()
+        return Snapshot(
+            ended=dict(self.outcomes.ended),
+            settled=dict(self.outcomes.settled),
+            in_flight=self.mill.in_flight,
+            calls=self.budget.calls,
+            calls_left=self.budget.left,
+            refused=gate.refused,
+            paused_s=gate.paused_s,
+            elapsed_s=anyio.current_time() - self.begun_s,
+        )
 
 
 async def run(job: Job, drain: Drain | None = None) -> Summary:
@@ -119,21 +139,21 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
     """
     drain = drain if drain is not None else Drain()
     inputs = source.resolve_inputs(job.inputs, cwd=Path.cwd())
-    begun_s = anyio.current_time()
     async with _open(job, drain) as opened:
         async with anyio.create_task_group() as background:
             count = partial(source.count, inputs, job.config.input)
-            background.start_soon(partial(report, opened.mill.snapshot, count, bar=job.bar))
+            background.start_soon(partial(report, opened.snapshot, count, bar=job.bar))
             if job.config.run.max_duration_s is not None:
                 background.start_soon(_end_after, job.config.run.max_duration_s, drain)
             files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
             try:
                 async with aclosing(files):
                     await opened.mill.take(files)
-            except StopError as exc:
-                drain.request(exc)
+            except* StopError as stops:
+                for stop in _leaves(stops):
+                    drain.request(stop)
             background.cancel_scope.cancel()
-        summary = _summarise(opened, drain.reason, anyio.current_time() - begun_s)
+        summary = _summarise(opened, drain.reason)
         totals = {state.value: number for state, number in summary.totals.items()}
         finished = rfc3339(datetime.now(UTC))
         ended = msgspec.structs.replace(opened.run_file, totals=totals, finished=finished, exit_code=summary.exit_code)
@@ -154,19 +174,26 @@ async def _open(job: Job, drain: Drain) -> AsyncGenerator[_Opened]:
             logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
         budget, uncertain = await _open_budget(job, run_file, index, stack)
         write_run_file(job.workspace, run_file)
-        stages = Stages(
-            index=index,
-            budget=budget,
-            gate=Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s),
-            client=await stack.enter_async_context(
-                open_client(job.service, _timeouts(config), connections=config.run.jobs)
-            ),
-            sink=await stack.enter_async_context(open_sink(job.workspace, fsync=config.output.fsync)),
+        gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
+        client = await stack.enter_async_context(
+            open_client(job.service, _timeouts(config), connections=config.run.jobs)
         )
-        forbidden = frozenset(attempt.page for attempt in uncertain) if config.run.at_most_once else frozenset()
-        mill = Mill(stages, config, host=_origin(job.service), drain=drain, uncertain=forbidden)
+        sink = await stack.enter_async_context(open_sink(job.workspace, fsync=config.output.fsync))
+        outcomes = Outcomes(sink, index, drain, max_failures=config.run.max_failures)
+        forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
+        calls = Calls(
+            budget=budget,
+            gate=gate,
+            client=client,
+            outcomes=outcomes,
+            drain=drain,
+            config=config,
+            host=_origin(job.service),
+            uncertain=forbidden if config.run.at_most_once else frozenset(),
+        )
+        mill = Mill(calls, index, outcomes, drain, config)
         new = [attempt.page for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(mill, index, run_file, new)
+        yield _Opened(mill, outcomes, index, budget, gate, run_file, new, anyio.current_time())
 
 
 def _begin(job: Job) -> RunFile:
@@ -234,13 +261,21 @@ def _origin(service: Service) -> str:
     return service.host if service.metered else service.name
 
 
+def _leaves(group: BaseExceptionGroup[StopError]) -> Iterator[StopError]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc
+
+
 async def _end_after(duration_s: float, drain: Drain) -> None:
     await anyio.sleep(duration_s)
     drain.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
 
 
-def _summarise(opened: _Opened, reason: StopError | None, elapsed_s: float) -> Summary:
-    snapshot, totals = opened.mill.snapshot(), opened.index.totals()
+def _summarise(opened: _Opened, reason: StopError | None) -> Summary:
+    snapshot, totals = opened.snapshot(), opened.index.totals()
     failed = snapshot.failed + snapshot.settled.get(State.FAILED, 0)
     codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
     return Summary(
@@ -252,5 +287,5 @@ def _summarise(opened: _Opened, reason: StopError | None, elapsed_s: float) -> S
         calls=snapshot.calls,
         calls_left=snapshot.calls_left,
         uncertain=opened.uncertain,
-        elapsed_s=elapsed_s,
+        elapsed_s=snapshot.elapsed_s,
     )

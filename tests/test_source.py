@@ -1,10 +1,13 @@
 """The source on real files: what is found, what it is called, and that the stream starts before the walk ends."""
 
+import asyncio
 import io
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from glob import iglob
 from pathlib import Path
@@ -61,9 +64,20 @@ class TestDirectories:
 
     async def test_a_directory_is_listed_in_byte_order_files_first(self, tmp_path: Path) -> None:
         """The order is the same on every machine and in every run."""
-        make(tmp_path, "b/1.png", "b/a/2.PNG", "a.tif", "Z.jpg", "ä.png", "\U00010000.png", "\uffff.png", "a/3.gif")
+        make(
+            tmp_path,
+            "b/1.png",
+            "b/a/2.PNG",
+            "a.tif",
+            "Z.jpg",
+            "ä.png",
+            "\U00010000.png",
+            "\uffff.png",
+            "a/3.gif",
+            "\udcff.png",
+        )
         assert await names(tmp_path, ".") == [
-            "Z.jpg", "a.tif", "ä.png", "\uffff.png", "\U00010000.png", "a/3.gif", "b/1.png", "b/a/2.PNG",
+            "Z.jpg", "a.tif", "ä.png", "\uffff.png", "\U00010000.png", "\udcff.png", "a/3.gif", "b/1.png", "b/a/2.PNG",
         ]  # fmt: skip
 
     async def test_hidden_files_and_other_suffixes_are_no_pages(self, tmp_path: Path) -> None:
@@ -256,6 +270,20 @@ class TestLaziness:
 
             group.start_soon(leave_early)
         assert group.cancel_scope.cancelled_caught
+
+    async def test_a_manifest_is_closed_even_when_no_thread_is_free(self, tmp_path: Path) -> None:
+        """A close that waits for a thread must outlast the cancellation."""
+        (tmp_path / "list.txt").write_text("a.png\n")
+        inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
+        loop, release = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        with anyio.CancelScope() as scope:
+            async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                await anext(files)
+                busy = loop.run_in_executor(None, release.wait)
+                loop.call_later(0.05, release.set)
+                scope.cancel()
+        assert await busy
 
     async def test_a_stream_without_a_descriptor_is_read_too(self, tmp_path: Path) -> None:
         """As in-memory streams are in tests and notebooks; a file as stdin never waits either."""

@@ -3,7 +3,6 @@
 A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes before this comma>}` and a newline.
 """
 
-import os
 import re
 import zlib
 from typing import Any, Final
@@ -148,7 +147,7 @@ def parse_record(line: bytes) -> Record:
             "utf-8", "surrogateescape"
         )
         return msgspec.convert(fields, Record)
-    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:  # msgspec's errors are ValueErrors
         raise DamagedLineError(str(exc)) from exc
 
 
@@ -159,7 +158,7 @@ def decode_source(source: str, source_b64: str | None) -> bytes:
 
 def encode_source(name: str) -> bytes:
     """Return the bytes of a name in which bytes that are not UTF-8 stand as surrogate escapes."""
-    return os.fsencode(name)
+    return name.encode("utf-8", "surrogateescape")
 
 
 def printable(name: str) -> str:

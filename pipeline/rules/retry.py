@@ -177,7 +177,7 @@ def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float 
         base_s: Upper bound before the second attempt.
         cap_s: Upper bound of all.
     """
-    return jitter * min(cap_s, base_s * 2.0 ** (attempt - 1))
+    return jitter * min(cap_s, base_s * 2.0 ** min(attempt - 1, 64))
 
 
 def _parse_number(text: str) -> float | None:

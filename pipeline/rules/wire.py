@@ -34,13 +34,17 @@ class WireReply:
         id: The service's identifier of the processed document.
         content: The recognised text.
         timestamp_ms: Processing time, Unix epoch in milliseconds.
-        repaired: True when lone surrogates in the text were replaced by U+FFFD.
+        repaired: True when lone surrogates, or bytes that are not UTF-8, were replaced by U+FFFD in the text.
     """
 
     id: str
     content: str
     timestamp_ms: int | float
     repaired: bool = False
+
+
+_TIMESTAMP_END: Final = 2**63
+"""JSON writers take no larger integer, no NaN and no infinity; `json` reads all of them."""
 
 
 class InvalidReplyError(ValueError):
@@ -71,8 +75,8 @@ def build_url_body(url: str, filename: str) -> bytes:
 def parse_reply(body: bytes) -> WireReply:
     """Return the reply in a 200's body.
 
-    orjson refuses lone surrogates, `json` takes them; both refuse hopeless depth. The text then has U+FFFD in
-    their place, since UTF-8 cannot carry them.
+    orjson refuses lone surrogates and bytes that are not UTF-8, `json` takes them; both refuse hopeless depth. The
+    text then has U+FFFD in their place, since UTF-8 cannot carry them.
 
     Raises:
         InvalidReplyError: the body is not the documented object; the message never quotes it, since the body
@@ -86,7 +90,7 @@ def parse_reply(body: bytes) -> WireReply:
         raise InvalidReplyError("the reply has no text in 'content'")
     if not isinstance(reply_id, str):
         raise InvalidReplyError("the reply has no text in 'id'")
-    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float) or not abs(timestamp) < _TIMESTAMP_END:
         raise InvalidReplyError("the reply has no number in 'timestamp'")
     text = replace_surrogates(content)
     return WireReply(replace_surrogates(reply_id), text, timestamp, repaired=text != content)
@@ -119,7 +123,7 @@ def _loads(body: bytes) -> object:
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(body.decode("utf-8", "replace"))
+        return json.loads(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         raise InvalidReplyError("the reply is not JSON") from None
 

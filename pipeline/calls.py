@@ -1,0 +1,153 @@
+"""Calls for one page until there is a text, the page has failed, or the run ends: budget, gate, client, sink."""
+
+import logging
+import random
+from collections.abc import Callable
+
+import anyio
+
+from pipeline.budget import Attempt, Budget
+from pipeline.client import Client
+from pipeline.config import Config
+from pipeline.drain import Drain, DrainedError
+from pipeline.errors import AttemptsExhaustedError, PageError, TemporaryError, UncertainCallError
+from pipeline.gate import Gate
+from pipeline.outcomes import Outcomes, Page, Text
+from pipeline.records import PageId, Record, Reply
+from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, judge
+
+_Final = Failed | PageRejected | Stop
+"""Verdicts that end an attempt without a text."""
+
+logger = logging.getLogger("pagemill")
+
+
+class Calls:
+    """Makes the calls of one run.
+
+    Args:
+        budget: Reserves each call.
+        gate: Tells when it may go out.
+        client: Makes it.
+        outcomes: Puts its text on disk.
+        drain: Calls it off before it is sent.
+        config: All settings.
+        host: What records name as the text's origin.
+        uncertain: Pages that `--at-most-once` forbids to send again.
+        jitter: Uniform in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: Budget,
+        gate: Gate,
+        client: Client,
+        outcomes: Outcomes,
+        drain: Drain,
+        config: Config,
+        host: str,
+        uncertain: frozenset[PageId] = frozenset(),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._budget = budget
+        self._gate = gate
+        self._client = client
+        self._outcomes = outcomes
+        self._drain = drain
+        self._config = config
+        self._host = host
+        self._uncertain = uncertain
+        self._jitter = jitter
+
+    def __repr__(self) -> str:
+        return f"<Calls {self._budget!r} {self._gate!r}>"
+
+    async def recognise(self, page: Page) -> Record | PageError:
+        """Return the page's record, which is on disk, or why it failed.
+
+        Raises:
+            DrainedError: the run is ending and no call is under way.
+            StopError: the run must end.
+        """
+        if page.payload.id in self._uncertain:
+            return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
+        attempts = 0
+        while True:
+            outcome = await self._attempt(page)
+            match outcome:
+                case Record():
+                    return outcome
+                case PageRejected(error):
+                    error.attempts = attempts + 1
+                    return error
+                case Stop():
+                    raise DrainedError
+                case Failed():
+                    attempts += 1
+                    if (ended := self._give_up(outcome, attempts)) is not None:
+                        return ended
+                    with self._drain.unreserved():
+                        await anyio.sleep(backoff_s(attempts, self._jitter()))
+
+    def _give_up(self, failed: Failed, attempts: int) -> PageError | None:
+        """Return how a page ends after a failed attempt; None when it may try again.
+
+        Raises:
+            TemporaryError: the service cannot be reached, which is no fault of the page.
+        """
+        error: PageError
+        if failed.billed and self._config.run.at_most_once:
+            error = UncertainCallError(f"{failed.reason}; it may have been billed and is not sent again")
+        elif attempts <= self._config.run.retries:
+            return None
+        elif not failed.billed:
+            raise TemporaryError(f"the API is unreachable: {failed.reason}; run again later")
+        else:
+            error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {failed.reason}")
+        error.attempts = attempts
+        return error
+
+    async def _attempt(self, page: Page) -> Record | _Final:
+        """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
+        self._drain.check()
+        async with self._budget.reserve(page.payload.id) as attempt:
+            verdict = await self._send(page, attempt)
+            if not isinstance(verdict, Accepted):
+                return verdict
+            reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
+            note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
+            return await self._outcomes.record(page, Text(verdict.reply.content, reply, attempt.id, note))
+
+    async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
+        """Send a page as often as the account refuses it: a refusal is not billed, so the reservation still stands."""
+        while True:
+            with self._drain.reserved():
+                await self._gate.wait_turn()
+            attempt.sent()
+            verdict = judge(await self._client.post(page.payload.body))
+            attempt.settle(billed=self._counts(verdict))
+            self._report(verdict)
+            if not isinstance(verdict, Refused):
+                return verdict
+
+    def _counts(self, verdict: Verdict) -> bool:
+        """Return whether the plan may have counted a call."""
+        if isinstance(verdict, Failed):
+            return verdict.billed and self._config.budget.count_failed_calls
+        return isinstance(verdict, Accepted)
+
+    def _report(self, verdict: Verdict) -> None:
+        """Tell the account's gate, or end the run, before any other page gets a turn."""
+        match verdict:
+            case Accepted():
+                self._gate.report_accepted()
+            case Refused():
+                logger.debug("refused: %s", verdict.reason)
+                self._gate.report_refused(verdict.wait_s)
+            case Stop():
+                self._drain.request(verdict.error)
+            case Failed():
+                self._gate.report_failed(reached=verdict.billed)
+            case PageRejected():
+                self._gate.report_failed(reached=True)

@@ -1,0 +1,111 @@
+"""The engine as a service of this run alone: a server process that lives as long as the run does."""
+
+import asyncio
+import os
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+
+from pipeline.config import Config, ServeConfig
+from pipeline.errors import EngineError
+from pipeline.records import Service
+from pipeline.server.process import child_environ, module_command
+from pipeline.server.serve import DRAIN_S, KEY_VARIABLE
+
+SERVICE_NAME = "embedded"
+
+START_DEADLINE_S = 180.0
+END_DEADLINE_S = DRAIN_S + 5.0
+TERMINATE_DEADLINE_S = 3.0
+TAIL_LINES = 20
+
+
+@asynccontextmanager
+async def embedded_service(config: Config, *, command: Sequence[str] | None = None) -> AsyncIterator[Service]:
+    """Start the recognition server as a child process, and end it with the block.
+
+    The child has a session of its own, so that Ctrl-C reaches this process alone, which finishes its pages first.
+    It ends when its stdin does, whatever becomes of this process.
+
+    Args:
+        config: Its `[serve]` section chooses the engine and the workers.
+        command: Starts the server; the default is `pagemill serve`.
+
+    Raises:
+        EngineError: the server does not start; the message ends with its last words.
+    """
+    key = secrets.token_urlsafe(32)
+    process = await asyncio.create_subprocess_exec(
+        *(command or serve_command(config.serve)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environ(os.environ) | {KEY_VARIABLE: key},
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    # Read all along: a full pipe would block the child, and a terminal belongs to the progress bar.
+    reader = asyncio.create_task(_keep_tail(process.stderr, tail))
+    try:
+        base_url = await _read_base_url(process, reader, tail)
+        yield Service(base_url=base_url, key=key, name=SERVICE_NAME)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+            reader.cancel()
+            await asyncio.wait({reader})
+
+
+def serve_command(config: ServeConfig) -> list[str]:
+    """Return the command that serves the configured engine on a free port of this machine, until stdin ends."""
+    options = {"--host": "127.0.0.1", "--port": "0", "--engine": config.engine, "--workers": str(config.workers)}
+    flat = [word for option in options.items() for word in option]
+    return module_command("pipeline", "serve", *flat, "--exit-with-parent")
+
+
+async def _read_base_url(process: asyncio.subprocess.Process, reader: asyncio.Task[None], tail: deque[str]) -> str:
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_DEADLINE_S):
+            line = (await process.stdout.readline()).decode("utf-8", "replace").strip()
+    except TimeoutError as exc:
+        raise EngineError(f"the embedded engine does not start within {START_DEADLINE_S:g} s") from exc
+    if line.startswith("http://"):
+        return line
+    # Its last words may still be on their way; a grandchild that holds the pipe open is not waited for.
+    await asyncio.wait({reader}, timeout=1.0)
+    last = tail[-1] if tail else line or "no reason given"
+    raise EngineError(f"the embedded engine does not start: {last}")
+
+
+async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # a line beyond the reader's limit is dropped
+            continue
+        if not line:
+            return
+        text = line.decode("utf-8", "replace").strip()
+        if text:
+            tail.append(text)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the child: politely, then firmly, then surely."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for deadline_s, signal_it in ((END_DEADLINE_S, process.terminate), (TERMINATE_DEADLINE_S, process.kill)):
+        try:
+            async with asyncio.timeout(deadline_s):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                signal_it()
+        else:
+            return
+    await process.wait()

@@ -1,0 +1,107 @@
+"""A request's body becomes an image and a name, or a reason to refuse it.
+
+Source: the API's contract, "POST /api/text-recognition".
+"""
+
+import binascii
+import hmac
+from dataclasses import dataclass, field
+
+import msgspec
+import pybase64
+from msgspec import Struct
+
+from pipeline.errors import PagemillError
+from pipeline.rules.wire import DOCUMENT_TYPE
+
+BODY_MAX_BYTES = 15 * 1024 * 1024
+"""10 MiB as base64 are 13.4 MiB; the rest is the name and the caller's white space."""
+
+
+class RequestError(PagemillError):
+    """The request is refused; the message is the reply's `statusText`."""
+
+    def __init__(self, status_text: str, status: int = 400) -> None:
+        super().__init__(status_text)
+        self.status = status
+
+
+class _Document(Struct):
+    type: str
+    image_url: str
+
+
+class _Body(Struct):
+    document: _Document
+    filename: str | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """What a caller wants recognised.
+
+    Attributes:
+        image: An encoded image file, or whatever the caller took for one.
+        filename: As given; "" when none was.
+    """
+
+    image: bytes = field(repr=False)
+    filename: str = ""
+
+
+def parse_request(body: bytes) -> ImageRequest:
+    """Return the image and the name in a request's body.
+
+    Raises:
+        RequestError: the body is not the documented object, or its image is not in it.
+    """
+    try:
+        request = _body.decode(body)
+    except msgspec.ValidationError as exc:
+        raise RequestError(f"invalid request: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise RequestError("request body is not valid JSON") from exc
+    if request.document.type != DOCUMENT_TYPE:
+        raise RequestError(f'document.type must be "{DOCUMENT_TYPE}"')
+    return ImageRequest(parse_image_url(request.document.image_url), request.filename or "")
+
+
+def parse_image_url(image_url: str) -> bytes:
+    """Return the bytes in a data URL, or in base64 without one.
+
+    Raises:
+        RequestError: it is an http(s) URL, no base64, or empty.
+    """
+    text = image_url.strip()
+    scheme = text[:16].lower()
+    if scheme.startswith(("http://", "https://")):
+        raise RequestError("fetching URLs is not enabled on this server")
+    if scheme.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise RequestError("document.image_url: a data URL must be base64: data:image/jpeg;base64,...")
+    if not text:
+        raise RequestError("document.image_url is empty")
+    return _decode_base64(text)
+
+
+def is_key_right(given: str | None, expected: str | None) -> bool:
+    """Return whether the caller may come in; compared in constant time. Without an expected key everybody may."""
+    if expected is None:
+        return True
+    return hmac.compare_digest((given or "").encode("utf-8", "surrogateescape"), expected.encode())
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    try:
+        # Many encoders break their lines; joining them costs a copy, so it comes second.
+        return pybase64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise RequestError("document.image_url is neither a data URL nor base64") from exc

@@ -1,0 +1,154 @@
+"""From a configuration to a server that answers, and to its orderly end."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import anyio
+from aiohttp import web
+
+from pipeline.config import ServeConfig
+from pipeline.errors import UsageError
+from pipeline.server.app import create_app
+from pipeline.server.pool import Pool, plan_pool
+from pipeline.server.recognition import Recogniser
+
+KEY_VARIABLE = "PAGEMILL_SERVE_KEY"
+
+DRAIN_S = 10.0
+"""How long requests in flight may take once the server was asked to stop."""
+
+
+async def serve(
+    config: ServeConfig,
+    *,
+    key: str | None,
+    stop: anyio.Event,
+    ready: Callable[[str], None],
+    recogniser: AbstractAsyncContextManager[Recogniser] | None = None,
+    drain_s: float = DRAIN_S,
+) -> None:
+    """Serve the API until asked to stop; then finish the requests in flight and end the workers.
+
+    Args:
+        config: Where to listen, and which engine.
+        key: The only key that is let in; None lets everybody in, from this machine alone.
+        stop: Set by a signal, or by the end of stdin.
+        ready: Called once with the base URL when the server answers.
+        recogniser: Reads the images; the default starts the engine's worker processes.
+        drain_s: How long requests in flight may take after `stop`.
+
+    Raises:
+        UsageError: the address cannot be listened on, or is not this machine's alone and there is no key.
+        EngineError: the engine does not start.
+    """
+    if key is None and not is_loopback(config.host):
+        raise UsageError(f"serving on {config.host} needs a key: set {KEY_VARIABLE}")
+    # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
+    listener = _bind(config.host, config.port)
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        engine = recogniser if recogniser is not None else Pool(plan_pool(config))
+        started = await _enter(stack, engine, stop)
+        if started is None:
+            return
+        runner = web.AppRunner(
+            create_app(started, key=key),
+            access_log=None,  # its lines would hold the key
+            handler_cancellation=True,
+            shutdown_timeout=drain_s,
+        )
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await _listen(runner, listener, config)
+        ready(base_url(config.host, listener.getsockname()[1]))
+        await stop.wait()
+
+
+def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
+    """Return the key that callers must show, and take it out of the environment, which child processes inherit.
+
+    Raises:
+        UsageError: it is empty, or has spaces or control characters in it.
+    """
+    key = environ.pop(KEY_VARIABLE, None)
+    if key is not None and (not key or not key.isprintable() or " " in key):
+        raise UsageError(f"{KEY_VARIABLE}: not a key (empty, or with spaces or control characters in it)")
+    return key
+
+
+def stop_at_end_of_stdin(stop: anyio.Event) -> Callable[[], None]:
+    """Set the event when stdin ends, as it does when the process that started this one is gone, however it went.
+
+    Returns:
+        Ends the watch. Call both in the event loop's thread.
+    """
+    loop = asyncio.get_running_loop()
+
+    def unwatch() -> None:
+        loop.remove_reader(0)
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            unwatch()
+            stop.set()
+
+    loop.add_reader(0, read)
+    return unwatch
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server on this host."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def base_url(host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address gets its brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _enter(
+    stack: AsyncExitStack, engine: AbstractAsyncContextManager[Recogniser], stop: anyio.Event
+) -> Recogniser | None:
+    """Return the started engine; None when it was asked to stop before."""
+    start = asyncio.ensure_future(stack.enter_async_context(engine))
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return start.result() if start.done() else None
+    finally:
+        for future in (start, stopped):
+            future.cancel()
+        await asyncio.gather(start, stopped, return_exceptions=True)
+
+
+async def _listen(runner: web.AppRunner, listener: socket.socket, config: ServeConfig) -> None:
+    try:
+        await web.SockSite(runner, listener).start()
+    except OSError as exc:
+        raise UsageError(f"cannot listen on {config.host}:{config.port}: {exc.strerror or exc}") from exc
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # "localhost" may name both families; the base URL can name one.
+        family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as exc:
+        raise UsageError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    return listener

@@ -1,0 +1,80 @@
+"""How many workers this machine carries, and with how many threads."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+WORKER_MEMORY_BYTES = 1_500 * 1024 * 1024
+"""What a worker may take: 0.7 to 1.2 GiB measured, by the size of the pages."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to use: cores, and memory where that is known."""
+
+    cores: int
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How many worker processes, and how many threads each has."""
+
+    workers: int
+    threads: int
+
+
+def choose_sizing(configured_workers: int, machine: Machine) -> Sizing:
+    """Return the workers to start.
+
+    Args:
+        configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. Several workers with one
+            thread finish more pages a second than one worker with all the threads.
+        machine: What there is.
+    """
+    cores = max(1, machine.cores)
+    workers = configured_workers
+    if workers == 0:
+        room = cores if machine.memory_bytes is None else machine.memory_bytes // WORKER_MEMORY_BYTES
+        workers = max(1, min(cores, room))
+    return Sizing(workers, max(1, cores // workers))
+
+
+def read_machine(cgroup: Path = _CGROUP) -> Machine:
+    """Return this process's share of the machine: CPU affinity and the container's limits count.
+
+    Args:
+        cgroup: Where version 2 control groups show this container's limits.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = parse_cpu_max(_read(cgroup / "cpu.max"))
+    memory = _physical_memory()
+    limit = _read(cgroup / "memory.max")
+    if limit.isdigit():
+        memory = min(int(limit), memory) if memory is not None else int(limit)
+    return Machine(cores if quota is None else max(1, min(cores, quota)), memory)
+
+
+def parse_cpu_max(text: str) -> int | None:
+    """Return the whole cores that `cpu.max` allows ("200000 100000": 2), at least 1; None when it sets no limit."""
+    quota, _, period = text.partition(" ")
+    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None
+    return max(1, int(quota) // int(period))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None

@@ -1,0 +1,69 @@
+"""Runs pagemill in tests: in this process against a fake server, or as the real command."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import anyio
+import msgspec
+import orjson
+
+from pipeline.config import Config
+from pipeline.drain import Drain
+from pipeline.records import Service
+from pipeline.run import Job, Summary, run
+
+KEY = "sk-test-0123456789abcdef"
+COMMAND = (sys.executable, "-m", "pipeline")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
+    """Return a configuration with a ledger beside the workspace and the given sections on top."""
+    budget = {"ledger": str(workspace.parent / "ledger"), **sections.pop("budget", {})}
+    return msgspec.convert({"budget": budget, **sections}, Config)
+
+
+async def run_here(
+    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, drain: Drain | None = None, **sections: Any
+) -> Summary:
+    """Run in this process with the test key; sections are those of the configuration."""
+    listed = [inputs] if isinstance(inputs, Path) else inputs
+    job = Job(
+        inputs=[str(item) for item in listed],
+        workspace=workspace,
+        service=Service(url, KEY, "127.0.0.1"),
+        config=configure(workspace, **sections),
+    )
+    return await run(job, drain)
+
+
+async def run_command(*arguments: str | Path, key: str | None = KEY, **environ: str) -> CompletedProcess[bytes]:
+    """Run the real command to its end."""
+    return await anyio.run_process(
+        [*COMMAND, *map(str, arguments)], check=False, env=environment(key, **environ), cwd=Path.cwd()
+    )
+
+
+def environment(key: str | None, **environ: str) -> dict[str, str]:
+    """Return the environment of a command: that of the test, with the checkout importable and a key."""
+    named = {"PAGEMILL_API_KEY": key} if key is not None else {}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **named, **environ}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSONL file; none when it is missing."""
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def results(workspace: Path) -> list[dict[str, Any]]:
+    """Return the lines of results.jsonl."""
+    return read_lines(workspace / "results.jsonl")
+
+
+def failures(workspace: Path) -> list[dict[str, Any]]:
+    """Return the lines of failures.jsonl."""
+    return read_lines(workspace / "failures.jsonl")
