@@ -222,7 +222,41 @@ def show_quota(config: Config, *, already_used: int | None, as_json: bool) -> in
 
 def run_server(config: Config, *, exit_with_parent: bool) -> int:
     """Serve until a signal, or the parent's end."""
-    raise NotImplementedError
+    from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin  # noqa: PLC0415 - only here
+
+    key = read_serve_key(os.environ)
+    failure: StopError | None = None
+
+    async def main() -> None:
+        nonlocal failure
+        stop = anyio.Event()
+        async with anyio.create_task_group() as background:
+            background.start_soon(_stop_on_signal, stop)
+            unwatch = stop_at_end_of_stdin(stop) if exit_with_parent else None
+            try:
+                await serve(config.serve, key=key, stop=stop, ready=_announce)
+            except StopError as exc:
+                failure = exc
+            finally:
+                if unwatch is not None:
+                    unwatch()
+            background.cancel_scope.cancel()
+
+    anyio.run(main)
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _announce(base_url: str) -> None:
+    sys.stdout.write(base_url + "\n")
+    sys.stdout.flush()
+
+
+async def _stop_on_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            stop.set()
 
 
 def format_config(config: Config) -> str:

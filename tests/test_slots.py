@@ -1,5 +1,7 @@
 """Slots bound the pages and the bytes under way, and lose neither."""
 
+from functools import partial
+
 import anyio
 import pytest
 from hypothesis import given
@@ -129,9 +131,7 @@ def test_the_bounds_hold_and_everybody_gets_a_turn(jobs: int, pages: list[tuple[
 
         async with anyio.create_task_group() as tasks:
             for number, (size, lasts_s, early, hasty) in enumerate(pages):
-                tasks.start_soon(
-                    lambda n=number, s=size, t=lasts_s, e=early, h=hasty: work_in_scope(n, s, t, early=e, hasty=h)
-                )
+                tasks.start_soon(partial(work_in_scope, number, size, lasts_s, early=early, hasty=hasty))
         assert {number for number, page in enumerate(pages) if not page[3]} <= set(ended)
         assert repr(slots) == f"<Slots 0 of {jobs} taken, 0 bytes>"
 
