@@ -1,6 +1,7 @@
 """Do the accounts add up? Reads a workspace line by line and names each discrepancy."""
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.errors import WorkspaceLockedError
@@ -41,7 +42,7 @@ def count_pages(workspace: Path) -> dict[State, int]:
         with hold_workspace(workspace), Index.open(workspace) as index:
             return index.totals()
     except WorkspaceLockedError:
-        with Index.peek(workspace) as index:
+        with closing(Index.peek(workspace)) as index:
             return index.totals()
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from pipeline.client import check_base_url
 from pipeline.config import Config, read_key
 from pipeline.drain import Drain, DrainedError
 from pipeline.errors import InterruptedRunError, StopError, UsageError
+from pipeline.index import INDEX, Index
 from pipeline.records import VENDOR_URL, Service, State
 from pipeline.rules.quota import Calendar, Usage
 from pipeline.run import Job, Summary, ledger_file, run
@@ -42,7 +43,7 @@ def run_job(
     service = choose_service(config, os.environ, local=local)
 
     async def recognise(drain: Drain) -> Summary:
-        async with _open_service(service, inputs, config, drain) as opened:
+        async with _open_service(service, inputs, workspace, config, drain) as opened:
             job = Job(
                 inputs=inputs,
                 workspace=workspace,
@@ -106,13 +107,13 @@ def choose_service(config: Config, environ: "os._Environ[str]", *, local: bool) 
 
 @asynccontextmanager
 async def _open_service(
-    service: Service, inputs: Sequence[str], config: Config, drain: Drain
+    service: Service, inputs: Sequence[str], workspace: Path, config: Config, drain: Drain
 ) -> AsyncGenerator[Service]:
-    """Yield the service to call; the embedded one is started, unless there is no page for it."""
+    """Yield the service to call; the embedded one is started, unless no page needs it."""
     if service.metered:
         yield service
         return
-    if not await _has_pages(inputs, config):
+    if not await _needs_calls(inputs, workspace, config):
         yield service
         return
     from pipeline.server.embedded import embedded_service  # noqa: PLC0415 - only when it is used
@@ -124,14 +125,21 @@ async def _open_service(
         yield started
 
 
-async def _has_pages(inputs: Sequence[str], config: Config) -> bool:
+async def _needs_calls(inputs: Sequence[str], workspace: Path, config: Config) -> bool:
+    """Return whether there may be a page to recognise, by a quick look that opens no page: an engine takes seconds."""
     if "-" in inputs:
         return True
-    files = walk(resolve_inputs(inputs, cwd=Path.cwd()), config.input, stdin=None, null_separated=False)
-    async for _ in files:
-        await files.aclose()
-        return True
-    logger.warning("no pages found in %s", ", ".join(inputs))
+    index = Index.peek(workspace) if (workspace / INDEX).exists() else None
+    found = 0
+    with closing(index) if index is not None else nullcontext():
+        files = walk(resolve_inputs(inputs, cwd=Path.cwd()), config.input, stdin=None, null_separated=False)
+        async with aclosing(files):
+            async for file in files:
+                found += 1
+                if index is None or config.input.changed_by == "sha256" or index.look_up_file(file) is None:
+                    return True
+    if not found:
+        logger.warning("no pages found in %s", ", ".join(inputs))
     return False
 
 

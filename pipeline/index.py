@@ -121,6 +121,10 @@ class Index:
         with closing(self._db), suppress(StorageError):  # what is lost here is read again from the JSONL
             self.commit()
 
+    def close(self) -> None:
+        """Release the file without a commit: what was not committed is read again from the JSONL."""
+        self._db.close()
+
     @classmethod
     def open(cls, workspace: Path) -> "Index":
         """Return the workspace's index, caught up with its JSONL files; made anew when it is missing or not theirs.

@@ -35,33 +35,28 @@ class TestPrecedence:
     """Flag > environment > file > user's file > default."""
 
     @pytest.mark.parametrize(
-        ("flag", "environment", "file", "user", "jobs"),
+        ("places", "jobs"),
         [
-            pytest.param(5, "4", 3, 2, 5, id="flag-wins"),
-            pytest.param(None, "4", 3, 2, 4, id="environment-before-files"),
-            pytest.param(None, None, 3, 2, 3, id="file-before-the-users"),
-            pytest.param(None, None, None, 2, 2, id="users-file-before-the-default"),
-            pytest.param(None, None, None, None, 8, id="default"),
-            pytest.param(5, None, None, 2, 5, id="flag-over-the-users-file"),
+            pytest.param((5, 4, 3, 2), 5, id="flag-wins"),
+            pytest.param((None, 4, 3, 2), 4, id="environment-before-files"),
+            pytest.param((None, None, 3, 2), 3, id="file-before-the-users"),
+            pytest.param((None, None, None, 2), 2, id="users-file-before-the-default"),
+            pytest.param((None, None, None, None), 8, id="default"),
+            pytest.param((5, None, None, 2), 5, id="flag-over-the-users-file"),
         ],
     )
     def test_the_nearer_place_wins(
-        self,
-        tmp_path: Path,
-        flag: int | None,
-        environment: str | None,
-        file: int | None,
-        user: int | None,
-        jobs: int,
+        self, tmp_path: Path, places: tuple[int | None, int | None, int | None, int | None], jobs: int
     ) -> None:
         """Each place needs to say only what it changes."""
+        flag, environment, file, user = places
         if user is not None:
             write(tmp_path / "user" / "config.toml", f"[run]\njobs = {user}\nretries = 7\n")
         path = write(tmp_path / "here.toml", f"[run]\njobs = {file}\n") if file is not None else None
         config = load_config(
             path,
             flags={("run", "jobs"): flag},
-            environ={} if environment is None else {"PAGEMILL_RUN_JOBS": environment},
+            environ={} if environment is None else {"PAGEMILL_RUN_JOBS": str(environment)},
             user_dir=tmp_path / "user",
         )
         assert config.run.jobs == jobs
@@ -98,7 +93,7 @@ class TestPrecedence:
             pytest.param("PAGEMILL_API_TIMEOUT_S", "2.5", "api", "timeout_s", 2.5, id="number"),
             pytest.param("PAGEMILL_RUN_AT_MOST_ONCE", "true", "run", "at_most_once", True, id="true"),
             pytest.param("PAGEMILL_OUTPUT_FSYNC", "0", "output", "fsync", False, id="zero-is-false"),
-            pytest.param("PAGEMILL_INPUT_INCLUDE", "*.tif,a/*.png", "input", "include", ("*.tif", "a/*.png"), id="list"),
+            pytest.param("PAGEMILL_INPUT_INCLUDE", "*.tif,a/*", "input", "include", ("*.tif", "a/*"), id="list"),
             pytest.param("PAGEMILL_INPUT_EXCLUDE", "", "input", "exclude", (), id="empty-list"),
             pytest.param("PAGEMILL_API_KEY_FILE", "/run/key", "api", "key_file", Path("/run/key"), id="path"),
             pytest.param("PAGEMILL_RUN_MAX_DURATION", "8h", "run", "max_duration", "8h", id="duration"),
@@ -133,10 +128,10 @@ class TestErrors:
             pytest.param("[budget]\ntimezone = '../UTC'\n", "budget.timezone: no time zone '../UTC'", id="zone-path"),
             pytest.param("[api]\ntimeout_s = 0\n", "api.timeout_s: Expected `float` > 0.0", id="zero-seconds"),
             pytest.param("[api]\ntimeout_s = nan\n", "api.timeout_s: Expected `float`", id="nan-seconds"),
-            pytest.param("[api]\ntimeout_s = inf\n", "api.timeout_s: Expected `float` < inf", id="infinite-seconds"),
+            pytest.param("[api]\ntimeout_s = inf\n", "api.timeout_s: Expected `float` <", id="infinite-seconds"),
             pytest.param("[api]\nkey_file = 3\n", "api.key_file: Expected a path", id="no-path"),
             pytest.param("[input]\ninclude = '*.tif'\n", "input.include: Expected `array`, got `str`", id="no-list"),
-            pytest.param("[input]\ninclude = [1]\n", "input.include[0]: Expected `str`, got `int`", id="list-of-numbers"),
+            pytest.param("[input]\ninclude = [1]\n", "input.include[0]: Expected `str`, got `int`", id="numbers"),
             pytest.param("[run]\nmax_duration = 'soon'\n", "run.max_duration: 'soon' is no duration", id="duration"),
             pytest.param(
                 "[prepare]\nmin_edge_px = 500\nmax_edge_px = 400\n",
@@ -155,7 +150,7 @@ class TestErrors:
         """A file in another encoding is refused, not guessed at."""
         path = tmp_path / "latin.toml"
         path.write_bytes(b"[api]\nurl = '\xe9'\n")
-        with pytest.raises(UsageError, match="latin.toml: not TOML"):
+        with pytest.raises(UsageError, match=r"latin\.toml: not TOML"):
             load_config(path)
 
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
@@ -209,7 +204,7 @@ class TestValues:
     )
     def test_what_is_no_duration_is_refused(self, value: str) -> None:
         """Nothing is guessed, and nothing lasts forever."""
-        with pytest.raises(ValueError, match="duration|float"):
+        with pytest.raises(ValueError, match=r"duration|float"):
             parse_duration(value)
 
     def test_without_a_duration_there_is_no_end(self) -> None:
@@ -295,7 +290,7 @@ class TestKey:
     )
     def test_a_command_that_gives_no_key_says_so(self, command: str, said: str) -> None:
         """Without repeating what it printed."""
-        with pytest.raises(UsageError, match=f"^{said}") as caught:
+        with pytest.raises(UsageError, match=rf"^{said}") as caught:
             read_key(ApiConfig(key_command=command), {})
         assert "secret" not in str(caught.value)
 
@@ -340,7 +335,7 @@ class TestExample:
         tables = tomllib.loads(EXAMPLE.read_text("utf-8"))
         defaults = {
             section: {name: value for name, value in table.items() if value is not None}
-            for section, table in msgspec.to_builtins(Config(), builtin_types=(float,)).items()
+            for section, table in msgspec.json.decode(msgspec.json.encode(Config())).items()
         }
         assert tables == defaults
 

@@ -68,7 +68,7 @@ def test_the_result_is_within_the_limits_and_undistorted(width: int, height: int
     for edge, scaled, padded in zip((width, height), needed.scaled_px, needed.padded_px, strict=True):
         assert abs(scaled - edge * needed.scale) <= 0.5 + 1e-6
         assert MIN_LEGIBLE_EDGE_PX <= scaled <= padded
-        assert padded == scaled or padded == limits.min_edge_px
+        assert padded in {scaled, limits.min_edge_px}
 
 
 @given(EDGES, EDGES, LIMITS)

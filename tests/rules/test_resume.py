@@ -48,7 +48,8 @@ FAILURE = Failure(
     added=RECORD.added,
 )
 DESIGN_FIELDS = [
-    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "attempt", "elapsed_ms", "added", "crc32",
+    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "attempt", "elapsed_ms", "added",
+    "crc32",
 ]  # fmt: skip
 
 TEXTS = st.text()

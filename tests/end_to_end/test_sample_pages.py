@@ -1,0 +1,59 @@
+"""The sample pages and a page that nobody has seen, recognised by the real engine behind the real server."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from tests.accuracy import character_error_rate
+from tests.runs import ROOT, results, run_command
+
+pytestmark = pytest.mark.engine
+
+SAMPLES = ROOT / "sample_data"
+UPRIGHT_LIMIT, TURNED_LIMIT = 0.01, 0.02
+FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"
+WORDS = "the ledger counts every page before it leaves and none is lost when the light goes out in winter".split()  # noqa: SIM905
+CHARACTERS = "天地人和春夏秋冬山水田园书画琴棋东西南北风云雨雪江河湖海花草树木金银铜铁"
+
+
+async def test_the_sample_pages_are_read_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every page is accounted for; at most 1 % wrong characters on upright pages, 2 % on the one that lies down."""
+    out = tmp_path / "out"
+    done = await run_command("run", SAMPLES, "-o", out, key=None)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "embedded engine" in done.stderr.decode().splitlines()[0]
+    pages = {line["source"]: line for line in results(out)}
+    truths = {str(path.relative_to(SAMPLES / "truth")).removesuffix(".txt"): path for path in _truth_files()}
+    assert set(pages) == set(truths)
+    rates = {name: character_error_rate(path.read_text("utf-8"), pages[name]["text"]) for name, path in truths.items()}
+    with capsys.disabled():
+        for name, rate in sorted(rates.items()):
+            print(f"\n  {rate:7.2%}  {name}", end="")  # noqa: T201 - the figures are what the test is for
+    assert {name: rate for name, rate in rates.items() if rate > _limit(name)} == {}
+    assert Counter(line["duplicate_of"] is None for line in pages.values())[False] == 1
+    assert (await run_command("verify", out)).returncode == 0
+
+
+async def test_a_random_sentence_comes_back_right(tmp_path: Path) -> None:
+    """A page rendered at test time holds text that no model or test can have learnt by heart."""
+    dice = random.SystemRandom()
+    lines = [" ".join(dice.choices(WORDS, k=6)), "".join(dice.choices(CHARACTERS, k=14)), str(dice.randrange(10**9))]
+    page = Image.new("L", (1000, 500), 255)
+    font = ImageFont.truetype(FONT, 40)
+    for row, line in enumerate(lines):
+        ImageDraw.Draw(page).text((60, 80 + 110 * row), line, fill=0, font=font)
+    page.save(tmp_path / "page.png")
+    done = await run_command("run", tmp_path / "page.png", "-o", tmp_path / "out", key=None)
+    assert done.returncode == 0, done.stderr.decode()
+    assert results(tmp_path / "out")[0]["text"].splitlines() == lines
+
+
+def _truth_files() -> list[Path]:
+    return [path for path in (SAMPLES / "truth").rglob("*.txt") if path.is_file()]
+
+
+def _limit(name: str) -> float:
+    return TURNED_LIMIT if "sideways" in name else UPRIGHT_LIMIT

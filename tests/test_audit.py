@@ -1,0 +1,215 @@
+"""The audit: a sound workspace has no fault, and every planted one is named."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.audit import audit, count_pages
+from pipeline.errors import StorageError
+from pipeline.index import INDEX, Index
+from pipeline.ledger import AttemptState, Ledger, Reserve, Settle
+from pipeline.records import Failure, Record, State
+from pipeline.rules.quota import Calendar
+from pipeline.rules.resume import encode_failure, encode_record
+from pipeline.sink import FAILURES, RESULTS
+from pipeline.workspace import RunFile, hold_workspace
+from tests.test_index import make_failure, make_record, on_disk, page_id
+
+DONE, DUPLICATES = 40, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A workspace whose accounts add up."""
+
+    path: Path
+    run_file: RunFile
+
+    def faults(self) -> list[str]:
+        """Return what the audit says."""
+        with hold_workspace(self.path):
+            return list(audit(self.path, self.run_file))
+
+    def lines(self) -> list[bytes]:
+        """Return the lines of results.jsonl."""
+        return (self.path / RESULTS).read_bytes().splitlines(keepends=True)
+
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Put other lines in their place."""
+        (self.path / RESULTS).write_bytes(b"".join(lines))
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Sound:
+    """Forty pages done, two duplicates, two failures, one uncertain, one pending; the ledger knows the calls."""
+    workspace = tmp_path / "out"
+    workspace.mkdir()
+    records: list[Record] = [make_record(f"{number}.png", number, added=number) for number in range(DONE)]
+    records += [
+        replace(make_record(f"copy-{number}.png", 3, duplicate_of="3.png", added=99), attempt=records[3].attempt)
+        for number in range(DUPLICATES)
+    ]
+    failures: list[Failure] = [
+        make_failure("bad.png", 100),
+        make_failure("gone.png", None, error="missing", retryable=True),
+        make_failure("lost.png", 101, error="uncertain"),
+    ]
+    (workspace / RESULTS).write_bytes(b"".join(map(encode_record, records)))
+    (workspace / FAILURES).write_bytes(b"".join(map(encode_failure, failures)))
+    with Index.open(workspace) as index:
+        index.begin_file(on_disk("waiting.png"))
+        totals = {state.value: number for state, number in index.totals().items()}
+    attempts = [record.attempt for record in records[:DONE]]
+    ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
+    ids = iter(attempts)
+    ledger.execute([Reserve(page_id(0))] * DONE, "w", "o", lambda: next(ids))
+    ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in attempts], "w", "o", str)
+    ledger.close()
+    finished = "2026-01-31T12:00:00.000000Z"
+    run_file = RunFile(
+        workspace="w", version="1", service="vendor", ledger=str(ledger.path), totals=totals, finished=finished
+    )
+    return Sound(workspace, run_file)
+
+
+def test_a_sound_workspace_has_no_fault(sound: Sound) -> None:
+    """Negative control of all that follows, with the index as it is and after it was deleted."""
+    expected = {"done": 40, "duplicate": 2, "skipped": 0, "failed": 2, "uncertain": 1, "pending": 1}
+    assert sound.run_file.totals == expected
+    assert sound.faults() == []
+    (sound.path / INDEX).unlink()
+    assert sound.faults() == []
+
+
+def _flip(sound: Sound, number: int, at: int = 100) -> None:
+    lines = sound.lines()
+    lines[number] = lines[number][:at] + bytes([lines[number][at] ^ 1]) + lines[number][at + 1 :]
+    sound.rewrite(lines)
+
+
+def _delete(sound: Sound, number: int) -> None:
+    lines = sound.lines()
+    del lines[number]
+    sound.rewrite(lines)
+
+
+def _swap(sound: Sound, first: int, second: int) -> None:
+    lines = sound.lines()
+    lines[first], lines[second] = lines[second], lines[first]
+    sound.rewrite(lines)
+
+
+def _append(sound: Sound, name: str, content: bytes) -> None:
+    with (sound.path / name).open("ab") as file:
+        file.write(content)
+
+
+def _flip_failure(sound: Sound) -> None:
+    content = bytearray((sound.path / FAILURES).read_bytes())
+    content[30] ^= 1
+    (sound.path / FAILURES).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("plant", "named"),
+    [
+        pytest.param(lambda s: _flip(s, 5), "results.jsonl:6: its checksum does not match", id="flipped-byte"),
+        pytest.param(lambda s: _flip(s, 41), "results.jsonl:42: its checksum does not match", id="flipped-in-the-end"),
+        pytest.param(lambda s: _flip(s, 5), "the files say 39", id="flipped-byte-and-sums"),
+        pytest.param(lambda s: _delete(s, 7), "run.json: 40 pages done, the files say 39", id="deleted-line"),
+        pytest.param(
+            lambda s: _delete(s, 3), "copy-0.png: a duplicate of '3.png' without its record", id="deleted-original"
+        ),
+        pytest.param(
+            lambda s: _append(s, RESULTS, s.lines()[9]),
+            "results.jsonl:43: 9.png: its content has an earlier record, so it was sent twice",
+            id="duplicated-line",
+        ),
+        pytest.param(
+            lambda s: _append(s, RESULTS, encode_record(make_record("again.png", 9, added=500))),
+            "results.jsonl:43: again.png: its content has an earlier record, so it was sent twice",
+            id="content-paid-twice",
+        ),
+        pytest.param(
+            lambda s: _swap(s, 3, 40),
+            "results.jsonl:4: copy-0.png: a duplicate of '3.png' without its record",
+            id="duplicate-before-its-original",
+        ),
+        pytest.param(lambda s: _append(s, RESULTS, b'{"id":"sha'), "results.jsonl:43: no checksum", id="torn-tail"),
+        pytest.param(
+            lambda s: _append(s, RESULTS, encode_record(make_record("new.png", 77))[:-1]),
+            "results.jsonl:43: new.png: the index does not know it",
+            id="line-without-newline",
+        ),
+        pytest.param(lambda s: _append(s, RESULTS, b"\n"), "results.jsonl:43: no checksum", id="empty-line"),
+        pytest.param(lambda s: _append(s, RESULTS, b"\0" * 4096), "results.jsonl:43: no checksum", id="zeros"),
+        pytest.param(_flip_failure, "failures.jsonl:1: its checksum does not match", id="flipped-failure"),
+        pytest.param(
+            lambda s: (s.path / FAILURES).unlink(), "run.json: 2 pages failed, the files say 0", id="failures-deleted"
+        ),
+        pytest.param(
+            lambda s: (s.path / RESULTS).unlink(), "run.json: 40 pages done, the files say 0", id="results-deleted"
+        ),
+    ],
+)
+def test_a_planted_fault_is_named(sound: Sound, plant: Callable[[Sound], object], named: str) -> None:
+    """What is wrong with the files is told with its place, with the index as it was and without one."""
+    plant(sound)
+    faults = sound.faults()
+    assert [fault for fault in faults if named in fault], faults
+    (sound.path / INDEX).unlink()
+    faults = sound.faults()
+    assert [fault for fault in faults if named in fault], faults
+
+
+def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
+    """A text on disk whose call counts as never made is under-counting."""
+    assert sound.run_file.ledger is not None
+    attempt = make_record("", 0, added=11).attempt
+    ledger = Ledger(Path(sound.run_file.ledger), Calendar(), None)
+    ledger.execute([Settle(attempt, AttemptState.VOID)], "w", "o", str)
+    ledger.close()
+    assert sound.faults() == [
+        f"results.jsonl:12: 11.png: the ledger counts its call {attempt} as never made",
+    ]
+
+
+@pytest.mark.parametrize("state", [pytest.param(state.value, id=state.value) for state in State])
+def test_wrong_sums_are_named(sound: Sound, state: str) -> None:
+    """One page more or less in run.json, in any state, is told with both numbers."""
+    totals = {**sound.run_file.totals, state: sound.run_file.totals[state] + 1}
+    wrong = replace(sound, run_file=msgspec.structs.replace(sound.run_file, totals=totals))
+    assert wrong.faults() == [f"run.json: {totals[state]} pages {state}, the files say {totals[state] - 1}"]
+
+
+def test_a_run_that_was_killed_left_no_sums_to_compare(sound: Sound) -> None:
+    """While `finished` is not set, totals of an earlier run are no fault."""
+    killed = msgspec.structs.replace(sound.run_file, totals={"done": 1}, finished=None)
+    assert replace(sound, run_file=killed).faults() == []
+
+
+def test_without_a_ledger_the_files_are_still_checked(sound: Sound) -> None:
+    """A ledger that was not kept, or is on another machine, is not made by the audit."""
+    for ledger in (None, str(sound.path / "missing.sqlite3")):
+        elsewhere = replace(sound, run_file=msgspec.structs.replace(sound.run_file, ledger=ledger))
+        assert elsewhere.faults() == []
+    assert not (sound.path / "missing.sqlite3").exists()
+
+
+def test_pages_are_counted_with_and_without_the_lock(sound: Sound) -> None:
+    """While a run holds the workspace, the last commit is counted."""
+    free = count_pages(sound.path)
+    with hold_workspace(sound.path):
+        held = count_pages(sound.path)
+    assert free == held
+    assert free[State.DONE] == DONE
+
+
+def test_counting_a_damaged_index_that_a_run_holds_is_a_storage_error(sound: Sound) -> None:
+    """Looking from outside neither repairs nor crashes."""
+    (sound.path / INDEX).write_bytes(b"x" * 5000)
+    with hold_workspace(sound.path), pytest.raises(StorageError, match=r"index\.sqlite3"):
+        count_pages(sound.path)

@@ -1,0 +1,540 @@
+"""The ledger: every call is counted before it is made, whatever crashes, and whoever else counts at the same time."""
+
+import itertools
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle
+from pipeline.records import PageId
+from pipeline.rules.quota import Calendar, billing_month
+from tests.runs import ROOT
+
+PAGE = PageId("sha256:00#1")
+JANUARY = datetime(2026, 1, 15, tzinfo=UTC)
+NUMBERS = itertools.count(1)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, now: datetime = JANUARY) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def new_id() -> str:
+    """Return an id that no attempt has yet."""
+    return f"attempt-{next(NUMBERS)}"
+
+
+@contextmanager
+def opened(path: Path, limit: int | None = None, clock: Clock | None = None) -> Iterator[Ledger]:
+    """Open a ledger and close it again."""
+    ledger = Ledger(path, Calendar(), limit, now=clock or Clock())
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def reserve(ledger: Ledger, count: int = 1, *, workspace: str = "w", owner: str = "o") -> list[str]:
+    """Reserve in one group; return the ids of what was granted."""
+    results = ledger.execute([Reserve(PAGE)] * count, workspace, owner, new_id)
+    return [result for result in results if isinstance(result, str)]
+
+
+def settle(ledger: Ledger, attempt: str, state: AttemptState) -> None:
+    """Settle one reservation."""
+    assert ledger.execute([Settle(attempt, state)], "w", "o", new_id) == [None]
+
+
+def _put_other(path: Path) -> None:
+    other = path.with_name("other.sqlite3")
+    with opened(other):
+        pass
+    other.replace(path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a ledger may be made."""
+    return tmp_path / "state" / "ledger.sqlite3"
+
+
+class TestCounting:
+    """What counts."""
+
+    def test_all_but_void_counts(self, path: Path) -> None:
+        """Pending, posted and unknown attempts are used, void ones are not."""
+        with opened(path, 10) as ledger:
+            _, posted, void, unknown = reserve(ledger, 4)
+            settle(ledger, posted, AttemptState.POSTED)
+            settle(ledger, void, AttemptState.VOID)
+            settle(ledger, unknown, AttemptState.UNKNOWN)
+            usage = ledger.usage()
+        assert (usage.used, usage.pending, usage.unknown, usage.left) == (3, 1, 1, 7)
+
+    def test_the_limit_cuts_a_group_where_it_is_reached(self, path: Path) -> None:
+        """Of five reservations in one group three are granted; the refusal says when to come back."""
+        with opened(path, 3) as ledger:
+            results = ledger.execute([Reserve(PAGE)] * 5, "w", "o", new_id)
+            assert ledger.left == 0
+        assert [type(result) for result in results] == [str] * 3 + [QuotaExhaustedError] * 2
+        assert str(results[-1]) == "the month's 3 calls are used up; they reset on 2026-02-01 00:00 UTC"
+
+    def test_a_voided_call_may_be_made_again(self, path: Path) -> None:
+        """What was not billed gives its place back."""
+        with opened(path, 1) as ledger:
+            (attempt,) = reserve(ledger)
+            assert reserve(ledger) == []
+            settle(ledger, attempt, AttemptState.VOID)
+            assert len(reserve(ledger)) == 1
+
+    def test_without_a_limit_calls_are_counted(self, path: Path) -> None:
+        """No plan given: everything is granted, and counted all the same."""
+        with opened(path) as ledger:
+            assert len(reserve(ledger, 100)) == 100
+            assert (ledger.usage().used, ledger.usage().left, ledger.left) == (100, None, None)
+
+    def test_what_is_left_is_known_from_the_start(self, path: Path) -> None:
+        """A ledger that was just opened knows what earlier runs left."""
+        with opened(path, 10) as ledger:
+            reserve(ledger, 4)
+        with opened(path, 10) as ledger:
+            assert ledger.left == 6
+
+    @pytest.mark.parametrize("used", [pytest.param(value, id=f"dashboard-{value}") for value in (0, 3, 4000)])
+    def test_the_dashboards_number_replaces_ours(self, path: Path, used: int) -> None:
+        """After `--already-used` the month stands at that number, with calls in flight on top."""
+        with opened(path, 5000) as ledger:
+            posted, *_ = reserve(ledger, 3)
+            settle(ledger, posted, AttemptState.POSTED)
+            assert ledger.set_used(used).used == used + 2
+            assert ledger.set_used(used).used == used + 2
+            reserve(ledger)
+            assert ledger.usage().used == used + 3
+
+    def test_a_dashboard_beyond_the_limit_refuses_calls(self, path: Path) -> None:
+        """A month that others have used up is over."""
+        with opened(path, 5) as ledger:
+            assert ledger.set_used(7).left == 0
+            assert reserve(ledger) == []
+
+
+class TestMonths:
+    """When the count begins anew."""
+
+    def test_a_new_month_begins_with_nothing_used(self, path: Path) -> None:
+        """On the first of the month the whole quota is there, and the old month keeps its count."""
+        clock = Clock(datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC))
+        with opened(path, 2, clock) as ledger:
+            reserve(ledger, 2)
+            assert reserve(ledger) == []
+            clock.now += timedelta(seconds=1)
+            assert len(reserve(ledger)) == 1
+            assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (2, 1)
+            assert ledger.months() == ["2026-01", "2026-02"]
+
+    def test_a_clock_that_moves_back_opens_no_earlier_month(self, path: Path) -> None:
+        """A used-up month stays used up when the machine's clock jumps to the month before."""
+        clock = Clock()
+        with opened(path, 2, clock) as ledger:
+            reserve(ledger, 2)
+        clock.now -= timedelta(days=40)
+        with opened(path, 2, clock) as ledger:
+            assert reserve(ledger) == []
+            assert ledger.usage().month == "2026-01"
+
+    def test_closed_months_fold_into_counts(self, path: Path) -> None:
+        """Settled rows of a closed month go, their count stays; open ones stay: their outcome may yet be found."""
+        clock = Clock()
+        with opened(path, 100, clock) as ledger:
+            ids = reserve(ledger, 10)
+            for attempt in ids[:5]:
+                settle(ledger, attempt, AttemptState.POSTED)
+            settle(ledger, ids[5], AttemptState.VOID)
+            settle(ledger, ids[6], AttemptState.UNKNOWN)
+            ledger.set_used(50)
+        clock.now += timedelta(days=30)
+        for _ in range(2):
+            with opened(path, 100, clock) as ledger:
+                assert ledger.usage("2026-01").used == 53
+                assert set(ledger.attempt_states("w")) == set(ids[6:])
+        with opened(path, 100, clock) as ledger:
+            settle(ledger, ids[7], AttemptState.POSTED)
+            settle(ledger, ids[8], AttemptState.VOID)
+        with opened(path, 100, clock) as ledger:
+            assert ledger.usage("2026-01").used == 52
+            assert set(ledger.attempt_states("w")) == {ids[6], ids[9]}
+
+    def test_the_running_month_is_not_folded(self, path: Path) -> None:
+        """Rows of the current month stay for the audit."""
+        with opened(path) as ledger:
+            (attempt,) = reserve(ledger)
+            settle(ledger, attempt, AttemptState.POSTED)
+        with opened(path) as ledger:
+            assert ledger.attempt_states("w") == {attempt: AttemptState.POSTED}
+
+
+class TestRecovery:
+    """What a crash leaves behind."""
+
+    def test_open_attempts_of_dead_owners_are_found(self, path: Path) -> None:
+        """Pending and unknown rows of this workspace whose owner is gone; not those of the living, nor of others."""
+        with opened(path) as ledger:
+            pending, unknown, posted = reserve(ledger, 3, owner="dead")
+            settle(ledger, unknown, AttemptState.UNKNOWN)
+            settle(ledger, posted, AttemptState.POSTED)
+            reserve(ledger, owner="alive")
+            reserve(ledger, owner="dead", workspace="other")
+        with opened(path) as ledger:
+            found = ledger.open_attempts("w", lambda owner: owner == "alive")
+            assert found == [
+                OpenAttempt(pending, PAGE, AttemptState.PENDING),
+                OpenAttempt(unknown, PAGE, AttemptState.UNKNOWN),
+            ]
+
+    def test_recovery_counts_what_has_no_proof(self, path: Path) -> None:
+        """Proven attempts become posted, the others unknown; both stay counted, and proof may turn up later."""
+        with opened(path, 10) as ledger:
+            reserve(ledger, 2, owner="dead")
+            first, second = ledger.open_attempts("w", lambda _: False)
+            ledger.recover([first], [second])
+            assert ledger.attempt_states("w") == {first.id: AttemptState.POSTED, second.id: AttemptState.UNKNOWN}
+            assert ledger.usage().used == 2
+            (again,) = ledger.open_attempts("w", lambda _: False)
+            ledger.recover([again], [])
+            assert ledger.attempt_states("w")[second.id] is AttemptState.POSTED
+
+
+class TestFailingClosed:
+    """Without a ledger that can be trusted no call goes out."""
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            pytest.param(lambda path: path.write_bytes(os.urandom(8192)), id="random-bytes"),
+            pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4096]), id="cut"),
+            pytest.param(
+                lambda path: path.write_bytes(path.read_bytes()[:8192] + b"\xff" * (path.stat().st_size - 8192)),
+                id="overwritten",
+            ),
+            pytest.param(lambda path: _run_sql(path, "PRAGMA user_version = 99"), id="later-format"),
+            pytest.param(lambda path: _run_sql(path, "PRAGMA application_id = 1"), id="other-application"),
+        ],
+    )
+    def test_a_damaged_ledger_is_not_opened(self, path: Path, harm: Callable[[Path], object]) -> None:
+        """Whatever the damage, it is an error that names the file, and the file stays as it is."""
+        with opened(path) as ledger:
+            reserve(ledger, 200)
+        harm(path)
+        content = path.read_bytes()
+        with pytest.raises(LedgerError, match=re.escape(str(path))) as raised:
+            Ledger(path, Calendar(), None)
+        assert raised.value.exit_code == 1
+        assert path.read_bytes() == content
+
+    def test_a_read_only_ledger_is_not_opened(self) -> None:
+        """A ledger that cannot be written cannot count."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "ledger.sqlite3"
+            with opened(path):
+                pass
+            path.chmod(0o444)
+            Path(directory).chmod(0o555)
+            try:
+                with _unprivileged(), pytest.raises(LedgerError, match="readonly"):
+                    Ledger(path, Calendar(), None)
+            finally:
+                Path(directory).chmod(0o755)
+
+    @pytest.mark.parametrize("taken_by", [pytest.param("directory", id="directory"), pytest.param("file", id="file")])
+    def test_a_ledger_that_cannot_be_made_is_an_error(self, tmp_path: Path, taken_by: str) -> None:
+        """A directory in its place, or a file in its directory's."""
+        path = tmp_path / "state" / "ledger.sqlite3"
+        if taken_by == "directory":
+            path.mkdir(parents=True)
+        else:
+            path.parent.touch()
+        with pytest.raises(LedgerError, match=r"ledger\.sqlite3"):
+            Ledger(path, Calendar(), None)
+
+    @pytest.mark.parametrize(
+        "swap",
+        [
+            pytest.param(lambda path: path.unlink(), id="deleted"),
+            pytest.param(_put_other, id="replaced"),
+            pytest.param(lambda path: path.rename(path.with_name("moved")), id="moved"),
+        ],
+    )
+    def test_a_ledger_that_is_swapped_while_in_use_reserves_nothing(
+        self, path: Path, swap: Callable[[Path], object]
+    ) -> None:
+        """SQLite would go on writing to a file that nobody can see; we do not."""
+        with opened(path, 10) as ledger:
+            (attempt,) = reserve(ledger)
+            swap(path)
+            with pytest.raises(LedgerError, match="no call goes out without it"):
+                reserve(ledger)
+            with pytest.raises(LedgerError):
+                settle(ledger, attempt, AttemptState.VOID)
+        if path.exists():
+            with opened(path, 10) as other:
+                assert other.usage().used == 0
+
+    def test_a_group_that_fails_in_the_middle_reserves_nothing(self, path: Path) -> None:
+        """An id that exists already undoes the whole group."""
+        with opened(path, 10) as ledger:
+            (taken,) = reserve(ledger)
+            ids = iter(["fresh", taken])
+            with pytest.raises(LedgerError):
+                ledger.execute([Reserve(PAGE), Reserve(PAGE)], "w", "o", lambda: next(ids))
+            assert set(ledger.attempt_states("w")) == {taken}
+            assert len(reserve(ledger)) == 1
+
+    def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When another program holds the file for too long, nothing is reserved, and afterwards all works again."""
+        monkeypatch.setattr("pipeline.ledger._BUSY_TIMEOUT_S", 0.01)
+        with opened(path) as ledger:
+            other = sqlite3.connect(path, isolation_level=None)
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(LedgerError, match="locked"):
+                    reserve(ledger)
+                other.execute("ROLLBACK")
+                assert len(reserve(ledger)) == 1
+            finally:
+                other.close()
+
+
+RESERVER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from pipeline.ledger import Ledger, Reserve
+from pipeline.records import PageId
+from pipeline.rules.quota import Calendar
+import itertools
+
+path, name, limit, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+numbers = itertools.count()
+print("ready", flush=True)
+sys.stdin.readline()
+ledger = Ledger(path, Calendar(), limit, now=lambda: datetime(2026, 1, 15, tzinfo=UTC))
+while True:
+    results = ledger.execute([Reserve(PageId(name))] * size, name, name, lambda: f"{name}-{next(numbers)}")
+    granted = [result for result in results if isinstance(result, str)]
+    print(*granted, sep="\\n", flush=True)
+    if len(granted) < size:
+        break
+"""
+
+
+class TestProcesses:
+    """Many processes, one key."""
+
+    @pytest.mark.parametrize("size", [pytest.param(1, id="one-at-a-time"), pytest.param(7, id="in-groups")])
+    def test_processes_together_never_exceed_the_limit(self, path: Path, size: int) -> None:
+        """Four processes begin together, make the ledger and take all they get: exactly the limit is granted."""
+        limit = 60
+        processes = [_start(RESERVER, path, f"p{number}", limit, size) for number in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        granted = [line for process in processes for line in process.communicate(timeout=60)[0].split()]
+        assert [process.returncode for process in processes] == [0] * 4
+        assert len(set(granted)) == len(granted) == limit
+        with opened(path, limit) as ledger:
+            assert ledger.usage().used == limit
+
+    @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+    def test_a_reservation_is_synced_before_anybody_is_told(self, path: Path) -> None:
+        """Strace sees the ledger and its directory synced between one answer and the next."""
+        path.parent.mkdir()
+        log = path.parent / "strace.log"
+        command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write,unlink", "-o", str(log)]
+        process = _start(RESERVER, path, "p", 3, 1, prefix=command)
+        assert "p-2" in process.communicate("\n", timeout=60)[0]
+        told = re.split(r'write\(1<[^>]*>, "p-\d', log.read_text())
+        assert len(told) == 4
+        for before in told[:3]:
+            synced = re.findall(r"(fsync|fdatasync|unlink)\([^)]*?([^/\">]*)[\">]*\)", before)
+            names = [name for _, name in synced[-3:]]
+            assert names == [path.name, f"{path.name}-journal", path.parent.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An attempt as the model knows it."""
+
+    month: str
+    state: AttemptState
+    owner: str
+
+
+class History(RuleBasedStateMachine):
+    """Any history of one ledger and workspace, beside a model that forgets nothing."""
+
+    LIMIT = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.path = self.directory / "ledger.sqlite3"
+        self.clock = Clock()
+        self.owners = itertools.count(1)
+        self.rows: dict[str, Row] = {}
+        self.adjustments: Counter[str] = Counter()
+        self.months_counted: set[str] = set()
+        self.start()
+
+    def start(self) -> None:
+        """Begin a run."""
+        self.owner = f"owner-{next(self.owners)}"
+        self.ledger = Ledger(self.path, Calendar(), self.LIMIT, now=self.clock)
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.ledger.close()
+        shutil.rmtree(self.directory)
+
+    def month(self) -> str:
+        """Return the month in which a call counts now: never one before a month that was counted in."""
+        return max([billing_month(self.clock.now, Calendar()), *self.months_counted])
+
+    def used(self, month: str) -> int:
+        """Return all that is not void."""
+        counted = [row for row in self.rows.values() if row.month == month and row.state is not AttemptState.VOID]
+        return len(counted) + self.adjustments[month]
+
+    @rule(count=st.integers(1, 4))
+    def reserve(self, count: int) -> None:
+        """Reserve as many as are left, no more."""
+        month = self.month()
+        left = max(0, self.LIMIT - self.used(month))
+        granted = reserve(self.ledger, count, owner=self.owner)
+        assert len(granted) == min(count, left)
+        for attempt in granted:
+            self.rows[attempt] = Row(month, AttemptState.PENDING, self.owner)
+            self.months_counted.add(month)
+
+    @precondition(lambda self: self.mine())
+    @rule(data=st.data(), state=st.sampled_from([AttemptState.POSTED, AttemptState.VOID, AttemptState.UNKNOWN]))
+    def settle(self, data: st.DataObject, state: AttemptState) -> None:
+        """Write down what became of a call of this run."""
+        attempt = data.draw(st.sampled_from(self.mine()))
+        settle(self.ledger, attempt, state)
+        self.rows[attempt] = replace(self.rows[attempt], state=state)
+
+    def mine(self) -> list[str]:
+        """Return this run's open reservations."""
+        return [key for key, row in self.rows.items() if row == Row(row.month, AttemptState.PENDING, self.owner)]
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies and another begins; settled rows of closed months fold meanwhile."""
+        month = self.month()
+        self.ledger.close()
+        self.start()
+        kept = [row for row in self.rows.values() if row.state is not AttemptState.VOID or row.month >= month]
+        self.months_counted = {row.month for row in kept} | {name for name in self.months_counted if self.set_in(name)}
+
+    def set_in(self, month: str) -> bool:
+        """Return True when the dashboard's number was taken over in a month."""
+        return month in self.adjustments
+
+    @rule(data=st.data())
+    def recover(self, data: st.DataObject) -> None:
+        """Find what dead owners left open; some of it is proven."""
+        found = self.ledger.open_attempts("w", lambda owner: owner == self.owner)
+        open_states = {AttemptState.PENDING, AttemptState.UNKNOWN}
+        dead = {key for key, row in self.rows.items() if row.state in open_states and row.owner != self.owner}
+        assert {attempt.id for attempt in found} == dead
+        proven = [attempt for attempt in found if data.draw(st.booleans())]
+        unproven = [attempt for attempt in found if attempt not in proven]
+        self.ledger.recover(proven, unproven)
+        for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+            for attempt in attempts:
+                self.rows[attempt.id] = replace(self.rows[attempt.id], state=state)
+
+    @rule(days=st.integers(-70, 40))
+    def move_clock(self, days: int) -> None:
+        """Time goes on, or the machine's clock is wrong."""
+        self.clock.now += timedelta(days=days)
+
+    @rule(used=st.integers(0, LIMIT + 2))
+    def take_over_dashboard(self, used: int) -> None:
+        """The user tells what the vendor's dashboard says."""
+        month = self.month()
+        pending = sum(row.month == month and row.state is AttemptState.PENDING for row in self.rows.values())
+        assert self.ledger.set_used(used).used == used + pending
+        self.adjustments[month] += used + pending - self.used(month)
+        self.months_counted.add(month)
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self) -> None:
+        """Every month's count is all that is not void, folded or not, and no run could take it beyond the limit."""
+        for month in {*self.months_counted, self.month()}:
+            usage = self.ledger.usage(month)
+            assert usage.used == self.used(month)
+            if month not in self.adjustments:
+                assert usage.used <= self.LIMIT
+        assert self.ledger.usage().month == self.month()
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+def _run_sql(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(statement)
+    db.close()
+
+
+def _start(script: str, *arguments: object, prefix: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def _unprivileged() -> Iterator[None]:
+    """Drop root's power to write everywhere, where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):
+            os.seteuid(0)
