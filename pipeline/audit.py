@@ -86,6 +86,8 @@ def _audit_totals(index: Index, run_file: RunFile) -> Iterator[str]:
         return  # a run that was killed wrote no totals
     for state, number in index.totals().items():
         expected = run_file.totals.get(state.value, 0)
+        if state is State.PENDING and number == 0:
+            continue  # what is pending leaves no line: an index that was made anew does not know it
         if number != expected:
             yield f"run.json: {expected} pages {state}, the files say {number}"
 

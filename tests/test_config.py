@@ -314,7 +314,7 @@ class TestKey:
 
     def test_a_wrong_key_in_the_environment_is_not_repeated(self) -> None:
         """The message names the place only."""
-        with pytest.raises(UsageError, match="^the environment: not an API key") as caught:
+        with pytest.raises(UsageError, match=r"^the environment: not an API key") as caught:
             read_key(ApiConfig(), {"PAGEMILL_API_KEY": "secret two"})
         assert "secret" not in str(caught.value)
 

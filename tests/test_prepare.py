@@ -677,7 +677,7 @@ def shelf() -> Iterator[Path]:
     st.sampled_from([*SENT_AS_IS, "BMP", "TIFF"]),
     st.integers(1, 8),
 )
-def test_whatever_is_sent_is_within_the_limits_and_truly_described(
+def test_whatever_is_sent_is_within_the_limits_and_truly_described(  # noqa: PLR0917 - drawn values
     shelf: Path,
     size_px: tuple[int, int],
     is_noise: bool,  # noqa: FBT001 - drawn

@@ -229,13 +229,19 @@ class TestTornTails:
         with pytest.raises(StorageError, match=r"results\.jsonl"):
             repair_tail(tmp_path / RESULTS)
 
-    def test_the_tail_is_safe_before_it_is_cut(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When the copy cannot be synced, the file keeps its tail."""
+    @pytest.mark.parametrize("good_syncs", [pytest.param(0, id="copy"), pytest.param(1, id="its-directory")])
+    def test_the_tail_is_safe_before_it_is_cut(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_syncs: int
+    ) -> None:
+        """When the copy, or the directory that names it, cannot be synced, the file keeps its tail."""
         path = tmp_path / RESULTS
         path.write_bytes(b"whole\ntorn")
+        synced: list[int] = []
 
-        def fail(_: int) -> None:
-            raise OSError(errno.EIO, "I/O error")
+        def fail(descriptor: int) -> None:
+            synced.append(descriptor)
+            if len(synced) > good_syncs:
+                raise OSError(errno.EIO, "I/O error")
 
         monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(StorageError):
@@ -245,6 +251,16 @@ class TestTornTails:
 
 class TestReplacing:
     """Files that are replaced as a whole."""
+
+    def test_the_old_file_is_not_written_to(self, tmp_path: Path) -> None:
+        """Who has the old file open goes on reading all of it: there is no moment at which it is half new."""
+        path = tmp_path / "run.json"
+        replace_file(path, b"old")
+        with path.open("rb") as reader:
+            replace_file(path, b"new")
+            assert reader.read() == b"old"
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
 
     def test_a_failed_replacement_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When the new content cannot be synced, the old one stands."""

@@ -71,6 +71,9 @@ def answer(engine: SyncRecogniser, task: Task) -> WorkerFrame:
 
 def start_engine(backend: Backend, threads: int) -> SyncRecogniser | NotStarted:
     """Return an engine that has read a line of text, so that the first page finds it warm; or why there is none."""
+    # OpenVINO reports its import to a web analytics service, and writes into the user's home for that, unless this
+    # package cannot be imported. No page of an archive is anybody else's business.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         from pipeline.server.engine import Engine  # noqa: PLC0415 - a missing package is an answer
 

@@ -6,9 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import anyio
 import orjson
 import pytest
+from aiohttp import web
 
+from pipeline.workspace import hold_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import COMMAND, KEY, environment, failures, results, run_command
@@ -99,8 +102,6 @@ async def test_paths_come_from_stdin(scans: Path, tmp_path: Path) -> None:
     """`-` reads paths, `-0` separates them by NUL, and names may hold newlines."""
     pages = [write_page(scans / "a\nb.png", 1), write_page(scans / "c.png", 2)]
     async with serve_fake() as fake:
-        import anyio  # noqa: PLC0415 - local to keep the fixture list short
-
         done = await anyio.run_process(
             [*COMMAND, "run", "-", "-0", "-o", str(tmp_path / "out"), "--api-url", fake.url],
             input=b"\0".join(os.fsencode(page) for page in pages),
@@ -152,8 +153,6 @@ async def test_status_and_quota_tell_where_things_stand(scans: Path, tmp_path: P
 
 async def test_status_works_while_a_run_holds_the_workspace(scans: Path, tmp_path: Path) -> None:
     """An operator may look at any time."""
-    from pipeline.workspace import hold_workspace  # noqa: PLC0415 - only here
-
     write_pages(scans, 2)
     async with serve_fake() as fake:
         await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url)
@@ -220,3 +219,36 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment(None))
     assert done.stderr.decode().strip() == "[]"
     assert b"Turn folders" in done.stdout
+
+
+async def test_jq_and_json_read_the_results(scans: Path, tmp_path: Path) -> None:
+    """The file is plain JSON Lines for every tool, odd names included."""
+    write_page(scans / 'qu"ote\n新.png', 1)
+    write_page(scans / "b.png", 2).rename(scans / os.fsdecode(b"\xff\xfe.png"))
+    async with serve_fake() as fake:
+        await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url)
+    path = tmp_path / "out" / "results.jsonl"
+    by_jq = await anyio.run_process(["jq", "-r", ".text", str(path)])
+    code = f"import json; print(*[json.loads(l)['text'] for l in open({str(path)!r})], sep='\\n')"
+    by_json = await anyio.run_process([sys.executable, "-c", code])
+    assert by_jq.stdout == by_json.stdout
+    names = {line["source"]: line.get("source_b64") for line in results(tmp_path / "out")}
+    assert names == {'qu"ote\n新.png': None, "\ufffd\ufffd.png": "//4ucG5n"}
+
+
+async def test_the_key_is_in_no_message(scans: Path, tmp_path: Path) -> None:
+    """Whatever goes wrong, and however much is told, the key is not."""
+    write_pages(scans, 3)
+    said = b""
+    async with serve_fake(lambda call: web.json_response({"statusText": f"{call.request.url}"}, status=500)) as fake:
+        url = fake.url
+        for script in (fake.script, lambda call: web.json_response({"statusText": call.key}, status=401)):
+            fake.script = script
+            done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", url, "-v", "--retries", "0")
+            said += done.stdout + done.stderr
+    done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", url, "-v", "--retries", "0")
+    said += done.stdout + done.stderr
+    assert b"HTTP 500" in said
+    assert b"HTTP 401" in said
+    assert b"unreachable" in said
+    assert KEY.encode() not in said

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.accuracy import character_error_rate
+from tests.pages import write_page
 from tests.runs import ROOT, results, run_command
 
 pytestmark = pytest.mark.engine
@@ -57,3 +58,13 @@ def _truth_files() -> list[Path]:
 
 def _limit(name: str) -> float:
     return TURNED_LIMIT if "sideways" in name else UPRIGHT_LIMIT
+
+
+async def test_the_engine_writes_nothing_into_the_home_directory(tmp_path: Path) -> None:
+    """OpenVINO's telemetry, which sends its use to a web analytics service, stays out: no trace of it in HOME."""
+    home = tmp_path / "home"
+    home.mkdir()
+    page = write_page(tmp_path / "page.png", 1, size_px=(300, 300))
+    done = await run_command("run", page, "-o", tmp_path / "out", key=None, HOME=str(home))
+    assert done.returncode == 0, done.stderr.decode()
+    assert list(home.rglob("*")) == []

@@ -22,7 +22,7 @@ from pipeline.rules.wire import (
 KEY = "sk-a-secret-key"
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
-# Written by hand from the contract, "POST /api/text-recognition"; the server's tests hold the same text.
+# Written by hand from the contract, "POST /api/text-recognition".
 GOLDEN_REQUEST = (
     b'{"document":{"type":"image_url","image_url":"data:image/jpeg;base64,/9j/4AAQ"},"filename":"scan 1.jpg"}'
 )

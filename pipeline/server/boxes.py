@@ -1,0 +1,92 @@
+"""Lines found at two scales become one set of lines: pure geometry.
+
+The detector weighs the whole of what it sees. At full scale it overlooks a few words on an otherwise blank page;
+scaled down it finds them, but runs small lines of a dense page together. So both are asked. Measured: six short
+texts of 26 px type alone on 1240×1754 px, found at 2048 / 736 px: 2 / 6; on a dense page of 2480×3508 px with the
+same type, wrong characters at 2048 / 960 px: 0.00 % / 5.8 %.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.server.recognition import Point, Quad
+
+COVERED = 0.6
+"""A coarse line of which the fine lines cover this much was found by them, too."""
+
+SAME_HEIGHT = 0.6
+"""Below this part of the coarse line's height, the fine line inside it is one of several rows."""
+
+INSIDE = 0.5
+"""A fine line of which this much lies inside a coarse line belongs to it."""
+
+
+def merge_scales(coarse: Sequence[Quad], fine: Sequence[Quad]) -> list[Quad]:
+    """Return each line once: the fine ones, and the coarse ones that they miss or know only in part.
+
+    Args:
+        coarse: Lines found on the scaled-down page, in the page's coordinates.
+        fine: Lines found at the full scale.
+    """
+    kept: list[Quad] = []
+    replaced: set[int] = set()
+    for quad in coarse:
+        shares = [(i, intersection_area(quad, other)) for i, other in enumerate(fine)]
+        inside = [i for i, shared in shares if shared >= INSIDE * area(fine[i]) > 0]
+        if sum(shared for _, shared in shares) >= COVERED * area(quad):
+            continue
+        if any(_height(fine[i]) < SAME_HEIGHT * _height(quad) for i in inside):
+            continue
+        kept.append(quad)
+        replaced.update(inside)
+    return [quad for i, quad in enumerate(fine) if i not in replaced] + kept
+
+
+def area(polygon: Sequence[Point]) -> float:
+    """Return the area of a polygon, whichever way round it goes."""
+    return abs(_signed_area(polygon))
+
+
+def intersection_area(one: Quad, other: Quad) -> float:
+    """Return the area that two convex quadrilaterals share."""
+    if not _bounds_meet(one, other):
+        return 0.0
+    turning = 1.0 if _signed_area(other) >= 0 else -1.0
+    shared: list[Point] = list(one)
+    for start, end in zip(other, other[1:] + other[:1], strict=True):
+        shared = _clip(shared, start, end, turning)
+    return area(shared)
+
+
+def _clip(polygon: Sequence[Point], start: Point, end: Point, turning: float) -> list[Point]:
+    """Return the part of a polygon on the inner side of an edge (Sutherland and Hodgman, 1974)."""
+
+    def depth(point: Point) -> float:
+        across = (end[0] - start[0]) * (point[1] - start[1]) - (end[1] - start[1]) * (point[0] - start[0])
+        return turning * across
+
+    kept: list[Point] = []
+    for i, point in enumerate(polygon):
+        before = polygon[i - 1]
+        inner, outer = depth(point), depth(before)
+        if (inner >= 0) != (outer >= 0):
+            share = outer / (outer - inner)
+            kept.append((before[0] + share * (point[0] - before[0]), before[1] + share * (point[1] - before[1])))
+        if inner >= 0:
+            kept.append(point)
+    return kept
+
+
+def _signed_area(polygon: Sequence[Point]) -> float:
+    return sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(polygon, [*polygon[1:], *polygon[:1]], strict=True)) / 2
+
+
+def _bounds_meet(one: Quad, other: Quad) -> bool:
+    return all(
+        max(point[axis] for point in a) >= min(point[axis] for point in b)
+        for axis in (0, 1)
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def _height(quad: Quad) -> float:
+    return (abs(quad[3][1] - quad[0][1]) + abs(quad[2][1] - quad[1][1])) / 2
