@@ -134,6 +134,7 @@ def run(inputs: tuple[str, ...], output: Path, config_file: Path | None, **optio
         output,
         config,
         local=options["local"],
+        prefer_key_file=options["api_key_file"] is not None,
         switch_service=options["switch_service"],
         null_separated=options["null_separated"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not quiet,
@@ -183,7 +184,9 @@ def quota(config_file: Path | None, *, as_json: bool, already_used: int | None, 
     """Show the ledger of the API key by month."""
     from pipeline.commands import show_quota  # noqa: PLC0415 - keeps --help quick
 
-    return show_quota(_load(config_file, options), already_used=already_used, as_json=as_json)
+    prefer_key_file = options["api_key_file"] is not None
+    loaded = _load(config_file, options)
+    return show_quota(loaded, already_used=already_used, prefer_key_file=prefer_key_file, as_json=as_json)
 
 
 @cli.group()

@@ -165,7 +165,7 @@ def _translate(exc: Exception) -> Outcome:
     match exc:
         case aiohttp.ClientConnectorDNSError():
             return Outcome(fault=Fault.NOT_SENT, detail="the host name does not resolve")
-        case aiohttp.ClientSSLError() | ssl.SSLError():
+        case aiohttp.ClientSSLError():
             return Outcome(fault=Fault.NOT_SENT, detail=f"TLS failed ({type(exc).__name__})")
         case aiohttp.ClientConnectorError():
             return Outcome(fault=Fault.NOT_SENT, detail=f"cannot connect ({exc.os_error.strerror or 'refused'})")

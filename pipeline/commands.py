@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import msgspec
 import orjson
 
 from pipeline.client import check_base_url
-from pipeline.config import Config, read_key
+from pipeline.config import Config
+from pipeline.credentials import read_key
 from pipeline.drain import Drain, DrainedError
 from pipeline.errors import InterruptedRunError, StopError, UsageError
 from pipeline.index import INDEX, Index
@@ -34,13 +35,14 @@ def run_job(
     config: Config,
     *,
     local: bool,
+    prefer_key_file: bool,
     switch_service: bool,
     null_separated: bool,
     bar: bool,
     as_json: bool,
 ) -> int:
     """Run a job to its end, print how it ended, and return the exit code."""
-    service = choose_service(config, os.environ, local=local)
+    service = choose_service(config, os.environ, local=local, prefer_key_file=prefer_key_file)
 
     async def recognise(drain: Drain) -> Summary:
         async with _open_service(service, inputs, workspace, config, drain) as opened:
@@ -86,7 +88,9 @@ async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
     raise outcome
 
 
-def choose_service(config: Config, environ: "os._Environ[str]", *, local: bool) -> Service:
+def choose_service(
+    config: Config, environ: Mapping[str, str], *, local: bool = False, prefer_key_file: bool = False
+) -> Service:
     """Return which service a run calls: the embedded engine when there is neither a key nor a URL.
 
     Raises:
@@ -94,7 +98,7 @@ def choose_service(config: Config, environ: "os._Environ[str]", *, local: bool) 
     """
     if local and config.api.url is not None:
         raise UsageError("--local and an API URL contradict each other")
-    key = None if local else read_key(config.api, environ)
+    key = None if local else read_key(config.api, environ, prefer_file=prefer_key_file)
     if local or (key is None and config.api.url is None):
         return Service("", None, "embedded")
     base_url = check_base_url(config.api.url or VENDOR_URL)
@@ -196,11 +200,11 @@ def verify_workspace(workspace: Path) -> int:
     return 1 if faults else 0
 
 
-def show_quota(config: Config, *, already_used: int | None, as_json: bool) -> int:
+def show_quota(config: Config, *, already_used: int | None, prefer_key_file: bool, as_json: bool) -> int:
     """Print the ledger of the key by month."""
     from pipeline.ledger import Ledger  # noqa: PLC0415 - only for this command
 
-    service = choose_service(config, os.environ, local=False)
+    service = choose_service(config, os.environ, prefer_key_file=prefer_key_file)
     path = ledger_file(config, service)
     if path is None:
         raise UsageError("no API key: the embedded engine keeps no ledger (set PAGEMILL_API_KEY)")

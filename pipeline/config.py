@@ -5,9 +5,9 @@ Precedence: flag > `PAGEMILL_*` environment > `--config` or `./pagemill.toml` > 
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -273,49 +273,6 @@ def _suggest(section: str, key: str) -> str:
 
     near = difflib.get_close_matches(key, [name for part, name in keys() if part == section], n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def read_key(api: ApiConfig, environ: Mapping[str, str]) -> str | None:
-    """Return the API key from the environment, `key_file` or `key_command`; None when none is configured.
-
-    Raises:
-        UsageError: the file cannot be read, the command fails, or what they give is no key.
-    """
-    key = next((environ[name] for name in ("PAGEMILL_API_KEY", "LLMOCR_API_KEY") if environ.get(name)), None)
-    origin = "the environment"
-    if key is None and api.key_file is not None:
-        origin = str(api.key_file)
-        try:
-            key = api.key_file.expanduser().read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise UsageError(f"{origin}: cannot read the API key: {getattr(exc, 'strerror', exc)}") from exc
-    elif key is None and api.key_command is not None:
-        origin = "key_command"
-        key = _run_key_command(api.key_command)
-    if key is None:
-        return None
-    key = key.strip()
-    if not key or not key.isprintable() or " " in key:
-        raise UsageError(f"{origin}: not an API key (empty, or with spaces or control characters in it)")
-    return key
-
-
-def _run_key_command(command: str) -> str:
-    import shlex  # noqa: PLC0415 - rarely used
-    import subprocess  # noqa: PLC0415 - the user's own command, without a shell
-
-    try:
-        done = subprocess.run(shlex.split(command), check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as exc:
-        raise UsageError(f"key_command: {type(exc).__name__} when running it") from exc
-    if done.returncode != 0:
-        raise UsageError(f"key_command: exit status {done.returncode}")
-    return done.stdout
-
-
-def tiers() -> Sequence[str]:
-    """Return the names of the vendor's plans."""
-    return get_args(Tier)
 
 
 def default_state_dir() -> Path:

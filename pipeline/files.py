@@ -1,9 +1,47 @@
-"""Durable names: what is synced is the file and the directory that names it."""
+"""Files: read as a whole or not at all, replaced as a whole or not at all, with names that survive a power loss."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
-from pipeline.errors import StorageError
+from pipeline.errors import (
+    EmptyFileError,
+    MissingFileError,
+    StorageError,
+    UnfittableImageError,
+    UnreadableFileError,
+)
+
+
+def read_stable(path: Path, max_bytes: int) -> bytes:
+    """Return a regular file's bytes; never waits for a FIFO, never takes a file that changes meanwhile.
+
+    Raises:
+        MissingFileError: it is not there.
+        UnreadableFileError: it cannot be read, is no regular file, or changed while it was read.
+        EmptyFileError: it has no bytes.
+        UnfittableImageError: it has more than `max_bytes`.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise UnreadableFileError("not a regular file")
+            if before.st_size > max_bytes:
+                raise UnfittableImageError(f"{before.st_size} bytes; files of more than {max_bytes} are not read")
+            data = file.readall()
+            after = os.fstat(file.fileno())
+    except FileNotFoundError as exc:
+        raise MissingFileError("no such file") from exc
+    except OSError as exc:
+        reason = exc.strerror or errno.errorcode.get(exc.errno or 0, "?")
+        raise UnreadableFileError(f"cannot be read: {reason}") from exc
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
+        raise UnreadableFileError("changed while it was read")
+    if not data:
+        raise EmptyFileError("zero bytes")
+    return data
 
 
 def sync_directory(directory: Path) -> None:
@@ -31,3 +69,7 @@ def replace_file(path: Path, content: bytes) -> None:
         sync_directory(path.parent)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

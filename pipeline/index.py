@@ -34,6 +34,21 @@ _FORMAT: Final = 1
 _COMMIT_EVERY: Final = 512
 _FINGERPRINT_BYTES: Final = 4096
 _FINAL: Final = ("done", "duplicate", "skipped")
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Errors of the machine; every other one means that the file is damaged."""
+_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises on a damaged file; its message may quote the damage."""
 
 _SCHEMA: Final = """
 CREATE TABLE content (id TEXT PRIMARY KEY, source BLOB NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
@@ -136,7 +151,7 @@ class Index:
         try:
             try:
                 return cls._open_current(workspace)
-            except (sqlite3.DatabaseError, _DamagedIndexError):
+            except (sqlite3.DatabaseError, UnicodeDecodeError, _DamagedIndexError):
                 _remove(path)
                 return cls._open_current(workspace)
         except (sqlite3.Error, OSError) as exc:
@@ -154,10 +169,10 @@ class Index:
             db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
             try:
                 db.execute("SELECT count(*) FROM progress").fetchone()
-            except sqlite3.Error:
+            except _ERRORS:
                 db.close()
                 raise
-        except sqlite3.Error as exc:
+        except _ERRORS as exc:
             raise StorageError(f"{path}: {exc}") from exc
         return cls(workspace, db)
 
@@ -299,7 +314,7 @@ class Index:
                         (mark.path.name, mark.end, mark.fingerprint()),
                     )
                 self._db.commit()
-        except (sqlite3.Error, OSError) as exc:
+        except (*_ERRORS, OSError) as exc:
             raise self._translate(exc) from exc
 
     @property
@@ -312,18 +327,19 @@ class Index:
             with self._writing:
                 self._db.execute(statement, values)
                 self._uncommitted += 1
-        except sqlite3.Error as exc:
+        except _ERRORS as exc:
             raise self._translate(exc) from exc
 
     def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         try:
             return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as exc:
+        except _ERRORS as exc:
             raise self._translate(exc) from exc
 
-    def _translate(self, exc: sqlite3.Error | OSError) -> StorageError:
+    def _translate(self, exc: sqlite3.Error | UnicodeDecodeError | OSError) -> StorageError:
         path = self._workspace / INDEX
-        if isinstance(exc, sqlite3.DatabaseError) and not isinstance(exc, sqlite3.OperationalError):
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # without the extension
+        if not isinstance(exc, OSError) and code not in _PASSING:
             _remove(path)
             return _DamagedIndexError(f"{path}: {exc}; the next run makes it anew")
         return StorageError(f"{path}: {exc}")
@@ -397,7 +413,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.execute(f"PRAGMA user_version = {_FORMAT}")
         elif version != _FORMAT:
             raise sqlite3.DatabaseError(f"format {version}")
-    except sqlite3.Error:
+    except _ERRORS:
         db.close()
         raise
     return db

@@ -211,7 +211,7 @@ class Ledger:
                 self._check_format()
                 self._fold_closed_months()
                 self.left = self._usage(self._month()).left
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
             db.close()
             raise LedgerError(f"ledger {self.path}: {exc}; no call goes out without it") from exc
         except BaseException:
@@ -290,7 +290,7 @@ class Ledger:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
             raise LedgerError(f"ledger {self.path}: {exc}; no call goes out without it") from exc
 
     def _check_file(self) -> None:

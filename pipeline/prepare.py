@@ -4,10 +4,7 @@ What fits is sent as it is and not decoded: the header tells format, size and or
 nothing is missing. Only a file without its end mark, or one that does not fit, is decoded.
 """
 
-import errno
 import hashlib
-import os
-import stat
 import struct
 import warnings
 import zlib
@@ -19,13 +16,12 @@ from typing import Final
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import (
-    EmptyFileError,
-    MissingFileError,
     NotAnImageError,
     TruncatedImageError,
     UnfittableImageError,
     UnreadableFileError,
 )
+from pipeline.files import read_stable
 from pipeline.records import PageId, Payload, Prep
 from pipeline.rules.fit import Fit, Limits, fit
 from pipeline.rules.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
@@ -43,6 +39,9 @@ _FORMATS: Final = {
     "DIB": "bmp",
     "TIFF": "tiff",
 }
+MAX_FILE_BYTES: Final = 1 << 30
+"""A file is read as a whole; beyond this it would rather end the process than become a page."""
+
 _PLUGINS: Final = tuple(name for name in _FORMATS if name != "MPO")  # the JPEG plugin opens those
 _LOSSY: Final = frozenset({"jpeg", "webp"})
 _PAGED: Final = frozenset({"gif", "tiff"})
@@ -105,7 +104,7 @@ def prepare(path: Path, page: int, name: str, rules: Rules) -> Payload:
     Raises:
         PageError: the page cannot be read, is no image, or cannot be made to fit; the message does not repeat the name.
     """
-    data = _read(path)
+    data = read_stable(path, MAX_FILE_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     opened = _open(data)
     if page > opened.pages:
@@ -120,32 +119,6 @@ def prepare_url(url: str) -> Payload:
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     name = url.split("?", 1)[0].rsplit("/", 1)[-1]
     return Payload(PageId(f"url:{digest}#1"), None, 1, 1, build_url_body(url, name), None)
-
-
-def _read(path: Path) -> bytes:
-    """Return a regular file's bytes; never waits for a FIFO, never takes a file that changes meanwhile."""
-    try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise UnreadableFileError("not a regular file")
-            data = file.readall()
-            after = os.fstat(file.fileno())
-    except FileNotFoundError as exc:
-        raise MissingFileError("no such file") from exc
-    except OSError as exc:
-        raise UnreadableFileError(
-            f"cannot be read: {exc.strerror or errno.errorcode.get(exc.errno or 0, '?')}"
-        ) from exc
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
-        raise UnreadableFileError("changed while it was read")
-    if not data:
-        raise EmptyFileError("zero bytes")
-    return data
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _open(data: bytes) -> _Opened:
@@ -246,9 +219,10 @@ def _flatten(image: Image.Image) -> Image.Image:
     """Return the page in mode L or RGB, transparency on white, 16 bits scaled to 8."""
     if image.mode == "F" or image.mode.startswith("I"):
         pixels = image.convert("F")
-        _, high = pixels.getextrema()
-        factor = 1 / 257 if isinstance(high, float) and high > 255 else 1.0  # 65535 / 257 = 255
-        return pixels.point(lambda value: value * factor).convert("L")
+        extrema = pixels.getextrema()
+        high = float(extrema[1]) if isinstance(extrema[1], float) else 255.0
+        full_scale = 1.0 if image.mode == "F" and high <= 1 else 65535.0 if high > 255 else 255.0
+        return pixels.point(lambda value: value * (255 / full_scale)).convert("L")
     if image.has_transparency_data:
         pixels = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), pixels).convert("RGB")

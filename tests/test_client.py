@@ -29,7 +29,8 @@ TOO_LONG = f"a reply of more than {REPLY_MAX_BYTES} bytes"
 
 async def post(url: str, *, key: str | None = KEY, timeouts: Timeouts | None = None, body: bytes = BODY) -> Outcome:
     """Make one call with a client of its own; the key must be in nothing that comes back."""
-    async with open_client(Service(url, key, "test"), timeouts or Timeouts(), connections=1) as client:
+    service = Service(url, key, "test")
+    async with open_client(service, timeouts or Timeouts(), connections=1) as client, asyncio.timeout(20):
         outcome = await client.post(body)
     if key is not None:
         assert key not in repr(outcome)
@@ -183,9 +184,10 @@ class TestRequest:
     async def test_no_cookie_is_kept(self) -> None:
         """Calls share nothing but the connection."""
         answer = say(response(OK, "200 OK", "Set-Cookie: a=b"), ending="stay")
-        async with serve_raw(answer) as server, open_one(server.url) as client:
-            await client.post(BODY)
-            await client.post(BODY)
+        async with serve_raw(answer) as server:
+            by_name = server.url.replace("127.0.0.1", "localhost")  # aiohttp keeps no cookies of addresses anyway
+            async with open_one(by_name) as client:
+                assert [await client.post(BODY), await client.post(BODY)] == [ACCEPTED, ACCEPTED]
         assert b"\r\nCookie" not in server.requests[1]
 
 
@@ -508,7 +510,7 @@ class TestKey:
             pytest.param(KEY, f"bad key {KEY}, sorry", "bad key ***, sorry", id="as-it-is"),
             pytest.param(KEY, f"POST /api?key={KEY}&a={KEY}", "POST /api?key=***&a=***", id="twice"),
             pytest.param("a+b/c=d", f"?key={quote('a+b/c=d', safe='')}", "?key=***", id="quoted-for-a-url"),
-            pytest.param("a b".replace(" ", "+") + "é", "?key=a%2Bb%C3%A9", "?key=***", id="quoted-as-we-sent-it"),
+            pytest.param("a+bé", "?key=a%2Bb%C3%A9", "?key=***", id="quoted-as-we-sent-it"),
             pytest.param(KEY, "x" * 295 + KEY, "x" * 295 + "***", id="where-the-message-is-shortened"),
             pytest.param(KEY, "x" * 299 + KEY, "x" * 299 + "*", id="shortened-within-the-stars"),
         ],

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.config import ApiConfig, Config, Overrides, keys, load_config, parse_duration, read_key, tiers
+from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, keys, load_config, parse_duration
+from pipeline.credentials import read_key
 from pipeline.errors import UsageError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -232,7 +233,7 @@ class TestValues:
 
     def test_every_tier_is_offered(self) -> None:
         """The contract's four."""
-        assert list(tiers()) == ["free", "basic", "pro", "ultra"]
+        assert list(TIER_CALLS) == ["free", "basic", "pro", "ultra"]
 
 
 class TestKey:

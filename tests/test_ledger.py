@@ -253,6 +253,28 @@ class TestFailingClosed:
         assert raised.value.exit_code == 1
         assert path.read_bytes() == content
 
+    def test_damage_to_any_page_is_found(self, path: Path) -> None:
+        """Whichever page of the file is lost, the ledger is not opened: part of the count would be missing."""
+        with opened(path) as ledger:
+            reserve(ledger, 300)
+        content = path.read_bytes()
+        pages = len(content) // 4096
+        assert pages > 10
+        for page in range(pages):
+            path.write_bytes(content[: page * 4096] + b"\x80" * 4096 + content[(page + 1) * 4096 :])
+            with pytest.raises(LedgerError):
+                Ledger(path, Calendar(), None)
+
+    def test_a_damaged_schema_is_named(self, path: Path) -> None:
+        """Damage that SQLite quotes in its message, and that is not UTF-8, is an error of ours, too."""
+        with opened(path):
+            pass
+        content = path.read_bytes()
+        at = content.index(b"workspace TEXT")
+        path.write_bytes(content[:at] + b"\x80(" + content[at + 2 :])
+        with pytest.raises(LedgerError):
+            Ledger(path, Calendar(), None)
+
     def test_a_read_only_ledger_is_not_opened(self) -> None:
         """A ledger that cannot be written cannot count."""
         with tempfile.TemporaryDirectory() as directory:
@@ -297,6 +319,8 @@ class TestFailingClosed:
                 reserve(ledger)
             with pytest.raises(LedgerError):
                 settle(ledger, attempt, AttemptState.VOID)
+            with pytest.raises(LedgerError):
+                ledger.usage()
         if path.exists():
             with opened(path, 10) as other:
                 assert other.usage().used == 0

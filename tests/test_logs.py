@@ -18,6 +18,7 @@ from pipeline.config import LogConfig
 from pipeline.logs import printable_line, set_up_logging
 
 ROOT = Path(__file__).parent.parent
+Level = Literal["debug", "info", "warning", "error"]
 LOGGER = logging.getLogger("pagemill")
 
 
@@ -99,9 +100,7 @@ class TestJson:
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_the_level_says_what_is_told(
-    capsys: pytest.CaptureFixture[str], level: Literal["debug", "info", "warning", "error"], lines: int
-) -> None:
+def test_the_level_says_what_is_told(capsys: pytest.CaptureFixture[str], level: Level, lines: int) -> None:
     """From there upwards."""
     set_up_logging(LogConfig(level=level))
     for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):

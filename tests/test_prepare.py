@@ -322,7 +322,7 @@ class TestConversion:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         exif = Image.Exif()
         exif[ORIENTATION_TAG] = 6
-        page = marked((50, 50)).convert("CMYK")
+        page = marked().convert("CMYK")
         data = encode(page, "JPEG", icc_profile=profile, exif=exif, comment=b"note", dpi=(300, 300))
         seen = check(prepare(put(file, data), 1, "x", VENDOR))
         assert not {"icc_profile", "exif", "comment"} & set(seen.info)
@@ -608,7 +608,7 @@ class TestReading:
                     return
 
         def read_often() -> None:
-            for _ in range(100):
+            for _ in range(10):
                 prepare(file, 1, "x", VENDOR)
 
         writer = threading.Thread(target=touch)

@@ -18,7 +18,20 @@ _logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_STATUS_TEXTS = {404: "Not Found", 405: "Method Not Allowed"}
+
+class _KeylessFilter(logging.Filter):
+    """Takes the traceback off what aiohttp logs: for a malformed request it quotes the URL, and the key with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[0] is not None:
+            record.msg, record.args = "%s (%s)", (record.getMessage(), record.exc_info[0].__name__)
+        record.exc_info = None
+        return True
+
+
+http_logger = logging.getLogger(f"{__name__}.http")
+"""For aiohttp's own messages."""
+http_logger.addFilter(_KeylessFilter())
 
 
 def create_app(
@@ -66,31 +79,39 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     """Give every refusal and failure the contract's body; what went wrong inside stays inside."""
     try:
         return await handler(request)
-    except RequestError as exc:
-        return _refuse(exc.status, str(exc))
-    except PageError as exc:
-        return _refuse(400, str(exc))
-    except web.HTTPRequestEntityTooLarge:
-        # The contract knows no 413.
-        return _refuse(400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB")
     except web.HTTPException as exc:
         headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
-        return _refuse(exc.status, _STATUS_TEXTS.get(exc.status, exc.reason), headers)
-    except RecognitionError as exc:
-        _logger.warning("a page failed: %s", exc)
-    except Exception:
-        _logger.exception("a request failed")
-    return _refuse(500, "Internal Server Error: processing failed")
+        return _json(*_explain(exc), headers)
+    except Exception as exc:
+        status, body = _explain(exc)
+        if isinstance(exc, RecognitionError):
+            _logger.warning("a page failed: %s", exc)
+        elif status == 500:
+            _logger.exception("a request failed")
+        return _json(status, body)
+
+
+def _explain(error: Exception) -> tuple[int, dict[str, object]]:
+    """Return the status and the body that tell a caller of an error."""
+    status, text = 500, "Internal Server Error: processing failed"
+    match error:
+        case RequestError():
+            status, text = error.status, str(error)
+        case PageError():
+            status, text = 400, str(error)
+        case web.HTTPRequestEntityTooLarge():  # the contract knows no 413
+            status, text = 400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB"
+        case web.RequestPayloadError():
+            status, text = 400, "request body cannot be decoded"
+        case web.HTTPException():
+            status, text = error.status, error.reason
+    return status, {"statusText": text}
 
 
 def _endpoint(request: web.Request) -> str:
     """Return the URL that was called, the key's value masked: what is echoed gets stored."""
     query = "?key=***" if "key" in request.query else ""
     return f"{request.scheme}://{request.host}{TEXT_RECOGNITION_PATH}{query}"
-
-
-def _refuse(status: int, status_text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return _json(status, {"statusText": status_text}, headers)
 
 
 def _json(status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> web.Response:

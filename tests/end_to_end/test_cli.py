@@ -252,3 +252,14 @@ async def test_the_key_is_in_no_message(scans: Path, tmp_path: Path) -> None:
     assert b"HTTP 401" in said
     assert b"unreachable" in said
     assert KEY.encode() not in said
+
+
+async def test_a_key_file_given_as_a_flag_goes_before_the_environment(scans: Path, tmp_path: Path) -> None:
+    """The command line says what this run uses."""
+    write_pages(scans, 1)
+    (tmp_path / "key").write_text("sk-from-the-file\n")
+    async with serve_fake() as fake:
+        flags = ("--api-url", fake.url, "--api-key-file", tmp_path / "key")
+        done = await run_command("run", scans, "-o", tmp_path / "out", *flags)
+        assert [call.key for call in fake.calls] == ["sk-from-the-file"]
+    assert done.returncode == 0
