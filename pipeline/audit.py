@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pipeline.errors import WorkspaceLockedError
 from pipeline.index import Index
-from pipeline.ledger import AttemptState, Ledger
+from pipeline.ledger import AttemptState, read_attempt_states
 from pipeline.records import PageId, State
-from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import DamagedLineError, parse_failure, parse_result
 from pipeline.sink import FAILURES, RESULTS
 from pipeline.workspace import RunFile, hold_workspace
@@ -24,13 +23,9 @@ def audit(workspace: Path, run_file: RunFile) -> Iterator[str]:
     the ledger counts every call whose result is on disk.
     """
     with Index.open(workspace) as index:
-        ledger = _open_ledger(run_file)
-        try:
-            states = ledger.attempt_states(run_file.workspace) if ledger is not None else None
-        finally:
-            if ledger is not None:
-                ledger.close()
-        yield from _audit_results(workspace / RESULTS, index, states)
+        states = _read_ledger(run_file)
+        dedup = run_file.settings.get("prepare", {}).get("dedup", True)
+        yield from _audit_results(workspace / RESULTS, index, states, once=dedup)
         yield from _audit_failures(workspace / FAILURES)
         yield from _audit_pages(index)
         yield from _audit_totals(index, run_file)
@@ -46,7 +41,7 @@ def count_pages(workspace: Path) -> dict[State, int]:
             return index.totals()
 
 
-def _audit_results(path: Path, index: Index, states: dict[str, AttemptState] | None) -> Iterator[str]:
+def _audit_results(path: Path, index: Index, states: dict[str, AttemptState] | None, *, once: bool) -> Iterator[str]:
     for number, offset, line in _lines(path):
         place = f"{path.name}:{number}"
         try:
@@ -57,7 +52,7 @@ def _audit_results(path: Path, index: Index, states: dict[str, AttemptState] | N
         first = index.find_offset(PageId(head.id))
         if first is None:
             yield f"{place}: {head.source}: the index does not know it"
-        elif head.duplicate_of is None and first != offset:
+        elif once and head.duplicate_of is None and first != offset:
             yield f"{place}: {head.source}: its content has an earlier record, so it was sent twice"
         elif head.duplicate_of is not None and first == offset:
             yield f"{place}: {head.source}: a duplicate of '{head.duplicate_of}' without its record"
@@ -92,10 +87,11 @@ def _audit_totals(index: Index, run_file: RunFile) -> Iterator[str]:
             yield f"run.json: {expected} pages {state}, the files say {number}"
 
 
-def _open_ledger(run_file: RunFile) -> Ledger | None:
+def _read_ledger(run_file: RunFile) -> dict[str, AttemptState] | None:
+    """Return what the ledger says of the workspace's calls, without writing to it; None when there is none here."""
     if run_file.ledger is None or not Path(run_file.ledger).exists():
         return None
-    return Ledger(Path(run_file.ledger), Calendar(), None)
+    return read_attempt_states(Path(run_file.ledger), run_file.workspace)
 
 
 def _lines(path: Path) -> Generator[tuple[int, int, bytes]]:

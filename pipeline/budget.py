@@ -86,7 +86,8 @@ class Budget:
         finally:
             if attempt is None or attempt.state is AttemptState.VOID:
                 self.calls -= 1
-            if attempt is not None and self._ledger is not None:
+            # A call without an outcome stays pending: the next run finds its owner gone, and names it.
+            if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.UNKNOWN:
                 await self._group.submit(Settle(attempt.id, attempt.state))
 
     async def recover(self, has_proof: Callable[[OpenAttempt], bool]) -> list[OpenAttempt]:

@@ -117,7 +117,9 @@ class Calls:
                 return verdict
             reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
             note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
-            return await self._outcomes.record(page, Text(verdict.reply.content, reply, attempt.id, note))
+            record = await self._outcomes.record(page, Text(verdict.reply.content, reply, attempt.id, note))
+            attempt.settle(billed=True)  # not before the text is on disk: lost on the way there, its call has no proof
+            return record
 
     async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
         """Send a page as often as the account refuses it: a refusal is not billed, so the reservation still stands."""
@@ -126,16 +128,15 @@ class Calls:
                 await self._gate.wait_turn()
             attempt.sent()
             verdict = judge(await self._client.post(page.payload.body))
-            attempt.settle(billed=self._counts(verdict))
+            if not isinstance(verdict, Accepted):
+                attempt.settle(billed=self._counts(verdict))
             self._report(verdict)
             if not isinstance(verdict, Refused):
                 return verdict
 
-    def _counts(self, verdict: Verdict) -> bool:
-        """Return whether the plan may have counted a call."""
-        if isinstance(verdict, Failed):
-            return verdict.billed and self._config.budget.count_failed_calls
-        return isinstance(verdict, Accepted)
+    def _counts(self, verdict: _Final | Refused) -> bool:
+        """Return whether the plan may have counted a call that brought no text."""
+        return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 
     def _report(self, verdict: Verdict) -> None:
         """Tell the account's gate, or end the run, before any other page gets a turn."""

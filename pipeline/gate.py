@@ -101,7 +101,7 @@ class Gate:
         self._end_scouting(known=False)
         if self._refused_since_s is None:
             self._refused_since_s = now_s
-        if wait_s is None and now_s >= self._paused_until_s:  # calls on the wire share one refusal
+        if not wait_s and now_s >= self._paused_until_s:  # calls on the wire share one refusal
             self._refusals_in_a_row += 1
             wait_s = 0.5 + backoff_s(self._refusals_in_a_row, self._jitter(), cap_s=_MAX_SILENT_PAUSE_S)
         self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))

@@ -7,15 +7,14 @@ it has read. Changes are committed in bulk: what a crash takes from the index is
 
 import os
 import sqlite3
-import threading
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
+from pipeline.derived import ERRORS, DamagedDatabaseError, DerivedDatabase, ReadOnlyDatabase, remove_database
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.rules.resume import (
@@ -28,28 +27,12 @@ from pipeline.rules.resume import (
     parse_record,
     parse_result,
 )
+from pipeline.tail import Mark
 
 INDEX: Final = "index.sqlite3"
 _FORMAT: Final = 1
 _COMMIT_EVERY: Final = 512
-_FINGERPRINT_BYTES: Final = 4096
 _FINAL: Final = ("done", "duplicate", "skipped")
-_PASSING: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
-"""Errors of the machine; every other one means that the file is damaged."""
-_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises on a damaged file; its message may quote the damage."""
-
 _SCHEMA: Final = """
 CREATE TABLE content (id TEXT PRIMARY KEY, source BLOB NOT NULL, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -86,46 +69,18 @@ class Damage:
     problem: str
 
 
-class _DamagedIndexError(StorageError):
-    """SQLite found it out while the index was in use; the file is gone, and made anew when it is next opened."""
-
-
-class _Mark:
-    """How far a JSONL file has been read without a gap; lines that are noted out of order wait for those before."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.end = 0
-        self._ahead: dict[int, int] = {}
-
-    def add(self, span: Span) -> None:
-        self._ahead[span.start] = span.end
-        while self.end in self._ahead:
-            self.end = self._ahead.pop(self.end)
-
-    def fingerprint(self) -> int:
-        """Return a checksum of the file's last bytes before the mark; that of nothing when they are not there."""
-        start = max(0, self.end - _FINGERPRINT_BYTES)
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
-            file.seek(start)
-            return zlib.crc32(file.read(self.end - start))
-        return 0
-
-
 class Index:
     """The index of one workspace; used by one run at a time (the workspace's lock sees to that)."""
 
-    def __init__(self, workspace: Path, connection: sqlite3.Connection) -> None:
-        self._workspace = workspace
-        self._db = connection
-        self._uncommitted = 0
-        self._writing = threading.Lock()
-        self._results = _Mark(workspace / "results.jsonl")
-        self._failures = _Mark(workspace / "failures.jsonl")
+    def __init__(self, workspace: Path, database: DerivedDatabase) -> None:
+        self._db = database
+        self._results = Mark(workspace / "results.jsonl")
+        self._failures = Mark(workspace / "failures.jsonl")
         self.damages: list[Damage] = []
+        """Lines that were passed over when the files were read."""
 
     def __repr__(self) -> str:
-        return f"<Index {self._workspace} {self._uncommitted} uncommitted>"
+        return f"<Index {self._db!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -151,10 +106,10 @@ class Index:
         try:
             try:
                 return cls._open_current(workspace)
-            except (sqlite3.DatabaseError, UnicodeDecodeError, _DamagedIndexError):
-                _remove(path)
+            except (*ERRORS, DamagedDatabaseError):
+                remove_database(path)
                 return cls._open_current(workspace)
-        except (sqlite3.Error, OSError) as exc:
+        except (*ERRORS, OSError) as exc:
             raise StorageError(f"{path}: {exc}") from exc
 
     @classmethod
@@ -166,24 +121,24 @@ class Index:
         """
         path = workspace / INDEX
         try:
-            db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-            try:
-                db.execute("SELECT count(*) FROM progress").fetchone()
-            except _ERRORS:
-                db.close()
-                raise
-        except _ERRORS as exc:
+            index = cls(workspace, ReadOnlyDatabase(path))
+        except sqlite3.Error as exc:
             raise StorageError(f"{path}: {exc}") from exc
-        return cls(workspace, db)
+        try:
+            index.totals()
+        except StorageError:
+            index.close()
+            raise
+        return index
 
     @classmethod
     def _open_current(cls, workspace: Path) -> "Index":
-        index = cls(workspace, _connect(workspace / INDEX))
+        index = cls(workspace, DerivedDatabase(workspace / INDEX, _SCHEMA, _FORMAT))
         try:
             index._check_marks()
             index._catch_up()
         except BaseException:
-            index._db.close()
+            index.close()
             raise
         return index
 
@@ -197,14 +152,14 @@ class Index:
         source = encode_source(file.name)
         pages = 1
         if file.path is not None:
-            found = self._rows(
+            found = self._db.rows(
                 "SELECT size_bytes, mtime_ns, pages FROM file WHERE path = ? AND source = ?",
                 (os.fsencode(file.path), source),
             )
             if not found or file.stat != FileStat(found[0][0], found[0][1]):
                 return None
             pages = found[0][2]
-        rows = self._rows("SELECT state, retryable FROM page WHERE source = ?", (source,))
+        rows = self._db.rows("SELECT state, retryable FROM page WHERE source = ?", (source,))
         final = (*_FINAL, "uncertain") if keep_uncertain else _FINAL
         if len(rows) < pages or any(
             state not in final and (retryable or state != "failed") for state, retryable in rows
@@ -217,11 +172,11 @@ class Index:
 
     def begin_file(self, file: SourceFile) -> None:
         """Note that a file's first page is on its way; a state that it already has stays until it ends anew."""
-        self._change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_source(file.name),))
+        self._db.change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_source(file.name),))
 
     def begin_page(self, file: SourceFile, page: int, page_id: PageId) -> None:
         """Note that a page of this content is on its way; other content at its place is history from now on."""
-        self._change(
+        self._db.change(
             "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?) ON CONFLICT DO UPDATE"
             " SET state = excluded.state, retryable = 1, added = '', id = excluded.id WHERE id IS NOT excluded.id",
             (encode_source(file.name), page, page_id),
@@ -230,16 +185,16 @@ class Index:
     def end_file(self, file: SourceFile, pages: int) -> None:
         """Note how the file looked when all of its pages had ended."""
         source = encode_source(file.name)
-        self._change("DELETE FROM page WHERE source = ? AND page > ?", (source, pages))
+        self._db.change("DELETE FROM page WHERE source = ? AND page > ?", (source, pages))
         if file.path is not None and file.stat is not None:
-            self._change(
+            self._db.change(
                 "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)",
                 (os.fsencode(file.path), source, file.stat.size_bytes, file.stat.mtime_ns, pages),
             )
 
     def find_offset(self, page_id: PageId) -> int | None:
         """Return where the first record of a page's content stands in results.jsonl; None when there is none."""
-        rows = self._rows("SELECT offset FROM content WHERE id = ?", (page_id,))
+        rows = self._db.rows("SELECT offset FROM content WHERE id = ?", (page_id,))
         return rows[0][0] if rows else None
 
     def find_record(self, page_id: PageId) -> Record | None:
@@ -257,7 +212,7 @@ class Index:
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this very page, with this content, has its record."""
-        rows = self._rows(
+        rows = self._db.rows(
             "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_source(file.name), page, page_id)
         )
         return bool(rows) and rows[0][0] in _FINAL
@@ -286,17 +241,17 @@ class Index:
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents whose call may have been billed without an answer."""
-        rows = self._rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
+        rows = self._db.rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
         return frozenset(PageId(row[0]) for row in rows)
 
     def totals(self) -> dict[State, int]:
         """Return how many pages stand in each state."""
-        counts: dict[str, int] = dict(self._rows("SELECT state, count(*) FROM page GROUP BY state"))
+        counts: dict[str, int] = dict(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
     def pages(self) -> Iterator[tuple[bytes, int, State, str | None]]:
         """Yield (source, page, state, id) of every page."""
-        for source, page, state, page_id in self._db.execute("SELECT source, page, state, id FROM page"):
+        for source, page, state, page_id in self._db.stream("SELECT source, page, state, id FROM page"):
             yield source, page, State(state), page_id
 
     def commit(self) -> None:
@@ -306,46 +261,18 @@ class Index:
             StorageError: it cannot be written.
         """
         try:
-            with self._writing:  # commits run in threads; two of them, or a change between, would share a transaction
-                self._uncommitted = 0
-                for mark in (self._results, self._failures):
-                    self._db.execute(
-                        "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)",
-                        (mark.path.name, mark.end, mark.fingerprint()),
-                    )
-                self._db.commit()
-        except (*_ERRORS, OSError) as exc:
-            raise self._translate(exc) from exc
+            marks = [(mark.path.name, mark.end, mark.fingerprint()) for mark in (self._results, self._failures)]
+        except OSError as exc:
+            raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
+        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", marks)
 
     @property
     def wants_commit(self) -> bool:
         """True when enough has changed for a commit to be worth its sync."""
-        return self._uncommitted >= _COMMIT_EVERY
-
-    def _change(self, statement: str, values: tuple[object, ...]) -> None:
-        try:
-            with self._writing:
-                self._db.execute(statement, values)
-                self._uncommitted += 1
-        except _ERRORS as exc:
-            raise self._translate(exc) from exc
-
-    def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
-        try:
-            return self._db.execute(statement, values).fetchall()
-        except _ERRORS as exc:
-            raise self._translate(exc) from exc
-
-    def _translate(self, exc: sqlite3.Error | UnicodeDecodeError | OSError) -> StorageError:
-        path = self._workspace / INDEX
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # without the extension
-        if not isinstance(exc, OSError) and code not in _PASSING:
-            _remove(path)
-            return _DamagedIndexError(f"{path}: {exc}; the next run makes it anew")
-        return StorageError(f"{path}: {exc}")
+        return self._db.uncommitted >= _COMMIT_EVERY
 
     def _put(self, source: bytes, page: int, state: State, added: str, page_id: str | None, *, retryable: bool) -> None:
-        self._change(
+        self._db.change(
             "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
             (source, page, state.value, retryable, added, page_id),
         )
@@ -355,26 +282,24 @@ class Index:
         known = self.find_offset(PageId(page_id))
         if known is None or (original and known != span.start and self.find_record(PageId(page_id)) is None):
             # a record that can be read takes the place of one that no longer can: else each copy were paid for again
-            self._change("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", (page_id, source, span.start))
+            self._db.change("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", (page_id, source, span.start))
         self._results.add(span)
 
     def _check_marks(self) -> None:
         """Set the marks to where reading stopped; raise when the JSONL files are not those that were read."""
         for mark in (self._results, self._failures):
-            row = self._db.execute(
-                "SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (mark.path.name,)
-            ).fetchone()
-            mark.end, fingerprint = row if row is not None else (0, 0)
+            rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (mark.path.name,))
+            mark.end, fingerprint = rows[0] if rows else (0, 0)
             if mark.fingerprint() != fingerprint:
                 raise sqlite3.DatabaseError(f"the index has read another {mark.path.name}")
 
     def _catch_up(self) -> None:
-        for span, line in _read_lines(self._results):
+        for span, line in self._results.unread_lines():
             try:
                 self._read_result(parse_result(line), span)
             except DamagedLineError as exc:
                 self._pass_over(self._results, span, exc)
-        for span, line in _read_lines(self._failures):
+        for span, line in self._failures.unread_lines():
             try:
                 self._read_failure(parse_failure(line), span)
             except DamagedLineError as exc:
@@ -388,48 +313,13 @@ class Index:
     def _read_failure(self, head: FailureHead, span: Span) -> None:
         """Take a failure unless its page has a text: the two files do not tell which of their lines came first."""
         source = decode_source(head.source, head.source_b64)
-        row = self._db.execute(
-            "SELECT added, id, state FROM page WHERE source = ? AND page = ?", (source, head.page)
-        ).fetchone()
-        has_text = row is not None and row[2] in _FINAL and row[1] == head.id
-        if not has_text and (row is None or row[0] <= head.added):
+        rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (source, head.page))
+        has_text = bool(rows) and rows[0][2] in _FINAL and rows[0][1] == head.id
+        if not has_text and (not rows or rows[0][0] <= head.added):
             state = State.UNCERTAIN if head.error == "uncertain" else State.FAILED
             self._put(source, head.page, state, head.added, head.id, retryable=head.retryable)
         self._failures.add(span)
 
-    def _pass_over(self, mark: _Mark, span: Span, problem: DamagedLineError) -> None:
+    def _pass_over(self, mark: Mark, span: Span, problem: DamagedLineError) -> None:
         self.damages.append(Damage(mark.path.name, span.start, str(problem)))
         mark.add(span)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the index; a commit survives a power loss whole or not at all, on any file system."""
-    db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    try:
-        db.execute("PRAGMA synchronous = NORMAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {_FORMAT}")
-        elif version != _FORMAT:
-            raise sqlite3.DatabaseError(f"format {version}")
-    except _ERRORS:
-        db.close()
-        raise
-    return db
-
-
-def _remove(path: Path) -> None:
-    for name in (path, path.with_name(path.name + "-journal")):
-        name.unlink(missing_ok=True)
-
-
-def _read_lines(mark: _Mark) -> Iterator[tuple[Span, bytes]]:
-    """Yield the whole lines behind the mark, without their newlines."""
-    with suppress(FileNotFoundError), mark.path.open("rb") as file:
-        start = file.seek(mark.end)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            yield Span(start, start + len(line)), line[:-1]
-            start += len(line)

@@ -6,9 +6,11 @@ network filesystems. A row is reservation and intent in one: what a crash leaves
 the JSONL proves otherwise.
 """
 
+import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.files import sync_directory
 from pipeline.records import PageId, rfc3339
 from pipeline.rules.quota import Calendar, Usage, billing_month, reset_time
 
@@ -188,15 +191,10 @@ class Ledger:
             for attempt in unproven:
                 self._set_state(attempt.id, AttemptState.UNKNOWN)
 
-    def attempt_states(self, workspace: str) -> dict[str, AttemptState]:
-        """Return the state of each attempt of a workspace that has not been folded into a month's count."""
-        with self._transaction():
-            rows = self._db.execute("SELECT id, state FROM attempt WHERE workspace = ?", (workspace,)).fetchall()
-        return {row[0]: AttemptState(row[1]) for row in rows}
-
     def _connect(self) -> sqlite3.Connection:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                _make(self.path)
             db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except (sqlite3.Error, OSError) as exc:
             raise LedgerError(f"ledger {self.path}: {exc}") from exc
@@ -225,13 +223,8 @@ class Ledger:
             raise sqlite3.DatabaseError(problem)
 
     def _check_format(self) -> None:
-        version, application = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
-        )
-        if (version, application) == (0, 0):
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-        elif (version, application) != (_FORMAT, _APPLICATION_ID):
+        found = tuple(self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        if found != (_APPLICATION_ID, _FORMAT):
             raise LedgerError(f"ledger {self.path}: not a pagemill ledger of format {_FORMAT}")
 
     def _fold_closed_months(self) -> None:
@@ -298,3 +291,31 @@ class Ledger:
         found = self.path.stat()
         if (found.st_dev, found.st_ino) != self._identity:
             raise LedgerError(f"ledger {self.path}: it was replaced while it was in use; no call goes out without it")
+
+
+def read_attempt_states(path: Path, workspace: str) -> dict[str, AttemptState]:
+    """Return the state of each call of a workspace that has not been folded into a month's count; changes nothing.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)) as db:
+            rows = db.execute("SELECT id, state FROM attempt WHERE workspace = ?", (workspace,)).fetchall()
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        raise LedgerError(f"ledger {path}: {exc}") from exc
+    return {row[0]: AttemptState(row[1]) for row in rows}
+
+
+def _make(path: Path) -> None:
+    """Make an empty ledger under its name in one step, so that an empty file is never taken for a new ledger."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with closing(sqlite3.connect(temporary)) as db:
+            db.executescript(_SCHEMA)
+        with suppress(FileExistsError):  # another process was quicker
+            os.link(temporary, path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -92,6 +92,8 @@ class Mill:
         """Recognise a file's pages one after another; a reason to stop ends the run, not the other pages."""
         try:
             await self._mill_pages(file, slot)
+            if self._index.wants_commit:
+                await anyio.to_thread.run_sync(self._index.commit)
         except DrainedError:
             pass  # its pages stay pending
         except QuotaExhaustedError as exc:
@@ -100,8 +102,6 @@ class Mill:
             self._drain.request(exc)
         finally:
             slot.release()
-        if self._index.wants_commit:
-            await anyio.to_thread.run_sync(self._index.commit)
 
     async def _mill_pages(self, file: SourceFile, slot: Slot) -> None:
         self._index.begin_file(file)

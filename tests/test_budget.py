@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.budget import Budget, ledger_path, own
 from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import AttemptState, Ledger
+from pipeline.ledger import AttemptState, Ledger, read_attempt_states
 from pipeline.records import PageId
 from pipeline.rules.quota import Calendar
 from tests.runs import ROOT
@@ -42,10 +42,10 @@ class TestOutcomes:
         ("acts", "state", "calls"),
         [
             pytest.param([], AttemptState.VOID, 0, id="not-sent"),
-            pytest.param(["sent"], AttemptState.UNKNOWN, 1, id="sent-without-outcome"),
+            pytest.param(["sent"], AttemptState.PENDING, 1, id="sent-without-outcome"),
             pytest.param(["sent", "billed"], AttemptState.POSTED, 1, id="billed"),
             pytest.param(["sent", "free"], AttemptState.VOID, 0, id="not-billed"),
-            pytest.param(["sent", "free", "sent"], AttemptState.UNKNOWN, 1, id="sent-again-without-outcome"),
+            pytest.param(["sent", "free", "sent"], AttemptState.PENDING, 1, id="sent-again-without-outcome"),
             pytest.param(["sent", "free", "sent", "billed"], AttemptState.POSTED, 1, id="refused-then-billed"),
         ],
     )
@@ -53,11 +53,11 @@ class TestOutcomes:
     async def test_the_last_thing_known_is_written_down(
         self, ledger: Ledger, acts: list[str], state: AttemptState, calls: int, ended_by: str
     ) -> None:
-        """Void when it was never sent or not billed, posted when billed, unknown otherwise: however the page ended."""
+        """Void when never sent or not billed, posted when billed; without an outcome it stays pending for the next run."""
         budget = make_budget(ledger)
         with suppress(ZeroDivisionError), anyio.CancelScope() as scope:
             async with budget.reserve(PAGE) as attempt:
-                assert ledger.attempt_states("w") == {attempt.id: AttemptState.PENDING}
+                assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
                 assert budget.calls == 1
                 for act in acts:
                     if act == "sent":
@@ -69,7 +69,7 @@ class TestOutcomes:
                 if ended_by == "cancellation":
                     scope.cancel()
                     await anyio.sleep_forever()
-        assert ledger.attempt_states("w") == {attempt.id: state}
+        assert read_attempt_states(ledger.path, "w") == {attempt.id: state}
         assert (budget.calls, ledger.usage().used) == (calls, calls)
         assert repr(attempt) == f"<Attempt {attempt.id} {state}>"
 
@@ -81,7 +81,7 @@ class TestOutcomes:
             async with budget.reserve(PAGE) as attempt:
                 entered.append(attempt.id)
                 await anyio.sleep_forever()
-        assert ledger.attempt_states("w") == {entered[0]: AttemptState.VOID}
+        assert read_attempt_states(ledger.path, "w") == {entered[0]: AttemptState.VOID}
         assert budget.calls == 0
 
     async def test_the_embedded_engine_counts_without_a_ledger(self) -> None:
@@ -109,7 +109,7 @@ class TestLimits:
         budget = make_budget(ledger, max_calls=3)
         granted, refused = await self.reserve_at_once(budget, 30)
         assert (granted, refused, budget.calls) == (3, 27, 3)
-        assert len(ledger.attempt_states("w")) == 3
+        assert len(read_attempt_states(ledger.path, "w")) == 3
 
     @staticmethod
     async def reserve_at_once(budget: Budget, count: int) -> tuple[int, int]:
@@ -201,13 +201,13 @@ class TestRecovery:
         owner = process.stdout.readline().strip()
         budget = make_budget(ledger)
         assert await budget.recover(lambda _: False) == []
-        assert set(ledger.attempt_states("w").values()) == {AttemptState.PENDING}
+        assert set(read_attempt_states(ledger.path, "w").values()) == {AttemptState.PENDING}
 
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
         uncertain = await budget.recover(lambda attempt: attempt.page == "sha256:01#1")
         assert [attempt.page for attempt in uncertain] == ["sha256:00#1", "sha256:02#1"]
-        assert ledger.attempt_states("w") == {
+        assert read_attempt_states(ledger.path, "w") == {
             f"{owner}-0": AttemptState.UNKNOWN,
             f"{owner}-1": AttemptState.POSTED,
             f"{owner}-2": AttemptState.UNKNOWN,
@@ -219,7 +219,7 @@ class TestRecovery:
         budget = make_budget(ledger)
         async with budget.reserve(PAGE) as attempt:
             assert await budget.recover(lambda _: False) == []
-            assert ledger.attempt_states("w") == {attempt.id: AttemptState.PENDING}
+            assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
 
     def test_an_owner_that_ends_leaves_no_lock_behind(self, tmp_path: Path) -> None:
         """The lock file is there while the owner lives, and gone afterwards; each owner has its own."""

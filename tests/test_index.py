@@ -211,7 +211,7 @@ class TestRebuilding:
         """What a later version left does not stop this one."""
         expected = self.fill(workspace)
         workspace.index = Index.open(workspace.path)
-        workspace.index._db.execute("PRAGMA user_version = 99")
+        workspace.index._db.rows("PRAGMA user_version = 99")
         workspace.crash()
         assert states(workspace.index) == expected
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle
+from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle, read_attempt_states
 from pipeline.records import PageId
 from pipeline.rules.quota import Calendar, billing_month
 from tests.runs import ROOT
@@ -178,13 +178,13 @@ class TestMonths:
         for _ in range(2):
             with opened(path, 100, clock) as ledger:
                 assert ledger.usage("2026-01").used == 53
-                assert set(ledger.attempt_states("w")) == set(ids[6:])
+                assert set(read_attempt_states(ledger.path, "w")) == set(ids[6:])
         with opened(path, 100, clock) as ledger:
             settle(ledger, ids[7], AttemptState.POSTED)
             settle(ledger, ids[8], AttemptState.VOID)
         with opened(path, 100, clock) as ledger:
             assert ledger.usage("2026-01").used == 52
-            assert set(ledger.attempt_states("w")) == {ids[6], ids[9]}
+            assert set(read_attempt_states(ledger.path, "w")) == {ids[6], ids[9]}
 
     def test_the_running_month_is_not_folded(self, path: Path) -> None:
         """Rows of the current month stay for the audit."""
@@ -192,7 +192,7 @@ class TestMonths:
             (attempt,) = reserve(ledger)
             settle(ledger, attempt, AttemptState.POSTED)
         with opened(path) as ledger:
-            assert ledger.attempt_states("w") == {attempt: AttemptState.POSTED}
+            assert read_attempt_states(ledger.path, "w") == {attempt: AttemptState.POSTED}
 
 
 class TestRecovery:
@@ -219,11 +219,14 @@ class TestRecovery:
             reserve(ledger, 2, owner="dead")
             first, second = ledger.open_attempts("w", lambda _: False)
             ledger.recover([first], [second])
-            assert ledger.attempt_states("w") == {first.id: AttemptState.POSTED, second.id: AttemptState.UNKNOWN}
+            assert read_attempt_states(ledger.path, "w") == {
+                first.id: AttemptState.POSTED,
+                second.id: AttemptState.UNKNOWN,
+            }
             assert ledger.usage().used == 2
             (again,) = ledger.open_attempts("w", lambda _: False)
             ledger.recover([again], [])
-            assert ledger.attempt_states("w")[second.id] is AttemptState.POSTED
+            assert read_attempt_states(ledger.path, "w")[second.id] is AttemptState.POSTED
 
 
 class TestFailingClosed:
@@ -332,7 +335,7 @@ class TestFailingClosed:
             ids = iter(["fresh", taken])
             with pytest.raises(LedgerError):
                 ledger.execute([Reserve(PAGE), Reserve(PAGE)], "w", "o", lambda: next(ids))
-            assert set(ledger.attempt_states("w")) == {taken}
+            assert set(read_attempt_states(ledger.path, "w")) == {taken}
             assert len(reserve(ledger)) == 1
 
     def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

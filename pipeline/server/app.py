@@ -105,6 +105,8 @@ def _explain(error: Exception) -> tuple[int, dict[str, object]]:
             status, text = 400, "request body cannot be decoded"
         case web.HTTPException():
             status, text = error.status, error.reason
+        case _:
+            pass
     return status, {"statusText": text}
 
 

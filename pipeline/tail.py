@@ -1,0 +1,48 @@
+"""How far a JSONL file has been read, so that only what came after need be read again."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pipeline.records import Span
+
+_FINGERPRINT_BYTES: Final = 4096
+
+
+class Mark:
+    """How far a file has been read without a gap; lines that are noted out of order wait for those before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.end = 0
+        """Offset in bytes behind the last line that was read."""
+        self._ahead: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Mark {self.path.name} at {self.end}, {len(self._ahead)} lines ahead>"
+
+    def add(self, span: Span) -> None:
+        """Note a line that was read."""
+        self._ahead[span.start] = span.end
+        while self.end in self._ahead:
+            self.end = self._ahead.pop(self.end)
+
+    def fingerprint(self) -> int:
+        """Return a checksum of the file's last bytes before the mark; that of nothing when they are not there."""
+        start = max(0, self.end - _FINGERPRINT_BYTES)
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
+            file.seek(start)
+            return zlib.crc32(file.read(self.end - start))
+        return 0
+
+    def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
+        """Yield the whole lines behind the mark, without their newlines."""
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
+            start = file.seek(self.end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield Span(start, start + len(line)), line[:-1]
+                start += len(line)
