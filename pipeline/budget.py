@@ -1,8 +1,8 @@
 """A durable reservation precedes every call; all processes that share a key share one ledger.
 
 Reservations and settlements of concurrent pages are committed in groups. A reservation is voided when its call was
-never sent or certainly not billed, posted when it was or may have been billed, and `unknown`, which counts as spent,
-when its outcome is lost.
+never sent or certainly not billed, and posted when it was or may have been billed. When its outcome is lost it stays
+pending, which counts as spent, until the next run finds its owner gone, names it and makes it `unknown`.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ class Attempt:
         return f"<Attempt {self.id} {self.state}>"
 
     def sent(self) -> None:
-        """From here on the call may have reached the service."""
-        self.state = AttemptState.UNKNOWN
+        """From here on the call may have reached the service, until its outcome is known."""
+        self.state = AttemptState.PENDING
 
     def settle(self, *, billed: bool) -> None:
         """The outcome is known."""
@@ -87,7 +87,7 @@ class Budget:
             if attempt is None or attempt.state is AttemptState.VOID:
                 self.calls -= 1
             # A call without an outcome stays pending: the next run finds its owner gone, and names it.
-            if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.UNKNOWN:
+            if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.PENDING:
                 await self._group.submit(Settle(attempt.id, attempt.state))
 
     async def recover(self, has_proof: Callable[[OpenAttempt], bool]) -> list[OpenAttempt]:

@@ -53,7 +53,7 @@ class TestOutcomes:
     async def test_the_last_thing_known_is_written_down(
         self, ledger: Ledger, acts: list[str], state: AttemptState, calls: int, ended_by: str
     ) -> None:
-        """Void when never sent or not billed, posted when billed; without an outcome it stays pending for the next run."""
+        """Void when never sent or not billed, posted when billed; pending for the next run without an outcome."""
         budget = make_budget(ledger)
         with suppress(ZeroDivisionError), anyio.CancelScope() as scope:
             async with budget.reserve(PAGE) as attempt:
