@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.errors import WorkspaceLockedError
 from pipeline.index import Index
-from pipeline.ledger import AttemptState, read_attempt_states
-from pipeline.records import PageId, State
+from pipeline.ledger import read_attempt_states
+from pipeline.records import AttemptState, PageId, State
 from pipeline.rules.resume import DamagedLineError, parse_failure, parse_result
 from pipeline.sink import FAILURES, RESULTS
 from pipeline.workspace import RunFile, hold_workspace

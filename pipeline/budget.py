@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import LedgerError, QuotaExhaustedError
 from pipeline.grouping import GroupCommit
-from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle
-from pipeline.records import PageId
+from pipeline.ledger import Ledger, Reserve, Settle
+from pipeline.records import AttemptState, OpenAttempt, PageId
 
 
 class Attempt:

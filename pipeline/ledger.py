@@ -13,13 +13,12 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError, QuotaExhaustedError
 from pipeline.files import sync_directory
-from pipeline.records import PageId, rfc3339
+from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
 from pipeline.rules.quota import Calendar, Usage, billing_month, reset_time
 
 _FORMAT: Final = 1
@@ -44,24 +43,6 @@ CREATE TABLE month (month TEXT PRIMARY KEY, folded INTEGER NOT NULL DEFAULT 0, a
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_FORMAT};
 """
-
-
-class AttemptState(StrEnum):
-    """What became of a reservation."""
-
-    PENDING = "pending"
-    POSTED = "posted"
-    VOID = "void"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """A reservation of an earlier run of this workspace whose outcome that run did not write down."""
-
-    id: str
-    page: PageId
-    state: AttemptState
 
 
 @dataclass(frozen=True, slots=True)

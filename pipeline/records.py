@@ -214,6 +214,24 @@ class Failure:
         return State.UNCERTAIN if self.error == "uncertain" else State.FAILED
 
 
+class AttemptState(StrEnum):
+    """What became of a reservation."""
+
+    PENDING = "pending"
+    POSTED = "posted"
+    VOID = "void"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """A reservation of an earlier run of this workspace whose outcome that run did not write down."""
+
+    id: str
+    page: PageId
+    state: AttemptState
+
+
 def rfc3339(moment: datetime) -> str:
     """Return an aware datetime in UTC with microseconds, such as 2026-01-31T12:00:00.000000Z: sortable as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

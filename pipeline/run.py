@@ -6,7 +6,7 @@ alone encoded, before there is room for it.
 
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,11 +27,11 @@ from pipeline.drain import Drain
 from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError
 from pipeline.gate import Gate
 from pipeline.index import Index
-from pipeline.ledger import AttemptState, Ledger, OpenAttempt
+from pipeline.ledger import Ledger
 from pipeline.mill import Mill
 from pipeline.outcomes import Outcomes
 from pipeline.progress import Snapshot, report
-from pipeline.records import Service, State, rfc3339
+from pipeline.records import AttemptState, OpenAttempt, Service, State, rfc3339
 from pipeline.rules.quota import Calendar
 from pipeline.sink import FAILURES, RESULTS, open_sink, repair_tail
 from pipeline.workspace import RunFile, claim_service, hold_workspace, read_run_file, write_run_file
@@ -167,12 +167,13 @@ async def _open(job: Job, drain: Drain) -> AsyncGenerator[_Opened]:
     config = job.config
     async with AsyncExitStack() as stack:
         stack.enter_context(hold_workspace(job.workspace))
-        run_file = _begin(job)
+        last = read_run_file(job.workspace)
+        run_file = _begin(job, last)
         _repair(job.workspace)
         index = stack.enter_context(await anyio.to_thread.run_sync(Index.open, job.workspace))
         for damage in index.damages:
             logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
-        budget, uncertain = await _open_budget(job, run_file, index, stack)
+        budget, uncertain = await _open_budget(job, last, run_file, index, stack)
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(
@@ -196,9 +197,8 @@ async def _open(job: Job, drain: Drain) -> AsyncGenerator[_Opened]:
         yield _Opened(mill, outcomes, index, budget, gate, run_file, new, anyio.current_time())
 
 
-def _begin(job: Job) -> RunFile:
+def _begin(job: Job, last: RunFile | None) -> RunFile:
     """Return the new run.json, not yet written; warn when pages are prepared in another way than before."""
-    last = read_run_file(job.workspace)
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     settings = msgspec.to_builtins(job.config, enc_hook=str)
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
@@ -222,22 +222,32 @@ def _repair(workspace: Path) -> None:
 
 
 async def _open_budget(
-    job: Job, run_file: RunFile, index: Index, stack: AsyncExitStack
+    job: Job, last: RunFile | None, run_file: RunFile, index: Index, stack: AsyncExitStack
 ) -> tuple[Budget, list[OpenAttempt]]:
     """Open the ledger and settle what earlier runs left open; also return the calls whose outcome is lost."""
     path = ledger_file(job.config, job.service)
+    uncertain: list[OpenAttempt] = []
+    former = Path(last.ledger) if last is not None and last.ledger is not None else None
+    if former is not None and former != path and former.exists():  # another key or place since: its calls count there
+        with own(former) as owner, closing(await _open_ledger(former, job.config)) as ledger:
+            uncertain += await _recover(Budget(ledger, workspace=run_file.workspace, owner=owner), index)
     owner = stack.enter_context(own(path))
-    ledger = None
-    if path is not None:
-        calendar = Calendar(job.config.budget.timezone, job.config.budget.reset_day)
-        ledger = await anyio.to_thread.run_sync(Ledger, path, calendar, job.config.budget.limit)
-        stack.callback(ledger.close)
-    budget = Budget(ledger, workspace=run_file.workspace, owner=owner, max_calls=job.config.run.max_calls)
+    current = None if path is None else stack.enter_context(closing(await _open_ledger(path, job.config)))
+    budget = Budget(current, workspace=run_file.workspace, owner=owner, max_calls=job.config.run.max_calls)
+    return budget, uncertain + await _recover(budget, index)
+
+
+async def _open_ledger(path: Path, config: Config) -> Ledger:
+    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
+    return await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)
+
+
+async def _recover(budget: Budget, index: Index) -> list[OpenAttempt]:
     uncertain = await budget.recover(partial(_has_proof, index))
     for attempt in uncertain:
         if attempt.state is AttemptState.PENDING:
             logger.warning("%s: an earlier call may have been billed and its answer is lost", attempt.page)
-    return budget, uncertain
+    return uncertain
 
 
 def _has_proof(index: Index, attempt: OpenAttempt) -> bool:

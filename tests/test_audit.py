@@ -10,8 +10,8 @@ import pytest
 from pipeline.audit import audit, count_pages
 from pipeline.errors import StorageError
 from pipeline.index import INDEX, Index
-from pipeline.ledger import AttemptState, Ledger, Reserve, Settle
-from pipeline.records import Failure, Record, State
+from pipeline.ledger import Ledger, Reserve, Settle
+from pipeline.records import AttemptState, Failure, Record, State
 from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import encode_failure, encode_record
 from pipeline.sink import FAILURES, RESULTS

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.budget import Budget, ledger_path, own
 from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import AttemptState, Ledger, read_attempt_states
-from pipeline.records import PageId
+from pipeline.ledger import Ledger, read_attempt_states
+from pipeline.records import AttemptState, PageId
 from pipeline.rules.quota import Calendar
 from tests.runs import ROOT
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import AttemptState, Ledger, OpenAttempt, Reserve, Settle, read_attempt_states
-from pipeline.records import PageId
+from pipeline.ledger import Ledger, Reserve, Settle, read_attempt_states
+from pipeline.records import AttemptState, OpenAttempt, PageId
 from pipeline.rules.quota import Calendar, billing_month
 from tests.runs import ROOT
 

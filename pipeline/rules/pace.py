@@ -27,6 +27,7 @@ _FINEST: Final = 0.01
 """Relative error below which an estimate is not refined: 1/error calls an epoch, so about 0.7 % of calls are refused."""
 
 _COARSEST: Final = 0.4
+_POINTS: Final = 64
 _FEW: Final = 4
 """Calls in an epoch that are too few to measure by."""
 
@@ -65,6 +66,7 @@ class PaceStatistics:
     ramping: bool
 
 
+KR=1.0;ST=.5;GR=1.6;LIM=1.0;EC=.5;DROP=.5
 class _Window:
     """The hypothesis that the account limits calls in flight: a call is refused if and only if so many others are.
 
@@ -128,63 +130,95 @@ class _Window:
         return self._strikes < 2 and others >= self.limit - 1 - self.limit // 8 and calls >= 8
 
 
+class _Path:
+    """The sends of an epoch: (when, serial), thinned to a bounded number."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, int]] = []
+        self._stride = 1
+
+    def add(self, sent_s: float, serial: int) -> None:
+        """Append a send."""
+        if serial % self._stride == 0:
+            self._points.append((sent_s, serial))
+            if len(self._points) > _POINTS:
+                self._points = self._points[::2]
+                self._stride *= 2
+
+    def burst(self, rate: float, end: Token) -> float:
+        """Return the burst of a token bucket of this rate, full at the start, that is empty at the end.
+
+        Source: network calculus; the most that any suffix of the arrivals exceeds rate x time.
+        """
+        return max((end.serial - n - rate * (end.sent_s - at_s) for at_s, n in self._points), default=0.0)
+
+    def rate(self, burst: float, end: Token, highest: float) -> float:
+        """Return the rate, at most the highest, of a bucket of this burst that is empty at the end."""
+        low, high = 0.0, highest
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.burst(middle, end) > burst else (low, middle)
+        return high
+
+
 class _Estimate:
     """What refusals tell of the permitted rate: the bucket is empty at each.
 
-    Without a pause in between, calls accepted / time is the rate exactly. A pause lets a bucket refill by an unknown
-    burst; then the rate lies below the one at the refusal by the overshoot that empties such a bucket, √(2·slope·burst).
+    While it never overflowed, calls accepted / time is the rate. After a pause, or a climb from too low, it did, and
+    its burst is unknown; the same burst must explain where the ramp was refused, which settles both.
     """
 
     def __init__(self) -> None:
         self.rate_per_s = _RAMP_RATE
         self.error = _COARSEST
-        self._ramp_end = _RAMP_RATE
-        self._burst = 5.0
+        self._ramp: tuple[_Path, Token] | None = None
 
-    def guess(self, end_rate: float) -> None:
-        """Take a first value from the rate at which the ramp ended."""
-        self._ramp_end = end_rate
+    def guess(self, path: _Path, end: Token, end_rate: float) -> None:
+        """Take a first value from the ramp's end."""
+        self._ramp = path, end
         self.rate_per_s = 0.4 * end_rate
 
-    def measure(self, calls: int, elapsed_s: float, end_rate: float) -> None:
-        """Refine by an epoch without a pause; merge with what was known unless they contradict each other."""
-        expected = self.rate_per_s * elapsed_s
-        known = 0.5 / self.error
-        if abs(calls - expected) > 2 + self.error * expected:
-            known = min(known, 1.0)
-        known = min(known, 2.0 * calls)
-        rate = (known + calls) / (known / self.rate_per_s + elapsed_s)
-        self._set(min(end_rate, rate), 1 / (known + calls))
-
-    def measure_after_pause(self, calls: int, elapsed_s: float, end_rate: float, slope: float) -> None:
-        """Refine by an epoch that began with a pause.
+    def measure(self, path: _Path, end: Token, calls: int, elapsed_s: float, end_rate: float, *, paused: bool) -> None:
+        """Refine by an epoch.
 
         Args:
+            path: Its sends.
+            end: The refused call that ended it.
             calls: Accepted in it.
-            elapsed_s: Its length, the pause included.
-            end_rate: Pacing rate at the refusal that ended it.
-            slope: How fast the pacing rate grew then, in calls/s².
+            elapsed_s: Its length since the refusal before, the pause included.
+            end_rate: Pacing rate at its end.
+            paused: It began with a pause.
         """
-
-        def overshoot(burst: float) -> float:
-            return min(0.6 * end_rate, math.sqrt(2 * slope * burst))
-
-        for _ in range(4):
-            rate = max(calls / elapsed_s, end_rate - overshoot(self._burst))
-            self._burst = self._ramp_burst(rate)
-        spread = (overshoot(2 * self._burst) - overshoot(self._burst / 2)) / 2
-        self._set(rate, spread / end_rate)
-
-    def _ramp_burst(self, rate: float) -> float:
-        """Return the burst that would have let the ramp come as far as it did."""
-        if rate >= self._ramp_end:
-            return 1.0
-        beyond = self._ramp_end - rate - rate * math.log(self._ramp_end / rate)
-        return min(50.0, max(1.0, beyond * _DOUBLING_S / math.log(2)))
-
-    def _set(self, rate: float, error: float) -> None:
-        self.rate_per_s = min(_MAX_RATE, max(_MIN_RATE, rate))
+        before = self.rate_per_s
+        rate, error = calls / elapsed_s, 1 / calls
+        if not paused:
+            rate, error = self._merge(calls, elapsed_s)
+        rate = min(rate, end_rate)
+        least, likely, most = self._below(path, end, end_rate, rate)
+        if likely > rate if paused else least > rate:
+            rate, error = likely, (most - least) / 2 / likely
+        if abs(rate - before) > LIM * error * before:
+            error = max(error, EC * abs(rate / before - 1))
+        self.rate_per_s = min(_MAX_RATE, max(_MIN_RATE, rate, DROP * before))
         self.error = min(_COARSEST, max(_FINEST, error))
+
+    def _merge(self, calls: int, elapsed_s: float) -> tuple[float, float]:
+        """Return rate and error from this epoch and what was known, unless they contradict each other."""
+        expected = self.rate_per_s * elapsed_s
+        known = min(0.5 / self.error, 2.0 * calls)
+        if abs(calls - expected) > 2 + self.error * expected:
+            known = min(known, 1.0)
+        return (known + calls) / (known / self.rate_per_s + elapsed_s), 1 / (known + calls)
+
+    def _below(self, path: _Path, end: Token, end_rate: float, rate: float) -> tuple[float, float, float]:
+        """Return the least, likely and highest rate that explain the end of this climb and that of the ramp."""
+        burst, likely = 1.0, rate
+        for _ in range(4):
+            if self._ramp is not None:
+                burst = max(1.0, self._ramp[0].burst(likely, self._ramp[1]))
+            likely = max(rate, path.rate(burst, end, end_rate))
+        least, most = (max(rate, path.rate(burst * factor, end, end_rate)) for factor in (2, 0.5))
+        return least, likely, most
 
 
 class Pace:
@@ -211,6 +245,7 @@ class Pace:
         self._began_serial = self._void = self._row = 0
         self._event_s = -math.inf
         self._was_paused = False
+        self._path = _Path()
 
     def __repr__(self) -> str:
         window = "" if self._window.limit == math.inf else f", window {self._window.limit:.0f}"
@@ -239,6 +274,7 @@ class Pace:
         self._next_s = (self._next_s if behind else now_s) + 1 / self._rate
         self._last_s = now_s
         token = Token(now_s, self._serial, self._in_flight)
+        self._path.add(now_s, self._serial)
         self._serial += 1
         self._in_flight += 1
         return token
@@ -288,24 +324,22 @@ class Pace:
         elapsed_s = max(1e-6, token.sent_s - self._began_s)
         fits_window = self._window.refuse(token.others, calls, first=first)
         if first:
-            self._estimate.guess(self._rate)
-        elif self._was_paused:
-            slope = 2 * self._breadth / self._stage * self._rate**2
-            self._estimate.measure_after_pause(calls, elapsed_s, self._rate, slope)
-        elif not fits_window:
-            self._estimate.measure(calls, elapsed_s, self._rate)
+            self._estimate.guess(self._path, token, self._rate)
+        elif self._was_paused or not fits_window:
+            self._estimate.measure(self._path, token, calls, elapsed_s, self._rate, paused=self._was_paused)
         self._cost = 1 + self._estimate.rate_per_s * pause_s
         if pause_s or not fits_window:
             self._climb_from(self._estimate.error)
-            self._rate = self._clamp(self._estimate.rate_per_s * (1 - self._estimate.error))
+            self._rate = self._clamp(self._estimate.rate_per_s * (1 - ST * self._estimate.error))
         else:
             self._climb_from(_COARSEST if first else 0.05)
+        self._path = _Path()
         self._began_s, self._began_serial, self._void = token.sent_s, token.serial, 1
         self._was_paused = pause_s > 0
 
     def _climb_from(self, breadth: float) -> None:
         self._breadth = breadth
-        factor = 1.0 if self._cost == 1 else 2.0
+        factor = 1.0 if self._cost == 1 else KR
         self._stage = self._left = max(8.0, factor * self._cost / breadth)
 
     def _grow(self, since_s: float, gap_s: float) -> None:
@@ -317,7 +351,7 @@ class Pace:
             self._rate = self._clamp(self._rate * (1 + growth))
             self._left -= 1
             if self._left <= 0:
-                self._climb_from(min(0.5, self._breadth * math.sqrt(2)))
+                self._climb_from(min(0.5, self._breadth * GR))
 
     def _clamp(self, rate: float) -> float:
         return min(self._bound, _MAX_RATE, max(_MIN_RATE, rate))

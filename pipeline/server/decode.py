@@ -27,11 +27,10 @@ def decode_bgr(image: bytes) -> Pixels:
     """
     try:
         picture = Image.open(BytesIO(image), formats=FORMATS)
-    except UnidentifiedImageError as exc:
-        raise NotAnImageError("not a JPEG, PNG, GIF or WebP image") from exc
-    try:
         picture.load()
         rgb = np.asarray(_flatten(picture))
+    except UnidentifiedImageError as exc:
+        raise NotAnImageError("not a JPEG, PNG, GIF or WebP image") from exc
     except MemoryError:
         raise
     except Exception as exc:  # Pillow's decoders raise whatever a broken file leads them into

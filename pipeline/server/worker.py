@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import BinaryIO, NoReturn, Protocol
 
@@ -38,18 +39,23 @@ class SyncRecogniser(Protocol):
         ...
 
 
-def main() -> None:
-    """Load the engine, say so, and answer tasks until stdin ends."""
+def main(arguments: Sequence[str], *, start: Callable[[Backend, int], SyncRecogniser | NotStarted]) -> None:
+    """Load the engine, say so, and answer tasks until stdin ends.
+
+    Args:
+        arguments: The command line without the program.
+        start: Loads the engine.
+    """
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pipeline.server.worker")
     parser.add_argument("--backend", choices=("openvino", "onnxruntime"), required=True)
     parser.add_argument("--threads", type=int, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     answers = _claim_stdout()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
-    engine = start_engine(options.backend, options.threads)
+    engine = start(options.backend, options.threads)
     if isinstance(engine, NotStarted):
         _send(answers, engine)
         return
@@ -126,4 +132,4 @@ def _send(stream: BinaryIO, frame: WorkerFrame) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:], start=start_engine)

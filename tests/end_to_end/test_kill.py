@@ -82,6 +82,18 @@ async def test_calls_that_a_kill_left_open_are_named(scans: Path, tmp_path: Path
     assert [page for page in open_pages if page not in said] == []
 
 
+async def test_a_call_left_open_is_named_though_the_ledger_moved(scans: Path, tmp_path: Path) -> None:
+    """A workspace remembers where its last run reserved: another place does not hide what is open there."""
+    write_pages(scans, PAGES)
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        await run_until_killed(fake, scans, out, at_call=1)
+        fake.script = accept
+        done = await run_command("run", scans, "-o", out, "--api-url", fake.url, "--ledger", tmp_path / "elsewhere")
+    assert f"sha256:{fake.calls[0].digest}#1" in done.stderr.decode()
+    assert done.returncode == 0
+
+
 async def test_at_most_once_reports_what_a_kill_left_open_and_sends_it_not(scans: Path, tmp_path: Path) -> None:
     """With `--at-most-once` no content is ever sent twice, whatever happens."""
     write_pages(scans, PAGES)
