@@ -22,4 +22,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - see the module's docstring
 
-    return getattr(import_module(f"pipeline.{_HOME.get(name, 'run')}"), name)
+    home = _HOME.get(name, "run")
+    module = import_module(f"pipeline.{home}")
+    # Importing pipeline.run names the module `run` in this package: all names of a module are set at once, after it.
+    globals().update({public: getattr(module, public) for public in __all__ if _HOME.get(public, "run") == home})
+    return globals()[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from pipeline.errors import StopError
+from pipeline.errors import StopError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -42,23 +42,45 @@ _KEYS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Which configuration key a flag sets."""
 
+_OTHER_VARIABLES: Final = frozenset({"PAGEMILL_API_KEY", "PAGEMILL_SERVE_KEY", "PAGEMILL_STATE_DIR"})
+
 
 def main() -> None:
     """Run the command line; the one place where errors become exit codes."""
+    _open_missing_streams()
     try:
         code = cli.main(standalone_mode=False, prog_name="pagemill")
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as exc:
-        exc.show()
+        print(f"pagemill: error: {exc.format_message()}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except StopError as exc:
         print(f"pagemill: error: {exc}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except BrokenPipeError:  # whoever read our stdout has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(_flush(code if isinstance(code, int) else 0))
+
+
+def _open_missing_streams() -> None:
+    """Put the null device where a standard stream is closed (`2>&-`), so that nobody need ask whether it is there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as long as we do
+
+
+def _flush(code: int) -> int:
+    """Return the exit code, 1 when stdout did not take what was promised; Python would turn either into a 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as exc:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout:
+                print(f"pagemill: error: stdout: {exc.strerror}", file=sys.stderr)  # noqa: T201 - as above
+                code = code or 1
+    return code
 
 
 def _flag(*names: str, **options: Any) -> Callable[[_F], _F]:
@@ -68,7 +90,12 @@ def _flag(*names: str, **options: Any) -> Callable[[_F], _F]:
 
 
 _config_flag = click.option(
-    "-c", "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file."
+    "-c",
+    "--config",
+    "config_file",
+    envvar="PAGEMILL_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file.",
 )
 _json_flag = click.option("--json", "as_json", is_flag=True, help="Print an object on stdout.")
 
@@ -90,7 +117,7 @@ def _budget_flags(command: _F) -> _F:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pagemill", prog_name="pagemill")
 def cli() -> None:
-    """Turn folders, manifests and buckets of page images into one JSONL record a page."""
+    """Turn folders and manifests of page images into one JSONL record a page."""
 
 
 @cli.command()
@@ -102,23 +129,25 @@ def cli() -> None:
 @_flag("--max-duration", metavar="TIME", help="Stop after so long, such as 3600 or 8h (exit 10).")
 @_flag("--max-failures", type=click.IntRange(min=0), help="Stop when more pages failed (exit 12).")
 @_flag("--limit", type=click.IntRange(min=0), help="Take only so many new files.")
-@_flag("--include", multiple=True, metavar="GLOB", help="Take these files of a directory, whatever their suffix.")
-@_flag("--exclude", multiple=True, metavar="GLOB", help="Leave these files and directories out.")
+@click.option(
+    "--include", multiple=True, metavar="GLOB", help="Take these files of a directory, whatever their suffix."
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files and directories out.")
 @_flag("--changed-by", type=click.Choice(["mtime", "sha256"]), help="How a changed file is recognised (mtime).")
 @_flag("--retries", type=click.IntRange(min=0), help="Further attempts after one that failed (2).")
 @_flag("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that a call may take (120).")
 @_flag("--at-most-once", is_flag=True, help="Never send a page again whose call may have been billed.")
 @_flag("--dedup/--no-dedup", help="Send the same content once (default), or each copy.")
-@click.option("--local", is_flag=True, help="Use the embedded engine, whatever key there is.")
-@click.option("--switch-service", is_flag=True, help="Let another service than before fill the workspace.")
+@_flag("--local", is_flag=True, help="Use the embedded engine, whatever key there is.")
+@_flag("--switch-service", is_flag=True, help="Let another service than before fill the workspace.")
 @click.option("-0", "null_separated", is_flag=True, help="Paths on stdin are separated by NUL.")
 @_budget_flags
 @_config_flag
 @_json_flag
 @_flag("--log-format", type=click.Choice(["text", "json"]), help="How stderr looks (text).")
-@click.option("-q", "quiet", count=True, help="Say less (twice: errors only).")
-@click.option("-v", "verbose", is_flag=True, help="Say more.")
-@click.option("--no-progress", is_flag=True, help="No bar on a terminal.")
+@click.option("-q", "--quiet", count=True, help="Say less (twice: errors only).")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@_flag("--no-progress", is_flag=True, help="No bar on a terminal.")
 def run(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
     """Recognise the pages of INPUT (directories, files, globs, manifests, URLs, or - for paths on stdin).
 
@@ -133,9 +162,9 @@ def run(inputs: tuple[str, ...], output: Path, config_file: Path | None, **optio
         inputs,
         output,
         config,
-        local=options["local"],
+        local=bool(options["local"]),
         prefer_key_file=options["api_key_file"] is not None,
-        switch_service=options["switch_service"],
+        switch_service=bool(options["switch_service"]),
         null_separated=options["null_separated"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not quiet,
         as_json=options["as_json"],
@@ -153,7 +182,8 @@ def serve(config_file: Path | None, *, exit_with_parent: bool, **options: Any) -
     """Serve the text-recognition API on this machine; prints its base URL once it can answer."""
     from pipeline.commands import run_server  # noqa: PLC0415 - keeps --help quick
 
-    return run_server(_load(config_file, options), exit_with_parent=exit_with_parent)
+    # Whoever starts it as a part of itself has read the configuration, and says all of it by flags.
+    return run_server(_load(config_file, options, alone=exit_with_parent), exit_with_parent=exit_with_parent)
 
 
 @cli.command()
@@ -163,6 +193,7 @@ def status(workspace: Path, *, as_json: bool) -> int:
     """Tell where a workspace stands."""
     from pipeline.commands import show_status  # noqa: PLC0415 - keeps --help quick
 
+    _set_up_default_logging()
     return show_status(workspace, as_json=as_json)
 
 
@@ -172,6 +203,7 @@ def verify(workspace: Path) -> int:
     """Check that the accounts add up; exit 1 and a line for each fault when they do not."""
     from pipeline.commands import verify_workspace  # noqa: PLC0415 - keeps --help quick
 
+    _set_up_default_logging()
     return verify_workspace(workspace)
 
 
@@ -211,8 +243,33 @@ def config_check(config_file: Path | None) -> None:
     click.echo("the configuration is valid", err=True)
 
 
-def _load(config_file: Path | None, options: Mapping[str, Any], *, level: str | None = None) -> "Config":
-    """Return the configuration with the flags on top, and set up logging by it."""
+def _check_environment() -> None:
+    """Raise when a variable looks like a setting and is none: a limit that is misspelt would not limit."""
+    import difflib  # noqa: PLC0415 - keeps --help quick
+
+    from pipeline.config import keys  # noqa: PLC0415 - keeps --help quick
+
+    known = {f"PAGEMILL_{section}_{key}".upper() for section, key in keys()} | _OTHER_VARIABLES
+    for command in cli.commands.values():
+        known.update(str(option.envvar) for option in command.params if option.envvar)
+    for name in sorted(os.environ):
+        if name.startswith("PAGEMILL_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"environment: unknown variable {name}{hint}")
+
+
+def _set_up_default_logging() -> None:
+    from pipeline.config import LogConfig  # noqa: PLC0415 - keeps --help quick
+    from pipeline.logs import set_up_logging  # noqa: PLC0415 - keeps --help quick
+
+    set_up_logging(LogConfig())
+
+
+def _load(
+    config_file: Path | None, options: Mapping[str, Any], *, level: str | None = None, alone: bool = False
+) -> "Config":
+    """Return the configuration with the flags on top, and set up logging by it; from flags alone when asked to."""
     import platformdirs  # noqa: PLC0415 - keeps --help quick
 
     from pipeline.config import load_config  # noqa: PLC0415 - keeps --help quick
@@ -225,8 +282,11 @@ def _load(config_file: Path | None, options: Mapping[str, Any], *, level: str | 
         flags.pop(("run", "at_most_once"), None)  # a flag that is not given says nothing
     if level is not None:
         flags["log", "level"] = level
-    loaded = load_config(
-        config_file, flags=flags, environ=os.environ, user_dir=platformdirs.user_config_path("pagemill")
-    )
+    if alone:
+        loaded = load_config(flags=flags, read_files=False)
+    else:
+        _check_environment()
+        user_dir = platformdirs.user_config_path("pagemill")
+        loaded = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_dir)
     set_up_logging(loaded.log)
     return loaded

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import msgspec
 import orjson
 
 from pipeline.client import check_base_url
@@ -22,8 +21,8 @@ from pipeline.errors import InterruptedRunError, StopError, UsageError
 from pipeline.index import INDEX, Index
 from pipeline.records import VENDOR_URL, Service, State
 from pipeline.rules.quota import Calendar, Usage
-from pipeline.run import Job, Summary, ledger_file, run
-from pipeline.source import resolve_inputs, walk
+from pipeline.run import Job, Summary, ledger_file, resolve_job_inputs, run
+from pipeline.source import walk
 from pipeline.workspace import require_workspace
 
 logger = logging.getLogger("pagemill")
@@ -59,6 +58,8 @@ def run_job(
             return await run(job, drain)
 
     summary = anyio.run(_with_signals, recognise, backend_options={"use_uvloop": _has_uvloop()})
+    if not summary.run and not summary.settled and summary.reason is None:
+        logger.warning("no pages found in %s", ", ".join(inputs))
     logger.info("%s", describe_summary(summary))
     if as_json:
         _print_json(summary)
@@ -134,16 +135,12 @@ async def _needs_calls(inputs: Sequence[str], workspace: Path, config: Config) -
     if "-" in inputs:
         return True
     index = Index.peek(workspace) if (workspace / INDEX).exists() else None
-    found = 0
     with closing(index) if index is not None else nullcontext():
-        files = walk(resolve_inputs(inputs, cwd=Path.cwd()), config.input, stdin=None, null_separated=False)
+        files = walk(resolve_job_inputs(inputs, workspace), config.input, stdin=None, null_separated=False)
         async with aclosing(files):
             async for file in files:
-                found += 1
                 if index is None or config.input.changed_by == "sha256" or index.look_up_file(file) is None:
                     return True
-    if not found:
-        logger.warning("no pages found in %s", ", ".join(inputs))
     return False
 
 
@@ -210,6 +207,7 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
         raise UsageError("no API key: the embedded engine keeps no ledger (set PAGEMILL_API_KEY)")
     if not path.exists() and already_used is None:
         logger.info("nothing was counted for this key yet")
+        return 0
     ledger = Ledger(path, Calendar(config.budget.timezone, config.budget.reset_day), config.budget.limit)
     try:
         if already_used is not None:
@@ -274,7 +272,7 @@ async def _stop_on_signal(stop: anyio.Event) -> None:
 def format_config(config: Config) -> str:
     """Return the configuration as TOML; what is not set stands as a comment."""
     lines: list[str] = []
-    for section, table in msgspec.to_builtins(config, enc_hook=str).items():
+    for section, table in config.without_secrets().items():
         lines.append(f"[{section}]")
         for key, value in table.items():
             encoded = orjson.dumps(value).decode()  # JSON's strings, numbers and arrays are TOML's

@@ -133,6 +133,13 @@ class Config(_Section, frozen=True):
     log: LogConfig = LogConfig()
     serve: ServeConfig = ServeConfig()
 
+    def without_secrets(self) -> dict[str, dict[str, Any]]:
+        """Return all settings as plain values; a command that prints the key may hold a secret itself."""
+        settings: dict[str, dict[str, Any]] = msgspec.to_builtins(self, enc_hook=str)
+        if settings["api"]["key_command"] is not None:
+            settings["api"]["key_command"] = "(set)"
+        return settings
+
 
 Overrides = Mapping[tuple[str, str], Any]
 """Values by (section, key)."""
@@ -144,6 +151,7 @@ def load_config(
     flags: Overrides | None = None,
     environ: Mapping[str, str] | None = None,
     user_dir: Path | None = None,
+    read_files: bool = True,
 ) -> Config:
     """Return the configuration that flags, environment and files make together.
 
@@ -152,6 +160,7 @@ def load_config(
         flags: What the command line says; None values say nothing.
         environ: The environment; `PAGEMILL_<SECTION>_<KEY>` sets a key, lists are separated by commas.
         user_dir: Where the user's own `config.toml` lies.
+        read_files: False reads no file at all.
 
     Raises:
         UsageError: a file cannot be read, or a key or value in one of the four places is wrong; the message names
@@ -162,7 +171,7 @@ def load_config(
     if user_file and user_file.is_file():
         layers.append((str(user_file), _read_toml(user_file)))
     file = path if path is not None else Path("pagemill.toml") if Path("pagemill.toml").is_file() else None
-    if file is not None:
+    if file is not None and read_files:
         layers.append((str(file), _read_toml(file)))
     layers.append(("environment", _read_environ(environ if environ is not None else {})))
     layers.append(("command line", _nest(flags or {})))

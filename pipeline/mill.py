@@ -67,18 +67,29 @@ class Mill:
         return self._slots.taken
 
     async def take(self, files: AsyncIterator[SourceFile]) -> None:
-        """Recognise all files; return when each has ended, or been called off by the drain."""
+        """Recognise all files; return when each has ended, or been called off by the drain.
+
+        When the budget is used up the walk goes on, so that what is left for the next month is known as pending.
+        """
         taken = 0
         async with anyio.create_task_group() as pages:
-            with suppress(DrainedError), self._drain.unreserved():
+            with suppress(DrainedError), self._drain.reserved():
                 async for file in files:
                     if self._is_settled(file):
+                        continue
+                    if self._drain.reason is not None:
+                        await self._leave_pending(file)
                         continue
                     if taken == self._config.run.limit:
                         break
                     taken += 1
                     slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
                     pages.start_soon(self._mill_file, file, slot)
+
+    async def _leave_pending(self, file: SourceFile) -> None:
+        self._index.begin_file(file)
+        if self._index.wants_commit:
+            await anyio.to_thread.run_sync(self._index.commit)
 
     def _is_settled(self, file: SourceFile) -> bool:
         if self._config.input.changed_by == "sha256" and not file.is_url:

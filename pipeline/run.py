@@ -7,7 +7,7 @@ alone encoded, before there is room for it.
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config, default_state_dir
 from pipeline.drain import Drain
-from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError
+from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError, UsageError
 from pipeline.gate import Gate
 from pipeline.index import Index
 from pipeline.ledger import Ledger
@@ -34,7 +34,7 @@ from pipeline.progress import Snapshot, report
 from pipeline.records import AttemptState, OpenAttempt, Service, State, rfc3339
 from pipeline.rules.quota import Calendar
 from pipeline.sink import FAILURES, RESULTS, open_sink, repair_tail
-from pipeline.workspace import RunFile, claim_service, hold_workspace, read_run_file, write_run_file
+from pipeline.workspace import RunFile, choose_root, claim_service, hold_workspace, read_run_file, write_run_file
 
 logger = logging.getLogger("pagemill")
 
@@ -138,8 +138,8 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
         StorageError: the workspace cannot be written.
     """
     drain = drain if drain is not None else Drain()
-    inputs = source.resolve_inputs(job.inputs, cwd=Path.cwd())
-    async with _open(job, drain) as opened:
+    inputs = resolve_job_inputs(job.inputs, job.workspace)
+    async with _open(job, inputs, drain) as opened:
         async with anyio.create_task_group() as background:
             count = partial(source.count, inputs, job.config.input)
             background.start_soon(partial(report, opened.snapshot, count, bar=job.bar))
@@ -161,14 +161,24 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
     return summary
 
 
+def resolve_job_inputs(inputs: Sequence[str], workspace: Path) -> source.Inputs:
+    """Return what the INPUTs are, under the names that a workspace has for their files.
+
+    Raises:
+        UsageError: an INPUT does not exist, or run.json cannot be read.
+    """
+    resolved = source.resolve_inputs(inputs, cwd=Path.cwd())
+    return replace(resolved, names_root=choose_root(read_run_file(workspace), resolved.root))
+
+
 @asynccontextmanager
-async def _open(job: Job, drain: Drain) -> AsyncGenerator[_Opened]:
+async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
         stack.enter_context(hold_workspace(job.workspace))
         last = read_run_file(job.workspace)
-        run_file = _begin(job, last)
+        run_file = _begin(job, last, inputs)
         _repair(job.workspace)
         index = stack.enter_context(await anyio.to_thread.run_sync(Index.open, job.workspace))
         for damage in index.damages:
@@ -197,10 +207,10 @@ async def _open(job: Job, drain: Drain) -> AsyncGenerator[_Opened]:
         yield _Opened(mill, outcomes, index, budget, gate, run_file, new, anyio.current_time())
 
 
-def _begin(job: Job, last: RunFile | None) -> RunFile:
+def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
     """Return the new run.json, not yet written; warn when pages are prepared in another way than before."""
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
-    settings = msgspec.to_builtins(job.config, enc_hook=str)
+    settings = job.config.without_secrets()
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
     ledger = ledger_file(job.config, job.service)
@@ -208,6 +218,7 @@ def _begin(job: Job, last: RunFile | None) -> RunFile:
         workspace=workspace_id,
         version=version("pagemill"),
         service=job.service.name,
+        root=str(inputs.names_root or inputs.root),
         ledger=None if ledger is None else str(ledger),
         settings=settings,
         totals=last.totals if last is not None else {},
@@ -260,6 +271,8 @@ def ledger_file(config: Config, service: Service) -> Path | None:
     if not service.metered:
         return None
     directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"ledger {directory}: not a directory")
     return ledger_path(directory.absolute(), service.key, service.host)
 
 

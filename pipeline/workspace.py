@@ -24,6 +24,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         workspace: The workspace's id; the ledger knows its calls by it.
         version: Of pagemill.
         service: Which service filled the workspace: "vendor", "embedded" or a host.
+        root: What the names in its records are relative to: the input root of its first run.
         ledger: Where the ledger of the last run lies; None when it kept none.
         settings: The last run's configuration without secrets.
         totals: How many pages stand in each state.
@@ -34,6 +35,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str
     version: str
     service: str
+    root: str | None = None
     ledger: str | None = None
     settings: Mapping[str, Any] = {}
     totals: Mapping[str, int] = {}
@@ -79,6 +81,18 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
             "--switch-service allows it (is the API key missing?)"
         )
     return last.workspace
+
+
+def choose_root(last: RunFile | None, root: Path) -> Path:
+    """Return what names are relative to: the same directory in every run, or one file would have several names.
+
+    Args:
+        last: What the last run left.
+        root: The input root of this run; taken over when there is no other yet, or that one has moved away.
+    """
+    if last is None or last.root is None or not Path(last.root).is_dir():
+        return root
+    return Path(last.root)
 
 
 @contextmanager

@@ -42,16 +42,19 @@ class Inputs:
     """All INPUTs of a run.
 
     Attributes:
-        root: What the names of files are relative to: the directory that all INPUTs share.
+        root: The directory that all INPUTs share; include and exclude globs are relative to it.
         items: In the order given.
+        names_root: What the names of files are relative to; None is `root`.
     """
 
     root: Path
     items: tuple[Input, ...]
+    names_root: Path | None = None
 
     def name(self, path: str) -> str:
         """Return what a file at this absolute path is called in records: relative below the root, else absolute."""
-        return "." if path == str(self.root) else below(str(self.root), path)
+        root = str(self.names_root or self.root)
+        return "." if path == root else below(root, path)
 
 
 def absolute(base: str, path: str) -> str:

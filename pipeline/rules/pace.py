@@ -1,159 +1,84 @@
 """The pace of calls: finds the rate or the concurrency that an account permits, and stays just under it.
 
-Precedent: congestion control. A ramp (slow start, but with spaced sends) doubles the pacing rate until the first refusal;
-after it, each congestion epoch (from one refusal to the next) measures what is permitted, and the pacing rate climbs
-through what the measurement leaves open: slowly where a refusal costs a long pause, quickly where it costs one call.
+Precedent: congestion control. A ramp (slow start, but with spaced sends) doubles the pacing rate until the first
+refusal. After it each epoch, from one refusal to the next, measures what is permitted, and the pacing rate climbs
+through what the measure leaves open: slowly where a refusal costs a long pause, fast where it costs a call.
+All numbers below are measured: `python -m tests.benchmarks.pace`.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-_RAMP_RATE: Final = 20.0
-"""Calls a second before anything is known."""
+_RAMP_RATE: Final = 25.0
+_DOUBLING_S: Final = 0.2
+"""No rate grows faster. 64 calls x 500 ms are in flight after 1.5 s; a burst of 10 is overrun 2 to 3 times."""
 
-_DOUBLING_S: Final = 0.25
-"""No rate ever grows faster. Measured: 64 calls x 500 ms are in flight after 1.5 s, at 95 % of the ideal for 4,000 pages."""
-
-_MIN_RATE: Final = 0.05
-_MAX_RATE: Final = 100_000.0
+_MIN_RATE, _MAX_RATE = 0.05, 100_000.0
 _MAX_HOLD_S: Final = 20.0
 _MAX_PAUSE_S: Final = 366 * 86400.0
 
 _CATCH_UP_S: Final = 0.005
-"""A timer may be as late as this without the next call being later too: event loops oversleep by 1 to 2 ms."""
+"""So late a timer does not delay the next call too: event loops oversleep by 1 to 2 ms."""
 
-_FINEST: Final = 0.01
-"""Relative error below which an estimate is not refined: 1/error calls an epoch, so about 0.7 % of calls are refused."""
+_FINEST, _COARSEST = 0.01, 0.4
+"""Bounds of an estimate's relative error; at the finest an epoch is some 150 calls, so 0.7 % of calls are refused."""
 
-_COARSEST: Final = 0.4
-_POINTS: Final = 64
 _FEW: Final = 4
-"""Calls in an epoch that are too few to measure by."""
+"""An epoch of fewer calls is too short to measure by."""
+
+_ROW: Final = 4
+"""So many refusals without an answer in between are the end of a window, not a bucket's."""
+
+_POINTS: Final = 64
+"""Send times kept of an epoch; 256 are no better."""
+
+_WINDOW_GROWTH: Final = 0.05
+"""Breadth of the climb while the number in flight limits: then the rate need only keep out of its way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A call under way.
-
-    Attributes:
-        sent_s: When it went out.
-        serial: How many went before it.
-        others: How many were in flight when it went out.
-    """
+class Token(NamedTuple):
+    """A call under way: when it went out, how many went before it, and how many were in flight then."""
 
     sent_s: float
     serial: int
     others: int
 
 
-@dataclass(frozen=True, slots=True)
-class PaceStatistics:
-    """Where the search stands.
+class _Epoch:
+    """The sends since a refusal; their times are thinned to a bounded number."""
 
-    Attributes:
-        rate_per_s: Pacing rate.
-        window: Calls that may be in flight; math.inf when nothing speaks for such a limit.
-        in_flight: Calls under way.
-        refused: Calls refused so far.
-        ramping: True until the first refusal.
-    """
-
-    rate_per_s: float
-    window: float
-    in_flight: int
-    refused: int
-    ramping: bool
-
-
-KR=1.0;ST=.5;GR=1.6;LIM=1.0;EC=.5;DROP=.5
-class _Window:
-    """The hypothesis that the account limits calls in flight: a call is refused if and only if so many others are.
-
-    It is raised by one now and then; a refusal that follows no raise speaks against it, and two in a row refute it.
-    """
-
-    def __init__(self) -> None:
-        self.limit: float = math.inf
-        self._most_accepted = -1
-        self._suspicions = 0
-        self._strikes = 0
-        self._calls = 0
-        self._step = 1
-        self._raised = False
-
-    def accept(self, others: int, cost: float) -> None:
-        """Count a call; raise the limit when it has held for long, given what a refusal costs in calls."""
-        self._most_accepted = max(self._most_accepted, others)
-        if self.limit == math.inf:
-            return
-        self._calls += 1
-        if self._raised and others >= self.limit - 1 and self._calls > 3:
-            self._raised = False
-        if self._calls >= max(100, 25 * self.limit) * cost:
-            self.limit += self._step
-            self._step *= 2
-            self._calls = 0
-            self._raised = True
-
-    def refuse(self, others: int, calls: int, *, first: bool) -> bool:
-        """Return whether this refusal fits a limited concurrency.
-
-        Args:
-            others: In flight when the refused call went out.
-            calls: Accepted since the refusal before.
-            first: Until now the number in flight only grew, so that any limit would look like this one.
-        """
-        if self.limit < math.inf:
-            fits = self._confirm(others, calls)
-        else:
-            self._suspicions = self._suspicions + 1 if others > self._most_accepted and calls >= 32 else 0
-            fits = first or self._suspicions >= 3
-        self._most_accepted = -1
-        self.limit = max(1, others) if fits else math.inf
-        self._calls, self._step, self._raised = 0, 1, False
-        if not fits and self._strikes:
-            self._suspicions = self._strikes = 0
-        return fits
-
-    def contradict(self, others: int) -> None:
-        """Drop the hypothesis when a call is refused with far fewer others in flight."""
-        if others < self.limit * 0.75 - 1:
-            self.limit = math.inf
-            self._suspicions = self._strikes = 0
-
-    def _confirm(self, others: int, calls: int) -> bool:
-        if self._raised:
-            self._strikes = 0
-            return others >= self.limit - 1 - self._step
-        self._strikes += 1
-        return self._strikes < 2 and others >= self.limit - 1 - self.limit // 8 and calls >= 8
-
-
-class _Path:
-    """The sends of an epoch: (when, serial), thinned to a bounded number."""
-
-    def __init__(self) -> None:
-        self._points: list[tuple[float, int]] = []
+    def __init__(self, began_s: float, serial: int, *, void: int, paused: bool) -> None:
+        self.began_s = began_s
+        self.paused = paused
+        self.void = void
+        self._serial = serial
+        self._sends: list[tuple[float, int]] = []
         self._stride = 1
 
-    def add(self, sent_s: float, serial: int) -> None:
-        """Append a send."""
-        if serial % self._stride == 0:
-            self._points.append((sent_s, serial))
-            if len(self._points) > _POINTS:
-                self._points = self._points[::2]
-                self._stride *= 2
+    def add(self, token: Token) -> None:
+        """Note a send."""
+        if token.serial % self._stride == 0:
+            self._sends.append((token.sent_s, token.serial))
+            if len(self._sends) > _POINTS:
+                self._sends, self._stride = self._sends[::2], self._stride * 2
+
+    def calls(self, end: Token) -> int:
+        """Return the calls accepted before this one: those in flight were, for a refusal comes back at once."""
+        return end.serial - self._serial - self.void
+
+    def elapsed_s(self, end: Token) -> float:
+        """Return the epoch's length, a pause included."""
+        return max(1e-6, end.sent_s - self.began_s)
 
     def burst(self, rate: float, end: Token) -> float:
-        """Return the burst of a token bucket of this rate, full at the start, that is empty at the end.
+        """Return the burst of the token bucket of this rate, full at first, that is empty at the end.
 
-        Source: network calculus; the most that any suffix of the arrivals exceeds rate x time.
+        Source: network calculus; the most by which the last sends, however many, exceed rate x time.
         """
-        return max((end.serial - n - rate * (end.sent_s - at_s) for at_s, n in self._points), default=0.0)
+        return max((end.serial - serial - rate * (end.sent_s - sent_s) for sent_s, serial in self._sends), default=0.0)
 
     def rate(self, burst: float, end: Token, highest: float) -> float:
-        """Return the rate, at most the highest, of a bucket of this burst that is empty at the end."""
+        """Return the rate, at most the highest, of the bucket of this burst that is empty at the end."""
         low, high = 0.0, highest
         for _ in range(30):
             middle = (low + high) / 2
@@ -164,97 +89,144 @@ class _Path:
 class _Estimate:
     """What refusals tell of the permitted rate: the bucket is empty at each.
 
-    While it never overflowed, calls accepted / time is the rate. After a pause, or a climb from too low, it did, and
-    its burst is unknown; the same burst must explain where the ramp was refused, which settles both.
+    As long as it never overflowed, the rate is calls accepted / time. After a pause, or a climb from too low, it did;
+    then its unknown burst must also explain where the ramp was refused, and the two settle rate and burst.
     """
 
     def __init__(self) -> None:
         self.rate_per_s = _RAMP_RATE
         self.error = _COARSEST
-        self._ramp: tuple[_Path, Token] | None = None
+        self._ramp: tuple[_Epoch, Token] | None = None
 
-    def guess(self, path: _Path, end: Token, end_rate: float) -> None:
-        """Take a first value from the ramp's end."""
-        self._ramp = path, end
-        self.rate_per_s = 0.4 * end_rate
+    def guess(self, ramp: _Epoch, end: Token, end_rate: float) -> None:
+        """Take a first value from the ramp's end: bursts of 1, 10, 100 overrun 50 calls/s by 1.3, 2.6 and 7 times."""
+        self._ramp = ramp, end
+        self._set(0.4 * end_rate, _COARSEST)
 
-    def measure(self, path: _Path, end: Token, calls: int, elapsed_s: float, end_rate: float, *, paused: bool) -> None:
-        """Refine by an epoch.
+    def lower(self, rate: float, error: float) -> None:
+        """Take what was admitted over a long time, when it is less than was thought."""
+        if rate < self.rate_per_s:
+            self._set(rate, max(0.05, error))
 
-        Args:
-            path: Its sends.
-            end: The refused call that ended it.
-            calls: Accepted in it.
-            elapsed_s: Its length since the refusal before, the pause included.
-            end_rate: Pacing rate at its end.
-            paused: It began with a pause.
-        """
-        before = self.rate_per_s
-        rate, error = calls / elapsed_s, 1 / calls
-        if not paused:
-            rate, error = self._merge(calls, elapsed_s)
-        rate = min(rate, end_rate)
-        least, likely, most = self._below(path, end, end_rate, rate)
-        if likely > rate if paused else least > rate:
+    def measure(self, epoch: _Epoch, end: Token, end_rate: float) -> None:
+        """Refine by an epoch of at least one call, given the pacing rate at its end."""
+        calls = epoch.calls(end)
+        rate, error = calls / epoch.elapsed_s(end), 1 / calls
+        if not epoch.paused:
+            rate, error = self._merge(calls, epoch.elapsed_s(end))
+        rate, likely, burst = min(rate, end_rate), end_rate, 1.0
+        for _ in range(4):  # it converges: the climb is slower than the ramp, so its rate depends less on the burst
+            burst = max(1.0, self._ramp[0].burst(likely, self._ramp[1]) if self._ramp else 1.0)
+            likely = max(rate, epoch.rate(burst, end, end_rate))
+        least, most = (max(rate, epoch.rate(burst * factor, end, end_rate)) for factor in (2, 0.5))
+        if (likely if epoch.paused else least) > rate:
             rate, error = likely, (most - least) / 2 / likely
-        if abs(rate - before) > LIM * error * before:
-            error = max(error, EC * abs(rate / before - 1))
-        self.rate_per_s = min(_MAX_RATE, max(_MIN_RATE, rate, DROP * before))
-        self.error = min(_COARSEST, max(_FINEST, error))
+        if epoch.paused:  # a surprise may be an accident
+            error = max(error, abs(rate / self.rate_per_s - 1) / 2)
+        # few calls may be another process's doing
+        self._set(max(rate, 0.5 * self.rate_per_s if calls < 16 else 0.0), error)
 
     def _merge(self, calls: int, elapsed_s: float) -> tuple[float, float]:
-        """Return rate and error from this epoch and what was known, unless they contradict each other."""
+        """Return rate and error by these calls and by what was known, unless they contradict each other."""
         expected = self.rate_per_s * elapsed_s
-        known = min(0.5 / self.error, 2.0 * calls)
+        known = 0.5 / self.error
         if abs(calls - expected) > 2 + self.error * expected:
-            known = min(known, 1.0)
+            known = min(known, calls if calls < 16 else 1.0)
         return (known + calls) / (known / self.rate_per_s + elapsed_s), 1 / (known + calls)
 
-    def _below(self, path: _Path, end: Token, end_rate: float, rate: float) -> tuple[float, float, float]:
-        """Return the least, likely and highest rate that explain the end of this climb and that of the ramp."""
-        burst, likely = 1.0, rate
-        for _ in range(4):
-            if self._ramp is not None:
-                burst = max(1.0, self._ramp[0].burst(likely, self._ramp[1]))
-            likely = max(rate, path.rate(burst, end, end_rate))
-        least, most = (max(rate, path.rate(burst * factor, end, end_rate)) for factor in (2, 0.5))
-        return least, likely, most
+    def _set(self, rate: float, error: float) -> None:
+        self.rate_per_s = min(_MAX_RATE, max(_MIN_RATE, rate))
+        self.error = min(_COARSEST, max(_FINEST, error))
+
+
+class _Window:
+    """The hypothesis that a call is refused if and only if so many others are in flight; the ramp's end proposes it.
+
+    The limit is raised now and then. A refusal of a raised one confirms it; two others in a row refute it. Three in a
+    row with more in flight than at any call accepted before, and far more than usual, propose it again.
+    """
+
+    def __init__(self) -> None:
+        self.limit: float = math.inf
+        self._strikes = self._calls = self._suspicions = self._most = 0
+        self._usual = 0.0
+        self._step = 1
+        self._raised = False
+        self._interval = 25.0
+
+    def accept(self, others: int, cost: float) -> float:
+        """Count a call; return by what factor the limit was raised, given what a refusal costs in calls."""
+        self._calls += 1
+        self._most = max(self._most, others)
+        self._usual += (others - self._usual) / 50
+        if self.limit == math.inf:
+            return 1.0
+        self._raised = self._raised and not (others >= self.limit - 1 and self._calls > 3)
+        if self._calls < self._interval * max(1.0, cost / 6):
+            return 1.0
+        before, self.limit = self.limit, self.limit + self._step
+        self._step, self._calls, self._raised = 2 * self._step, 0, True
+        return self.limit / before
+
+    def refuse(self, others: int, calls: int, *, ramping: bool) -> bool:
+        """Return whether this refusal, so many calls after the one before, fits; in the ramp any does."""
+        fits = ramping
+        if self._raised:
+            self._strikes = 0
+            self._interval = min(4 * self._interval, max(100.0, 25 * self.limit))
+            fits = others >= self.limit - 1 - self._step
+        elif self.limit < math.inf:
+            self._strikes += 1
+            fits = self._strikes < 2 and calls >= 8 and others >= self.limit - 1 - self.limit // 8
+        elif not ramping and calls >= 16:
+            suspicious = others > max(self._most, 1.3 * self._usual + 0.5)
+            self._suspicions = self._suspicions + 1 if suspicious else 0
+            fits = self._suspicions >= 3
+        self._most = 0
+        if fits and self.limit == math.inf:
+            self._strikes = self._suspicions = 0
+        self.limit = max(1, others) if fits else math.inf
+        self._calls, self._step, self._raised = 0, 1, False
+        return fits
+
+    def contradict(self, others: int, calls: int) -> None:
+        """Count a refusal hard on another; the second, or one with far fewer others in flight, refutes."""
+        self._strikes += calls > 0 and not self._raised
+        if self._strikes >= 2 or others < self.limit * 0.75 - 1:
+            self.limit, self._raised = math.inf, False
 
 
 class Pace:
-    """Tells when the next call may go out; times are seconds on any clock that does not run back.
+    """Tells when the next call may go out; times are seconds on one clock.
 
     Args:
-        rate_per_s: The user's upper bound; None sets none.
+        rate_per_s: The user's upper bound, > 0; None sets none.
     """
 
     def __init__(self, rate_per_s: float | None = None) -> None:
-        self._bound = _MAX_RATE if rate_per_s is None else max(1e-9, rate_per_s)
+        self._bound = _MAX_RATE if rate_per_s is None else rate_per_s
         self._rate = min(_RAMP_RATE, self._bound)
+        self._rate_before_raise = 0.0
         self._ramping = True
-        self._next_s = self._last_s = self._paused_until_s = -math.inf
-        self._in_flight = self._serial = self._refused = 0
+        self._next_s = self._last_s = self._paused_until_s = self._event_s = -math.inf
+        self._in_flight = self._serial = self._row = 0
+        self._refused_share = 0.0
         self._window = _Window()
         self._estimate = _Estimate()
-        # the climb: through 2 x breadth in so many calls
-        self._breadth = _COARSEST
-        self._stage = self._left = 8.0
-        self._cost = 1.0
-        # the epoch: began with a refused send
-        self._began_s = -math.inf
-        self._began_serial = self._void = self._row = 0
-        self._event_s = -math.inf
-        self._was_paused = False
-        self._path = _Path()
+        self._epoch = _Epoch(0.0, 0, void=0, paused=False)
+        self._last_refused_s, self._admitted, self._admitted_s = 0.0, 0, 1.0
+        self._cost = 1.0  # of a refusal, in calls
+        self._breadth = self._stage = self._left = 1.0  # the rate climbs by 2 x breadth in a stage of so many calls
 
     def __repr__(self) -> str:
         window = "" if self._window.limit == math.inf else f", window {self._window.limit:.0f}"
-        state = "ramping" if self._ramping else f"estimate {self._estimate.rate_per_s:.4g}/s"
+        state = "ramping" if self._ramping else f"estimate {self._estimate.rate_per_s:.4g}±{self._estimate.error:.0%}"
         return f"<Pace {self._rate:.4g}/s, {state}{window}, {self._in_flight} in flight>"
 
-    def statistics(self) -> PaceStatistics:
-        """Return where the search stands."""
-        return PaceStatistics(self._rate, self._window.limit, self._in_flight, self._refused, self._ramping)
+    @property
+    def rate_per_s(self) -> float:
+        """The pacing rate."""
+        return self._rate
 
     def ready_at(self, now_s: float) -> float:
         """Return when the next call may go out, at least `now_s`; math.inf: only after one in flight has ended."""
@@ -264,97 +236,110 @@ class Pace:
 
     def send(self, now_s: float) -> Token:
         """Note that a call goes out."""
-        gap_s = 1 / self._rate
-        late_s = now_s - max(self._next_s, self._paused_until_s)
         if self._serial == 0:
-            self._began_s = now_s
-        if late_s <= gap_s:  # otherwise it is not the pace that limits
-            self._grow(max(0.0, now_s - self._last_s), gap_s)
-        behind = 0 <= now_s - self._next_s <= max(gap_s / 4, _CATCH_UP_S)
-        self._next_s = (self._next_s if behind else now_s) + 1 / self._rate
+            self._epoch.began_s = now_s
+        gap_s = 1 / self._rate
+        if now_s - max(self._next_s, self._paused_until_s) <= gap_s:  # else it is not the pace that limits
+            self._climb(max(0.0, now_s - self._last_s), gap_s)
+        catch_up = 0 <= now_s - self._next_s <= max(gap_s / 4, _CATCH_UP_S)
+        self._next_s = (self._next_s if catch_up else now_s) + 1 / self._rate
         self._last_s = now_s
         token = Token(now_s, self._serial, self._in_flight)
-        self._path.add(now_s, self._serial)
+        self._epoch.add(token)
         self._serial += 1
         self._in_flight += 1
         return token
 
-    def accepted(self, now_s: float, token: Token) -> None:  # noqa: ARG002 - the same shape as its siblings
+    def accepted(self, now_s: float, token: Token) -> None:
         """Note that a call was answered."""
-        self._leave()
-        if token.sent_s > self._event_s:
-            self._row = 0
-            self._window.accept(token.others, self._cost)
+        self.ended(now_s, token)
+        if token.sent_s <= self._event_s:
+            return
+        if self._row >= _ROW:
+            self._resume(token)
+        self._row = 0
+        self._refused_share *= 0.99
+        factor = self._window.accept(token.others, self._cost)
+        if factor > 1:  # spaced evenly, so that a refusal speaks of their number and not of two being close
+            self._rate_before_raise = self._rate
+            served = (self._serial - token.serial + self._epoch.calls(token)) / max(1e-6, now_s - self._epoch.began_s)
+            self._rate = self._clamp(min(self._rate, 0.95 * factor * served))
 
-    def ended(self, now_s: float, token: Token) -> None:  # noqa: ARG002
-        """Note that a call ended in any other way, which says nothing of the permitted pace."""
-        self._leave()
+    def ended(self, now_s: float, token: Token) -> None:
+        """Note that a call ended in a way that says nothing of the permitted pace."""
+        self._in_flight = max(0, self._in_flight - 1)
 
     def refused(self, now_s: float, token: Token, wait_s: float | None) -> None:
-        """Note that a call was refused.
-
-        Args:
-            now_s: When the refusal arrived.
-            token: What `send` returned.
-            wait_s: What the service named; None when it named nothing.
-        """
-        self._leave()
-        self._refused += 1
+        """Note that a call was refused; `wait_s` is what the service named, None when it named nothing."""
+        self.ended(now_s, token)
         pause_s = min(wait_s, _MAX_PAUSE_S) if wait_s is not None and wait_s > 0 else 0.0
         self._paused_until_s = max(self._paused_until_s, now_s + pause_s)
-        calls = token.serial - self._began_serial - self._void
-        self._void += 1
+        calls = self._epoch.calls(token)
         if token.sent_s <= self._event_s:  # it was on the wire: the same event
+            self._epoch.void += 1
             return
         self._event_s = now_s
-        if not self._ramping and (calls <= 0 or (calls < _FEW and not pause_s)):
-            self._row += 1
-            self._window.contradict(token.others)
-            if calls > 0:
-                self._rate = self._clamp(0.7 * self._rate)
-        else:
+        self._last_refused_s = token.sent_s
+        if self._ramping or calls >= (1 if pause_s else _FEW):
             self._row = 1
             self._learn(token, calls, pause_s)
+        else:
+            self._row += 1
+            self._epoch.void += 1
+            self._window.contradict(token.others, calls)
+        if calls > 0:
+            self._refused_share = 0.99 * self._refused_share + 0.01
+            self._rate = self._clamp(self._rate * (0.85 if self._row > 1 else 1.0))
         if not pause_s:
-            self._next_s = now_s + min(_MAX_HOLD_S, 2.0 ** min(self._row - 1, 30) / self._rate)
+            hold_s = min(_MAX_HOLD_S, 2.0 ** min(self._row - 1, 30) / self._rate)
+            self._next_s = max(now_s + hold_s, self._last_s + 1 / self._bound)
 
     def _learn(self, token: Token, calls: int, pause_s: float) -> None:
-        """End the epoch: take the hypothesis that fits, and the measure that it allows."""
-        first, self._ramping = self._ramping, False
-        elapsed_s = max(1e-6, token.sent_s - self._began_s)
-        fits_window = self._window.refuse(token.others, calls, first=first)
-        if first:
-            self._estimate.guess(self._path, token, self._rate)
-        elif self._was_paused or not fits_window:
-            self._estimate.measure(self._path, token, calls, elapsed_s, self._rate, paused=self._was_paused)
+        """End the epoch: take the hypothesis that fits, and the measure that the epoch allows."""
+        ramped, self._ramping = self._ramping, False
+        fits_window = self._window.refuse(token.others, calls, ramping=ramped)
+        if ramped:
+            self._estimate.guess(self._epoch, token, self._rate)
+        elif self._epoch.paused or not fits_window:
+            self._estimate.measure(self._epoch, token, self._rate)
+        self._admitted, self._admitted_s = calls, self._epoch.elapsed_s(token)
+        self._epoch = _Epoch(token.sent_s, token.serial, void=1, paused=pause_s > 0)
         self._cost = 1 + self._estimate.rate_per_s * pause_s
-        if pause_s or not fits_window:
-            self._climb_from(self._estimate.error)
-            self._rate = self._clamp(self._estimate.rate_per_s * (1 - ST * self._estimate.error))
+        if not fits_window or (ramped and pause_s):
+            self._set_out()
         else:
-            self._climb_from(_COARSEST if first else 0.05)
-        self._path = _Path()
-        self._began_s, self._began_serial, self._void = token.sent_s, token.serial, 1
-        self._was_paused = pause_s > 0
+            self._set_stage(_COARSEST if ramped else _WINDOW_GROWTH, 1.0)
+            self._rate = max(self._rate, self._rate_before_raise)
 
-    def _climb_from(self, breadth: float) -> None:
+    def _resume(self, token: Token) -> None:
+        """Take a row of refusals for the end of a window: what it admitted, over all its time, is the rate."""
+        until_s = [max(0.0, at_s - self._epoch.began_s) for at_s in (self._last_refused_s, token.sent_s)]
+        highest, least = (self._admitted / (self._admitted_s + pause_s) for pause_s in until_s)
+        if self._admitted:
+            self._estimate.lower(highest, 1 - least / highest)
+        self._cost = 1 + self._estimate.rate_per_s * until_s[1]
+        self._epoch = _Epoch(token.sent_s, token.serial, void=0, paused=False)
+        self._set_out()
+
+    def _set_out(self) -> None:
+        """Start a little below the estimate; climb slower while more than 1 % is refused: others share the account."""
+        self._set_stage(self._estimate.error, self._cost * min(6.0, max(1.0, self._refused_share / 0.01)))
+        self._rate = self._clamp(self._estimate.rate_per_s * (1 - self._estimate.error / 2))
+
+    def _set_stage(self, breadth: float, cost: float) -> None:
         self._breadth = breadth
-        factor = 1.0 if self._cost == 1 else KR
-        self._stage = self._left = max(8.0, factor * self._cost / breadth)
+        self._stage = self._left = max(8.0, cost / breadth)
 
-    def _grow(self, since_s: float, gap_s: float) -> None:
-        """Raise the rate: double it in the ramp; later climb, in stages that grow steeper while nothing is refused."""
+    def _climb(self, since_s: float, gap_s: float) -> None:
+        """Raise the rate: double it in the ramp; later in stages that grow steeper while nothing is refused."""
         if self._ramping:
             self._rate = self._clamp(self._rate * 2 ** (min(since_s, _DOUBLING_S) / _DOUBLING_S))
         elif self._row <= 1:
             growth = min(2 * self._breadth / self._stage, gap_s / _DOUBLING_S * math.log(2))
             self._rate = self._clamp(self._rate * (1 + growth))
             self._left -= 1
-            if self._left <= 0:
-                self._climb_from(min(0.5, self._breadth * GR))
+            if self._left <= 0 and (self._window.limit == math.inf or self._breadth != _WINDOW_GROWTH):
+                self._set_stage(min(0.5, 1.6 * self._breadth), self._cost)
 
     def _clamp(self, rate: float) -> float:
         return min(self._bound, _MAX_RATE, max(_MIN_RATE, rate))
-
-    def _leave(self) -> None:
-        self._in_flight = max(0, self._in_flight - 1)

@@ -45,6 +45,9 @@ WIDEST_PX = 12_800
 """The recogniser's input. Beyond the widest (type of 15 px across 4000 px) a line is squeezed, so that memory stays
 within bounds."""
 
+FAINTEST_INK = 16
+"""Levels, of 255, between paper and ink; less is the noise of JPEG."""
+
 TRUSTED_SCORE = 0.5
 """RapidOCR's own default, `text_score`."""
 
@@ -91,8 +94,8 @@ class Engine:
         # Strips are padded: the detector sees no text in a line without paper around it.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_RATIO, STRIP_HEIGHT_PX)
         quads = self._find(padded, COARSE_EDGE_PX)
-        # A page on which the coarse look finds nothing is blank: the fine look finds less on an empty page.
-        if quads and max(padded.shape[:2]) > COARSE_EDGE_PX:
+        # Small type all over a large page is too small for the coarse look; blank paper need not be looked at twice.
+        if max(padded.shape[:2]) > COARSE_EDGE_PX and (quads or not _is_uniform(pixels)):
             quads = merge_scales(quads, self._find(padded, FINE_EDGE_PX))
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top = operations["padding_1"]["top"]
@@ -116,6 +119,10 @@ class Engine:
             for i, text, score in zip(members, result.txts, result.scores, strict=True):
                 read[i] = (text, float(score))
         return read
+
+
+def _is_uniform(pixels: Pixels) -> bool:
+    return int(pixels.max()) - int(pixels.min()) < FAINTEST_INK
 
 
 def _padded_width(width_px: int, height_px: int) -> int:

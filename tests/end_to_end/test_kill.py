@@ -106,8 +106,9 @@ async def test_at_most_once_reports_what_a_kill_left_open_and_sends_it_not(scans
             "run", scans, "-o", out, "--at-most-once", "--api-url", fake.url, "--ledger", out.parent / "ledger"
         )
         assert max(Counter(call.digest for call in fake.calls).values()) == 1
-    assert done.returncode == 3
     assert done.returncode == 3, done.stderr.decode()
+    # Of the calls in flight, some may have been reserved and not yet sent: nobody can tell after a kill.
+    assert PAGES - JOBS <= len(results(out)) <= PAGES - lost
 
 
 async def test_the_first_signal_drains_and_says_so(scans: Path, tmp_path: Path) -> None:

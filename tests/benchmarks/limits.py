@@ -1,0 +1,127 @@
+"""How services limit an account: each model admits or refuses a call, and knows the best possible time."""
+
+import math
+from collections import deque
+from typing import Protocol
+
+
+class Limit(Protocol):
+    """A limiter."""
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        """Return whether a call that arrives now, with so many others in service, is admitted."""
+        ...
+
+    def ideal_s(self, pages: int) -> float:
+        """Return the least time in which so many calls can be admitted."""
+        ...
+
+
+class TokenBucket:
+    """A bucket that holds `burst` tokens and gains `rate_per_s`; it is full at the start."""
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self._tokens = burst
+        self._at_s = 0.0
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        self._tokens = min(self.burst, self._tokens + (now_s - self._at_s) * self.rate_per_s)
+        self._at_s = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def ideal_s(self, pages: int) -> float:
+        return max(0.0, pages - self.burst) / self.rate_per_s
+
+
+class SlidingWindow:
+    """At most `calls` in any `window_s`; refused calls do not count."""
+
+    def __init__(self, calls: int, window_s: float) -> None:
+        self._calls = calls
+        self._window_s = window_s
+        self._admitted_s: deque[float] = deque()
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        while self._admitted_s and self._admitted_s[0] <= now_s - self._window_s:
+            self._admitted_s.popleft()
+        if len(self._admitted_s) >= self._calls:
+            return False
+        self._admitted_s.append(now_s)
+        return True
+
+    def ideal_s(self, pages: int) -> float:
+        return max(0.0, pages - self._calls) / self._calls * self._window_s
+
+
+class FixedWindow:
+    """At most `calls` in each `window_s` of the service's clock, which is a third into a window at the start."""
+
+    def __init__(self, calls: int, window_s: float) -> None:
+        self._calls = calls
+        self._window_s = window_s
+        self._window = -1
+        self._admitted = 0
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        window = math.floor(now_s / self._window_s + 1 / 3)
+        if window != self._window:
+            self._window, self._admitted = window, 0
+        if self._admitted >= self._calls:
+            return False
+        self._admitted += 1
+        return True
+
+    def ideal_s(self, pages: int) -> float:
+        return max(0.0, pages - self._calls) / self._calls * self._window_s
+
+
+class Concurrency:
+    """At most `calls` in service; `latency_s` is the mean, for the ideal time."""
+
+    def __init__(self, calls: int, latency_s: float) -> None:
+        self._calls = calls
+        self._latency_s = latency_s
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        return in_service < self._calls
+
+    def ideal_s(self, pages: int) -> float:
+        return pages / self._calls * self._latency_s
+
+
+class Change:
+    """One bucket, and from a moment on another."""
+
+    def __init__(self, before: TokenBucket, after: TokenBucket, *, at_s: float) -> None:
+        self._before = before
+        self._after = after
+        self._at_s = at_s
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        return (self._before if now_s < self._at_s else self._after).admit(now_s, in_service)
+
+    def ideal_s(self, pages: int) -> float:
+        first = self._before.burst + self._before.rate_per_s * self._at_s
+        return self._at_s + max(0.0, pages - first - self._after.burst) / self._after.rate_per_s
+
+
+class ConcurrencyChange:
+    """So many in service, and from a moment on another number."""
+
+    def __init__(self, before: int, after: int, latency_s: float, *, at_s: float) -> None:
+        self._before = before
+        self._after = after
+        self._latency_s = latency_s
+        self._at_s = at_s
+
+    def admit(self, now_s: float, in_service: int) -> bool:
+        return in_service < (self._before if now_s < self._at_s else self._after)
+
+    def ideal_s(self, pages: int) -> float:
+        left = pages - self._before * self._at_s / self._latency_s
+        return self._at_s + left / self._after * self._latency_s

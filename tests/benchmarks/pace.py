@@ -1,0 +1,237 @@
+"""How near does the pace come to what is permitted? Prints a table and draws the rate over time; all in virtual time.
+
+    python -m tests.benchmarks.pace [WORD]
+
+One setting for all services. A row is the worst of three seeds; `must` is what the project promises. With a WORD only
+the rows whose name holds it run.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from pipeline.rules.pace import Pace
+from tests.benchmarks.limits import (
+    Change,
+    Concurrency,
+    ConcurrencyChange,
+    FixedWindow,
+    Limit,
+    SlidingWindow,
+    TokenBucket,
+)
+from tests.simulation import Load, Pacer, Result, simulate
+
+SEEDS = (1, 2, 3)
+PICTURE = Path("test-output/pace.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A row of the table.
+
+    Attributes:
+        name: What is limited, and how.
+        limit: Makes the service's limiter.
+        load: What is sent.
+        at_least: Promised efficiency; None when nothing is.
+        refused_at_most: Promised share of refused calls.
+        refusals_at_most: Promised number of them.
+        drawn: Part of the picture.
+    """
+
+    name: str
+    limit: Callable[[], Limit]
+    load: Load
+    at_least: float | None = None
+    refused_at_most: float = 1.0
+    refusals_at_most: int = 1_000_000
+    drawn: bool = False
+
+    def run(self, pacer: Callable[[], Pacer] = Pace, *, seed: int = 1) -> Result:
+        """Return how it went with one seed."""
+        return simulate(pacer, self.limit(), self.load, seed=seed)
+
+    def kept(self, result: Result) -> bool:
+        """Return whether the promise is."""
+        return (
+            result.answered == self.load.pages
+            and result.inside_pause == 0
+            and result.efficiency >= (self.at_least or 0.0)
+            and result.refused_share <= self.refused_at_most
+            and result.refusals <= self.refusals_at_most
+        )
+
+
+PROMISED = [
+    Scenario(
+        "bucket 50/s, burst 10",
+        lambda: TokenBucket(50, 10),
+        Load(1000),
+        at_least=0.97,
+        refused_at_most=0.015,
+        drawn=True,
+    ),
+    Scenario(
+        "bucket 50/s, burst 10, Retry-After 1 s",
+        lambda: TokenBucket(50, 10),
+        Load(3000, retry_after_s=1),
+        at_least=0.92,
+        refusals_at_most=4,
+        drawn=True,
+    ),
+    Scenario(
+        "8 in flight, 100 ms",
+        lambda: Concurrency(8, 0.1),
+        Load(2000),
+        at_least=0.95,
+        refused_at_most=0.02,
+        drawn=True,
+    ),
+    Scenario(
+        "8 in flight, 100 ms +-30 %",
+        lambda: Concurrency(8, 0.1),
+        Load(2000, jitter=0.3),
+        at_least=0.95,
+        refused_at_most=0.02,
+    ),
+    Scenario(
+        "no limit, 64 jobs, 500 ms",
+        lambda: Concurrency(64, 0.5),
+        Load(4000, jobs=64, latency_s=0.5),
+        at_least=0.94,
+        refused_at_most=0.0,
+        drawn=True,
+    ),
+]
+
+BUCKETS = [
+    Scenario(f"bucket {rate}/s, burst {burst}", partial(TokenBucket, rate, burst), Load(max(600, rate * 30), 64))
+    for rate in (5, 20, 50, 200)
+    for burst in (1, 10, 100)
+    if (rate, burst) != (50, 10)
+]
+
+PAUSED = [
+    Scenario(
+        f"bucket {rate}/s, burst {burst}, Retry-After 1 s",
+        partial(TokenBucket, rate, burst),
+        Load(rate * 60, 64, retry_after_s=1),
+    )
+    for rate in (5, 50, 200)
+    for burst in (1, 10, 100)
+    if (rate, burst) != (50, 10)
+]
+
+OTHERS = [
+    Scenario("bucket 50/s, burst 10, latency +-50 %", lambda: TokenBucket(50, 10), Load(1000, jitter=0.5)),
+    Scenario("bucket 50/s, burst 10, exponential latency", lambda: TokenBucket(50, 10), Load(2000, jitter=1)),
+    Scenario("bucket 50/s, burst 10, 50 ms round trip", lambda: TokenBucket(50, 10), Load(1000, round_trip_s=0.05)),
+    Scenario("sliding window 50 in 1 s", lambda: SlidingWindow(50, 1), Load(3000), drawn=True),
+    Scenario("fixed window 50 in 1 s", lambda: FixedWindow(50, 1), Load(3000), drawn=True),
+    Scenario("sliding window 600 in 60 s", lambda: SlidingWindow(600, 60), Load(6000), drawn=True),
+    Scenario("fixed window 600 in 60 s", lambda: FixedWindow(600, 60), Load(6000)),
+    Scenario("fixed window 600 in 60 s, Retry-After 10 s", lambda: FixedWindow(600, 60), Load(6000, retry_after_s=10)),
+    Scenario(
+        "bucket halves, 50/s to 25/s",
+        lambda: Change(TokenBucket(50, 10), TokenBucket(25, 10), at_s=20),
+        Load(2000),
+        drawn=True,
+    ),
+    Scenario(
+        "bucket doubles, 50/s to 100/s",
+        lambda: Change(TokenBucket(50, 10), TokenBucket(100, 10), at_s=20),
+        Load(4000),
+        drawn=True,
+    ),
+    Scenario("3 in flight, 200 ms", lambda: Concurrency(3, 0.2), Load(1000, latency_s=0.2)),
+    Scenario("3 in flight, 200 ms exponential", lambda: Concurrency(3, 0.2), Load(1000, latency_s=0.2, jitter=1)),
+    Scenario("8 in flight, 100 ms exponential", lambda: Concurrency(8, 0.1), Load(2000, jitter=1)),
+    Scenario("8 in flight, 100 ms, 50 ms round trip", lambda: Concurrency(8, 0.1), Load(2000, round_trip_s=0.05)),
+    Scenario("8 in flight, 100 ms, Retry-After 1 s", lambda: Concurrency(8, 0.1), Load(3000, retry_after_s=1)),
+    Scenario("32 in flight, 500 ms", lambda: Concurrency(32, 0.5), Load(3000, 64, latency_s=0.5)),
+    Scenario("32 in flight, 500 ms exponential", lambda: Concurrency(32, 0.5), Load(3000, 64, latency_s=0.5, jitter=1)),
+]
+
+CHANGED = [
+    Scenario(
+        f"{before} in flight, then {after}, 100 ms{' exponential' if jitter else ''}",
+        partial(ConcurrencyChange, before, after, 0.1, at_s=15),
+        Load(5000, jitter=jitter),
+    )
+    for before, after in ((16, 8), (8, 16))
+    for jitter in (0, 1)
+]
+
+SHARED = [
+    Scenario(
+        f"bucket 50/s, burst 10, {processes} processes{', Retry-After 1 s' if wait_s else ''}",
+        lambda: TokenBucket(50, 10),
+        Load(6000, 16, retry_after_s=wait_s, processes=processes),
+    )
+    for processes in (4, 8)
+    for wait_s in (None, 1)
+] + [Scenario("8 in flight, 100 ms, 4 processes", lambda: Concurrency(8, 0.1), Load(3000, 16, processes=4))]
+
+SCENARIOS = PROMISED + BUCKETS + PAUSED + OTHERS + CHANGED + SHARED
+
+
+def main() -> int:
+    """Print the table and draw the picture; return 1 when a promise is broken."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [scenario for scenario in SCENARIOS if word in scenario.name]
+    print(f"{'':<52}{'efficiency':>10}{'must':>7}{'refused':>9}{'calls':>7}{'ideal s':>9}{'took s':>9}")
+    broken, efficiency = 0, {}
+    for scenario in chosen:
+        results = [scenario.run(seed=seed) for seed in SEEDS]
+        worst = min(results, key=lambda result: result.efficiency)
+        most = max(results, key=lambda result: result.refusals)
+        efficiency[scenario.name] = worst.efficiency
+        kept = all(scenario.kept(result) for result in results)
+        broken += not kept
+        must = "" if scenario.at_least is None else f"{scenario.at_least:.0%}"
+        print(
+            f"{scenario.name:<52}{worst.efficiency:>10.1%}{must:>7}{most.refused_share:>9.2%}{most.refusals:>7}"
+            f"{worst.ideal_s:>9.1f}{worst.elapsed_s:>9.1f}{'' if kept else '  BROKEN'}",
+            flush=True,
+        )
+    name = min(efficiency, key=efficiency.__getitem__)
+    print(f"worst: {name}, {efficiency[name]:.1%}; promises broken: {broken}")
+    draw([(scenario.name, scenario.run()) for scenario in chosen if scenario.drawn])
+    print(f"drawn: {PICTURE}")
+    return 1 if broken else 0
+
+
+def draw(runs: list[tuple[str, Result]], *, width_px: int = 900, panel_px: int = 150) -> None:
+    """Draw a panel a run: admitted calls a second over time (blue) and refusals (red ticks)."""
+    image = Image.new("RGB", (width_px, panel_px * max(1, len(runs))), "white")
+    pen = ImageDraw.Draw(image)
+    for number, (name, result) in enumerate(runs):
+        top, bottom = number * panel_px + 22, (number + 1) * panel_px - 12
+        bin_s = max(0.25, result.elapsed_s / 300)
+        counts = [0.0] * (int(result.elapsed_s / bin_s) + 1)
+        for at_s in result.admitted_s:
+            counts[int(at_s / bin_s)] += 1 / bin_s
+        highest = max(sorted(counts)[int(0.98 * (len(counts) - 1))] * 1.25, 1.0)
+        scale = (width_px - 20) / result.elapsed_s
+        line = [
+            (10 + (i + 0.5) * bin_s * scale, bottom - min(1.0, rate / highest) * (bottom - top))
+            for i, rate in enumerate(counts[:-1])
+        ]
+        pen.line([(10, bottom), (width_px - 10, bottom)], fill="silver")
+        pen.line(line, fill="royalblue", width=2)
+        for at_s in result.refused_s:
+            pen.line([(10 + at_s * scale, bottom), (10 + at_s * scale, bottom + 7)], fill="crimson")
+        title = f"{name}: {result.efficiency:.1%} in {result.elapsed_s:.0f} s, {result.refusals} refused"
+        title += f"; top {highest:.0f}/s"
+        pen.text((10, top - 18), title, fill="black")
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    image.save(PICTURE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""A worker process without an engine: what an image's bytes say, it does."""
+
+import os
+import signal
+import sys
+import time
+
+from pipeline.errors import TruncatedImageError
+from pipeline.server import worker
+from pipeline.server.recognition import Recognition
+
+
+class ScriptedEngine:
+    """Does what the image says: "die", "hang", "noise", "unreadable", "broken", or returns it as the text."""
+
+    def recognise(self, image: bytes) -> Recognition:
+        """Return the image as the text."""
+        match image:
+            case b"die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case b"hang":
+                time.sleep(600)
+            case b"noise":
+                os.write(1, b"\xff" * 100)
+            case b"unreadable":
+                raise TruncatedImageError("the image is truncated or damaged")
+            case b"broken":
+                raise ZeroDivisionError
+            case b"environment":
+                return Recognition("\n".join(os.environ))
+            case _:
+                pass
+        return Recognition(image.decode())
+
+
+if __name__ == "__main__":
+    if "--fail" in sys.argv:
+        sys.exit("no engine")
+    worker.main(sys.argv[1:], start=lambda *_: ScriptedEngine())

@@ -1,0 +1,56 @@
+"""Lines found at two scales."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.server.boxes import area, intersection_area, merge_scales
+from pipeline.server.recognition import Quad
+
+
+def box(x: float, y: float, width: float, height: float) -> Quad:
+    """Return an upright rectangle."""
+    return (x, y), (x + width, y), (x + width, y + height), (x, y + height)
+
+
+boxes = st.builds(box, st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 500), st.floats(1, 100))
+
+
+def test_a_line_that_only_the_coarse_look_finds_is_kept() -> None:
+    """A few words on an empty page are found at the small scale alone."""
+    assert merge_scales([box(0, 0, 100, 20)], []) == [box(0, 0, 100, 20)]
+
+
+def test_a_line_found_at_both_scales_is_kept_once() -> None:
+    """The fine box is the exact one."""
+    assert merge_scales([box(0, 0, 100, 20)], [box(2, 1, 97, 18)]) == [box(2, 1, 97, 18)]
+
+
+def test_a_line_known_only_in_part_is_replaced_by_the_whole() -> None:
+    """The first of three characters is no line."""
+    assert merge_scales([box(0, 0, 160, 60)], [box(10, 5, 45, 45)]) == [box(0, 0, 160, 60)]
+
+
+def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
+    """One box over two rows is dropped, even where the fine look found one row of them only."""
+    assert merge_scales([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
+
+
+@given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
+def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
+    """Every line that comes out went in, and none comes out while both looks were empty."""
+    merged = merge_scales(coarse, fine)
+    assert set(merged) <= set(coarse) | set(fine)
+    assert bool(merged) == bool(coarse or fine)
+
+
+@given(boxes, boxes)
+def test_the_shared_area_is_that_of_the_rectangle_in_common(one: Quad, other: Quad) -> None:
+    """Clipping agrees with the formula for upright rectangles, either way round."""
+    width = min(one[1][0], other[1][0]) - max(one[0][0], other[0][0])
+    height = min(one[2][1], other[2][1]) - max(one[0][1], other[0][1])
+    expected = max(0.0, width) * max(0.0, height)
+    assert intersection_area(one, other) == pytest.approx(expected, abs=1e-6 * area(one) + 1e-6)
+    assert intersection_area(other, one) == pytest.approx(expected, abs=1e-6 * area(other) + 1e-6)
+    mirrored = (other[3], other[2], other[1], other[0])
+    assert intersection_area(one, mirrored) == pytest.approx(expected, abs=1e-6 * area(one) + 1e-6)

@@ -1,0 +1,191 @@
+"""Calls against a limited account under a virtual clock: no I/O, no waiting, the same result every time.
+
+A pace (anything with the methods of `pipeline.rules.pace.Pace`) is asked when the next call may go; a limit
+(`tests.benchmarks.limits`) admits or refuses it half a round trip later. A refusal comes back at once, an answer after
+the latency. The first call of each process goes alone until it is answered, as `pipeline.gate` has it.
+"""
+
+import heapq
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tests.benchmarks.limits import Limit
+
+
+class Pacer(Protocol):
+    """What the simulation needs of a pace; tokens are the pace's own."""
+
+    def ready_at(self, now_s: float) -> float: ...
+    def send(self, now_s: float) -> Any: ...
+    def accepted(self, now_s: float, token: Any) -> None: ...
+    def refused(self, now_s: float, token: Any, wait_s: float | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent, and over what kind of line.
+
+    Attributes:
+        pages: All pages; processes that share the key share them.
+        jobs: Calls in flight at most, a process.
+        latency_s: Mean time to an answer.
+        jitter: 0 constant; below 1 uniform within this share of the mean; 1 exponential.
+        round_trip_s: Time to a refusal.
+        retry_after_s: What a refusal names.
+        processes: How many share the key.
+    """
+
+    pages: int
+    jobs: int = 32
+    latency_s: float = 0.1
+    jitter: float = 0.0
+    round_trip_s: float = 0.002
+    retry_after_s: float | None = None
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it went.
+
+    Attributes:
+        elapsed_s: Until the last answer.
+        ideal_s: What the limit would have allowed.
+        answered: Pages answered.
+        refusals: Calls refused.
+        inside_pause: Calls sent inside a Retry-After that had arrived.
+        admitted_s: When each admitted call came to the service.
+        refused_s: When each refused call did.
+    """
+
+    elapsed_s: float
+    ideal_s: float
+    answered: int
+    refusals: int
+    inside_pause: int
+    admitted_s: tuple[float, ...]
+    refused_s: tuple[float, ...]
+
+    @property
+    def efficiency(self) -> float:
+        """Share of what was permitted that was used."""
+        return self.ideal_s / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def refused_share(self) -> float:
+        """Share of the calls that were refused."""
+        return self.refusals / max(1, self.answered + self.refusals)
+
+
+@dataclass(slots=True)
+class _Process:
+    pace: Pacer
+    in_flight: int = 0
+    scouted: bool = False
+    paused_until_s: float = -math.inf
+    wakes_s: float = -math.inf
+
+
+@dataclass(slots=True)
+class _Simulation:
+    load: Load
+    limit: Limit
+    dice: random.Random
+    processes: list[_Process]
+    left: int
+    now_s: float = 0.0
+    in_service: int = 0
+    inside_pause: int = 0
+    answered_s: list[float] = field(default_factory=list)
+    admitted_s: list[float] = field(default_factory=list)
+    refused_s: list[float] = field(default_factory=list)
+    events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    scheduled: int = 0
+
+    def run(self, give_up_s: float) -> None:
+        for process in self.processes:
+            self._send(process)
+        while self.events and self.now_s < give_up_s and len(self.answered_s) < self.load.pages:
+            self.now_s, _, happen = heapq.heappop(self.events)
+            happen()
+
+    def _after(self, wait_s: float, happen: Callable[[], None]) -> None:
+        self.scheduled += 1
+        heapq.heappush(self.events, (self.now_s + wait_s, self.scheduled, happen))
+
+    def _send(self, process: _Process) -> None:
+        while self.left and process.in_flight < (self.load.jobs if process.scouted else 1):
+            ready_s = process.pace.ready_at(self.now_s)
+            if ready_s > self.now_s + 1e-12:
+                if ready_s < math.inf and (process.wakes_s <= self.now_s or ready_s < process.wakes_s):
+                    process.wakes_s = ready_s
+                    self._after(ready_s - self.now_s, lambda: self._send(process))
+                return
+            self.inside_pause += self.now_s < process.paused_until_s - 1e-9
+            self.left -= 1
+            process.in_flight += 1
+            token = process.pace.send(self.now_s)
+            self._after(self.load.round_trip_s / 2, lambda token=token: self._arrive(process, token))  # type: ignore[misc]
+
+    def _arrive(self, process: _Process, token: Any) -> None:
+        if self.limit.admit(self.now_s, self.in_service):
+            self.in_service += 1
+            self.admitted_s.append(self.now_s)
+            self._after(self._latency_s(), lambda: self._leave(process, token))
+        else:
+            self.refused_s.append(self.now_s)
+            self._after(self.load.round_trip_s / 2, lambda: self._refused(process, token))
+
+    def _latency_s(self) -> float:
+        if self.load.jitter >= 1:
+            return self.dice.expovariate(1 / self.load.latency_s)
+        return self.load.latency_s * (1 + self.load.jitter * self.dice.uniform(-1, 1))
+
+    def _leave(self, process: _Process, token: Any) -> None:
+        self.in_service -= 1
+        self._after(self.load.round_trip_s / 2, lambda: self._answered(process, token))
+
+    def _answered(self, process: _Process, token: Any) -> None:
+        self.answered_s.append(self.now_s)
+        process.in_flight -= 1
+        process.scouted = True
+        process.pace.accepted(self.now_s, token)
+        self._send(process)
+
+    def _refused(self, process: _Process, token: Any) -> None:
+        self.left += 1
+        process.in_flight -= 1
+        wait_s = self.load.retry_after_s
+        if wait_s is not None:
+            process.paused_until_s = max(process.paused_until_s, self.now_s + wait_s)
+        process.pace.refused(self.now_s, token, wait_s)
+        self._send(process)
+
+
+def simulate(
+    pacer: Callable[[], Pacer], limit: Limit, load: Load, *, seed: int = 1, give_up_s: float = 5000.0
+) -> Result:
+    """Return how the pages went through.
+
+    Args:
+        pacer: Makes the pace of each process.
+        limit: What the account permits; it changes.
+        load: What is sent.
+        seed: Of the latencies.
+        give_up_s: Virtual time after which the rest is left.
+    """
+    processes = [_Process(pacer()) for _ in range(load.processes)]
+    simulation = _Simulation(load, limit, random.Random(seed), processes, load.pages)
+    simulation.run(give_up_s)
+    return Result(
+        elapsed_s=simulation.answered_s[-1] if simulation.answered_s else simulation.now_s,
+        ideal_s=limit.ideal_s(load.pages),
+        answered=len(simulation.answered_s),
+        refusals=len(simulation.refused_s),
+        inside_pause=simulation.inside_pause,
+        admitted_s=tuple(simulation.admitted_s),
+        refused_s=tuple(simulation.refused_s),
+    )
