@@ -71,15 +71,12 @@ def _open_missing_streams() -> None:
 
 
 def _flush(code: int) -> int:
-    """Return the exit code, 1 when stdout did not take what was promised; Python would turn either into a 120."""
+    """Return the exit code; what a full or closed stream still holds is dropped, or Python would end with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError as exc:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if stream is sys.stdout:
-                print(f"pagemill: error: stdout: {exc.strerror}", file=sys.stderr)  # noqa: T201 - as above
-                code = code or 1
     return code
 
 

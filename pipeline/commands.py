@@ -7,23 +7,27 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
+import msgspec
 import orjson
 
 from pipeline.client import check_base_url
 from pipeline.config import Config
 from pipeline.credentials import read_key
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import InterruptedRunError, StopError, UsageError
+from pipeline.errors import InterruptedRunError, StopError, StorageError, UsageError
 from pipeline.index import INDEX, Index
 from pipeline.records import VENDOR_URL, Service, State
 from pipeline.rules.quota import Calendar, Usage
 from pipeline.run import Job, Summary, ledger_file, resolve_job_inputs, run
 from pipeline.source import walk
 from pipeline.workspace import require_workspace
+
+_ENGINE_TIMEOUT_S: Final = 300.0
+"""Above the server's own deadlines for a page, in its queue and in a worker."""
 
 logger = logging.getLogger("pagemill")
 
@@ -42,6 +46,7 @@ def run_job(
 ) -> int:
     """Run a job to its end, print how it ended, and return the exit code."""
     service = choose_service(config, os.environ, local=local, prefer_key_file=prefer_key_file)
+    config = config if service.metered else suit_engine(config)
 
     async def recognise(drain: Drain) -> Summary:
         async with _open_service(service, inputs, workspace, config, drain) as opened:
@@ -108,6 +113,17 @@ def choose_service(
     if key is not None and parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
         logger.warning("the API key will cross the network in clear text: %s is not https", parts.hostname)
     return Service(base_url, key, "vendor" if is_vendor else parts.hostname or "")
+
+
+def suit_engine(config: Config) -> Config:
+    """Return settings for the embedded engine, which reads a page a core at a time, and a dense one for many seconds.
+
+    More pages under way would only wait in its queue until their calls time out.
+    """
+    jobs = min(config.run.jobs, (os.cpu_count() or 1) + 1)
+    timeout_s = max(config.api.timeout_s, _ENGINE_TIMEOUT_S)
+    api = msgspec.structs.replace(config.api, timeout_s=timeout_s, read_timeout_s=timeout_s)
+    return msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, jobs=jobs), api=api)
 
 
 @asynccontextmanager
@@ -178,7 +194,7 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
     lines = [f"pages      {sum(totals.values()):>9,}"]
     lines += [f"{state:<10} {totals[state]:>9,}" for state in State]
     lines += [f"service    {run_file.service}", f"last run   {last}"]
-    sys.stdout.write("\n".join(lines) + "\n")
+    _print("\n".join(lines) + "\n")
     return 0
 
 
@@ -192,7 +208,7 @@ def verify_workspace(workspace: Path) -> int:
     with hold_workspace(workspace):
         for fault in audit(workspace, run_file):
             faults += 1
-            sys.stdout.write(fault + "\n")
+            _print(fault + "\n")
     logger.info("%s: %s", workspace, "the accounts add up" if not faults else f"{faults} faults")
     return 1 if faults else 0
 
@@ -221,10 +237,10 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
             [{**_as_dict(usage), "left": usage.left, "resets": f"{at:%Y-%m-%dT%H:%M:%SZ}"} for usage, at in rows]
         )
         return 0
-    sys.stdout.write("month       used  pending  unknown      left  resets (UTC)\n")
+    _print("month       used  pending  unknown      left  resets (UTC)\n")
     for usage, at in rows:
         left = "any" if usage.left is None else str(usage.left)
-        sys.stdout.write(
+        _print(
             f"{usage.month}  {usage.used:>7}  {usage.pending:>7}  {usage.unknown:>7}  {left:>8}  {at:%Y-%m-%d %H:%M}\n"
         )
     return 0
@@ -259,8 +275,7 @@ def run_server(config: Config, *, exit_with_parent: bool) -> int:
 
 
 def _announce(base_url: str) -> None:
-    sys.stdout.write(base_url + "\n")
-    sys.stdout.flush()
+    _print(base_url + "\n")
 
 
 async def _stop_on_signal(stop: anyio.Event) -> None:
@@ -292,4 +307,19 @@ def _as_dict(usage: Usage) -> dict[str, Any]:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
+    _print(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+
+
+def _print(text: str) -> None:
+    """Write to stdout at once; what was asked for and cannot be written is an error.
+
+    Raises:
+        StorageError: stdout takes nothing.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise StorageError(f"stdout: {exc.strerror or exc}") from exc

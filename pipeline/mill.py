@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import anyio
@@ -16,7 +15,7 @@ from pipeline.drain import Drain, DrainedError
 from pipeline.errors import PageError, QuotaExhaustedError, StopError
 from pipeline.index import Index
 from pipeline.outcomes import Outcomes, Page
-from pipeline.prepare import Rules, prepare, prepare_url
+from pipeline.prepare import ImageFile, Rules, prepare_url
 from pipeline.records import PageId, Payload, Record, SourceFile, State
 from pipeline.rules.fit import Limits
 from pipeline.slots import Slot, Slots
@@ -116,28 +115,28 @@ class Mill:
 
     async def _mill_pages(self, file: SourceFile, slot: Slot) -> None:
         self._index.begin_file(file)
+        image = ImageFile(file.path, self._rules) if file.path is not None else None
         number = pages = 1
         while number <= pages:
             begun_s = anyio.current_time()
             try:
                 with self._drain.unreserved():
                     await slot.retake()
-                    payload = await self._prepare(file, number)
+                    payload = await self._prepare(file, image, number)
             except PageError as exc:
                 await self._outcomes.fail(file, number, None, exc)
             else:
-                pages = payload.pages
                 await self._mill_page(Page(file, payload, begun_s), slot)
+            pages = image.pages if image is not None else 1  # a bad first page does not take the others along
             number += 1
         self._index.end_file(file, pages)
 
-    async def _prepare(self, file: SourceFile, number: int) -> Payload:
+    async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:
             raise file.problem
-        if file.path is None:
+        if image is None:
             return prepare_url(file.name)
-        work = partial(prepare, file.path, number, file.path.name, self._rules)
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        return await anyio.to_thread.run_sync(image.prepare, number, limiter=self._threads)
 
     async def _mill_page(self, page: Page, slot: Slot) -> None:
         """Find the page's content among what is done or on its way, or call for it."""

@@ -19,7 +19,6 @@ from pipeline.errors import (
     NotAnImageError,
     TruncatedImageError,
     UnfittableImageError,
-    UnreadableFileError,
 )
 from pipeline.files import read_stable
 from pipeline.records import PageId, Payload, Prep
@@ -92,26 +91,43 @@ class _Opened:
     pages: int
 
 
-def prepare(path: Path, page: int, name: str, rules: Rules) -> Payload:
-    """Return a page of a file, ready to be sent.
+class ImageFile:
+    """An image file whose pages become payloads one after another; read, and hashed, once.
 
     Args:
         path: The file.
-        page: 1-based.
-        name: Sent as `filename`.
         rules: What fits.
-
-    Raises:
-        PageError: the page cannot be read, is no image, or cannot be made to fit; the message does not repeat the name.
     """
-    data = read_stable(path, MAX_FILE_BYTES)
-    digest = hashlib.sha256(data).hexdigest()
-    opened = _open(data)
-    if page > opened.pages:
-        raise UnreadableFileError(f"has no page {page} any more")
-    sent, prep = _make_fit(data, opened, page, rules)
-    body = build_image_body(sent, MEDIA_TYPES[prep.format], replace_surrogates(name))
-    return Payload(PageId(f"sha256:{digest}#{page}"), digest, page, opened.pages, body, prep)
+
+    def __init__(self, path: Path, rules: Rules) -> None:
+        self._path = path
+        self._rules = rules
+        self._read: tuple[bytes, str, _Opened] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ImageFile {self._path.name}>"
+
+    @property
+    def pages(self) -> int:
+        """How many pages the file has; 1 as long as that is not known."""
+        return 1 if self._read is None else self._read[2].pages
+
+    def prepare(self, page: int) -> Payload:
+        """Return a page, ready to be sent; works in any thread, in one at a time.
+
+        Args:
+            page: 1-based.
+
+        Raises:
+            PageError: the page cannot be read, is no image, or cannot be made to fit; the message names no file.
+        """
+        if self._read is None:
+            content = read_stable(self._path, MAX_FILE_BYTES)
+            self._read = content, hashlib.sha256(content).hexdigest(), _open(content)
+        data, digest, opened = self._read
+        sent, prep = _make_fit(data, opened, page, self._rules)
+        body = build_image_body(sent, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
+        return Payload(PageId(f"sha256:{digest}#{page}"), digest, page, opened.pages, body, prep)
 
 
 def prepare_url(url: str) -> Payload:

@@ -49,9 +49,10 @@ async def run_command(*arguments: str | Path, key: str | None = KEY, **environ: 
 
 
 def environment(key: str | None, **environ: str) -> dict[str, str]:
-    """Return the environment of a command: that of the test, with the checkout importable and a key."""
+    """Return the environment of a command: that of a user, with the checkout importable and a key."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     named = {"PAGEMILL_API_KEY": key} if key is not None else {}
-    return {**os.environ, "PYTHONPATH": str(ROOT), **named, **environ}
+    return {**inherited, "PYTHONPATH": str(ROOT), **named, **environ}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

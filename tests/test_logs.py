@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,7 +154,8 @@ set_up_logging(LogConfig())
 logging.getLogger("pagemill").warning("lost")
 print("data")
 """
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {stderr}', sys.executable, script], stdout=subprocess.PIPE, check=True, cwd=ROOT
-    )
+    command = ["sh", "-c", f'"$0" -c "$1" {stderr}', sys.executable, script]
+    # Unbuffered, since the interpreter itself complains at its end about what a full disk did not take.
+    environ = os.environ | {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environ)
     assert done.stdout == b"data\n"

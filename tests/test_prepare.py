@@ -32,7 +32,7 @@ from pipeline.errors import (
     UnfittableImageError,
     UnreadableFileError,
 )
-from pipeline.prepare import Rules, prepare, prepare_url
+from pipeline.prepare import ImageFile, Rules, prepare_url
 from pipeline.records import Payload, Prep
 from pipeline.rules.fit import Limits
 
@@ -91,6 +91,11 @@ def is_near(seen: object, colour: tuple[int, ...]) -> bool:
     return all(abs(one - other) < 30 for one, other in zip(seen, colour, strict=True))
 
 
+def prepare(path: Path, page: int, rules: Rules) -> Payload:
+    """Return one page of a file."""
+    return ImageFile(path, rules).prepare(page)
+
+
 def sent(payload: Payload) -> bytes:
     """Return the bytes of the image in the request's body."""
     head, _, data = json.loads(payload.body)["document"]["image_url"].partition(",")
@@ -139,12 +144,12 @@ class TestAsItIs:
     def test_an_image_that_fits_is_sent_byte_by_byte(self, file: Path, kind: str) -> None:
         """No pixel is touched, and the record says so."""
         data = encode(marked(), kind)
-        payload = prepare(put(file, data), 1, "brief 1.jpg", VENDOR)
+        payload = prepare(put(file, data), 1, VENDOR)
         digest = hashlib.sha256(data).hexdigest()
         assert sent(payload) == data
         assert payload.prep == Prep(kind.lower(), 200, 300, len(data))
         assert (payload.id, payload.sha256, payload.page, payload.pages) == (f"sha256:{digest}#1", digest, 1, 1)
-        assert json.loads(payload.body)["filename"] == "brief 1.jpg"
+        assert json.loads(payload.body)["filename"] == file.name
 
     @pytest.mark.parametrize(
         "data",
@@ -167,7 +172,7 @@ class TestAsItIs:
     )
     def test_every_kind_of_pixel_that_the_api_takes_is_sent_as_it_is(self, file: Path, data: bytes) -> None:
         """Within the limits the service is better at decoding than we are."""
-        payload = prepare(put(file, data), 1, "x", VENDOR)
+        payload = prepare(put(file, data), 1, VENDOR)
         assert sent(payload) == data
         assert payload.pages == 1
         check(payload)
@@ -175,18 +180,18 @@ class TestAsItIs:
     def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(self, file: Path) -> None:
         """Cameras and scanners append their own; the page is whole."""
         data = encode(marked(), "JPEG") + b"\0\0MAKER NOTE"
-        assert sent(prepare(put(file, data), 1, "x", VENDOR)) == data
+        assert sent(prepare(put(file, data), 1, VENDOR)) == data
 
     def test_a_file_name_that_is_not_utf_8_is_sent_readably(self, tmp_path: Path) -> None:
         """The service gets U+FFFD; the record keeps the name."""
         path = tmp_path / os.fsdecode(b"caf\xe9.png")
-        payload = prepare(put(path, encode(marked(), "PNG")), 1, path.name, VENDOR)
+        payload = prepare(put(path, encode(marked(), "PNG")), 1, VENDOR)
         assert json.loads(payload.body)["filename"] == "caf\ufffd.png"
 
     def test_the_identity_is_the_content_not_the_name_or_the_settings(self, tmp_path: Path) -> None:
         """A renamed file, prepared in another way, is the same page."""
         one, other = put(tmp_path / "a", encode(marked(), "BMP")), put(tmp_path / "b", encode(marked(), "BMP"))
-        assert prepare(one, 1, "a", VENDOR).id == prepare(other, 1, "b", SMALL).id
+        assert prepare(one, 1, VENDOR).id == prepare(other, 1, SMALL).id
 
 
 class TestConversion:
@@ -196,7 +201,7 @@ class TestConversion:
     def test_a_lossless_format_that_the_api_does_not_take_becomes_png(self, file: Path, kind: str) -> None:
         """Every pixel is kept."""
         page = noise((150, 130))
-        payload = prepare(put(file, encode(page, kind)), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(page, kind)), 1, VENDOR)
         assert payload.prep == Prep("png", 150, 130, len(sent(payload)))
         assert check(payload).tobytes() == page.tobytes()
 
@@ -204,7 +209,7 @@ class TestConversion:
     def test_compressed_tiffs_are_read(self, file: Path, compression: str) -> None:
         """What scanners write."""
         page = marked().convert("1")
-        payload = prepare(put(file, encode(page, "TIFF", compression=compression)), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(page, "TIFF", compression=compression)), 1, VENDOR)
         assert check(payload).convert("1").tobytes() == page.tobytes()
 
     @pytest.mark.parametrize(
@@ -213,7 +218,7 @@ class TestConversion:
     )
     def test_a_page_that_is_too_large_is_scaled(self, file: Path, kind: str, sent_kind: str) -> None:
         """To the largest edge that is allowed; photographs stay JPEG."""
-        payload = prepare(put(file, encode(marked((4800, 1000)), kind)), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(marked((4800, 1000)), kind)), 1, VENDOR)
         assert payload.prep is not None
         assert (payload.prep.format, payload.prep.width_px, payload.prep.height_px) == (sent_kind, 4000, 833)
         assert payload.prep.scale == round(4000 / 4800, 6)
@@ -222,7 +227,7 @@ class TestConversion:
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
     def test_a_page_that_is_too_small_is_padded_in_white(self, file: Path, kind: str) -> None:
         """The pixels stay as they are, in the middle."""
-        payload = prepare(put(file, encode(Image.new("RGB", (40, 20), RED), kind)), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(Image.new("RGB", (40, 20), RED), kind)), 1, VENDOR)
         page = check(payload).convert("RGB")
         assert payload.prep is not None
         assert (page.size, payload.prep.scale) == ((100, 100), 1)
@@ -232,7 +237,7 @@ class TestConversion:
 
     def test_a_strip_is_scaled_and_padded(self, file: Path) -> None:
         """Both at once."""
-        payload = prepare(put(file, encode(Image.new("L", (8000, 100)), "PNG")), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(Image.new("L", (8000, 100)), "PNG")), 1, VENDOR)
         assert check(payload).size == (4000, 100)
         assert payload.prep is not None
         assert payload.prep.scale == 0.5
@@ -241,7 +246,7 @@ class TestConversion:
     def test_a_noisy_page_is_made_to_fit_into_the_bytes(self, file: Path, kind: str) -> None:
         """By quality first, then by size; the scale says by how much."""
         rules = Rules(Limits(max_bytes=50_000))
-        payload = prepare(put(file, encode(noise((500, 400)), kind)), 1, "x", rules)
+        payload = prepare(put(file, encode(noise((500, 400)), kind)), 1, rules)
         assert payload.prep is not None
         assert payload.prep.format == "jpeg"
         page = check(payload, rules)
@@ -253,7 +258,7 @@ class TestConversion:
         """Pixels are worth more than JPEG quality."""
         data = encode(noise((300, 300)), "JPEG", quality=95)
         rules = Rules(Limits(max_bytes=len(data) - 1))
-        payload = prepare(put(file, data), 1, "x", rules)
+        payload = prepare(put(file, data), 1, rules)
         assert check(payload, rules).size == (300, 300)
         assert payload.prep is not None
         assert payload.prep.scale == 1
@@ -262,7 +267,7 @@ class TestConversion:
         """Shrinking ends at the smallest edge."""
         rules = Rules(Limits(max_bytes=1_000))
         with pytest.raises(UnfittableImageError, match="does not fit into 1000 bytes"):
-            prepare(put(file, encode(noise((110, 2000)), "PNG")), 1, "x", rules)
+            prepare(put(file, encode(noise((110, 2000)), "PNG")), 1, rules)
 
     @pytest.mark.parametrize(
         ("mode", "kind"),
@@ -276,12 +281,12 @@ class TestConversion:
     )
     def test_colours_survive(self, file: Path, mode: str, kind: str) -> None:
         """Whatever the mode of the file is."""
-        assert is_upright(check(prepare(put(file, encode(marked().convert(mode), kind)), 1, "x", VENDOR)))
+        assert is_upright(check(prepare(put(file, encode(marked().convert(mode), kind)), 1, VENDOR)))
 
     @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "I", "F"])
     def test_every_mode_of_a_tiff_becomes_a_png(self, file: Path, mode: str) -> None:
         """None is a crash."""
-        payload = prepare(put(file, encode(Image.new(mode, (50, 130)), "TIFF")), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(Image.new(mode, (50, 130)), "TIFF")), 1, VENDOR)
         assert check(payload).mode in {"L", "RGB"}
 
     @pytest.mark.parametrize("mode", ["I;16", "I;16B"])
@@ -291,7 +296,7 @@ class TestConversion:
         ImageDraw.Draw(grey).rectangle((50, 50, 99, 99), fill=65535)
         ImageDraw.Draw(grey).rectangle((0, 0, 20, 20), fill=32896)
         data = encode(grey.convert("I;16"), "TIFF") if mode == "I;16" else big_endian_tiff(grey)
-        payload = prepare(put(file, data), 1, "x", VENDOR)
+        payload = prepare(put(file, data), 1, VENDOR)
         page = check(payload)
         assert [page.getpixel(place) for place in ((140, 140), (10, 10), (70, 70))] == [0, 128, 255]
 
@@ -304,7 +309,7 @@ class TestConversion:
     )
     def test_what_is_transparent_becomes_white(self, file: Path, page: Image.Image) -> None:
         """Black text on a transparent ground must not become black on black."""
-        payload = prepare(put(file, encode(page, "PNG")), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(page, "PNG")), 1, VENDOR)
         assert check(payload).convert("RGB").getcolors() == [(10_000, WHITE)]
 
     def test_a_transparent_colour_of_a_palette_becomes_white(self, file: Path) -> None:
@@ -313,7 +318,7 @@ class TestConversion:
         page.putpalette([0, 0, 0, 20, 20, 220])
         ImageDraw.Draw(page).rectangle((0, 0, 24, 49), fill=1)
         for kind in ("PNG", "GIF"):
-            payload = prepare(put(file, encode(page, kind, transparency=0)), 1, "x", VENDOR)
+            payload = prepare(put(file, encode(page, kind, transparency=0)), 1, VENDOR)
             seen = check(payload).convert("RGB")
             assert [seen.getpixel((30, 50)), seen.getpixel((70, 50))] == [(20, 20, 220), WHITE]
 
@@ -324,9 +329,9 @@ class TestConversion:
         exif[ORIENTATION_TAG] = 6
         page = marked().convert("CMYK")
         data = encode(page, "JPEG", icc_profile=profile, exif=exif, comment=b"note", dpi=(300, 300))
-        seen = check(prepare(put(file, data), 1, "x", VENDOR))
+        seen = check(prepare(put(file, data), 1, VENDOR))
         assert not {"icc_profile", "exif", "comment"} & set(seen.info)
-        payload = prepare(put(file, encode(page, "TIFF", icc_profile=profile)), 1, "x", VENDOR)
+        payload = prepare(put(file, encode(page, "TIFF", icc_profile=profile)), 1, VENDOR)
         assert not check(payload).info
 
 
@@ -348,7 +353,7 @@ class TestOrientation:
     @pytest.mark.parametrize("orientation", STORED)
     def test_the_orientation_tag_makes_the_page_upright(self, file: Path, kind: str, orientation: int) -> None:
         """All eight, in every format that has the tag; the record says how far it was turned."""
-        payload = prepare(put(file, oriented(kind, orientation)), 1, "x", VENDOR)
+        payload = prepare(put(file, oriented(kind, orientation)), 1, VENDOR)
         page = check(payload)
         assert page.size == (200, 300)
         assert is_upright(page)
@@ -360,7 +365,7 @@ class TestOrientation:
     def test_a_turned_page_is_scaled_by_its_upright_size(self, file: Path, orientation: int) -> None:
         """`draft` decodes the stored pixels, the limits hold for the upright ones."""
         data = oriented("JPEG", orientation, (300, 1000))
-        payload = prepare(put(file, data), 1, "x", Rules(Limits(max_edge_px=400)))
+        payload = prepare(put(file, data), 1, Rules(Limits(max_edge_px=400)))
         page = check(payload, Rules(Limits(max_edge_px=400)))
         assert page.size == (120, 400)
         assert is_near(page.convert("RGB").getpixel((5, 5)), RED)
@@ -370,7 +375,7 @@ class TestOrientation:
     def test_without_orient_a_page_is_sent_as_it_lies(self, file: Path) -> None:
         """The setting turns the turning off, and the record does not claim it."""
         data = oriented("JPEG", 6)
-        payload = prepare(put(file, data), 1, "x", Rules(Limits(), orient=False))
+        payload = prepare(put(file, data), 1, Rules(Limits(), orient=False))
         assert sent(payload) == data
         assert payload.prep == Prep("jpeg", 300, 200, len(data))
 
@@ -380,12 +385,12 @@ class TestOrientation:
         exif = Image.Exif()
         exif[ORIENTATION_TAG] = value
         data = encode(marked(), "JPEG", exif=exif)
-        assert sent(prepare(put(file, data), 1, "x", VENDOR)) == data
+        assert sent(prepare(put(file, data), 1, VENDOR)) == data
 
     def test_a_broken_exif_block_does_not_fail_the_page(self, file: Path) -> None:
         """The pixels are good."""
         data = encode(marked(), "JPEG", exif=b"Exif\0\0garbage")
-        assert sent(prepare(put(file, data), 1, "x", VENDOR)) == data
+        assert sent(prepare(put(file, data), 1, VENDOR)) == data
 
 
 def oriented(kind: str, orientation: int, size_px: tuple[int, int] = (200, 300)) -> bytes:
@@ -408,7 +413,7 @@ class TestPages:
         greys = [40, 120, 200]
         frames = [Image.new("L", (150, 150), grey) for grey in greys]
         put(file, encode(frames[0], kind, save_all=True, append_images=frames[1:]))
-        payloads = [prepare(file, page, "x", VENDOR) for page in (1, 2, 3)]
+        payloads = [prepare(file, page, VENDOR) for page in (1, 2, 3)]
         assert [payload.pages for payload in payloads] == [3, 3, 3]
         assert [check(payload).convert("L").getpixel((75, 75)) for payload in payloads] == greys
         assert [payload.id.partition("#")[2] for payload in payloads] == ["1", "2", "3"]
@@ -424,17 +429,21 @@ class TestPages:
                 writer.newFrame()
         put(file, buffer.getvalue())
         with pytest.raises(UnfittableImageError):
-            prepare(file, 1, "x", VENDOR)
+            prepare(file, 1, VENDOR)
         for page_number, rotation_deg in ((2, 0), (3, 90)):
-            payload = prepare(file, page_number, "x", VENDOR)
+            payload = prepare(file, page_number, VENDOR)
             seen = check(payload)
             assert payload.prep is not None
             assert (seen.size, is_upright(seen), payload.prep.rotation_deg) == ((200, 300), True, rotation_deg)
 
-    def test_a_page_that_is_no_longer_there_is_an_error(self, file: Path) -> None:
-        """The file was replaced by a shorter one since its pages were counted."""
-        with pytest.raises(UnreadableFileError, match="has no page 2 any more"):
-            prepare(put(file, encode(marked(), "TIFF")), 2, "x", VENDOR)
+    def test_a_file_is_read_once_for_all_of_its_pages(self, file: Path) -> None:
+        """What happens to the file between two pages does not mix two contents under one identity."""
+        frames = [Image.new("L", (150, 150), grey) for grey in (40, 120)]
+        image = ImageFile(put(file, encode(frames[0], "TIFF", save_all=True, append_images=frames[1:])), VENDOR)
+        assert image.pages == 1
+        first = image.prepare(1)
+        file.unlink()
+        assert (image.pages, image.prepare(2).sha256) == (2, first.sha256)
 
     @pytest.mark.parametrize("kind", ["TIFF", "GIF"])
     def test_a_damaged_last_page_does_not_take_the_others_along(self, file: Path, kind: str) -> None:
@@ -442,9 +451,9 @@ class TestPages:
         frames = [noise((120, 120), "L", seed) for seed in (1, 2)]
         whole = encode(frames[0], kind, save_all=True, append_images=frames[1:])
         put(file, whole[:-200])
-        check(prepare(file, 1, "x", VENDOR))
+        check(prepare(file, 1, VENDOR))
         with pytest.raises((TruncatedImageError, UnreadableFileError)):
-            prepare(file, 2, "x", VENDOR)
+            prepare(file, 2, VENDOR)
 
 
 class TestBadFiles:
@@ -456,7 +465,7 @@ class TestBadFiles:
         """Wherever the copy broke off."""
         data = encode(noise((150, 150)), kind)
         with pytest.raises(TruncatedImageError):
-            prepare(put(file, data[: int(len(data) * kept)]), 1, "x", VENDOR)
+            prepare(put(file, data[: int(len(data) * kept)]), 1, VENDOR)
 
     @pytest.mark.parametrize("kind", SENT_AS_IS)
     def test_only_a_last_mark_that_is_missing_is_forgiven_if_all_pixels_are_there(self, file: Path, kind: str) -> None:
@@ -466,7 +475,7 @@ class TestBadFiles:
         pixels = Image.open(io.BytesIO(data)).convert("RGB").tobytes()
         for cut in range(1, 40):
             try:
-                payload = prepare(put(file, data[:-cut]), 1, "x", VENDOR)
+                payload = prepare(put(file, data[:-cut]), 1, VENDOR)
             except TruncatedImageError:
                 continue
             assert decode(payload).convert("RGB").tobytes() == pixels
@@ -486,7 +495,7 @@ class TestBadFiles:
     def test_what_is_no_image_is_called_so(self, file: Path, data: bytes) -> None:
         """Whatever its name says."""
         with pytest.raises(NotAnImageError, match="not an image"):
-            prepare(put(file, data), 1, "x.jpg", VENDOR)
+            prepare(put(file, data), 1, VENDOR)
 
     @pytest.mark.parametrize(
         "data", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*"]
@@ -494,24 +503,24 @@ class TestBadFiles:
     def test_a_signature_alone_is_a_truncated_image(self, file: Path, data: bytes) -> None:
         """It was an image once."""
         with pytest.raises(TruncatedImageError):
-            prepare(put(file, data), 1, "x", VENDOR)
+            prepare(put(file, data), 1, VENDOR)
 
     def test_a_file_without_a_byte_is_empty(self, file: Path) -> None:
         """A copy that was never filled."""
         with pytest.raises(EmptyFileError):
-            prepare(put(file, b""), 1, "x", VENDOR)
+            prepare(put(file, b""), 1, VENDOR)
 
     @pytest.mark.parametrize("kind", [*SENT_AS_IS, "BMP", "TIFF"])
     def test_one_pixel_is_no_page(self, file: Path, kind: str) -> None:
         """A tracking pixel is not worth a call."""
         with pytest.raises(UnfittableImageError, match="1×1 px"):
-            prepare(put(file, encode(Image.new("RGB", (1, 1)), kind)), 1, "x", VENDOR)
+            prepare(put(file, encode(Image.new("RGB", (1, 1)), kind)), 1, VENDOR)
 
     @pytest.mark.parametrize("size_px", [(60_000, 60_000), (2**31 - 1, 2**31 - 1)])
     def test_a_decompression_bomb_is_refused_by_its_header(self, file: Path, size_px: tuple[int, int]) -> None:
         """Nothing of it is decoded."""
         with pytest.raises(DecompressionBombError, match="300 million pixels"):
-            prepare(put(file, png_that_claims(size_px)), 1, "x", VENDOR)
+            prepare(put(file, png_that_claims(size_px)), 1, VENDOR)
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
     def test_damaged_data_fail_as_a_page_error_or_not_at_all(self, file: Path, kind: str) -> None:
@@ -524,7 +533,7 @@ class TestBadFiles:
             for _ in range(3):
                 damaged[chance.randrange(len(damaged))] = chance.randrange(256)
             try:
-                check(prepare(put(file, bytes(damaged)), 1, "x", VENDOR))
+                check(prepare(put(file, bytes(damaged)), 1, VENDOR))
             except PageError:
                 failed += 1
         assert failed > 10
@@ -540,7 +549,7 @@ class TestBadFiles:
             damaged = bytearray(data)
             damaged[position] = chance.randrange(256)
             try:
-                payload = prepare(put(file, bytes(damaged)), 1, "x", VENDOR)
+                payload = prepare(put(file, bytes(damaged)), 1, VENDOR)
             except PageError:
                 continue
             check(payload)
@@ -561,39 +570,39 @@ class TestReading:
     def test_a_missing_file_is_missing(self, file: Path) -> None:
         """It may come later: the next run tries it again."""
         with pytest.raises(MissingFileError) as caught:
-            prepare(file, 1, "x", VENDOR)
+            prepare(file, 1, VENDOR)
         assert caught.value.retryable
 
     def test_a_dangling_link_is_missing(self, file: Path) -> None:
         """What it points to may come later."""
         file.symlink_to("nowhere")
         with pytest.raises(MissingFileError):
-            prepare(file, 1, "x", VENDOR)
+            prepare(file, 1, VENDOR)
 
     def test_a_fifo_is_refused_at_once(self, file: Path) -> None:
         """Nobody writes into it, and the run does not wait for that."""
         os.mkfifo(file)
         with pytest.raises(UnreadableFileError, match="not a regular file"):
-            prepare(file, 1, "x", VENDOR)
+            prepare(file, 1, VENDOR)
 
     def test_a_device_is_refused(self) -> None:
         """/dev/zero never ends."""
         with pytest.raises(UnreadableFileError, match="not a regular file"):
-            prepare(Path("/dev/zero"), 1, "x", VENDOR)
+            prepare(Path("/dev/zero"), 1, VENDOR)
 
     def test_a_directory_is_refused_and_left_closed(self, tmp_path: Path) -> None:
         """A manifest may name one; no descriptor stays open."""
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(5):
             with pytest.raises(UnreadableFileError, match="Is a directory"):
-                prepare(tmp_path, 1, "x", VENDOR)
+                prepare(tmp_path, 1, VENDOR)
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     def test_a_file_that_may_not_be_read_is_unreadable(self, file: Path) -> None:
         """It says why, and the next run tries again."""
         file.symlink_to(file.name)  # a loop, because root may read anything else
         with pytest.raises(UnreadableFileError, match="symbolic links") as caught:
-            prepare(file, 1, "x", VENDOR)
+            prepare(file, 1, VENDOR)
         assert caught.value.retryable
 
     def test_a_file_that_changes_while_it_is_read_is_not_sent(self, file: Path) -> None:
@@ -609,7 +618,7 @@ class TestReading:
 
         def read_often() -> None:
             for _ in range(10):
-                prepare(file, 1, "x", VENDOR)
+                prepare(file, 1, VENDOR)
 
         writer = threading.Thread(target=touch)
         writer.start()
@@ -623,14 +632,14 @@ class TestReading:
     def test_a_file_whose_size_lies_is_not_sent(self) -> None:
         """Files of /proc say that they are empty and are not."""
         with pytest.raises(UnreadableFileError, match="changed while it was read"):
-            prepare(Path("/proc/version"), 1, "x", VENDOR)
+            prepare(Path("/proc/version"), 1, VENDOR)
 
     def test_a_library_warning_does_not_reach_stderr(self, file: Path) -> None:
         """Stderr is the log's, which may be JSON."""
         put(file, encode(noise((150, 150)), "TIFF")[:40])  # cut off in its list of tags: "Corrupt EXIF data"
         script = (
             "import sys; from pathlib import Path; from pipeline import errors, prepare\n"
-            "try: prepare.prepare(Path(sys.argv[1]), 1, 'x', prepare.Rules(prepare.Limits()))\n"
+            "try: prepare.ImageFile(Path(sys.argv[1]), prepare.Rules(prepare.Limits())).prepare(1)\n"
             "except errors.PageError as exc: print(type(exc).__name__)"
         )
         done = subprocess.run(
@@ -697,7 +706,7 @@ def test_whatever_is_sent_is_within_the_limits_and_truly_described(  # noqa: PLR
         return
     file = put(shelf / "page", data)
     try:
-        payload = prepare(file, 1, "x", SMALL)
+        payload = prepare(file, 1, SMALL)
     except UnfittableImageError:
         assert is_noise or min(size_px) * 200 / max(size_px) < 8
         return

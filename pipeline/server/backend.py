@@ -14,7 +14,7 @@ INSTALL_HINT = "pip install 'pagemill[local]'"
 def choose_backend(
     wanted: Literal["auto", "openvino", "onnxruntime"], is_installed: Callable[[str], bool] | None = None
 ) -> Backend:
-    """Return the runtime to use: OpenVINO where it is installed, since it takes a third of ONNX Runtime's CPU time.
+    """Return the runtime to use: OpenVINO where it is installed, since it takes half of ONNX Runtime's CPU time.
 
     Args:
         wanted: The setting.

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 PAGE_DEADLINE_S = 120.0
-"""The densest page of 4000 px takes 15 s on one thread of the development machine."""
+"""The densest page of 4000 px takes 25 s on the development machine when that is busy."""
 
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before each attempt to replace a worker; the last one again and again."""

@@ -1,9 +1,9 @@
 """Is the page upright? Where to look, and what to make of what was seen: pure decisions.
 
-The classifier sees 224×224 px. A whole page squeezed into that shows no letters, and measured on 288 rendered
-pages (Chinese and English, dense and sparse, 18 to 60 px type, four turns each) it errs on one sideways page in
-five, often with confidence. Windows in which the type is about 24 px high get all of them right, with a mean
-probability of 0.82 or more.
+The classifier sees 224×224 px, and a whole page squeezed into that shows no letters. Measured on 72 rendered pages
+(Chinese and English, dense and sparse, 18 to 60 px type) in four turns each: of the 216 that are not upright, whole
+pages leave 28 wrong, some of them with confidence. Windows in which the type is about 24 px high get all 288 right,
+with a mean probability of 0.85 or more.
 """
 
 import math
@@ -24,7 +24,7 @@ TYPE_HEIGHT_PX = 24
 ENLARGED_AT_MOST = 4.0
 
 SURE = 0.6
-"""Mean probability from which a page is turned; the right answers measured are all above 0.8."""
+"""Mean probability from which a page is turned; the right answers measured are 0.85 and more."""
 
 
 @dataclass(frozen=True, slots=True)

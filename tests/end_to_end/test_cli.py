@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeline.workspace import hold_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
-from tests.runs import COMMAND, KEY, environment, failures, results, run_command
+from tests.runs import COMMAND, KEY, ROOT, environment, failures, results, run_command
 
 BAD_FILES = [
     pytest.param("text.jpg", b"just some text\n", "not-an-image", id="text-named-jpg"),
@@ -252,6 +252,72 @@ async def test_the_key_is_in_no_message(scans: Path, tmp_path: Path) -> None:
     assert b"HTTP 401" in said
     assert b"unreachable" in said
     assert KEY.encode() not in said
+
+
+async def test_a_misspelt_variable_is_an_error(scans: Path, tmp_path: Path) -> None:
+    """A limit that is misspelt would not limit."""
+    done = await run_command("run", scans, "-o", tmp_path / "out", PAGEMILL_BUDGET_QOUTA="3")
+    assert done.returncode == 2
+    assert b"PAGEMILL_BUDGET_QOUTA; did you mean PAGEMILL_BUDGET_QUOTA?" in done.stderr
+
+
+async def test_local_can_come_from_the_environment(scans: Path, tmp_path: Path) -> None:
+    """PAGEMILL_LOCAL never calls a paid service."""
+    write_pages(scans, 1)
+    async with serve_fake() as fake:
+        done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url, PAGEMILL_LOCAL="1")
+        assert fake.calls == []
+    assert done.returncode == 2
+    assert b"--local" in done.stderr
+
+
+async def test_a_command_that_prints_the_key_stays_out_of_the_workspace(scans: Path, tmp_path: Path) -> None:
+    """`key_command` may hold a secret itself."""
+    write_pages(scans, 1)
+    (tmp_path / "my.toml").write_text('[api]\nkey_command = "echo sk-secret-in-a-command"\n')
+    async with serve_fake() as fake:
+        flags = ("-c", tmp_path / "my.toml", "--api-url", fake.url)
+        done = await run_command("run", scans, "-o", tmp_path / "out", *flags, key=None)
+        assert [call.key for call in fake.calls] == ["sk-secret-in-a-command"]
+    shown = await run_command("config", "show", "-c", tmp_path / "my.toml")
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"sk-secret" not in written + shown.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "exit_code"),
+    [
+        pytest.param("<&-", 0, id="stdin-closed"),
+        pytest.param(">&-", 0, id="stdout-closed"),
+        pytest.param("2>&-", 0, id="stderr-closed"),
+        pytest.param("2>/dev/full", 0, id="log-disk-full"),
+        pytest.param(">/dev/full", 1, id="stdout-full"),
+    ],
+)
+async def test_a_stream_that_is_closed_or_full_costs_no_page(
+    scans: Path, tmp_path: Path, redirection: str, exit_code: int
+) -> None:
+    """The pages are recognised whatever becomes of the messages; only a summary that was asked for must arrive."""
+    write_pages(scans, 2)
+    async with serve_fake() as fake:
+        command = [*COMMAND, "run", str(scans), "-o", str(tmp_path / "out"), "--api-url", fake.url, "--json"]
+        script = f'exec "$@" {redirection}'
+        done = await anyio.run_process(["bash", "-c", script, "bash", *command], check=False, env=environment(KEY))
+    assert done.returncode == exit_code, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert len(results(tmp_path / "out")) == 2
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
+    """It is executed as it stands, but for the host and the key."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    example = readme.split("```python\n")[1].split("```")[0]
+    write_page(tmp_path / "scans" / "a.png", 1)
+    example = example.replace("https://llmocr.com", "http://127.0.0.1:9").replace("load_config()", "load_config()")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=environment(None), capture_output=True, check=True, text=True
+    )
+    assert "'pending': 1" in done.stdout or "PENDING" in done.stdout
 
 
 async def test_a_key_file_given_as_a_flag_goes_before_the_environment(scans: Path, tmp_path: Path) -> None:

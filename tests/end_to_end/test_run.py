@@ -153,6 +153,48 @@ async def test_frames_of_a_tiff_are_pages(scans: Path, tmp_path: Path) -> None:
     assert again.settled == 3
 
 
+async def test_a_bad_first_page_does_not_take_the_others_along(scans: Path, tmp_path: Path) -> None:
+    """A thumbnail in front of a scanned book fails by itself."""
+    frames = [Image.new("L", (4, 4)), Image.new("L", (120, 120), 90), Image.new("L", (120, 120), 200)]
+    frames[0].save(scans / "book.tif", save_all=True, append_images=frames[1:])
+    async with serve_fake() as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+    assert summary.totals[State.FAILED] == 1
+    assert [line["page"] for line in results(tmp_path / "out")] == [2, 3]
+
+
+async def test_a_file_has_one_name_whatever_the_inputs(tmp_path: Path) -> None:
+    """Names stay relative to the first run's root: same-named files of two folders are two pages, one file is one."""
+    write_page(tmp_path / "vol1" / "p.png", 1)
+    write_page(tmp_path / "vol2" / "p.png", 2)
+    async with serve_fake() as fake:
+        await run_here(tmp_path / "vol1", tmp_path / "out", fake.url)
+        await run_here(tmp_path / "vol2", tmp_path / "out", fake.url)
+        summary = await run_here([tmp_path / "vol1", tmp_path / "vol2"], tmp_path / "out", fake.url)
+        assert len(fake.calls) == 2
+    assert [line["source"] for line in results(tmp_path / "out")] == ["p.png", str(tmp_path / "vol2" / "p.png")]
+    assert (summary.settled, summary.pages, summary.totals[State.DONE]) == (2, 2, 2)
+
+
+async def test_a_root_that_moved_away_takes_its_names_along(tmp_path: Path) -> None:
+    """When the whole folder lies elsewhere, its pages keep their names and nothing is recorded twice."""
+    write_pages(tmp_path / "old", 3)
+    async with serve_fake() as fake:
+        await run_here(tmp_path / "old", tmp_path / "out", fake.url)
+        (tmp_path / "old").rename(tmp_path / "new")
+        summary = await run_here(tmp_path / "new", tmp_path / "out", fake.url)
+        assert len(fake.calls) == 3
+    assert (summary.pages, len(results(tmp_path / "out"))) == (3, 3)
+
+
+async def test_what_the_quota_leaves_over_is_pending(scans: Path, tmp_path: Path) -> None:
+    """When the budget ends, the rest of the input is counted, so that the archive knows what is left."""
+    write_pages(scans, 40)
+    async with serve_fake() as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, budget={"quota": 5})
+    assert (summary.totals[State.DONE], summary.totals[State.PENDING], summary.pages) == (5, 35, 40)
+
+
 async def test_a_changed_file_is_recognised_anew(scans: Path, tmp_path: Path) -> None:
     """New content under an old name is a new page; the old text stays in the file."""
     write_page(scans / "a.png", 1)
