@@ -188,7 +188,7 @@ def serve(config_file: Path | None, *, exit_with_parent: bool, **options: Any) -
 @_json_flag
 def status(workspace: Path, *, as_json: bool) -> int:
     """Tell where a workspace stands."""
-    from pipeline.commands import show_status  # noqa: PLC0415 - keeps --help quick
+    from pipeline.show import show_status  # noqa: PLC0415 - keeps --help quick
 
     _set_up_default_logging()
     return show_status(workspace, as_json=as_json)
@@ -198,7 +198,7 @@ def status(workspace: Path, *, as_json: bool) -> int:
 @click.argument("workspace", type=click.Path(path_type=Path))
 def verify(workspace: Path) -> int:
     """Check that the accounts add up; exit 1 and a line for each fault when they do not."""
-    from pipeline.commands import verify_workspace  # noqa: PLC0415 - keeps --help quick
+    from pipeline.show import verify_workspace  # noqa: PLC0415 - keeps --help quick
 
     _set_up_default_logging()
     return verify_workspace(workspace)
@@ -211,7 +211,7 @@ def verify(workspace: Path) -> int:
 @click.option("--already-used", type=click.IntRange(min=0), help="Calls used this month, by the vendor's dashboard.")
 def quota(config_file: Path | None, *, as_json: bool, already_used: int | None, **options: Any) -> int:
     """Show the ledger of the API key by month."""
-    from pipeline.commands import show_quota  # noqa: PLC0415 - keeps --help quick
+    from pipeline.show import show_quota  # noqa: PLC0415 - keeps --help quick
 
     prefer_key_file = options["api_key_file"] is not None
     loaded = _load(config_file, options)
@@ -227,7 +227,7 @@ def config() -> None:
 @_config_flag
 def config_show(config_file: Path | None) -> None:
     """Print the configuration in force, as TOML."""
-    from pipeline.commands import format_config  # noqa: PLC0415 - keeps --help quick
+    from pipeline.show import format_config  # noqa: PLC0415 - keeps --help quick
 
     click.echo(format_config(_load(config_file, {})), nl=False)
 
