@@ -87,8 +87,17 @@ class Budget:
             if attempt is None or attempt.state is AttemptState.VOID:
                 self.calls -= 1
             # A call without an outcome stays pending: the next run finds its owner gone, and names it.
+            # A settlement goes with the next group: a crash before leaves the proof in the JSONL, or an over-count.
             if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.PENDING:
-                await self._group.submit(Settle(attempt.id, attempt.state))
+                self._group.defer(Settle(attempt.id, attempt.state))
+
+    async def flush(self) -> None:
+        """Write down all settlements.
+
+        Raises:
+            LedgerError: the ledger cannot be written; what it does not know counts as spent.
+        """
+        await self._group.flush()
 
     async def recover(self, has_proof: Callable[[OpenAttempt], bool]) -> list[OpenAttempt]:
         """Write down what became of the calls that earlier runs of this workspace left open.

@@ -14,6 +14,7 @@ from pipeline.errors import AttemptsExhaustedError, PageError, TemporaryError, U
 from pipeline.gate import Gate
 from pipeline.outcomes import Outcomes, Page, Text
 from pipeline.records import PageId, Record, Reply
+from pipeline.rules.pace import Token
 from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, judge
 
 _Final = Failed | PageRejected | Stop
@@ -125,12 +126,12 @@ class Calls:
         """Send a page as often as the account refuses it: a refusal is not billed, so the reservation still stands."""
         while True:
             with self._drain.reserved():
-                await self._gate.wait_turn()
+                turn = await self._gate.wait_turn()
             attempt.sent()
             verdict = judge(await self._client.post(page.payload.body))
             if not isinstance(verdict, Accepted):
                 attempt.settle(billed=self._counts(verdict))
-            self._report(verdict)
+            self._report(turn, verdict)
             if not isinstance(verdict, Refused):
                 return verdict
 
@@ -138,17 +139,17 @@ class Calls:
         """Return whether the plan may have counted a call that brought no text."""
         return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 
-    def _report(self, verdict: Verdict) -> None:
+    def _report(self, turn: Token, verdict: Verdict) -> None:
         """Tell the account's gate, or end the run, before any other page gets a turn."""
         match verdict:
             case Accepted():
-                self._gate.report_accepted()
+                self._gate.report_accepted(turn)
             case Refused():
                 logger.debug("refused: %s", verdict.reason)
-                self._gate.report_refused(verdict.wait_s)
+                self._gate.report_refused(turn, verdict.wait_s)
             case Stop():
                 self._drain.request(verdict.error)
             case Failed():
-                self._gate.report_failed(reached=verdict.billed)
+                self._gate.report_failed(turn, reached=verdict.billed)
             case PageRejected():
-                self._gate.report_failed(reached=True)
+                self._gate.report_failed(turn, reached=True)

@@ -1,21 +1,16 @@
-"""The account's gate: nobody passes while the account must wait.
+"""The account's gate: nobody passes while the account must wait, and all together pass no faster than it permits.
 
 A 429 belongs to the account, so one pause holds all pages back; other failures belong to the page. The first call of
-a run goes alone: a bad key costs one call, not one a worker.
+a run goes alone: a bad key costs one call, not one a worker. How fast the others follow is the pace's business.
 """
 
 import math
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import anyio
 
 from pipeline.errors import TemporaryError
-from pipeline.rules.retry import backoff_s
-
-_MAX_SILENT_PAUSE_S: Final = 20.0
+from pipeline.rules.pace import Pace, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +22,14 @@ class GateStatistics:
         accepted: Calls that were answered.
         refused: Calls that came back with 429 or 503.
         paused_s: What is left of the current pause.
+        pace: How the pace stands, for people who debug it.
     """
 
     passed: int
     accepted: int
     refused: int
     paused_s: float
+    pace: str
 
 
 class Gate:
@@ -41,56 +38,49 @@ class Gate:
     Args:
         rate_per_s: `--rate`: calls are at least 1/rate apart; None sets no bound.
         patience_s: How long refusals without one success are borne.
-        jitter: Uniform in [0, 1).
     """
 
-    def __init__(
-        self, *, rate_per_s: float | None = None, patience_s: float = 600.0, jitter: Callable[[], float] = random.random
-    ) -> None:
-        self._spacing_s = 0.0 if rate_per_s is None else 1 / rate_per_s
+    def __init__(self, *, rate_per_s: float | None = None, patience_s: float = 600.0) -> None:
+        self._pace = Pace(rate_per_s)
         self._patience_s = patience_s
-        self._jitter = jitter
-        self._next_s = -math.inf
+        self._turn = anyio.Lock()
+        self._changed = anyio.Event()
+        self._scouting = False
+        self._known = False
         self._paused_until_s = -math.inf
         self._refused_since_s: float | None = None
-        self._refusals_in_a_row = 0
-        self._scout: anyio.Event | None = None
-        self._open = False
         self._passed = self._accepted = self._refused = 0
 
     def __repr__(self) -> str:
-        statistics = self.statistics()
-        return f"<Gate {statistics.passed} passed, {statistics.refused} refused, paused {statistics.paused_s:.1f} s>"
+        return f"<Gate {self._passed} passed, {self._refused} refused, {self._pace!r}>"
 
     def statistics(self) -> GateStatistics:
         """Return what the gate has seen."""
         paused_s = max(0.0, self._paused_until_s - anyio.current_time())
-        return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
+        return GateStatistics(self._passed, self._accepted, self._refused, paused_s, repr(self._pace))
 
-    async def wait_turn(self) -> None:
-        """Return when this call may go out; the caller reports back with one of the methods below."""
-        while not self._open and self._scout is not None:
-            await self._scout.wait()
-        if not self._open:
-            self._scout = anyio.Event()
-        try:
-            await self._wait_until_free()
-        except BaseException:
-            self._end_scouting(known=False)
-            raise
-        self._passed += 1
+    async def wait_turn(self) -> Token:
+        """Return when this call may go out; the caller reports its end, with the token, by one of the methods below."""
+        async with self._turn:  # one waits for the pace, the others for their turn
+            while (ready_s := self._ready_at(now_s := anyio.current_time())) > now_s:
+                with anyio.move_on_after(ready_s - now_s):
+                    await self._changed.wait()
+            self._scouting = not self._known
+            self._passed += 1
+            return self._pace.send(now_s)
 
-    def report_accepted(self) -> None:
+    def report_accepted(self, token: Token) -> None:
         """The call was answered."""
         self._accepted += 1
         self._refused_since_s = None
-        self._refusals_in_a_row = 0
-        self._end_scouting(known=True)
+        self._pace.accepted(anyio.current_time(), token)
+        self._end(known=True)
 
-    def report_refused(self, wait_s: float | None) -> None:
+    def report_refused(self, token: Token, wait_s: float | None) -> None:
         """The call came back with 429 or 503; all calls wait.
 
         Args:
+            token: From `wait_turn`.
             wait_s: What the service named; None when it named nothing.
 
         Raises:
@@ -98,36 +88,31 @@ class Gate:
         """
         now_s = anyio.current_time()
         self._refused += 1
-        self._end_scouting(known=False)
+        self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
+        self._pace.refused(now_s, token, wait_s)
+        self._end(known=False)
         if self._refused_since_s is None:
             self._refused_since_s = now_s
-        if not wait_s and now_s >= self._paused_until_s:  # calls on the wire share one refusal
-            self._refusals_in_a_row += 1
-            wait_s = 0.5 + backoff_s(self._refusals_in_a_row, self._jitter(), cap_s=_MAX_SILENT_PAUSE_S)
-        self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
         if now_s - self._refused_since_s > self._patience_s:
             raise TemporaryError(f"the API refuses calls for {now_s - self._refused_since_s:.0f} s; run again later")
 
-    def report_failed(self, *, reached: bool) -> None:
+    def report_failed(self, token: Token, *, reached: bool) -> None:
         """The call ended in any other way.
 
         Args:
+            token: From `wait_turn`.
             reached: False when it cannot have come as far as the service: the next one goes alone again.
         """
-        self._end_scouting(known=reached)
+        self._pace.ended(anyio.current_time(), token)
+        self._end(known=reached)
 
-    async def _wait_until_free(self) -> None:
-        while True:
-            now_s = anyio.current_time()
-            free_s = max(self._paused_until_s, self._next_s)
-            if free_s <= now_s:
-                self._next_s = now_s + self._spacing_s
-                return
-            await anyio.sleep(free_s - now_s)
+    def _ready_at(self, now_s: float) -> float:
+        """Return when the next call may go; infinity while its going depends on one that is under way."""
+        return math.inf if self._scouting else self._pace.ready_at(now_s)
 
-    def _end_scouting(self, *, known: bool) -> None:
-        """Let the others go, or let the next one scout."""
-        self._open = self._open or known
-        if self._scout is not None:
-            self._scout.set()
-            self._scout = None
+    def _end(self, *, known: bool) -> None:
+        """A call ended: let the next one look again; as long as nothing is known, it goes alone."""
+        self._known = self._known or known
+        self._scouting = False
+        self._changed.set()
+        self._changed = anyio.Event()

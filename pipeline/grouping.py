@@ -57,6 +57,24 @@ class GroupCommit(Generic[Item, Result]):
             raise entry.error
         return entry.results[0]
 
+    def defer(self, item: Item) -> None:
+        """Let the item go with the next group; nobody waits for it, so `flush` must follow."""
+        self._waiting.append(_Entry(item))
+
+    async def flush(self) -> None:
+        """Return once nothing waits any more; cancellation waits for that.
+
+        Raises:
+            BaseException: the first error that a commit raised meanwhile.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                while self._waiting:
+                    first = self._waiting[0]
+                    await self._commit_group()
+                    if first.error is not None:
+                        raise first.error
+
     async def _commit_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
         try:

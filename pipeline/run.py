@@ -245,6 +245,7 @@ async def _open_budget(
     owner = stack.enter_context(own(path))
     current = None if path is None else stack.enter_context(closing(await _open_ledger(path, job.config)))
     budget = Budget(current, workspace=run_file.workspace, owner=owner, max_calls=job.config.run.max_calls)
+    stack.push_async_callback(budget.flush)
     return budget, uncertain + await _recover(budget, index)
 
 

@@ -69,6 +69,7 @@ class TestOutcomes:
                 if ended_by == "cancellation":
                     scope.cancel()
                     await anyio.sleep_forever()
+        await budget.flush()
         assert read_attempt_states(ledger.path, "w") == {attempt.id: state}
         assert (budget.calls, ledger.usage().used) == (calls, calls)
         assert repr(attempt) == f"<Attempt {attempt.id} {state}>"
@@ -81,6 +82,7 @@ class TestOutcomes:
             async with budget.reserve(PAGE) as attempt:
                 entered.append(attempt.id)
                 await anyio.sleep_forever()
+        await budget.flush()
         assert read_attempt_states(ledger.path, "w") == {entered[0]: AttemptState.VOID}
         assert budget.calls == 0
 
@@ -160,8 +162,9 @@ class TestLimits:
         attempt.sent()
         attempt.settle(billed=True)
         ledger.path.unlink()
+        await reservation.__aexit__(None, None, None)
         with pytest.raises(LedgerError):
-            await reservation.__aexit__(None, None, None)
+            await budget.flush()
         assert budget.calls == 1
 
 

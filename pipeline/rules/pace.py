@@ -7,21 +7,20 @@ All numbers below are measured: `python -m tests.benchmarks.pace`.
 """
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
-_RAMP_RATE: Final = 25.0
+from pipeline.rules.estimate import COARSEST, FIRST_RATE, MAX_RATE, MIN_RATE, Epoch, Estimate, Token
+
+__all__ = ["Pace", "Token"]
+
 _DOUBLING_S: Final = 0.2
 """No rate grows faster. 64 calls x 500 ms are in flight after 1.5 s; a burst of 10 is overrun 2 to 3 times."""
 
-_MIN_RATE, _MAX_RATE = 0.05, 100_000.0
 _MAX_HOLD_S: Final = 20.0
 _MAX_PAUSE_S: Final = 366 * 86400.0
 
 _CATCH_UP_S: Final = 0.005
 """So late a timer does not delay the next call too: event loops oversleep by 1 to 2 ms."""
-
-_FINEST, _COARSEST = 0.01, 0.4
-"""Bounds of an estimate's relative error; at the finest an epoch is some 150 calls, so 0.7 % of calls are refused."""
 
 _FEW: Final = 4
 """An epoch of fewer calls is too short to measure by."""
@@ -29,114 +28,8 @@ _FEW: Final = 4
 _ROW: Final = 4
 """So many refusals without an answer in between are the end of a window, not a bucket's."""
 
-_POINTS: Final = 64
-"""Send times kept of an epoch; 256 are no better."""
-
 _WINDOW_GROWTH: Final = 0.05
 """Breadth of the climb while the number in flight limits: then the rate need only keep out of its way."""
-
-
-class Token(NamedTuple):
-    """A call under way: when it went out, how many went before it, and how many were in flight then."""
-
-    sent_s: float
-    serial: int
-    others: int
-
-
-class _Epoch:
-    """The sends since a refusal; their times are thinned to a bounded number."""
-
-    def __init__(self, began_s: float, serial: int, *, void: int, paused: bool) -> None:
-        self.began_s = began_s
-        self.paused = paused
-        self.void = void
-        self._serial = serial
-        self._sends: list[tuple[float, int]] = []
-        self._stride = 1
-
-    def add(self, token: Token) -> None:
-        """Note a send."""
-        if token.serial % self._stride == 0:
-            self._sends.append((token.sent_s, token.serial))
-            if len(self._sends) > _POINTS:
-                self._sends, self._stride = self._sends[::2], self._stride * 2
-
-    def calls(self, end: Token) -> int:
-        """Return the calls accepted before this one: those in flight were, for a refusal comes back at once."""
-        return end.serial - self._serial - self.void
-
-    def elapsed_s(self, end: Token) -> float:
-        """Return the epoch's length, a pause included."""
-        return max(1e-6, end.sent_s - self.began_s)
-
-    def burst(self, rate: float, end: Token) -> float:
-        """Return the burst of the token bucket of this rate, full at first, that is empty at the end.
-
-        Source: network calculus; the most by which the last sends, however many, exceed rate x time.
-        """
-        return max((end.serial - serial - rate * (end.sent_s - sent_s) for sent_s, serial in self._sends), default=0.0)
-
-    def rate(self, burst: float, end: Token, highest: float) -> float:
-        """Return the rate, at most the highest, of the bucket of this burst that is empty at the end."""
-        low, high = 0.0, highest
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.burst(middle, end) > burst else (low, middle)
-        return high
-
-
-class _Estimate:
-    """What refusals tell of the permitted rate: the bucket is empty at each.
-
-    As long as it never overflowed, the rate is calls accepted / time. After a pause, or a climb from too low, it did;
-    then its unknown burst must also explain where the ramp was refused, and the two settle rate and burst.
-    """
-
-    def __init__(self) -> None:
-        self.rate_per_s = _RAMP_RATE
-        self.error = _COARSEST
-        self._ramp: tuple[_Epoch, Token] | None = None
-
-    def guess(self, ramp: _Epoch, end: Token, end_rate: float) -> None:
-        """Take a first value from the ramp's end: bursts of 1, 10, 100 overrun 50 calls/s by 1.3, 2.6 and 7 times."""
-        self._ramp = ramp, end
-        self._set(0.4 * end_rate, _COARSEST)
-
-    def lower(self, rate: float, error: float) -> None:
-        """Take what was admitted over a long time, when it is less than was thought."""
-        if rate < self.rate_per_s:
-            self._set(rate, max(0.05, error))
-
-    def measure(self, epoch: _Epoch, end: Token, end_rate: float) -> None:
-        """Refine by an epoch of at least one call, given the pacing rate at its end."""
-        calls = epoch.calls(end)
-        rate, error = calls / epoch.elapsed_s(end), 1 / calls
-        if not epoch.paused:
-            rate, error = self._merge(calls, epoch.elapsed_s(end))
-        rate, likely, burst = min(rate, end_rate), end_rate, 1.0
-        for _ in range(4):  # it converges: the climb is slower than the ramp, so its rate depends less on the burst
-            burst = max(1.0, self._ramp[0].burst(likely, self._ramp[1]) if self._ramp else 1.0)
-            likely = max(rate, epoch.rate(burst, end, end_rate))
-        least, most = (max(rate, epoch.rate(burst * factor, end, end_rate)) for factor in (2, 0.5))
-        if (likely if epoch.paused else least) > rate:
-            rate, error = likely, (most - least) / 2 / likely
-        if epoch.paused:  # a surprise may be an accident
-            error = max(error, abs(rate / self.rate_per_s - 1) / 2)
-        # few calls may be another process's doing
-        self._set(max(rate, 0.5 * self.rate_per_s if calls < 16 else 0.0), error)
-
-    def _merge(self, calls: int, elapsed_s: float) -> tuple[float, float]:
-        """Return rate and error by these calls and by what was known, unless they contradict each other."""
-        expected = self.rate_per_s * elapsed_s
-        known = 0.5 / self.error
-        if abs(calls - expected) > 2 + self.error * expected:
-            known = min(known, calls if calls < 16 else 1.0)
-        return (known + calls) / (known / self.rate_per_s + elapsed_s), 1 / (known + calls)
-
-    def _set(self, rate: float, error: float) -> None:
-        self.rate_per_s = min(_MAX_RATE, max(_MIN_RATE, rate))
-        self.error = min(_COARSEST, max(_FINEST, error))
 
 
 class _Window:
@@ -204,16 +97,16 @@ class Pace:
     """
 
     def __init__(self, rate_per_s: float | None = None) -> None:
-        self._bound = _MAX_RATE if rate_per_s is None else rate_per_s
-        self._rate = min(_RAMP_RATE, self._bound)
+        self._bound = MAX_RATE if rate_per_s is None else rate_per_s
+        self._rate = min(FIRST_RATE, self._bound)
         self._rate_before_raise = 0.0
         self._ramping = True
         self._next_s = self._last_s = self._paused_until_s = self._event_s = -math.inf
         self._in_flight = self._serial = self._row = 0
         self._refused_share = 0.0
         self._window = _Window()
-        self._estimate = _Estimate()
-        self._epoch = _Epoch(0.0, 0, void=0, paused=False)
+        self._estimate = Estimate()
+        self._epoch = Epoch(0.0, 0, void=0, paused=False)
         self._last_refused_s, self._admitted, self._admitted_s = 0.0, 0, 1.0
         self._cost = 1.0  # of a refusal, in calls
         self._breadth = self._stage = self._left = 1.0  # the rate climbs by 2 x breadth in a stage of so many calls
@@ -303,12 +196,12 @@ class Pace:
         elif self._epoch.paused or not fits_window:
             self._estimate.measure(self._epoch, token, self._rate)
         self._admitted, self._admitted_s = calls, self._epoch.elapsed_s(token)
-        self._epoch = _Epoch(token.sent_s, token.serial, void=1, paused=pause_s > 0)
+        self._epoch = Epoch(token.sent_s, token.serial, void=1, paused=pause_s > 0)
         self._cost = 1 + self._estimate.rate_per_s * pause_s
         if not fits_window or (ramped and pause_s):
             self._set_out()
         else:
-            self._set_stage(_COARSEST if ramped else _WINDOW_GROWTH, 1.0)
+            self._set_stage(COARSEST if ramped else _WINDOW_GROWTH, 1.0)
             self._rate = max(self._rate, self._rate_before_raise)
 
     def _resume(self, token: Token) -> None:
@@ -318,7 +211,7 @@ class Pace:
         if self._admitted:
             self._estimate.lower(highest, 1 - least / highest)
         self._cost = 1 + self._estimate.rate_per_s * until_s[1]
-        self._epoch = _Epoch(token.sent_s, token.serial, void=0, paused=False)
+        self._epoch = Epoch(token.sent_s, token.serial, void=0, paused=False)
         self._set_out()
 
     def _set_out(self) -> None:
@@ -342,4 +235,4 @@ class Pace:
                 self._set_stage(min(0.5, 1.6 * self._breadth), self._cost)
 
     def _clamp(self, rate: float) -> float:
-        return min(self._bound, _MAX_RATE, max(_MIN_RATE, rate))
+        return min(self._bound, MAX_RATE, max(MIN_RATE, rate))

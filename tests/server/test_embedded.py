@@ -74,9 +74,11 @@ async def test_a_server_that_does_not_start_is_told_in_its_own_last_words() -> N
 
 
 PARENT = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from pipeline.config import Config
 from pipeline.server.embedded import embedded_service
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 
 async def main():
     async with embedded_service(Config(), command=sys.argv[1:]) as service:

@@ -36,7 +36,7 @@ def test_the_documented_formats_and_sizes_pass(image_format: str, size_px: tuple
         pytest.param(encode(Image.new("RGB", (4001, 100))), "at most 4000x4000", id="too-wide"),
         pytest.param(png_header(100, 4001), "at most 4000x4000", id="too-high"),
         pytest.param(png_header(12_000, 12_000), "too many pixels|at most", id="bomb-that-warns"),
-        pytest.param(png_header(65_000, 65_000), "too many pixels", id="bomb"),
+        pytest.param(png_header(65_000, 65_000), "too many pixels|at most", id="bomb"),
         pytest.param(b"\xff\xd8\xff" + bytes(10 * 1024 * 1024), "larger than 10 MB", id="too-many-bytes"),
         pytest.param(encode(Image.new("RGB", (200, 200)), "TIFF"), "unsupported image format TIFF", id="tiff"),
         pytest.param(encode(Image.new("RGB", (200, 200)), "BMP"), "unsupported image format BMP", id="bmp"),
