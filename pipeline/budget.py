@@ -69,8 +69,12 @@ class Budget:
         return None if self._ledger is None else self._ledger.left
 
     @asynccontextmanager
-    async def reserve(self, page: PageId) -> AsyncGenerator[Attempt]:
-        """Reserve one call durably; what became of it is written down when the context ends.
+    async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
+        """Reserve one call durably; what became of it is written down with the next group after the context's end.
+
+        Args:
+            page: Whose call it is.
+            source: What people call that page.
 
         Raises:
             QuotaExhaustedError: the month, or `--max-calls`, is used up.
@@ -81,7 +85,7 @@ class Budget:
         self.calls += 1
         attempt: Attempt | None = None
         try:
-            attempt = Attempt(await self._submit_reservation(page))
+            attempt = Attempt(await self._submit_reservation(Reserve(page, source)))
             yield attempt
         finally:
             if attempt is None or attempt.state is AttemptState.VOID:
@@ -117,10 +121,10 @@ class Budget:
         await anyio.to_thread.run_sync(ledger.recover, proven, unproven)
         return unproven
 
-    async def _submit_reservation(self, page: PageId) -> str:
+    async def _submit_reservation(self, call: Reserve) -> str:
         if self._ledger is None:
             return self._new_id()
-        reserved = await self._group.submit(Reserve(page))
+        reserved = await self._group.submit(call)
         if isinstance(reserved, QuotaExhaustedError):
             raise reserved
         if reserved is None:

@@ -112,7 +112,7 @@ class Calls:
     async def _attempt(self, page: Page) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
         self._drain.check()
-        async with self._budget.reserve(page.payload.id) as attempt:
+        async with self._budget.reserve(page.payload.id, page.file.name) as attempt:
             verdict = await self._send(page, attempt)
             if not isinstance(verdict, Accepted):
                 return verdict

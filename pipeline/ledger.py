@@ -20,6 +20,7 @@ from pipeline.errors import LedgerError, QuotaExhaustedError
 from pipeline.files import sync_directory
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
 from pipeline.rules.quota import Calendar, Usage, billing_month, reset_time
+from pipeline.rules.resume import printable
 
 _FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x504D4C31  # "PML1"
@@ -30,6 +31,7 @@ CREATE TABLE attempt (
   number INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
   page TEXT NOT NULL,
+  source TEXT NOT NULL,
   month TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('pending', 'posted', 'void', 'unknown')),
   workspace TEXT NOT NULL,
@@ -47,9 +49,10 @@ PRAGMA user_version = {_FORMAT};
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Count one call for a page before it is made."""
+    """Count one call for a page before it is made; the source is for people who must be told which it was."""
 
     page: PageId
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ class Ledger:
                         results.append(self._refusal(month))
                     case Reserve():
                         left = None if left is None else left - 1
-                        results.append(self._insert(operation.page, month, workspace, owner, new_id()))
+                        results.append(self._insert(operation, month, workspace, owner, new_id()))
             self.left = left
             return results
 
@@ -158,11 +161,12 @@ class Ledger:
         """Return this workspace's attempts without an outcome whose owner is gone."""
         with self._transaction():
             rows = self._db.execute(
-                "SELECT id, page, state, owner FROM attempt WHERE workspace = ? AND state IN ('pending', 'unknown')",
+                "SELECT id, page, state, owner, source FROM attempt"
+                " WHERE workspace = ? AND state IN ('pending', 'unknown')",
                 (workspace,),
             ).fetchall()
         alive: dict[str, bool] = {owner: is_alive(owner) for owner in {row[3] for row in rows}}
-        return [OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2])) for row in rows if not alive[row[3]]]
+        return [OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4]) for row in rows if not alive[row[3]]]
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Write down what became of attempts that a dead owner left open."""
@@ -241,11 +245,11 @@ class Ledger:
         when = f"{self.resets_at(month):%Y-%m-%d %H:%M} UTC"
         return QuotaExhaustedError(f"the month's {self._limit} calls are used up; they reset on {when}")
 
-    def _insert(self, page: PageId, month: str, workspace: str, owner: str, attempt: str) -> str:
+    def _insert(self, call: Reserve, month: str, workspace: str, owner: str, attempt: str) -> str:
         self._db.execute(
-            "INSERT INTO attempt (id, page, month, state, workspace, owner, added)"
-            " VALUES (?, ?, ?, 'pending', ?, ?, ?)",
-            (attempt, page, month, workspace, owner, rfc3339(self._now())),
+            "INSERT INTO attempt (id, page, source, month, state, workspace, owner, added)"
+            " VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
+            (attempt, call.page, printable(call.source), month, workspace, owner, rfc3339(self._now())),
         )
         return attempt
 

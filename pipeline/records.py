@@ -230,6 +230,7 @@ class OpenAttempt:
     id: str
     page: PageId
     state: AttemptState
+    source: str = ""
 
 
 def rfc3339(moment: datetime) -> str:

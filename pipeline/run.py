@@ -203,7 +203,7 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
             uncertain=forbidden if config.run.at_most_once else frozenset(),
         )
         mill = Mill(calls, index, outcomes, drain, config)
-        new = [attempt.page for attempt in uncertain if attempt.state is AttemptState.PENDING]
+        new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(mill, outcomes, index, budget, gate, run_file, new, anyio.current_time())
 
 
@@ -258,7 +258,8 @@ async def _recover(budget: Budget, index: Index) -> list[OpenAttempt]:
     uncertain = await budget.recover(partial(_has_proof, index))
     for attempt in uncertain:
         if attempt.state is AttemptState.PENDING:
-            logger.warning("%s: an earlier call may have been billed and its answer is lost", attempt.page)
+            told = "%s: an earlier call may have been billed and its answer is lost (%s)"
+            logger.warning(told, attempt.source, attempt.page)
     return uncertain
 
 
