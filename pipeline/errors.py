@@ -120,7 +120,7 @@ class UncertainCallError(PageError):
 class StopError(PagemillError):
     """The run ends, cleanly and resumable."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class UsageError(StopError):
@@ -190,7 +190,7 @@ class InterruptedRunError(StopError):
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # the one error whose code depends on the signal
+        self.exit_code = exit_code  # the one error whose code depends on what happened: on the signal
 
 
 EXIT_PRECEDENCE: tuple[int, ...] = (130, 143, 1, 2, 11, 7, 12, 8, 10, 5, 3, 0)

@@ -397,7 +397,6 @@ class TestProcesses:
         with opened(path, limit) as ledger:
             assert ledger.usage().used == limit
 
-    @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
     def test_a_reservation_is_synced_before_anybody_is_told(self, path: Path) -> None:
         """Strace sees the ledger and its directory synced between one answer and the next."""
         path.parent.mkdir()

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -293,7 +292,6 @@ anyio.run(main, Path(sys.argv[1]), sys.argv[2] == "fsync")
 """
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 class TestSystemCalls:
     """What the kernel is asked to do, as strace sees it."""
 

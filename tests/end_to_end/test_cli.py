@@ -50,7 +50,6 @@ async def test_a_one_pixel_image_is_one_failed_page(scans: Path, tmp_path: Path)
     assert b"1\xc3\x971 px" in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="permission bits")
 async def test_an_unreadable_file_is_one_failed_page(scans: Path, tmp_path: Path) -> None:
     """What the system refuses to open (here: a link that leads to itself) is named, and the run goes on."""
     write_page(scans / "good.png", 1)
