@@ -145,11 +145,12 @@ class Calls:
             case Accepted():
                 self._gate.report_accepted(turn)
             case Refused():
-                logger.debug("refused: %s", verdict.reason)
+                logger.debug("refused: %s; %r", verdict.reason, self._gate)
                 self._gate.report_refused(turn, verdict.wait_s)
             case Stop():
                 self._drain.request(verdict.error)
             case Failed():
+                logger.debug("an attempt failed: %s", verdict.reason)
                 self._gate.report_failed(turn, reached=verdict.billed)
             case PageRejected():
                 self._gate.report_failed(turn, reached=True)

@@ -85,6 +85,8 @@ class Outcomes:
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
         self.ended[State.DONE if duplicate_of is None else State.DUPLICATE] += 1
+        told = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
+        logger.debug("%s: %s", page.file.name, told, extra={"page": payload.page})
         return record
 
     async def take_over(self, page: Page, original: Record) -> None:

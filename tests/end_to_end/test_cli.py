@@ -122,6 +122,17 @@ async def test_the_summary_is_json_on_stdout(scans: Path, tmp_path: Path) -> Non
     assert (summary["exit_code"], summary["totals"]["done"], summary["calls"], summary["calls_left"]) == (0, 3, 3, 27)
 
 
+async def test_verbose_tells_of_every_page(scans: Path, tmp_path: Path) -> None:
+    """`-v` names each page as it ends; without it only what went wrong is told."""
+    write_pages(scans, 2)
+    async with serve_fake() as fake:
+        flags = ("--api-url", fake.url)
+        quiet = await run_command("run", scans, "-o", tmp_path / "a", *flags)
+        verbose = await run_command("run", scans, "-o", tmp_path / "b", *flags, "-v")
+    assert b"page-0001.png" not in quiet.stderr
+    assert b"page-0001.png: recognised" in verbose.stderr
+
+
 async def test_logs_can_be_json(scans: Path, tmp_path: Path) -> None:
     """`--log-format json` makes every line of stderr an object."""
     (scans / "bad.png").write_bytes(b"")
