@@ -89,9 +89,8 @@ def _audit_totals(index: Index, run_file: RunFile) -> Iterator[str]:
 
 def _read_ledger(run_file: RunFile) -> dict[str, AttemptState] | None:
     """Return what the ledger says of the workspace's calls, without writing to it; None when there is none here."""
-    if run_file.ledger is None or not Path(run_file.ledger).exists():
-        return None
-    return read_attempt_states(Path(run_file.ledger), run_file.workspace)
+    ledger = run_file.existing_ledger
+    return None if ledger is None else read_attempt_states(ledger, run_file.workspace)
 
 
 def _lines(path: Path) -> Generator[tuple[int, int, bytes]]:

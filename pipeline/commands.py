@@ -5,14 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, closing, nullcontext
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
 
 from pipeline.config import Config
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import InterruptedRunError, StopError
+from pipeline.errors import InterruptedRunError, StopError, StorageError
 from pipeline.index import INDEX, Index
 from pipeline.records import Service
 from pipeline.run import Job, Summary, resolve_job_inputs, run
@@ -109,13 +109,17 @@ async def _needs_calls(inputs: Sequence[str], workspace: Path, config: Config) -
     """Return whether there may be a page to recognise, by a quick look that opens no page: an engine takes seconds."""
     if "-" in inputs:
         return True
-    index = Index.peek(workspace) if (workspace / INDEX).exists() else None
-    with closing(index) if index is not None else nullcontext():
-        files = walk(resolve_job_inputs(inputs, workspace), config.input, stdin=None, null_separated=False)
-        async with aclosing(files):
-            async for file in files:
-                if index is None or config.input.changed_by == "sha256" or index.look_up_file(file) is None:
-                    return True
+    files = walk(resolve_job_inputs(inputs, workspace), config.input, stdin=None, null_separated=False)
+    async with aclosing(files):
+        if config.input.changed_by == "sha256" or not (workspace / INDEX).exists():
+            return await anext(files, None) is not None
+        try:
+            with closing(Index.peek(workspace)) as index:
+                async for file in files:
+                    if index.look_up_file(file) is None:
+                        return True
+        except StorageError:  # the run makes a damaged index anew
+            return True
     return False
 
 

@@ -22,14 +22,12 @@ class GateStatistics:
         accepted: Calls that were answered.
         refused: Calls that came back with 429 or 503.
         paused_s: What is left of the current pause.
-        pace: How the pace stands, for people who debug it.
     """
 
     passed: int
     accepted: int
     refused: int
     paused_s: float
-    pace: str
 
 
 class Gate:
@@ -57,7 +55,7 @@ class Gate:
     def statistics(self) -> GateStatistics:
         """Return what the gate has seen."""
         paused_s = max(0.0, self._paused_until_s - anyio.current_time())
-        return GateStatistics(self._passed, self._accepted, self._refused, paused_s, repr(self._pace))
+        return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
 
     async def wait_turn(self) -> Token:
         """Return when this call may go out; the caller reports its end, with the token, by one of the methods below."""

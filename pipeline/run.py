@@ -6,7 +6,7 @@ alone encoded, before there is room for it.
 
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,20 +19,19 @@ import anyio.to_thread
 import msgspec
 
 from pipeline import source
-from pipeline.budget import Budget, ledger_path, own
+from pipeline.budget import Budget
 from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
-from pipeline.config import Config, default_state_dir
+from pipeline.config import Config
 from pipeline.drain import Drain
-from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError, UsageError
+from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError
 from pipeline.gate import Gate
 from pipeline.index import Index
-from pipeline.ledger import Ledger
 from pipeline.mill import Mill
 from pipeline.outcomes import Outcomes
 from pipeline.progress import Snapshot, report
-from pipeline.records import AttemptState, OpenAttempt, Service, State, rfc3339
-from pipeline.rules.quota import Calendar
+from pipeline.records import AttemptState, Service, State, rfc3339
+from pipeline.recovery import ledger_file, open_budget
 from pipeline.sink import FAILURES, RESULTS, open_sink, repair_tail
 from pipeline.workspace import RunFile, choose_root, claim_service, hold_workspace, read_run_file, write_run_file
 
@@ -183,7 +182,11 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         index = stack.enter_context(await anyio.to_thread.run_sync(Index.open, job.workspace))
         for damage in index.damages:
             logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
-        budget, uncertain = await _open_budget(job, last, run_file, index, stack)
+        former = None if last is None else last.existing_ledger
+        ledger = None if run_file.ledger is None else Path(run_file.ledger)
+        budget, uncertain = await stack.enter_async_context(
+            open_budget(ledger, former, run_file.workspace, index, config)
+        )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(
@@ -230,52 +233,6 @@ def _repair(workspace: Path) -> None:
         torn = repair_tail(workspace / name)
         if torn is not None:
             logger.warning("%s: a line torn by a crash was moved to %s", name, torn.name)
-
-
-async def _open_budget(
-    job: Job, last: RunFile | None, run_file: RunFile, index: Index, stack: AsyncExitStack
-) -> tuple[Budget, list[OpenAttempt]]:
-    """Open the ledger and settle what earlier runs left open; also return the calls whose outcome is lost."""
-    path = ledger_file(job.config, job.service)
-    uncertain: list[OpenAttempt] = []
-    former = Path(last.ledger) if last is not None and last.ledger is not None else None
-    if former is not None and former != path and former.exists():  # another key or place since: its calls count there
-        with own(former) as owner, closing(await _open_ledger(former, job.config)) as ledger:
-            uncertain += await _recover(Budget(ledger, workspace=run_file.workspace, owner=owner), index)
-    owner = stack.enter_context(own(path))
-    current = None if path is None else stack.enter_context(closing(await _open_ledger(path, job.config)))
-    budget = Budget(current, workspace=run_file.workspace, owner=owner, max_calls=job.config.run.max_calls)
-    stack.push_async_callback(budget.flush)
-    return budget, uncertain + await _recover(budget, index)
-
-
-async def _open_ledger(path: Path, config: Config) -> Ledger:
-    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-    return await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)
-
-
-async def _recover(budget: Budget, index: Index) -> list[OpenAttempt]:
-    uncertain = await budget.recover(partial(_has_proof, index))
-    for attempt in uncertain:
-        if attempt.state is AttemptState.PENDING:
-            told = "%s: an earlier call may have been billed and its answer is lost (%s)"
-            logger.warning(told, attempt.source, attempt.page)
-    return uncertain
-
-
-def _has_proof(index: Index, attempt: OpenAttempt) -> bool:
-    record = index.find_record(attempt.page)
-    return record is not None and record.attempt == attempt.id
-
-
-def ledger_file(config: Config, service: Service) -> Path | None:
-    """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
-    if not service.metered:
-        return None
-    directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"ledger {directory}: not a directory")
-    return ledger_path(directory.absolute(), service.key, service.host)
 
 
 def _timeouts(config: Config) -> Timeouts:

@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
 from pipeline.ledger import Ledger
 from pipeline.records import State
+from pipeline.recovery import ledger_file
 from pipeline.rules.quota import Calendar
-from pipeline.run import ledger_file
 from pipeline.service import choose_service
 from pipeline.workspace import hold_workspace, require_workspace
 

@@ -42,6 +42,12 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     finished: str | None = None
     exit_code: int | None = None
 
+    @property
+    def existing_ledger(self) -> Path | None:
+        """The ledger of that run; None when it kept none, or it is gone."""
+        path = None if self.ledger is None else Path(self.ledger)
+        return path if path is not None and path.exists() else None
+
 
 def read_run_file(workspace: Path) -> RunFile | None:
     """Return what the last run left; None for a new workspace.

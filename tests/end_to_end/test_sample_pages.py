@@ -68,3 +68,13 @@ async def test_the_engine_writes_nothing_into_the_home_directory(tmp_path: Path)
     done = await run_command("run", page, "-o", tmp_path / "out", key=None, HOME=str(home))
     assert done.returncode == 0, done.stderr.decode()
     assert list(home.rglob("*")) == []
+
+
+async def test_a_damaged_index_is_made_anew_by_a_run_on_the_embedded_engine(tmp_path: Path) -> None:
+    """The quick look for something to do may meet it first; that ends nothing and repeats nothing."""
+    page = write_page(tmp_path / "page.png", 1, size_px=(300, 300))
+    await run_command("run", page, "-o", tmp_path / "out", key=None)
+    (tmp_path / "out" / "index.sqlite3").write_bytes(b"no database" * 1000)
+    again = await run_command("run", page, "-o", tmp_path / "out", key=None)
+    assert again.returncode == 0, again.stderr.decode()
+    assert len(results(tmp_path / "out")) == 1
