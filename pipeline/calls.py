@@ -1,6 +1,7 @@
 """Calls for one page until there is a text, the page has failed, or the run ends: budget, gate, client, sink."""
 
 import logging
+import math
 import random
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from pipeline.outcomes import Outcomes, Page, Text
 from pipeline.records import PageId, Record, Reply
 from pipeline.rules.pace import Token
 from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, judge
+from pipeline.rules.retry_budget import RetryBudget
 
 _Final = Failed | PageRejected | Stop
 """Verdicts that end an attempt without a text."""
@@ -60,6 +62,9 @@ class Calls:
         self._host = host
         self._uncertain = uncertain
         self._jitter = jitter
+        self._retries = RetryBudget()
+        self._contacts = 0
+        """Calls that reached the service."""
 
     def __repr__(self) -> str:
         return f"<Calls {self._budget!r} {self._gate!r}>"
@@ -73,7 +78,8 @@ class Calls:
         """
         if page.payload.id in self._uncertain:
             return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
-        attempts = 0
+        attempts = unreached = 0
+        contacts = self._contacts
         while True:
             outcome = await self._attempt(page)
             match outcome:
@@ -84,30 +90,39 @@ class Calls:
                     return error
                 case Stop():
                     raise DrainedError
-                case Failed():
-                    attempts += 1
-                    if (ended := self._give_up(outcome, attempts)) is not None:
+                case Failed(billed=False, reason=reason):
+                    unreached = unreached + 1 if self._contacts == contacts else 1
+                    contacts = self._contacts
+                    if unreached > self._config.run.retries:
+                        raise TemporaryError(f"the API is unreachable: {reason}; run again later")
+                    await self._back_off(unreached)
+                case Failed(reason=reason):
+                    attempts, unreached = attempts + 1, 0
+                    if (ended := self._give_up(attempts, reason)) is not None:
                         return ended
-                    with self._drain.unreserved():
-                        await anyio.sleep(backoff_s(attempts, self._jitter()))
+                    await self._back_off(attempts, until_s=self._retries.take(anyio.current_time()))
 
-    def _give_up(self, failed: Failed, attempts: int) -> PageError | None:
-        """Return how a page ends after a failed attempt; None when it may try again.
-
-        Raises:
-            TemporaryError: the service cannot be reached, which is no fault of the page.
-        """
+    def _give_up(self, attempts: int, reason: str) -> PageError | None:
+        """Return how a page ends after so many attempts that may have been billed; None when it may try again."""
         error: PageError
-        if failed.billed and self._config.run.at_most_once:
-            error = UncertainCallError(f"{failed.reason}; it may have been billed and is not sent again")
-        elif attempts <= self._config.run.retries:
-            return None
-        elif not failed.billed:
-            raise TemporaryError(f"the API is unreachable: {failed.reason}; run again later")
+        if self._config.run.at_most_once:
+            error = UncertainCallError(f"{reason}; it may have been billed and is not sent again")
+        elif attempts > self._config.run.retries:
+            error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {reason}")
         else:
-            error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {failed.reason}")
+            return None
         error.attempts = attempts
         return error
+
+    async def _back_off(self, attempts: int, *, until_s: float = -math.inf) -> None:
+        """Wait with full jitter, and at least until then.
+
+        Raises:
+            DrainedError: the run is ending.
+        """
+        wait_s = backoff_s(attempts, self._jitter())
+        with self._drain.unreserved():
+            await anyio.sleep(max(wait_s, until_s - anyio.current_time()))
 
     async def _attempt(self, page: Page) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
@@ -141,8 +156,10 @@ class Calls:
 
     def _report(self, turn: Token, verdict: Verdict) -> None:
         """Tell the account's gate, or end the run, before any other page gets a turn."""
+        self._contacts += not isinstance(verdict, Failed) or verdict.billed
         match verdict:
             case Accepted():
+                self._retries.succeed()
                 self._gate.report_accepted(turn)
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)

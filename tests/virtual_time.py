@@ -17,6 +17,9 @@ Parameters = ParamSpec("Parameters")
 _STUCK_S = 10.0
 """Real seconds without anything that could ever happen, after which a test fails instead of hanging."""
 
+_THREAD_ENDS_S = 0.01
+"""Real seconds after which a worker thread is looked at again."""
+
 _IN_TRANSIT_S = 0.02
 """Real seconds that data may take from one end of an open socket to the other before its reader counts as idle."""
 
@@ -29,8 +32,10 @@ class _JumpingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
             return super().select(0)
-        if self.loop.is_busy():
-            return super().select(_STUCK_S)  # a thread that ends wakes the loop
+        while self.loop.is_busy():
+            # A thread wakes the loop when its work is done, but some are counted as busy for a moment longer.
+            if ready := super().select(_THREAD_ENDS_S):
+                return ready
         in_transit_s = _IN_TRANSIT_S if len(self.get_map()) > 1 else 0  # one is the loop's own
         ready = super().select(in_transit_s if timeout is not None else _STUCK_S)
         if timeout is None and not ready:
