@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.config import Config, load_config
     from pipeline.records import Record, Service
-    from pipeline.run import Job, Summary, run
+    from pipeline.run import Job, run
+    from pipeline.summary import Summary
 
 __all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "run"]
 

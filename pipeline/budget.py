@@ -7,18 +7,25 @@ pending, which counts as spent, until the next run finds its owner gone, names i
 
 import hashlib
 import itertools
+import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 from filelock import FileLock, Timeout
 
+from pipeline.drain import Drain
 from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.files import make_directory
 from pipeline.grouping import GroupCommit
 from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId
+from pipeline.rules.quota import Refusal
+
+logger = logging.getLogger("pagemill")
 
 
 class Attempt:
@@ -47,16 +54,27 @@ class Budget:
         ledger: The key's ledger; None for the embedded engine, whose calls are free.
         workspace: The workspace's id.
         owner: This run's id in the ledger.
+        drain: Calls off the wait for the next month.
         max_calls: A limit of this run alone; None is none.
     """
 
-    def __init__(self, ledger: Ledger | None, *, workspace: str, owner: str, max_calls: int | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        *,
+        workspace: str,
+        owner: str,
+        drain: Drain | None = None,
+        max_calls: int | None = None,
+    ) -> None:
         self._ledger = ledger
         self._workspace = workspace
         self._owner = owner
+        self._drain = drain if drain is not None else Drain()
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
-        self._group: GroupCommit[Reserve | Settle, str | QuotaExhaustedError | None] = GroupCommit(self._commit)
+        self._group: GroupCommit[Reserve | Settle, str | Refusal | None] = GroupCommit(self._commit)
+        self._told: Refusal | None = None
         self.calls = 0
         """Calls of this run that count, reservations included."""
 
@@ -72,12 +90,15 @@ class Budget:
     async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
         """Reserve one call durably; what became of it is written down with the next group after the context's end.
 
+        A month that is used up and about to end is waited for.
+
         Args:
             page: Whose call it is.
             source: What people call that page.
 
         Raises:
             QuotaExhaustedError: the month, or `--max-calls`, is used up.
+            DrainedError: the run is ending, and the next month was waited for.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
@@ -103,35 +124,48 @@ class Budget:
         """
         await self._group.flush()
 
-    async def recover(self, has_proof: Callable[[OpenAttempt], bool]) -> list[OpenAttempt]:
-        """Write down what became of the calls that earlier runs of this workspace left open.
+    async def find_open(self) -> list[OpenAttempt]:
+        """Return the calls that earlier runs of this workspace left without an outcome; they count as spent."""
+        if self._ledger is None:
+            return []
+        return await anyio.to_thread.run_sync(self._ledger.open_attempts, self._workspace, self._is_alive)
+
+    async def recover(self, found: Sequence[OpenAttempt], proven: Collection[str]) -> list[OpenAttempt]:
+        """Write down what became of the calls that earlier runs left open.
 
         Args:
-            has_proof: Tells whether an attempt's result stands in the JSONL.
+            found: These calls.
+            proven: The ids of those whose result stands in the JSONL.
 
         Returns:
             The attempts whose outcome is lost; they count as spent.
         """
-        if self._ledger is None:
-            return []
-        ledger = self._ledger
-        found = await anyio.to_thread.run_sync(ledger.open_attempts, self._workspace, self._is_alive)
-        proven = [attempt for attempt in found if has_proof(attempt)]
-        unproven = [attempt for attempt in found if attempt not in proven]
-        await anyio.to_thread.run_sync(ledger.recover, proven, unproven)
+        unproven = [attempt for attempt in found if attempt.id not in proven]
+        if self._ledger is not None and found:
+            settled = [attempt for attempt in found if attempt.id in proven]
+            await anyio.to_thread.run_sync(self._ledger.recover, settled, unproven)
         return unproven
 
     async def _submit_reservation(self, call: Reserve) -> str:
         if self._ledger is None:
             return self._new_id()
-        reserved = await self._group.submit(call)
-        if isinstance(reserved, QuotaExhaustedError):
-            raise reserved
+        while isinstance(reserved := await self._group.submit(call), Refusal):
+            if not reserved.passes_soon:
+                raise QuotaExhaustedError(str(reserved))
+            self._tell(reserved)
+            with self._drain.unreserved():
+                await anyio.sleep(reserved.wait_s)
         if reserved is None:
             raise LedgerError("the ledger gave no reservation")
         return reserved
 
-    async def _commit(self, group: Sequence[Reserve | Settle]) -> Sequence[str | QuotaExhaustedError | None]:
+    def _tell(self, refusal: Refusal) -> None:
+        """Say once that the run waits."""
+        if self._told is None or self._told.resets != refusal.resets:
+            logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
+        self._told = refusal
+
+    async def _commit(self, group: Sequence[Reserve | Settle]) -> Sequence[str | Refusal | None]:
         assert self._ledger is not None
         return await anyio.to_thread.run_sync(
             self._ledger.execute, group, self._workspace, self._owner, self._new_id, abandon_on_cancel=False
@@ -160,7 +194,7 @@ def own(ledger: Path | None) -> Generator[str]:
         return
     path = _owner_lock(ledger, owner)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         lock = FileLock(path)
         lock.acquire()
     except OSError as exc:

@@ -2,9 +2,10 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
@@ -56,11 +57,13 @@ def main() -> None:
         print(f"pagemill: error: {exc.format_message()}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except StopError as exc:
-        print(f"pagemill: error: {exc}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
+        from pipeline.logs import printable_line  # noqa: PLC0415 - keeps --help quick
+
+        print(f"pagemill: error: {printable_line(str(exc))}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except BrokenPipeError:  # whoever read our stdout has gone
         code = 1
-    sys.exit(_flush(code if isinstance(code, int) else 0))
+    _leave(code if isinstance(code, int) else 0)
 
 
 def _open_missing_streams() -> None:
@@ -70,14 +73,19 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as long as we do
 
 
-def _flush(code: int) -> int:
-    """Return the exit code; what a full or closed stream still holds is dropped, or Python would end with 120."""
+def _leave(code: int) -> NoReturn:
+    """End the process as Python would not: whatever a stream or a thread says to that."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
+        except OSError:  # what a full or closed stream still holds is dropped, or Python would end with 120
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return code
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            thread.join(1.0)
+            if thread.is_alive():  # it waits for a dead network mount, perhaps for ever
+                os._exit(code)
+    sys.exit(code)
 
 
 def _flag(*names: str, **options: Any) -> Callable[[_F], _F]:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from pipeline.connections import Connector
 from pipeline.errors import UsageError
 from pipeline.records import Service
 from pipeline.rules.retry import Fault, Outcome, parse_retry_after
@@ -31,6 +32,9 @@ from pipeline.rules.wire import (
 _KEEPALIVE_S: Final = 4.0
 """Shorter than common servers' idle timeouts (Node 5 s, gunicorn 2 s aside, nginx 75 s): a connection that the server
 has just closed would make an unsent call look like a lost one."""
+
+_HEADER_MAX_BYTES: Final = 64 * 1024
+"""Some gateways send security policies of more than aiohttp's 8 kB; the reply behind them was paid for."""
 
 _READ_BLOCK_BYTES: Final = 64 * 1024
 _DETAIL_MAX_CHARS: Final = 300
@@ -65,16 +69,20 @@ class Client:
 
     async def post(self, body: bytes) -> Outcome:
         """Send one request and return what it brought; raises nothing that a service or a network can cause."""
+        upload = BytesIO(body)
         try:
             async with self._session.post(
                 self._url,
-                data=BytesIO(body),
+                data=upload,
                 headers={"Content-Type": "application/json", "Accept": "application/json"},
                 allow_redirects=False,
             ) as response:
+                if response.status == 200 and upload.tell() < len(body):  # an answer to nothing that we asked
+                    response.close()
+                    return Outcome(fault=Fault.LOST, detail="a text before the page had been sent")
                 return self._redact(_interpret(response, await _read_bounded(response)))
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError) as exc:
-            return _translate(exc)
+            return _translate(exc, begun=upload.tell() > 0)
         except ValueError as exc:  # aiohttp's header parser lets some malformed replies through as ValueError
             return Outcome(fault=Fault.LOST, detail=f"malformed reply ({type(exc).__name__})")
 
@@ -92,13 +100,13 @@ async def open_client(service: Service, timeouts: Timeouts, *, connections: int)
     timeout = aiohttp.ClientTimeout(
         total=timeouts.total_s, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
     )
-    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE_S)
     async with aiohttp.ClientSession(
-        connector=connector,
+        connector=Connector(connections=connections, keepalive_s=_KEEPALIVE_S),
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "pagemill"},
         auto_decompress=True,
+        max_field_size=_HEADER_MAX_BYTES,
     ) as session:
         yield Client(session, service)
 
@@ -157,21 +165,28 @@ def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
         return Outcome(200, detail=str(exc))
 
 
-def _translate(exc: Exception) -> Outcome:
+def _translate(exc: Exception, *, begun: bool) -> Outcome:
     """Say whether the request can have reached the service.
 
-    Errors before a connection stands (refused, DNS, TLS, time-out of connecting) cannot have been billed.
+    Before the first byte of the page has been handed to a connection (refused, DNS, TLS, time-out of connecting), it
+    cannot have been billed.
     """
+    if not begun:
+        return Outcome(fault=Fault.NOT_SENT, detail=_describe_unreached(exc))
+    if isinstance(exc, TimeoutError):
+        return Outcome(fault=Fault.LOST, detail="time-out while waiting for the reply")
+    return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")
+
+
+def _describe_unreached(exc: Exception) -> str:
     match exc:
         case aiohttp.ClientConnectorDNSError():
-            return Outcome(fault=Fault.NOT_SENT, detail="the host name does not resolve")
+            return "the host name does not resolve"
         case aiohttp.ClientSSLError():
-            return Outcome(fault=Fault.NOT_SENT, detail=f"TLS failed ({type(exc).__name__})")
+            return f"TLS failed ({type(exc).__name__})"
         case aiohttp.ClientConnectorError():
-            return Outcome(fault=Fault.NOT_SENT, detail=f"cannot connect ({exc.os_error.strerror or 'refused'})")
-        case aiohttp.ConnectionTimeoutError():
-            return Outcome(fault=Fault.NOT_SENT, detail="time-out while connecting")
+            return f"cannot connect ({exc.os_error.strerror or 'refused'})"
         case TimeoutError():
-            return Outcome(fault=Fault.LOST, detail="time-out while waiting for the reply")
+            return "time-out while connecting"
         case _:
-            return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")
+            return f"connection lost before the call ({type(exc).__name__})"

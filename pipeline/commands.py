@@ -15,10 +15,11 @@ from pipeline.drain import Drain, DrainedError
 from pipeline.errors import InterruptedRunError, StopError, StorageError
 from pipeline.index import INDEX, Index
 from pipeline.records import Service
-from pipeline.run import Job, Summary, resolve_job_inputs, run
+from pipeline.run import Job, resolve_job_inputs, run
 from pipeline.service import choose_service, suit_engine
 from pipeline.show import print_json, print_text
 from pipeline.source import walk
+from pipeline.summary import Summary
 
 logger = logging.getLogger("pagemill")
 

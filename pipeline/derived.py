@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,9 +45,10 @@ class DerivedDatabase:
     def __init__(self, path: Path, schema: str, version: int) -> None:
         self.path = path
         self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
         self.uncommitted = 0
         """Changes since the last commit."""
+        self._lost: StorageError | None = None
         try:
             self._db.execute("PRAGMA synchronous = FULL")
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -66,18 +68,24 @@ class DerivedDatabase:
         """Release the file without a commit."""
         self._db.close()
 
-    def change(self, statement: str, values: tuple[object, ...]) -> None:
-        """Make a change that the next commit writes.
+    def change(self, statement: str, values: tuple[object, ...]) -> int:
+        """Make a change that the next commit writes; return how many rows it touched.
 
         Raises:
             StorageError: it cannot be made.
         """
-        try:
-            with self._writing:
-                self._db.execute(statement, values)
-                self.uncommitted += 1
-        except ERRORS as exc:
-            raise self._translate(exc) from exc
+        with self._turn():
+            self.uncommitted += 1
+            return self._db.execute(statement, values).rowcount
+
+    def change_many(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Make the same change with each of these rows; they must not come from this connection.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        with self._turn():
+            self._db.executemany(statement, rows)
 
     def rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         """Return what a query finds.
@@ -85,10 +93,8 @@ class DerivedDatabase:
         Raises:
             StorageError: it cannot be read.
         """
-        try:
+        with self._turn():
             return self._db.execute(statement, values).fetchall()
-        except ERRORS as exc:
-            raise self._translate(exc) from exc
 
     def stream(self, statement: str) -> Iterator[Any]:
         """Yield what a query finds, row by row.
@@ -107,17 +113,32 @@ class DerivedDatabase:
         Raises:
             StorageError: it cannot be written.
         """
-        try:
-            with self._writing:  # commits run in threads; two of them, or a change between, would share a transaction
-                self.uncommitted = 0
-                self._db.executemany(statement, rows)
-                self._db.commit()
-        except ERRORS as exc:
-            raise self._translate(exc) from exc
+        with self._turn():
+            self.uncommitted = 0
+            self._db.executemany(statement, rows)
+            self._db.commit()
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        """Let one thread at a time use the connection: they share its transaction, and its last error."""
+        with self._lock:
+            self._require_changes()
+            changing = self._db.in_transaction
+            try:
+                yield
+            except ERRORS as exc:
+                error = self._translate(exc)
+                if changing and not self._db.in_transaction:  # a full or failing disk takes earlier changes along
+                    self._lost = error
+                raise error from exc
+
+    def _require_changes(self) -> None:
+        """Raise when changes are gone: a later commit would pass for one of all that were made."""
+        if self._lost is not None:
+            raise self._lost
 
     def _translate(self, exc: sqlite3.Error | UnicodeDecodeError) -> StorageError:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # without the extension
-        if code not in _PASSING:
+        if not is_passing(exc):
             remove_database(self.path)
             return DamagedDatabaseError(f"{self.path}: {exc}; the next run makes it anew")
         return StorageError(f"{self.path}: {exc}")
@@ -133,11 +154,17 @@ class ReadOnlyDatabase(DerivedDatabase):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
         self.uncommitted = 0
+        self._lost = None
 
     def _translate(self, exc: sqlite3.Error | UnicodeDecodeError) -> StorageError:
         return StorageError(f"{self.path}: {exc}")
+
+
+def is_passing(exc: Exception) -> bool:
+    """Return True when an error is the machine's, not the file's."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _PASSING  # without the extension
 
 
 def remove_database(path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import (
@@ -53,6 +54,14 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory that is missing, and those above it, with names that survive a power loss."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_directory(path.parent)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one: temporary file, fsync, rename, fsync.
 
@@ -68,6 +77,8 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as exc:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
 
 

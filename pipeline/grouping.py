@@ -3,8 +3,12 @@
 A durable write (fdatasync, an SQLite commit) costs about a millisecond whatever it carries. While one is under way,
 the next waiters gather; whoever gets the turn next writes for all of them. There is no timer: an idle system writes
 at once, a busy one in large groups. Precedent: group commit in PostgreSQL and MySQL.
+
+A group is written in a task of its own, since a thread that writes cannot be called off: whoever is cancelled
+meanwhile, by anyio or by asyncio, waits for its end.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +44,7 @@ class GroupCommit(Generic[Item, Result]):
         self._commit = commit
         self._max_items = max_items
         self._waiting: deque[_Entry[Item, Result]] = deque()
-        self._turn = anyio.Lock()
+        self._writing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<GroupCommit {len(self._waiting)} waiting>"
@@ -49,10 +53,8 @@ class GroupCommit(Generic[Item, Result]):
         """Return the item's result once its group is durable; cancellation waits for that."""
         entry: _Entry[Item, Result] = _Entry(item)
         self._waiting.append(entry)
-        with anyio.CancelScope(shield=True):
-            async with self._turn:
-                while not entry.done:
-                    await self._commit_group()
+        while not entry.done:
+            await _wait_through(self._write())
         if entry.error is not None:
             raise entry.error
         return entry.results[0]
@@ -67,13 +69,23 @@ class GroupCommit(Generic[Item, Result]):
         Raises:
             BaseException: the first error that a commit raised meanwhile.
         """
-        with anyio.CancelScope(shield=True):
-            async with self._turn:
-                while self._waiting:
-                    first = self._waiting[0]
-                    await self._commit_group()
-                    if first.error is not None:
-                        raise first.error
+        if self._is_writing():
+            await _wait_through(self._write())
+        while self._waiting:
+            first = self._waiting[0]
+            while not first.done:
+                await _wait_through(self._write())
+            if first.error is not None:
+                raise first.error
+
+    def _is_writing(self) -> bool:
+        return self._writing is not None and not self._writing.done()
+
+    def _write(self) -> asyncio.Task[None]:
+        """Return the task that writes a group: the one under way, or a new one with all that waits."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._commit_group())
+        return self._writing
 
     async def _commit_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
@@ -84,3 +96,21 @@ class GroupCommit(Generic[Item, Result]):
         except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
             for entry in group:
                 entry.error = exc
+
+
+async def _wait_through(task: asyncio.Task[None]) -> None:
+    """Wait for the task's end; a cancellation that comes meanwhile takes effect at the caller's next wait.
+
+    A shield of anyio's holds off anyio's cancellation only, not `asyncio.wait_for` nor `Task.cancel`.
+    """
+    reasons: list[asyncio.CancelledError] = []
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as exc:
+                reasons.append(exc)
+    caller = asyncio.current_task()
+    if reasons and caller is not None:
+        caller.uncancel()  # one request is passed on, not counted twice
+        caller.cancel(*reasons[0].args)

@@ -1,50 +1,24 @@
-"""The ledger of one key on this machine, in SQLite.
+"""The ledger of one key on this machine: which call counts in which month.
 
-One SQLite file a key, shared by all processes of this machine that use the key. Rollback journal with
-`synchronous=EXTRA`; never WAL, which loses transactions in the SQLite of stable distributions and does not work on
-network filesystems. A row is reservation and intent in one: what a crash leaves behind as `pending` is spent until
-the JSONL proves otherwise.
+One SQLite file a key, shared by all processes of this machine that use the key. A row is reservation and intent in
+one: what a crash leaves behind as `pending` is spent until the JSONL proves otherwise.
+
+The vendor bills a call in the month in which it arrives there, by a clock that is not ours. So a call counts in every
+month that it may fall into: from a margin before its reservation to a margin after its end. A few calls that count
+twice at the end of a month are the price of none that is not counted.
 """
 
-import os
-import secrets
-import sqlite3
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from sqlite3 import Connection
 
-from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.files import sync_directory
+from pipeline.errors import LedgerError
+from pipeline.ledger_database import LedgerDatabase
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
-from pipeline.rules.quota import Calendar, Usage, billing_month, reset_time
+from pipeline.rules.quota import Calendar, Months, Refusal, Usage, billing_month, possible_months, refuse, reset_time
 from pipeline.rules.resume import printable
-
-_FORMAT: Final = 1
-_APPLICATION_ID: Final = 0x504D4C31  # "PML1"
-_BUSY_TIMEOUT_S: Final = 30.0
-
-_SCHEMA: Final = f"""
-CREATE TABLE attempt (
-  number INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  page TEXT NOT NULL,
-  source TEXT NOT NULL,
-  month TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('pending', 'posted', 'void', 'unknown')),
-  workspace TEXT NOT NULL,
-  owner TEXT NOT NULL,
-  added TEXT NOT NULL
-);
-CREATE INDEX attempt_by_month ON attempt (month, state);
-CREATE INDEX attempt_open ON attempt (workspace, state) WHERE state IN ('pending', 'unknown');
-CREATE TABLE month (month TEXT PRIMARY KEY, folded INTEGER NOT NULL DEFAULT 0, adjustment INTEGER NOT NULL DEFAULT 0)
-  WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_FORMAT};
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +45,9 @@ class Ledger:
         calendar: When the plan's month begins.
         limit: Calls a month; None counts without limiting.
         now: The clock.
+
+    Raises:
+        LedgerError: it cannot be trusted.
     """
 
     def __init__(
@@ -87,45 +64,74 @@ class Ledger:
         self._now = now
         self.left: int | None = None
         """Calls left in the month after the last group; None when there is no limit."""
-        self._db = self._connect()
+        self._file = LedgerDatabase(path)
+        try:
+            with self._file.transaction() as db:
+                months = self._possible_months(db)
+                _fold_before(db, months.first)
+                self.left = min(self._room(db, months).values(), default=None)
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Ledger {self.path.name} limit {self._limit}>"
 
     def close(self) -> None:
         """Release the file."""
-        self._db.close()
+        self._file.close()
 
     def usage(self, month: str | None = None) -> Usage:
         """Return what was used in a month, by default the current one."""
-        with self._transaction():
-            return self._usage(month or self._month())
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            return self._usage(db, month or self._current_month(months), months.last)
 
     def months(self) -> list[str]:
-        """Return the months in which something was counted, oldest first."""
-        with self._transaction():
-            rows = self._db.execute("SELECT month FROM attempt UNION SELECT month FROM month ORDER BY 1").fetchall()
-        return [row[0] for row in rows]
+        """Return the months that were reached, and the current one, oldest first."""
+        with self._file.transaction() as db:
+            reached = {row[0] for row in db.execute("SELECT month FROM attempt UNION SELECT month FROM month")}
+            return sorted({*reached, self._current_month(self._possible_months(db))})
 
     def resets_at(self, month: str) -> datetime:
         """Return when the month after this one begins."""
         return reset_time(month, self._calendar)
 
+    def clock_problem(self) -> str | None:
+        """Return what is wrong when calls count in a month that this machine's clock has not reached."""
+        with self._file.transaction() as db:
+            counting, now = self._possible_months(db).last, self._now()
+        if counting <= possible_months(now, self._calendar).last:
+            return None
+        return (
+            f"ledger {self.path}: calls count in {counting}, but by this machine's clock it is"
+            f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
+            " `pagemill quota --already-used N`, with N from the vendor's dashboard, puts the ledger right"
+        )
+
     def set_used(self, used: int) -> Usage:
-        """Take over what the vendor's dashboard says was used this month; calls in flight count on top."""
-        with self._transaction():
-            month = self._month()
-            usage = self._usage(month)
-            self._db.execute(
+        """Take over what the vendor's dashboard says was used this month; calls in flight count on top.
+
+        It is the only way back to an earlier month: when a wrong clock has opened later ones, what they count is
+        taken into the month that the clock says now.
+        """
+        with self._file.transaction() as db:
+            if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
+                self._take_back(db)
+            months = self._possible_months(db)
+            month = self._current_month(months)
+            self._note(db, months)
+            usage = self._usage(db, month, months.last)
+            db.execute(
                 "INSERT INTO month (month, adjustment) VALUES (?1, ?2)"
                 " ON CONFLICT DO UPDATE SET adjustment = adjustment + ?2",
                 (month, used - (usage.used - usage.pending)),
             )
-            return self._usage(month)
+            return self._usage(db, month, months.last)
 
     def execute(
         self, operations: Sequence[Reserve | Settle], workspace: str, owner: str, new_id: Callable[[], str]
-    ) -> list[str | QuotaExhaustedError | None]:
+    ) -> list[str | Refusal | None]:
         """Carry out a group of reservations and settlements in one transaction.
 
         Args:
@@ -138,169 +144,144 @@ class Ledger:
             An attempt id or a refusal for each reservation, None for each settlement.
 
         Raises:
-            LedgerError: the ledger cannot be read or written; nothing was reserved.
+            LedgerError: the ledger cannot be read or written, or does not know an attempt; nothing was reserved.
         """
-        with self._transaction():
-            month = self._month()
-            left = None if self._limit is None else max(0, self._limit - self._count(month))
-            results: list[str | QuotaExhaustedError | None] = []
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            self._note(db, months)
+            for operation in operations:
+                if isinstance(operation, Settle):
+                    change = "UPDATE attempt SET state = ?, until = ? WHERE id = ?"
+                    self._change(db, change, operation.state, months.last, operation.attempt)
+            room = self._room(db, months)
+            results: list[str | Refusal | None] = []
             for operation in operations:
                 match operation:
                     case Settle():
-                        self._set_state(operation.attempt, operation.state)
                         results.append(None)
-                    case Reserve() if left == 0:
-                        results.append(self._refusal(month))
+                    case Reserve() if full := [month for month, left in room.items() if left == 0]:
+                        assert self._limit is not None
+                        results.append(refuse(max(full), self._limit, self._now(), self._calendar))
                     case Reserve():
-                        left = None if left is None else left - 1
-                        results.append(self._insert(operation, month, workspace, owner, new_id()))
-            self.left = left
-            return results
+                        room = {month: left - 1 for month, left in room.items()}
+                        results.append(
+                            self._insert(db, new_id(), operation, month=months.first, workspace=workspace, owner=owner)
+                        )
+        self.left = min(room.values(), default=None)
+        return results
 
     def open_attempts(self, workspace: str, is_alive: Callable[[str], bool]) -> list[OpenAttempt]:
-        """Return this workspace's attempts without an outcome whose owner is gone."""
-        with self._transaction():
-            rows = self._db.execute(
-                "SELECT id, page, state, owner, source FROM attempt"
-                " WHERE workspace = ? AND state IN ('pending', 'unknown')",
-                (workspace,),
+        """Return this workspace's attempts without an outcome whose owner is gone.
+
+        No call of such an owner is made any more, whatever workspace it had: they count in no later month than this.
+        """
+        with self._file.transaction() as db:
+            rows = db.execute(
+                "SELECT id, page, state, owner, source, workspace FROM attempt WHERE state IN ('pending', 'unknown')"
             ).fetchall()
-        alive: dict[str, bool] = {owner: is_alive(owner) for owner in {row[3] for row in rows}}
-        return [OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4]) for row in rows if not alive[row[3]]]
+        dead = {owner for owner in {row[3] for row in rows} if not is_alive(owner)}
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            self._note(db, months)
+            for row in rows:
+                if row[3] in dead:
+                    db.execute("UPDATE attempt SET until = coalesce(until, ?) WHERE id = ?", (months.last, row[0]))
+        return [
+            OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4])
+            for row in rows
+            if row[3] in dead and row[5] == workspace
+        ]
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Write down what became of attempts that a dead owner left open."""
-        with self._transaction():
-            for attempt in proven:
-                self._set_state(attempt.id, AttemptState.POSTED)
-            for attempt in unproven:
-                self._set_state(attempt.id, AttemptState.UNKNOWN)
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            self._note(db, months)
+            for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+                for attempt in attempts:
+                    change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id = ?"
+                    self._change(db, change, state, months.last, attempt.id)
 
-    def _connect(self) -> sqlite3.Connection:
-        try:
-            if not self.path.exists():
-                _make(self.path)
-            db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        except (sqlite3.Error, OSError) as exc:
-            raise LedgerError(f"ledger {self.path}: {exc}") from exc
-        self._db = db
-        try:
-            found = self.path.stat()
-            self._identity = (found.st_dev, found.st_ino)
-            db.execute("PRAGMA journal_mode = DELETE")
-            db.execute("PRAGMA synchronous = EXTRA")
-            self._check_pages()
-            with self._transaction():
-                self._check_format()
-                self._fold_closed_months()
-                self.left = self._usage(self._month()).left
-        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
-            db.close()
-            raise LedgerError(f"ledger {self.path}: {exc}; no call goes out without it") from exc
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def _possible_months(self, db: Connection) -> Months:
+        """Return the months that a call of this moment may fall into.
 
-    def _check_pages(self) -> None:
-        problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
+        A machine's clock that moved back opens no earlier month: the vendor's has not moved.
+        """
+        begun, reached = db.execute("SELECT max(month) FILTER (WHERE begun), max(month) FROM month").fetchone()
+        return possible_months(self._now(), self._calendar).not_before(begun, reached)
 
-    def _check_format(self) -> None:
-        found = tuple(self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if found != (_APPLICATION_ID, _FORMAT):
-            raise LedgerError(f"ledger {self.path}: not a pagemill ledger of format {_FORMAT}")
+    def _current_month(self, possible: Months) -> str:
+        """Return the month that the clock says, unless it moved back."""
+        return max(possible.first, billing_month(self._now(), self._calendar))
 
-    def _fold_closed_months(self) -> None:
-        """Replace the settled rows of closed months by a count, so that the ledger does not grow for ever."""
-        month = self._month()
-        self._db.execute(
-            "INSERT INTO month (month, folded) SELECT month, count(*) FROM attempt WHERE month < ? AND state = 'posted'"
-            " GROUP BY month ON CONFLICT DO UPDATE SET folded = folded + excluded.folded",
-            (month,),
+    @staticmethod
+    def _note(db: Connection, months: Months) -> None:
+        """Remember how far time has come."""
+        db.execute(
+            "INSERT INTO month (month, begun) VALUES (?1, 1), (?2, ?1 = ?2)"
+            " ON CONFLICT DO UPDATE SET begun = 1 WHERE begun < excluded.begun",
+            (months.first, months.last),
         )
-        self._db.execute("DELETE FROM attempt WHERE month < ? AND state IN ('posted', 'void')", (month,))
 
-    def _month(self) -> str:
-        """Return the current billing month; a machine clock that moved back does not open an earlier one."""
-        latest = self._db.execute(
-            "SELECT max(month) FROM (SELECT max(month) AS month FROM attempt UNION SELECT max(month) FROM month)"
-        ).fetchone()[0]
-        current = billing_month(self._now(), self._calendar)
-        return current if latest is None else max(current, latest)
+    def _usage(self, db: Connection, month: str, last: str) -> Usage:
+        """Return what counts in a month; calls that may still be made count up to the last one."""
+        rows = db.execute(
+            "SELECT state, count(*) FROM attempt"
+            " WHERE state IN ('pending', 'posted', 'unknown') AND month <= ?1 AND coalesce(until, ?2) >= ?1"
+            " GROUP BY state",
+            (month, last),
+        ).fetchall()
+        counts = {AttemptState(state): number for state, number in rows}
+        extra = db.execute("SELECT folded + adjustment FROM month WHERE month = ?", (month,)).fetchone()
+        used = sum(counts.values()) + (extra[0] if extra is not None else 0)
+        pending, unknown = counts.get(AttemptState.PENDING, 0), counts.get(AttemptState.UNKNOWN, 0)
+        return Usage(month, used, pending, unknown, self._limit)
 
-    def _count(self, month: str) -> int:
-        rows = self._db.execute("SELECT count(*) FROM attempt WHERE month = ? AND state <> 'void'", (month,)).fetchone()
-        extra = self._db.execute("SELECT folded + adjustment FROM month WHERE month = ?", (month,)).fetchone()
-        return int(rows[0]) + (int(extra[0]) if extra else 0)
+    def _room(self, db: Connection, months: Months) -> dict[str, int]:
+        """Return how many calls may still be made in each of the months; nothing when there is no limit."""
+        if self._limit is None:
+            return {}
+        return {month: max(0, self._limit - self._usage(db, month, months.last).used) for month in months}
 
-    def _usage(self, month: str) -> Usage:
-        counts = dict(
-            self._db.execute("SELECT state, count(*) FROM attempt WHERE month = ? GROUP BY state", (month,)).fetchall()
-        )
-        return Usage(month, self._count(month), counts.get("pending", 0), counts.get("unknown", 0), self._limit)
-
-    def _refusal(self, month: str) -> QuotaExhaustedError:
-        when = f"{self.resets_at(month):%Y-%m-%d %H:%M} UTC"
-        return QuotaExhaustedError(f"the month's {self._limit} calls are used up; they reset on {when}")
-
-    def _insert(self, call: Reserve, month: str, workspace: str, owner: str, attempt: str) -> str:
-        self._db.execute(
+    def _insert(self, db: Connection, attempt: str, call: Reserve, *, month: str, workspace: str, owner: str) -> str:
+        db.execute(
             "INSERT INTO attempt (id, page, source, month, state, workspace, owner, added)"
             " VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
             (attempt, call.page, printable(call.source), month, workspace, owner, rfc3339(self._now())),
         )
         return attempt
 
-    def _set_state(self, attempt: str, state: AttemptState) -> None:
-        self._db.execute("UPDATE attempt SET state = ? WHERE id = ?", (state.value, attempt))
+    def _change(self, db: Connection, statement: str, state: AttemptState, until: str, attempt: str) -> None:
+        """Change one row."""
+        if db.execute(statement, (state.value, until, attempt)).rowcount != 1:
+            raise LedgerError(f"ledger {self.path}: it has lost the call {attempt}; no call goes out without it")
 
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        """Hold the write lock: what is read inside is still true when it is written."""
-        try:
-            self._check_file()
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
-            raise LedgerError(f"ledger {self.path}: {exc}; no call goes out without it") from exc
-
-    def _check_file(self) -> None:
-        """Raise when the name leads to another file: SQLite goes on writing to one that was deleted."""
-        found = self.path.stat()
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise LedgerError(f"ledger {self.path}: it was replaced while it was in use; no call goes out without it")
+    def _take_back(self, db: Connection) -> None:
+        """Take what counts in months that the clock has not reached into the one that it says."""
+        now = possible_months(self._now(), self._calendar)
+        month = billing_month(self._now(), self._calendar)
+        folded = db.execute("SELECT coalesce(sum(folded), 0) FROM month WHERE month > ?", (now.last,)).fetchone()[0]
+        db.execute("DELETE FROM month WHERE month > ?", (now.last,))
+        db.execute(
+            "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
+            (month, folded),
+        )
+        db.execute(
+            "UPDATE attempt SET month = min(month, ?1), until = min(until, ?2) WHERE month > ?1 OR until > ?2",
+            (month, now.last),
+        )
 
 
-def read_attempt_states(path: Path, workspace: str) -> dict[str, AttemptState]:
-    """Return the state of each call of a workspace that has not been folded into a month's count; changes nothing.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)) as db:
-            rows = db.execute("SELECT id, state FROM attempt WHERE workspace = ?", (workspace,)).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError) as exc:
-        raise LedgerError(f"ledger {path}: {exc}") from exc
-    return {row[0]: AttemptState(row[1]) for row in rows}
-
-
-def _make(path: Path) -> None:
-    """Make an empty ledger under its name in one step, so that an empty file is never taken for a new ledger."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with closing(sqlite3.connect(temporary)) as db:
-            db.executescript(_SCHEMA)
-        with suppress(FileExistsError):  # another process was quicker
-            os.link(temporary, path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _fold_before(db: Connection, month: str) -> None:
+    """Replace the settled rows of closed months by a count, so that the ledger does not grow for ever."""
+    rows = db.execute(
+        "SELECT month, until, count(*) FROM attempt WHERE state = 'posted' AND until < ? GROUP BY month, until",
+        (month,),
+    ).fetchall()
+    for first, last, count in rows:
+        for counted in Months(first, last):
+            db.execute(
+                "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
+                (counted, count),
+            )
+    db.execute("DELETE FROM attempt WHERE state IN ('posted', 'void') AND until < ?", (month,))

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from pipeline.calls import Calls
 from pipeline.config import Config
@@ -65,25 +65,37 @@ class Mill:
         """Pages that hold a slot."""
         return self._slots.taken
 
-    async def take(self, files: AsyncIterator[SourceFile]) -> None:
+    async def take(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
         """Recognise all files; return when each has ended, or been called off by the drain.
 
         When the budget is used up the walk goes on, so that what is left for the next month is known as pending.
+
+        Args:
+            files: From the source.
+            endless: True when they may never end, as on a pipe: what is left is not waited for, then.
         """
-        taken = 0
         async with anyio.create_task_group() as pages:
-            with suppress(DrainedError), self._drain.reserved():
-                async for file in files:
-                    if self._is_settled(file):
-                        continue
-                    if self._drain.reason is not None:
-                        await self._leave_pending(file)
-                        continue
-                    if taken == self._config.run.limit:
-                        break
-                    taken += 1
-                    slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
-                    pages.start_soon(self._mill_file, file, slot)
+            try:
+                await self._start_pages(files, pages, endless=endless)
+            except DrainedError:
+                pass
+            except StopError as exc:  # raised from here, it would cut off the calls under way
+                self._drain.request(exc)
+
+    async def _start_pages(self, files: AsyncIterator[SourceFile], pages: TaskGroup, *, endless: bool) -> None:
+        taken = 0
+        with self._drain.unreserved() if endless else self._drain.reserved():
+            async for file in files:
+                if self._is_settled(file):
+                    continue
+                if self._drain.reason is not None:
+                    await self._leave_pending(file)
+                    continue
+                if taken == self._config.run.limit:
+                    break
+                taken += 1
+                slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
+                pages.start_soon(self._mill_file, file, slot)
 
     async def _leave_pending(self, file: SourceFile) -> None:
         self._index.begin_file(file)
@@ -136,7 +148,8 @@ class Mill:
             raise file.problem
         if image is None:
             return prepare_url(file.name)
-        return await anyio.to_thread.run_sync(image.prepare, number, limiter=self._threads)
+        # A read from a dead network mount never returns: the end of the run does not wait for it.
+        return await anyio.to_thread.run_sync(image.prepare, number, limiter=self._threads, abandon_on_cancel=True)
 
     async def _mill_page(self, page: Page, slot: Slot) -> None:
         """Find the page's content among what is done or on its way, or call for it."""

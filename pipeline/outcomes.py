@@ -84,17 +84,13 @@ class Outcomes:
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
-        self.ended[State.DONE if duplicate_of is None else State.DUPLICATE] += 1
+        self.ended[record.state] += 1
         told = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         logger.debug("%s: %s", page.file.name, told, extra={"page": payload.page})
         return record
 
     async def take_over(self, page: Page, original: Record) -> None:
-        """Give a page the text of an earlier record of the same content."""
-        if (original.source, original.page) == (page.file.name, page.payload.page):
-            self._index.restore(page.file, page.payload.page, original)
-            self.settled[State.DONE] += 1
-            return
+        """Give a page the text of an earlier record of the same content, which may be its own."""
         first = original.duplicate_of if original.duplicate_of is not None else original.source
         text = Text(original.text, original.reply, original.attempt, original.note)
         await self.record(page, text, duplicate_of=first)

@@ -149,7 +149,8 @@ class Record:
         page: 1-based.
         sha256: Of the source file's bytes, in hex; None for a URL.
         text: The recognised text.
-        duplicate_of: The source of the id's first record when this page was not sent itself.
+        duplicate_of: The source of the id's first record when this page was not sent for this record; its own source
+            when it has its earlier content back.
         prep: What was done to the pixels; None for a URL.
         reply: Where the text comes from.
         attempt: The ledger's id of the call that produced the text.
@@ -172,6 +173,11 @@ class Record:
     added: str
     meta: Meta | None = None
     note: str | None = None
+
+    @property
+    def state(self) -> State:
+        """The state in which the page stands after this record."""
+        return State.DONE if self.duplicate_of in {None, self.source} else State.DUPLICATE
 
 
 @dataclass(frozen=True, slots=True)

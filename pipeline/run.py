@@ -5,7 +5,7 @@ alone encoded, before there is room for it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config
 from pipeline.drain import Drain
-from pipeline.errors import EXIT_PRECEDENCE, DurationReachedError, StopError
+from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.gate import Gate
 from pipeline.index import Index
 from pipeline.mill import Mill
@@ -32,7 +32,10 @@ from pipeline.outcomes import Outcomes
 from pipeline.progress import Snapshot, report
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.recovery import ledger_file, open_budget
-from pipeline.sink import FAILURES, RESULTS, open_sink, repair_tail
+from pipeline.repair import mend
+from pipeline.reserve import DiskReserve, hold_reserve
+from pipeline.sink import FAILURES, RESULTS, open_sink
+from pipeline.summary import Summary, summarise
 from pipeline.workspace import RunFile, choose_root, claim_service, hold_workspace, read_run_file, write_run_file
 
 logger = logging.getLogger("pagemill")
@@ -63,38 +66,6 @@ class Job:
     bar: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended.
-
-    Attributes:
-        exit_code: By the table of exit codes.
-        reason: Why it stopped early, one line; None when it came to its end.
-        totals: Pages of the workspace by state.
-        run: Pages that ended in this run, by state.
-        settled: Pages of the input that earlier runs had settled.
-        calls: Calls of this run that count.
-        calls_left: Calls left in the month; None when there is no limit.
-        uncertain: Pages whose call an earlier run left without an outcome; they count as spent.
-        elapsed_s: How long it took.
-    """
-
-    exit_code: int
-    reason: str | None
-    totals: dict[State, int]
-    run: dict[State, int]
-    settled: int
-    calls: int
-    calls_left: int | None
-    uncertain: Sequence[str]
-    elapsed_s: float
-
-    @property
-    def pages(self) -> int:
-        """All pages of the workspace."""
-        return sum(self.totals.values())
-
-
 @dataclass(slots=True)
 class _Opened:
     """What stands open while a run lasts."""
@@ -104,6 +75,7 @@ class _Opened:
     index: Index
     budget: Budget
     gate: Gate
+    reserve: DiskReserve
     run_file: RunFile
     uncertain: Sequence[str]
     begun_s: float
@@ -145,19 +117,10 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
             if job.config.run.max_duration_s is not None:
                 background.start_soon(_end_after, job.config.run.max_duration_s, drain)
             files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
-            try:
-                async with aclosing(files):
-                    await opened.mill.take(files)
-            except* StopError as stops:
-                for stop in _leaves(stops):
-                    drain.request(stop)
+            async with aclosing(files):
+                await opened.mill.take(files, endless="-" in job.inputs)
             background.cancel_scope.cancel()
-        summary = _summarise(opened, drain.reason)
-        totals = {state.value: number for state, number in summary.totals.items()}
-        finished = rfc3339(datetime.now(UTC))
-        ended = msgspec.structs.replace(opened.run_file, totals=totals, finished=finished, exit_code=summary.exit_code)
-        write_run_file(job.workspace, ended)
-    return summary
+        return await _close_accounts(job.workspace, opened, drain)
 
 
 def resolve_job_inputs(inputs: Sequence[str], workspace: Path) -> source.Inputs:
@@ -178,21 +141,31 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         stack.enter_context(hold_workspace(job.workspace))
         last = read_run_file(job.workspace)
         run_file = _begin(job, last, inputs)
-        _repair(job.workspace)
+        for name in (RESULTS, FAILURES):
+            mend(job.workspace / name)
+        reserve = stack.enter_context(hold_reserve(job.workspace, config.run.jobs, drain.request))
         index = stack.enter_context(await anyio.to_thread.run_sync(Index.open, job.workspace))
         for damage in index.damages:
             logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
-        former = None if last is None else last.existing_ledger
+        former = None if last is None or last.ledger is None else Path(last.ledger)
         ledger = None if run_file.ledger is None else Path(run_file.ledger)
         budget, uncertain = await stack.enter_async_context(
-            open_budget(ledger, former, run_file.workspace, index, config)
+            open_budget(
+                ledger,
+                former,
+                run_file.workspace,
+                index=index,
+                results=job.workspace / RESULTS,
+                config=config,
+                drain=drain,
+            )
         )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(
             open_client(job.service, _timeouts(config), connections=config.run.jobs)
         )
-        sink = await stack.enter_async_context(open_sink(job.workspace, fsync=config.output.fsync))
+        sink = await stack.enter_async_context(open_sink(job.workspace, reserve, fsync=config.output.fsync))
         outcomes = Outcomes(sink, index, drain, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         calls = Calls(
@@ -207,7 +180,7 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         )
         mill = Mill(calls, index, outcomes, drain, config)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(mill, outcomes, index, budget, gate, run_file, new, anyio.current_time())
+        yield _Opened(mill, outcomes, index, budget, gate, reserve, run_file, new, anyio.current_time())
 
 
 def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
@@ -223,16 +196,14 @@ def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
         service=job.service.name,
         root=str(inputs.names_root or inputs.root),
         ledger=None if ledger is None else str(ledger),
+        ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
         settings=settings,
         totals=last.totals if last is not None else {},
     )
 
 
-def _repair(workspace: Path) -> None:
-    for name in (RESULTS, FAILURES):
-        torn = repair_tail(workspace / name)
-        if torn is not None:
-            logger.warning("%s: a line torn by a crash was moved to %s", name, torn.name)
+def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
+    return known if ledger is None or str(ledger) in known else (*known, str(ledger))
 
 
 def _timeouts(config: Config) -> Timeouts:
@@ -243,31 +214,34 @@ def _origin(service: Service) -> str:
     return service.host if service.metered else service.name
 
 
-def _leaves(group: BaseExceptionGroup[StopError]) -> Iterator[StopError]:
-    for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup):
-            yield from _leaves(exc)
-        else:
-            yield exc
-
-
 async def _end_after(duration_s: float, drain: Drain) -> None:
     await anyio.sleep(duration_s)
     drain.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
 
 
-def _summarise(opened: _Opened, reason: StopError | None) -> Summary:
-    snapshot, totals = opened.snapshot(), opened.index.totals()
-    failed = snapshot.failed + snapshot.settled.get(State.FAILED, 0)
-    codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
-    return Summary(
-        exit_code=min(codes, key=EXIT_PRECEDENCE.index),
-        reason=None if reason is None else str(reason),
-        totals=totals,
-        run=snapshot.ended,
-        settled=sum(snapshot.settled.values()),
-        calls=snapshot.calls,
-        calls_left=snapshot.calls_left,
-        uncertain=opened.uncertain,
-        elapsed_s=snapshot.elapsed_s,
-    )
+async def _close_accounts(workspace: Path, opened: _Opened, drain: Drain) -> Summary:
+    """Settle the ledger and write down how the run ended; a disk that takes no more does not change that end."""
+    opened.reserve.release()
+    totals: dict[State, int] | None = None
+    try:
+        await opened.budget.flush()
+    except StopError as exc:
+        drain.request(exc)
+    try:
+        totals = opened.index.totals()
+    except StorageError as exc:
+        drain.request(exc)
+    summary = summarise(opened.snapshot(), totals, drain.reason, opened.uncertain)
+    if totals is not None:
+        _write_end(workspace, opened.run_file, summary)
+    return summary
+
+
+def _write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
+    totals = {state.value: number for state, number in summary.totals.items()}
+    finished = rfc3339(datetime.now(UTC))
+    ended = msgspec.structs.replace(run_file, totals=totals, finished=finished, exit_code=summary.exit_code)
+    try:
+        write_run_file(workspace, ended)
+    except StorageError as exc:
+        logger.warning("%s", exc)

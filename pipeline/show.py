@@ -4,19 +4,21 @@ import dataclasses
 import logging
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 
 from pipeline.audit import audit, count_pages
 from pipeline.config import Config
+from pipeline.entries import RESULTS
 from pipeline.errors import StorageError, UsageError
 from pipeline.ledger import Ledger
 from pipeline.records import State
 from pipeline.recovery import ledger_file
 from pipeline.rules.quota import Calendar
 from pipeline.service import choose_service
-from pipeline.workspace import hold_workspace, require_workspace
+from pipeline.workspace import require_workspace, watch_workspace
 
 logger = logging.getLogger("pagemill")
 
@@ -39,10 +41,22 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
 
 
 def verify_workspace(workspace: Path) -> int:
-    """Print a line for each fault; return 1 when there is one."""
-    run_file = require_workspace(workspace)
+    """Print a line for each fault, changing nothing; return 1 when there is one.
+
+    Raises:
+        UsageError: there is no workspace.
+        WorkspaceLockedError: a run holds it.
+    """
     faults = 0
-    with hold_workspace(workspace):
+    run_file = None
+    with watch_workspace(workspace):
+        try:
+            run_file = require_workspace(workspace)
+        except UsageError as exc:
+            if not (workspace / RESULTS).exists():
+                raise
+            faults += 1
+            print_text(f"{exc}\n")
         for fault in audit(workspace, run_file):
             faults += 1
             print_text(fault + "\n")
@@ -61,14 +75,13 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
         if as_json:
             print_json([])
         return 0
-    ledger = Ledger(path, Calendar(config.budget.timezone, config.budget.reset_day), config.budget.limit)
-    try:
+    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
+    with closing(Ledger(path, calendar, config.budget.limit)) as ledger:
         if already_used is not None:
             ledger.set_used(already_used)
-        usages = [ledger.usage(month) for month in ledger.months() or [ledger.usage().month]]
-        rows = [(usage, ledger.resets_at(usage.month)) for usage in usages]
-    finally:
-        ledger.close()
+        if (problem := ledger.clock_problem()) is not None:
+            logger.warning("%s", problem)
+        rows = [(ledger.usage(month), ledger.resets_at(month)) for month in ledger.months()]
     if as_json:
         print_json(
             [

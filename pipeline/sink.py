@@ -1,13 +1,13 @@
 """Appends finished pages to the JSONL files: a page counts as finished once its line is synced.
 
-Lines go through one descriptor a file, in groups, each group followed by fdatasync. What a crash leaves after the
-last newline is moved aside before the file is used again.
+Lines go through one descriptor a file, in groups, each group followed by fdatasync. On a full disk the reserve gives
+way. After any other error the descriptor is not used again: later syncs might report success for lines that the
+kernel has dropped. What comes in from then on goes to a new file, which the next run takes in (`repair`).
 """
 
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +20,47 @@ from pipeline.errors import StorageError
 from pipeline.files import sync_directory
 from pipeline.grouping import GroupCommit
 from pipeline.records import Failure, Record, Span
+from pipeline.repair import name_rescue
+from pipeline.reserve import DiskReserve, is_disk_full
 from pipeline.rules.resume import encode_failure, encode_record
 
 RESULTS: Final = "results.jsonl"
 FAILURES: Final = "failures.jsonl"
-_TAIL_BLOCK_BYTES: Final = 1 << 20
+
+
+class Rescue:
+    """Where the lines of a file go that can no longer be written.
+
+    Args:
+        path: Their own file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Rescue {self._target}>"
+
+    def add(self, lines: bytes, start: int) -> Path:
+        """Put lines on disk, each time through a new descriptor; return their file.
+
+        Args:
+            lines: Whole ones.
+            start: How far their own file can be trusted, in bytes.
+
+        Raises:
+            OSError: this file cannot be written either; the next lines try another.
+        """
+        target = self._target if self._target is not None else name_rescue(self._path, start)
+        self._target = None
+        with target.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(target.parent)
+        self._target = target
+        return target
 
 
 class JsonlFile:
@@ -34,15 +70,20 @@ class JsonlFile:
         path: The file, whole up to its last newline.
         raw: Its descriptor, opened for appending, unbuffered.
         size_bytes: Its length when it was opened.
+        reserve: Gives way when the disk is full; None is none.
         fsync: False leaves durability to the operating system.
     """
 
-    def __init__(self, path: Path, raw: AsyncFileIO, size_bytes: int, *, fsync: bool) -> None:
+    def __init__(
+        self, path: Path, raw: AsyncFileIO, size_bytes: int, *, reserve: DiskReserve | None = None, fsync: bool
+    ) -> None:
         self._path = path
         self._raw = raw
         self._size_bytes = size_bytes
+        self._reserve = reserve
         self._fsync = fsync
-        self._broken = False
+        self._problem: OSError | None = None
+        self._rescue = Rescue(path)
         self._group: GroupCommit[bytes, Span] = GroupCommit(self._write)
 
     def __repr__(self) -> str:
@@ -52,28 +93,53 @@ class JsonlFile:
         """Return where the line stands once it is on disk.
 
         Raises:
-            StorageError: it could not be written or synced; nothing is appended after that, since a descriptor that
-                failed to sync once may report success for lost data later.
+            StorageError: it could not be written or synced here; the message says where it is instead.
         """
         return await self._group.submit(line)
 
     async def _write(self, lines: Sequence[bytes]) -> list[Span]:
-        if self._broken:
-            raise StorageError(f"{self._path}: an earlier write failed")
-        rest = memoryview(b"".join(lines))
-        try:
-            while rest:
-                rest = rest[await self._raw.write(rest) :]
-            if self._fsync:
-                await anyio.to_thread.run_sync(os.fdatasync, self._raw.fileno())
-        except OSError as exc:
-            self._broken = True
-            raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
+        if self._problem is None:
+            try:
+                await self._put(b"".join(lines))
+            except OSError as exc:
+                self._problem = exc
+        if self._problem is not None:
+            raise await anyio.to_thread.run_sync(self._save, lines, self._problem) from self._problem
         spans = []
         for line in lines:
             spans.append(Span(self._size_bytes, self._size_bytes + len(line)))
             self._size_bytes += len(line)
         return spans
+
+    async def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[await self._raw.write(rest) :]
+            except OSError as exc:
+                if not await self._make_room(exc, len(rest)):
+                    raise
+        if self._fsync:
+            await anyio.to_thread.run_sync(os.fdatasync, self._raw.fileno())
+
+    async def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
+        if self._reserve is None or not is_disk_full(problem):
+            return False
+        self._reserve.tell_full(problem)
+        return await anyio.to_thread.run_sync(self._reserve.make_room, needed_bytes)
+
+    def _save(self, lines: Sequence[bytes], problem: OSError) -> StorageError:
+        """Put lines elsewhere, and return what to say of it."""
+        if is_disk_full(problem):
+            with suppress(OSError):  # half a line is of no use, and takes room
+                os.ftruncate(self._raw.fileno(), self._size_bytes)
+        told = f"{self._path}: {problem.strerror or problem}"
+        try:
+            rescued = self._rescue.add(b"".join(lines), self._size_bytes)
+        except OSError as exc:
+            lost = f"{len(lines)} lines may be lost, the ledger counts their calls"
+            return StorageError(f"{told}; no other file can be written ({exc.strerror or exc}): {lost}")
+        return StorageError(f"{told}; what came in since is safe in {rescued}, the next run takes it in")
 
 
 class Sink:
@@ -96,69 +162,31 @@ class Sink:
 
 
 @asynccontextmanager
-async def open_sink(workspace: Path, *, fsync: bool = True) -> AsyncGenerator[Sink]:
-    """Open the two files of a workspace whose torn tails are repaired (`repair_tail`).
+async def open_sink(workspace: Path, reserve: DiskReserve | None = None, *, fsync: bool = True) -> AsyncGenerator[Sink]:
+    """Open the two files of a workspace, which are whole (`repair.mend`).
 
     Raises:
         StorageError: a file cannot be opened.
     """
     async with (
-        _open_jsonl(workspace / RESULTS, fsync=fsync) as results,
-        _open_jsonl(workspace / FAILURES, fsync=fsync) as failures,
+        _open_jsonl(workspace / RESULTS, reserve, fsync=fsync) as results,
+        _open_jsonl(workspace / FAILURES, reserve, fsync=fsync) as failures,
     ):
-        await anyio.to_thread.run_sync(sync_directory, workspace)
+        try:
+            await anyio.to_thread.run_sync(sync_directory, workspace)
+        except OSError as exc:
+            raise StorageError(f"{workspace}: {exc.strerror or exc}") from exc
         yield Sink(results, failures)
 
 
-def repair_tail(path: Path) -> Path | None:
-    """Move what stands after the last newline to `<name>.broken-<time>` and cut it off; the paid lines stay.
-
-    Returns:
-        The file with the torn tail; None when there was none.
-
-    Raises:
-        StorageError: the file cannot be read or cut.
-    """
-    try:
-        with path.open("rb+") as file:
-            end, kept = file.seek(0, os.SEEK_END), _end_of_last_line(file.fileno())
-            if kept == end:
-                return None
-            torn = path.with_name(f"{path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-            file.seek(kept)
-            with torn.open("xb") as copy:
-                copy.write(file.read())
-                copy.flush()
-                os.fsync(copy.fileno())
-            sync_directory(path.parent)  # the evidence is safe before the tail goes
-            file.truncate(kept)
-            os.fsync(file.fileno())
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
-    return torn
-
-
 @asynccontextmanager
-async def _open_jsonl(path: Path, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
+async def _open_jsonl(path: Path, reserve: DiskReserve | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
     try:
         raw = await aiofiles.open(path, "ab", buffering=0)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
-        yield JsonlFile(path, raw, os.fstat(raw.fileno()).st_size, fsync=fsync)
+        yield JsonlFile(path, raw, os.fstat(raw.fileno()).st_size, reserve=reserve, fsync=fsync)
     finally:
         with anyio.CancelScope(shield=True):
             await raw.close()
-
-
-def _end_of_last_line(descriptor: int) -> int:
-    position = os.fstat(descriptor).st_size
-    while position > 0:
-        start = max(0, position - _TAIL_BLOCK_BYTES)
-        newline = os.pread(descriptor, position - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        position = start
-    return 0

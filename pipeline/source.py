@@ -1,7 +1,7 @@
 """Directories, globs, manifests, stdin and URLs become a stream of files, in an order that never changes.
 
 The stream starts before the walk ends: `resolve_inputs` looks at each INPUT once, `walk` lists and stats piece by
-piece, each in one thread hop.
+piece, each in one thread hop. A hop that a dead network mount never ends is abandoned when the walk is called off.
 """
 
 import io
@@ -69,7 +69,7 @@ async def walk(
             async for batch in batches:
                 for start in range(0, len(batch), STATS_PER_HOP):
                     part = map(examine, batch[start : start + STATS_PER_HOP])
-                    for file in await to_thread.run_sync(list, part):
+                    for file in await to_thread.run_sync(list, part, abandon_on_cancel=True):
                         yield file
 
 
@@ -154,7 +154,7 @@ async def _list_entries(
 async def _list_tree(item: Input, inputs: Inputs, config: InputConfig) -> AsyncGenerator[Sequence[Entry], None]:
     selection = Selection.of(config.include, config.exclude, item.pattern)
     listings = _walk_tree(item.path, inputs, selection, follow=config.follow_symlinks)
-    while (listing := await to_thread.run_sync(next, listings, None)) is not None:
+    while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
         # A directory may have a million files: their paths are built a piece at a time.
         for start in range(0, len(listing.files), STATS_PER_HOP):
             yield [Entry(f"{listing.path}/{name}") for name in listing.files[start : start + STATS_PER_HOP]]
@@ -195,7 +195,7 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
     while True:
         if may_block:
             await wait_readable(fd)
-        block = await to_thread.run_sync(os.read, fd, BLOCK_BYTES)
+        block = await to_thread.run_sync(os.read, fd, BLOCK_BYTES, abandon_on_cancel=True)
         if not block:
             return
         yield block

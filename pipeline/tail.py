@@ -39,10 +39,18 @@ class Mark:
 
     def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
         """Yield the whole lines behind the mark, without their newlines."""
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
-            start = file.seek(self.end)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                yield Span(start, start + len(line)), line[:-1]
-                start += len(line)
+        for _, span, line in read_lines(self.path, start=self.end):
+            if line.endswith(b"\n"):
+                yield span, line[:-1]
+
+
+def read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Span, bytes]]:
+    """Yield (number from 1, where it stands, bytes) of each line of a file, which may be missing.
+
+    Only the last line may lack its newline.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        begin = file.seek(start)
+        for number, line in enumerate(file, 1):
+            yield number, Span(begin, begin + len(line)), line
+            begin += len(line)

@@ -1,8 +1,9 @@
 """The directory given to `-o`: who holds it, which service filled it, and what the last run left."""
 
+import fcntl
 import secrets
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +11,8 @@ import msgspec
 import orjson
 from filelock import FileLock, Timeout
 
-from pipeline.errors import UsageError, WorkspaceLockedError
-from pipeline.files import replace_file
+from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
+from pipeline.files import make_directory, replace_file
 
 RUN: Final = "run.json"
 LOCK: Final = ".lock"
@@ -26,6 +27,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         service: Which service filled the workspace: "vendor", "embedded" or a host.
         root: What the names in its records are relative to: the input root of its first run.
         ledger: Where the ledger of the last run lies; None when it kept none.
+        ledgers: Where every ledger lies that has counted calls of this workspace: keys and places change.
         settings: The last run's configuration without secrets.
         totals: How many pages stand in each state.
         finished: When the last run ended, RFC 3339; None while one is under way, or after a crash.
@@ -37,16 +39,16 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     root: str | None = None
     ledger: str | None = None
+    ledgers: tuple[str, ...] = ()
     settings: Mapping[str, Any] = {}
     totals: Mapping[str, int] = {}
     finished: str | None = None
     exit_code: int | None = None
 
-    @property
-    def existing_ledger(self) -> Path | None:
-        """The ledger of that run; None when it kept none, or it is gone."""
-        path = None if self.ledger is None else Path(self.ledger)
-        return path if path is not None and path.exists() else None
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return a section of the last run's settings; an empty one when it is not there."""
+        section = self.settings.get(name)
+        return section if isinstance(section, dict) else {}
 
 
 def read_run_file(workspace: Path) -> RunFile | None:
@@ -110,7 +112,7 @@ def hold_workspace(workspace: Path) -> Generator[None]:
         WorkspaceLockedError: another run holds it.
     """
     try:
-        workspace.mkdir(parents=True, exist_ok=True)
+        make_directory(workspace)
         lock = FileLock(workspace / LOCK)
         lock.acquire(timeout=0)
     except Timeout as exc:
@@ -121,6 +123,27 @@ def hold_workspace(workspace: Path) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def watch_workspace(workspace: Path) -> Generator[None]:
+    """Keep runs out of a workspace without writing to it; several may watch.
+
+    Raises:
+        WorkspaceLockedError: a run holds it.
+        StorageError: its lock cannot be read.
+    """
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context((workspace / LOCK).open("rb"))
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # no run was ever here, as in a copy without the hidden files
+        except BlockingIOError as exc:
+            raise WorkspaceLockedError(f"{workspace}: another run holds this workspace") from exc
+        except OSError as exc:
+            raise StorageError(f"{workspace / LOCK}: {exc.strerror or exc}") from exc
+        yield
 
 
 def require_workspace(workspace: Path) -> RunFile:

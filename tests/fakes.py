@@ -12,6 +12,9 @@ from typing import Any
 
 from aiohttp import web
 
+_QUIET_ROUNDS = 5
+"""Of the event loop, without a connection or a call: what was read last has come to its handler by then."""
+
 Script = Callable[["Call"], "Awaitable[web.StreamResponse] | web.StreamResponse"]
 
 
@@ -60,6 +63,21 @@ class FakeOcr:
         self.most_in_flight = 0
         self.url = ""
         self.arrived = asyncio.Event()
+        self.connections: Callable[[], int] = lambda: 0
+        """How many connections clients hold."""
+
+    async def wait_until_quiet(self) -> None:
+        """Return once all that clients sent before they died is answered; what is billed now stays as it is."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))  # is accepted after all that came before
+        writer.write(b"GET / HTTP/1.1\r\nHost: fake\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        quiet = 0
+        while quiet < _QUIET_ROUNDS:
+            await asyncio.sleep(0.001)
+            quiet = quiet + 1 if self.connections() == self.in_flight == 0 else 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request by the script."""
@@ -101,6 +119,9 @@ async def serve_fake(script: Script = accept) -> AsyncGenerator[FakeOcr]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server = runner.server
+    assert server is not None
+    fake.connections = lambda: len(server.connections)
     try:
         yield fake
     finally:

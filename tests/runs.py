@@ -1,20 +1,24 @@
 """Runs pagemill in tests: in this process against a fake server, or as the real command."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import PIPE, CompletedProcess
 from typing import Any
 
 import anyio
 import msgspec
 import orjson
+from anyio.abc import Process
 
 from pipeline.config import Config
 from pipeline.drain import Drain
 from pipeline.records import Service
-from pipeline.run import Job, Summary, run
+from pipeline.run import Job, run
+from pipeline.summary import Summary
 
 KEY = "sk-test-0123456789abcdef"
 COMMAND = (sys.executable, "-m", "pipeline")
@@ -41,11 +45,56 @@ async def run_here(
     return await run(job, drain)
 
 
-async def run_command(*arguments: str | Path, key: str | None = KEY, **environ: str) -> CompletedProcess[bytes]:
-    """Run the real command to its end."""
+async def run_command(
+    *arguments: str | Path, key: str | None = KEY, command: Sequence[str] = COMMAND, **environ: str
+) -> CompletedProcess[bytes]:
+    """Run the real command, or one that sabotages or traces it, to its end."""
     return await anyio.run_process(
-        [*COMMAND, *map(str, arguments)], check=False, env=environment(key, **environ), cwd=Path.cwd()
+        [*command, *map(str, arguments)], check=False, env=environment(key, **environ), cwd=Path.cwd()
     )
+
+
+@asynccontextmanager
+async def start_command(
+    *arguments: str | Path, command: Sequence[str] = COMMAND, stdin: int | None = None, **environ: str
+) -> AsyncGenerator[Process]:
+    """Start the real command with the test key, in a process group of its own that does not outlive the context.
+
+    Args:
+        arguments: Of the command.
+        command: The command itself; another one sabotages or traces it.
+        stdin: What it reads; None is the pipe `process.stdin`.
+        environ: Further variables of its environment.
+    """
+    process = await anyio.open_process(
+        [*command, *map(str, arguments)],
+        stdin=PIPE if stdin is None else stdin,
+        env=environment(KEY, **environ),
+        cwd=Path.cwd(),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # a process that is stopped is not ended by the end of its tracer
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.aclose()
+
+
+async def read_until(process: Process, text: bytes) -> bytes:
+    """Return what a command said on stderr, as soon as it has said this."""
+    said = b""
+    assert process.stderr is not None
+    while text not in said:
+        said += await process.stderr.receive()
+    return said
+
+
+async def wait_for_end(process: Process) -> tuple[int, str]:
+    """Return the exit code of a command, and what else it said on stderr until its end."""
+    assert process.stderr is not None
+    said = b"".join([block async for block in process.stderr])
+    return await process.wait(), said.decode(errors="replace")
 
 
 def environment(key: str | None, **environ: str) -> dict[str, str]:

@@ -65,12 +65,18 @@ def sound(tmp_path: Path) -> Sound:
     attempts = [record.attempt for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
-    ledger.execute([Reserve(page_id(0))] * DONE, "w", "o", lambda: next(ids))
+    ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
     ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in attempts], "w", "o", str)
     ledger.close()
     finished = "2026-01-31T12:00:00.000000Z"
     run_file = RunFile(
-        workspace="w", version="1", service="vendor", ledger=str(ledger.path), totals=totals, finished=finished
+        workspace="w",
+        version="1",
+        service="vendor",
+        ledger=str(ledger.path),
+        ledgers=(str(ledger.path),),
+        totals=totals,
+        finished=finished,
     )
     return Sound(workspace, run_file)
 
@@ -124,27 +130,29 @@ def _flip_failure(sound: Sound) -> None:
         ),
         pytest.param(
             lambda s: _append(s, RESULTS, s.lines()[9]),
-            "results.jsonl:43: 9.png: its content has an earlier record, so it was sent twice",
+            "results.jsonl:43: 9.png: line 10 has a text of the same call, owner-000009",
             id="duplicated-line",
         ),
         pytest.param(
             lambda s: _append(s, RESULTS, encode_record(make_record("again.png", 9, added=500))),
-            "results.jsonl:43: again.png: its content has an earlier record, so it was sent twice",
+            "results.jsonl:43: again.png: line 10 has its content, so it was sent twice",
             id="content-paid-twice",
         ),
         pytest.param(
             lambda s: _swap(s, 3, 40),
-            "results.jsonl:4: copy-0.png: a duplicate of '3.png' without its record",
+            "results.jsonl:4: copy-0.png: a duplicate of '3.png' before its record in line 41",
             id="duplicate-before-its-original",
         ),
-        pytest.param(lambda s: _append(s, RESULTS, b'{"id":"sha'), "results.jsonl:43: no checksum", id="torn-tail"),
+        pytest.param(
+            lambda s: _append(s, RESULTS, b'{"id":"sha'), "results.jsonl:43: it ends without a newline", id="torn-tail"
+        ),
         pytest.param(
             lambda s: _append(s, RESULTS, encode_record(make_record("new.png", 77))[:-1]),
-            "results.jsonl:43: new.png: the index does not know it",
+            "results.jsonl:43: it ends without a newline",
             id="line-without-newline",
         ),
-        pytest.param(lambda s: _append(s, RESULTS, b"\n"), "results.jsonl:43: no checksum", id="empty-line"),
-        pytest.param(lambda s: _append(s, RESULTS, b"\0" * 4096), "results.jsonl:43: no checksum", id="zeros"),
+        pytest.param(lambda s: _append(s, RESULTS, b"\n"), "results.jsonl:43: an empty line", id="empty-line"),
+        pytest.param(lambda s: _append(s, RESULTS, b"\0" * 4096), "results.jsonl:43: 4096 zero bytes", id="zeros"),
         pytest.param(_flip_failure, "failures.jsonl:1: its checksum does not match", id="flipped-failure"),
         pytest.param(
             lambda s: (s.path / FAILURES).unlink(), "run.json: 2 pages failed, the files say 0", id="failures-deleted"
@@ -167,7 +175,7 @@ def test_a_planted_fault_is_named(sound: Sound, plant: Callable[[Sound], object]
 def test_a_page_whose_record_rotted_is_named(sound: Sound) -> None:
     """An index that was made while the line was sound does not vouch for it."""
     _flip(sound, 5)
-    assert "5.png page 1: counts as done and has no record that can be read" in sound.faults()
+    assert "5.png page 1: counts as done and has no line that can be read" in sound.faults()
 
 
 def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
@@ -197,11 +205,14 @@ def test_a_run_that_was_killed_left_no_sums_to_compare(sound: Sound) -> None:
 
 
 def test_without_a_ledger_the_files_are_still_checked(sound: Sound) -> None:
-    """A ledger that was not kept, or is on another machine, is not made by the audit."""
-    for ledger in (None, str(sound.path / "missing.sqlite3")):
-        elsewhere = replace(sound, run_file=msgspec.structs.replace(sound.run_file, ledger=ledger))
-        assert elsewhere.faults() == []
-    assert not (sound.path / "missing.sqlite3").exists()
+    """Nothing is missed when none was kept; one that is gone is named, and not made by the audit."""
+    missing = str(sound.path / "missing.sqlite3")
+    for ledger, faults in ((None, 0), (missing, 1)):
+        run_file = msgspec.structs.replace(sound.run_file, ledger=ledger, ledgers=())
+        found = replace(sound, run_file=run_file).faults()
+        assert [fault for fault in found if "it is gone" in fault] == found
+        assert len(found) == faults
+    assert not Path(missing).exists()
 
 
 def test_pages_are_counted_with_and_without_the_lock(sound: Sound) -> None:

@@ -1,22 +1,28 @@
 """The budget: one durable reservation a call, whatever becomes of it."""
 
+import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
 from pipeline.budget import Budget, ledger_path, own
-from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import Ledger, read_attempt_states
+from pipeline.drain import Drain, DrainedError
+from pipeline.errors import InterruptedRunError, LedgerError, QuotaExhaustedError
+from pipeline.ledger import Ledger
 from pipeline.records import AttemptState, PageId
 from pipeline.rules.quota import Calendar
+from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
+from tests.virtual_time import on_virtual_time
 
 PAGE = PageId("sha256:00#1")
 KEY = "sk-secret-0123456789"
@@ -30,9 +36,11 @@ async def ledger(tmp_path: Path) -> AsyncGenerator[Ledger]:
     opened.close()
 
 
-def make_budget(ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me") -> Budget:
+def make_budget(
+    ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me", drain: Drain | None = None
+) -> Budget:
     """Return the budget of a run in workspace `w`."""
-    return Budget(ledger, workspace="w", owner=owner, max_calls=max_calls)
+    return Budget(ledger, workspace="w", owner=owner, drain=drain, max_calls=max_calls)
 
 
 class TestOutcomes:
@@ -94,7 +102,7 @@ class TestOutcomes:
                 ids.add(attempt.id)
                 attempt.settle(billed=True)
         assert (len(ids), budget.calls, budget.left) == (3, 3, None)
-        assert await budget.recover(lambda _: False) == []
+        assert await budget.find_open() == []
 
 
 class TestLimits:
@@ -168,6 +176,94 @@ class TestLimits:
         assert budget.calls == 1
 
 
+END = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+class TestMidnight:
+    """The end of a month that is used up."""
+
+    @staticmethod
+    @contextmanager
+    def used_up(path: Path, seconds: float) -> Generator[Ledger]:
+        """Yield a ledger whose January is used up, so many seconds before or after its end, on the loop's time."""
+        loop = asyncio.get_running_loop()
+        offset_s = -3600.0
+        with closing(
+            Ledger(path, Calendar(), 10, now=lambda: END + timedelta(seconds=offset_s + loop.time()))
+        ) as ledger:
+            ledger.set_used(10)
+            offset_s = seconds
+            yield ledger
+
+    @pytest.mark.parametrize(
+        ("seconds", "wait_s"),
+        [
+            pytest.param(0, 60, id="a-cron-job-at-midnight"),
+            pytest.param(-60, 120, id="a-minute-before"),
+            pytest.param(59.5, 0.5, id="almost-certainly-over"),
+        ],
+    )
+    def test_a_month_about_to_end_is_waited_for(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: float, wait_s: float
+    ) -> None:
+        """All pages wait until the month is certainly over, then call; one line says so."""
+
+        @on_virtual_time
+        async def main() -> None:
+            with self.used_up(tmp_path / "ledger", seconds) as ledger:
+                budget = make_budget(ledger)
+                granted, refused = await TestLimits.reserve_at_once(budget, 8)
+                assert (granted, refused, anyio.current_time()) == (8, 0, wait_s)
+                await budget.flush()
+                assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (10, 8)
+
+        with caplog.at_level(logging.INFO, "pagemill"):
+            main()
+        (told,) = [message for message in caplog.messages if "waiting" in message]
+        assert "reset on 2026-02-01 00:00 UTC" in told
+        assert f"waiting {wait_s:.0f} s" in told
+
+    @on_virtual_time
+    async def test_a_month_that_ends_later_ends_the_run(self, tmp_path: Path) -> None:
+        """More than two minutes are not waited for."""
+        with self.used_up(tmp_path / "ledger", -61) as ledger:
+            with pytest.raises(QuotaExhaustedError, match="reset on 2026-02-01"):
+                async with make_budget(ledger).reserve(PAGE):
+                    pass
+            assert anyio.current_time() == 0
+
+    @on_virtual_time
+    async def test_the_end_of_the_run_calls_the_wait_off(self, tmp_path: Path) -> None:
+        """A signal does not wait for the next month, and nothing is reserved."""
+        with self.used_up(tmp_path / "ledger", 0) as ledger:
+            drain = Drain()
+            budget = make_budget(ledger, drain=drain)
+            asyncio.get_running_loop().call_later(5, drain.request, InterruptedRunError("SIGINT", exit_code=130))
+            with pytest.raises(DrainedError):
+                async with budget.reserve(PAGE):
+                    pass
+            assert (anyio.current_time(), budget.calls) == (5, 0)
+            assert read_attempt_states(ledger.path, "w") == {}
+
+
+async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger: Ledger) -> None:
+    """A reservation that was being written when `Task.cancel` came is voided like any other that was not sent."""
+    budget = make_budget(ledger)
+
+    async def call() -> None:
+        async with budget.reserve(PAGE):
+            await anyio.sleep_forever()
+
+    task = asyncio.create_task(call())
+    await anyio.lowlevel.checkpoint()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await budget.flush()
+    assert list(read_attempt_states(ledger.path, "w").values()) == [AttemptState.VOID]
+    assert budget.calls == 0
+
+
 OWNER = """
 import sys
 from pathlib import Path
@@ -203,12 +299,12 @@ class TestRecovery:
         assert process.stdout is not None
         owner = process.stdout.readline().strip()
         budget = make_budget(ledger)
-        assert await budget.recover(lambda _: False) == []
+        assert await budget.find_open() == []
         assert set(read_attempt_states(ledger.path, "w").values()) == {AttemptState.PENDING}
 
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-        uncertain = await budget.recover(lambda attempt: attempt.page == "sha256:01#1")
+        uncertain = await budget.recover(await budget.find_open(), {f"{owner}-1"})
         assert [attempt.page for attempt in uncertain] == ["sha256:00#1", "sha256:02#1"]
         assert read_attempt_states(ledger.path, "w") == {
             f"{owner}-0": AttemptState.UNKNOWN,
@@ -221,7 +317,7 @@ class TestRecovery:
         """What this run has in flight is not taken for lost."""
         budget = make_budget(ledger)
         async with budget.reserve(PAGE) as attempt:
-            assert await budget.recover(lambda _: False) == []
+            assert await budget.find_open() == []
             assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
 
     def test_an_owner_that_ends_leaves_no_lock_behind(self, tmp_path: Path) -> None:

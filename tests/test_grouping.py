@@ -1,5 +1,6 @@
 """Group commit: what waits together is written together, in order, and its errors stay in the group."""
 
+import asyncio
 from collections.abc import Sequence
 
 import anyio
@@ -16,13 +17,17 @@ class Log:
         self.groups: list[list[int]] = []
         self.begun = anyio.Event()
         self.may_end = anyio.Event()
+        self.under_way = self.most_at_a_time = 0
         self.poison: int | None = None
         self.lost: int | None = None
 
     async def commit(self, items: Sequence[int]) -> list[str]:
         """Write a group once it may; one result an item."""
         self.begun.set()
+        self.under_way += 1
+        self.most_at_a_time = max(self.most_at_a_time, self.under_way)
         await self.may_end.wait()
+        self.under_way -= 1
         if self.poison in items:
             raise OSError(f"cannot write {self.poison}")
         self.groups.append(list(items))
@@ -124,6 +129,87 @@ def test_cancellation_waits_until_the_item_is_durable(cancelled: int) -> None:
         assert ends[cancelled] == f"result {cancelled}"
 
     main()
+
+
+@pytest.mark.parametrize("times", [pytest.param(1, id="once"), pytest.param(3, id="again-and-again")])
+@pytest.mark.parametrize(
+    "cancelled",
+    [
+        pytest.param([0], id="the-one-that-writes"),
+        pytest.param([2], id="one-that-waits"),
+        pytest.param([1], id="the-one-that-writes-next"),
+        pytest.param([0, 1, 2, 3], id="all"),
+    ],
+)
+def test_asyncios_own_cancellation_waits_too(cancelled: list[int], times: int) -> None:
+    """`Task.cancel` strands nobody: all items are written, one group at a time, and then the tasks are cancelled."""
+
+    @on_virtual_time
+    async def main() -> None:
+        log = Log()
+        group: GroupCommit[int, str] = GroupCommit(log.commit)
+        ends: dict[int, object] = {}
+
+        async def submit_and_go_on(item: int) -> None:
+            await submit(group, item, ends)
+            await anyio.sleep(1)
+            ends[item] = "went on"
+
+        tasks = []
+        for item in range(4):
+            tasks.append(asyncio.create_task(submit_and_go_on(item)))
+            await anyio.wait_all_tasks_blocked()
+        for _ in range(times):
+            for item in cancelled:
+                tasks[item].cancel()
+            await anyio.wait_all_tasks_blocked()
+        assert not any(task.done() for task in tasks)
+        log.may_end.set()
+        await asyncio.wait(tasks)
+        assert log.groups == [[0], [1, 2, 3]]
+        assert log.most_at_a_time == 1
+        assert [task.cancelled() for task in tasks] == [item in cancelled for item in range(4)]
+        assert ends == {item: f"result {item}" if item in cancelled else "went on" for item in range(4)}
+        assert await group.submit(9) == "result 9"
+
+    main()
+
+
+@on_virtual_time
+async def test_a_deadline_of_asyncios_is_kept_after_the_write() -> None:
+    """`asyncio.timeout` still ends what it surrounds, with its own error, once the item is durable."""
+    log = Log()
+    group: GroupCommit[int, str] = GroupCommit(log.commit)
+    asyncio.get_running_loop().call_later(5, log.may_end.set)
+
+    async def submit_and_go_on() -> None:
+        async with asyncio.timeout(1):
+            assert await group.submit(7) == "result 7"
+            await anyio.sleep(100)
+
+    with pytest.raises(TimeoutError):
+        await submit_and_go_on()
+    assert (log.groups, anyio.current_time()) == ([[7]], 5.0)
+    current = asyncio.current_task()
+    assert current is not None
+    assert current.cancelling() == 0
+
+
+@on_virtual_time
+async def test_a_flush_that_is_cancelled_still_writes_all() -> None:
+    """What nobody waits for is written although the task that flushes is cancelled meanwhile."""
+    log = Log()
+    group: GroupCommit[int, str] = GroupCommit(log.commit, max_items=2)
+    for item in range(5):
+        group.defer(item)
+    flush = asyncio.create_task(group.flush())
+    await anyio.wait_all_tasks_blocked()
+    flush.cancel()
+    await anyio.wait_all_tasks_blocked()
+    log.may_end.set()
+    await asyncio.wait([flush])
+    assert flush.cancelled()
+    assert log.groups == [[0, 1], [2, 3], [4]]
 
 
 @on_virtual_time

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pipeline.errors import StorageError
 from pipeline.index import INDEX, Index
 from pipeline.records import Failure, FileStat, PageId, Record, Reply, SourceFile, Span, State
+from pipeline.repair import repair_tail
 from pipeline.rules.resume import encode_failure, encode_record, encode_source
 from pipeline.sink import FAILURES, RESULTS
 
@@ -352,8 +353,6 @@ class TestStates:
         assert not workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
         assert states(workspace.index) == {"a.png 1": State.PENDING}
         assert workspace.index.find_record(page_id(1)) is not None
-        workspace.index.restore(on_disk("a.png"), 1, make_record("a.png", 1))
-        assert states(workspace.index) == {"a.png 1": State.DONE}
 
     def test_uncertain_contents_are_listed(self, workspace: Workspace) -> None:
         """The contents that must not be sent again are known after a crash, too."""
@@ -439,6 +438,15 @@ class TestFiles:
         assert found.states == {State.DONE: 3}
         workspace.index.end_file(on_disk("a.tif"), 2)
         assert states(workspace.index) == {"a.tif 1": State.DONE, "a.tif 2": State.DONE}
+
+    def test_a_file_that_is_away_keeps_its_pages(self, workspace: Workspace) -> None:
+        """A missing file does not tell how many pages it has: those that are done stay in the accounts."""
+        for page in (1, 2):
+            workspace.record(make_record("a.tif", page, page=page))
+        workspace.index.end_file(on_disk("a.tif"), 2)
+        workspace.failure(make_failure("a.tif", None, error="missing", retryable=True, added=9))
+        workspace.index.end_file(on_disk("a.tif", stat=None), 1)
+        assert states(workspace.index) == {"a.tif 1": State.FAILED, "a.tif 2": State.DONE}
 
     def test_a_url_is_settled_by_its_name(self, workspace: Workspace) -> None:
         """A page that the service fetches has no size or time; its record is enough."""
@@ -598,6 +606,120 @@ class History(RuleBasedStateMachine):
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+class Disasters(RuleBasedStateMachine):
+    """Whatever happens to the files between two runs, the index that is opened is the one that they would make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.former = self.directory / "former.sqlite3"
+        self.workspace = Workspace(self.directory)
+        self.clock = itertools.count(1)
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.workspace.index._db.close()
+        shutil.rmtree(self.directory)
+
+    @rule(name=st.integers(0, 5), content=st.integers(0, 5), of=st.sampled_from([None, "0.png", "other.png"]))
+    def record(self, name: int, content: int, of: str | None) -> None:
+        """A page gets a text, whatever it had before: it may have changed, or have its first content back."""
+        record = make_record(f"{name}.png", content, duplicate_of=of, added=next(self.clock))
+        self.workspace.index.begin_page(on_disk(record.source), 1, record.id)
+        self.workspace.record(record)
+
+    @rule(name=st.integers(0, 5), content=st.none() | st.integers(6, 9), retryable=st.booleans())
+    def fail(self, name: int, content: int | None, *, retryable: bool) -> None:
+        """A page fails, whatever it had before."""
+        failure = make_failure(f"{name}.png", content, retryable=retryable, added=next(self.clock))
+        self.workspace.index.begin_file(on_disk(failure.source))
+        self.workspace.failure(failure)
+
+    @rule(name=st.integers(0, 5), content=st.integers(0, 9))
+    def begin(self, name: int, content: int) -> None:
+        """A page is on its way."""
+        self.workspace.index.begin_page(on_disk(f"{name}.png"), 1, page_id(content))
+
+    @rule(name=st.integers(0, 5), content=st.integers(0, 5))
+    def write_and_crash(self, name: int, content: int) -> None:
+        """A text is on disk, and the run is killed before the index hears of it."""
+        append(self.directory / RESULTS, encode_record(make_record(f"{name}.png", content, added=next(self.clock))))
+        self.open_again()
+
+    @rule()
+    def commit(self) -> None:
+        """Make what the index knows durable."""
+        self.workspace.index.commit()
+
+    @rule()
+    def keep_a_backup(self) -> None:
+        """Copy the index away."""
+        self.workspace.close()
+        shutil.copyfile(self.directory / INDEX, self.former)
+        self.open_again()
+
+    @precondition(lambda self: self.former.exists())
+    @rule()
+    def restore_the_backup(self) -> None:
+        """Put an earlier index back, under lines that have come since, or gone."""
+        self.workspace.index._db.close()
+        shutil.copyfile(self.former, self.directory / INDEX)
+        self.open_again()
+
+    @rule()
+    def take_the_index_of_another_workspace(self) -> None:
+        """Put an index there that has read other lines."""
+        self.workspace.index._db.close()
+        with tempfile.TemporaryDirectory() as other:
+            there = Workspace(Path(other))
+            there.record(make_record("foreign.png", 77))
+            there.close()
+            shutil.copyfile(Path(other) / INDEX, self.directory / INDEX)
+        self.open_again()
+
+    @rule()
+    def lose_the_index(self) -> None:
+        """Delete the index."""
+        self.workspace.index._db.close()
+        (self.directory / INDEX).unlink()
+        self.open_again()
+
+    @rule(name=st.sampled_from([RESULTS, FAILURES]), cut_bytes=st.integers(1, 2000))
+    def lose_a_tail(self, name: str, cut_bytes: int) -> None:
+        """Cut a file off anywhere; a run moves the torn line aside before it opens the index."""
+        path = self.directory / name
+        self.workspace.index._db.close()
+        if path.exists():
+            os.truncate(path, max(0, path.stat().st_size - cut_bytes))
+            repair_tail(path)
+        self.open_again()
+
+    @rule(at=st.integers(0, 5000))
+    def rot(self, at: int) -> None:
+        """Flip a bit of a line, and delete the index: one that was made before does not see it."""
+        path = self.directory / RESULTS
+        content = bytearray(path.read_bytes()) if path.exists() else bytearray()
+        if content and content[at % len(content)] != ord("\n"):
+            content[at % len(content)] ^= 16
+            path.write_bytes(content)
+        self.lose_the_index()
+
+    def open_again(self) -> None:
+        """Open the index as the next run does, and compare it with one that is made from the files alone."""
+        self.workspace.crash()
+        with tempfile.TemporaryDirectory() as fresh, Index.open(self.directory, Path(fresh) / INDEX) as scratch:
+            expected, found = states(scratch), states(self.workspace.index)
+            done = {name: state for name, state in found.items() if state is not State.PENDING}
+            assert set(expected) <= set(found)
+            assert done == {name: expected[name] for name in done}
+            for content in range(10):
+                assert self.workspace.index.find_record(page_id(content)) == scratch.find_record(page_id(content))
+
+
+TestDisasters = Disasters.TestCase
+TestDisasters.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
 def test_the_source_is_stored_as_its_bytes() -> None:

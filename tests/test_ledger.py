@@ -3,31 +3,27 @@
 import itertools
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.errors import LedgerError, QuotaExhaustedError
-from pipeline.ledger import Ledger, Reserve, Settle, read_attempt_states
+from pipeline.errors import LedgerError
+from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId
-from pipeline.rules.quota import Calendar, billing_month
+from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Refusal
+from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 
 PAGE = PageId("sha256:00#1")
 JANUARY = datetime(2026, 1, 15, tzinfo=UTC)
+END = datetime(2026, 2, 1, tzinfo=UTC)
 NUMBERS = itertools.count(1)
 
 
@@ -98,7 +94,7 @@ class TestCounting:
         with opened(path, 3) as ledger:
             results = ledger.execute([Reserve(PAGE)] * 5, "w", "o", new_id)
             assert ledger.left == 0
-        assert [type(result) for result in results] == [str] * 3 + [QuotaExhaustedError] * 2
+        assert [type(result) for result in results] == [str] * 3 + [Refusal] * 2
         assert str(results[-1]) == "the month's 3 calls are used up; they reset on 2026-02-01 00:00 UTC"
 
     def test_a_voided_call_may_be_made_again(self, path: Path) -> None:
@@ -108,6 +104,15 @@ class TestCounting:
             assert reserve(ledger) == []
             settle(ledger, attempt, AttemptState.VOID)
             assert len(reserve(ledger)) == 1
+
+    def test_a_place_given_back_in_a_group_is_taken_in_it(self, path: Path) -> None:
+        """Settlements come first, wherever they stand; what is left afterwards is what the next run will find."""
+        with opened(path, 2) as ledger:
+            first, second = reserve(ledger, 2)
+            results = ledger.execute([Reserve(PAGE), Settle(first, AttemptState.VOID)], "w", "o", new_id)
+            assert [type(result) for result in results] == [str, type(None)]
+            ledger.execute([Settle(second, AttemptState.VOID)], "w", "o", new_id)
+            assert ledger.left == ledger.usage().left == 1
 
     def test_without_a_limit_calls_are_counted(self, path: Path) -> None:
         """No plan given: everything is granted, and counted all the same."""
@@ -144,15 +149,85 @@ class TestMonths:
     """When the count begins anew."""
 
     def test_a_new_month_begins_with_nothing_used(self, path: Path) -> None:
-        """On the first of the month the whole quota is there, and the old month keeps its count."""
-        clock = Clock(datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC))
+        """Once the old month is certainly over, the whole quota is there, and the old month keeps its count."""
+        clock = Clock(END - 2 * CLOCK_MARGIN)
         with opened(path, 2, clock) as ledger:
-            reserve(ledger, 2)
+            for attempt in reserve(ledger, 2):
+                settle(ledger, attempt, AttemptState.POSTED)
             assert reserve(ledger) == []
-            clock.now += timedelta(seconds=1)
-            assert len(reserve(ledger)) == 1
-            assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (2, 1)
+            clock.now = END + CLOCK_MARGIN
+            assert len(reserve(ledger, 3)) == 2
+            assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (2, 2)
             assert ledger.months() == ["2026-01", "2026-02"]
+
+    @pytest.mark.parametrize(
+        ("reserved", "settled", "months"),
+        [
+            pytest.param(-61, -60.1, ["2026-01"], id="certainly-before"),
+            pytest.param(-61, -60, ["2026-01", "2026-02"], id="the-vendors-clock-may-be-ahead"),
+            pytest.param(-3600, 3600, ["2026-01", "2026-02"], id="it-waited-over-midnight"),
+            pytest.param(59.9, 70, ["2026-01", "2026-02"], id="the-vendors-clock-may-be-behind"),
+            pytest.param(60, 61, ["2026-02"], id="certainly-after"),
+            pytest.param(-61, 30 * 86400, ["2026-01", "2026-02", "2026-03"], id="a-machine-that-slept"),
+        ],
+    )
+    @pytest.mark.parametrize("state", [AttemptState.POSTED, AttemptState.UNKNOWN])
+    def test_a_call_counts_in_every_month_it_may_fall_into(
+        self, path: Path, reserved: float, settled: float, months: list[str], state: AttemptState
+    ) -> None:
+        """From a margin before its reservation to a margin after its end; the same once it is only a number."""
+        clock = Clock(END + timedelta(seconds=reserved))
+        with opened(path, 10, clock) as ledger:
+            (attempt,) = reserve(ledger)
+            clock.now = END + timedelta(seconds=settled)
+            if state is AttemptState.POSTED:
+                settle(ledger, attempt, state)
+            else:
+                ledger.recover([], ledger.open_attempts("w", lambda _: False))
+        for _ in range(3):
+            with opened(path, 10, clock) as ledger:
+                counted = [month for month in ("2025-12", "2026-01", "2026-02", "2026-03") if ledger.usage(month).used]
+                assert counted == months
+            clock.now += timedelta(days=40)
+
+    def test_a_call_that_may_still_be_made_counts_in_every_month_up_to_this(self, path: Path) -> None:
+        """As long as its run lives it may be billed any time; once the run is known to be dead, not in a new month."""
+        clock = Clock()
+        with opened(path, 10, clock) as ledger:
+            reserve(ledger, workspace="other")
+            clock.now += timedelta(days=60)
+            assert [ledger.usage(f"2026-0{month}").pending for month in (1, 2, 3, 4)] == [1, 1, 1, 0]
+            assert ledger.open_attempts("w", lambda _: True) == []
+            clock.now += timedelta(days=30)
+            assert ledger.usage().pending == 1
+            assert ledger.open_attempts("w", lambda _: False) == []
+            clock.now += timedelta(days=30)
+            assert [ledger.usage(f"2026-0{month}").pending for month in (1, 4, 5)] == [1, 1, 0]
+
+    @pytest.mark.parametrize(
+        ("now", "used", "resets", "wait_s"),
+        [
+            pytest.param(-600, "2026-01", "2026-02-01", 660, id="long-before"),
+            pytest.param(-30, "2026-01", "2026-02-01", 90, id="shortly-before"),
+            pytest.param(0, "2026-01", "2026-02-01", 60, id="a-cron-job-at-midnight"),
+            pytest.param(59, "2026-01", "2026-02-01", 1, id="shortly-after"),
+            pytest.param(-30, "2026-02", "2026-03-01", 28 * 86400 + 90, id="the-next-month-is-used-up"),
+        ],
+    )
+    def test_about_midnight_both_months_need_room(
+        self, path: Path, now: int, used: str, resets: str, wait_s: int
+    ) -> None:
+        """A refusal ends when the month that is used up is certainly over."""
+        clock = Clock(END - timedelta(hours=1) if used == "2026-01" else END + timedelta(seconds=30))
+        with opened(path, 5, clock) as ledger:
+            ledger.set_used(5)
+            clock.now = END + timedelta(seconds=now)
+            (refusal,) = ledger.execute([Reserve(PAGE)], "w", "o", new_id)
+            assert isinstance(refusal, Refusal)
+            assert (f"{refusal.resets:%Y-%m-%d}", refusal.wait_s) == (resets, wait_s)
+            assert refusal.passes_soon == (wait_s <= 120)
+            clock.now += timedelta(seconds=wait_s)
+            assert len(reserve(ledger)) == 1
 
     def test_a_clock_that_moves_back_opens_no_earlier_month(self, path: Path) -> None:
         """A used-up month stays used up when the machine's clock jumps to the month before."""
@@ -165,7 +240,7 @@ class TestMonths:
             assert ledger.usage().month == "2026-01"
 
     def test_closed_months_fold_into_counts(self, path: Path) -> None:
-        """Settled rows of a closed month go, their count stays; open ones stay: their outcome may yet be found."""
+        """Settled rows of closed months go, their count stays; what is open, or ended in the running month, stays."""
         clock = Clock()
         with opened(path, 100, clock) as ledger:
             ids = reserve(ledger, 10)
@@ -182,9 +257,12 @@ class TestMonths:
         with opened(path, 100, clock) as ledger:
             settle(ledger, ids[7], AttemptState.POSTED)
             settle(ledger, ids[8], AttemptState.VOID)
-        with opened(path, 100, clock) as ledger:
-            assert ledger.usage("2026-01").used == 52
-            assert set(read_attempt_states(ledger.path, "w")) == {ids[6], ids[9]}
+        for kept in (ids[6:], [ids[6], ids[9]]):
+            with opened(path, 100, clock) as ledger:
+                assert ledger.usage("2026-01").used == 52
+                assert ledger.usage("2026-02").used == 2
+                assert set(read_attempt_states(ledger.path, "w")) == set(kept)
+            clock.now += timedelta(days=30)
 
     def test_the_running_month_is_not_folded(self, path: Path) -> None:
         """Rows of the current month stay for the audit."""
@@ -340,7 +418,7 @@ class TestFailingClosed:
 
     def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When another program holds the file for too long, nothing is reserved, and afterwards all works again."""
-        monkeypatch.setattr("pipeline.ledger._BUSY_TIMEOUT_S", 0.01)
+        monkeypatch.setattr("pipeline.ledger_database._BUSY_TIMEOUT_S", 0.01)
         with opened(path) as ledger:
             other = sqlite3.connect(path, isolation_level=None)
             try:
@@ -410,129 +488,6 @@ class TestProcesses:
             synced = re.findall(r"(fsync|fdatasync|unlink)\([^)]*?([^/\">]*)[\">]*\)", before)
             names = [name for _, name in synced[-3:]]
             assert names == [path.name, f"{path.name}-journal", path.parent.name]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An attempt as the model knows it."""
-
-    month: str
-    state: AttemptState
-    owner: str
-
-
-class History(RuleBasedStateMachine):
-    """Any history of one ledger and workspace, beside a model that forgets nothing."""
-
-    LIMIT = 6
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.directory = Path(tempfile.mkdtemp())
-        self.path = self.directory / "ledger.sqlite3"
-        self.clock = Clock()
-        self.owners = itertools.count(1)
-        self.rows: dict[str, Row] = {}
-        self.adjustments: Counter[str] = Counter()
-        self.months_counted: set[str] = set()
-        self.start()
-
-    def start(self) -> None:
-        """Begin a run."""
-        self.owner = f"owner-{next(self.owners)}"
-        self.ledger = Ledger(self.path, Calendar(), self.LIMIT, now=self.clock)
-
-    def teardown(self) -> None:
-        """Leave nothing behind."""
-        self.ledger.close()
-        shutil.rmtree(self.directory)
-
-    def month(self) -> str:
-        """Return the month in which a call counts now: never one before a month that was counted in."""
-        return max([billing_month(self.clock.now, Calendar()), *self.months_counted])
-
-    def used(self, month: str) -> int:
-        """Return all that is not void."""
-        counted = [row for row in self.rows.values() if row.month == month and row.state is not AttemptState.VOID]
-        return len(counted) + self.adjustments[month]
-
-    @rule(count=st.integers(1, 4))
-    def reserve(self, count: int) -> None:
-        """Reserve as many as are left, no more."""
-        month = self.month()
-        left = max(0, self.LIMIT - self.used(month))
-        granted = reserve(self.ledger, count, owner=self.owner)
-        assert len(granted) == min(count, left)
-        for attempt in granted:
-            self.rows[attempt] = Row(month, AttemptState.PENDING, self.owner)
-            self.months_counted.add(month)
-
-    @precondition(lambda self: self.mine())
-    @rule(data=st.data(), state=st.sampled_from([AttemptState.POSTED, AttemptState.VOID, AttemptState.UNKNOWN]))
-    def settle(self, data: st.DataObject, state: AttemptState) -> None:
-        """Write down what became of a call of this run."""
-        attempt = data.draw(st.sampled_from(self.mine()))
-        settle(self.ledger, attempt, state)
-        self.rows[attempt] = replace(self.rows[attempt], state=state)
-
-    def mine(self) -> list[str]:
-        """Return this run's open reservations."""
-        return [key for key, row in self.rows.items() if row == Row(row.month, AttemptState.PENDING, self.owner)]
-
-    @rule()
-    def crash(self) -> None:
-        """The process dies and another begins; settled rows of closed months fold meanwhile."""
-        month = self.month()
-        self.ledger.close()
-        self.start()
-        kept = [row for row in self.rows.values() if row.state is not AttemptState.VOID or row.month >= month]
-        self.months_counted = {row.month for row in kept} | {name for name in self.months_counted if self.set_in(name)}
-
-    def set_in(self, month: str) -> bool:
-        """Return True when the dashboard's number was taken over in a month."""
-        return month in self.adjustments
-
-    @rule(data=st.data())
-    def recover(self, data: st.DataObject) -> None:
-        """Find what dead owners left open; some of it is proven."""
-        found = self.ledger.open_attempts("w", lambda owner: owner == self.owner)
-        open_states = {AttemptState.PENDING, AttemptState.UNKNOWN}
-        dead = {key for key, row in self.rows.items() if row.state in open_states and row.owner != self.owner}
-        assert {attempt.id for attempt in found} == dead
-        proven = [attempt for attempt in found if data.draw(st.booleans())]
-        unproven = [attempt for attempt in found if attempt not in proven]
-        self.ledger.recover(proven, unproven)
-        for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
-            for attempt in attempts:
-                self.rows[attempt.id] = replace(self.rows[attempt.id], state=state)
-
-    @rule(days=st.integers(-70, 40))
-    def move_clock(self, days: int) -> None:
-        """Time goes on, or the machine's clock is wrong."""
-        self.clock.now += timedelta(days=days)
-
-    @rule(used=st.integers(0, LIMIT + 2))
-    def take_over_dashboard(self, used: int) -> None:
-        """The user tells what the vendor's dashboard says."""
-        month = self.month()
-        pending = sum(row.month == month and row.state is AttemptState.PENDING for row in self.rows.values())
-        assert self.ledger.set_used(used).used == used + pending
-        self.adjustments[month] += used + pending - self.used(month)
-        self.months_counted.add(month)
-
-    @invariant()
-    def the_ledger_says_what_the_model_says(self) -> None:
-        """Every month's count is all that is not void, folded or not, and no run could take it beyond the limit."""
-        for month in {*self.months_counted, self.month()}:
-            usage = self.ledger.usage(month)
-            assert usage.used == self.used(month)
-            if month not in self.adjustments:
-                assert usage.used <= self.LIMIT
-        assert self.ledger.usage().month == self.month()
-
-
-TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
 def _run_sql(path: Path, statement: str) -> None:

@@ -5,8 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ import aiofiles
 import anyio
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
 from pipeline.files import replace_file
 from pipeline.records import Failure, PageId, Record, Reply, Span
+from pipeline.repair import waiting_rescues
+from pipeline.reserve import RESERVE, DiskReserve, hold_reserve
 from pipeline.rules.resume import parse_record
-from pipeline.sink import FAILURES, RESULTS, JsonlFile, open_sink, repair_tail
+from pipeline.sink import FAILURES, RESULTS, JsonlFile, open_sink
 from tests.runs import ROOT
 
 
@@ -43,14 +42,17 @@ def make_record(number: int, text: str = "text") -> Record:
     )
 
 
-async def append_all(path: Path, lines: Sequence[bytes]) -> list[Span | Exception]:
+async def append_all(
+    path: Path, lines: Sequence[bytes], disk: "Stingy | None" = None, reserve: DiskReserve | None = None
+) -> list[Span | Exception]:
     """Append lines one after another through one descriptor; return where each stands, or why not."""
     ends: list[Span | Exception] = []
     async with aiofiles.open(path, "ab", buffering=0) as raw:
-        file = JsonlFile(path, raw, path.stat().st_size, fsync=True)
+        file: Any = raw if disk is None else disk.wrap(raw)
+        jsonl = JsonlFile(path, file, path.stat().st_size, reserve=reserve, fsync=True)
         for line in lines:
             try:
-                ends.append(await file.append(line))
+                ends.append(await jsonl.append(line))
             except StorageError as exc:
                 ends.append(exc)
     return ends
@@ -109,143 +111,172 @@ class TestAppending:
                 pass
 
 
-class TestFaults:
-    """Disks that fail."""
+class TestFailedSyncs:
+    """After an error a descriptor may report success for lines that the kernel has dropped: it is not used again."""
 
-    @pytest.mark.parametrize("code", [pytest.param(errno.EIO, id="eio"), pytest.param(errno.ENOSPC, id="disk-full")])
-    async def test_after_a_failed_sync_nothing_is_appended_any_more(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    async def test_what_comes_in_after_a_failed_sync_goes_to_a_new_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The sync's error reaches the page, and all later pages, although later syncs would report success."""
+        """The error reaches its pages and all later ones and names both files, although later syncs would succeed."""
         path = tmp_path / RESULTS
         path.touch()
-        synced: list[int] = []
-
-        def fail_second(descriptor: int) -> None:
-            synced.append(descriptor)
-            if len(synced) == 2:
-                raise OSError(code, os.strerror(code))
-
-        monkeypatch.setattr(os, "fdatasync", fail_second)
+        synced = fail_syncs(monkeypatch, "fdatasync", {2})
         ends = await append_all(path, [b"1\n", b"2\n", b"3\n", b"4\n"])
         assert ends[0] == Span(0, 2)
         assert [type(end) for end in ends[1:]] == [StorageError] * 3
-        assert os.strerror(code) in str(ends[1])
-        assert path.read_bytes() == b"1\n2\n"
         assert len(synced) == 2
+        assert path.read_bytes() == b"1\n2\n"
+        [rescued] = waiting_rescues(tmp_path)
+        assert rescued.read_bytes() == b"2\n3\n4\n"
+        assert rescued.name.startswith("results.jsonl.rescued-2-")
+        assert all(f"{path}: Input/output error" in str(end) and str(rescued) in str(end) for end in ends[1:])
+
+    async def test_a_failed_write_is_like_a_failed_sync(self, tmp_path: Path) -> None:
+        """Half a line and an error: the whole line stands in the new file, and nothing follows the half."""
+        path = tmp_path / RESULTS
+        stingy = Stingy(4, room=14, code=errno.EIO)
+        ends = await append_all(path, [b"1234567\n", b"abcdefgh\n", b"next\n"], stingy)
+        assert [type(end) for end in ends] == [Span, StorageError, StorageError]
+        assert path.read_bytes() == b"1234567\nabcdef"
+        [rescued] = waiting_rescues(tmp_path)
+        assert rescued.read_bytes() == b"abcdefgh\nnext\n"
+
+    async def test_where_no_other_file_can_be_written_the_error_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The line may be lost and its call is counted; the next line tries one more file."""
+        path = tmp_path / RESULTS
+        fail_syncs(monkeypatch, "fdatasync", {1})
+        fail_syncs(monkeypatch, "fsync", {1})
+        ends = await append_all(path, [b"1\n", b"2\n"])
+        assert re.search(r"Input/output error; no other file .*: 1 lines may be lost, the ledger counts", str(ends[0]))
+        files = waiting_rescues(tmp_path)
+        assert str(files[1]) in str(ends[1])
+        assert [file.read_bytes() for file in files] == [b"1\n", b"2\n"]
+
+    async def test_the_other_file_of_a_workspace_goes_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What failed is a descriptor: texts still land where they belong when failures cannot be written."""
+        fail_syncs(monkeypatch, "fdatasync", {1})
+        async with open_sink(tmp_path) as sink:
+            with pytest.raises(StorageError, match=r"failures\.jsonl\.rescued-0-"):
+                await sink.append_failure(Failure(None, "a", 1, "empty", "", 0, retryable=False, added="2026"))
+            assert (await sink.append_record(make_record(1))).start == 0
+        assert len((tmp_path / RESULTS).read_bytes().splitlines()) == 1
+
+
+class TestFullDisks:
+    """The reserve gives way, and what is in flight lands."""
 
     async def test_short_writes_are_completed(self, tmp_path: Path) -> None:
         """A file system that takes three bytes a time still gets whole lines, with spans to match."""
-        path = tmp_path / RESULTS
-        async with aiofiles.open(path, "ab", buffering=0) as raw:
-            file = JsonlFile(path, Stingy(raw, 3), 0, fsync=True)  # type: ignore[arg-type]
-            spans = [await file.append(line) for line in (b"first line\n", b"2\n", b"third\n")]
-        assert path.read_bytes() == b"first line\n2\nthird\n"
+        spans = await append_all(tmp_path / RESULTS, [b"first line\n", b"2\n", b"third\n"], Stingy(3))
+        assert (tmp_path / RESULTS).read_bytes() == b"first line\n2\nthird\n"
         assert spans == [Span(0, 11), Span(11, 13), Span(13, 19)]
 
-    async def test_a_disk_that_fills_up_in_a_line_ends_the_appending(self, tmp_path: Path) -> None:
-        """After half a line nothing follows it: the next opening finds a torn tail, not a broken line in the middle."""
+    async def test_on_a_full_disk_the_reserve_makes_room_and_the_run_is_told_once(self, tmp_path: Path) -> None:
+        """In the middle of a line the room ends: the line is completed, so are later ones, and the run must end."""
+        told: list[StorageError] = []
+        lines = [b"1234567\n", b"abcdefgh\n", b"next\n"]
+        disk = Stingy(4, room=14)
+        reserve = RoomyReserve(tmp_path, told.append, disk, slice_bytes=6)
+        spans = await append_all(tmp_path / RESULTS, lines, disk, reserve)
+        assert (tmp_path / RESULTS).read_bytes() == b"".join(lines)
+        assert spans == [Span(0, 8), Span(8, 17), Span(17, 22)]
+        assert [str(error) for error in told] == [
+            f"{tmp_path}: disk full (No space left on device); make room and run again to resume"
+        ]
+
+    async def test_where_the_reserve_does_not_help_whole_lines_stay(self, tmp_path: Path) -> None:
+        """Half a line is cut off again; the line that found no room goes where all goes that cannot be written."""
         path = tmp_path / RESULTS
-        async with aiofiles.open(path, "ab", buffering=0) as raw:
-            file = JsonlFile(path, Stingy(raw, 4, room=14), 0, fsync=True)  # type: ignore[arg-type]
-            await file.append(b"1234567\n")
-            for line in (b"abcdefgh\n", b"next\n"):
-                with pytest.raises(StorageError):
-                    await file.append(line)
-        assert path.read_bytes() == b"1234567\nabcdef"
-        torn = repair_tail(path)
+        with hold_reserve(tmp_path, 1, lambda _: None) as reserve:
+            ends = await append_all(path, [b"1234567\n", b"abcdefgh\n"], Stingy(4, room=14), reserve)
+            assert "0 bytes left" in repr(reserve)
         assert path.read_bytes() == b"1234567\n"
-        assert torn is not None
-        assert torn.read_bytes() == b"abcdef"
+        [rescued] = waiting_rescues(tmp_path)
+        assert rescued.read_bytes() == b"abcdefgh\n"
+        assert str(rescued) in str(ends[1])
+
+    async def test_a_sync_that_finds_no_room_is_a_failed_sync(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where room is looked for when the data go out, what was written may be dropped: it is written anew."""
+        path = tmp_path / RESULTS
+        fail_syncs(monkeypatch, "fdatasync", {2}, errno.ENOSPC)
+        ends = await append_all(path, [b"1\n", b"2\n"])
+        assert path.read_bytes() == b"1\n"
+        [rescued] = waiting_rescues(tmp_path)
+        assert rescued.read_bytes() == b"2\n"
+        assert str(rescued) in str(ends[1])
+
+
+def fail_syncs(
+    monkeypatch: pytest.MonkeyPatch, name: str, failing: Container[int], code: int = errno.EIO
+) -> Sequence[int]:
+    """Let these calls of `fsync` or `fdatasync` (from 1) fail; return the descriptors of all calls."""
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) in failing:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, name, sync)
+    return synced
 
 
 class Stingy:
-    """A file that takes a few bytes a time, until there is no room left."""
+    """A disk that takes a few bytes a time, until there is no room left, or it breaks."""
 
-    def __init__(self, raw: Any, bite: int, *, room: int = 1 << 30) -> None:
-        self._raw = raw
+    def __init__(self, bite: int, *, room: int = 1 << 30, code: int = errno.ENOSPC) -> None:
         self._bite = bite
-        self._room = room
+        self._code = code
+        self.room = room
+
+    def wrap(self, raw: Any) -> "StingyFile":
+        """Return a file on this disk."""
+        return StingyFile(raw, self)
+
+    def take(self, size_bytes: int) -> int:
+        """Return how much of a write is taken."""
+        taken = min(self._bite, self.room, size_bytes)
+        if taken == 0:
+            raise OSError(self._code, os.strerror(self._code))
+        self.room -= taken
+        return taken
+
+
+class StingyFile:
+    """A file on such a disk."""
+
+    def __init__(self, raw: Any, disk: Stingy) -> None:
+        self._raw = raw
+        self._disk = disk
 
     def fileno(self) -> int:
         """Return the real descriptor."""
         return int(self._raw.fileno())
 
     async def write(self, data: memoryview) -> int:
-        """Take what fits in one bite."""
-        taken = min(self._bite, self._room, len(data))
-        if taken == 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._room -= taken
-        return int(await self._raw.write(data[:taken]))
+        """Take what fits."""
+        return int(await self._raw.write(data[: self._disk.take(len(data))]))
 
 
-LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"), max_size=6)
+class RoomyReserve(DiskReserve):
+    """A reserve on such a disk: what it gives back is room there, a little at a time."""
 
-
-class TestTornTails:
-    """What a crash leaves after the last newline."""
-
-    @given(LINES, st.integers(0, 300))
-    def test_complete_lines_stay_and_the_tail_is_kept_apart(self, lines: list[bytes], cut: int) -> None:
-        """Wherever the file is cut: all complete lines stay, the rest moves to another file byte for byte."""
-        content = b"".join(lines)[:cut]
-        whole, tail = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / RESULTS
-            path.write_bytes(content)
-            torn = repair_tail(path)
-            assert path.read_bytes() == whole
-            assert (torn.read_bytes() if torn is not None else b"") == tail
-            assert repair_tail(path) is None
-            assert len(list(Path(directory).iterdir())) == 1 + bool(tail)
-
-    @pytest.mark.parametrize(
-        "size_bytes", [pytest.param((1 << 20) + extra, id=f"1-MiB-{extra:+}") for extra in (-1, 0, 1)]
-    )
-    def test_a_tail_longer_than_a_block_is_found(self, tmp_path: Path, size_bytes: int) -> None:
-        """The search for the last newline goes on before the block that it reads first."""
-        path = tmp_path / RESULTS
-        path.write_bytes(b"whole\n" + b"x" * size_bytes)
-        torn = repair_tail(path)
-        assert path.read_bytes() == b"whole\n"
-        assert torn is not None
-        assert torn.stat().st_size == size_bytes
-        assert re.fullmatch(r"results\.jsonl\.broken-\d{8}T\d{12}", torn.name)
-
-    @pytest.mark.parametrize("content", [pytest.param(None, id="missing"), pytest.param(b"", id="empty")])
-    def test_without_content_there_is_nothing_to_repair(self, tmp_path: Path, content: bytes | None) -> None:
-        """A file that is missing or empty stays so."""
-        path = tmp_path / RESULTS
-        if content is not None:
-            path.write_bytes(content)
-        assert repair_tail(path) is None
-        assert path.exists() is (content is not None)
-
-    def test_a_file_that_cannot_be_read_is_a_storage_error(self, tmp_path: Path) -> None:
-        """A directory in the file's place is named in an error of ours."""
-        (tmp_path / RESULTS).mkdir()
-        with pytest.raises(StorageError, match=r"results\.jsonl"):
-            repair_tail(tmp_path / RESULTS)
-
-    @pytest.mark.parametrize("good_syncs", [pytest.param(0, id="copy"), pytest.param(1, id="its-directory")])
-    def test_the_tail_is_safe_before_it_is_cut(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_syncs: int
+    def __init__(
+        self, workspace: Path, on_full: Callable[[StorageError], object], disk: Stingy, *, slice_bytes: int
     ) -> None:
-        """When the copy, or the directory that names it, cannot be synced, the file keeps its tail."""
-        path = tmp_path / RESULTS
-        path.write_bytes(b"whole\ntorn")
-        synced: list[int] = []
+        super().__init__(workspace / RESERVE, 0, on_full)
+        self._disk = disk
+        self._slice_bytes = slice_bytes
 
-        def fail(descriptor: int) -> None:
-            synced.append(descriptor)
-            if len(synced) > good_syncs:
-                raise OSError(errno.EIO, "I/O error")
-
-        monkeypatch.setattr(os, "fsync", fail)
-        with pytest.raises(StorageError):
-            repair_tail(path)
-        assert path.read_bytes() == b"whole\ntorn"
+    def make_room(self, needed_bytes: int) -> bool:
+        """Give back a slice."""
+        assert needed_bytes > 0
+        self._disk.room += self._slice_bytes
+        return True
 
 
 class TestReplacing:
@@ -273,6 +304,7 @@ class TestReplacing:
         with pytest.raises(StorageError, match="No space left"):
             replace_file(path, b"new")
         assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
 
 
 APPENDER = """

@@ -271,6 +271,31 @@ class TestLaziness:
             group.start_soon(leave_early)
         assert group.cancel_scope.cancelled_caught
 
+    @pytest.mark.parametrize("step", ["_list_directory", "_examine"])
+    async def test_a_walk_that_a_dead_mount_holds_can_be_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        """Whoever is called off does not wait for a listing, or a stat, that never comes back."""
+        make(tmp_path, "a.png")
+        begun, release = threading.Event(), threading.Event()
+
+        def hang(*_: object, **__: object) -> None:
+            begun.set()
+            release.wait()
+
+        inputs = resolve_inputs(["."], cwd=tmp_path)
+        monkeypatch.setattr(source, step, hang)
+        async with anyio.create_task_group() as group:
+
+            async def look() -> None:
+                async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                    await anext(files)
+
+            group.start_soon(look)
+            await anyio.to_thread.run_sync(begun.wait)
+            group.cancel_scope.cancel()
+        release.set()
+
     async def test_a_manifest_is_closed_even_when_no_thread_is_free(self, tmp_path: Path) -> None:
         """A close that waits for a thread must outlast the cancellation."""
         (tmp_path / "list.txt").write_text("a.png\n")

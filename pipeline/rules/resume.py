@@ -5,16 +5,17 @@ A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes
 
 import re
 import zlib
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
 import pybase64
 
-from pipeline.records import Failure, Record
+from pipeline.records import Failure, Record, State
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
+_PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
 class DamagedLineError(ValueError):
@@ -26,24 +27,44 @@ class ResultHead(msgspec.Struct, frozen=True):
 
     id: str
     source: str
-    page: int
+    page: _PageNumber
     attempt: str
     added: str
     duplicate_of: str | None = None
     source_b64: str | None = None
-    sha256: str | None = None
+    duplicate_of_b64: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when a name is no base64."""
+        decode_source(self.source, self.source_b64)
+        decode_source("", self.duplicate_of_b64)
+
+    @property
+    def state(self) -> State:
+        """The state in which the page stands after this record."""
+        names = (self.duplicate_of, self.duplicate_of_b64)
+        return State.DONE if names in {(None, None), (self.source, self.source_b64)} else State.DUPLICATE
 
 
 class FailureHead(msgspec.Struct, frozen=True):
     """What the index keeps of a line of failures.jsonl."""
 
     source: str
-    page: int
+    page: _PageNumber
     retryable: bool
     added: str
     error: str = msgspec.field(name="class")
     id: str | None = None
     source_b64: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the name is no base64."""
+        decode_source(self.source, self.source_b64)
+
+    @property
+    def state(self) -> State:
+        """The state in which the page stands after this failure."""
+        return State.UNCERTAIN if self.error == "uncertain" else State.FAILED
 
 
 _RESULT = msgspec.json.Decoder(ResultHead)
@@ -54,11 +75,11 @@ def encode_record(record: Record) -> bytes:
     """Return the record's line for results.jsonl, newline included."""
     fields: dict[str, Any] = {
         "id": record.id,
-        **_source_fields(record.source),
+        **_name_fields("source", record.source),
         "page": record.page,
         "sha256": record.sha256,
         "text": record.text,
-        "duplicate_of": None if record.duplicate_of is None else printable(record.duplicate_of),
+        **_name_fields("duplicate_of", record.duplicate_of),
         "prep": record.prep,
         "reply": record.reply,
         "attempt": record.attempt,
@@ -76,7 +97,7 @@ def encode_failure(failure: Failure) -> bytes:
     """Return the failure's line for failures.jsonl, newline included."""
     fields: dict[str, Any] = {
         "id": failure.id,
-        **_source_fields(failure.source),
+        **_name_fields("source", failure.source),
         "page": failure.page,
         "class": failure.error,
         "message": printable(failure.message),
@@ -143,9 +164,10 @@ def parse_record(line: bytes) -> Record:
     check_seal(line)
     try:
         fields = msgspec.json.decode(line)
-        fields["source"] = decode_source(fields["source"], fields.pop("source_b64", None)).decode(
-            "utf-8", "surrogateescape"
-        )
+        for field in ("source", "duplicate_of"):
+            name_b64 = fields.pop(f"{field}_b64", None)
+            if name_b64 is not None:
+                fields[field] = decode_source(fields[field], name_b64).decode("utf-8", "surrogateescape")
         return msgspec.convert(fields, Record)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:  # msgspec's errors are ValueErrors
         raise DamagedLineError(str(exc)) from exc
@@ -153,7 +175,7 @@ def parse_record(line: bytes) -> Record:
 
 def decode_source(source: str, source_b64: str | None) -> bytes:
     """Return the bytes of a source's name: UTF-8 of the text, or the base64 when the name is not UTF-8."""
-    return source.encode("utf-8") if source_b64 is None else pybase64.b64decode(source_b64)
+    return source.encode("utf-8") if source_b64 is None else pybase64.b64decode(source_b64, validate=True)
 
 
 def encode_source(name: str) -> bytes:
@@ -166,10 +188,16 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _source_fields(name: str) -> dict[str, str]:
-    """Return `source`, and `source_b64` when the name's bytes are not UTF-8."""
+def _name_fields(field: str, name: str | None) -> dict[str, str | None]:
+    """Return the field of a name, and its `_b64` when the name's bytes are not UTF-8."""
+    if name is None or name.isascii() or _is_utf8(name):
+        return {field: name}
+    return {field: printable(name), f"{field}_b64": pybase64.b64encode(encode_source(name)).decode("ascii")}
+
+
+def _is_utf8(name: str) -> bool:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        return {"source": printable(name), "source_b64": pybase64.b64encode(encode_source(name)).decode("ascii")}
-    return {"source": name}
+        return False
+    return True

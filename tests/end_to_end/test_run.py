@@ -1,18 +1,23 @@
 """The whole way of a page against a scripted server: what is recorded, what is billed, how a run ends."""
 
 import asyncio
+import itertools
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from PIL import Image
 
+from pipeline.audit import audit
 from pipeline.drain import Drain
-from pipeline.errors import InterruptedRunError, UsageError, WorkspaceLockedError
+from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
+from pipeline.index import Index
 from pipeline.records import Service, State
 from pipeline.run import Job, run
-from pipeline.workspace import hold_workspace
+from pipeline.workspace import hold_workspace, require_workspace
 from tests.fakes import Call, accept, refuse, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import KEY, configure, failures, results, run_here
@@ -394,6 +399,83 @@ async def test_a_drain_lets_calls_land_and_voids_the_unsent(scans: Path, tmp_pat
         assert len(fake.calls) == 5
     assert (summary.exit_code, summary.calls, summary.totals[State.DONE]) == (130, 5, 5)
     assert len(results(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("at_sync", [1, 3])
+async def test_a_timeout_around_a_run_loses_nothing_that_is_being_written(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_sync: int
+) -> None:
+    """Cancelled while a text is synced: that text is on disk, all files are closed, and the next run goes on."""
+    write_pages(scans, 12)
+    loop, sync, may_sync = asyncio.get_running_loop(), os.fdatasync, threading.Event()
+    syncs = itertools.count(1)
+    limit = asyncio.timeout(None)
+
+    async def end() -> None:
+        limit.reschedule(loop.time())
+        for _ in range(200):  # rounds of the event loop, in which a run that does not wait would be gone
+            await asyncio.sleep(0)
+        assert limit.expired()
+        may_sync.set()
+
+    def hold(descriptor: int) -> None:
+        if next(syncs) == at_sync:
+            asyncio.run_coroutine_threadsafe(end(), loop)
+            assert may_sync.wait(30)
+        sync(descriptor)
+
+    async with serve_fake() as fake:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", hold)
+            with pytest.raises(TimeoutError):
+                async with limit:
+                    await run_here(scans, tmp_path / "out", fake.url, run={"jobs": 2})
+        recorded = {line["sha256"] for line in results(tmp_path / "out")}
+        assert list_open_files(tmp_path / "out") == []
+        sent = len(fake.calls)
+        assert len(recorded) >= at_sync
+        done = await run_here(scans, tmp_path / "out", fake.url)
+        assert [call.filename for call in fake.calls[sent:] if call.digest in recorded] == []
+    assert (done.exit_code, done.totals[State.DONE]) == (0, 12)
+    assert list(audit(tmp_path / "out", require_workspace(tmp_path / "out"))) == []
+
+
+def list_open_files(directory: Path) -> list[str]:
+    """Return the files of a directory that this process has open."""
+    targets = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return [target for target in targets if target.startswith(str(directory))]
+
+
+async def test_calls_under_way_land_though_the_walk_fails(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that fails under the walk ends the run; it does not cut off the calls on the wire."""
+    first, second = write_pages(scans, 2)
+    release, drain = asyncio.Event(), Drain()
+
+    async def hold(call: Call) -> web.Response:
+        await release.wait()
+        return accept(call)
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("index.sqlite3: disk I/O error")
+
+    reader, writer = os.pipe()
+    async with serve_fake(hold) as fake, asyncio.TaskGroup() as tasks:
+        with os.fdopen(reader, "rb") as stdin, os.fdopen(writer, "wb", buffering=0) as listed:
+            service, config = Service(fake.url, KEY, "127.0.0.1"), configure(tmp_path / "out")
+            job = Job(["-"], tmp_path / "out", service, config, stdin=stdin)
+            task = tasks.create_task(run(job, drain))
+            listed.write(f"{first}\n".encode())
+            await fake.arrived.wait()
+            monkeypatch.setattr(Index, "look_up_file", fail)
+            listed.write(f"{second}\n".encode())
+            await drain.requested.wait()
+            release.set()
+            listed.close()
+            summary = await task
+    assert (summary.exit_code, summary.reason) == (1, "index.sqlite3: disk I/O error")
+    assert len(results(tmp_path / "out")) == len(fake.calls) == 1
 
 
 async def test_another_service_needs_the_switch(scans: Path, tmp_path: Path) -> None:

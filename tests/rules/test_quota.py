@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.rules.quota import Calendar, Usage, billing_month, reset_time
+from pipeline.rules.quota import (
+    CLOCK_MARGIN,
+    Calendar,
+    Months,
+    Usage,
+    billing_month,
+    may_be_folded,
+    possible_months,
+    refuse,
+    reset_time,
+)
 
 ZONES = [
     "UTC",
@@ -112,3 +122,65 @@ def test_time_never_goes_back_a_month(now: datetime, later: timedelta, calendar:
 def test_what_is_left_is_the_limit_less_what_is_used(used: int, limit: int | None, left: int | None) -> None:
     """Pending and unknown calls are part of what is used."""
     assert Usage("2026-01", used, 3, 2, limit).left == left
+
+
+@given(MOMENTS, st.timedeltas(-CLOCK_MARGIN, CLOCK_MARGIN), CALENDARS)
+def test_a_call_falls_into_a_possible_month_whatever_the_vendors_clock(
+    now: datetime, difference: timedelta, calendar: Calendar
+) -> None:
+    """Up to the margin, either way; and there are never more than two such months."""
+    months = list(possible_months(now, calendar))
+    assert billing_month(now + difference, calendar) in months
+    assert len(months) <= 2
+
+
+@pytest.mark.parametrize(
+    ("months", "listed"),
+    [
+        pytest.param(Months("2026-01", "2026-01"), ["2026-01"], id="one"),
+        pytest.param(Months("2025-11", "2026-02"), ["2025-11", "2025-12", "2026-01", "2026-02"], id="over-new-year"),
+    ],
+)
+def test_months_are_listed_from_the_first_to_the_last(months: Months, listed: list[str]) -> None:
+    """None is left out."""
+    assert list(months) == listed
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        pytest.param(None, None, Months("2026-01", "2026-02"), id="nothing-reached-yet"),
+        pytest.param("2025-12", "2026-01", Months("2026-01", "2026-02"), id="earlier-ones-reached"),
+        pytest.param("2026-02", "2026-02", Months("2026-02", "2026-02"), id="the-first-is-over"),
+        pytest.param("2026-04", "2026-05", Months("2026-04", "2026-05"), id="a-clock-that-moved-back"),
+    ],
+)
+def test_a_month_that_was_reached_stays_reached(first: str | None, last: str | None, expected: Months) -> None:
+    """No clock leads back to an earlier one."""
+    assert Months("2026-01", "2026-02").not_before(first, last) == expected
+
+
+@given(MOMENTS, CALENDARS)
+def test_after_the_wait_the_refused_month_is_certainly_over(now: datetime, calendar: Calendar) -> None:
+    """And a moment before it may not be."""
+    refused = possible_months(now, calendar).first
+    refusal = refuse(refused, 30, now, calendar)
+    assert refusal.wait_s > 0
+    after = now + timedelta(seconds=refusal.wait_s)
+    assert possible_months(after, calendar).first > refused
+    assert possible_months(after - timedelta(milliseconds=1), calendar).first == refused
+
+
+@pytest.mark.parametrize(
+    ("added", "folded", "may_be"),
+    [
+        pytest.param("2026-01-15T12:00:00", {"2026-01": 3, "2026-02": 0}, True, id="its-month-was-folded"),
+        pytest.param("2026-02-15T12:00:00", {"2026-01": 3, "2026-02": 0}, False, id="its-month-is-running"),
+        pytest.param("2025-12-15T12:00:00", {"2026-01": 3}, False, id="the-ledger-began-later"),
+        pytest.param("2026-01-15T12:00:00", {}, False, id="a-new-ledger"),
+        pytest.param("2030-01-15T12:00:00", {"2026-01": 3}, True, id="by-a-clock-that-was-ahead"),
+    ],
+)
+def test_only_calls_of_folded_months_may_have_lost_their_row(added: str, folded: dict[str, int], may_be: bool) -> None:  # noqa: FBT001
+    """Any other call of a record must stand in the ledger by name."""
+    assert may_be_folded(at(added), Calendar(), folded) is may_be

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply
+from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
 from pipeline.rules.resume import (
     DamagedLineError,
     check_seal,
@@ -79,7 +79,7 @@ RECORDS = st.builds(
     page=st.integers(1, 10**6),
     sha256=st.none() | TEXTS,
     text=TEXTS,
-    duplicate_of=st.none() | TEXTS,
+    duplicate_of=st.none() | NAMES,
     prep=st.none() | PREPS,
     reply=st.builds(Reply, TEXTS, INTEGERS | st.floats(-(2.0**62), 2.0**62), TEXTS),
     attempt=TEXTS,
@@ -169,6 +169,11 @@ class TestLines:
         fields = fields_of(encode_record(replace(RECORD, source="caf\udce9.png")))
         assert (fields["source"], fields["source_b64"]) == ("caf\ufffd.png", "Y2Fm6S5wbmc=")
 
+    def test_the_name_of_an_original_is_exact_too(self) -> None:
+        """A duplicate leads to its original whatever the bytes of that name are."""
+        fields = fields_of(encode_record(replace(RECORD, duplicate_of="caf\udce9.png")))
+        assert (fields["duplicate_of"], fields["duplicate_of_b64"]) == ("caf\ufffd.png", "Y2Fm6S5wbmc=")
+
 
 class TestRoundTrip:
     """What is written is read again."""
@@ -186,11 +191,11 @@ class TestRoundTrip:
     def test_the_head_of_a_line_agrees_with_its_record(self, record: Record) -> None:
         """The index sees the same page as the reader of the file."""
         head = parse_result(encode_record(record)[:-1])
-        assert (head.id, head.page, head.sha256, head.attempt) == (
-            record.id, record.page, record.sha256, record.attempt,
+        assert (head.id, head.page, head.attempt, head.added, head.state) == (
+            record.id, record.page, record.attempt, record.added, record.state,
         )  # fmt: skip
-        assert (head.added, head.duplicate_of) == (record.added, record.duplicate_of)
         assert decode_source(head.source, head.source_b64) == encode_source(record.source)
+        assert (head.duplicate_of is None) == (record.duplicate_of is None)
 
     @given(FAILURES)
     def test_the_head_of_a_failure_agrees_with_it(self, failure: Failure) -> None:
@@ -259,6 +264,8 @@ class TestDamage:
             pytest.param(sealed(id=7), id="sealed-with-a-wrong-type"),
             pytest.param(sealed(attempt=None), id="sealed-without-a-field"),
             pytest.param(sealed(source=7), id="sealed-with-a-source-that-is-no-text"),
+            pytest.param(sealed(source_b64="*"), id="sealed-with-a-name-that-is-no-base64"),
+            pytest.param(sealed(duplicate_of="a", duplicate_of_b64="*"), id="sealed-with-an-original-of-no-base64"),
         ],
     )
     def test_a_line_that_is_no_record_is_refused(self, line: bytes) -> None:
@@ -271,7 +278,6 @@ class TestDamage:
     @pytest.mark.parametrize(
         "line",
         [
-            pytest.param(sealed(source_b64="*"), id="not-base64"),
             pytest.param(sealed(reply={"id": "a"}), id="half-a-reply"),
             pytest.param(sealed(prep=[1]), id="prep-is-an-array"),
         ],
@@ -280,6 +286,31 @@ class TestDamage:
         """A line that was not written by pagemill gives the promised error, not another."""
         with pytest.raises(DamagedLineError):
             parse_record(line)
+
+    @pytest.mark.parametrize("page", [0, -1, 2**62])
+    def test_a_page_number_that_no_page_has_is_refused(self, page: int) -> None:
+        """Pages are counted from 1, and the index can hold the number."""
+        with pytest.raises(DamagedLineError, match="page"):
+            parse_result(sealed(page=page))
+        failure = encode_failure(replace(FAILURE, page=page))[:-1]
+        with pytest.raises(DamagedLineError, match="page"):
+            parse_failure(failure)
+
+    @pytest.mark.parametrize(
+        ("source", "duplicate_of", "state"),
+        [
+            pytest.param("a.png", None, State.DONE, id="sent"),
+            pytest.param("a.png", "b.png", State.DUPLICATE, id="another-pages-text"),
+            pytest.param("a.png", "a.png", State.DONE, id="its-own-text-again"),
+            pytest.param("\udce9.png", "\udce9.png", State.DONE, id="its-own-text-again-not-utf-8"),
+            pytest.param("\udce9.png", "\udce8.png", State.DUPLICATE, id="same-when-printed"),
+        ],
+    )
+    def test_a_record_tells_the_state_of_its_page(self, source: str, duplicate_of: str | None, state: State) -> None:
+        """The line says the same as the record."""
+        record = replace(RECORD, source=source, duplicate_of=duplicate_of)
+        assert record.state is state
+        assert parse_result(encode_record(record)[:-1]).state is state
 
     def test_a_failure_with_a_wrong_field_is_refused(self) -> None:
         """A sealed line of another kind is no failure."""

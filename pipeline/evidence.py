@@ -1,0 +1,180 @@
+"""Every line of a workspace in a temporary database, beside an index made from nothing but these lines.
+
+What one line says of another is asked there in SQL, so that memory does not grow with the number of pages.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pipeline.derived import DerivedDatabase
+from pipeline.entries import FAILURES, FORMAT, RESULTS, SCHEMA, Entries, failure_entry, result_entry
+from pipeline.records import Record, State
+from pipeline.rules.resume import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
+from pipeline.rules.soundness import check_failure, check_record, describe_damage, show_name
+from pipeline.tail import read_lines
+
+_BATCH: Final = 500
+_MAX_ELAPSED_MS: Final = 10**12
+"""More than any page takes, and a number that SQLite can hold; a foreign line may say anything."""
+_LINES: Final = """
+CREATE TABLE result (
+  number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
+  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER
+);
+CREATE TABLE failure (
+  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT
+);
+"""
+_INDEXES: Final = """
+CREATE INDEX result_id ON result (id);
+CREATE INDEX result_page ON result (source, page, id);
+CREATE INDEX result_attempt ON result (attempt) WHERE original IS NULL;
+CREATE INDEX failure_page ON failure (source, page);
+CREATE INDEX failure_id ON failure (id);
+"""
+_REPEATED_CALLS: Final = """
+SELECT number, source, attempt, first FROM (
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM result WHERE original IS NULL
+) WHERE number <> first
+"""
+_REPEATED_CONTENTS: Final = """
+SELECT number, source, first FROM (
+  SELECT number, source, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt ORDER BY
+  number) AS nth FROM result WHERE original IS NULL
+) WHERE number <> first AND nth = 1
+"""
+_DUPLICATES: Final = """
+SELECT number, source, original, (
+  SELECT min(number) FROM result AS sent WHERE sent.id = result.id AND sent.original IS NULL
+  AND (sent.source = result.original OR instr(result.original, X'EFBFBD'))
+) AS first FROM result WHERE original IS NOT NULL AND (first IS NULL OR first > number)
+"""
+_FAILED_LATER: Final = """
+SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
+WHERE failure.added > result.added GROUP BY failure.number
+"""
+_CHANGED_FILES: Final = """
+SELECT count(*) FROM page WHERE source IN (
+  SELECT source FROM page WHERE id IS NOT NULL GROUP BY source HAVING count(DISTINCT substr(id, 1, 71)) > 1
+)
+"""
+"""Its pages are of several files: an id is "sha256:", 64 digits, and the page."""
+
+
+class Evidence:
+    """What the lines of a workspace say.
+
+    Args:
+        workspace: Its directory; only read.
+        directory: Where the temporary database is made.
+    """
+
+    def __init__(self, workspace: Path, directory: Path) -> None:
+        self._workspace = workspace
+        self.database = DerivedDatabase(directory / "evidence.sqlite3", SCHEMA + _LINES, FORMAT)
+        self._entries = Entries(workspace, self.database)
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+            self.database.rows(f"PRAGMA {pragma}")
+        self.damaged = 0
+        """Lines of results.jsonl that are no whole records."""
+
+    def __repr__(self) -> str:
+        return f"<Evidence {self._entries!r}>"
+
+    def read(self) -> Iterator[str]:
+        """Take in all lines; yield what is wrong with each by itself."""
+        yield from self._read_results()
+        yield from self._read_failures()
+        self._entries.commit()
+        for statement in _INDEXES.split(";\n")[:-1]:
+            self.database.rows(statement)
+
+    def compare_lines(self, *, once: bool) -> Iterator[str]:
+        """Yield what is wrong with lines beside others.
+
+        Args:
+            once: True when each content was to be sent once.
+        """
+        for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
+            yield f"{_place(RESULTS, number, source)}: line {first} has a text of the same call, {attempt}"
+        if once:
+            for number, source, first in self.database.stream(_REPEATED_CONTENTS):
+                yield f"{_place(RESULTS, number, source)}: line {first} has its content, so it was sent twice"
+        for number, source, original, first in self.database.stream(_DUPLICATES):
+            found = "without its record" if first is None else f"before its record in line {first}"
+            yield f"{_place(RESULTS, number, source)}: a duplicate of '{show_name(original)}' {found}"
+        for number, source, first in self.database.stream(_FAILED_LATER):
+            yield f"{_place(FAILURES, number, source)}: it failed after its text was on disk ({RESULTS}:{first})"
+
+    def totals(self) -> dict[State, int]:
+        """Return in how many pages the lines end, by state."""
+        counts = dict(self.database.rows("SELECT state, count(*) FROM page GROUP BY state"))
+        return {state: counts.get(state.value, 0) for state in State}
+
+    def pages_of_changed_files(self) -> int:
+        """Return how many pages belong to files whose pages are not all of one content: some may be history."""
+        return int(self.database.rows(_CHANGED_FILES)[0][0])
+
+    def _read_results(self) -> Iterator[str]:
+        rows: list[tuple[object, ...]] = []
+        for number, span, line in read_lines(self._workspace / RESULTS):
+            try:
+                body = _whole(line)
+                head, record = parse_result(body), parse_record(body)
+            except DamagedLineError as exc:
+                self.damaged += 1
+                yield f"{RESULTS}:{number}: {describe_damage(line, exc)}"
+                continue
+            for problem in check_record(record):
+                yield f"{_place(RESULTS, number, encode_source(record.source))}: {problem}"
+            entry = result_entry(head)
+            self._entries.add_result(entry, span, sent=record.duplicate_of is None)
+            rows.append(
+                (number, span.start, entry.source, entry.page, entry.id, entry.state.value, entry.added,
+                 record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded")
+            )  # fmt: skip
+            if len(rows) == _BATCH:
+                self._insert("result", rows)
+        self._insert("result", rows)
+
+    def _read_failures(self) -> Iterator[str]:
+        rows: list[tuple[object, ...]] = []
+        for number, span, line in read_lines(self._workspace / FAILURES):
+            try:
+                head = parse_failure(_whole(line))
+            except DamagedLineError as exc:
+                yield f"{FAILURES}:{number}: {describe_damage(line, exc)}"
+                continue
+            entry = failure_entry(head)
+            for problem in check_failure(head):
+                yield f"{_place(FAILURES, number, entry.source)}: {problem}"
+            self._entries.add_failure_again(entry, span)
+            rows.append((number, entry.source, entry.page, entry.id, entry.state.value, entry.added))
+            if len(rows) == _BATCH:
+                self._insert("failure", rows)
+        self._insert("failure", rows)
+
+    def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
+        """Put the rows into a table, many at a time: that is where the time goes."""
+        if rows:
+            self.database.change_many(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+            rows.clear()
+
+
+def _place(file: str, number: int, source: bytes) -> str:
+    return f"{file}:{number}: {show_name(source)}"
+
+
+def _whole(line: bytes) -> bytes:
+    if not line.endswith(b"\n"):
+        raise DamagedLineError("no newline at its end")
+    return line[:-1]
+
+
+def _original(record: Record) -> bytes | None:
+    return None if record.duplicate_of is None else encode_source(record.duplicate_of)
+
+
+def _clamp(elapsed_ms: int) -> int:
+    return max(0, min(elapsed_ms, _MAX_ELAPSED_MS))

@@ -1,0 +1,118 @@
+"""`pagemill quota`: the ledger by month, as people and programs read it."""
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.budget import ledger_path
+from pipeline.ledger import Ledger, Reserve, Settle
+from pipeline.records import AttemptState, PageId
+from pipeline.rules.quota import Calendar, billing_month, reset_time
+from tests.fakes import serve_fake
+from tests.pages import write_page
+from tests.runs import KEY, run_command, run_here
+
+URL = "http://127.0.0.1:9"
+NOW = datetime.now(UTC)
+PAGE = PageId("sha256:00#1")
+
+
+def fill(directory: Path, now: datetime, calendar: Calendar) -> None:
+    """Make a ledger with three calls of one month: one posted, one pending, one unknown."""
+    path = ledger_path(directory, KEY, "127.0.0.1")
+    with closing(Ledger(path, calendar, None, now=lambda: now)) as ledger:
+        ids = [f"{now:%Y%m}-{number}" for number in range(3)]
+        names = iter(ids)
+        ledger.execute([Reserve(PAGE)] * 3, "w", "o", lambda: next(names))
+        ledger.execute([Settle(ids[0], AttemptState.POSTED), Settle(ids[2], AttemptState.UNKNOWN)], "w", "o", str)
+
+
+async def ask(directory: Path, *flags: str, **environ: str) -> tuple[list[dict[str, Any]], str]:
+    """Return what `quota --json` says, and what stands on stderr."""
+    done = await run_command("quota", "--api-url", URL, "--ledger", directory, "--json", *flags, **environ)
+    assert done.returncode == 0, done.stderr.decode()
+    return orjson.loads(done.stdout), done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        pytest.param("UTC", 1, id="utc"),
+        pytest.param("Asia/Shanghai", 15, id="shanghai-on-the-15th"),
+        pytest.param("America/New_York", 28, id="new-york-on-the-28th"),
+    ],
+)
+async def test_each_month_is_told_with_its_end(tmp_path: Path, zone: str, day: int) -> None:
+    """Used, pending, unknown and left, and the moment of the reset in UTC, by the plan's zone and day."""
+    calendar = Calendar(zone, day)
+    fill(tmp_path, NOW, calendar)
+    environ = {"PAGEMILL_BUDGET_TIMEZONE": zone, "PAGEMILL_BUDGET_RESET_DAY": str(day)}
+    months, said = await ask(tmp_path, "--quota", "10", **environ)
+    month = billing_month(NOW, calendar)
+    resets = reset_time(month, calendar)
+    assert said == ""
+    (told,) = [told for told in months if told["month"] == month]
+    assert told == {
+        "month": month,
+        "used": 3,
+        "pending": 1,
+        "unknown": 1,
+        "limit": 10,
+        "left": 7,
+        "resets": f"{resets:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    table = await run_command("quota", "--api-url", URL, "--ledger", tmp_path, "--quota", "10", **environ)
+    assert f"{month}        3        1        1         7  {resets:%Y-%m-%d %H:%M}" in table.stdout.decode()
+
+
+async def test_the_current_month_is_told_though_nothing_was_called_in_it(tmp_path: Path) -> None:
+    """Who asks what is left wants to know of this month."""
+    fill(tmp_path, NOW - timedelta(days=60), Calendar())
+    months, _ = await ask(tmp_path, "--tier", "free")
+    assert months[-1]["month"] == billing_month(NOW, Calendar())
+    assert months[-1]["left"] == 29  # the pending call may still be made, for all that the ledger knows
+
+
+async def test_a_ledger_ahead_of_the_clock_is_told_and_repaired(scans: Path, tmp_path: Path) -> None:
+    """`run` and `quota` warn in one line; `--already-used` puts the ledger right, and then nobody warns."""
+    later = NOW + timedelta(days=4 * 365)
+    fill(tmp_path / "ledger", later, Calendar())
+    write_page(scans / "a.png", 1)
+    async with serve_fake() as fake:
+        flags = ("--api-url", fake.url, "--ledger", tmp_path / "ledger", "--no-progress")
+        run = await run_command("run", scans, "-o", tmp_path / "out", *flags)
+    _, said = await ask(tmp_path / "ledger")
+    for text in (run.stderr.decode(), said):
+        (line,) = [line for line in text.splitlines() if "clock" in line]
+        assert billing_month(later, Calendar()) in line
+        assert billing_month(NOW, Calendar()) in line
+        assert "--already-used" in line
+    months, said = await ask(tmp_path / "ledger", "--already-used", "5", "--quota", "10")
+    assert said == ""
+    assert [(told["month"], told["used"], told["left"]) for told in months][-1] == (
+        billing_month(NOW, Calendar()),
+        6,
+        4,
+    )
+    assert (await ask(tmp_path / "ledger"))[1] == ""
+
+
+async def test_a_key_that_was_never_used_has_no_months(tmp_path: Path) -> None:
+    """An empty list for programs, a sentence for people; asking makes no ledger."""
+    months, said = await ask(tmp_path / "ledger")
+    assert months == []
+    assert "nothing was counted" in said
+    assert not (tmp_path / "ledger").exists()
+
+
+async def test_calls_of_a_run_are_told(scans: Path, tmp_path: Path) -> None:
+    """What a run has called stands there when it has ended."""
+    write_page(scans / "a.png", 1)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+    months, _ = await ask(tmp_path / "ledger")
+    assert [(told["used"], told["pending"], told["left"]) for told in months][-1] == (1, 0, None)

@@ -1,0 +1,11 @@
+"""Looks into ledgers in tests."""
+
+from pathlib import Path
+
+from pipeline.ledger_database import read_calls
+from pipeline.records import AttemptState
+
+
+def read_attempt_states(path: Path, workspace: str) -> dict[str, AttemptState]:
+    """Return the state of each call of a workspace that has a row."""
+    return {call.id: call.state for call in read_calls(path, workspace)}
