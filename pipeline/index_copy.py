@@ -15,10 +15,12 @@ from pipeline.records import State
 from pipeline.rules.soundness import show_name
 
 _HAS_LINE: Final = """CASE
-  WHEN entry.state IN ('failed', 'uncertain') THEN EXISTS (SELECT 1 FROM failure AS line
-    WHERE line.source = entry.source AND line.page = entry.page AND line.id IS entry.id AND (line.state, line.added) = (entry.state, entry.added))
-  ELSE EXISTS (SELECT 1 FROM result AS line WHERE line.source = entry.source
-    AND line.page = entry.page AND line.id = entry.id AND (line.state, line.added) = (entry.state, entry.added))
+  WHEN entry.state IN ('failed', 'uncertain') THEN EXISTS (
+    SELECT 1 FROM failure AS line WHERE line.source = entry.source AND line.page = entry.page
+    AND line.id IS entry.id AND (line.state, line.added) = (entry.state, entry.added))
+  ELSE EXISTS (
+    SELECT 1 FROM result AS line WHERE line.source = entry.source AND line.page = entry.page
+    AND line.id = entry.id AND (line.state, line.added) = (entry.state, entry.added))
 END"""
 _FILES: Final = """
 CREATE TABLE file_pages (source BLOB PRIMARY KEY, pages INTEGER) WITHOUT ROWID;

@@ -36,6 +36,8 @@ class Load:
         round_trip_s: Time to a refusal.
         retry_after_s: What a refusal names.
         processes: How many share the key.
+        noise_s: Timers and arrivals are late by up to this.
+        checks_late: The limit is asked when the work is done, so a refusal takes as long as an answer.
     """
 
     pages: int
@@ -45,6 +47,8 @@ class Load:
     round_trip_s: float = 0.002
     retry_after_s: float | None = None
     processes: int = 1
+    noise_s: float = 0.0
+    checks_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Result:
 
     Attributes:
         elapsed_s: Until the last answer.
-        ideal_s: What the limit would have allowed.
+        ideal_s: What the limit and the jobs would have allowed.
         answered: Pages answered.
         refusals: Calls refused.
         inside_pause: Calls sent inside a Retry-After that had arrived.
@@ -122,22 +126,29 @@ class _Simulation:
             if ready_s > self.now_s + 1e-12:
                 if ready_s < math.inf and (process.wakes_s <= self.now_s or ready_s < process.wakes_s):
                     process.wakes_s = ready_s
-                    self._after(ready_s - self.now_s, lambda: self._send(process))
+                    self._after(ready_s - self.now_s + self._noise_s(), lambda: self._send(process))
                 return
             self.inside_pause += self.now_s < process.paused_until_s - 1e-9
             self.left -= 1
             process.in_flight += 1
             token = process.pace.send(self.now_s)
-            self._after(self.load.round_trip_s / 2, lambda token=token: self._arrive(process, token))  # type: ignore[misc]
+            way_s = self.load.round_trip_s / 2 + self._noise_s()
+            if self.load.checks_late:
+                way_s += self._latency_s()
+            self._after(way_s, lambda token=token: self._arrive(process, token))  # type: ignore[misc]
 
     def _arrive(self, process: _Process, token: Any) -> None:
         if self.limit.admit(self.now_s, self.in_service):
             self.in_service += 1
             self.admitted_s.append(self.now_s)
-            self._after(self._latency_s(), lambda: self._leave(process, token))
+            service_s = 0.0 if self.load.checks_late else self._latency_s()
+            self._after(service_s, lambda: self._leave(process, token))
         else:
             self.refused_s.append(self.now_s)
             self._after(self.load.round_trip_s / 2, lambda: self._refused(process, token))
+
+    def _noise_s(self) -> float:
+        return self.dice.uniform(0, self.load.noise_s) if self.load.noise_s else 0.0
 
     def _latency_s(self) -> float:
         if self.load.jitter >= 1:
@@ -182,7 +193,7 @@ def simulate(
     simulation.run(give_up_s)
     return Result(
         elapsed_s=simulation.answered_s[-1] if simulation.answered_s else simulation.now_s,
-        ideal_s=limit.ideal_s(load.pages),
+        ideal_s=max(limit.ideal_s(load.pages), load.pages * load.latency_s / load.jobs / load.processes),
         answered=len(simulation.answered_s),
         refusals=len(simulation.refused_s),
         inside_pause=simulation.inside_pause,

@@ -14,7 +14,7 @@ from pipeline.rules.estimate import COARSEST, FIRST_RATE, MAX_RATE, MIN_RATE, Ep
 __all__ = ["Pace", "Token"]
 
 _DOUBLING_S: Final = 0.2
-"""No rate grows faster. 64 calls x 500 ms are in flight after 1.5 s; a burst of 10 is overrun 2 to 3 times."""
+"""No rate grows faster. After the first answer 64 calls are in flight in 0.5 s; a burst of 10 is overrun 2.6 times."""
 
 _MAX_HOLD_S: Final = 20.0
 _MAX_PAUSE_S: Final = 366 * 86400.0
@@ -70,7 +70,7 @@ class _Window:
             fits = others >= self.limit - 1 - self._step
         elif self.limit < math.inf:
             self._strikes += 1
-            fits = self._strikes < 2 and calls >= 8 and others >= self.limit - 1 - self.limit // 8
+            fits = self._strikes < 2 and calls >= 8 and others >= self.limit - 1
         elif not ramping and calls >= 16:
             suspicious = others > max(self._most, 1.3 * self._usual + 0.5)
             self._suspicions = self._suspicions + 1 if suspicious else 0
@@ -137,7 +137,7 @@ class Pace:
         catch_up = 0 <= now_s - self._next_s <= max(gap_s / 4, _CATCH_UP_S)
         self._next_s = (self._next_s if catch_up else now_s) + 1 / self._rate
         self._last_s = now_s
-        token = Token(now_s, self._serial, self._in_flight)
+        token = Token(now_s, self._serial, self._in_flight, self._rate)
         self._epoch.add(token)
         self._serial += 1
         self._in_flight += 1
@@ -192,9 +192,9 @@ class Pace:
         ramped, self._ramping = self._ramping, False
         fits_window = self._window.refuse(token.others, calls, ramping=ramped)
         if ramped:
-            self._estimate.guess(self._epoch, token, self._rate)
+            self._estimate.guess(self._epoch, token)
         elif self._epoch.paused or not fits_window:
-            self._estimate.measure(self._epoch, token, self._rate)
+            self._estimate.measure(self._epoch, token)
         self._admitted, self._admitted_s = calls, self._epoch.elapsed_s(token)
         self._epoch = Epoch(token.sent_s, token.serial, void=1, paused=pause_s > 0)
         self._cost = 1 + self._estimate.rate_per_s * pause_s

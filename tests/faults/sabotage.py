@@ -6,16 +6,30 @@ A fault test that passes with the guarantee taken out proves nothing, so each is
 fail then.
 """
 
+import errno
+import io
 import os
+import sqlite3
+import stat
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from pipeline import cli
+import anyio.to_thread
+from filelock import FileLock
+
+from pipeline import cli, files, index, ledger_database, prepare, workspace
+from pipeline.drain import Drain
+from pipeline.errors import StopError
 from pipeline.index import Index
 from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, Span
-from pipeline.sink import JsonlFile
+from pipeline.reserve import DiskReserve
+from pipeline.sink import JsonlFile, Rescue
 
 
 def _sync_nothing() -> None:
@@ -25,6 +39,28 @@ def _sync_nothing() -> None:
         pass
 
     os.fdatasync = fdatasync
+
+
+def _sync_no_directory() -> None:
+    """Files are synced, their names are not."""
+    fsync = os.fsync
+
+    def fsync_files(fd: int) -> None:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            fsync(fd)
+
+    os.fsync = fsync_files  # type: ignore[assignment]
+
+
+def _sync_no_ledger() -> None:
+    """Reservations are committed and never synced."""
+    prepare = ledger_database.LedgerDatabase._prepare
+
+    def prepare_carelessly(self: ledger_database.LedgerDatabase) -> None:
+        prepare(self)
+        self._db.execute("PRAGMA synchronous = OFF")
+
+    ledger_database.LedgerDatabase._prepare = prepare_carelessly  # type: ignore[method-assign]
 
 
 def _count_before_writing() -> None:
@@ -67,6 +103,92 @@ def _void_the_lost() -> None:
     Ledger.recover = forgive  # type: ignore[method-assign]
 
 
+def _lock_nothing() -> None:
+    """Two runs may fill one workspace; and the index, which is locked too, is one of its own."""
+    connect = sqlite3.connect
+
+    def connect_elsewhere(path: str | Path, **options: Any) -> sqlite3.Connection:
+        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(index.INDEX) else path, **options)
+        return second
+
+    class NoLock(FileLock):
+        def _acquire(self) -> None:
+            self._context.lock_file_fd = os.open(os.devnull, os.O_RDONLY)
+
+        def _release(self) -> None:
+            pass
+
+    workspace.FileLock = NoLock  # type: ignore[attr-defined]
+    sqlite3.connect = connect_elsewhere  # type: ignore[assignment]
+
+
+def _wait_briefly_for_the_ledger() -> None:
+    """No guarantee is taken out: only the wait for a locked ledger is short."""
+    ledger_database._BUSY_TIMEOUT_S = 0.5  # type: ignore[misc]
+
+
+def _abort_at_once() -> None:
+    """A run that is asked to end does not wait for the calls under way."""
+
+    def request(_: Drain, reason: StopError, *, spare_reserved: bool = False) -> None:
+        os._exit(reason.exit_code)
+
+    Drain.request = request  # type: ignore[method-assign,assignment]
+
+
+def _never_read_to_the_end() -> None:
+    """No guarantee is taken out: `stuck.png` lies on a network mount whose server is gone."""
+    read = files.read_stable
+
+    def read_for_ever(path: Path, max_bytes: int) -> bytes:
+        if path.name == "stuck.png":
+            threading.Event().wait()
+        return read(path, max_bytes)
+
+    prepare.read_stable = read_for_ever  # type: ignore[attr-defined]
+
+
+class _StillGrowing(io.FileIO):
+    """A file to which its writer appends when it has been read."""
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        if str(self.name).endswith("copied.tif"):
+            with Path(str(self.name)).open("ab") as writer:
+                writer.write(bytes(100))
+        return content
+
+
+def _open_growing(path: Path, _: str, **options: Any) -> io.FileIO:
+    return _StillGrowing(path, opener=options["opener"])
+
+
+def _copy_slowly() -> None:
+    """No guarantee is taken out: `copied.tif` is still being written when it is read."""
+    files.open = _open_growing  # type: ignore[attr-defined]
+
+
+def _look_once() -> None:
+    """A file is read, and nobody looks whether it changed meanwhile."""
+
+    def read_once(path: Path, _: int) -> bytes:
+        with _StillGrowing(path) as file:
+            return file.readall()
+
+    prepare.read_stable = read_once  # type: ignore[assignment, attr-defined]
+
+
+def _wait_for_threads() -> None:
+    """No thread is left behind: who waits for one waits for its end."""
+    run_sync = anyio.to_thread.run_sync
+
+    async def run_to_the_end(*arguments: Any, abandon_on_cancel: bool = False, **options: Any) -> Any:
+        del abandon_on_cancel
+        return await run_sync(*arguments, **options)
+
+    anyio.to_thread.run_sync = run_to_the_end  # type: ignore[assignment]
+
+
 def _forget_what_is_done() -> None:
     """A run does not know what earlier runs recorded."""
     Index.look_up_file = lambda *_, **__: None  # type: ignore[method-assign]
@@ -74,13 +196,62 @@ def _forget_what_is_done() -> None:
     Index.has_result = lambda *_: False  # type: ignore[method-assign]
 
 
+def _give_no_room_back() -> None:
+    """The reserve stays where it is when the disk is full."""
+    DiskReserve.make_room = lambda *_: False  # type: ignore[method-assign]
+
+
+def _give_room_in_silence() -> None:
+    """The run is not told that the disk is full."""
+    DiskReserve.tell_full = lambda *_: None  # type: ignore[method-assign]
+
+
+def _rescue_nothing() -> None:
+    """What a failing disk did not take goes nowhere."""
+
+    def fail(*_: object) -> Path:
+        raise OSError(errno.EIO, "no rescue")
+
+    Rescue.add = fail  # type: ignore[assignment,method-assign]
+
+
+def _trust_a_failed_descriptor() -> None:
+    """An error of fdatasync is passed over, since the next one succeeds."""
+    sync = os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        with suppress(OSError):
+            sync(fd)
+
+    os.fdatasync = fdatasync  # type: ignore[assignment]
+
+
+def _commit_often() -> None:
+    """No guarantee is taken out: only the index commits after every few changes."""
+    index._COMMIT_EVERY = 8  # type: ignore[misc]
+
+
 SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
+        "abort-at-once": _abort_at_once,
+        "commit-often": _commit_often,
         "count-before-writing": _count_before_writing,
         "forget-what-is-done": _forget_what_is_done,
+        "go-on-when-full": _give_room_in_silence,
+        "half-copied": _copy_slowly,
+        "lock-nothing": _lock_nothing,
+        "look-once": _look_once,
+        "no-rescue": _rescue_nothing,
+        "no-reserve": _give_no_room_back,
         "reserve-nothing": _reserve_nothing,
+        "short-busy-timeout": _wait_briefly_for_the_ledger,
+        "sync-no-directory": _sync_no_directory,
+        "sync-no-ledger": _sync_no_ledger,
         "sync-nothing": _sync_nothing,
+        "trust-failed-descriptor": _trust_a_failed_descriptor,
+        "stuck-read": _never_read_to_the_end,
         "void-the-lost": _void_the_lost,
+        "wait-for-threads": _wait_for_threads,
     }
 )
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.rules.pace import Pace, Token
 from tests.benchmarks.limits import Concurrency, FixedWindow, Limit, TokenBucket
+from tests.benchmarks.neighbours import FAMILIES
 from tests.benchmarks.pace import PROMISED, SCENARIOS, Scenario
 from tests.simulation import Load, Result, simulate
 
@@ -79,6 +80,42 @@ def test_other_limits_are_found_too(name: str, at_least: float, refused_at_most:
     assert result.answered == BY_NAME[name].load.pages
     assert result.efficiency >= at_least, summary(result)
     assert result.refused_share <= refused_at_most, summary(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "at_least", "refused_at_most"),
+    [
+        pytest.param("bucket 50/s, burst 10", 0.97, 0.015, id="the-promise-with-noise"),
+        pytest.param("near 50/s, burst 10", 0.96, 0.025, id="buckets-near-the-promise"),
+        pytest.param("near 50/s, burst 10, Retry-After 1 s", 0.88, 0.005, id="pauses-near-the-promise"),
+    ],
+)
+def test_neighbours_of_the_promises_fare_well(name: str, at_least: float, refused_at_most: float) -> None:
+    """Other rates, bursts, latencies and late timers do not make it collapse."""
+    family = next(family for family in FAMILIES if family.name == name)
+    for draw in family.draws(6):
+        result = draw.run()
+        assert result.answered == draw.load.pages
+        assert result.inside_pause == 0
+        assert result.efficiency >= at_least, f"{draw}: {summary(result)}"
+        assert result.refused_share <= refused_at_most, f"{draw}: {summary(result)}"
+
+
+def test_a_pause_is_rarely_provoked() -> None:
+    """Three refusals find a bucket's rate when each costs a second: the second tells it to 1 %."""
+    result = BY_NAME["bucket 50/s, burst 10, Retry-After 1 s"].run()
+    assert result.refusals <= 3, summary(result)
+
+
+def test_a_refusal_that_comes_late_is_judged_by_the_rate_of_its_sending() -> None:
+    """The pace has climbed on meanwhile; what was refused was sent at the lower rate."""
+    prompt, late = Pace(), Pace()
+    for pace, more in ((prompt, 0), (late, 20)):
+        tokens = [pace.send(number / 50) for number in range(30)]
+        for number in range(more):
+            pace.send(0.6 + number / 200)
+        pace.refused(0.7, tokens[-1], 1.0)
+    assert late.rate_per_s == prompt.rate_per_s
 
 
 @settings(max_examples=40, deadline=None)

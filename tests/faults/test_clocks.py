@@ -1,0 +1,473 @@
+"""Clocks that differ, jump and go wrong: no month of the vendor's has more calls than the ledger counts in it."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from sqlite3 import Connection
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from pipeline.budget import ledger_path
+from pipeline.ledger import Ledger, Reserve, Settle
+from pipeline.records import AttemptState, PageId
+from pipeline.rules import quota
+from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
+from tests.fakes import serve_fake
+from tests.ledgers import read_attempt_states
+from tests.pages import write_pages
+from tests.runs import KEY, ROOT, run_here
+from tests.virtual_time import on_virtual_time
+
+PAGE = PageId("sha256:00#1")
+JANUARY = datetime(2026, 1, 15, tzinfo=UTC)
+END = datetime(2026, 2, 1, tzinfo=UTC)
+MARGIN_S = CLOCK_MARGIN.total_seconds()
+OPEN = {AttemptState.PENDING, AttemptState.UNKNOWN}
+
+
+class Clock:
+    """A machine's clock, set by hand."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A call as the model knows it."""
+
+    first: str
+    until: str | None
+    state: AttemptState
+    owner: str
+    billed: bool = False
+
+
+class History(RuleBasedStateMachine):
+    """Any history of one ledger, beside a model that forgets nothing and a vendor with a clock of its own.
+
+    The vendor's clock never goes back, and is never further from the machine's than the margin while that one is
+    right. When the machine's is moved back, the vendor's stays where it was.
+    """
+
+    LIMIT: ClassVar = 4
+    ledger_type: ClassVar[type[Ledger]] = Ledger
+    exact: ClassVar = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")
+        self.directory = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        self.clock = Clock(datetime(2026, 1, 31, 23, 57, tzinfo=UTC))
+        self.vendor = self.clock.now
+        self.owners = itertools.count(1)
+        self.numbers = itertools.count(1)
+        self.rows: dict[str, Row] = {}
+        self.reached: Months | None = None
+        self.adjustments: Counter[str] = Counter()
+        self.billed: Counter[str] = Counter()
+        self.start()
+
+    def start(self) -> None:
+        """Begin a run."""
+        self.owner = f"owner-{next(self.owners)}"
+        self.ledger = self.ledger_type(self.directory / "ledger", Calendar(), self.LIMIT, now=self.clock)
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.ledger.close()
+        shutil.rmtree(self.directory)
+
+    def possible(self) -> Months:
+        """Return the months in which a call of this moment counts."""
+        months = possible_months(self.clock.now, Calendar())
+        return months if self.reached is None else months.not_before(self.reached.first, self.reached.last)
+
+    def used(self, month: str) -> int:
+        """Return all that is not void and may fall into the month."""
+        last = self.possible().last
+        counted = [row for row in self.rows.values() if row.first <= month <= (row.until or last)]
+        return sum(row.state is not AttemptState.VOID for row in counted) + self.adjustments[month]
+
+    def mine(self) -> list[str]:
+        """Return this run's open calls."""
+        return [key for key, row in self.rows.items() if row.owner == self.owner and row.state is AttemptState.PENDING]
+
+    @rule(count=st.integers(1, 3))
+    def reserve(self, count: int) -> None:
+        """Reserve as many as every month has room for, no more."""
+        self.reached = months = self.possible()
+        room = min(max(0, self.LIMIT - self.used(month)) for month in months)
+        results = self.ledger.execute([Reserve(PAGE)] * count, "w", self.owner, lambda: f"a{next(self.numbers)}")
+        granted = [result for result in results if isinstance(result, str)]
+        assert not self.exact or len(granted) == min(count, room)
+        for attempt in granted:
+            self.rows[attempt] = Row(months.first, None, AttemptState.PENDING, self.owner)
+
+    @precondition(lambda self: self.mine())
+    @rule(data=st.data())
+    def bill(self, data: st.DataObject) -> None:
+        """A call reaches the vendor, who counts it in the month that it is there."""
+        attempt = data.draw(st.sampled_from(self.mine()))
+        if not self.rows[attempt].billed:
+            self.rows[attempt] = replace(self.rows[attempt], billed=True)
+            self.billed[billing_month(self.vendor, Calendar())] += 1
+
+    @precondition(lambda self: self.mine())
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        """Write down what became of a call."""
+        attempt = data.draw(st.sampled_from(self.mine()))
+        self.reached = months = self.possible()
+        state = AttemptState.POSTED if self.rows[attempt].billed or data.draw(st.booleans()) else AttemptState.VOID
+        assert self.ledger.execute([Settle(attempt, state)], "w", self.owner, str) == [None]
+        self.rows[attempt] = replace(self.rows[attempt], state=state, until=months.last)
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies and another begins; settled rows of closed months fold meanwhile."""
+        self.ledger.close()
+        self.start()
+
+    @rule(data=st.data())
+    def recover(self, data: st.DataObject) -> None:
+        """Find what dead owners left open; some of it is proven."""
+        found = self.ledger.open_attempts("w", lambda owner: owner == self.owner)
+        self.reached = months = self.possible()
+        dead = {key for key, row in self.rows.items() if row.state in OPEN and row.owner != self.owner}
+        assert {attempt.id for attempt in found} == dead
+        proven = [attempt for attempt in found if data.draw(st.booleans())]
+        unproven = [attempt for attempt in found if attempt not in proven]
+        self.ledger.recover(proven, unproven)
+        for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+            for attempt in attempts:
+                row = self.rows[attempt.id]
+                self.rows[attempt.id] = replace(row, state=state, until=row.until or months.last)
+
+    @rule(
+        seconds=st.sampled_from([1, 20, 45, 70, 130, 3600, 15 * 86400, 40 * 86400]),
+        skew_s=st.sampled_from([-MARGIN_S, -30, 0, 30, MARGIN_S]),
+    )
+    def wait(self, seconds: int, skew_s: float) -> None:
+        """Time goes on."""
+        self.set_clock(self.clock.now + timedelta(seconds=seconds), skew_s)
+
+    @rule(
+        seconds=st.sampled_from([-130, -90, -60, -30, 0, 30, 59, 60]),
+        skew_s=st.sampled_from([-MARGIN_S, -30, 0, 30, MARGIN_S]),
+    )
+    def wait_for_the_end_of_the_month(self, seconds: int, skew_s: float) -> None:
+        """It is about midnight."""
+        end = reset_time(billing_month(self.clock.now, Calendar()), Calendar())
+        self.set_clock(max(self.clock.now, end + timedelta(seconds=seconds)), skew_s)
+
+    def set_clock(self, now: datetime, skew_s: float) -> None:
+        """Let time go on, also for the vendor, whose clock differs so much."""
+        self.clock.now = now
+        self.vendor = max(self.vendor, now + timedelta(seconds=skew_s))
+
+    @rule(seconds=st.sampled_from([1, 50, 200, 86400, 45 * 86400]))
+    def move_clock_back(self, seconds: int) -> None:
+        """The machine's clock is wrong from now on; until then the ledger was in use."""
+        self.ledger.execute([], "w", self.owner, str)
+        self.reached = self.possible()
+        self.clock.now -= timedelta(seconds=seconds)
+
+    @precondition(lambda self: abs(self.vendor - self.clock.now) <= CLOCK_MARGIN)
+    @rule(others=st.integers(0, 2))
+    def take_over_dashboard(self, others: int) -> None:
+        """The user tells what the vendor's dashboard says; others may use the key."""
+        month = max(self.possible().first, billing_month(self.clock.now, Calendar()))
+        if billing_month(self.vendor, Calendar()) != month:
+            return
+        before, pending = self.used(month), self.ledger.usage(month).pending
+        used = self.billed[month] + others
+        assert self.ledger.set_used(used).used == used + pending
+        self.reached = self.possible()
+        self.adjustments[month] += used + pending - before
+
+    @invariant()
+    def the_ledger_counts_what_the_vendor_bills(self) -> None:
+        """In every month, and the vendor never bills more than the plan allows."""
+        for month, billed in self.billed.items():
+            assert self.ledger.usage(month).used >= billed, f"{month}: billed {billed}"
+            assert billed <= self.LIMIT
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self) -> None:
+        """Folded or not, every month's count is all that is not void."""
+        if not self.exact:
+            return
+        for month in self.ledger.months():
+            assert self.ledger.usage(month).used == self.used(month), month
+        assert self.ledger.usage().month == max(self.possible().first, billing_month(self.clock.now, Calendar()))
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+class MonthOfReservation(Ledger):
+    """A ledger that counts a call in one month only: that of its reservation."""
+
+    def _insert(self, db: Connection, attempt: str, *arguments: object, **named: object) -> str:
+        super()._insert(db, attempt, *arguments, **named)  # type: ignore[arg-type]
+        db.execute("UPDATE attempt SET until = month WHERE id = ?", (attempt,))
+        return attempt
+
+    def _change(self, db: Connection, _: str, state: AttemptState, __: str, attempt: str) -> None:
+        db.execute("UPDATE attempt SET state = ? WHERE id = ?", (state.value, attempt))
+
+
+class FixedMonths(History):
+    """The same histories with that ledger."""
+
+    ledger_type = MonthOfReservation
+    exact = False
+
+
+CONTROL = settings(
+    max_examples=400,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_a_month_fixed_at_the_reservation_is_found_out() -> None:
+    """Negative control: a call that waits over midnight is billed in a month that does not count it."""
+    with pytest.raises(AssertionError, match="billed"):
+        run_state_machine_as_test(FixedMonths, settings=CONTROL)
+
+
+@contextmanager
+def opened(path: Path, now: datetime, limit: int | None = 10) -> Iterator[Ledger]:
+    """Open a ledger by a clock that stands still, and close it again."""
+    with closing(Ledger(path, Calendar(), limit, now=lambda: now)) as ledger:
+        yield ledger
+
+
+def reserve(ledger: Ledger, *ids: str) -> int:
+    """Reserve calls of these ids; return how many were granted."""
+    names = iter(ids)
+    results = ledger.execute([Reserve(PAGE)] * len(ids), "w", "o", lambda: next(names))
+    return sum(isinstance(result, str) for result in results)
+
+
+def post(ledger: Ledger, *ids: str) -> None:
+    """Settle calls as billed."""
+    ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in ids], "w", "o", str)
+
+
+def find_uncounted(directory: Path) -> list[tuple[int, int]]:
+    """Return at which seconds from the month's end, by our clock and by the vendor's, a call is billed uncounted."""
+    uncounted: list[tuple[int, int]] = []
+    for ours, difference in itertools.product((-61, -60, -30, -1, 0, 30, 59, 60, 61), (-60, -1, 0, 1, 60)):
+        with opened(directory / f"{ours} {difference}", END + timedelta(seconds=ours)) as ledger:
+            reserve(ledger, "a")
+            post(ledger, "a")
+            if ledger.usage(billing_month(END + timedelta(seconds=ours + difference), Calendar())).used == 0:
+                uncounted.append((ours, ours + difference))
+    return uncounted
+
+
+def test_a_vendor_whose_clock_differs_bills_nothing_uncounted(tmp_path: Path) -> None:
+    """About the end of a month a call counts in the month of either clock, up to a minute apart."""
+    assert find_uncounted(tmp_path) == []
+
+
+def test_without_a_margin_calls_are_billed_uncounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr(quota, "CLOCK_MARGIN", timedelta(0))
+    assert find_uncounted(tmp_path)
+
+
+@pytest.mark.parametrize("days", [pytest.param(31, id="a-month"), pytest.param(4 * 365, id="four-years")])
+class TestAheadByMistake:
+    """A clock that was set to a later month, and then corrected."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path, days: int) -> Path:
+        """A ledger with two calls of January, one settled and one open in the later month, and one folded."""
+        path, later = tmp_path / "ledger", JANUARY + timedelta(days=days)
+        with opened(path, JANUARY) as ledger:
+            reserve(ledger, "january", "billed")
+            post(ledger, "january", "billed")
+        with opened(path, later) as ledger:
+            reserve(ledger, "settled", "open")
+            post(ledger, "settled")
+        return path
+
+    def test_no_new_month_opens_and_the_user_is_told_what_to_do(self, path: Path, days: int) -> None:
+        """Calls go on counting in the later month; one line names both months and the way back."""
+        later = billing_month(JANUARY + timedelta(days=days), Calendar())
+        with opened(path, JANUARY) as ledger:
+            assert ledger.usage().month == later
+            assert reserve(ledger, *map(str, range(20))) == 8
+            problem = ledger.clock_problem()
+        assert problem is not None
+        assert "\n" not in problem
+        for part in (str(path), later, "2026-01", "2026-01-15 00:00 UTC", "pagemill quota --already-used N"):
+            assert part in problem
+
+    def test_a_month_that_the_clock_has_reached_is_no_problem(self, path: Path, days: int) -> None:
+        """Nobody is told anything as long as the clock is right."""
+        with opened(path, JANUARY + timedelta(days=days)) as ledger:
+            assert ledger.clock_problem() is None
+        with opened(path.with_name("other"), JANUARY) as ledger:
+            assert ledger.clock_problem() is None
+
+    def test_already_used_takes_all_back_into_the_clocks_month(self, path: Path, days: int) -> None:
+        """The month stands at the dashboard's number and what is in flight; the later month is gone."""
+        with opened(path, JANUARY) as ledger:
+            usage = ledger.set_used(3)
+            assert (usage.month, usage.used, usage.pending) == ("2026-01", 4, 1)
+            assert ledger.months() == ["2026-01"]
+            assert ledger.clock_problem() is None
+            assert reserve(ledger, *map(str, range(20))) == 6
+        states = read_attempt_states(path, "w")
+        assert (states["open"], states["settled"]) == (AttemptState.PENDING, AttemptState.POSTED)
+        february = JANUARY + timedelta(days=20)
+        with opened(path, february) as ledger:
+            post(ledger, "open")
+            assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (10, 7)
+
+    def test_counts_that_were_folded_are_taken_back_too(self, path: Path, days: int) -> None:
+        """A later month that was closed by a still later one comes back as well."""
+        with opened(path, JANUARY + timedelta(days=days + 70)) as ledger:
+            reserve(ledger, "last")
+            assert set(read_attempt_states(path, "w")) == {"open", "last"}
+        with opened(path, JANUARY) as ledger:
+            assert ledger.set_used(5).used == 7
+            assert ledger.months() == ["2026-01"]
+            assert reserve(ledger, *map(str, range(20))) == 3
+
+
+def test_nothing_but_already_used_opens_an_earlier_month(tmp_path: Path) -> None:
+    """Not opening the ledger, looking at it, reserving, settling, recovering, nor folding."""
+    path = tmp_path / "ledger"
+    with opened(path, JANUARY, 2) as ledger:
+        assert reserve(ledger, "a", "b") == 2
+    for moment in (JANUARY - timedelta(days=40), JANUARY - timedelta(days=4000)):
+        with opened(path, moment, 2) as ledger:
+            assert reserve(ledger, "c") == 0
+            ledger.recover([], ledger.open_attempts("w", lambda _: False))
+            assert reserve(ledger, "c") == 0
+            assert (ledger.usage().month, ledger.usage().used) == ("2026-01", 2)
+
+
+def test_a_correction_by_seconds_about_midnight_is_no_problem(tmp_path: Path) -> None:
+    """A time server that sets the clock back a little does not make the run warn."""
+    with opened(tmp_path / "ledger", END + timedelta(seconds=30)) as ledger:
+        assert reserve(ledger, "a") == 1
+    with opened(tmp_path / "ledger", END - timedelta(seconds=30)) as ledger:
+        assert ledger.clock_problem() is None
+        assert reserve(ledger, "b") == 1
+
+
+class LoopsTime:
+    """Stands for `datetime` where a ledger asks for the time: the month ends when the loop's time begins."""
+
+    @staticmethod
+    def now(zone: tzinfo) -> datetime:
+        """Return what time it is."""
+        return (END + timedelta(seconds=LoopsTime.loop.time())).astimezone(zone)
+
+    loop: ClassVar[asyncio.AbstractEventLoop]
+
+
+def test_a_cron_job_at_midnight_waits_for_the_new_month(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 00:00 on the first, with last month used up, the run waits a minute and goes on, instead of exit 8."""
+    write_pages(scans, 6)
+    with opened(ledger_path(tmp_path / "ledger", KEY, "127.0.0.1"), END - timedelta(hours=1), 4) as ledger:
+        ledger.set_used(4)
+    monkeypatch.setattr("pipeline.ledger.datetime", LoopsTime)
+
+    @on_virtual_time
+    async def main() -> None:
+        LoopsTime.loop = asyncio.get_running_loop()
+        async with serve_fake() as fake:
+            summary = await run_here(scans, tmp_path / "out", fake.url, budget={"quota": 4})
+            assert (summary.exit_code, summary.calls, len(fake.calls)) == (8, 4, 4)
+            assert summary.reason == "the month's 4 calls are used up; they reset on 2026-03-01 00:00 UTC"
+            assert min(call.at_s for call in fake.calls) >= MARGIN_S
+
+    main()
+
+
+MONTHS_END = """
+import itertools, sys, time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from pipeline.ledger import Ledger, Reserve
+from pipeline.records import PageId
+from pipeline.rules.quota import Calendar
+
+path, name, limit, skew_s = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+print("ready", flush=True)
+sys.stdin.readline()
+begun_s, numbers = time.monotonic(), itertools.count()
+start = datetime(2026, 1, 31, 23, 55, tzinfo=UTC) + timedelta(seconds=skew_s)
+
+def now():
+    return start + timedelta(seconds=600 * (time.monotonic() - begun_s))  # ten minutes a second
+
+ledger = Ledger(path, Calendar(), limit, now=now)
+while (moment := now()) < datetime(2026, 2, 1, 0, 5, tzinfo=UTC):
+    for result in ledger.execute([Reserve(PageId(name))], name, name, lambda: f"{name}-{next(numbers)}"):
+        if isinstance(result, str):
+            print(moment.month, now().month, flush=True)
+"""
+
+
+def test_two_processes_at_the_months_end_keep_both_months(tmp_path: Path) -> None:
+    """Two processes, whose clocks differ by half a minute, take all they get: neither month has a call too many."""
+    limit, path = 40, tmp_path / "ledger"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MONTHS_END, str(path), name, str(limit), skew_s],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, skew_s in (("a", "-15"), ("b", "15"))
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    granted = [line for process in processes for line in process.communicate(timeout=60)[0].splitlines()]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert granted.count("1 1") <= limit
+    assert granted.count("2 2") <= limit
+    with opened(path, datetime(2026, 2, 1, 0, 5, tzinfo=UTC), limit) as ledger:
+        assert ledger.usage("2026-01").used <= limit
+        assert ledger.usage("2026-02").used <= limit
+        assert ledger.usage("2026-02").used >= len(granted) - limit

@@ -1,0 +1,74 @@
+"""The index may be deleted at any time: no page is lost or paid for again, and what is told stays true."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.audit import count_pages
+from pipeline.index import INDEX
+from pipeline.records import State
+from pipeline.show import verify_workspace
+from tests.fakes import FakeOcr, serve_fake
+from tests.pages import write_page, write_pages
+from tests.runs import results, run_here
+
+
+async def run_without_index(inputs: Path, out: Path, fake: FakeOcr) -> None:
+    """Lose the index, find nothing wrong, and run again."""
+    (out / INDEX).unlink()
+    assert verify_workspace(out) == 0
+    await run_here(inputs, out, fake.url)
+    assert verify_workspace(out) == 0
+
+
+async def test_a_changed_page_that_was_pending_is_sent_after_the_index_was_lost(scans: Path, tmp_path: Path) -> None:
+    """Without the index it counts as done, by its old line; the next run looks into the file all the same."""
+    out = tmp_path / "out"
+    changed, *_ = write_pages(scans, 3)
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        write_page(changed, 9)
+        await run_here(scans, out, fake.url, run={"max_calls": 0})
+        assert count_pages(out)[State.PENDING] == 1
+        await run_without_index(scans, out, fake)
+    assert set(fake.billed.values()) == {1}
+    assert len(fake.billed) == 4
+    assert count_pages(out)[State.DONE] == 3
+
+
+async def test_a_page_that_has_its_first_text_back_keeps_it_without_the_index(scans: Path, tmp_path: Path) -> None:
+    """The last line of a page in results.jsonl is its text: a reader of that file alone takes the right one."""
+    out = tmp_path / "out"
+    page = write_page(scans / "page.png", 1)
+    first = page.read_bytes()
+    async with serve_fake() as fake:
+        for content in (first, write_page(page, 2).read_bytes(), first):
+            page.write_bytes(content)
+            await run_here(scans, out, fake.url)
+        await run_without_index(scans, out, fake)
+    lines = results(out)
+    assert [line["duplicate_of"] for line in lines] == [None, None, "page.png"]
+    assert lines[2]["text"] == lines[0]["text"] != lines[1]["text"]
+    assert set(fake.billed.values()) == {1}
+    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 1}
+
+
+@pytest.mark.parametrize("lost", [pytest.param(True, id="index-lost"), pytest.param(False, id="index-kept")])
+async def test_a_file_that_was_away_for_a_while_is_done_when_it_is_back(
+    scans: Path, tmp_path: Path, *, lost: bool
+) -> None:
+    """It failed as missing; back again it has its text again, uncalled."""
+    out, listed = tmp_path / "out", scans / "list.txt"
+    page = write_page(scans / "page.png", 1)
+    listed.write_text("page.png\n")
+    async with serve_fake() as fake:
+        await run_here(listed, out, fake.url)
+        away = page.rename(tmp_path / "away.png")
+        await run_here(listed, out, fake.url)
+        assert count_pages(out)[State.FAILED] == 1
+        away.rename(page)
+        await run_here(listed, out, fake.url)
+        if lost:
+            await run_without_index(listed, out, fake)
+    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 1}
+    assert len(fake.calls) == 1

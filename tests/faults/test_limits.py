@@ -1,0 +1,195 @@
+"""How runs end early, and that nothing which hangs can keep them from it."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+from pipeline.audit import audit
+from pipeline.budget import ledger_path
+from pipeline.drain import Drain
+from pipeline.errors import InterruptedRunError
+from pipeline.ledger import Ledger
+from pipeline.records import State
+from pipeline.rules.quota import Calendar, Usage
+from pipeline.workspace import require_workspace
+from tests.benchmarks.one_key import SABOTAGE
+from tests.fakes import Call, FakeOcr, accept, serve_fake
+from tests.pages import write_pages
+from tests.runs import KEY, failures, read_until, results, run_here, start_command, wait_for_end
+
+PAGES = 30
+JOBS = 4
+OTHERS = 3
+DEADLINE_S = 60
+
+
+def look_into(ledgers: Path) -> Usage:
+    """Return what the ledger counts this month."""
+    ledger = Ledger(ledger_path(ledgers, KEY, "127.0.0.1"), Calendar(), None)
+    try:
+        return ledger.usage()
+    finally:
+        ledger.close()
+
+
+class TestEnds:
+    """Every reason to end early ends in the same way."""
+
+    @pytest.mark.parametrize(
+        ("sections", "exit_code", "counts_the_rest"),
+        [
+            pytest.param({"run": {"max_calls": 4, "jobs": JOBS + 1}}, 8, True, id="max-calls"),
+            pytest.param({"budget": {"quota": 4}, "run": {"jobs": JOBS + 1}}, 8, True, id="quota"),
+            pytest.param({"run": {"max_failures": 0, "jobs": JOBS}}, 12, False, id="max-failures"),
+            pytest.param({"run": {"max_duration": 0.5, "jobs": JOBS}}, 10, False, id="max-duration"),
+            pytest.param({"run": {"jobs": JOBS}}, 130, False, id="signal"),
+        ],
+    )
+    async def test_what_is_on_the_wire_lands_and_the_accounts_add_up(
+        self, scans: Path, tmp_path: Path, sections: dict[str, Any], exit_code: int, *, counts_the_rest: bool
+    ) -> None:
+        """No call follows, each text that was billed is recorded, no reservation stays open; the next run finishes."""
+        write_pages(scans, PAGES)
+        drain, out = Drain(), tmp_path / "out"
+        full = anyio.Event()
+        calls_at_the_end = 0
+
+        async def answer(call: Call) -> web.StreamResponse:
+            nonlocal calls_at_the_end
+            if call.number > 1:
+                if fake.in_flight == JOBS:
+                    full.set()
+                if call.number == 2 and exit_code in {12, 130}:
+                    await full.wait()
+                    if exit_code == 12:
+                        return web.json_response({"statusText": "bad image"}, status=400)
+                    drain.request(InterruptedRunError("ended by SIGINT", exit_code=130))
+                await drain.requested.wait()
+                calls_at_the_end = calls_at_the_end or len(fake.calls)
+            return accept(call)
+
+        async with serve_fake(answer) as fake:
+            with anyio.fail_after(DEADLINE_S):
+                summary = await run_here(scans, out, fake.url, drain=drain, **sections)
+            billed, calls = sum(fake.billed.values()), len(fake.calls)
+            assert summary.exit_code == exit_code
+            assert counts_the_rest or not full.is_set() or calls == calls_at_the_end
+            assert len(results(out)) == summary.totals[State.DONE] == billed == summary.calls
+            usage = look_into(tmp_path / "ledger")
+            assert (usage.used, usage.pending, usage.unknown) == (billed, 0, 0)
+            assert summary.totals[State.FAILED] == len(failures(out))
+            assert summary.pages == sum(summary.totals.values()) <= PAGES
+            assert (summary.pages == PAGES) == counts_the_rest
+            assert list(audit(out, require_workspace(out))) == []
+            again = await run_here(scans, out, fake.url)
+        failed = len(failures(out))
+        assert (again.totals[State.DONE], again.totals[State.FAILED], again.pages) == (PAGES - failed, failed, PAGES)
+        assert set(fake.billed.values()) == {1}
+
+    async def test_a_server_that_hangs_costs_its_pages_not_the_run(self, scans: Path, tmp_path: Path) -> None:
+        """Each call has a deadline; what it may have cost is counted."""
+        write_pages(scans, 3)
+
+        async def hang(call: Call) -> web.StreamResponse:
+            await anyio.sleep_forever()
+            return accept(call)
+
+        async with serve_fake(hang) as fake:
+            with anyio.fail_after(DEADLINE_S):
+                summary = await run_here(scans, tmp_path / "out", fake.url, api={"timeout_s": 0.2}, run={"retries": 0})
+        assert (summary.exit_code, summary.totals[State.FAILED]) == (3, 3)
+        assert look_into(tmp_path / "ledger").used == len(fake.calls) == 3
+
+
+def arguments(directory: Path, fake: FakeOcr, *more: str) -> list[str]:
+    """Return the arguments of a run into a directory."""
+    ledger = str(directory / "ledger")
+    return ["run", "-o", str(directory / "out"), "--api-url", fake.url, "--ledger", ledger, "--json", *more]
+
+
+class TestHangs:
+    """What may hang for ever besides a server."""
+
+    @pytest.mark.parametrize(
+        ("limit", "exit_code"),
+        [
+            pytest.param([], 130, id="signal"),
+            pytest.param(["--max-duration", "0.5"], 10, id="max-duration"),
+            pytest.param(["--max-calls", "1"], 8, id="max-calls"),
+            pytest.param(["--quota", "1"], 8, id="quota"),
+        ],
+    )
+    async def test_a_stdin_that_stays_open_keeps_no_run_from_its_end(
+        self, scans: Path, tmp_path: Path, limit: list[str], exit_code: int
+    ) -> None:
+        """Nobody waits for more names when no call may follow."""
+        pages = write_pages(scans, 2)
+        async with serve_fake() as fake, start_command(*arguments(tmp_path, fake, "-", *limit)) as process:
+            assert process.stdin is not None
+            with anyio.fail_after(DEADLINE_S):
+                await process.stdin.send(f"{pages[0]}\n".encode())
+                await fake.arrived.wait()
+                await process.stdin.send(f"{pages[1]}\n".encode())
+                if not limit:
+                    process.send_signal(signal.SIGINT)
+                code, _ = await wait_for_end(process)
+        assert code == exit_code
+        assert len(results(tmp_path / "out")) == sum(fake.billed.values()) <= 2
+
+    @pytest.mark.parametrize(
+        ("limit", "exit_code"),
+        [
+            pytest.param([], 130, id="signal"),
+            pytest.param(["--max-duration", "1.5"], 10, id="max-duration"),
+            pytest.param(["--max-calls", "2"], 8, id="max-calls"),
+        ],
+    )
+    async def test_a_read_that_never_returns_keeps_no_run_from_its_end(
+        self, scans: Path, tmp_path: Path, limit: list[str], exit_code: int
+    ) -> None:
+        """As on a network mount whose server is gone: its page stays pending, the others are recorded."""
+        write_stuck_page(scans)
+        async with serve_fake() as fake:
+            stuck = arguments(tmp_path, fake, str(scans), *limit)
+            async with start_command(*stuck, command=(*SABOTAGE, "stuck-read")) as process:
+                with anyio.fail_after(DEADLINE_S):
+                    if not limit:
+                        await arrivals(fake, OTHERS)
+                        process.send_signal(signal.SIGINT)
+                    code, said = await wait_for_end(process)
+        assert code == exit_code, said
+        assert len(results(tmp_path / "out")) == sum(fake.billed.values()) <= OTHERS
+        assert "stuck.png" not in {line["source"] for line in results(tmp_path / "out")}
+
+    async def test_the_second_signal_ends_a_run_whatever_hangs(self, scans: Path, tmp_path: Path) -> None:
+        """Negative control as well: a run that waited for its threads would not come to its end by itself."""
+        write_stuck_page(scans)
+        async with serve_fake() as fake:
+            stuck = arguments(tmp_path, fake, str(scans))
+            async with start_command(*stuck, command=(*SABOTAGE, "stuck-read,wait-for-threads")) as process:
+                with anyio.fail_after(DEADLINE_S):
+                    await arrivals(fake, OTHERS)
+                    process.send_signal(signal.SIGINT)
+                    await read_until(process, b"SIGINT")
+                    with anyio.move_on_after(2):
+                        await process.wait()
+                    assert process.returncode is None
+                    process.send_signal(signal.SIGINT)
+                    assert (await wait_for_end(process))[0] == 130
+
+
+def write_stuck_page(scans: Path) -> None:
+    """Write a page that the launcher never reads to the end, and others."""
+    first, *_ = write_pages(scans, OTHERS + 1)
+    first.rename(scans / "stuck.png")
+
+
+async def arrivals(fake: FakeOcr, calls: int) -> None:
+    """Return when the server has seen so many calls."""
+    while len(fake.calls) < calls:
+        fake.arrived.clear()
+        await fake.arrived.wait()
