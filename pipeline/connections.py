@@ -10,7 +10,7 @@ from it.)
 import select
 import socket
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 
@@ -33,7 +33,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, connections: int, keepalive_s: float) -> None:
         super().__init__(limit=connections, keepalive_timeout=keepalive_s, socket_factory=_open_socket)
-        self._served: WeakSet[ResponseHandler] = WeakSet()
+        self._served: WeakKeyDictionary[ResponseHandler, select.poll] = WeakKeyDictionary()
+        """Connections that served a call, and what asks the kernel whether anything has come in since."""
 
     async def connect(
         self,
@@ -46,10 +47,11 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None
-            if protocol not in self._served:  # TLS session tickets may be waiting in a new one
-                self._served.add(protocol)
+            poll = self._served.get(protocol)
+            if poll is None:  # TLS session tickets may be waiting in a new one
+                self._served[protocol] = _watch(protocol)
                 return connection
-            if _is_silent(protocol):
+            if not protocol.should_close and not poll.poll(0):
                 return connection
             connection.close()
 
@@ -88,11 +90,9 @@ def _open_socket(address: "AddrInfoType") -> socket.socket:
     return ReadingSocket(family, kind, protocol)
 
 
-def _is_silent(protocol: "ResponseHandler") -> bool:
-    """Return True when nothing has come in since the last reply: no further reply, no garbage, no end."""
-    transport = protocol.transport
-    if transport is None or protocol.should_close:
-        return False
-    poll = select.poll()  # what the kernel has and the event loop has not seen
-    poll.register(transport.get_extra_info("socket"), select.POLLIN)
-    return not poll.poll(0)
+def _watch(protocol: "ResponseHandler") -> select.poll:
+    """Return what tells of all that comes in or ends: what the kernel has and the event loop has not seen."""
+    poll = select.poll()
+    if protocol.transport is not None:
+        poll.register(protocol.transport.get_extra_info("socket"), select.POLLIN)
+    return poll

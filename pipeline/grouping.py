@@ -25,10 +25,16 @@ class _Entry(Generic[Item, Result]):
     item: Item
     results: list[Result] = field(default_factory=list)
     error: BaseException | None = None
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
         return bool(self.results) or self.error is not None
+
+    def wake(self) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():  # it is when its task was cancelled
+                waiter.set_result(None)
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -44,6 +50,7 @@ class GroupCommit(Generic[Item, Result]):
         self._commit = commit
         self._max_items = max_items
         self._waiting: deque[_Entry[Item, Result]] = deque()
+        self._under_way: Sequence[_Entry[Item, Result]] = ()
         self._writing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -53,8 +60,7 @@ class GroupCommit(Generic[Item, Result]):
         """Return the item's result once its group is durable; cancellation waits for that."""
         entry: _Entry[Item, Result] = _Entry(item)
         self._waiting.append(entry)
-        while not entry.done:
-            await _wait_through(self._write())
+        await self._wait_for(entry)
         if entry.error is not None:
             raise entry.error
         return entry.results[0]
@@ -69,26 +75,46 @@ class GroupCommit(Generic[Item, Result]):
         Raises:
             BaseException: the first error that a commit raised meanwhile.
         """
-        if self._is_writing():
-            await _wait_through(self._write())
-        while self._waiting:
-            first = self._waiting[0]
-            while not first.done:
-                await _wait_through(self._write())
-            if first.error is not None:
-                raise first.error
+        for entry in (*self._under_way, *self._waiting):
+            await self._wait_for(entry)
+            if entry.error is not None:
+                raise entry.error
 
-    def _is_writing(self) -> bool:
-        return self._writing is not None and not self._writing.done()
+    async def _wait_for(self, entry: _Entry[Item, Result]) -> None:
+        """Wait until the entry is done; a cancellation that comes meanwhile takes effect at the caller's next wait.
 
-    def _write(self) -> asyncio.Task[None]:
-        """Return the task that writes a group: the one under way, or a new one with all that waits."""
+        A shield of anyio's holds off anyio's cancellation only, not `asyncio.wait_for` nor `Task.cancel`.
+        """
+        reasons: list[asyncio.CancelledError] = []
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope(shield=True):
+            while not entry.done:
+                waiter = loop.create_future()
+                entry.waiters.append(waiter)
+                self._begin()
+                try:
+                    await waiter
+                except asyncio.CancelledError as exc:
+                    reasons.append(exc)
+        caller = asyncio.current_task()
+        if reasons and caller is not None:
+            caller.uncancel()  # one request is passed on, not counted twice
+            caller.cancel(*reasons[0].args)
+
+    def _begin(self) -> None:
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._commit_group())
-        return self._writing
+            self._writing = asyncio.get_running_loop().create_task(self._write())
 
-    async def _commit_group(self) -> None:
-        group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+    async def _write(self) -> None:
+        """Write groups as long as somebody waits; what nobody waits for goes with them."""
+        while any(entry.waiters for entry in self._waiting):
+            self._under_way = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+            await self._commit_group(self._under_way)
+            group, self._under_way = self._under_way, ()
+            for entry in group:
+                entry.wake()
+
+    async def _commit_group(self, group: Sequence[_Entry[Item, Result]]) -> None:
         try:
             results = await self._commit([entry.item for entry in group])
             for entry, result in zip(group, results, strict=True):
@@ -96,21 +122,3 @@ class GroupCommit(Generic[Item, Result]):
         except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
             for entry in group:
                 entry.error = exc
-
-
-async def _wait_through(task: asyncio.Task[None]) -> None:
-    """Wait for the task's end; a cancellation that comes meanwhile takes effect at the caller's next wait.
-
-    A shield of anyio's holds off anyio's cancellation only, not `asyncio.wait_for` nor `Task.cancel`.
-    """
-    reasons: list[asyncio.CancelledError] = []
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as exc:
-                reasons.append(exc)
-    caller = asyncio.current_task()
-    if reasons and caller is not None:
-        caller.uncancel()  # one request is passed on, not counted twice
-        caller.cancel(*reasons[0].args)

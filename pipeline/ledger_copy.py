@@ -81,7 +81,8 @@ class LedgerCopy:
             yield " ".join(str(exc).split())
 
     def _compare_texts(self) -> Iterator[str]:
-        was_killed, open_calls = self._run_file.finished is None, 0
+        # a run that was killed, or ended by an error such as a full disk, could not settle all of its calls
+        was_cut_off, open_calls = self._run_file.finished is None or self._run_file.exit_code == 1, 0
         for number, source, attempt, state, is_its_own, other in self._db.stream(_TEXTS):
             place = f"{RESULTS}:{number}: {show_name(source)}"
             if not is_its_own:
@@ -90,7 +91,7 @@ class LedgerCopy:
                 yield f"{place}: the ledger counts its call {attempt} as never made"
             elif state == "unknown":
                 yield f"{place}: the ledger counts its call {attempt} as lost"
-            elif was_killed:
+            elif was_cut_off:
                 open_calls += 1
             else:
                 yield f"{place}: the ledger counts its call {attempt} as under way"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +13,7 @@ from anyio.abc import TaskGroup
 from pipeline.calls import Calls
 from pipeline.config import Config
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import PageError, QuotaExhaustedError, StopError
+from pipeline.errors import PageError, QuotaExhaustedError, StopError, StorageError
 from pipeline.index import Index
 from pipeline.outcomes import Outcomes, Page
 from pipeline.prepare import ImageFile, Rules, prepare_url
@@ -117,16 +118,18 @@ class Mill:
             if self._index.wants_commit:
                 await anyio.to_thread.run_sync(self._index.commit)
         except DrainedError:
-            pass  # its pages stay pending
-        except QuotaExhaustedError as exc:
-            self._drain.request(exc, spare_reserved=True)
+            self._note_pending(file)
         except StopError as exc:
-            self._drain.request(exc)
+            self._drain.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError))
+            self._note_pending(file)
         finally:
             slot.release()
 
+    def _note_pending(self, file: SourceFile) -> None:
+        with suppress(StorageError):  # an index that fails is made anew; raised here, it would cut off other calls
+            self._index.begin_file(file)
+
     async def _mill_pages(self, file: SourceFile, slot: Slot) -> None:
-        self._index.begin_file(file)
         image = ImageFile(file.path, self._rules) if file.path is not None else None
         number = pages = 1
         while number <= pages:

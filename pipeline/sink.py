@@ -5,15 +5,17 @@ way. After any other error the descriptor is not used again: later syncs might r
 kernel has dropped. What comes in from then on goes to a new file, which the next run takes in (`repair`).
 """
 
+import io
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiofiles
 import anyio
 import anyio.to_thread
+from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from pipeline.errors import StorageError
@@ -23,6 +25,9 @@ from pipeline.records import Failure, Record, Span
 from pipeline.repair import name_rescue
 from pipeline.reserve import DiskReserve, is_disk_full
 from pipeline.rules.resume import encode_failure, encode_record
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 RESULTS: Final = "results.jsonl"
 FAILURES: Final = "failures.jsonl"
@@ -63,25 +68,53 @@ class Rescue:
         return target
 
 
+class SyncError(OSError):
+    """What was written may not be on disk."""
+
+
+class SyncedFile(io.FileIO):
+    """A file opened for appending, each write of which is on disk when it returns: write and sync in one thread hop.
+
+    Args:
+        path: Made when it is missing.
+        fsync: False leaves durability to the operating system.
+    """
+
+    def __init__(self, path: Path, *, fsync: bool) -> None:
+        super().__init__(path, "ab")
+        self._fsync = fsync
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Return how many bytes were written; they are synced when these are all.
+
+        Raises:
+            SyncError: they were written and could not be synced.
+            OSError: nothing was written.
+        """
+        written = super().write(data)
+        if self._fsync and written == memoryview(data).nbytes:
+            try:
+                os.fdatasync(self.fileno())
+            except OSError as exc:
+                raise SyncError(*exc.args) from exc
+        return written
+
+
 class JsonlFile:
     """One append-only JSONL file.
 
     Args:
         path: The file, whole up to its last newline.
-        raw: Its descriptor, opened for appending, unbuffered.
+        raw: A `SyncedFile` whose calls run in threads.
         size_bytes: Its length when it was opened.
         reserve: Gives way when the disk is full; None is none.
-        fsync: False leaves durability to the operating system.
     """
 
-    def __init__(
-        self, path: Path, raw: AsyncFileIO, size_bytes: int, *, reserve: DiskReserve | None = None, fsync: bool
-    ) -> None:
+    def __init__(self, path: Path, raw: AsyncFileIO, size_bytes: int, *, reserve: DiskReserve | None = None) -> None:
         self._path = path
         self._raw = raw
         self._size_bytes = size_bytes
         self._reserve = reserve
-        self._fsync = fsync
         self._problem: OSError | None = None
         self._rescue = Rescue(path)
         self._group: GroupCommit[bytes, Span] = GroupCommit(self._write)
@@ -116,11 +149,11 @@ class JsonlFile:
         while rest:
             try:
                 rest = rest[await self._raw.write(rest) :]
+            except SyncError:
+                raise
             except OSError as exc:
                 if not await self._make_room(exc, len(rest)):
                     raise
-        if self._fsync:
-            await anyio.to_thread.run_sync(os.fdatasync, self._raw.fileno())
 
     async def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
         if self._reserve is None or not is_disk_full(problem):
@@ -182,11 +215,11 @@ async def open_sink(workspace: Path, reserve: DiskReserve | None = None, *, fsyn
 @asynccontextmanager
 async def _open_jsonl(path: Path, reserve: DiskReserve | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
     try:
-        raw = await aiofiles.open(path, "ab", buffering=0)
+        raw = wrap(await anyio.to_thread.run_sync(partial(SyncedFile, path, fsync=fsync)))
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
-        yield JsonlFile(path, raw, os.fstat(raw.fileno()).st_size, reserve=reserve, fsync=fsync)
+        yield JsonlFile(path, raw, os.fstat(raw.fileno()).st_size, reserve=reserve)
     finally:
         with anyio.CancelScope(shield=True):
             await raw.close()

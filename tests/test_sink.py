@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import aiofiles
 import anyio
 import orjson
 import pytest
+from aiofiles.threadpool import wrap
 
 from pipeline.errors import StorageError
 from pipeline.files import replace_file
@@ -21,7 +21,7 @@ from pipeline.records import Failure, PageId, Record, Reply, Span
 from pipeline.repair import waiting_rescues
 from pipeline.reserve import RESERVE, DiskReserve, hold_reserve
 from pipeline.rules.resume import parse_record
-from pipeline.sink import FAILURES, RESULTS, JsonlFile, open_sink
+from pipeline.sink import FAILURES, RESULTS, JsonlFile, SyncedFile, open_sink
 from tests.runs import ROOT
 
 
@@ -47,9 +47,10 @@ async def append_all(
 ) -> list[Span | Exception]:
     """Append lines one after another through one descriptor; return where each stands, or why not."""
     ends: list[Span | Exception] = []
-    async with aiofiles.open(path, "ab", buffering=0) as raw:
+    with SyncedFile(path, fsync=True) as synced:
+        raw = wrap(synced)
         file: Any = raw if disk is None else disk.wrap(raw)
-        jsonl = JsonlFile(path, file, path.stat().st_size, reserve=reserve, fsync=True)
+        jsonl = JsonlFile(path, file, path.stat().st_size, reserve=reserve)
         for line in lines:
             try:
                 ends.append(await jsonl.append(line))
