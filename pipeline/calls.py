@@ -4,6 +4,7 @@ import logging
 import math
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import anyio
 
@@ -11,11 +12,18 @@ from pipeline.budget import Attempt, Budget
 from pipeline.client import Client
 from pipeline.config import Config
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import AttemptsExhaustedError, PageError, TemporaryError, UncertainCallError
+from pipeline.errors import (
+    AttemptsExhaustedError,
+    PageError,
+    QuotaExhaustedError,
+    TemporaryError,
+    UncertainCallError,
+)
 from pipeline.gate import Gate
 from pipeline.outcomes import Outcomes, Page, Text
 from pipeline.records import PageId, Record, Reply
 from pipeline.rules.pace import Token
+from pipeline.rules.quota import Calendar, billing_month, reset_time
 from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, judge
 from pipeline.rules.retry_budget import RetryBudget
 
@@ -164,6 +172,8 @@ class Calls:
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)
                 self._gate.report_refused(turn, verdict.wait_s)
+            case Stop(QuotaExhaustedError() as error):
+                self._drain.request(QuotaExhaustedError(f"{error}; the month ends on {self._month_end()}"))
             case Stop():
                 self._drain.request(verdict.error)
             case Failed():
@@ -171,3 +181,8 @@ class Calls:
                 self._gate.report_failed(turn, reached=verdict.billed)
             case PageRejected():
                 self._gate.report_failed(turn, reached=True)
+
+    def _month_end(self) -> str:
+        """Return when the plan's month ends by the configured calendar: the service does not say."""
+        calendar = Calendar(self._config.budget.timezone, self._config.budget.reset_day)
+        return f"{reset_time(billing_month(datetime.now(UTC), calendar), calendar):%Y-%m-%d %H:%M} UTC"

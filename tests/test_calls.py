@@ -1,5 +1,6 @@
 """The calls for one page: what uses up an attempt, what waits for whom, and when the run ends instead of the page."""
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.budget import Budget
 from pipeline.calls import Calls
 from pipeline.config import Config
 from pipeline.drain import Drain, DrainedError
-from pipeline.errors import AttemptsExhaustedError, InterruptedRunError, PageError, TemporaryError
+from pipeline.errors import AttemptsExhaustedError, InterruptedRunError, PageError, QuotaExhaustedError, TemporaryError
 from pipeline.gate import Gate
 from pipeline.index import Index
 from pipeline.outcomes import Outcomes, Page
@@ -154,6 +155,20 @@ def test_calls_that_were_not_sent_use_up_no_attempt(tmp_path: Path) -> None:
     (end,), client = recognise(tmp_path / "out", ["a"], lambda _, number: script[number - 1])
     assert isinstance(end, Record)
     assert len(client.sent["a"]) == 6
+
+
+def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_back(tmp_path: Path) -> None:
+    """The day is that of our calendar; the service names none."""
+
+    async def main() -> None:
+        client, drain = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Drain()
+        async with open_calls(tmp_path / "out", client, drain) as calls:
+            with pytest.raises(DrainedError):
+                await calls.recognise(page("a"))
+        assert isinstance(drain.reason, QuotaExhaustedError)
+        assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(drain.reason))
+
+    run_virtual(main())
 
 
 @pytest.mark.parametrize("outcome", [BROKEN, UNREACHED], ids=["failed", "unreached"])
