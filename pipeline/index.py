@@ -151,12 +151,12 @@ class Index:
             states[State(state)] = states.get(State(state), 0) + 1
         return Settled(states)
 
-    def begin_file(self, file: SourceFile) -> None:
-        """Note that a file's first page is on its way; a state that it already has stays until it ends anew."""
+    def leave_file(self, file: SourceFile) -> None:
+        """Note that a file's first page was left for another run; a state that it already has stays."""
         self._db.change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_source(file.name),))
 
-    def begin_page(self, file: SourceFile, page: int, page_id: PageId) -> None:
-        """Note that a page of this content is on its way; other content at its place is history from now on."""
+    def leave_page(self, file: SourceFile, page: int, page_id: PageId) -> None:
+        """Note that a page of this content was left for another run; other content at its place is history."""
         self._db.change(
             "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?) ON CONFLICT DO UPDATE"
             " SET state = excluded.state, retryable = 1, added = '', id = excluded.id WHERE id IS NOT excluded.id",

@@ -11,6 +11,7 @@ twice at the end of a month are the price of none that is not counted.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -149,12 +150,14 @@ class Ledger:
         with self._file.transaction() as db:
             months = self._possible_months(db)
             self._note(db, months)
-            for operation in operations:
-                if isinstance(operation, Settle):
-                    change = "UPDATE attempt SET state = ?, until = ? WHERE id = ?"
-                    self._change(db, change, operation.state, months.last, operation.attempt)
+            for state in AttemptState:
+                settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
+                if settled:
+                    self._change(db, "UPDATE attempt SET state = ?, until = ? WHERE id IN", state, months.last, settled)
             room = self._room(db, months)
+            added = rfc3339(self._now())
             results: list[str | Refusal | None] = []
+            rows: list[tuple[str, ...]] = []
             for operation in operations:
                 match operation:
                     case Settle():
@@ -162,11 +165,12 @@ class Ledger:
                     case Reserve() if full := [month for month, left in room.items() if left == 0]:
                         assert self._limit is not None
                         results.append(refuse(max(full), self._limit, self._now(), self._calendar))
-                    case Reserve():
+                    case Reserve(page, source):
                         room = {month: left - 1 for month, left in room.items()}
-                        results.append(
-                            self._insert(db, new_id(), operation, month=months.first, workspace=workspace, owner=owner)
-                        )
+                        attempt = new_id()
+                        rows.append((attempt, page, printable(source), months.first, workspace, owner, added))
+                        results.append(attempt)
+            self._insert(db, rows)
         self.left = min(room.values(), default=None)
         return results
 
@@ -199,8 +203,8 @@ class Ledger:
             self._note(db, months)
             for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
                 for attempt in attempts:
-                    change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id = ?"
-                    self._change(db, change, state, months.last, attempt.id)
+                    change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id IN"
+                    self._change(db, change, state, months.last, [attempt.id])
 
     def _possible_months(self, db: Connection) -> Months:
         """Return the months that a call of this moment may fall into.
@@ -243,18 +247,21 @@ class Ledger:
             return {}
         return {month: max(0, self._limit - self._usage(db, month, months.last).used) for month in months}
 
-    def _insert(self, db: Connection, attempt: str, call: Reserve, *, month: str, workspace: str, owner: str) -> str:
-        db.execute(
-            "INSERT INTO attempt (id, page, source, month, state, workspace, owner, added)"
-            " VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
-            (attempt, call.page, printable(call.source), month, workspace, owner, rfc3339(self._now())),
-        )
-        return attempt
+    @staticmethod
+    def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
+        """Add pending rows in one statement: each gives other threads a turn that it has to wait for."""
+        if rows:
+            marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
+            columns = "(id, page, source, month, state, workspace, owner, added)"
+            db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
 
-    def _change(self, db: Connection, statement: str, state: AttemptState, until: str, attempt: str) -> None:
-        """Change one row."""
-        if db.execute(statement, (state.value, until, attempt)).rowcount != 1:
-            raise LedgerError(f"ledger {self.path}: it has lost the call {attempt}; no call goes out without it")
+    def _change(self, db: Connection, statement: str, state: AttemptState, until: str, ids: Sequence[str]) -> None:
+        """Change the rows of these calls, in one statement for the same reason."""
+        marks = ", ".join("?" * len(ids))
+        if db.execute(f"{statement} ({marks})", (state.value, until, *ids)).rowcount != len(ids):
+            known = {row[0] for row in db.execute(f"SELECT id FROM attempt WHERE id IN ({marks})", ids)}  # noqa: S608
+            lost = next((attempt for attempt in ids if attempt not in known), ids[0])
+            raise LedgerError(f"ledger {self.path}: it has lost the call {lost}; no call goes out without it")
 
     def _take_back(self, db: Connection) -> None:
         """Take what counts in months that the clock has not reached into the one that it says."""

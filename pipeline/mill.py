@@ -99,7 +99,7 @@ class Mill:
                 pages.start_soon(self._mill_file, file, slot)
 
     async def _leave_pending(self, file: SourceFile) -> None:
-        self._index.begin_file(file)
+        self._index.leave_file(file)
         if self._index.wants_commit:
             await anyio.to_thread.run_sync(self._index.commit)
 
@@ -127,7 +127,7 @@ class Mill:
 
     def _note_pending(self, file: SourceFile) -> None:
         with suppress(StorageError):  # an index that fails is made anew; raised here, it would cut off other calls
-            self._index.begin_file(file)
+            self._index.leave_file(file)
 
     async def _mill_pages(self, file: SourceFile, slot: Slot) -> None:
         image = ImageFile(file.path, self._rules) if file.path is not None else None
@@ -160,7 +160,15 @@ class Mill:
         if self._index.has_result(page.file, payload.page, payload.id):
             self._outcomes.settled[State.DONE] += 1
             return
-        self._index.begin_page(page.file, payload.page, payload.id)
+        try:
+            await self._recognise(page, slot)
+        except (DrainedError, StopError):
+            with suppress(StorageError):
+                self._index.leave_page(page.file, payload.page, payload.id)
+            raise
+
+    async def _recognise(self, page: Page, slot: Slot) -> None:
+        payload = page.payload
         if not self._config.prepare.dedup:
             await self._end(page, await self._calls.recognise(page))
         elif (record := self._index.find_record(payload.id)) is not None:

@@ -60,7 +60,7 @@ def sound(tmp_path: Path) -> Sound:
     (workspace / RESULTS).write_bytes(b"".join(map(encode_record, records)))
     (workspace / FAILURES).write_bytes(b"".join(map(encode_failure, failures)))
     with Index.open(workspace) as index:
-        index.begin_file(on_disk("waiting.png"))
+        index.leave_file(on_disk("waiting.png"))
         totals = {state.value: number for state, number in index.totals().items()}
     attempts = [record.attempt for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)

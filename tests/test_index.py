@@ -171,7 +171,7 @@ class TestRebuilding:
                         for number in range(60):
                             index.look_up_file(on_disk(f"{number}.png"))
                             index.find_record(page_id(number))
-                            index.begin_file(on_disk(f"{number}.png"))
+                            index.leave_file(on_disk(f"{number}.png"))
                     break
                 except StorageError:
                     assert not last
@@ -343,13 +343,13 @@ class TestStates:
         workspace.crash()
         assert states(workspace.index) == before
 
-    def test_begin_page_makes_other_content_history(self, workspace: Workspace) -> None:
+    def test_leave_page_makes_other_content_history(self, workspace: Workspace) -> None:
         """A page with new content is pending; with the content that it had, it stays done."""
         workspace.record(make_record("a.png", 1))
-        workspace.index.begin_file(on_disk("a.png"))
-        workspace.index.begin_page(on_disk("a.png"), 1, page_id(1))
+        workspace.index.leave_file(on_disk("a.png"))
+        workspace.index.leave_page(on_disk("a.png"), 1, page_id(1))
         assert workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
-        workspace.index.begin_page(on_disk("a.png"), 1, page_id(2))
+        workspace.index.leave_page(on_disk("a.png"), 1, page_id(2))
         assert not workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
         assert states(workspace.index) == {"a.png 1": State.PENDING}
         assert workspace.index.find_record(page_id(1)) is not None
@@ -388,7 +388,7 @@ class TestFiles:
             pytest.param(lambda w: w.failure(make_failure("a.png", 1)), State.FAILED, id="failed-for-good"),
             pytest.param(lambda w: w.failure(make_failure("a.png", 1, retryable=True)), None, id="failed-for-now"),
             pytest.param(lambda w: w.failure(make_failure("a.png", 1, error="uncertain")), None, id="uncertain"),
-            pytest.param(lambda w: w.index.begin_file(on_disk("a.png")), None, id="pending"),
+            pytest.param(lambda w: w.index.leave_file(on_disk("a.png")), None, id="pending"),
         ],
     )
     def test_only_files_that_need_nothing_more_are_settled(
@@ -499,7 +499,7 @@ class TestSharing:
             thread.start()
         try:
             for number in range(3000):
-                workspace.index.begin_file(on_disk(f"{number}.png"))
+                workspace.index.leave_file(on_disk(f"{number}.png"))
         finally:
             ended.set()
             for thread in threads:
@@ -512,7 +512,7 @@ class TestSharing:
         """Single changes do not cost a sync each, and the want ends with the commit."""
         wanted = []
         for number in range(1000):
-            workspace.index.begin_file(on_disk(f"{number}.png"))
+            workspace.index.leave_file(on_disk(f"{number}.png"))
             wanted.append(workspace.index.wants_commit)
         assert (wanted[100], wanted[-1]) == (False, True)
         workspace.index.commit()
@@ -627,20 +627,20 @@ class Disasters(RuleBasedStateMachine):
     def record(self, name: int, content: int, of: str | None) -> None:
         """A page gets a text, whatever it had before: it may have changed, or have its first content back."""
         record = make_record(f"{name}.png", content, duplicate_of=of, added=next(self.clock))
-        self.workspace.index.begin_page(on_disk(record.source), 1, record.id)
+        self.workspace.index.leave_page(on_disk(record.source), 1, record.id)
         self.workspace.record(record)
 
     @rule(name=st.integers(0, 5), content=st.none() | st.integers(6, 9), retryable=st.booleans())
     def fail(self, name: int, content: int | None, *, retryable: bool) -> None:
         """A page fails, whatever it had before."""
         failure = make_failure(f"{name}.png", content, retryable=retryable, added=next(self.clock))
-        self.workspace.index.begin_file(on_disk(failure.source))
+        self.workspace.index.leave_file(on_disk(failure.source))
         self.workspace.failure(failure)
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 9))
     def begin(self, name: int, content: int) -> None:
         """A page is on its way."""
-        self.workspace.index.begin_page(on_disk(f"{name}.png"), 1, page_id(content))
+        self.workspace.index.leave_page(on_disk(f"{name}.png"), 1, page_id(content))
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 5))
     def write_and_crash(self, name: int, content: int) -> None:

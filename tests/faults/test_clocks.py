@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -227,13 +227,13 @@ TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadlin
 class MonthOfReservation(Ledger):
     """A ledger that counts a call in one month only: that of its reservation."""
 
-    def _insert(self, db: Connection, attempt: str, *arguments: object, **named: object) -> str:
-        super()._insert(db, attempt, *arguments, **named)  # type: ignore[arg-type]
-        db.execute("UPDATE attempt SET until = month WHERE id = ?", (attempt,))
-        return attempt
+    @staticmethod
+    def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
+        Ledger._insert(db, rows)
+        db.executemany("UPDATE attempt SET until = month WHERE id = ?", [row[:1] for row in rows])
 
-    def _change(self, db: Connection, _: str, state: AttemptState, __: str, attempt: str) -> None:
-        db.execute("UPDATE attempt SET state = ? WHERE id = ?", (state.value, attempt))
+    def _change(self, db: Connection, _: str, state: AttemptState, __: str, ids: Sequence[str]) -> None:
+        db.executemany("UPDATE attempt SET state = ? WHERE id = ?", [(state.value, attempt) for attempt in ids])
 
 
 class FixedMonths(History):

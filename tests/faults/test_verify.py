@@ -135,7 +135,7 @@ def test_a_change_of_a_workspace_would_be_seen(planted: Planted) -> None:
     after = planted.snapshot()
     assert after != before
     with Index.open(planted.workspace) as index:
-        index.begin_file(SourceFile("new.png", None))
+        index.leave_file(SourceFile("new.png", None))
     assert planted.snapshot() != after
 
 
