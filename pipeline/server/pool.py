@@ -67,6 +67,7 @@ class Pool:
         self._options = options
         self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         self._workers: set[WorkerProcess] = set()
+        self._ending: set[WorkerProcess] = set()
         self._jobs: set[asyncio.Task[Any]] = set()
         self._problem: EngineError | None = None
         """Why the last attempt to replace a worker failed; None when it did not."""
@@ -156,11 +157,13 @@ class Pool:
     def _replace(self, worker: WorkerProcess) -> None:
         _logger.warning("recognition worker %d is replaced", worker.pid)
         self._workers.discard(worker)
+        self._ending.add(worker)
         worker.kill()
         self._spawn(self._add_worker_in_place_of(worker))
 
     async def _add_worker_in_place_of(self, worker: WorkerProcess) -> None:
         await worker.end()
+        self._ending.discard(worker)
         attempt = 0
         while True:
             delays_s = self._options.restart_delays_s
@@ -181,7 +184,7 @@ class Pool:
         self._idle.put_nowait(worker)
 
     async def _end_workers(self) -> None:
-        workers, self._workers = self._workers, set()
+        workers, self._workers, self._ending = self._workers | self._ending, set(), set()
         with suppress(asyncio.QueueEmpty):
             while True:
                 self._idle.get_nowait()

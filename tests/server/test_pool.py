@@ -65,6 +65,15 @@ async def test_a_page_that_takes_too_long_costs_one_error() -> None:
         assert (await pool.recognise(b"next")).text == "next"
 
 
+async def test_a_pool_that_ends_waits_for_a_worker_that_is_being_replaced() -> None:
+    """Its process is gone for good, though its place was being filled."""
+    async with Pool(ONE) as pool:
+        (worker,) = pool._workers
+        with pytest.raises(RecognitionError):
+            await pool.recognise(b"die")
+    assert not worker.is_alive
+
+
 async def test_a_caller_that_leaves_does_not_cost_the_worker() -> None:
     """The page is finished, and the worker goes on."""
     async with Pool(ONE) as pool:
