@@ -24,6 +24,7 @@ from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config
 from pipeline.drain import Drain
+from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.gate import Gate
 from pipeline.index import Index
@@ -34,7 +35,7 @@ from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.recovery import ledger_file, open_budget
 from pipeline.repair import mend
 from pipeline.reserve import DiskReserve, hold_reserve
-from pipeline.sink import FAILURES, RESULTS, open_sink
+from pipeline.sink import open_sink
 from pipeline.summary import Summary, summarise
 from pipeline.workspace import RunFile, choose_root, claim_service, hold_workspace, read_run_file, write_run_file
 

@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
 from pipeline.files import sync_directory
 from pipeline.grouping import GroupCommit
@@ -28,9 +29,6 @@ from pipeline.rules.resume import encode_failure, encode_record
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-RESULTS: Final = "results.jsonl"
-FAILURES: Final = "failures.jsonl"
 
 
 class Rescue:

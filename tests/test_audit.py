@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from pipeline.audit import audit, count_pages
+from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
 from pipeline.index import INDEX, Index
 from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
 from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import encode_failure, encode_record
-from pipeline.sink import FAILURES, RESULTS
 from pipeline.workspace import RunFile, hold_workspace
 from tests.test_index import make_failure, make_record, on_disk, page_id
 
