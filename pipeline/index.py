@@ -15,7 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pipeline.derived import (
+from pipeline.errors import StorageError
+from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
+from pipeline.rules.resume import encode_source
+from pipeline.storage.derived import (
     ERRORS,
     DamagedDatabaseError,
     DerivedDatabase,
@@ -23,10 +26,7 @@ from pipeline.derived import (
     is_passing,
     remove_database,
 )
-from pipeline.entries import FINAL, FORMAT, SCHEMA, Damage, Entries, Entry
-from pipeline.errors import StorageError
-from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
-from pipeline.rules.resume import encode_source
+from pipeline.storage.entries import FINAL, FORMAT, SCHEMA, Damage, Entries, Entry
 
 INDEX: Final = "index.sqlite3"
 _COMMIT_EVERY: Final = 512

@@ -20,10 +20,10 @@ from pipeline.errors import (
     TruncatedImageError,
     UnfittableImageError,
 )
-from pipeline.files import read_stable
 from pipeline.records import PageId, Payload, Prep
 from pipeline.rules.fit import Fit, Limits, fit
 from pipeline.rules.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
+from pipeline.storage.files import read_stable
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # stderr belongs to the log
 Image.MAX_IMAGE_PIXELS = None  # rules/fit.py judges the header's size itself, before anything is decoded

@@ -12,10 +12,10 @@ from pipeline.config import Config, default_state_dir
 from pipeline.drain import Drain
 from pipeline.errors import LedgerError, UsageError
 from pipeline.index import Index
-from pipeline.ledger import Ledger
 from pipeline.records import AttemptState, OpenAttempt, Service
 from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import DamagedLineError, parse_result
+from pipeline.storage.ledger import Ledger
 
 logger = logging.getLogger("pagemill")
 

@@ -24,7 +24,6 @@ from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config
 from pipeline.drain import Drain
-from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.gate import Gate
 from pipeline.index import Index
@@ -33,9 +32,10 @@ from pipeline.outcomes import Outcomes
 from pipeline.progress import Snapshot, report
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.recovery import ledger_file, open_budget
-from pipeline.repair import mend
-from pipeline.reserve import DiskReserve, hold_reserve
 from pipeline.sink import open_sink
+from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.storage.repair import mend
+from pipeline.storage.reserve import DiskReserve, hold_reserve
 from pipeline.summary import Summary, summarise
 from pipeline.workspace import RunFile, choose_root, claim_service, hold_workspace, read_run_file, write_run_file
 

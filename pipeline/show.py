@@ -9,15 +9,15 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.audit import audit, count_pages
 from pipeline.config import Config
-from pipeline.entries import RESULTS
 from pipeline.errors import StorageError, UsageError
-from pipeline.ledger import Ledger
 from pipeline.records import State
 from pipeline.recovery import ledger_file
 from pipeline.rules.quota import Calendar
 from pipeline.service import choose_service
+from pipeline.storage.entries import RESULTS
+from pipeline.storage.ledger import Ledger
+from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import require_workspace, watch_workspace
 
 logger = logging.getLogger("pagemill")

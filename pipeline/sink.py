@@ -18,14 +18,14 @@ import anyio.to_thread
 from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
-from pipeline.files import sync_directory
 from pipeline.grouping import GroupCommit
 from pipeline.records import Failure, Record, Span
-from pipeline.repair import name_rescue
-from pipeline.reserve import DiskReserve, is_disk_full
 from pipeline.rules.resume import encode_failure, encode_record
+from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.storage.files import sync_directory
+from pipeline.storage.repair import name_rescue
+from pipeline.storage.reserve import DiskReserve, is_disk_full
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

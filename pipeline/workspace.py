@@ -12,7 +12,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
-from pipeline.files import make_directory, replace_file
+from pipeline.storage.files import make_directory, replace_file
 
 RUN: Final = "run.json"
 LOCK: Final = ".lock"

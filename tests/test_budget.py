@@ -17,9 +17,9 @@ import pytest
 from pipeline.budget import Budget, ledger_path, own
 from pipeline.drain import Drain, DrainedError
 from pipeline.errors import InterruptedRunError, LedgerError, QuotaExhaustedError
-from pipeline.ledger import Ledger
 from pipeline.records import AttemptState, PageId
 from pipeline.rules.quota import Calendar
+from pipeline.storage.ledger import Ledger
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 from tests.virtual_time import on_virtual_time
@@ -268,7 +268,7 @@ OWNER = """
 import sys
 from pathlib import Path
 from pipeline.budget import own
-from pipeline.ledger import Ledger, Reserve
+from pipeline.storage.ledger import Ledger, Reserve
 from pipeline.records import PageId
 from pipeline.rules.quota import Calendar
 

@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
 from pipeline.index import INDEX, Index
 from pipeline.records import Failure, FileStat, PageId, Record, Reply, SourceFile, Span, State
-from pipeline.repair import repair_tail
 from pipeline.rules.resume import encode_failure, encode_record, encode_source
+from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.storage.repair import repair_tail
 
 STAT = FileStat(1000, 1_700_000_000_000_000_000)
 

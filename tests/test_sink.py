@@ -15,14 +15,14 @@ import orjson
 import pytest
 from aiofiles.threadpool import wrap
 
-from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
-from pipeline.files import replace_file
 from pipeline.records import Failure, PageId, Record, Reply, Span
-from pipeline.repair import waiting_rescues
-from pipeline.reserve import RESERVE, DiskReserve, hold_reserve
 from pipeline.rules.resume import parse_record
 from pipeline.sink import JsonlFile, SyncedFile, open_sink
+from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.storage.files import replace_file
+from pipeline.storage.repair import waiting_rescues
+from pipeline.storage.reserve import RESERVE, DiskReserve, hold_reserve
 from tests.runs import ROOT
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.audit import audit
 from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused
+from pipeline.verify.audit import audit
 from pipeline.workspace import read_run_file
 from tests.faults.accounts import count_used
 from tests.faults.broken import BREAKAGES

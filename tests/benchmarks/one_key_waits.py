@@ -16,7 +16,7 @@ from statistics import quantiles
 from typing import Any
 
 from pipeline import cli
-from pipeline.ledger import Ledger
+from pipeline.storage.ledger import Ledger
 from tests.benchmarks.memory import fast_server
 from tests.pages import write_pages
 from tests.runs import KEY, environment

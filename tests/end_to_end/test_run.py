@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from pipeline.audit import audit
 from pipeline.drain import Drain
 from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
 from pipeline.index import Index
 from pipeline.records import Service, State
 from pipeline.run import Job, run
+from pipeline.verify.audit import audit
 from pipeline.workspace import hold_workspace, require_workspace
 from tests.fakes import Call, accept, refuse, serve_fake
 from tests.pages import write_page, write_pages

@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 
 from pipeline.budget import ledger_path
-from pipeline.ledger import Ledger
 from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import DamagedLineError, check_seal
+from pipeline.storage.ledger import Ledger
 from tests.fakes import Call
 from tests.runs import KEY, results
 

@@ -22,14 +22,15 @@ from typing import Any
 import anyio.to_thread
 from filelock import FileLock
 
-from pipeline import cli, files, index, ledger_database, prepare, workspace
+from pipeline import cli, index, prepare, workspace
 from pipeline.drain import Drain
 from pipeline.errors import StopError
 from pipeline.index import Index
-from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, Span
-from pipeline.reserve import DiskReserve
 from pipeline.sink import JsonlFile, Rescue
+from pipeline.storage import files, ledger_database
+from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.storage.reserve import DiskReserve
 
 
 def _sync_nothing() -> None:

@@ -12,8 +12,8 @@ import anyio
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.audit import audit
 from pipeline.budget import ledger_path
+from pipeline.verify.audit import audit
 from pipeline.workspace import require_workspace
 from tests.fakes import Call, FakeOcr, Script, accept
 from tests.faults.accounts import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pipeline.audit import audit
 from pipeline.records import AttemptState
+from pipeline.verify.audit import audit
 from pipeline.workspace import read_run_file
 from tests.fakes import Call, accept, serve_fake
 from tests.faults.accounts import (

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pipeline.budget import ledger_path
-from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, PageId
 from pipeline.rules import quota
 from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
+from pipeline.storage.ledger import Ledger, Reserve, Settle
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states
 from tests.pages import write_pages
@@ -403,7 +403,7 @@ def test_a_cron_job_at_midnight_waits_for_the_new_month(
     write_pages(scans, 6)
     with opened(ledger_path(tmp_path / "ledger", KEY, "127.0.0.1"), END - timedelta(hours=1), 4) as ledger:
         ledger.set_used(4)
-    monkeypatch.setattr("pipeline.ledger.datetime", LoopsTime)
+    monkeypatch.setattr("pipeline.storage.ledger.datetime", LoopsTime)
 
     @on_virtual_time
     async def main() -> None:
@@ -421,7 +421,7 @@ MONTHS_END = """
 import itertools, sys, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from pipeline.ledger import Ledger, Reserve
+from pipeline.storage.ledger import Ledger, Reserve
 from pipeline.records import PageId
 from pipeline.rules.quota import Calendar
 

@@ -13,9 +13,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from pipeline.audit import audit
-from pipeline.repair import waiting_rescues
-from pipeline.reserve import RESERVE
+from pipeline.storage.repair import waiting_rescues
+from pipeline.storage.reserve import RESERVE
+from pipeline.verify.audit import audit
 from pipeline.workspace import read_run_file, require_workspace
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_nothing_vanished, count_used, note

@@ -10,9 +10,9 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.audit import audit
 from pipeline.records import State
 from pipeline.summary import Summary
+from pipeline.verify.audit import audit
 from pipeline.workspace import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, accept, serve_fake

@@ -8,13 +8,13 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.audit import audit
 from pipeline.budget import ledger_path
 from pipeline.drain import Drain
 from pipeline.errors import InterruptedRunError
-from pipeline.ledger import Ledger
 from pipeline.records import State
 from pipeline.rules.quota import Calendar, Usage
+from pipeline.storage.ledger import Ledger
+from pipeline.verify.audit import audit
 from pipeline.workspace import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, FakeOcr, accept, serve_fake

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ledger_database
 from pipeline.errors import LedgerError
-from pipeline.ledger import Ledger, Reserve, Settle
-from pipeline.ledger_database import LedgerDatabase, read_folded
 from pipeline.records import AttemptState, PageId
 from pipeline.rules.quota import Calendar
+from pipeline.storage import ledger_database
+from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.storage.ledger_database import LedgerDatabase, read_folded
 from tests.ledgers import read_attempt_states
 
 PAGE = PageId("sha256:00#1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.reserve import RESERVE, DiskReserve, hold_reserve, is_disk_full
+from pipeline.storage.reserve import RESERVE, DiskReserve, hold_reserve, is_disk_full
 
 MIB = 1 << 20
 

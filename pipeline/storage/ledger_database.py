@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError
-from pipeline.files import make_directory, sync_directory
 from pipeline.records import AttemptState
 from pipeline.rules.mounts import NETWORK_FILESYSTEMS, find_filesystem
+from pipeline.storage.files import make_directory, sync_directory
 
 _FORMAT: Final = 2
 _APPLICATION_ID: Final = 0x504D4C31  # "PML1"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.derived import DerivedDatabase
 from pipeline.errors import StorageError
 from pipeline.records import PageId, Record, Span, State
 from pipeline.rules.resume import (
@@ -21,7 +20,8 @@ from pipeline.rules.resume import (
     parse_record,
     parse_result,
 )
-from pipeline.tail import Mark
+from pipeline.storage.derived import DerivedDatabase
+from pipeline.storage.tail import Mark
 
 RESULTS: Final = "results.jsonl"
 FAILURES: Final = "failures.jsonl"

@@ -6,13 +6,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from pipeline.derived import ERRORS
-from pipeline.entries import OtherFilesError
 from pipeline.errors import StorageError
-from pipeline.evidence import Evidence
 from pipeline.index import INDEX, Index, copy_index
 from pipeline.records import State
 from pipeline.rules.soundness import show_name
+from pipeline.storage.derived import ERRORS
+from pipeline.storage.entries import OtherFilesError
+from pipeline.verify.evidence import Evidence
 
 _HAS_LINE: Final = """CASE
   WHEN entry.state IN ('failed', 'uncertain') THEN EXISTS (

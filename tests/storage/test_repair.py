@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.entries import RESULTS
 from pipeline.errors import StorageError
-from pipeline.repair import mend, name_rescue, repair_tail, take_in, waiting_rescues
 from pipeline.rules.resume import seal
+from pipeline.storage.entries import RESULTS
+from pipeline.storage.repair import mend, name_rescue, repair_tail, take_in, waiting_rescues
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"), max_size=6)
 

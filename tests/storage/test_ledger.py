@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LedgerError
-from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId
 from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Refusal
+from pipeline.storage.ledger import Ledger, Reserve, Settle
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 
@@ -418,7 +418,7 @@ class TestFailingClosed:
 
     def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When another program holds the file for too long, nothing is reserved, and afterwards all works again."""
-        monkeypatch.setattr("pipeline.ledger_database._BUSY_TIMEOUT_S", 0.01)
+        monkeypatch.setattr("pipeline.storage.ledger_database._BUSY_TIMEOUT_S", 0.01)
         with opened(path) as ledger:
             other = sqlite3.connect(path, isolation_level=None)
             try:
@@ -435,7 +435,7 @@ RESERVER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipeline.ledger import Ledger, Reserve
+from pipeline.storage.ledger import Ledger, Reserve
 from pipeline.records import PageId
 from pipeline.rules.quota import Calendar
 import itertools

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.audit import audit, count_pages
-from pipeline.entries import FAILURES, RESULTS
 from pipeline.errors import StorageError
 from pipeline.index import INDEX, Index
-from pipeline.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
 from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import encode_failure, encode_record
+from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import RunFile, hold_workspace
 from tests.test_index import make_failure, make_record, on_disk, page_id
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.derived import DerivedDatabase
 from pipeline.errors import StorageError
+from pipeline.storage.derived import DerivedDatabase
 
 SCHEMA = "CREATE TABLE item (text TEXT PRIMARY KEY) WITHOUT ROWID; CREATE TABLE mark (items INTEGER PRIMARY KEY);"
 MARK = "INSERT OR REPLACE INTO mark VALUES (?)"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import Span
-from pipeline.tail import Mark, read_lines
+from pipeline.storage.tail import Mark, read_lines
 
 LINES = (b"one\n", b"two\r\n", b"\n", "größer\u2028drei\n".encode())
 

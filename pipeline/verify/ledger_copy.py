@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from pipeline.derived import DerivedDatabase
-from pipeline.entries import RESULTS
 from pipeline.errors import LedgerError
-from pipeline.ledger_database import read_calls, read_folded
 from pipeline.rules.quota import Calendar, may_be_folded
 from pipeline.rules.soundness import show_name
+from pipeline.storage.derived import DerivedDatabase
+from pipeline.storage.entries import RESULTS
+from pipeline.storage.ledger_database import read_calls, read_folded
 from pipeline.workspace import RunFile
 
 logger = logging.getLogger("pagemill")

@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
-from pipeline.evidence import Evidence
 from pipeline.index import Index, copy_index
-from pipeline.index_copy import IndexCopy
-from pipeline.ledger_copy import LedgerCopy
 from pipeline.records import State
-from pipeline.repair import waiting_rescues
+from pipeline.storage.repair import waiting_rescues
+from pipeline.verify.evidence import Evidence
+from pipeline.verify.index_copy import IndexCopy
+from pipeline.verify.ledger_copy import LedgerCopy
 from pipeline.workspace import RunFile, hold_workspace
 
 logger = logging.getLogger("pagemill")

@@ -16,10 +16,10 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from pipeline.errors import LedgerError
-from pipeline.ledger_database import LedgerDatabase
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
 from pipeline.rules.quota import Calendar, Months, Refusal, Usage, billing_month, possible_months, refuse, reset_time
 from pipeline.rules.resume import printable
+from pipeline.storage.ledger_database import LedgerDatabase
 
 
 @dataclass(frozen=True, slots=True)
