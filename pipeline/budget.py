@@ -5,11 +5,13 @@ never sent or certainly not billed, and posted when it was or may have been bill
 pending, which counts as spent, until the next run finds its owner gone, names it and makes it `unknown`.
 """
 
+import asyncio
 import hashlib
 import itertools
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -74,6 +76,7 @@ class Budget:
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
         self._group: GroupCommit[Reserve | Settle, str | Refusal | None] = GroupCommit(self._commit)
+        self._thread = ThreadPoolExecutor(1, "ledger")  # of its own: a look-up in the DNS can hold the shared ones
         self._told: Refusal | None = None
         self.calls = 0
         """Calls of this run that count, reservations included."""
@@ -165,10 +168,10 @@ class Budget:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
         self._told = refusal
 
-    async def _commit(self, group: Sequence[Reserve | Settle]) -> Sequence[str | Refusal | None]:
+    def _commit(self, group: Sequence[Reserve | Settle]) -> Awaitable[Sequence[str | Refusal | None]]:
         assert self._ledger is not None
-        return await anyio.to_thread.run_sync(
-            self._ledger.execute, group, self._workspace, self._owner, self._new_id, abandon_on_cancel=False
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, self._ledger.execute, group, self._workspace, self._owner, self._new_id
         )
 
     def _new_id(self) -> str:

@@ -41,7 +41,7 @@ class Gate:
     def __init__(self, *, rate_per_s: float | None = None, patience_s: float = 600.0) -> None:
         self._pace = Pace(rate_per_s)
         self._patience_s = patience_s
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._changed = anyio.Event()
         self._scouting = False
         self._known = False

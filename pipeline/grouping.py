@@ -1,11 +1,10 @@
 """Group commit: many waiters, one durable write.
 
 A durable write (fdatasync, an SQLite commit) costs about a millisecond whatever it carries. While one is under way,
-the next waiters gather; whoever gets the turn next writes for all of them. There is no timer: an idle system writes
-at once, a busy one in large groups. Precedent: group commit in PostgreSQL and MySQL.
+the next waiters gather; its end begins the next, for all of them. There is no timer: an idle system writes at once, a
+busy one in large groups. Precedent: group commit in PostgreSQL and MySQL.
 
-A group is written in a task of its own, since a thread that writes cannot be called off: whoever is cancelled
-meanwhile, by anyio or by asyncio, waits for its end.
+A thread that writes cannot be called off: whoever is cancelled meanwhile, by anyio or by asyncio, waits for its end.
 """
 
 import asyncio
@@ -41,8 +40,8 @@ class GroupCommit(Generic[Item, Result]):
     """Collects items while a commit runs and commits them together, in the order of their submission.
 
     Args:
-        commit: Writes a group durably and returns one result an item, in their order; what it raises is raised to
-            every member of the group.
+        commit: Begins to write a group durably; what it returns brings one result an item, in their order, or what is
+            raised to every member of the group. A future is the quickest: each task costs turns of the event loop.
         max_items: The largest group.
     """
 
@@ -51,7 +50,6 @@ class GroupCommit(Generic[Item, Result]):
         self._max_items = max_items
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._under_way: Sequence[_Entry[Item, Result]] = ()
-        self._writing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<GroupCommit {len(self._waiting)} waiting>"
@@ -102,23 +100,27 @@ class GroupCommit(Generic[Item, Result]):
             caller.cancel(*reasons[0].args)
 
     def _begin(self) -> None:
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write())
-
-    async def _write(self) -> None:
-        """Write groups as long as somebody waits; what nobody waits for goes with them."""
-        while any(entry.waiters for entry in self._waiting):
-            self._under_way = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
-            await self._commit_group(self._under_way)
-            group, self._under_way = self._under_way, ()
-            for entry in group:
-                entry.wake()
-
-    async def _commit_group(self, group: Sequence[_Entry[Item, Result]]) -> None:
+        """Write the next group, unless one is under way or nobody waits; what nobody waits for goes with the others."""
+        if self._under_way or not any(entry.waiters for entry in self._waiting):
+            return
+        self._under_way = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+        writing: asyncio.Future[Sequence[Result]]
         try:
-            results = await self._commit([entry.item for entry in group])
-            for entry, result in zip(group, results, strict=True):
+            writing = asyncio.ensure_future(self._commit([entry.item for entry in self._under_way]))
+        except BaseException as exc:  # noqa: BLE001 - or the others of the group would wait for ever
+            writing = asyncio.get_running_loop().create_future()
+            writing.set_exception(exc)
+        writing.add_done_callback(self._end)
+
+    def _end(self, written: "asyncio.Future[Sequence[Result]]") -> None:
+        """Tell the group how it ended, and begin the next."""
+        group, self._under_way = self._under_way, ()
+        try:
+            for entry, result in zip(group, written.result(), strict=True):
                 entry.results.append(result)
         except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
             for entry in group:
                 entry.error = exc
+        self._begin()
+        for entry in group:
+            entry.wake()

@@ -5,18 +5,17 @@ way. After any other error the descriptor is not used again: later syncs might r
 kernel has dropped. What comes in from then on goes to a new file, which the next run takes in (`repair`).
 """
 
-import io
+import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiofiles
 import anyio
 import anyio.to_thread
-from aiofiles.threadpool import wrap
-from aiofiles.threadpool.binary import AsyncFileIO
 
 from pipeline.errors import StorageError
 from pipeline.grouping import GroupCommit
@@ -70,17 +69,24 @@ class SyncError(OSError):
     """What was written may not be on disk."""
 
 
-class SyncedFile(io.FileIO):
-    """A file opened for appending, each write of which is on disk when it returns: write and sync in one thread hop.
+class SyncedFile:
+    """A file opened for appending, each write of which is on disk when it returns.
 
     Args:
-        path: Made when it is missing.
+        descriptor: Of the open file.
         fsync: False leaves durability to the operating system.
     """
 
-    def __init__(self, path: Path, *, fsync: bool) -> None:
-        super().__init__(path, "ab")
+    def __init__(self, descriptor: int, *, fsync: bool) -> None:
+        self._descriptor = descriptor
         self._fsync = fsync
+
+    def __repr__(self) -> str:
+        return f"<SyncedFile {self._descriptor}>"
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Return how many bytes were written; they are synced when these are all.
@@ -89,10 +95,10 @@ class SyncedFile(io.FileIO):
             SyncError: they were written and could not be synced.
             OSError: nothing was written.
         """
-        written = super().write(data)
+        written = os.write(self._descriptor, data)
         if self._fsync and written == memoryview(data).nbytes:
             try:
-                os.fdatasync(self.fileno())
+                os.fdatasync(self._descriptor)
             except OSError as exc:
                 raise SyncError(*exc.args) from exc
         return written
@@ -103,19 +109,21 @@ class JsonlFile:
 
     Args:
         path: The file, whole up to its last newline.
-        raw: A `SyncedFile` whose calls run in threads.
+        file: It, opened; used in one thread at a time.
         size_bytes: Its length when it was opened.
         reserve: Gives way when the disk is full; None is none.
     """
 
-    def __init__(self, path: Path, raw: AsyncFileIO, size_bytes: int, *, reserve: DiskReserve | None = None) -> None:
+    def __init__(self, path: Path, file: SyncedFile, size_bytes: int, *, reserve: DiskReserve | None = None) -> None:
         self._path = path
-        self._raw = raw
+        self._file = file
         self._size_bytes = size_bytes
         self._reserve = reserve
         self._problem: OSError | None = None
         self._rescue = Rescue(path)
-        self._group: GroupCommit[bytes, Span] = GroupCommit(self._write)
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, path.name)
+        self._group: GroupCommit[bytes, Span] = GroupCommit(self._commit)
 
     def __repr__(self) -> str:
         return f"<JsonlFile {self._path.name} {self._size_bytes} bytes>"
@@ -128,42 +136,45 @@ class JsonlFile:
         """
         return await self._group.submit(line)
 
-    async def _write(self, lines: Sequence[bytes]) -> list[Span]:
+    def _commit(self, lines: Sequence[bytes]) -> Awaitable[list[Span]]:
+        return self._loop.run_in_executor(self._thread, self._write, lines)
+
+    def _write(self, lines: Sequence[bytes]) -> list[Span]:
         if self._problem is None:
             try:
-                await self._put(b"".join(lines))
+                self._put(b"".join(lines))
             except OSError as exc:
                 self._problem = exc
         if self._problem is not None:
-            raise await anyio.to_thread.run_sync(self._save, lines, self._problem) from self._problem
+            raise self._save(lines, self._problem) from self._problem
         spans = []
         for line in lines:
             spans.append(Span(self._size_bytes, self._size_bytes + len(line)))
             self._size_bytes += len(line)
         return spans
 
-    async def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[await self._raw.write(rest) :]
+                rest = rest[self._file.write(rest) :]
             except SyncError:
                 raise
             except OSError as exc:
-                if not await self._make_room(exc, len(rest)):
+                if not self._make_room(exc, len(rest)):
                     raise
 
-    async def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
+    def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
         if self._reserve is None or not is_disk_full(problem):
             return False
-        self._reserve.tell_full(problem)
-        return await anyio.to_thread.run_sync(self._reserve.make_room, needed_bytes)
+        self._loop.call_soon_threadsafe(self._reserve.tell_full, problem)
+        return self._reserve.make_room(needed_bytes)
 
     def _save(self, lines: Sequence[bytes], problem: OSError) -> StorageError:
         """Put lines elsewhere, and return what to say of it."""
         if is_disk_full(problem):
             with suppress(OSError):  # half a line is of no use, and takes room
-                os.ftruncate(self._raw.fileno(), self._size_bytes)
+                os.ftruncate(self._file.fileno(), self._size_bytes)
         told = f"{self._path}: {problem.strerror or problem}"
         try:
             rescued = self._rescue.add(b"".join(lines), self._size_bytes)
@@ -213,11 +224,12 @@ async def open_sink(workspace: Path, reserve: DiskReserve | None = None, *, fsyn
 @asynccontextmanager
 async def _open_jsonl(path: Path, reserve: DiskReserve | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
     try:
-        raw = wrap(await anyio.to_thread.run_sync(partial(SyncedFile, path, fsync=fsync)))
+        file = await aiofiles.open(path, "ab", buffering=0)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
-        yield JsonlFile(path, raw, os.fstat(raw.fileno()).st_size, reserve=reserve)
+        synced = SyncedFile(file.fileno(), fsync=fsync)
+        yield JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, reserve=reserve)
     finally:
         with anyio.CancelScope(shield=True):
-            await raw.close()
+            await file.close()

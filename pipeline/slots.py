@@ -19,7 +19,7 @@ class Slots:
     def __init__(self, jobs: int, max_bytes: int) -> None:
         self._jobs = jobs
         self._max_bytes = max_bytes
-        self._free = anyio.Semaphore(jobs)
+        self._free = anyio.Semaphore(jobs, fast_acquire=True)
         self._held_bytes = 0
         self._changed = anyio.Event()
 

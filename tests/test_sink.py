@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import anyio
 import orjson
 import pytest
-from aiofiles.threadpool import wrap
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, PageId, Record, Reply, Span
@@ -24,6 +23,9 @@ from pipeline.storage.files import replace_file
 from pipeline.storage.repair import waiting_rescues
 from pipeline.storage.reserve import RESERVE, DiskReserve, hold_reserve
 from tests.runs import ROOT
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def make_record(number: int, text: str = "text") -> Record:
@@ -48,9 +50,8 @@ async def append_all(
 ) -> list[Span | Exception]:
     """Append lines one after another through one descriptor; return where each stands, or why not."""
     ends: list[Span | Exception] = []
-    with SyncedFile(path, fsync=True) as synced:
-        raw = wrap(synced)
-        file: Any = raw if disk is None else disk.wrap(raw)
+    with path.open("ab", buffering=0) as raw:
+        file = SyncedFile(raw.fileno(), fsync=True) if disk is None else StingyFile(raw.fileno(), disk)
         jsonl = JsonlFile(path, file, path.stat().st_size, reserve=reserve)
         for line in lines:
             try:
@@ -235,10 +236,6 @@ class Stingy:
         self._code = code
         self.room = room
 
-    def wrap(self, raw: Any) -> "StingyFile":
-        """Return a file on this disk."""
-        return StingyFile(raw, self)
-
     def take(self, size_bytes: int) -> int:
         """Return how much of a write is taken."""
         taken = min(self._bite, self.room, size_bytes)
@@ -248,20 +245,16 @@ class Stingy:
         return taken
 
 
-class StingyFile:
+class StingyFile(SyncedFile):
     """A file on such a disk."""
 
-    def __init__(self, raw: Any, disk: Stingy) -> None:
-        self._raw = raw
+    def __init__(self, descriptor: int, disk: Stingy) -> None:
+        super().__init__(descriptor, fsync=True)
         self._disk = disk
 
-    def fileno(self) -> int:
-        """Return the real descriptor."""
-        return int(self._raw.fileno())
-
-    async def write(self, data: memoryview) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Take what fits."""
-        return int(await self._raw.write(data[: self._disk.take(len(data))]))
+        return super().write(memoryview(data)[: self._disk.take(memoryview(data).nbytes)])
 
 
 class RoomyReserve(DiskReserve):

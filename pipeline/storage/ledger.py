@@ -119,9 +119,8 @@ class Ledger:
         with self._file.transaction() as db:
             if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
                 self._take_back(db)
-            months = self._possible_months(db)
+            months = self._note_months(db)
             month = self._current_month(months)
-            self._note(db, months)
             usage = self._usage(db, month, months.last)
             db.execute(
                 "INSERT INTO month (month, adjustment) VALUES (?1, ?2)"
@@ -148,8 +147,7 @@ class Ledger:
             LedgerError: the ledger cannot be read or written, or does not know an attempt; nothing was reserved.
         """
         with self._file.transaction() as db:
-            months = self._possible_months(db)
-            self._note(db, months)
+            months = self._note_months(db)
             for state in AttemptState:
                 settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
                 if settled:
@@ -185,8 +183,7 @@ class Ledger:
             ).fetchall()
         dead = {owner for owner in {row[3] for row in rows} if not is_alive(owner)}
         with self._file.transaction() as db:
-            months = self._possible_months(db)
-            self._note(db, months)
+            months = self._note_months(db)
             for row in rows:
                 if row[3] in dead:
                     db.execute("UPDATE attempt SET until = coalesce(until, ?) WHERE id = ?", (months.last, row[0]))
@@ -199,8 +196,7 @@ class Ledger:
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Write down what became of attempts that a dead owner left open."""
         with self._file.transaction() as db:
-            months = self._possible_months(db)
-            self._note(db, months)
+            months = self._note_months(db)
             for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
                 for attempt in attempts:
                     change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id IN"
@@ -211,21 +207,23 @@ class Ledger:
 
         A machine's clock that moved back opens no earlier month: the vendor's has not moved.
         """
-        begun, reached = db.execute("SELECT max(month) FILTER (WHERE begun), max(month) FROM month").fetchone()
-        return possible_months(self._now(), self._calendar).not_before(begun, reached)
+        return possible_months(self._now(), self._calendar).not_before(*_noted_months(db))
+
+    def _note_months(self, db: Connection) -> Months:
+        """Return these months, and remember how far time has come."""
+        noted = _noted_months(db)
+        months = possible_months(self._now(), self._calendar).not_before(*noted)
+        if noted != (months.first, months.last):
+            db.execute(
+                "INSERT INTO month (month, begun) VALUES (?1, 1), (?2, ?1 = ?2)"
+                " ON CONFLICT DO UPDATE SET begun = 1 WHERE begun < excluded.begun",
+                (months.first, months.last),
+            )
+        return months
 
     def _current_month(self, possible: Months) -> str:
         """Return the month that the clock says, unless it moved back."""
         return max(possible.first, billing_month(self._now(), self._calendar))
-
-    @staticmethod
-    def _note(db: Connection, months: Months) -> None:
-        """Remember how far time has come."""
-        db.execute(
-            "INSERT INTO month (month, begun) VALUES (?1, 1), (?2, ?1 = ?2)"
-            " ON CONFLICT DO UPDATE SET begun = 1 WHERE begun < excluded.begun",
-            (months.first, months.last),
-        )
 
     def _usage(self, db: Connection, month: str, last: str) -> Usage:
         """Return what counts in a month; calls that may still be made count up to the last one."""
@@ -277,6 +275,12 @@ class Ledger:
             "UPDATE attempt SET month = min(month, ?1), until = min(until, ?2) WHERE month > ?1 OR until > ?2",
             (month, now.last),
         )
+
+
+def _noted_months(db: Connection) -> tuple[str | None, str | None]:
+    """Return the last month that has begun for certain, and the last that may have."""
+    begun, reached = db.execute("SELECT max(month) FILTER (WHERE begun), max(month) FROM month").fetchone()
+    return begun, reached
 
 
 def _fold_before(db: Connection, month: str) -> None:

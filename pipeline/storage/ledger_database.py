@@ -37,7 +37,6 @@ CREATE TABLE attempt (
   until TEXT  -- the last month; NULL while the call may still be made: every later one
 );
 CREATE INDEX attempt_by_state ON attempt (state, month, until);
-CREATE INDEX attempt_open ON attempt (workspace, state) WHERE state IN ('pending', 'unknown');
 CREATE TABLE month (
   month TEXT PRIMARY KEY,
   folded INTEGER NOT NULL DEFAULT 0,
@@ -114,7 +113,7 @@ class LedgerDatabase:
             self._check_identity()
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = DELETE")
+        self._db.execute("PRAGMA journal_mode = PERSIST")  # a file that stays is cheaper than one made for each commit
         self._db.execute("PRAGMA synchronous = EXTRA")
         problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
@@ -129,6 +128,7 @@ class LedgerDatabase:
                 self._db.execute(statement)
         elif found != (_APPLICATION_ID, _FORMAT):
             raise LedgerError(f"ledger {self.path}: not a pagemill ledger of format {_FORMAT}")
+        self._db.execute("DROP INDEX IF EXISTS attempt_open")  # no query needs it, and each reservation had to keep it
 
     def _check_identity(self) -> None:
         """Raise when the name leads to another file: SQLite goes on writing to one that was deleted."""
