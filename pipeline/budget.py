@@ -198,7 +198,7 @@ def own(ledger: Path | None) -> Generator[str]:
     path = _owner_lock(ledger, owner)
     try:
         make_directory(path.parent)
-        lock = FileLock(path)
+        lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive its owner
         lock.acquire()
     except OSError as exc:
         raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
@@ -217,11 +217,13 @@ def _is_locked(path: Path) -> bool:
     """Return True while a process holds the lock: pids are reused, and containers share a boot id."""
     if not path.exists():
         return False
-    lock = FileLock(path)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError as exc:
+        raise LedgerError(f"cannot lock {path}: {exc.strerror or exc}") from exc
     lock.release()
     path.unlink(missing_ok=True)
     return False

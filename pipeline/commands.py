@@ -5,20 +5,19 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from pipeline.config import Config
-from pipeline.drain import Drain, DrainedError
-from pipeline.errors import InterruptedRunError, StopError, StorageError
-from pipeline.index import INDEX, Index
+from pipeline.drain import Drain
+from pipeline.errors import InterruptedRunError, StopError
 from pipeline.records import Service
-from pipeline.run import Job, resolve_job_inputs, run
+from pipeline.run import Job, run
 from pipeline.service import choose_service, suit_engine
 from pipeline.show import print_json, print_text
-from pipeline.source import walk
 from pipeline.summary import Summary
 
 logger = logging.getLogger("pagemill")
@@ -39,22 +38,18 @@ def run_job(
     """Run a job to its end, print how it ended, and return the exit code."""
     service = choose_service(config, os.environ, local=local, prefer_key_file=prefer_key_file)
     config = config if service.metered else suit_engine(config)
-
-    async def recognise(drain: Drain) -> Summary:
-        async with _open_service(service, inputs, workspace, config, drain) as opened:
-            job = Job(
-                inputs=inputs,
-                workspace=workspace,
-                service=opened,
-                config=config,
-                switch_service=switch_service,
-                stdin=sys.stdin.buffer,
-                null_separated=null_separated,
-                bar=bar,
-            )
-            return await run(job, drain)
-
-    summary = anyio.run(_with_signals, recognise, backend_options={"use_uvloop": _has_uvloop()})
+    job = Job(
+        inputs=inputs,
+        workspace=workspace,
+        service=service,
+        config=config,
+        start_service=None if service.metered else partial(_start_engine, config),
+        switch_service=switch_service,
+        stdin=sys.stdin.buffer,
+        null_separated=null_separated,
+        bar=bar,
+    )
+    summary = anyio.run(_with_signals, partial(run, job), backend_options={"use_uvloop": _has_uvloop()})
     if not summary.run and not summary.settled and summary.reason is None:
         logger.warning("no pages found in %s", ", ".join(inputs))
     logger.info("%s", describe_summary(summary))
@@ -75,8 +70,6 @@ async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
         background.start_soon(_watch_signals, drain)
         try:
             outcome = await work(drain)
-        except DrainedError:
-            outcome = drain.reason
         except StopError as exc:
             outcome = exc
         background.cancel_scope.cancel()
@@ -87,41 +80,12 @@ async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
 
 
 @asynccontextmanager
-async def _open_service(
-    service: Service, inputs: Sequence[str], workspace: Path, config: Config, drain: Drain
-) -> AsyncGenerator[Service]:
-    """Yield the service to call; the embedded one is started, unless no page needs it."""
-    if service.metered:
-        yield service
-        return
-    if not await _needs_calls(inputs, workspace, config):
-        yield service
-        return
+async def _start_engine(config: Config) -> AsyncGenerator[Service]:
     from pipeline.server.embedded import embedded_service  # noqa: PLC0415 - only when it is used
 
     logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
     async with embedded_service(config) as started:
-        if drain.reason is not None:
-            raise DrainedError
         yield started
-
-
-async def _needs_calls(inputs: Sequence[str], workspace: Path, config: Config) -> bool:
-    """Return whether there may be a page to recognise, by a quick look that opens no page: an engine takes seconds."""
-    if "-" in inputs:
-        return True
-    files = walk(resolve_job_inputs(inputs, workspace), config.input, stdin=None, null_separated=False)
-    async with aclosing(files):
-        if config.input.changed_by == "sha256" or not (workspace / INDEX).exists():
-            return await anext(files, None) is not None
-        try:
-            with closing(Index.peek(workspace)) as index:
-                async for file in files:
-                    if index.look_up_file(file) is None:
-                        return True
-        except StorageError:  # the run makes a damaged index anew
-            return True
-    return False
 
 
 async def _watch_signals(drain: Drain) -> None:

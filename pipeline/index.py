@@ -8,7 +8,7 @@ what a crash takes from the index is read again from the JSONL.
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class Index:
 
     @classmethod
     def peek(cls, workspace: Path) -> "Index":
-        """Return the index of a workspace that a run holds, for reading what is committed.
+        """Return the index of a workspace that a run may hold, for reading what is committed.
 
         Raises:
             StorageError: it cannot be read.
@@ -173,10 +173,6 @@ class Index:
                 (os.fsencode(file.path), source, file.stat.size_bytes, file.stat.mtime_ns, pages),
             )
 
-    def find_offset(self, page_id: PageId) -> int | None:
-        """Return where the first record of a page's content stands in results.jsonl; None when there is none."""
-        return self._entries.find_offset(page_id)
-
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a page's content; None when there is none that can be trusted."""
         return self._entries.find_record(page_id)
@@ -210,10 +206,18 @@ class Index:
         counts: dict[str, int] = dict(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
-    def pages(self) -> Iterator[tuple[bytes, int, State, str | None]]:
-        """Yield (source, page, state, id) of every page."""
-        for source, page, state, page_id in self._db.stream("SELECT source, page, state, id FROM page"):
-            yield source, page, State(state), page_id
+    def is_current(self) -> bool:
+        """Return True when every line of the workspace's JSONL files is known here."""
+        return self._entries.is_current()
+
+    def copy_into(self, directory: Path) -> Path:
+        """Copy what is committed, at the cost of milliseconds to a run that fills the index; return where it lies.
+
+        Raises:
+            StorageError: it cannot be copied, or changes too often.
+        """
+        self._db.copy_to(directory / INDEX)
+        return directory / INDEX
 
     def commit(self) -> None:
         """Write what has changed.

@@ -5,8 +5,8 @@ alone encoded, before there is room for it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from pipeline.budget import Budget
 from pipeline.calls import Calls
 from pipeline.client import Timeouts, open_client
 from pipeline.config import Config
-from pipeline.drain import Drain
+from pipeline.drain import Drain, DrainedError
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.gate import Gate
 from pipeline.index import Index
@@ -55,6 +55,8 @@ class Job:
         stdin: Where "-" reads paths from.
         null_separated: True when those are separated by NUL.
         bar: True draws a progress bar.
+        start_service: Starts `service` and yields where it answers, as long as the context lasts; entered once the
+            workspace is held and a page may need a call. None: it is there already.
     """
 
     inputs: Sequence[str]
@@ -65,6 +67,7 @@ class Job:
     stdin: BinaryIO | None = None
     null_separated: bool = False
     bar: bool = False
+    start_service: Callable[[], AbstractAsyncContextManager[Service]] | None = None
 
 
 @dataclass(slots=True)
@@ -108,9 +111,19 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
         WorkspaceLockedError: another run holds the workspace.
         LedgerError: the ledger cannot be trusted; nothing was sent.
         StorageError: the workspace cannot be written.
+        StopError: the reason that the drain was given before the first page was looked at.
     """
     drain = drain if drain is not None else Drain()
-    inputs = resolve_job_inputs(job.inputs, job.workspace)
+    try:
+        return await _run(job, drain)
+    except DrainedError:
+        assert drain.reason is not None
+        raise drain.reason from None
+
+
+async def _run(job: Job, drain: Drain) -> Summary:
+    with drain.unreserved():  # a dead network mount may keep the thread for ever
+        inputs = await anyio.to_thread.run_sync(_resolve_inputs, job, abandon_on_cancel=True)
     async with _open(job, inputs, drain) as opened:
         async with anyio.create_task_group() as background:
             count = partial(source.count, inputs, job.config.input)
@@ -124,14 +137,10 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
         return await _close_accounts(job.workspace, opened, drain)
 
 
-def resolve_job_inputs(inputs: Sequence[str], workspace: Path) -> source.Inputs:
-    """Return what the INPUTs are, under the names that a workspace has for their files.
-
-    Raises:
-        UsageError: an INPUT does not exist, or run.json cannot be read.
-    """
-    resolved = source.resolve_inputs(inputs, cwd=Path.cwd())
-    return replace(resolved, names_root=choose_root(read_run_file(workspace), resolved.root))
+def _resolve_inputs(job: Job) -> source.Inputs:
+    """Return what the INPUTs are, under the names that a workspace has for their files."""
+    resolved = source.resolve_inputs(job.inputs, cwd=Path.cwd())
+    return replace(resolved, names_root=choose_root(read_run_file(job.workspace), resolved.root))
 
 
 @asynccontextmanager
@@ -145,9 +154,8 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         for name in (RESULTS, FAILURES):
             mend(job.workspace / name)
         reserve = stack.enter_context(hold_reserve(job.workspace, config.run.jobs, drain.request))
-        index = stack.enter_context(await anyio.to_thread.run_sync(Index.open, job.workspace))
-        for damage in index.damages:
-            logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
+        index = stack.enter_context(await _open_index(job.workspace))
+        service = await stack.enter_async_context(_open_service(job, inputs, index, drain))
         former = None if last is None or last.ledger is None else Path(last.ledger)
         ledger = None if run_file.ledger is None else Path(run_file.ledger)
         budget, uncertain = await stack.enter_async_context(
@@ -163,9 +171,7 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
-        client = await stack.enter_async_context(
-            open_client(job.service, _timeouts(config), connections=config.run.jobs)
-        )
+        client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
         sink = await stack.enter_async_context(open_sink(job.workspace, reserve, fsync=config.output.fsync))
         outcomes = Outcomes(sink, index, drain, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -182,6 +188,37 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         mill = Mill(calls, index, outcomes, drain, config)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(mill, outcomes, index, budget, gate, reserve, run_file, new, anyio.current_time())
+
+
+async def _open_index(workspace: Path) -> Index:
+    index = await anyio.to_thread.run_sync(Index.open, workspace)
+    for damage in index.damages:
+        logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
+    return index
+
+
+@asynccontextmanager
+async def _open_service(job: Job, inputs: source.Inputs, index: Index, drain: Drain) -> AsyncGenerator[Service]:
+    """Yield the service to call; one that has to be started is, unless no page needs it."""
+    async with AsyncExitStack() as stack:
+        service = job.service
+        if job.start_service is not None:
+            with drain.unreserved():
+                if await _needs_calls(job, inputs, index):
+                    service = await stack.enter_async_context(job.start_service())
+        yield service
+
+
+async def _needs_calls(job: Job, inputs: source.Inputs, index: Index) -> bool:
+    """Return whether there may be a page to recognise, by a quick look that opens no page."""
+    if "-" in job.inputs:
+        return True
+    config = job.config.input
+    async with aclosing(source.walk(inputs, config, stdin=None, null_separated=False)) as files:
+        async for file in files:
+            if config.changed_by == "sha256" or index.look_up_file(file) is None:
+                return True
+    return False
 
 
 def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:

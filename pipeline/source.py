@@ -7,20 +7,21 @@ piece, each in one thread hop. A hop that a dead network mount never ends is aba
 import io
 import os
 import stat
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, NamedTuple
+from threading import Thread
+from typing import BinaryIO, Final
 
-import aiofiles
-from anyio import CancelScope, to_thread, wait_readable
+from anyio import to_thread, wait_readable
 
 from pipeline.config import InputConfig
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
 from pipeline.records import FileStat, SourceFile
-from pipeline.rules.inputs import Input, Inputs, Selection, absolute, below, is_url, join, parse_input, split_glob
+from pipeline.rules.inputs import Input, Inputs, Selection, absolute, is_url, parse_input, split_glob
 from pipeline.rules.manifest import MANIFEST_SUFFIXES, Entry, Reader, manifest_reader, path_reader
+from pipeline.tree import walk_tree
 
 __all__ = ["Inputs", "count", "resolve_inputs", "walk"]
 
@@ -109,7 +110,7 @@ def _find(text: str, cwd: str) -> Input:
 
 def _find_glob(text: str, prefix: str, pattern: str) -> Input:
     # Links are followed here and the configuration is not asked: only a glob that can never match is a mistake.
-    trees = _walk_tree(prefix, Inputs(Path(prefix), ()), Selection.of(pattern=pattern), follow=True)
+    trees = walk_tree(prefix, Inputs(Path(prefix), ()), Selection.of(pattern=pattern), follow=True)
     if not any(listing.files for listing in trees):
         raise UsageError(f"{text}: no such file, and as a pattern it matches no image")
     return Input(text, "glob", prefix, prefix, pattern)
@@ -153,7 +154,7 @@ async def _list_entries(
 
 async def _list_tree(item: Input, inputs: Inputs, config: InputConfig) -> AsyncGenerator[Sequence[Entry], None]:
     selection = Selection.of(config.include, config.exclude, item.pattern)
-    listings = _walk_tree(item.path, inputs, selection, follow=config.follow_symlinks)
+    listings = walk_tree(item.path, inputs, selection, follow=config.follow_symlinks)
     while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
         # A directory may have a million files: their paths are built a piece at a time.
         for start in range(0, len(listing.files), STATS_PER_HOP):
@@ -170,16 +171,25 @@ async def _read_entries(blocks: AsyncGenerator[bytes, None], reader: Reader) -> 
 
 
 async def _read_manifest(item: Input) -> AsyncGenerator[bytes, None]:
+    blocks = _read_blocks(item.path)
     try:
-        file = await aiofiles.open(item.path, "rb")
-        try:
-            while block := await file.read(BLOCK_BYTES):
-                yield block
-        finally:
-            with CancelScope(shield=True):  # a cancelled close never reaches its thread, and the file stays open
-                await file.close()
+        while (block := await to_thread.run_sync(next, blocks, None, abandon_on_cancel=True)) is not None:
+            yield block
     except OSError as exc:
         raise UsageError(f"{item.text}: {exc.strerror}") from exc
+    finally:  # on a dead mount a close may take as long as a read: for ever
+        Thread(target=_close, args=[blocks], daemon=True).start()
+
+
+def _read_blocks(path: str) -> Generator[bytes, None, None]:
+    with Path(path).open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _close(blocks: Generator[bytes, None, None]) -> None:
+    with suppress(ValueError, OSError):  # one that a thread still reads is closed when that thread lets it go
+        blocks.close()
 
 
 async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
@@ -199,78 +209,6 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
         if not block:
             return
         yield block
-
-
-class _Listing(NamedTuple):
-    """What a directory holds: names only. `folders` is in descending order, as it is used up from its end."""
-
-    path: str
-    files: list[str]
-    folders: list[str]
-    fault: str | None
-
-
-def _walk_tree(top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Iterator[_Listing]:
-    """List one directory a step: its files, and later those below each of its directories."""
-    path = top
-    above: frozenset[tuple[int, int]] = frozenset()
-    unfinished: list[tuple[str, list[str], frozenset[tuple[int, int]]]] = []
-    while True:
-        # A link to a directory that we are in has no end, and all below it is listed already.
-        key = _identify(path) if follow else None
-        if key is None or key not in above:
-            listing = _list_directory(path, top, inputs, selection, follow=follow)
-            unfinished.append((path, listing.folders, above | {key} if key else above))
-            yield listing
-        while unfinished and not unfinished[-1][1]:
-            unfinished.pop()
-        if not unfinished:
-            return
-        parent, folders, above = unfinished[-1]
-        path = join(parent, folders.pop())
-
-
-def _identify(path: str) -> tuple[int, int] | None:
-    try:
-        status = Path(path).stat()
-    except OSError:  # listing it will say what is wrong
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> _Listing:
-    files: list[str] = []
-    folders: list[str] = []
-    fault = None
-    here, local = (below(base, join(path, "")) for base in (str(inputs.root), top))
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                kind = _kind(entry, follow=follow)
-                if kind == "directory" and selection.descends(here + entry.name, local + entry.name):
-                    folders.append(entry.name)
-                elif kind == "file" and selection.takes(here + entry.name, local + entry.name):
-                    files.append(entry.name)
-    except OSError as exc:
-        fault = exc.strerror or str(exc)
-    files.sort(key=os.fsencode)
-    folders.sort(key=os.fsencode, reverse=True)
-    return _Listing(path, files, folders, fault)
-
-
-def _kind(entry: "os.DirEntry[str]", *, follow: bool) -> Literal["directory", "file", "other"]:
-    try:
-        if entry.is_dir(follow_symlinks=follow):
-            return "directory"
-        if entry.is_file(follow_symlinks=follow):
-            return "file"
-        if follow and entry.is_symlink():
-            entry.stat()
-    except OSError:  # a link to nothing, or to itself: a page that is missing, not one that never was
-        return "file"
-    return "other"
 
 
 # --- examining: entries -> files -------------------------------------------------------------------------------------

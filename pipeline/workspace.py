@@ -1,5 +1,6 @@
 """The directory given to `-o`: who holds it, which service filled it, and what the last run left."""
 
+import errno
 import fcntl
 import secrets
 from collections.abc import Generator, Mapping
@@ -16,6 +17,7 @@ from pipeline.storage.files import make_directory, replace_file
 
 RUN: Final = "run.json"
 LOCK: Final = ".lock"
+_NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,12 +115,14 @@ def hold_workspace(workspace: Path) -> Generator[None]:
     """
     try:
         make_directory(workspace)
-        lock = FileLock(workspace / LOCK)
+        # Where there is no flock, a lock file of another kind would outlive a crash, and keep nobody out after it.
+        lock = FileLock(workspace / LOCK, fallback_to_soft=False)
         lock.acquire(timeout=0)
     except Timeout as exc:
-        raise WorkspaceLockedError(f"{workspace}: another run holds this workspace") from exc
+        raise WorkspaceLockedError(f"{workspace}: another run holds this workspace, or verify reads it") from exc
     except OSError as exc:
-        raise UsageError(f"{workspace}: {exc.strerror or exc}") from exc
+        reason = "its filesystem has no locks" if exc.errno in _NO_LOCKS else exc.strerror or exc
+        raise UsageError(f"{workspace}: {reason}") from exc
     try:
         yield
     finally:
@@ -140,7 +144,7 @@ def watch_workspace(workspace: Path) -> Generator[None]:
         except (FileNotFoundError, NotADirectoryError):
             pass  # no run was ever here, as in a copy without the hidden files
         except BlockingIOError as exc:
-            raise WorkspaceLockedError(f"{workspace}: another run holds this workspace") from exc
+            raise WorkspaceLockedError(f"{workspace}: a run holds this workspace") from exc
         except OSError as exc:
             raise StorageError(f"{workspace / LOCK}: {exc.strerror or exc}") from exc
         yield

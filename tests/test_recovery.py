@@ -1,6 +1,9 @@
 """Recovery: what a crash left open is settled by what stands in results.jsonl, wherever it stands there."""
 
+import errno
+import fcntl
 import logging
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.budget import ledger_path
+from pipeline.budget import _is_locked, ledger_path, own
+from pipeline.errors import LedgerError
 from pipeline.records import AttemptState
 from pipeline.recovery import find_attempts
 from pipeline.rules.resume import encode_record
@@ -83,3 +87,17 @@ def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
     there = {records[0].attempt, records[20].attempt, records[49].attempt}
     assert find_attempts(path, {*there, "missing", "torn"}) == there
     assert find_attempts(tmp_path / "none", there) == set()
+
+
+def test_a_ledger_where_nothing_can_be_locked_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner's lock is the proof that it lives: without one no call goes out, nor is another's taken for lost."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"), own(tmp_path / "ledger.sqlite3"):
+        pass
+    (tmp_path / "other.lock").touch()
+    with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"):
+        _is_locked(tmp_path / "other.lock")

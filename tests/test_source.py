@@ -1,22 +1,21 @@
 """The source on real files: what is found, what it is called, and that the stream starts before the walk ends."""
 
-import asyncio
 import io
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from glob import iglob
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import anyio
 import pytest
 
-from pipeline import source
+from pipeline import source, tree
 from pipeline.config import InputConfig
 from pipeline.errors import BadEntryError, MissingFileError, UnreadableFileError, UsageError
 from pipeline.records import SourceFile
@@ -215,6 +214,19 @@ class TestLinks:
         ]
 
 
+class SlowToClose(io.BytesIO):
+    """A manifest of one line that is on a mount whose server is gone until the `release`."""
+
+    def __init__(self) -> None:
+        super().__init__(b"a.png\n" * source.BLOCK_BYTES)
+        self.release, self.ended = threading.Event(), threading.Event()
+
+    def close(self) -> None:
+        self.release.wait(30)
+        super().close()
+        self.ended.set()
+
+
 class TestLaziness:
     """The stream starts at once, and can be left at any time."""
 
@@ -271,9 +283,12 @@ class TestLaziness:
             group.start_soon(leave_early)
         assert group.cancel_scope.cancelled_caught
 
-    @pytest.mark.parametrize("step", ["_list_directory", "_examine"])
+    @pytest.mark.parametrize(
+        ("module", "step"),
+        [pytest.param(tree, "_list_directory", id="listing"), pytest.param(source, "_examine", id="stat")],
+    )
     async def test_a_walk_that_a_dead_mount_holds_can_be_left(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
     ) -> None:
         """Whoever is called off does not wait for a listing, or a stat, that never comes back."""
         make(tmp_path, "a.png")
@@ -284,7 +299,7 @@ class TestLaziness:
             release.wait()
 
         inputs = resolve_inputs(["."], cwd=tmp_path)
-        monkeypatch.setattr(source, step, hang)
+        monkeypatch.setattr(module, step, hang)
         async with anyio.create_task_group() as group:
 
             async def look() -> None:
@@ -296,19 +311,49 @@ class TestLaziness:
             group.cancel_scope.cancel()
         release.set()
 
-    async def test_a_manifest_is_closed_even_when_no_thread_is_free(self, tmp_path: Path) -> None:
-        """A close that waits for a thread must outlast the cancellation."""
+    async def test_a_manifest_whose_read_never_returns_can_be_left(self, tmp_path: Path) -> None:
+        """As on a dead mount; here a FIFO to which nobody writes took its place."""
+        manifest = tmp_path / "list.txt"
+        manifest.write_text("a.png\n")
+        inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
+        manifest.unlink()
+        os.mkfifo(manifest)
+        async with anyio.create_task_group() as group:
+
+            async def look() -> None:
+                async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                    await anext(files)
+
+            group.start_soon(look)
+            writer = await anyio.to_thread.run_sync(manifest.open, "wb")  # returns when the reader is there
+            release = threading.Timer(30, writer.close)  # so that the test fails, and ends, when the walk waits
+            release.start()
+            group.cancel_scope.cancel()
+        assert not writer.closed
+        release.cancel()
+        writer.close()
+
+    @pytest.mark.parametrize("cancel", [pytest.param(True, id="cancelled"), pytest.param(False, id="left")])
+    async def test_a_manifest_whose_close_never_returns_can_be_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, cancel: bool
+    ) -> None:
+        """It is closed in a thread of its own, also when no other thread is free, and nobody waits for that."""
+        make(tmp_path, "a.png")
         (tmp_path / "list.txt").write_text("a.png\n")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
-        loop, release = asyncio.get_running_loop(), threading.Event()
-        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        manifest = SlowToClose()
+        monkeypatch.setattr(Path, "open", lambda *_: manifest)
         with anyio.CancelScope() as scope:
             async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
                 await anext(files)
-                busy = loop.run_in_executor(None, release.wait)
-                loop.call_later(0.05, release.set)
-                scope.cancel()
-        assert await busy
+                limiter = anyio.to_thread.current_default_thread_limiter()
+                monkeypatch.setattr(limiter, "total_tokens", 0)
+                if cancel:
+                    scope.cancel()
+        assert not manifest.closed
+        monkeypatch.undo()
+        manifest.release.set()
+        await anyio.to_thread.run_sync(manifest.ended.wait)
 
     async def test_a_stream_without_a_descriptor_is_read_too(self, tmp_path: Path) -> None:
         """As in-memory streams are in tests and notebooks; a file as stdin never waits either."""

@@ -1,5 +1,8 @@
 """The workspace directory: who holds it, which service filled it, what the last run left."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,18 @@ def test_one_run_holds_a_workspace_at_a_time(tmp_path: Path) -> None:
         with hold_workspace(tmp_path / "other"):
             pass
     with hold_workspace(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK], ids=errno.errorcode.get)
+def test_a_filesystem_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A mere file in place of a lock would outlive a crash; filelock makes one by itself where flock is missing."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UsageError, match="its filesystem has no locks"), hold_workspace(tmp_path):
         pass
 
 

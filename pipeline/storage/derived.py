@@ -1,9 +1,10 @@
 """An SQLite file that holds nothing but what can be derived again: when it is damaged, it is removed."""
 
+import itertools
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ _PASSING: Final = frozenset(
 """Errors of the machine; every other one means that the file is damaged."""
 ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises on a damaged file; its message may quote the damage."""
+_STEP_PAGES: Final = 1000
+"""SQLite's pages, of 4 KiB: they are copied in milliseconds, for which a writer waits."""
 
 
 class DamagedDatabaseError(StorageError):
@@ -117,6 +120,21 @@ class DerivedDatabase:
             self.uncommitted = 0
             self._db.executemany(statement, rows)
             self._db.commit()
+
+    def copy_to(self, path: Path) -> None:
+        """Copy what is committed, in steps between which others may write; each commit of theirs starts it over.
+
+        Raises:
+            StorageError: it cannot be copied, or changes too often.
+        """
+        steps = itertools.count(1)
+
+        def give_up(_: int, __: int, pages: int) -> None:
+            if next(steps) * _STEP_PAGES > 3 * pages + _STEP_PAGES:
+                raise StorageError(f"{self.path}: it changes faster than it can be copied")
+
+        with self._turn(), closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy, pages=_STEP_PAGES, progress=give_up)
 
     @contextmanager
     def _turn(self) -> Generator[None]:

@@ -161,6 +161,14 @@ class Entries:
             if mark.fingerprint() != fingerprint:
                 raise OtherFilesError(f"it has read another {mark.path.name}")
 
+    def is_current(self) -> bool:
+        """Return True when these very files have been read to their ends."""
+        try:
+            self.resume()
+        except OtherFilesError:
+            return False
+        return self.results.is_at_end() and self.failures.is_at_end()
+
     def catch_up(self) -> list[Damage]:
         """Read what came after the marks; return the lines that were passed over."""
         damages = []

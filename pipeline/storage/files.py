@@ -32,6 +32,8 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
             if before.st_size > max_bytes:
                 raise UnfittableImageError(f"{before.st_size} bytes; files of more than {max_bytes} are not read")
             data = file.readall()
+            if data is None:  # the file system has it elsewhere, and was asked not to wait
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             after = os.fstat(file.fileno())
     except FileNotFoundError as exc:
         raise MissingFileError("no such file") from exc

@@ -37,11 +37,18 @@ class Mark:
             return zlib.crc32(file.read(self.end - start))
         return 0
 
+    def is_at_end(self) -> bool:
+        """Return True when there is nothing behind the mark."""
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_size == self.end
+        return self.end == 0
+
     def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
         """Yield the whole lines behind the mark, without their newlines."""
         for _, span, line in read_lines(self.path, start=self.end):
-            if line.endswith(b"\n"):
-                yield span, line[:-1]
+            if not line.endswith(b"\n"):
+                return  # somebody may be writing it: what comes next is the rest of it
+            yield span, line[:-1]
 
 
 def read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Span, bytes]]:

@@ -2,19 +2,20 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
+from pipeline.errors import StorageError
 from pipeline.index import Index, copy_index
 from pipeline.records import State
 from pipeline.storage.repair import waiting_rescues
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
-from pipeline.workspace import RunFile, hold_workspace
+from pipeline.workspace import RunFile
 
 logger = logging.getLogger("pagemill")
 
@@ -43,22 +44,33 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
 
 
 def count_pages(workspace: Path) -> dict[State, int]:
-    """Return how many pages stand in each state; while a run is under way, as of its last commit.
+    """Return how many pages stand in each state; nothing is changed or locked, so that no run meets us.
+
+    An index that is behind the lines catches up in a copy. When that fails, the last commit is counted.
 
     Raises:
         StorageError: the workspace cannot be read.
     """
     try:
-        with hold_workspace(workspace), Index.open(workspace) as index:
+        index = Index.peek(workspace)
+    except StorageError:  # it is missing, damaged, or a crash cut off a change
+        return _count_copy(workspace, partial(copy_index, workspace))
+    with closing(index):
+        if not index.is_current():
+            with suppress(StorageError):
+                return _count_copy(workspace, index.copy_into)
+        return index.totals()
+
+
+def _count_copy(workspace: Path, copy_into: Callable[[Path], Path]) -> dict[State, int]:
+    try:
+        with (
+            TemporaryDirectory(prefix="pagemill-") as directory,
+            closing(Index.open(workspace, copy_into(Path(directory)))) as index,
+        ):
             return index.totals()
-    except WorkspaceLockedError:
-        with closing(Index.peek(workspace)) as index:
-            return index.totals()
-    except (UsageError, StorageError):  # it cannot be written
-        with TemporaryDirectory(prefix="pagemill-") as directory:
-            path = copy_index(workspace, Path(directory))
-            with closing(Index.open(workspace, path)) as index:
-                return index.totals()
+    except OSError as exc:
+        raise StorageError(f"{exc.filename or gettempdir()}: {exc.strerror or exc}") from exc
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

@@ -170,7 +170,16 @@ async def test_status_works_while_a_run_holds_the_workspace(scans: Path, tmp_pat
         status = await run_command("status", tmp_path / "out", "--json")
         verify = await run_command("verify", tmp_path / "out")
     assert orjson.loads(status.stdout)["done"] == 2
-    assert verify.returncode == 11
+    assert (verify.returncode, b"a run holds this workspace" in verify.stderr) == (11, True)
+
+
+async def test_a_held_workspace_is_told_before_the_engine_starts(scans: Path, tmp_path: Path) -> None:
+    """`run --local` in a second terminal gets exit 11 at once, not after the models have loaded."""
+    write_pages(scans, 1)
+    with hold_workspace(tmp_path / "out"):
+        done = await run_command("run", scans, "-o", tmp_path / "out", "--local", key=None)
+    assert done.returncode == 11, done.stderr
+    assert b"engine" not in done.stderr
 
 
 async def test_verify_names_a_fault(scans: Path, tmp_path: Path) -> None:

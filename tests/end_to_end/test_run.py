@@ -5,6 +5,9 @@ import itertools
 import os
 import shutil
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -501,6 +504,81 @@ async def test_a_second_run_on_a_held_workspace_is_refused(scans: Path, tmp_path
     write_pages(scans, 1)
     with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
         await run_here(scans, tmp_path / "out", "http://127.0.0.1:9")
+
+
+class Starter:
+    """A service that is started for a run, as the embedded engine is."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.running = self.started = 0
+
+    @asynccontextmanager
+    async def start(self) -> AsyncGenerator[Service]:
+        """Be there for so long."""
+        self.started += 1
+        self.running += 1
+        try:
+            await asyncio.sleep(0)
+            yield Service(self._url, "key of this run", "embedded")
+        finally:
+            self.running -= 1
+
+    def job(self, scans: Path, out: Path) -> Job:
+        """Return a job that starts it."""
+        return Job([str(scans)], out, Service("", None, "embedded"), configure(out), start_service=self.start)
+
+
+async def test_a_service_is_started_for_pages_that_may_need_it_and_ended_with_the_run(
+    scans: Path, tmp_path: Path
+) -> None:
+    """An engine takes seconds to start: a second run with nothing to do starts none."""
+    write_pages(scans, 2)
+    async with serve_fake() as fake:
+        starter = Starter(fake.url)
+        first = await run(starter.job(scans, tmp_path / "out"))
+        assert (starter.started, starter.running) == (1, 0)
+        second = await run(starter.job(scans, tmp_path / "out"))
+        assert starter.started == 1
+        write_page(scans / "new.png", 9)
+        third = await run(starter.job(scans, tmp_path / "out"))
+        assert {call.key for call in fake.calls} == {"key of this run"}
+    assert [run_.totals[State.DONE] for run_ in (first, second, third)] == [2, 2, 3]
+    assert (starter.started, starter.running) == (2, 0)
+
+
+async def test_no_service_is_started_for_a_run_that_cannot_have_the_workspace(scans: Path, tmp_path: Path) -> None:
+    """Held by another run, or filled by another service: that is known before an engine loads its models."""
+    write_pages(scans, 1)
+    async with serve_fake() as fake:
+        starter = Starter(fake.url)
+        with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
+            await run(starter.job(scans, tmp_path / "out"))
+        await run_here(scans, tmp_path / "out", fake.url)
+        write_page(scans / "new.png", 9)
+        with pytest.raises(UsageError, match="--switch-service"):
+            await run(starter.job(scans, tmp_path / "out"))
+    assert starter.started == 0
+
+
+async def test_a_drain_while_the_service_starts_ends_the_run_and_the_service(scans: Path, tmp_path: Path) -> None:
+    """It is not waited for, nothing is called, and the workspace claims no service that never served it."""
+    write_pages(scans, 1)
+    drain = Drain()
+    starter = Starter("http://127.0.0.1:9")
+
+    @asynccontextmanager
+    async def start() -> AsyncGenerator[Service]:
+        async with starter.start() as service:
+            drain.request(InterruptedRunError("ended by SIGINT", exit_code=130))
+            await asyncio.Event().wait()
+            yield service
+
+    job = replace(starter.job(scans, tmp_path / "out"), start_service=start)
+    with pytest.raises(InterruptedRunError, match="SIGINT"):
+        await run(job, drain)
+    assert (starter.started, starter.running) == (1, 0)
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 async def test_the_key_reaches_no_file(scans: Path, tmp_path: Path) -> None:

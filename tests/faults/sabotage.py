@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio
 import anyio.to_thread
 from filelock import FileLock
 
-from pipeline import cli, index, prepare, workspace
+from pipeline import cli, index, prepare, source, workspace
 from pipeline.drain import Drain
 from pipeline.errors import StopError
 from pipeline.index import Index
@@ -149,6 +150,17 @@ def _never_read_to_the_end() -> None:
     prepare.read_stable = read_for_ever  # type: ignore[attr-defined]
 
 
+def _never_find_an_input() -> None:
+    """No guarantee is taken out: the INPUTs lie on a network mount whose server is gone."""
+
+    def look_for_ever(text: str, _: str) -> NoReturn:
+        os.write(2, f"looking for {text}\n".encode())
+        while True:
+            threading.Event().wait()
+
+    source._find = look_for_ever  # type: ignore[assignment]
+
+
 class _StillGrowing(io.FileIO):
     """A file to which its writer appends when it has been read."""
 
@@ -177,6 +189,30 @@ def _look_once() -> None:
             return file.readall()
 
     prepare.read_stable = read_once  # type: ignore[assignment, attr-defined]
+
+
+def _take_what_was_read() -> None:
+    """A read error is passed over: what came before it passes for the file."""
+
+    def read_up_to_an_error(path: Path, _: int) -> bytes:
+        content = bytearray()
+        with path.open("rb", buffering=0) as file, suppress(OSError):
+            while block := file.read(1 << 16):
+                content += block
+        return bytes(content)
+
+    prepare.read_stable = read_up_to_an_error  # type: ignore[assignment, attr-defined]
+
+
+def _wait_for_names() -> None:
+    """The wait for another name on stdin is not called off."""
+    wait_readable = source.wait_readable  # type: ignore[attr-defined]
+
+    async def wait_to_the_end(stdin: int) -> None:
+        with anyio.CancelScope(shield=True):
+            await wait_readable(stdin)
+
+    source.wait_readable = wait_to_the_end  # type: ignore[assignment, attr-defined]
 
 
 def _wait_for_threads() -> None:
@@ -249,9 +285,12 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
         "sync-no-directory": _sync_no_directory,
         "sync-no-ledger": _sync_no_ledger,
         "sync-nothing": _sync_nothing,
+        "take-what-was-read": _take_what_was_read,
         "trust-failed-descriptor": _trust_a_failed_descriptor,
+        "stuck-input": _never_find_an_input,
         "stuck-read": _never_read_to_the_end,
         "void-the-lost": _void_the_lost,
+        "wait-for-names": _wait_for_names,
         "wait-for-threads": _wait_for_threads,
     }
 )

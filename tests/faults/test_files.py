@@ -1,6 +1,7 @@
 """Files as they come: what is wrong with one costs one page and a line that says so, never the run, never a hang."""
 
 import os
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pipeline.workspace import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages
-from tests.runs import COMMAND, failures, results, run_command, run_here
+from tests.runs import COMMAND, failures, results, run_command, run_here, start_command, wait_for_end
 
 DEADLINE_S = 60
 UNLISTED = "cannot list the directory"
@@ -207,3 +208,30 @@ async def test_a_manifest_that_changes_while_it_is_read_ends_in_order(scans: Pat
         summary = await run_here(manifest, tmp_path / "out", fake.url)
     assert summary.totals[State.FAILED] == 2_000
     check_accounts(summary, tmp_path / "out")
+
+
+async def test_a_manifest_that_can_no_longer_be_read_keeps_no_run_from_its_end(scans: Path, tmp_path: Path) -> None:
+    """As on a network mount whose server is gone; here a FIFO to which nobody writes takes its place."""
+    pages = write_pages(scans, 3)
+    listed, stuck = scans / "a.txt", scans / "b.txt"
+    listed.write_text("".join(f"{page}\n" for page in pages))
+    stuck.touch()
+
+    def harm(call: Call) -> web.Response:
+        if call.number == 1:
+            stuck.unlink()
+            os.mkfifo(stuck)
+        return accept(call)
+
+    async with serve_fake(harm) as fake:
+        arguments = ("run", listed, stuck, "-o", tmp_path / "out", "--api-url", fake.url, "-j", "1")
+        async with start_command(*arguments) as process:
+            with anyio.fail_after(DEADLINE_S):
+                await fake.arrived.wait()
+                # returns when the run reads it; kept open, it gives neither a line nor an end
+                writer = await anyio.to_thread.run_sync(os.open, stuck, os.O_WRONLY, abandon_on_cancel=True)
+                process.send_signal(signal.SIGINT)
+                code, said = await wait_for_end(process)
+            os.close(writer)
+    assert code == 130, said
+    assert 1 <= len(results(tmp_path / "out")) == len(fake.calls) <= len(pages)

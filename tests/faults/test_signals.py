@@ -10,13 +10,15 @@ import anyio.lowlevel
 import pytest
 from aiohttp import web
 
+from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, Script, serve_fake
 from tests.faults.scene import JOBS, PAGES, Scene, answer_after
 from tests.pages import write_pages
-from tests.runs import read_until, wait_for_end
+from tests.runs import read_until, start_command, wait_for_end
 
 SEEDS = range(2)
 DRAINS = b"once more aborts"
+DEADLINE_S = 60
 
 
 @pytest.fixture
@@ -114,6 +116,35 @@ async def test_a_signal_of_the_other_kind_aborts_too(scene: Scene) -> None:
     scene.check_stopped()
     assert await scene.run() == 0
     scene.check_finished()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+async def test_one_signal_ends_a_run_that_still_looks_for_its_inputs(
+    scans: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """An INPUT on a dead network mount: the exit status is the usual one, and no workspace was made."""
+    arguments = ("run", scans, "-o", tmp_path / "out", "--api-url", "http://127.0.0.1:9")
+    async with start_command(*arguments, command=(*SABOTAGE, "stuck-input")) as process:
+        with anyio.fail_after(DEADLINE_S):
+            await read_until(process, b"looking for")
+            process.send_signal(number)
+            code, _ = await wait_for_end(process)
+    assert code == 128 + number
+    assert not (tmp_path / "out").exists()
+
+
+async def test_a_run_that_waits_for_its_inputs_while_it_drains_is_seen(scans: Path, tmp_path: Path) -> None:
+    """Negative control: when the thread that looks for them is not left behind, only a second signal ends the run."""
+    arguments = ("run", scans, "-o", tmp_path / "out", "--api-url", "http://127.0.0.1:9")
+    async with start_command(*arguments, command=(*SABOTAGE, "stuck-input,wait-for-threads")) as process:
+        with anyio.fail_after(DEADLINE_S):
+            await read_until(process, b"looking for")
+            process.send_signal(signal.SIGINT)
+            await read_until(process, DRAINS)
+            with pytest.raises(TimeoutError), anyio.fail_after(2):
+                await process.wait()
+            process.send_signal(signal.SIGINT)
+            assert await wait_for_end(process) == (130, "")
 
 
 async def test_a_drain_that_does_not_wait_for_replies_is_seen(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -108,3 +108,28 @@ def test_threads_do_not_take_each_others_errors(database: DerivedDatabase) -> No
             done.set()
         for reader in readers:
             reader.result()
+
+
+class Restless:
+    """A connection to a file that somebody else changes at every step of a copy."""
+
+    in_transaction = False
+
+    def backup(self, _: sqlite3.Connection, *, pages: int, progress: Callable[[int, int, int], object]) -> None:
+        assert pages > 0, "a copy in one step would keep the writer waiting"
+        for _step in range(1000):
+            progress(sqlite3.SQLITE_OK, 5 * pages, 5 * pages)
+
+
+def test_a_copy_of_what_never_rests_is_given_up(tmp_path: Path) -> None:
+    """Each commit of a run starts the copy over: who looks must come to an end all the same."""
+    with closing(DerivedDatabase(tmp_path / "index.sqlite3", "CREATE TABLE page (name TEXT)", 1)) as database:
+        database.change("INSERT INTO page VALUES (?)", ("a",))
+        database.commit("INSERT INTO page VALUES (?)", [("b",)])
+        database.copy_to(tmp_path / "copy")
+        with closing(sqlite3.connect(tmp_path / "copy")) as copy:
+            assert copy.execute("SELECT name FROM page").fetchall() == [("a",), ("b",)]
+        connection, database._db = database._db, Restless()  # type: ignore[assignment]
+        with pytest.raises(StorageError, match="faster than it can be copied"):
+            database.copy_to(tmp_path / "other")
+        database._db = connection

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import Span
+from pipeline.storage import tail
 from pipeline.storage.tail import Mark, read_lines
 
 LINES = (b"one\n", b"two\r\n", b"\n", "größer\u2028drei\n".encode())
@@ -63,3 +64,10 @@ def test_the_fingerprint_is_that_of_what_was_read(path: Path) -> None:
     assert mark.fingerprint() != known
     path.write_bytes(b"one\n")
     assert mark.fingerprint() != known
+
+
+def test_the_rest_of_a_line_that_was_being_written_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads while a run writes may get a line in two pieces: it waits for another time."""
+    pieces = [(1, Span(0, 3), b"{}\n"), (2, Span(3, 7), b'{"id'), (3, Span(7, 12), b'":1}\n')]
+    monkeypatch.setattr(tail, "read_lines", lambda *_, **__: iter(pieces))
+    assert list(Mark(tmp_path / "results.jsonl").unread_lines()) == [(Span(0, 3), b"{}")]

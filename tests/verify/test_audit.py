@@ -1,8 +1,11 @@
 """The audit: a sound workspace has no fault, and every planted one is named."""
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -14,6 +17,7 @@ from pipeline.rules.quota import Calendar
 from pipeline.rules.resume import encode_failure, encode_record
 from pipeline.storage.entries import FAILURES, RESULTS
 from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import RunFile, hold_workspace
 from tests.test_index import make_failure, make_record, on_disk, page_id
@@ -215,17 +219,77 @@ def test_without_a_ledger_the_files_are_still_checked(sound: Sound) -> None:
     assert not Path(missing).exists()
 
 
-def test_pages_are_counted_with_and_without_the_lock(sound: Sound) -> None:
-    """While a run holds the workspace, the last commit is counted."""
-    free = count_pages(sound.path)
+def _leave_as_it_is(_: Sound) -> None:
+    """The index knows all lines."""
+
+
+def _end_in_a_crash(sound: Sound) -> None:
+    """A line came after the last commit, and another was torn."""
+    _append(sound, RESULTS, encode_record(make_record("late.png", 70)) + b'{"id":"sha')
+
+
+def _lose_the_index(sound: Sound) -> None:
+    (sound.path / INDEX).unlink()
+
+
+def _damage_the_index(sound: Sound) -> None:
+    (sound.path / INDEX).write_bytes(b"x" * 5000)
+
+
+def _swap_the_results(sound: Sound) -> None:
+    """The index has read other files."""
+    sound.rewrite(sound.lines()[::-1])
+
+
+def _read(workspace: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in workspace.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "done", "pending"),
+    [
+        pytest.param(_leave_as_it_is, DONE, 1, id="index-current"),
+        pytest.param(_end_in_a_crash, DONE + 1, 1, id="index-behind"),
+        pytest.param(_lose_the_index, DONE, 0, id="index-missing"),
+        pytest.param(_damage_the_index, DONE, 0, id="index-damaged"),
+        pytest.param(_swap_the_results, DONE, 0, id="index-of-other-files"),
+    ],
+)
+def test_counting_pages_disturbs_no_run_and_changes_nothing(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch, change: Callable[[Sound], None], done: int, pending: int
+) -> None:
+    """At every look into an index a run may begin; while one holds the workspace, the same is counted."""
+    change(sound)
+    with hold_workspace(sound.path):
+        pass
+    before = _read(sound.path)
+    totals, begun = Index.totals, []
+
+    def begin_a_run(index: Index) -> dict[State, int]:
+        with hold_workspace(sound.path):
+            begun.append(index)
+        return totals(index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "totals", begin_a_run)
+        free = count_pages(sound.path)
     with hold_workspace(sound.path):
         held = count_pages(sound.path)
+    assert begun
     assert free == held
-    assert free[State.DONE] == DONE
+    assert (free[State.DONE], free[State.PENDING]) == (done, pending)
+    assert _read(sound.path) == before
 
 
-def test_counting_a_damaged_index_that_a_run_holds_is_a_storage_error(sound: Sound) -> None:
-    """Looking from outside neither repairs nor crashes."""
-    (sound.path / INDEX).write_bytes(b"x" * 5000)
-    with hold_workspace(sound.path), pytest.raises(StorageError, match=r"index\.sqlite3"):
+def test_without_room_for_a_copy_the_last_commit_is_counted(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look costs must not matter; without an index there is nothing but the lines, and it fails."""
+    _end_in_a_crash(sound)
+    monkeypatch.setattr(audit_module, "TemporaryDirectory", _no_room)
+    assert count_pages(sound.path)[State.DONE] == DONE
+    _lose_the_index(sound)
+    with pytest.raises(StorageError, match="No space left"):
         count_pages(sound.path)
+
+
+def _no_room(**_: str) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
