@@ -89,6 +89,10 @@ class Budget:
         """Calls left in the month as of the last reservation; None when there is no limit."""
         return None if self._ledger is None else self._ledger.left
 
+    def close(self) -> None:
+        """End the thread; the ledger stays open."""
+        self._thread.shutdown(wait=False)
+
     @asynccontextmanager
     async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
         """Reserve one call durably; what became of it is written down with the next group after the context's end.

@@ -77,11 +77,11 @@ async def _reserve_in(
         with closing(await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)) as ledger:
             if (problem := ledger.clock_problem()) is not None:
                 logger.warning("%s", problem)
-            budget = Budget(ledger, workspace=workspace, owner=owner, drain=drain, max_calls=max_calls)
-            try:
-                yield budget
-            finally:
-                await budget.flush()
+            with closing(Budget(ledger, workspace=workspace, owner=owner, drain=drain, max_calls=max_calls)) as budget:
+                try:
+                    yield budget
+                finally:
+                    await budget.flush()
 
 
 async def _recover(budget: Budget, index: Index, results: Path) -> list[OpenAttempt]:

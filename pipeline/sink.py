@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +128,10 @@ class JsonlFile:
     def __repr__(self) -> str:
         return f"<JsonlFile {self._path.name} {self._size_bytes} bytes>"
 
+    def close(self) -> None:
+        """End the thread; the file stays open."""
+        self._thread.shutdown(wait=False)
+
     async def append(self, line: bytes) -> Span:
         """Return where the line stands once it is on disk.
 
@@ -229,7 +233,8 @@ async def _open_jsonl(path: Path, reserve: DiskReserve | None, *, fsync: bool) -
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
         synced = SyncedFile(file.fileno(), fsync=fsync)
-        yield JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, reserve=reserve)
+        with closing(JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, reserve=reserve)) as jsonl:
+            yield jsonl
     finally:
         with anyio.CancelScope(shield=True):
             await file.close()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -105,6 +106,16 @@ class TestAppending:
         content = (tmp_path / RESULTS).read_bytes()
         assert orjson.loads(content[span.start : span.end])["source"] == "page-1.png"
         assert len(content.splitlines()) == 2
+
+    async def test_its_threads_end_with_it(self, tmp_path: Path) -> None:
+        """A process need not wait for a thread that nobody gives work to any more."""
+        before = set(threading.enumerate())
+        async with open_sink(tmp_path) as sink:
+            await sink.append_record(make_record(1))
+            writers = [thread for thread in threading.enumerate() if thread.name.startswith(RESULTS)]
+        assert len(set(writers) - before) == 1
+        writers[0].join(10)
+        assert not writers[0].is_alive()
 
     async def test_a_workspace_that_cannot_be_written_is_a_storage_error(self, tmp_path: Path) -> None:
         """A directory in the file's place is named in an error of ours."""

@@ -41,7 +41,7 @@ WEATHERS = {
     "stalls": Weather(latency_s=0.01, mishaps=(Mishap.STALL,), share=0.8),
     "half-closes": Weather(latency_s=0.01, mishaps=(Mishap.HALF_CLOSE,), share=0.8),
     "outages": Weather(latency_s=0.2, open_s=1.5, shut_s=1.0),
-    "all-at-once": Weather(0.05, 0.1, 20_000, 5_000, tuple(Mishap), 0.5, open_s=2.0, shut_s=1.0),
+    "all-at-once": Weather(0.05, 0.1, 20_000, 5_000, tuple(Mishap), 0.5, open_s=0.5, shut_s=0.5),
 }
 
 
@@ -54,7 +54,9 @@ async def run_until_done(scans: Path, out: Path, url: str, **sections: Any) -> l
     return codes
 
 
-@pytest.mark.parametrize("name", WEATHERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.deep if name == "latency" else ()) for name in WEATHERS]
+)
 @on_virtual_time
 async def test_every_page_comes_through(name: str, scans: Path, tmp_path: Path) -> None:
     """With its own text, once; what the service may have billed is in the ledger."""
