@@ -1,7 +1,9 @@
 """Files become pages, pages become calls or duplicates; so many at a time as there are slots."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -55,7 +57,7 @@ class Mill:
         self._rules = Rules(limits, config.prepare.jpeg_quality, config.prepare.orient)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
-        self._threads = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._claims: dict[PageId, _Claim] = {}
 
     def __repr__(self) -> str:
@@ -67,7 +69,7 @@ class Mill:
         return self._slots.taken
 
     async def take(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
-        """Recognise all files; return when each has ended, or been called off by the drain.
+        """Recognise all files, once; return when each has ended, or been called off by the drain.
 
         When the budget is used up the walk goes on, so that what is left for the next month is known as pending.
 
@@ -75,13 +77,16 @@ class Mill:
             files: From the source.
             endless: True when they may never end, as on a pipe: what is left is not waited for, then.
         """
-        async with anyio.create_task_group() as pages:
-            try:
-                await self._start_pages(files, pages, endless=endless)
-            except DrainedError:
-                pass
-            except StopError as exc:  # raised from here, it would cut off the calls under way
-                self._drain.request(exc)
+        try:
+            async with anyio.create_task_group() as pages:
+                try:
+                    await self._start_pages(files, pages, endless=endless)
+                except DrainedError:
+                    pass
+                except StopError as exc:  # raised from here, it would cut off the calls under way
+                    self._drain.request(exc)
+        finally:
+            self._threads.shutdown(wait=False)
 
     async def _start_pages(self, files: AsyncIterator[SourceFile], pages: TaskGroup, *, endless: bool) -> None:
         taken = 0
@@ -152,7 +157,7 @@ class Mill:
         if image is None:
             return prepare_url(file.name)
         # A read from a dead network mount never returns: the end of the run does not wait for it.
-        return await anyio.to_thread.run_sync(image.prepare, number, limiter=self._threads, abandon_on_cancel=True)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, image.prepare, number)
 
     async def _mill_page(self, page: Page, slot: Slot) -> None:
         """Find the page's content among what is done or on its way, or call for it."""

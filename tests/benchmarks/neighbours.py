@@ -13,36 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline.rules.pace import Pace
-from tests.benchmarks.limits import (
-    Change,
-    Concurrency,
-    ConcurrencyChange,
-    FixedWindow,
-    Limit,
-    SlidingWindow,
-    TokenBucket,
-)
-from tests.benchmarks.pace import PROMISED, Scenario
-from tests.simulation import Load, Pacer, Result, simulate
+from tests.benchmarks import limits
+from tests.benchmarks.pace import NO_PROMISE, PROMISED, Promise, Scenario, changing_bucket
+from tests.simulation import Load
 
 SEED = 7
 DRAWS = 25
 NOISE_S = 0.002
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One service and what is sent to it."""
-
-    name: str
-    limit: Callable[[], Limit]
-    load: Load
-    seed: int
-
-    def run(self, pacer: Callable[[], Pacer] = Pace) -> Result:
-        """Return how it went."""
-        return simulate(pacer, self.limit(), self.load, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +29,18 @@ class Family:
     Attributes:
         name: What they have in common.
         draw: Makes one of them.
-        at_least: What every draw must reach.
-        refused_at_most: The share of calls that may be refused in any draw.
-        refusals_at_most: Their number.
+        promise: What every draw must reach.
     """
 
     name: str
-    draw: Callable[[random.Random], tuple[str, Callable[[], Limit], Load]]
-    at_least: float = 0.0
-    refused_at_most: float = 1.0
-    refusals_at_most: int = 1_000_000
+    draw: Callable[[random.Random], Scenario]
+    promise: Promise = NO_PROMISE
 
-    def draws(self, count: int) -> list[Draw]:
+    def draws(self, count: int) -> list[Scenario]:
         """Return so many of them, the same every time."""
         dice = random.Random(f"{SEED} {self.name}")
-        return [Draw(*self.draw(dice), seed=dice.randrange(1 << 30)) for _ in range(count)]
-
-    def kept(self, result: Result) -> bool:
-        """Return whether a draw is as good as the family must be."""
-        return (
-            result.inside_pause == 0
-            and result.efficiency >= self.at_least
-            and result.refused_share <= self.refused_at_most
-            and result.refusals <= self.refusals_at_most
-        )
+        drawn = [(self.draw(dice), dice.randrange(1 << 30)) for _ in range(count)]
+        return [replace(scenario, promise=self.promise, seed=seed) for scenario, seed in drawn]
 
 
 def drawn_load(dice: random.Random, rate_per_s: float, **named: float | None) -> Load:
@@ -95,84 +60,71 @@ def drawn_load(dice: random.Random, rate_per_s: float, **named: float | None) ->
 
 def bucket(
     dice: random.Random, *, bursts: tuple[int, ...], late: bool = False, processes: int = 1, pause: bool = False
-) -> tuple[str, Callable[[], Limit], Load]:
+) -> Scenario:
     """Draw a token bucket."""
     wait_s = dice.choice((1, 1, 2, 5)) if pause else None
     rate, burst = dice.randint(20, 200 // (wait_s or 1)), dice.choice(bursts)
     load = drawn_load(dice, rate, retry_after_s=wait_s)
     load = replace(load, checks_late=late, processes=processes, pages=rate * (60 * wait_s if wait_s else 40))
-    return f"bucket {rate}/s, burst {burst}", partial(TokenBucket, rate, burst), load
+    return Scenario(f"bucket {rate}/s, burst {burst}", partial(limits.TokenBucket, rate, burst), load)
 
 
-def near_promise(dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
-    """Draw what is close to the promise for Retry-After: 60 s of work and a pause of one."""
+def near(dice: random.Random, *, duration_s: int, retry_after_s: float | None = None) -> Scenario:
+    """Draw what is close to the promises for buckets; with Retry-After there must be time for a pause or two."""
     rate, burst = dice.choice((30, 40, 50, 60, 70, 80)), dice.choice((5, 8, 10, 15, 20))
-    load = drawn_load(dice, rate, retry_after_s=1, latency_s=dice.choice((0.05, 0.1, 0.2)))
-    return f"bucket {rate}/s, burst {burst}", partial(TokenBucket, rate, burst), replace(load, pages=rate * 60)
+    load = drawn_load(dice, rate, retry_after_s=retry_after_s, latency_s=dice.choice((0.05, 0.1, 0.2)))
+    load = replace(load, pages=rate * duration_s)
+    return Scenario(f"bucket {rate}/s, burst {burst}", partial(limits.TokenBucket, rate, burst), load)
 
 
-def near_plain(dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
-    """Draw what is close to the promise without Retry-After."""
-    rate, burst = dice.choice((30, 40, 50, 60, 70, 80)), dice.choice((5, 8, 10, 15, 20))
-    load = drawn_load(dice, rate, latency_s=dice.choice((0.05, 0.1, 0.2)))
-    return f"bucket {rate}/s, burst {burst}", partial(TokenBucket, rate, burst), replace(load, pages=rate * 20)
-
-
-def window(dice: random.Random, *, pause: bool = False) -> tuple[str, Callable[[], Limit], Load]:
+def window(dice: random.Random, *, pause: bool = False) -> Scenario:
     """Draw a window of a second or a minute."""
-    kind, window_s = dice.choice((FixedWindow, SlidingWindow)), dice.choice((1, 1, 60))
+    kind, window_s = dice.choice((limits.FixedWindow, limits.SlidingWindow)), dice.choice((1, 1, 60))
     wait_s = dice.choice((1, 5)) if pause else None
     calls = dice.randint(20, 200 // (wait_s or 1)) * (1 if window_s == 1 else 12)
     load = drawn_load(dice, calls / window_s, retry_after_s=wait_s)
     pages = calls * (60 * wait_s if wait_s else 40) if window_s == 1 else calls * 6
-    name = f"{'fixed' if kind is FixedWindow else 'sliding'} {calls} in {window_s} s"
-    return name, partial(kind, calls, window_s), replace(load, pages=pages)
+    name = f"{'fixed' if kind is limits.FixedWindow else 'sliding'} {calls} in {window_s} s"
+    return Scenario(name, partial(kind, calls, window_s), replace(load, pages=pages))
 
 
-def concurrency(
-    dice: random.Random, *, pause: bool = False, processes: int = 1
-) -> tuple[str, Callable[[], Limit], Load]:
+def concurrency(dice: random.Random, *, pause: bool = False, processes: int = 1) -> Scenario:
     """Draw a number in flight."""
     calls, latency_s = dice.randint(4, 32), dice.choice((0.05, 0.1, 0.2, 0.5))
     load = drawn_load(dice, calls / latency_s, latency_s=latency_s, retry_after_s=1 if pause else None)
     pages = min(12_000, int(calls * 60 / latency_s)) if pause else calls * 250
     load = replace(load, processes=processes, pages=pages)
-    return f"{calls} in flight", partial(Concurrency, calls, latency_s), load
+    return Scenario(f"{calls} in flight", partial(limits.Concurrency, calls, latency_s), load)
 
 
-def changing_bucket(dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
-    """Draw a bucket whose rate halves or doubles at 20 s."""
+def changing_rate(dice: random.Random) -> Scenario:
+    """Draw a bucket whose rate halves or doubles."""
     rate, burst, factor = dice.randint(40, 100), dice.choice((5, 10, 30)), dice.choice((0.5, 2))
     load = drawn_load(dice, rate * max(1, factor), retry_after_s=dice.choice((None, None, 1)))
-
-    def make() -> Limit:
-        return Change(TokenBucket(rate, burst), TokenBucket(rate * factor, burst), at_s=20)
-
-    return f"bucket {rate}/s, burst {burst}, x {factor}", make, replace(load, pages=int(rate * (20 + 30 * factor)))
+    load = replace(load, pages=int(rate * (20 + 30 * factor)))
+    limit = partial(changing_bucket, rate, rate * factor, burst=burst)
+    return Scenario(f"bucket {rate}/s, burst {burst}, x {factor}", limit, load)
 
 
-def changing_concurrency(dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
+def changing_concurrency(dice: random.Random) -> Scenario:
     """Draw a number in flight that halves or doubles at 15 s."""
     calls, latency_s, factor = dice.randint(4, 16) * 2, dice.choice((0.1, 0.2)), dice.choice((0.5, 2))
     after = int(calls * factor)
     load = drawn_load(dice, calls / latency_s * max(1, factor), latency_s=latency_s)
     pages = int((15 * calls + 25 * after) / latency_s)
-    return (
-        f"{calls} in flight, then {after}",
-        partial(ConcurrencyChange, calls, after, latency_s, at_s=15),
-        replace(load, pages=pages),
-    )
+    limit = partial(limits.ConcurrencyChange, calls, after, latency_s, at_s=15)
+    return Scenario(f"{calls} in flight, then {after}", limit, replace(load, pages=pages))
 
 
-def unlimited(dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
+def unlimited(dice: random.Random) -> Scenario:
     """Draw a service that has no limit."""
     load = drawn_load(dice, 1)
     load = replace(load, jobs=dice.choice((8, 16, 32, 64)), latency_s=dice.choice((0.1, 0.2, 0.5)))
     load = replace(load, pages=int(load.jobs / load.latency_s * 30))
-    return "no limit", partial(Concurrency, 1_000, 0.0), load
+    return Scenario("no limit", partial(limits.Concurrency, 1_000, 0.0), load)
 
 
-def noisy(scenario: Scenario, dice: random.Random) -> tuple[str, Callable[[], Limit], Load]:
+def noisy(scenario: Scenario, dice: random.Random) -> Scenario:
     """Draw a promise on a busy machine: late timers, a slower line, answers that vary."""
     load = replace(
         scenario.load,
@@ -180,23 +132,21 @@ def noisy(scenario: Scenario, dice: random.Random) -> tuple[str, Callable[[], Li
         round_trip_s=dice.choice((0.001, 0.003, 0.006)),
         noise_s=dice.choice((0.001, 0.003, 0.006)),
     )
-    return scenario.name, scenario.limit, load
+    return replace(scenario, load=load)
 
 
 FAMILIES = [
     *(
-        Family(
-            scenario.name,
-            partial(noisy, scenario),
-            scenario.at_least or 0.0,
-            scenario.refused_at_most,
-            scenario.refusals_at_most,
-        )
+        Family(scenario.name, partial(noisy, scenario), scenario.promise)
         for scenario in PROMISED
         if not scenario.load.jitter
     ),
-    Family("near 50/s, burst 10", near_plain, 0.97, 0.015),
-    Family("near 50/s, burst 10, Retry-After 1 s", near_promise, 0.92, refusals_at_most=4),
+    Family("near 50/s, burst 10", partial(near, duration_s=20), Promise(0.97, 0.015)),
+    Family(
+        "near 50/s, burst 10, Retry-After 1 s",
+        partial(near, duration_s=60, retry_after_s=1),
+        Promise(0.92, refusals_at_most=4),
+    ),
     Family("bucket, burst 1-3", partial(bucket, bursts=(1, 2, 3))),
     Family("bucket, burst 5-30", partial(bucket, bursts=(5, 10, 20, 30))),
     Family("bucket, burst 50-100", partial(bucket, bursts=(50, 100))),
@@ -212,7 +162,7 @@ FAMILIES = [
     Family("window, Retry-After", partial(window, pause=True)),
     Family("in flight", concurrency),
     Family("in flight, Retry-After 1 s", partial(concurrency, pause=True)),
-    Family("bucket that changes", changing_bucket),
+    Family("bucket that changes", changing_rate),
     Family("in flight that changes", changing_concurrency),
     Family("no limit", unlimited),
     Family("bucket, 2 processes", partial(bucket, bursts=(5, 10, 30), processes=2)),
@@ -241,7 +191,7 @@ def report(family: Family, *, listed: bool) -> bool:
     results = [draw.run() for draw in draws]
     reached = sorted(result.efficiency for result in results)
     refused = sorted(result.refused_share for result in results)
-    kept = sum(family.kept(result) for result in results)
+    kept = sum(draw.kept(result) for draw, result in zip(draws, results, strict=True))
     low, high = len(results) // 20, len(results) - 1 - len(results) // 20
     print(
         f"{family.name:<48}{reached[0]:>14.1%}{reached[low]:>8.1%}{reached[len(reached) // 2]:>8.1%}"

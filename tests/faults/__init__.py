@@ -16,6 +16,7 @@ a failed descriptor is not used again         disk                        trust-
 a broken reply is no text, and may be billed  replies                     half texts taken, lost calls not counted
 a reply is its own page's                     replies                     the library's own connections
 the key goes to no other host                 replies                     redirects followed
-a page is read whole or not at all            files                       no look at the file's time afterwards
+a page is read whole or not at all            files, read_errors          no second look, errors passed over
+a run that drains waits for nothing else      limits                      wait-for-names, wait-for-threads
 faults in a workspace are named               verify                      untouched and killed workspaces are clean
 """

@@ -1,12 +1,12 @@
-"""A broken reply: what the server does, what the client must make of it, and the means to write such replies."""
+"""A broken reply: what the server does, what the client must make of it, and the means to do it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.rules.retry import Accepted, Failed, Verdict
-from tests.faults.raw_server import Act, Exchange, Way, response
+from tests.faults.raw_server import Act, Exchange, Way
 
 Build = Callable[[Exchange], bytes]
 
@@ -65,40 +65,9 @@ def do(name: str, act: Act, verdict: type[Verdict] = Failed) -> Breakage:
     return Breakage(Way(name, act), verdict)
 
 
-def good(exchange: Exchange, *headers: str) -> bytes:
-    """Return a good reply with further headers."""
-    return response(exchange.text(), "200 OK", *headers)
-
-
 def plain(data: bytes) -> Build:
     """Return what builds the same bytes for every request."""
     return lambda _: data
-
-
-def head(*headers: str, status: str = "200 OK") -> bytes:
-    """Return a head without a body."""
-    return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode("latin-1")
-
-
-def chunked(exchange: Exchange, form: bytes) -> bytes:
-    """Return a chunked reply; the form has places for the size in hex and the data."""
-    text = exchange.text()
-    return head("Transfer-Encoding: chunked") + form % (len(text), text)
-
-
-def packed(exchange: Exchange, encoding: str, pack: Callable[[bytes], bytes]) -> bytes:
-    """Return a good reply, packed, under the name of that encoding."""
-    return response(pack(exchange.text()), "200 OK", f"Content-Encoding: {encoding}")
-
-
-def with_head(start: bytes, exchange: Exchange) -> bytes:
-    """Return the text of a good reply behind a head of its own."""
-    return start + exchange.text()
-
-
-def with_headers(headers: Sequence[str], exchange: Exchange) -> bytes:
-    """Return `good`, for `partial`."""
-    return good(exchange, *headers)
 
 
 async def pour(begin: bytes, again: bytes, exchange: Exchange, *, pause_s: float = 0.0) -> None:

@@ -5,24 +5,13 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from operator import methodcaller
 from typing import Final
 
 from pipeline.rules.retry import Accepted, PageRejected, Refused, Stop
 from pipeline.rules.wire import REPLY_MAX_BYTES
-from tests.faults.breakage import (
-    PATIENCE_S,
-    Breakage,
-    Build,
-    do,
-    good,
-    head,
-    packed,
-    plain,
-    pour,
-    say,
-    with_headers,
-)
-from tests.faults.raw_server import Exchange, response
+from tests.faults.breakage import PATIENCE_S, Breakage, Build, do, plain, pour, say
+from tests.faults.raw_server import Exchange, head, response
 
 DEEP: Final = 10_000
 
@@ -95,15 +84,15 @@ def _with_tail(tail: str, exchange: Exchange) -> bytes:
 def encodings() -> Iterator[Breakage]:
     """Bodies that are packed, or claim to be."""
     for encoding in ("gzip", "deflate", "br", "zstd"):
-        yield say(f"not-{encoding}", partial(with_headers, (f"Content-Encoding: {encoding}",)))
-    yield say("gzip-cut-short", lambda e: packed(e, "gzip", lambda text: gzip.compress(text)[:-30]))
-    yield say("gzip-with-a-wrong-sum", lambda e: packed(e, "gzip", lambda text: gzip.compress(text)[:-8] + b"\0" * 8))
+        yield say(f"not-{encoding}", methodcaller("good", f"Content-Encoding: {encoding}"))
+    yield say("gzip-cut-short", lambda e: e.packed("gzip", lambda text: gzip.compress(text)[:-30]))
+    yield say("gzip-with-a-wrong-sum", lambda e: e.packed("gzip", lambda text: gzip.compress(text)[:-8] + b"\0" * 8))
     yield say("gzip-bomb", plain(response(_bomb(), "200 OK", "Content-Encoding: gzip")))
-    sumless: Build = lambda e: packed(e, "gzip", lambda text: gzip.compress(text)[:-8])  # noqa: E731
+    sumless: Build = lambda e: e.packed("gzip", lambda text: gzip.compress(text)[:-8])  # noqa: E731
     yield say("gzip-without-its-sum", sumless, "stay", verdict=Accepted)  # its object closes, so the text is whole
-    yield say("gzip", lambda e: packed(e, "gzip", gzip.compress), "stay", verdict=Accepted)
-    yield say("deflate", lambda e: packed(e, "deflate", zlib.compress), "stay", verdict=Accepted)
-    yield say("unheard-of-encoding", lambda e: good(e, "Content-Encoding: x-rot13"), "stay", verdict=Accepted)
+    yield say("gzip", lambda e: e.packed("gzip", gzip.compress), "stay", verdict=Accepted)
+    yield say("deflate", lambda e: e.packed("deflate", zlib.compress), "stay", verdict=Accepted)
+    yield say("unheard-of-encoding", lambda e: e.good("Content-Encoding: x-rot13"), "stay", verdict=Accepted)
     begin = head("Content-Encoding: gzip") + _GZIP_HEAD
     yield do("endless-gzip-of-nothing", partial(pour, begin, _EMPTY_BLOCKS, pause_s=PATIENCE_S))
 

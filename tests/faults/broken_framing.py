@@ -4,25 +4,11 @@ import asyncio
 import gzip
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import methodcaller
 
 from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop
-from tests.faults.breakage import (
-    PATIENCE_S,
-    Breakage,
-    Build,
-    act_by,
-    chunked,
-    do,
-    good,
-    head,
-    packed,
-    plain,
-    pour,
-    say,
-    with_head,
-    with_headers,
-)
-from tests.faults.raw_server import Exchange, Way, response
+from tests.faults.breakage import PATIENCE_S, Breakage, Build, act_by, do, plain, pour, say
+from tests.faults.raw_server import Exchange, Way, head, response
 
 
 def cut() -> Iterator[Breakage]:
@@ -30,18 +16,18 @@ def cut() -> Iterator[Breakage]:
     places: Sequence[tuple[str, Build]] = (
         ("before-the-head", plain(b"")),
         ("within-the-status", plain(b"HTTP/1.1 2")),
-        ("within-a-header", lambda e: good(e)[:40]),
-        ("between-head-and-body", lambda e: good(e)[: -len(e.text())]),
-        ("within-the-body", lambda e: good(e)[: -len(e.text()) // 2]),
-        ("before-the-last-byte", lambda e: good(e)[:-1]),
-        ("within-a-chunk", lambda e: chunked(e, b"%x\r\n%b")[:-20]),
-        ("before-the-last-chunk", lambda e: chunked(e, b"%x\r\n%b\r\n")),
-        ("within-gzip", lambda e: packed(e, "gzip", gzip.compress)[:-12]),
+        ("within-a-header", lambda e: e.good()[:40]),
+        ("between-head-and-body", lambda e: e.good()[: -len(e.text())]),
+        ("within-the-body", lambda e: e.good()[: -len(e.text()) // 2]),
+        ("before-the-last-byte", lambda e: e.good()[:-1]),
+        ("within-a-chunk", lambda e: e.chunked(b"%x\r\n%b")[:-20]),
+        ("before-the-last-chunk", lambda e: e.chunked(b"%x\r\n%b\r\n")),
+        ("within-gzip", lambda e: e.packed("gzip", gzip.compress)[:-12]),
     )
     for ending in ("close", "reset", "hang"):
         for place, build in places:
             yield say(f"{ending}-{place}", build, ending)
-    yield say("reset-after-a-whole-reply", good, "reset", verdict=Accepted)
+    yield say("reset-after-a-whole-reply", Exchange.good, "reset", verdict=Accepted)
 
 
 def lengths() -> Iterator[Breakage]:
@@ -54,19 +40,23 @@ def lengths() -> Iterator[Breakage]:
         ("empty", ""),
     )
     for name, length in lengths:
-        yield say(f"length-{name}", partial(with_head, head(f"Content-Length: {length}")))
+        yield say(f"length-{name}", partial(_behind, head(f"Content-Length: {length}")))
     for ending in ("close", "hang"):
-        yield say(f"length-too-long-and-{ending}", lambda e: good(e).replace(b"-Length: ", b"-Length: 1"), ending)
+        yield say(f"length-too-long-and-{ending}", lambda e: e.good().replace(b"-Length: ", b"-Length: 1"), ending)
     yield say("length-too-short", lambda e: head("Content-Length: 20") + e.text(), "stay")
     yield say("length-zero", lambda e: head("Content-Length: 0") + e.text(), "stay")
-    yield say("two-lengths", lambda e: good(e, "Content-Length: 3"))
+    yield say("two-lengths", lambda e: e.good("Content-Length: 3"))
     yield say("length-and-chunks", lambda e: head("Content-Length: 9", "Transfer-Encoding: chunked") + e.text())
-    yield say("chunk-size-garbage", lambda e: chunked(e, b"zz%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-size-negative", lambda e: chunked(e, b"-%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-size-huge", lambda e: chunked(e, b"ffffffffffffffff%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-longer-than-it-says", lambda e: chunked(e, b"%x\r\n%bmore\r\n0\r\n\r\n"))
+    yield say("chunk-size-garbage", lambda e: e.chunked(b"zz%x\r\n%b\r\n0\r\n\r\n"))
+    yield say("chunk-size-negative", lambda e: e.chunked(b"-%x\r\n%b\r\n0\r\n\r\n"))
+    yield say("chunk-size-huge", lambda e: e.chunked(b"ffffffffffffffff%x\r\n%b\r\n0\r\n\r\n"))
+    yield say("chunk-longer-than-it-says", lambda e: e.chunked(b"%x\r\n%bmore\r\n0\r\n\r\n"))
     yield say("no-length-but-the-end", lambda e: head() + e.text(), verdict=Accepted)
     yield say("chunks-of-one-byte", _tiny_chunks, "stay", verdict=Accepted)
+
+
+def _behind(start: bytes, exchange: Exchange) -> bytes:
+    return start + exchange.text()
 
 
 def _tiny_chunks(exchange: Exchange) -> bytes:
@@ -88,10 +78,10 @@ def no_http() -> Iterator[Breakage]:
         yield say(name, plain(data))
     yield say("http-0.9", Exchange.text)
     yield say("http-1.0", lambda e: b"HTTP/1.0 200 OK\r\n\r\n" + e.text(), verdict=Accepted)
-    yield say("no-reason", lambda e: good(e).replace(b"200 OK", b"200", 1), "stay", verdict=Accepted)
+    yield say("no-reason", lambda e: e.good().replace(b"200 OK", b"200", 1), "stay", verdict=Accepted)
     yield say("switching-protocols", plain(head("Upgrade: h2c", "Connection: Upgrade", status="101 Go")), "hang")
-    yield say("continue-noise", lambda e: 3 * head(status="100 Continue") + good(e), "stay", verdict=Accepted)
-    yield say("early-hints", lambda e: head("Link: </a>", status="103 Hints") + good(e), "stay", verdict=Accepted)
+    yield say("continue-noise", lambda e: 3 * head(status="100 Continue") + e.good(), "stay", verdict=Accepted)
+    yield say("early-hints", lambda e: head("Link: </a>", status="103 Hints") + e.good(), "stay", verdict=Accepted)
     yield do("endless-continue", partial(pour, b"", 1000 * head(status="100 Continue"), pause_s=PATIENCE_S))
 
 
@@ -104,7 +94,7 @@ def strange_headers() -> Iterator[Breakage]:
         ("header-with-a-space-in-its-name", "X A: a"),
         ("100000-headers", "\r\n".join(f"X-{number}: a" for number in range(100_000))),
     ):
-        yield say(name, partial(with_headers, (header,)))
+        yield say(name, methodcaller("good", header))
     for name, headers in (
         ("content-type-twice", ("Content-Type: text/html; charset=nonsense", "Content-Type: image/png")),
         ("date-twice", ("Date: yesterday", "Date: Sat, 31 Jan 2026 11:00:00 GMT")),
@@ -114,7 +104,7 @@ def strange_headers() -> Iterator[Breakage]:
         ("header-of-20-kB", ("X-A: " + "a" * 20_000,)),
         ("location-of-a-200", ("Location: http://127.0.0.1:9/", "Refresh: 0; url=http://127.0.0.1:9/")),
     ):
-        yield say(name, partial(with_headers, headers), "stay", verdict=Accepted)
+        yield say(name, methodcaller("good", *headers), "stay", verdict=Accepted)
     yield do("endless-header", partial(pour, b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 65_536))
     yield do("endless-headers", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n" * 8_192))
     yield do("one-header-a-second", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n", pause_s=PATIENCE_S))
@@ -135,7 +125,7 @@ def early() -> Iterator[Breakage]:
         for ending in ("close", "reset", "hang"):
             way = Way(f"early-{name}-and-{ending}", act_by(answer, ending), early=True)
             yield Breakage(way, verdict, in_runs=verdict is not Stop)
-    yield Breakage(Way("early-text", act_by(good, "hang"), early=True), in_runs=False)
+    yield Breakage(Way("early-text", act_by(Exchange.good, "hang"), early=True), in_runs=False)
     yield Breakage(Way("early-reset", act_by(plain(b""), "reset"), early=True))
     yield Breakage(Way("early-close", act_by(plain(b""), "close"), early=True))
     yield Breakage(Way("early-silence", _deafen, early=True))
@@ -149,11 +139,11 @@ async def _deafen(exchange: Exchange) -> None:
 
 def twice() -> Iterator[Breakage]:
     """Two replies to one request: the second must not become the next page's."""
-    yield say("two-replies-at-once", lambda e: good(e) + _foreign(e), "stay", verdict=Accepted)
+    yield say("two-replies-at-once", lambda e: e.good() + _foreign(e), "stay", verdict=Accepted)
     for name, wait_s in (("in-a-row", 0.0), ("one-later", PATIENCE_S / 10)):  # nobody can tell while another is awaited
         yield Breakage(Way(f"two-replies-{name}", partial(_speak_again, wait_s)), Accepted, in_runs=False)
-    yield say("a-newline-too-much", lambda e: good(e) + b"\r\n", "stay", verdict=Accepted)
-    yield say("garbage-behind-the-reply", lambda e: good(e) + b"garbage\r\n", "stay")
+    yield say("a-newline-too-much", lambda e: e.good() + b"\r\n", "stay", verdict=Accepted)
+    yield say("garbage-behind-the-reply", lambda e: e.good() + b"garbage\r\n", "stay")
     yield say("an-error-and-a-reply", lambda e: response(b"{}", "500 No") + _foreign(e), "stay")
 
 
@@ -162,6 +152,6 @@ def _foreign(exchange: Exchange) -> bytes:
 
 
 async def _speak_again(wait_s: float, exchange: Exchange) -> None:
-    await exchange.send(good(exchange))
+    await exchange.send(exchange.good())
     await asyncio.sleep(wait_s)
     await exchange.send(_foreign(exchange))

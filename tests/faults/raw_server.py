@@ -61,6 +61,19 @@ class Exchange:
         echo = {"filename": self.filename, "format": "text", "payload": self.head.split(b" ", 2)[1].decode()}
         return json.dumps({**good, **echo, **fields}).encode()
 
+    def good(self, *headers: str) -> bytes:
+        """Return a good reply with further headers."""
+        return response(self.text(), "200 OK", *headers)
+
+    def chunked(self, form: bytes) -> bytes:
+        """Return a chunked reply; the form has places for the size in hex and the data."""
+        text = self.text()
+        return head("Transfer-Encoding: chunked") + form % (len(text), text)
+
+    def packed(self, encoding: str, pack: Callable[[bytes], bytes]) -> bytes:
+        """Return a good reply, packed, under the name of that encoding."""
+        return response(pack(self.text()), "200 OK", f"Content-Encoding: {encoding}")
+
     async def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.writer.write(data)
@@ -103,8 +116,13 @@ def response(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + body
 
 
+def head(*headers: str, status: str = "200 OK") -> bytes:
+    """Return a head without a body."""
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode("latin-1")
+
+
 async def _answer_well(exchange: Exchange) -> None:
-    await exchange.send(response(exchange.text()))
+    await exchange.send(exchange.good())
 
 
 WELL: Final = Way("well", _answer_well)

@@ -6,6 +6,7 @@ A fault test that passes with the guarantee taken out proves nothing, so each is
 fail then.
 """
 
+import asyncio
 import errno
 import io
 import os
@@ -27,7 +28,8 @@ from pipeline import cli, index, prepare, source, workspace
 from pipeline.drain import Drain
 from pipeline.errors import StopError
 from pipeline.index import Index
-from pipeline.records import AttemptState, OpenAttempt, Span
+from pipeline.mill import Mill
+from pipeline.records import AttemptState, OpenAttempt, Payload, Span
 from pipeline.sink import JsonlFile, Rescue
 from pipeline.storage import files, ledger_database
 from pipeline.storage.ledger import Ledger, Reserve, Settle
@@ -218,12 +220,20 @@ def _wait_for_names() -> None:
 def _wait_for_threads() -> None:
     """No thread is left behind: who waits for one waits for its end."""
     run_sync = anyio.to_thread.run_sync
+    prepare_page = Mill._prepare
 
     async def run_to_the_end(*arguments: Any, abandon_on_cancel: bool = False, **options: Any) -> Any:
         del abandon_on_cancel
         return await run_sync(*arguments, **options)
 
+    async def prepare_to_the_end(*arguments: Any) -> Payload:
+        prepared = asyncio.ensure_future(prepare_page(*arguments))
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([prepared])
+        return prepared.result()
+
     anyio.to_thread.run_sync = run_to_the_end  # type: ignore[assignment]
+    Mill._prepare = prepare_to_the_end  # type: ignore[assignment, method-assign]
 
 
 def _forget_what_is_done() -> None:

@@ -19,7 +19,7 @@ from pipeline.storage.ledger import Ledger, Reserve, Settle
 from pipeline.verify.audit import audit
 from pipeline.workspace import read_run_file
 from tests.fakes import Call, accept, refuse, serve_fake
-from tests.faults.tracing import STRACE
+from tests.faults.tracing import QUICK_STRACE
 from tests.pages import write_pages
 from tests.runs import COMMAND, KEY, results, run_command, run_here
 
@@ -175,7 +175,7 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(
     path.parent.mkdir()
     Ledger(path, Calendar(), None).close()
     trace = ["-o", str(tmp_path / "log"), "-P", f"{path}{suffix}", "-e", f"trace={fault.split(':', maxsplit=1)[0]}"]
-    command = [*STRACE, *trace, "-e", f"inject={fault}", *COMMAND]
+    command = [*QUICK_STRACE, *trace, "-e", f"inject={fault}", *COMMAND]
     async with serve_fake() as fake:
         flags = ("--api-url", fake.url, "--ledger", path.parent, "-j", str(JOBS), "--no-progress")
         done = await run_command("run", scans, "-o", out, *flags, command=command)

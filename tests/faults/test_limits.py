@@ -1,12 +1,15 @@
 """How runs end early, and that nothing which hangs can keep them from it."""
 
 import signal
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from aiohttp import web
+from anyio.abc import Process
 
 from pipeline.budget import ledger_path
 from pipeline.drain import Drain
@@ -19,7 +22,7 @@ from pipeline.workspace import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages
-from tests.runs import KEY, failures, read_until, results, run_here, start_command, wait_for_end
+from tests.runs import COMMAND, KEY, failures, read_until, results, run_here, start_command, wait_for_end
 
 PAGES = 30
 JOBS = 4
@@ -111,6 +114,31 @@ def arguments(directory: Path, fake: FakeOcr, *more: str) -> list[str]:
     return ["run", "-o", str(directory / "out"), "--api-url", fake.url, "--ledger", ledger, "--json", *more]
 
 
+@asynccontextmanager
+async def name_pages(
+    fake: FakeOcr, pages: Sequence[Path], directory: Path, *limit: str, command: Sequence[str] = COMMAND
+) -> AsyncGenerator[Process]:
+    """Start a run that reads its paths from a stdin that stays open; the first page is on the wire."""
+    async with start_command(*arguments(directory, fake, "-", *limit), command=command) as process:
+        assert process.stdin is not None
+        with anyio.fail_after(DEADLINE_S):
+            for page in pages:
+                await process.stdin.send(f"{page}\n".encode())
+                await fake.arrived.wait()
+        yield process
+
+
+async def end_of(process: Process, *, deadline_s: float = DEADLINE_S) -> int:
+    """Return the exit code of a run.
+
+    Raises:
+        TimeoutError: it does not end.
+    """
+    with anyio.fail_after(deadline_s):
+        code, _ = await wait_for_end(process)
+    return code
+
+
 class TestHangs:
     """What may hang for ever besides a server."""
 
@@ -127,18 +155,23 @@ class TestHangs:
         self, scans: Path, tmp_path: Path, limit: list[str], exit_code: int
     ) -> None:
         """Nobody waits for more names when no call may follow."""
-        pages = write_pages(scans, 2)
-        async with serve_fake() as fake, start_command(*arguments(tmp_path, fake, "-", *limit)) as process:
-            assert process.stdin is not None
-            with anyio.fail_after(DEADLINE_S):
-                await process.stdin.send(f"{pages[0]}\n".encode())
-                await fake.arrived.wait()
-                await process.stdin.send(f"{pages[1]}\n".encode())
-                if not limit:
-                    process.send_signal(signal.SIGINT)
-                code, _ = await wait_for_end(process)
-        assert code == exit_code
+        async with serve_fake() as fake, name_pages(fake, write_pages(scans, 2), tmp_path, *limit) as process:
+            if not limit:
+                process.send_signal(signal.SIGINT)
+            assert await end_of(process) == exit_code
         assert len(results(tmp_path / "out")) == sum(fake.billed.values()) <= 2
+
+    async def test_a_run_that_waits_for_names_while_it_drains_is_seen(self, scans: Path, tmp_path: Path) -> None:
+        """Negative control: when the wait for stdin is not called off, only the end of stdin ends the run."""
+        waiting = (*SABOTAGE, "wait-for-names")
+        async with serve_fake() as fake, name_pages(fake, write_pages(scans, 1), tmp_path, command=waiting) as process:
+            process.send_signal(signal.SIGINT)
+            await read_until(process, b"SIGINT")
+            with pytest.raises(TimeoutError):
+                await end_of(process, deadline_s=2)
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            assert await end_of(process) == 130
 
     @pytest.mark.parametrize(
         ("limit", "exit_code"),

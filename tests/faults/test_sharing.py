@@ -17,6 +17,7 @@ from pipeline.budget import ledger_path
 from tests.benchmarks.one_key import SABOTAGE, Plan, find_faults, play
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_every_page_once, check_nothing_vanished, count_used, note
+from tests.faults.tracing import STRACE
 from tests.pages import write_pages
 from tests.runs import COMMAND, KEY, read_until, results, run_command, start_command, wait_for_end
 
@@ -61,8 +62,7 @@ def stopping_at(*calls: str, path: Path, when: int = 1) -> list[str]:
     """Return the command that is stopped when it has made its n-th such system call on a file."""
     names = ",".join(calls)
     inject = f"inject={names}:signal=SIGSTOP:when={when}"
-    strace = ["strace", "-f", "-qq", "-e", f"trace={names}", "-P", str(path), "-e", inject]
-    return [*strace, *COMMAND]
+    return [*STRACE, "-e", f"trace={names}", "-P", str(path), "-e", inject, *COMMAND]
 
 
 async def go_on(process: Process) -> int:

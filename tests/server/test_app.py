@@ -62,7 +62,8 @@ Call = Callable[..., Awaitable[Answer]]
 @asynccontextmanager
 async def served(recogniser: ScriptedRecogniser, *, key: str | None = None) -> AsyncIterator[tuple[str, Call]]:
     """Serve the application; yield its base URL and a function that calls it."""
-    runner = web.AppRunner(create_app(recogniser, key=key, now_ms=lambda: NOW_MS), access_log=None, logger=http_logger)
+    app = create_app(recogniser, key=key, now_ms=lambda: NOW_MS)
+    runner = web.AppRunner(app, access_log=None, logger=http_logger, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
