@@ -36,7 +36,8 @@ def main() -> int:
     for command in CHECKS:
         if status := run(str(BIN / command[0]), *command[1:]):
             return status
-    return run(str(BIN / "python"), "-m", "pytest", *sys.argv[1:])
+    # a file's tests share servers, so they stay together
+    return run(str(BIN / "python"), "-m", "pytest", "-n", str(os.cpu_count() or 1), "--dist", "loadfile", *sys.argv[1:])
 
 
 def install_system_packages() -> None:
