@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -109,6 +109,8 @@ def describe_summary(summary: Summary) -> str:
 
 def run_server(config: Config, *, exit_with_parent: bool) -> int:
     """Serve until a signal, or the parent's end."""
+    from pipeline.server.keyring import Keyring  # noqa: PLC0415 - only here
+    from pipeline.server.keys import keys_file  # noqa: PLC0415 - only here
     from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin  # noqa: PLC0415 - only here
 
     key = read_serve_key(os.environ)
@@ -121,7 +123,9 @@ def run_server(config: Config, *, exit_with_parent: bool) -> int:
             background.start_soon(_stop_on_signal, stop)
             unwatch = stop_at_end_of_stdin(stop) if exit_with_parent else None
             try:
-                await serve(config.serve, key=key, stop=stop, ready=_announce)
+                # Whoever started it as a part of itself shows the key in its environment, and no other counts.
+                async with nullcontext() if exit_with_parent else Keyring(keys_file(config.serve)) as keyring:
+                    await serve(config.serve, key=key, stop=stop, ready=_announce, keyring=keyring)
             except StopError as exc:
                 failure = exc
             finally:

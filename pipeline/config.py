@@ -119,6 +119,9 @@ class ServeConfig(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     workers: Count = 0
+    keys: Path | None = None
+    rate_per_s: Seconds = 10.0
+    allow_urls: bool = False
 
 
 class Config(_Section, frozen=True):

@@ -23,6 +23,7 @@ PagemillError
     ├── TemporaryError            exit 5: the API cannot be reached, or refuses for too long
     ├── WorkspaceLockedError      exit 11: another run holds the workspace
     ├── LedgerError               exit 1: without a ledger no call goes out
+    ├── KeyStoreError             exit 1: the server's keys cannot be read or counted
     ├── StorageError              exit 1: a result cannot be put on disk
     ├── EngineError               exit 1: the embedded engine does not start
     └── InterruptedRunError       exit 130 / 143: SIGINT, SIGTERM
@@ -173,6 +174,10 @@ class WorkspaceLockedError(StopError):
 
 class LedgerError(StopError):
     """The ledger cannot be trusted, so no call goes out."""
+
+
+class KeyStoreError(StopError):
+    """The server's keys cannot be read, or a call of theirs cannot be counted."""
 
 
 class StorageError(StopError):

@@ -1,5 +1,7 @@
 """How far a recognised text is from the truth."""
 
+from rapidfuzz.distance import Levenshtein
+
 
 def character_error_rate(truth: str, text: str) -> float:
     """Return the edits that turn `text` into `truth`, per character of the truth; white space counts nowhere.
@@ -13,11 +15,11 @@ def character_error_rate(truth: str, text: str) -> float:
     return edit_distance(wanted, got) / max(1, len(wanted))
 
 
+def spaced_text(text: str) -> str:
+    """Return the text with each run of white space as one space, none at the ends."""
+    return " ".join(text.split())
+
+
 def edit_distance(left: str, right: str) -> int:
-    """Return the least number of characters to insert, delete or replace, by Wagner and Fischer's rows."""
-    row = list(range(len(right) + 1))
-    for deleted, a in enumerate(left, start=1):
-        diagonal, row[0] = row[0], deleted
-        for column, b in enumerate(right, start=1):
-            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (a != b))
-    return row[-1]
+    """Return the least number of characters to insert, delete or replace."""
+    return Levenshtein.distance(left, right)

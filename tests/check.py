@@ -19,7 +19,14 @@ FILES_OF_PACKAGES = {
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc": "fonts-noto-cjk",
     "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf": "fonts-liberation",
 }
-COMMANDS_OF_PACKAGES = {"strace": "strace", "curl": "curl", "node": "nodejs", "jq": "jq"}
+COMMANDS_OF_PACKAGES = {
+    "strace": "strace",
+    "curl": "curl",
+    "node": "nodejs",
+    "jq": "jq",
+    "openssl": "openssl",
+    "chromium": "chromium",
+}
 
 CHECKS = (
     ("ruff", "check", "."),

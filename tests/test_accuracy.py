@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.accuracy import character_error_rate, edit_distance
+from tests.accuracy import character_error_rate, edit_distance, spaced_text
 
 short_texts = st.text(alphabet="ab文字 \n", max_size=12)
 
@@ -41,3 +41,8 @@ def test_edit_distance_is_a_metric(a: str, b: str, c: str) -> None:
 def test_edit_distance_stays_within_the_lengths(a: str, b: str) -> None:
     """At least the difference in length is edited, at most the longer text."""
     assert abs(len(a) - len(b)) <= edit_distance(a, b) <= max(len(a), len(b))
+
+
+def test_a_run_of_white_space_is_one_space() -> None:
+    """Line ends too; none is left at the ends."""
+    assert spaced_text(" a  b\n\u3000文\t字 \n") == "a b 文 字"

@@ -2,21 +2,24 @@
 
 import logging
 import time
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from pipeline.errors import PageError
-from pipeline.rules.wire import TEXT_FORMAT, TEXT_RECOGNITION_PATH
-from pipeline.server.images import check_image
-from pipeline.server.recognition import Recogniser, RecognitionError
-from pipeline.server.requests import BODY_MAX_BYTES, RequestError, is_key_right, parse_request
-
-_logger = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from pipeline.rules.wire import TEXT_RECOGNITION_PATH
+from pipeline.server.access import Access
+from pipeline.server.account import add_account
+from pipeline.server.answers import add_headers, answer_errors, json_answer
+from pipeline.server.fetch import Fetch
+from pipeline.server.handlers import Api
+from pipeline.server.load import Load
+from pipeline.server.metrics import CONTENT_TYPE, Metrics
+from pipeline.server.observe import observe
+from pipeline.server.openapi import POSITIONS_PATH, describe_api
+from pipeline.server.pages import add_page
+from pipeline.server.recognition import EngineState, Recogniser
+from pipeline.server.requests import BODY_MAX_BYTES
+from pipeline.server.traffic import Traffic
 
 
 class _KeylessFilter(logging.Filter):
@@ -35,91 +38,67 @@ http_logger.addFilter(_KeylessFilter())
 
 
 def create_app(
-    recogniser: Recogniser, *, key: str | None = None, now_ms: Callable[[], int] | None = None
+    recogniser: Recogniser,
+    access: Access | None = None,
+    *,
+    load: Load | None = None,
+    metrics: Metrics | None = None,
+    traffic: Traffic | None = None,
+    engine_state: Callable[[], EngineState] = EngineState,
+    now_ms: Callable[[], int] | None = None,
+    fetch: Fetch | None = None,
 ) -> web.Application:
     """Return the application.
 
     Args:
         recogniser: Reads the images.
-        key: The only key that is let in; None lets everybody in.
+        access: Judges who may call; None lets everybody in.
+        load: Bounds what is under way.
+        metrics: What `/metrics` tells; it watches the engine and the load from here on.
+        traffic: Counts the requests under way.
+        engine_state: How the engine is.
         now_ms: The clock, Unix epoch in milliseconds.
+        fetch: Fetches images that are given as URLs; None refuses these.
     """
-    clock = now_ms or _now_ms
-
-    async def recognise_text(request: web.Request) -> web.Response:
-        if not is_key_right(request.query.get("key"), key):
-            raise RequestError("Unauthorized: invalid or missing API key", 401)
-        wanted = parse_request(await request.read())
-        check_image(wanted.image)
-        recognition = await recogniser.recognise(wanted.image)
-        return _json(
-            200,
-            {
-                "id": str(uuid.uuid4()),
-                "filename": wanted.filename,
-                "content": recognition.text,
-                "format": TEXT_FORMAT,
-                "timestamp": clock(),
-                "payload": _endpoint(request),
-            },
-        )
-
-    app = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[_answer_errors])
-    app.router.add_post(TEXT_RECOGNITION_PATH, recognise_text)
-    app.router.add_get("/healthz", _tell_health)
+    load, metrics = load or Load(), metrics or Metrics()
+    metrics.watch(engine_state, load.statistics)
+    access = access or Access()
+    api = Api(recogniser, access, load, now_ms or _now_ms, fetch)
+    app = web.Application(
+        client_max_size=BODY_MAX_BYTES, middlewares=[observe(metrics, traffic or Traffic()), answer_errors]
+    )
+    app.on_response_prepare.append(add_headers)
+    app.router.add_post(TEXT_RECOGNITION_PATH, api.recognise_text, expect_handler=_meet_expectation)
+    app.router.add_post(POSITIONS_PATH, api.recognise_positions, expect_handler=_meet_expectation)
+    app.router.add_get("/api/documents/{id}", api.tell_document)
+    add_account(app, access)
+    add_page(app)
+    _add_operations(app, access, metrics)
     return app
 
 
-async def _tell_health(_request: web.Request) -> web.Response:
-    return _json(200, {"status": "ok"})
+def _add_operations(app: web.Application, access: Access, metrics: Metrics) -> None:
+    """Add what operators and programs ask, without a key: none of it tells who called or what was read."""
+
+    async def tell_health(_request: web.Request) -> web.Response:
+        return json_answer(200, {"status": "ok"})
+
+    async def tell_metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def tell_description(_request: web.Request) -> web.Response:
+        return json_answer(200, describe_api(open_to_all=await access.is_open()))
+
+    app.router.add_get("/healthz", tell_health)
+    app.router.add_get("/metrics", tell_metrics)
+    app.router.add_get("/openapi.json", tell_description)
 
 
-@web.middleware
-async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every refusal and failure the contract's body; what went wrong inside stays inside."""
-    try:
-        return await handler(request)
-    except web.HTTPException as exc:
-        headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
-        return _json(*_explain(exc), headers)
-    except Exception as exc:
-        status, body = _explain(exc)
-        if isinstance(exc, RecognitionError):
-            _logger.warning("a page failed: %s", exc)
-        elif status == 500:
-            _logger.exception("a request failed")
-        return _json(status, body)
-
-
-def _explain(error: Exception) -> tuple[int, dict[str, object]]:
-    """Return the status and the body that tell a caller of an error."""
-    status, text = 500, "Internal Server Error: processing failed"
-    match error:
-        case RequestError():
-            status, text = error.status, str(error)
-        case PageError():
-            status, text = 400, str(error)
-        case web.HTTPRequestEntityTooLarge():  # the contract knows no 413
-            status, text = 400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB"
-        case web.RequestPayloadError():
-            status, text = 400, "request body cannot be decoded"
-        case web.HTTPException():
-            status, text = error.status, error.reason
-        case _:
-            pass
-    return status, {"statusText": text}
-
-
-def _endpoint(request: web.Request) -> str:
-    """Return the URL that was called, the key's value masked: what is echoed gets stored."""
-    query = "?key=***" if "key" in request.query else ""
-    return f"{request.scheme}://{request.host}{TEXT_RECOGNITION_PATH}{query}"
-
-
-def _json(status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status, body=orjson.dumps(body), content_type="application/json", charset="utf-8", headers=headers
-    )
+async def _meet_expectation(request: web.Request) -> None:
+    """Let the caller go on, and ignore what else it expects (RFC 9110, 10.1.1): the contract knows no 417."""
+    if request.headers[hdrs.EXPECT].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # of the answer, nothing was sent yet
 
 
 def _now_ms() -> int:

@@ -18,18 +18,16 @@ from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.errors import EngineError
 from pipeline.server.backend import INSTALL_HINT, Backend
-from pipeline.server.boxes import merge_scales
+from pipeline.server.boxes import fine_edge_px, merge_scales
 from pipeline.server.decode import Pixels, decode_bgr
-from pipeline.server.layout import reading_text
+from pipeline.server.layout import reading_rows, reading_text
 from pipeline.server.orientation import OrientationClassifier
+from pipeline.server.positions import place_on_sent_image
+from pipeline.server.punctuation import set_widths
 from pipeline.server.recognition import Line, Quad, Recognition
 
 COARSE_EDGE_PX = 736
 """Longest edge that the detector sees first: RapidOCR's own number, for what stands alone on a page."""
-
-FINE_EDGE_PX = 2048
-"""Longest edge that it sees then. Lines with 12 px x-height on a 4000 px page: 960 finds half of them, 1536 has
-0.7 % wrong characters, 2048 0.07 %; 2880 gains nothing and takes twice the time."""
 
 WIDTH_STEP_PX = 64
 """Lines are padded to multiples of this: few input shapes, so that the runtime's compiled kernels are used again.
@@ -81,13 +79,14 @@ class Engine:
         if turn:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
             crops, quads = self._detect(pixels)
-        lines = tuple(
+        lines = [
             Line(text, score, quad)
             for (text, score), quad in zip(self._read(crops), quads, strict=True)
             if text.strip() and score >= TRUSTED_SCORE
-        )
+        ]
         height, width = pixels.shape[:2]
-        return Recognition(reading_text(lines), lines, turn, width, height)
+        ordered = (line for row in reading_rows(lines) for line in row)
+        return Recognition(reading_text(lines), place_on_sent_image(ordered, turn, (width, height)), turn)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the lines' pixels, upright as far as a line alone tells, and where they stand."""
@@ -96,7 +95,8 @@ class Engine:
         quads = self._find(padded, COARSE_EDGE_PX)
         # Small type all over a large page is too small for the coarse look; blank paper need not be looked at twice.
         if max(padded.shape[:2]) > COARSE_EDGE_PX and (quads or not _is_uniform(pixels)):
-            quads = merge_scales(quads, self._find(padded, FINE_EDGE_PX))
+            edge_px = fine_edge_px(max(padded.shape[:2]), quads)
+            quads = merge_scales(quads, self._find(padded, max(edge_px, COARSE_EDGE_PX)))
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top) for quad in quads]
@@ -116,8 +116,9 @@ class Engine:
         for width, members in by_width.items():
             self._ocr.text_rec.rec_image_shape = [3, LINE_HEIGHT_PX, width]
             result = self._ocr.recognize_txt([crops[i] for i in members])
-            for i, text, score in zip(members, result.txts, result.scores, strict=True):
-                read[i] = (text, float(score))
+            for i, text, score, words in zip(members, result.txts, result.scores, result.word_results, strict=True):
+                columns = [column for word in words.word_cols for column in word]
+                read[i] = (set_widths(text, columns), float(score))
         return read
 
 
@@ -151,6 +152,8 @@ def _parameters(backend: Backend, threads: int) -> dict[str, Any]:
     return {
         "Global.log_level": "error",
         "Global.use_cls": False,
+        # Where characters stand along their line.
+        "Global.return_word_box": True,
         "Det.engine_type": kind,
         "Det.model_path": str(detector),
         # "min", the default, would enlarge a blank 1×500 strip until it takes 8 GiB.

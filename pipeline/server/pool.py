@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,8 +13,9 @@ from pipeline.config import ServeConfig
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.backend import choose_backend
 from pipeline.server.frames import Broken, Unreadable, WorkerFrame
+from pipeline.server.memory import RECYCLE_BYTES
 from pipeline.server.process import WorkerProcess, module_command
-from pipeline.server.recognition import Recognition, RecognitionError
+from pipeline.server.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.server.sizing import choose_sizing, read_machine
 
 T = TypeVar("T")
@@ -35,12 +37,14 @@ class PoolOptions:
         command: Starts one worker.
         workers: At least 1.
         page_deadline_s: A worker that takes longer is replaced, and its page fails.
+        recycle_bytes: A worker that holds more after a page is replaced, and its page is answered.
         restart_delays_s: Before each attempt to replace a worker.
     """
 
     command: Sequence[str]
     workers: int
     page_deadline_s: float = PAGE_DEADLINE_S
+    recycle_bytes: int = RECYCLE_BYTES
     restart_delays_s: Sequence[float] = field(default=RESTART_DELAYS_S)
 
 
@@ -59,12 +63,19 @@ def plan_pool(config: ServeConfig) -> PoolOptions:
 class Pool:
     """Recognises pages in worker processes; an async context manager that starts and ends them.
 
+    Args:
+        options: The workers.
+        page_took: Told how many seconds a worker took for a page that it answered.
+
     Raises:
         EngineError: on entering, when a worker does not start.
     """
 
-    def __init__(self, options: PoolOptions) -> None:
+    def __init__(self, options: PoolOptions, *, page_took: Callable[[float], None] | None = None) -> None:
         self._options = options
+        self._page_took = page_took
+        self._waiting = 0
+        self._restarts = 0
         self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         self._workers: set[WorkerProcess] = set()
         self._ending: set[WorkerProcess] = set()
@@ -74,6 +85,10 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {len(self._workers)} workers, {self._idle.qsize()} idle>"
+
+    def state(self) -> EngineState:
+        """Return how many workers run, and how many pages wait for one."""
+        return EngineState(len(self._workers), self._waiting, self._restarts)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -110,6 +125,7 @@ class Pool:
 
         Raises:
             TruncatedImageError: the image cannot be decoded.
+            BusyError: no worker became free in time.
             RecognitionError: the worker died or took too long; it is being replaced.
         """
         worker = await self._take_idle()
@@ -130,17 +146,21 @@ class Pool:
         while True:
             if not self._workers and self._problem is not None:
                 raise RecognitionError(f"no recognition worker runs: {self._problem}")
+            self._waiting += 1
             try:
                 async with asyncio.timeout(self._options.page_deadline_s):
                     worker = await self._idle.get()
             except TimeoutError as exc:
-                raise RecognitionError("no recognition worker became free in time") from exc
+                raise BusyError("no recognition worker became free in time") from exc
+            finally:
+                self._waiting -= 1
             if worker.is_alive:
                 return worker
             self._replace(worker)
 
     async def _ask(self, worker: WorkerProcess, image: bytes) -> WorkerFrame | RecognitionError:
         """Return the answer, or as a value what went wrong: nobody may be left to catch it."""
+        began_s = time.monotonic()
         try:
             async with asyncio.timeout(self._options.page_deadline_s):
                 frame = await worker.ask(image)
@@ -149,13 +169,19 @@ class Pool:
         except RecognitionError as exc:
             problem = exc
         else:
-            self._idle.put_nowait(worker)
+            if worker.memory_bytes > self._options.recycle_bytes:
+                self._replace(worker)
+            else:
+                self._idle.put_nowait(worker)
+            if self._page_took is not None:
+                self._page_took(time.monotonic() - began_s)
             return frame
         self._replace(worker)
         return problem
 
     def _replace(self, worker: WorkerProcess) -> None:
         _logger.warning("recognition worker %d is replaced", worker.pid)
+        self._restarts += 1
         self._workers.discard(worker)
         self._ending.add(worker)
         worker.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pipeline
 from pipeline.errors import EngineError
 from pipeline.server.frames import FrameError, NotStarted, Ready, Task, WorkerFrame, encode_frame, receive_worker_frame
+from pipeline.server.memory import resident_bytes
 from pipeline.server.recognition import RecognitionError
 
 START_DEADLINE_S = 120.0
@@ -72,6 +73,11 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """False once the end of the process was noticed."""
         return self._process.returncode is None
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds; 0 where nobody tells."""
+        return resident_bytes(self.pid)
 
     async def ask(self, image: bytes) -> WorkerFrame:
         """Return the worker's answer to an image.

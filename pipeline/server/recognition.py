@@ -1,5 +1,6 @@
 """What a recognition gives, and who gives it: the border between the HTTP application and the engine."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
@@ -18,35 +19,50 @@ class Line(Struct, frozen=True):
 
     Attributes:
         text: What it says.
-        score: The recogniser's confidence, in [0, 1].
-        corners: Where it stands on the upright page.
+        confidence: The recogniser's, in [0, 1].
+        corners: Where it stands: inside the engine on the upright page, in a `Recognition` on the image as sent.
     """
 
     text: str
-    score: float
+    confidence: float
     corners: Quad
 
 
 class Recognition(Struct, frozen=True, tag=True):
-    """A page's text, and what later formats need to place it.
+    """A page's text, and where it stands.
 
     Attributes:
         text: In reading order; "" for a page without text.
-        lines: As they were detected; the order means nothing.
+        lines: In reading order, their corners in pixels of the image as it was sent.
         turn_deg: Clockwise turn that made the page upright: 0, 90, 180 or 270.
-        width_px: Width of the upright page.
-        height_px: Height of the upright page.
     """
 
     text: str
     lines: tuple[Line, ...] = ()
     turn_deg: int = 0
-    width_px: int = 0
-    height_px: int = 0
 
 
 class RecognitionError(PagemillError):
     """The engine failed on a page for a reason that is not the page's."""
+
+
+class BusyError(RecognitionError):
+    """No worker became free in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How the engine is.
+
+    Attributes:
+        workers: Processes that run.
+        waiting: Pages that wait for one.
+        restarts: Processes that were replaced so far.
+    """
+
+    workers: int = 0
+    waiting: int = 0
+    restarts: int = 0
 
 
 class Recogniser(Protocol):
@@ -60,6 +76,6 @@ class Recogniser(Protocol):
 
         Raises:
             PageError: the image cannot be decoded.
-            RecognitionError: the engine failed.
+            RecognitionError: the engine failed, or has no time.
         """
         ...

@@ -6,10 +6,11 @@ Source: the API's contract, "POST /api/text-recognition".
 import binascii
 import hmac
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 import pybase64
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pipeline.errors import PagemillError
 from pipeline.rules.wire import DOCUMENT_TYPE
@@ -17,13 +18,23 @@ from pipeline.rules.wire import DOCUMENT_TYPE
 BODY_MAX_BYTES = 15 * 1024 * 1024
 """10 MiB as base64 are 13.4 MiB; the rest is the name and the caller's white space."""
 
+FILENAME_MAX_CHARS = 4096
+"""The longest path that Linux takes."""
+
 
 class RequestError(PagemillError):
-    """The request is refused; the message is the reply's `statusText`."""
+    """The request is refused; the message is the reply's `statusText`.
 
-    def __init__(self, status_text: str, status: int = 400) -> None:
+    Args:
+        status_text: Why, in a line for the caller.
+        status: The reply's HTTP status.
+        retry_after_s: When to come back, whole seconds; None says nothing about that.
+    """
+
+    def __init__(self, status_text: str, status: int = 400, *, retry_after_s: int | None = None) -> None:
         super().__init__(status_text)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class _Document(Struct):
@@ -33,7 +44,7 @@ class _Document(Struct):
 
 class _Body(Struct):
     document: _Document
-    filename: str | None = None
+    filename: Annotated[str, Meta(max_length=FILENAME_MAX_CHARS)] | None = None
 
 
 _body = msgspec.json.Decoder(_Body)
@@ -46,14 +57,16 @@ class ImageRequest:
     Attributes:
         image: An encoded image file, or whatever the caller took for one.
         filename: As given; "" when none was.
+        url: Where the image is, when the caller did not send it.
     """
 
     image: bytes = field(repr=False)
     filename: str = ""
+    url: str | None = field(default=None, repr=False)
 
 
 def parse_request(body: bytes) -> ImageRequest:
-    """Return the image and the name in a request's body.
+    """Return the image, or where it is, and the name in a request's body.
 
     Raises:
         RequestError: the body is not the documented object, or its image is not in it.
@@ -66,20 +79,20 @@ def parse_request(body: bytes) -> ImageRequest:
         raise RequestError("request body is not valid JSON") from exc
     if request.document.type != DOCUMENT_TYPE:
         raise RequestError(f'document.type must be "{DOCUMENT_TYPE}"')
-    return ImageRequest(parse_image_url(request.document.image_url), request.filename or "")
+    filename, image_url = request.filename or "", request.document.image_url.strip()
+    if image_url[:8].lower().startswith(("http://", "https://")):
+        return ImageRequest(b"", filename, image_url)
+    return ImageRequest(parse_image_url(image_url), filename)
 
 
 def parse_image_url(image_url: str) -> bytes:
     """Return the bytes in a data URL, or in base64 without one.
 
     Raises:
-        RequestError: it is an http(s) URL, no base64, or empty.
+        RequestError: it is no base64, or empty.
     """
     text = image_url.strip()
-    scheme = text[:16].lower()
-    if scheme.startswith(("http://", "https://")):
-        raise RequestError("fetching URLs is not enabled on this server")
-    if scheme.startswith("data:"):
+    if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise RequestError("document.image_url: a data URL must be base64: data:image/jpeg;base64,...")

@@ -12,14 +12,24 @@ from aiohttp import web
 
 from pipeline.config import ServeConfig
 from pipeline.errors import UsageError
+from pipeline.server.access import Access
 from pipeline.server.app import create_app, http_logger
+from pipeline.server.fetch import Fetcher
+from pipeline.server.keyring import Keyring
+from pipeline.server.listener import HEADERS_DEADLINE_S, LINGER_S, BoundedSite, limit_unread
+from pipeline.server.load import PLACES_PER_WORKER, Load
+from pipeline.server.metrics import Metrics
 from pipeline.server.pool import Pool, plan_pool
-from pipeline.server.recognition import Recogniser
+from pipeline.server.recognition import EngineState, Recogniser
+from pipeline.server.traffic import Traffic
 
 KEY_VARIABLE = "PAGEMILL_SERVE_KEY"
 
 DRAIN_S = 10.0
 """How long requests in flight may take once the server was asked to stop."""
+
+ANSWER_S = 2.0
+"""How long answers that are made may take to go out then."""
 
 
 async def serve(
@@ -29,44 +39,52 @@ async def serve(
     stop: anyio.Event,
     ready: Callable[[str], None],
     recogniser: AbstractAsyncContextManager[Recogniser] | None = None,
+    keyring: Keyring | None = None,
     drain_s: float = DRAIN_S,
 ) -> None:
     """Serve the API until asked to stop; then finish the requests in flight and end the workers.
 
     Args:
         config: Where to listen, and which engine.
-        key: The only key that is let in; None lets everybody in, from this machine alone.
+        key: The operator's own key, let in without a quota. Without it and without keys in the store, everybody is
+            let in, from this machine alone.
         stop: Set by a signal, or by the end of stdin.
         ready: Called once with the base URL when the server answers.
         recogniser: Reads the images; the default starts the engine's worker processes.
+        keyring: The keys that were made for callers; None takes none of them.
         drain_s: How long requests in flight may take after `stop`.
 
     Raises:
         UsageError: the address cannot be listened on, or is not this machine's alone and there is no key.
         EngineError: the engine does not start.
+        KeyStoreError: the keys cannot be read.
     """
-    if key is None and not is_loopback(config.host):
-        raise UsageError(f"serving on {config.host} needs a key: set {KEY_VARIABLE}")
+    access = await _judge_access(config, key, keyring)
     # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
     listener = _bind(config.host, config.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        engine = recogniser if recogniser is not None else Pool(plan_pool(config))
+        metrics, traffic = Metrics(), Traffic()
+        engine, engine_state, workers = _choose_engine(config, recogniser, metrics)
         started = await _enter(stack, engine, stop)
         if started is None:
             return
-        runner = web.AppRunner(
-            create_app(started, key=key),
-            access_log=None,  # its lines would hold the key
-            logger=http_logger,
-            handler_cancellation=True,
-            shutdown_timeout=drain_s,
+        app = create_app(
+            started,
+            access,
+            load=Load(workers * PLACES_PER_WORKER),
+            metrics=metrics,
+            traffic=traffic,
+            engine_state=engine_state,
+            fetch=Fetcher().fetch if config.allow_urls else None,
         )
+        runner = _make_runner(app, drain_s)
         stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await _listen(runner, listener, config)
+        site = await _listen(runner, listener, config)
         ready(base_url(config.host, listener.getsockname()[1]))
         await stop.wait()
+        await site.stop()
+        await traffic.end(drain_s)
 
 
 def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
@@ -116,6 +134,37 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+async def _judge_access(config: ServeConfig, key: str | None, keyring: Keyring | None) -> Access:
+    alone = is_loopback(config.host)
+    without_keys = key is None and (keyring is None or await keyring.is_empty())
+    if without_keys and not alone:
+        raise UsageError(f"serving on {config.host} needs a key: set {KEY_VARIABLE}, or `pagemill serve keys add`")
+    return Access(key=key, keyring=keyring, rate_per_s=config.rate_per_s, anyone=alone)
+
+
+def _choose_engine(
+    config: ServeConfig, recogniser: AbstractAsyncContextManager[Recogniser] | None, metrics: Metrics
+) -> tuple[AbstractAsyncContextManager[Recogniser], Callable[[], EngineState], int]:
+    """Return what reads the images, what tells how it is, and its number of workers."""
+    if recogniser is not None:
+        return recogniser, EngineState, 1
+    options = plan_pool(config)
+    pool = Pool(options, page_took=metrics.page_took)
+    return pool, pool.state, options.workers
+
+
+def _make_runner(app: web.Application, drain_s: float) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,  # its lines would hold the key; `observe` writes ours
+        logger=http_logger,
+        handler_cancellation=True,
+        shutdown_timeout=min(drain_s, ANSWER_S),
+        keepalive_timeout=HEADERS_DEADLINE_S,
+        lingering_time=LINGER_S,
+    )
+
+
 async def _enter(
     stack: AsyncExitStack, engine: AbstractAsyncContextManager[Recogniser], stop: anyio.Event
 ) -> Recogniser | None:
@@ -131,11 +180,14 @@ async def _enter(
         await asyncio.gather(start, stopped, return_exceptions=True)
 
 
-async def _listen(runner: web.AppRunner, listener: socket.socket, config: ServeConfig) -> None:
+async def _listen(runner: web.AppRunner, listener: socket.socket, config: ServeConfig) -> web.BaseSite:
+    await runner.setup()
+    site = BoundedSite(runner, listener)
     try:
-        await web.SockSite(runner, listener).start()
+        await site.start()
     except OSError as exc:
         raise UsageError(f"cannot listen on {config.host}:{config.port}: {exc.strerror or exc}") from exc
+    return site
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -146,6 +198,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            limit_unread(listener)
             listener.bind(address)
         except OSError:
             listener.close()

@@ -28,6 +28,7 @@ from pipeline.server.frames import (
     encode_frame,
     read_task,
 )
+from pipeline.server.memory import LIMIT_BYTES, bound_own_memory
 from pipeline.server.recognition import Recognition
 
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int], SyncRecogn
     parser = argparse.ArgumentParser(prog="pipeline.server.worker")
     parser.add_argument("--backend", choices=("openvino", "onnxruntime"), required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory-bytes", type=int, default=LIMIT_BYTES)
     options = parser.parse_args(arguments)
+    bound_own_memory(options.memory_bytes)
     answers = _claim_stdout()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()

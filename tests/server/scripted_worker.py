@@ -9,9 +9,15 @@ from pipeline.errors import TruncatedImageError
 from pipeline.server import worker
 from pipeline.server.recognition import Recognition
 
+HOG_BYTES = 1024**3
+GROWTH_BYTES = 64 * 1024**2
+
 
 class ScriptedEngine:
-    """Does what the image says: "die", "hang", "noise", "unreadable", "broken", or returns it as the text."""
+    """Does what the image says, such as "die", "hang", "hog" or "grow", or returns it as the text."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the image as the text."""
@@ -20,6 +26,10 @@ class ScriptedEngine:
                 os.kill(os.getpid(), signal.SIGKILL)
             case b"hang":
                 time.sleep(600)
+            case b"hog":
+                bytearray(HOG_BYTES)
+            case b"grow":
+                self._held.append(b"x" * GROWTH_BYTES)
             case b"noise":
                 os.write(1, b"\xff" * 100)
             case b"unreadable":

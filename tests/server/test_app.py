@@ -16,8 +16,9 @@ from PIL import Image
 
 from pipeline.errors import TruncatedImageError
 from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
+from pipeline.server.access import Access
 from pipeline.server.app import create_app, http_logger
-from pipeline.server.recognition import Recognition, RecognitionError
+from pipeline.server.recognition import Recogniser, Recognition, RecognitionError
 from tests.server.rendering import encode
 
 IMAGE = encode(Image.new("RGB", (120, 120), "white"))
@@ -60,10 +61,12 @@ Call = Callable[..., Awaitable[Answer]]
 
 
 @asynccontextmanager
-async def served(recogniser: ScriptedRecogniser, *, key: str | None = None) -> AsyncIterator[tuple[str, Call]]:
+async def served(
+    recogniser: Recogniser, *, key: str | None = None, access: Access | None = None, **parts: Any
+) -> AsyncIterator[tuple[str, Call]]:
     """Serve the application; yield its base URL and a function that calls it."""
-    app = create_app(recogniser, key=key, now_ms=lambda: NOW_MS)
-    runner = web.AppRunner(app, access_log=None, logger=http_logger, shutdown_timeout=0.1)
+    app = create_app(recogniser, access or Access(key=key), now_ms=lambda: NOW_MS, **parts)
+    runner = web.AppRunner(app, access_log=None, logger=http_logger, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

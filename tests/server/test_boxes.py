@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.server.boxes import area, intersection_area, merge_scales
+from pipeline.server.boxes import FINE_EDGE_PX, area, fine_edge_px, intersection_area, merge_scales
 from pipeline.server.recognition import Quad
 
 
@@ -36,12 +36,45 @@ def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
     assert merge_scales([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
 
 
+def test_a_line_run_across_a_gutter_is_cut_where_the_coarse_lines_end() -> None:
+    """At full scale two columns come as one line."""
+    left, right = box(0, 0, 400, 20), box(420, 1, 400, 20)
+    (one, other) = merge_scales([left, right], [box(2, 0, 816, 21)])
+    assert [one[0][0], one[1][0]] == pytest.approx([2, 400])
+    assert [other[0][0], other[1][0]] == pytest.approx([420, 818])
+    assert {one[2][1], other[2][1]} == {21}
+
+
+def test_words_that_the_coarse_look_parts_without_white_stay_one_line() -> None:
+    """Its boxes touch."""
+    line = box(0, 0, 400, 20)
+    assert merge_scales([box(0, 0, 198, 20), box(201, 0, 199, 20)], [line]) == [line]
+
+
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
 def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
-    """Every line that comes out went in, and none comes out while both looks were empty."""
+    """What comes out is a line that went in, or a part of a fine one; none comes out while both looks were empty."""
     merged = merge_scales(coarse, fine)
-    assert set(merged) <= set(coarse) | set(fine)
     assert bool(merged) == bool(coarse or fine)
+    for quad in set(merged) - set(coarse):
+        assert any(intersection_area(quad, other) >= area(quad) * 0.999 - 1e-6 for other in fine)
+
+
+@pytest.mark.parametrize(
+    ("page_edge_px", "heights_px", "edge_px"),
+    [
+        pytest.param(2339, [36] * 30, 1408, id="A4-at-200-dpi"),
+        pytest.param(2339, [36] * 20 + [24] * 10, FINE_EDGE_PX, id="with-small-notes"),
+        pytest.param(4000, [20] * 30, FINE_EDGE_PX, id="small-type-on-a-large-page"),
+        pytest.param(2339, [90] * 10, 640, id="a-poster"),
+        pytest.param(4000, [], FINE_EDGE_PX, id="nothing-found"),
+    ],
+)
+def test_the_fine_look_is_as_fine_as_the_small_lines_need(
+    page_edge_px: int, heights_px: list[int], edge_px: int
+) -> None:
+    """Lines of 20 px are found; more pixels cost time, and gutters."""
+    assert fine_edge_px(page_edge_px, [box(0, 0, 500, height) for height in heights_px]) == edge_px
 
 
 @given(boxes, boxes)

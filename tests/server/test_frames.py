@@ -42,7 +42,7 @@ def test_tasks_arrive_as_they_were_sent(images: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [Ready(), NotStarted("why"), Unreadable("why"), Broken("why"), Recognition("文字\n", (LINE,), 90, 100, 200)],
+    [Ready(), NotStarted("why"), Unreadable("why"), Broken("why"), Recognition("文字\n", (LINE,), 90)],
     ids=lambda frame: type(frame).__name__,
 )
 async def test_answers_arrive_as_they_were_sent(frame: WorkerFrame) -> None:

@@ -11,8 +11,9 @@ from pipeline.config import ServeConfig
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.pool import Pool, PoolOptions, plan_pool
 from pipeline.server.process import module_command
-from pipeline.server.recognition import RecognitionError
+from pipeline.server.recognition import BusyError, EngineState, RecognitionError
 from tests.server.processes import is_running, wait_until
+from tests.server.scripted_worker import HOG_BYTES
 
 COMMAND = module_command("tests.server.scripted_worker", "--backend", "openvino", "--threads", "1")
 ONE = PoolOptions(COMMAND, 1)
@@ -65,6 +66,31 @@ async def test_a_page_that_takes_too_long_costs_one_error() -> None:
         assert (await pool.recognise(b"next")).text == "next"
 
 
+async def test_the_pool_tells_how_it_is() -> None:
+    """Workers, pages that wait for one, and workers that were replaced; how long answered pages took."""
+    took_s: list[float] = []
+    async with Pool(ONE, page_took=took_s.append) as pool:
+        assert pool.state() == EngineState(workers=1, waiting=0, restarts=0)
+        pages = [asyncio.create_task(pool.recognise(page)) for page in (b"die", b"second", b"third")]
+        await asyncio.sleep(0)
+        assert pool.state() == EngineState(workers=1, waiting=2, restarts=0)
+        await asyncio.gather(*pages, return_exceptions=True)
+        assert pool.state() == EngineState(workers=1, waiting=0, restarts=1)
+    assert len(took_s) == 2
+    assert min(took_s) > 0
+
+
+async def test_a_page_that_waits_too_long_for_a_worker_is_told_so() -> None:
+    """Load, not failure: the caller may come again."""
+    async with Pool(replace(ONE, page_deadline_s=1.0)) as pool:
+        async with asyncio.timeout(30):
+            worker = await pool._take_idle()
+            with pytest.raises(BusyError, match="no recognition worker became free in time"):
+                await pool.recognise(b"late")
+        pool._idle.put_nowait(worker)
+        assert pool.state().waiting == 0
+
+
 async def test_a_pool_that_ends_waits_for_a_worker_that_is_being_replaced() -> None:
     """Its process is gone for good, though its place was being filled."""
     async with Pool(ONE) as pool:
@@ -94,6 +120,33 @@ async def test_an_undecodable_page_is_the_page_s_error() -> None:
             await pool.recognise(b"unreadable")
         with pytest.raises(RecognitionError, match="ZeroDivisionError"):
             await pool.recognise(b"broken")
+
+
+async def test_a_page_that_takes_all_memory_costs_one_error() -> None:
+    """The worker's allocation fails at its limit; the worker, and the machine, live on."""
+    async with Pool(PoolOptions([*COMMAND, "--memory-bytes", str(HOG_BYTES // 2)], 1)) as pool:
+        pids = pool.worker_pids
+        with pytest.raises(RecognitionError, match="MemoryError"):
+            await pool.recognise(b"hog")
+        assert (await pool.recognise(b"next")).text == "next"
+        assert pool.worker_pids == pids
+
+
+async def test_without_a_limit_the_hog_gets_its_memory() -> None:
+    """The negative control."""
+    async with Pool(PoolOptions([*COMMAND, "--memory-bytes", str(8 * HOG_BYTES)], 1)) as pool:
+        assert (await pool.recognise(b"hog")).text == "hog"
+
+
+async def test_a_worker_whose_memory_grew_is_replaced_after_its_page() -> None:
+    """The page that did it is answered all the same, and the one behind it by another worker."""
+    async with Pool(replace(ONE, recycle_bytes=150 * 1024**2)) as pool:
+        (before,) = pool.worker_pids
+        assert [(await pool.recognise(page)).text for page in (b"small", b"grow")] == ["small", "grow"]
+        assert pool.worker_pids == [before]
+        assert [(await pool.recognise(page)).text for page in (b"grow", b"next")] == ["grow", "next"]
+        assert pool.worker_pids != [before]
+        assert not is_running(before)
 
 
 async def test_the_pool_s_end_is_its_workers_end_even_in_the_middle_of_a_page() -> None:

@@ -1,18 +1,24 @@
 """From a configuration to a server, and to its end."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+import requests
 from aiohttp import ClientError, ClientSession
 
 from pipeline.config import ServeConfig
 from pipeline.errors import EngineError, UsageError
 from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import base_url, is_loopback, read_serve_key, serve
+from tests.server.conftest import start_engine_server, stop_engine_server
+from tests.server.processes import wait_until
+from tests.server.rendering import encode, render
 from tests.server.test_app import request_body
 
 
@@ -79,6 +85,60 @@ async def test_a_stop_lets_requests_in_flight_finish() -> None:
     assert recogniser.state == "ended"
     with pytest.raises(ClientError, match="Connect"):
         await post(url)
+
+
+@pytest.mark.engine
+def test_sigterm_lets_the_page_under_way_finish() -> None:
+    """A service manager stops a server without an answer lost; who calls after that is refused."""
+    server = start_engine_server("drain-key", "--workers", "1")
+    page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(server.post, page)
+            wait_until(lambda: is_busy(server.base_url))
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: is_refused(server.base_url))
+            assert not answer.done()
+            assert answer.result(timeout=60).status_code == 200
+    finally:
+        status = stop_engine_server(server)
+    assert status == 0
+
+
+def is_busy(base_url: str) -> bool:
+    """Return whether a page is in the server's hands."""
+    figures = requests.get(f"{base_url}/metrics", timeout=10).text
+    return "pagemill_body_bytes 0.0" not in figures
+
+
+def is_refused(base_url: str) -> bool:
+    """Return whether the server takes no more connections."""
+    try:
+        requests.get(f"{base_url}/healthz", timeout=10)
+    except requests.ConnectionError:
+        return True
+    return False
+
+
+async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
+    """Its caller gets the answer, and then the end of the connection."""
+    recogniser = SlowRecogniser()
+    recogniser.may_answer.set()
+    server = Server(recogniser)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int((await server.url).rpartition(":")[2]))
+    body = request_body()
+    head = f"POST /api/text-recognition HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {len(body)}"
+    writer.write(head.encode() + b"\r\n\r\n" + body[:100])
+    async with asyncio.timeout(10):
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the request is under way
+        server.stop.set()
+        await asyncio.to_thread(wait_until, lambda: is_refused(server.url.result()))
+        writer.write(body[100:])
+        answer = await reader.read()
+        await server.task
+    assert b"HTTP/1.1 200 OK" in answer
+    assert b"Connection: close" in answer
+    writer.close()
 
 
 async def test_a_stop_does_not_wait_forever() -> None:

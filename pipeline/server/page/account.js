@@ -1,0 +1,86 @@
+/** Who calls, and how much of the month is used. */
+
+import { fetchUsage, signIn, signOut } from "./api.js";
+
+const numbers = new Intl.NumberFormat("en");
+const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
+
+/** Remembers that a session was opened here: its cookie cannot be seen from a script. */
+const SESSION_MARK = "pagemill-session";
+
+/** The usage in the page's head, and the form to sign in. */
+export class Account {
+  /**
+   * @param {(id: string) => HTMLElement} find
+   * @param {{onError: (error: Error) => void, onSignedIn: () => void, onSignedOut: () => void}} events
+   */
+  constructor(find, events) {
+    this.find = find;
+    this.events = events;
+    find("sign-in-form").addEventListener("submit", (event) => this.#signIn(event));
+    find("sign-out").addEventListener("click", () => this.#signOut());
+  }
+
+  /** Asks the server for the usage, and shows it or the form. */
+  async refresh() {
+    try {
+      this.#show(await fetchUsage());
+    } catch (error) {
+      if (error.status === 401) this.askForKey();
+      else this.#show(null);
+    }
+  }
+
+  /** Shows the form to sign in. */
+  askForKey() {
+    localStorage.removeItem(SESSION_MARK);
+    this.find("usage").hidden = true;
+    this.find("sign-in").hidden = false;
+  }
+
+  async #signIn(event) {
+    event.preventDefault();
+    const field = this.find("key");
+    try {
+      await signIn(field.value.trim());
+    } catch (error) {
+      this.events.onError(error);
+      field.focus();
+      return;
+    }
+    localStorage.setItem(SESSION_MARK, "open");
+    field.value = "";
+    this.find("sign-in").hidden = true;
+    await this.refresh();
+    this.events.onSignedIn();
+  }
+
+  async #signOut() {
+    try {
+      await signOut();
+    } catch (error) {
+      this.events.onError(error);
+      return;
+    }
+    localStorage.removeItem(SESSION_MARK);
+    this.events.onSignedOut();
+    await this.refresh();
+    this.find(this.find("sign-in").hidden ? "choose" : "key").focus();
+  }
+
+  #show(usage) {
+    this.find("usage").hidden = usage === null;
+    if (usage === null) return;
+    this.find("sign-in").hidden = true;
+    const quota = usage.quota ?? null;
+    const used = numbers.format(usage.used);
+    const count = quota === null ? used : `${used} of ${numbers.format(quota)}`;
+    this.find("usage-count").textContent = `${count} ${(quota ?? usage.used) === 1 ? "call" : "calls"}`;
+    this.find("usage-resets").textContent = usage.resets ? `, until ${dates.format(new Date(usage.resets))}` : "";
+    const bar = this.find("usage-bar");
+    bar.hidden = quota === null;
+    bar.max = Math.max(1, quota ?? 1);
+    bar.value = Math.min(usage.used, bar.max);
+    this.find("sign-out").hidden = !localStorage.getItem(SESSION_MARK);
+  }
+}

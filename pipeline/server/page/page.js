@@ -1,0 +1,211 @@
+/** Joins the parts of the page: an image comes in, its text and the outlines come out. */
+
+import { Account } from "./account.js";
+import { recognise } from "./api.js";
+import { curlCommand } from "./command.js";
+import { checkFile, toDataUrl } from "./image.js";
+import { Lines } from "./lines.js";
+
+const find = (id) => document.getElementById(id);
+
+/** The image that a sign-in would let through. */
+let waiting = null;
+let running = null;
+let text = "";
+let imageUrl = "";
+let downloadUrl = "";
+
+const account = new Account(find, {
+  onError: (error) => tell("error", sentence(error.message)),
+  onSignedIn: () => {
+    tell("status", "Signed in.");
+    if (waiting) read(waiting);
+    else find("choose").focus();
+  },
+  onSignedOut: () => {
+    waiting = null;
+    clearResult();
+    tell("status", "Signed out.");
+  },
+});
+const lines = new Lines(find("lines"), find("outlines"), captionLine);
+
+/** Ends a message of the server's as a sentence. */
+function sentence(message) {
+  return /[.!?)]$/.test(message) ? message : `${message}.`;
+}
+
+function tell(id, message) {
+  find("error").textContent = id === "error" ? message : "";
+  find("status").textContent = id === "status" ? message : "";
+}
+
+function setBusy(controller) {
+  running = controller;
+  document.body.classList.toggle("busy", controller !== null);
+  find("result").setAttribute("aria-busy", String(controller !== null));
+  find("cancel").hidden = controller === null;
+}
+
+function clearResult() {
+  find("result").hidden = true;
+  find("image").removeAttribute("src");
+  lines.show([]);
+  URL.revokeObjectURL(imageUrl);
+  URL.revokeObjectURL(downloadUrl);
+}
+
+/**
+ * Reads one image, in place of one that is being read.
+ * @param {File} file
+ */
+async function read(file) {
+  running?.abort();
+  const controller = new AbortController();
+  clearResult();
+  setBusy(controller);
+  tell("status", `Reading ${file.name} …`);
+  try {
+    const mediaType = await checkFile(file);
+    await showPicture(file, controller.signal);
+    showCommand(file.name, mediaType);
+    const dataUrl = await toDataUrl(file, mediaType);
+    const reply = await recognise(dataUrl, file.name, controller.signal);
+    if (controller.signal.aborted) return;
+    waiting = null;
+    showText(reply, file.name);
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    fail(error, file);
+  } finally {
+    if (running === controller) setBusy(null);
+  }
+  if (find("sign-in").hidden) await account.refresh();
+}
+
+function fail(error, file) {
+  tell("error", sentence(error.message));
+  find("transcript").hidden = true;
+  waiting = error.status === 401 ? file : null;
+  if (error.status === 401) {
+    account.askForKey();
+    find("key").focus();
+  }
+}
+
+async function showPicture(file, signal) {
+  const image = find("image");
+  imageUrl = URL.createObjectURL(file);
+  image.src = imageUrl;
+  image.alt = `The image ${file.name}`;
+  find("transcript").hidden = true;
+  find("result").hidden = false;
+  await image.decode().catch(() => undefined); // the server says what is wrong with it
+  if (signal.aborted) return;
+  const { width, height } = sentSize(image);
+  lines.setSize(width || 1, height || 1);
+  find("caption").textContent = width ? `${file.name}, ${width} × ${height} px` : file.name;
+}
+
+/**
+ * Returns the size of the pixels as they are sent. The natural size has an EXIF turn applied, which the server does not
+ * do; the layout, by the style's image-orientation, has not.
+ * @param {HTMLImageElement} image
+ */
+function sentSize(image) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const shown = image.getBoundingClientRect();
+  const isTurned = (width - height) * (shown.width - shown.height) < 0;
+  return isTurned ? { width: height, height: width } : { width, height };
+}
+
+function showCommand(filename, mediaType) {
+  find("command").textContent = curlCommand(location.origin, filename, mediaType);
+}
+
+function showText(reply, filename) {
+  const words = reply.ocrResult.words_info;
+  text = reply.content;
+  lines.show(words);
+  downloadUrl = URL.createObjectURL(new Blob([text, "\n"], { type: "text/plain;charset=utf-8" }));
+  find("download").href = downloadUrl;
+  find("download").download = `${filename.replace(/\.[^.]*$/, "")}.txt`;
+  find("no-text").hidden = words.length > 0;
+  find("lines-hint").hidden = words.length === 0;
+  find("transcript").hidden = false;
+  tell("status", words.length === 1 ? "1 line of text." : `${words.length} lines of text.`);
+}
+
+function captionLine(word, index) {
+  const sure = word ? `Line ${index + 1}, ${Math.round(word.confidence * 100)} % sure.` : "";
+  find("line-caption").textContent = sure;
+}
+
+async function copy(content, what) {
+  try {
+    if (navigator.clipboard) await navigator.clipboard.writeText(content);
+    else copyBySelection(content);
+    tell("status", `${what} copied.`);
+  } catch {
+    tell("error", `The browser does not let this page copy. Select the text and copy it.`);
+  }
+}
+
+/** Copies where the clipboard's interface is missing: on plain http, but for this machine. */
+function copyBySelection(content) {
+  const field = document.createElement("textarea");
+  const before = document.activeElement;
+  field.value = content;
+  field.className = "visually-hidden";
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  before?.focus();
+  if (!done) throw new Error("not copied");
+}
+
+function take(files) {
+  if (files.length > 0) read(files[0]);
+  else tell("error", "That is no image file. Save the image, then choose the file.");
+}
+
+function listen() {
+  const file = find("file");
+  find("choose").addEventListener("click", () => file.click());
+  file.addEventListener("change", () => {
+    if (file.files.length > 0) read(file.files[0]);
+    file.value = ""; // so that the same file can be chosen again
+  });
+  find("cancel").addEventListener("click", () => {
+    running?.abort();
+    setBusy(null);
+    clearResult();
+    tell("status", "Cancelled.");
+    find("choose").focus();
+  });
+  find("copy").addEventListener("click", () => copy(text, "Text"));
+  find("copy-command").addEventListener("click", () => copy(find("command").textContent, "Command"));
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length > 0) take(event.clipboardData.files);
+  });
+  listenToDrops();
+}
+
+function listenToDrops() {
+  const mark = (isOver) => document.body.classList.toggle("dropping", isOver);
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    mark(true);
+  });
+  document.addEventListener("dragleave", (event) => mark(event.relatedTarget !== null));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    mark(false);
+    take(event.dataTransfer.files);
+  });
+}
+
+showCommand("page.png", "image/png");
+listen();
+account.refresh();

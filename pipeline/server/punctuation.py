@@ -1,0 +1,90 @@
+"""Full-width punctuation where a full width was printed: pure decisions.
+
+The recogniser writes nearly every bracket, and some other marks, in their ASCII form. Between Chinese characters the
+room that a mark takes tells which form it has: one em, or a third of that.
+"""
+
+import statistics
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+WIDE_FORMS: Mapping[str, str] = dict(zip("(),;:!?", "（），；：！？", strict=True))
+
+WIDE_FROM_EM = 0.7
+"""A mark that takes so much room is full-width; measured are 0.3 to 0.5 and 0.9 to 1.2."""
+
+OPENING = "（《“〈「『【"
+CLOSING = "，。；：、）》”〉」』】！？"
+
+NARROW_EM = 0.55
+"""Width of a figure, and about that of a letter."""
+
+
+def set_widths(text: str, columns: Sequence[float]) -> str:
+    """Return the text with marks in their full-width form where they take the room of one.
+
+    Args:
+        text: A line as it was recognised.
+        columns: Where each character that is not white space stands along the line, in any unit.
+    """
+    shown = [(i, character) for i, character in enumerate(text) if not character.isspace()]
+    em = _em([character for _, character in shown], columns)
+    if len(shown) != len(columns) or em is None:
+        return text
+    places = {i: column / em for (i, _), column in zip(shown, columns, strict=True)}
+    marks = [i for i, character in enumerate(text) if character in WIDE_FORMS]
+    rooms_em = {i: _room_em(text, i, places) for i in marks if 0 < i < len(text) - 1 and _touches_wide(text, i)}
+    letters = list(text)
+    for i in marks:
+        if 0 < i < len(text) - 1:
+            room_em = rooms_em.get(i, 0.0)
+        else:
+            # There is no neighbour to measure from: such a mark follows the others of its line.
+            room_em = min(rooms_em.values(), default=1.0 if _touches_wide(text, i) else 0.0)
+        if room_em >= WIDE_FROM_EM:
+            letters[i] = WIDE_FORMS[text[i]]
+    return "".join(letters)
+
+
+def is_wide(character: str) -> bool:
+    """Return whether a character fills a square, as Chinese ones and their punctuation do; "" does not."""
+    return bool(character) and unicodedata.east_asian_width(character) in "WF"
+
+
+def _em(characters: Sequence[str], columns: Sequence[float]) -> float | None:
+    """Return the distance between neighbours that are Chinese characters, None where there are none."""
+    steps = [
+        columns[i + 1] - columns[i]
+        for i in range(min(len(characters), len(columns)) - 1)
+        if _is_ideograph(characters[i]) and _is_ideograph(characters[i + 1])
+    ]
+    return statistics.median(steps) or None if steps else None
+
+
+def _touches_wide(text: str, i: int) -> bool:
+    return is_wide(text[max(0, i - 1) : i]) or is_wide(text[i + 1 : i + 2])
+
+
+def _room_em(text: str, i: int, places: Mapping[int, float]) -> float:
+    """Return the room between a mark's neighbours; 0 beside white space."""
+    if i - 1 not in places or i + 1 not in places:
+        return 0.0
+    return places[i + 1] - places[i - 1] - _after_ink(text[i - 1]) - _before_ink(text[i + 1])
+
+
+def _before_ink(character: str) -> float:
+    """Return where in its cell a character's ink stands, in em."""
+    if character in OPENING:
+        return 0.75
+    if character in CLOSING:
+        return 0.25
+    return 0.5 if is_wide(character) else NARROW_EM / 2
+
+
+def _after_ink(character: str) -> float:
+    """Return what of its cell is left behind its ink, in em."""
+    return (1.0 if is_wide(character) else NARROW_EM) - _before_ink(character)
+
+
+def _is_ideograph(character: str) -> bool:
+    return is_wide(character) and character.isalpha()

@@ -1,0 +1,112 @@
+"""How much of a page is read wrong? Character error rates, ours beside RapidOCR's and Tesseract's, in one run.
+
+    python -m tests.benchmarks.accuracy [--seed N] [--pages N] [--engines ours,rapidocr,tesseract] [--groups WORD]
+
+The pages are rendered with their truth, by seed: tune on one, report another. White space counts: each run of it, be it
+spaces or a line's end, is one character. The second table leaves it out.
+"""
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import partial
+
+from pipeline.errors import EngineError
+from tests.accuracy import edit_distance, spaced_text
+from tests.evaluation.engines import ENGINES, Read
+from tests.evaluation.groups import GROUPS, Group, Sample, samples
+
+
+@dataclass(slots=True)
+class Score:
+    """What an engine got wrong in a group."""
+
+    characters: int = 0
+    errors: int = 0
+    letters: int = 0
+    wrong_letters: int = 0
+
+    def add(self, truth: str, text: str) -> None:
+        """Count a page."""
+        wanted, got = spaced_text(truth), spaced_text(text)
+        self.characters += len(wanted)
+        self.errors += edit_distance(wanted, got)
+        wanted, got = wanted.replace(" ", ""), got.replace(" ", "")
+        self.letters += len(wanted)
+        self.wrong_letters += edit_distance(wanted, got)
+
+
+def main() -> int:
+    """Print a line a group as soon as its pages are read, then the same without white space."""
+    options = _options()
+    try:
+        engines = {name: ENGINES[name]() for name in options.engines}
+    except EngineError as exc:
+        sys.exit(str(exc))
+    groups = [group for group in GROUPS if options.groups in group.name]
+    scores: dict[str, dict[str, Score]] = {}
+    spent_s: dict[str, float] = defaultdict(float)
+    print(f"seed {options.seed}, {options.pages} pages a group; wrong characters in %, white space counted")
+    print(f"{'group':<24}{'characters':>12}" + "".join(f"{name:>12}" for name in engines))
+    for group in groups:
+        scores[group.name] = _read_group(group, engines, spent_s, options)
+        _print_rates(group.name, scores[group.name], "errors", "characters")
+    print("\nwithout white space")
+    for name, each in scores.items():
+        _print_rates(name, each, "wrong_letters", "letters")
+    pages = len(groups) * options.pages
+    print(f"\n{'seconds a page':<36}" + "".join(f"{spent_s[name] / pages:>12.2f}" for name in engines))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.accuracy")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pages", type=int, default=3, help="a group")
+    parser.add_argument("--engines", type=partial(str.split, sep=","), default=list(ENGINES))
+    parser.add_argument("--groups", default="", help="only groups with this in their name")
+    parser.add_argument("--show", action="store_true", help="print what was read wrong")
+    options = parser.parse_args()
+    if unknown := set(options.engines) - set(ENGINES):
+        parser.error(f"unknown engines: {', '.join(sorted(unknown))}")
+    return options
+
+
+def _read_group(
+    group: Group, engines: Mapping[str, Read], spent_s: dict[str, float], options: argparse.Namespace
+) -> dict[str, Score]:
+    """Let every engine read the same pages, and add up the seconds that each takes."""
+    scores = {name: Score() for name in engines}
+    for sample in samples(group, options.seed, options.pages):
+        for name, read in engines.items():
+            begun_s = time.monotonic()
+            text = read(sample.picture)
+            spent_s[name] += time.monotonic() - begun_s
+            scores[name].add(sample.truth, text)
+            if options.show:
+                _show(name, sample, text)
+    return scores
+
+
+def _show(name: str, sample: Sample, text: str) -> None:
+    """Print each run of characters that differs, with some of what stands before it."""
+    wanted, got = spaced_text(sample.truth), spaced_text(text)
+    matcher = SequenceMatcher(None, wanted, got, autojunk=False)
+    for kind, start, end, got_start, got_end in matcher.get_opcodes():
+        if kind != "equal":
+            before = wanted[max(0, start - 12) : start]
+            print(f"  {name} {sample.language}: …{before}[{wanted[start:end]}|{got[got_start:got_end]}]")
+
+
+def _print_rates(group: str, scores: Mapping[str, Score], wrong: str, of: str) -> None:
+    rates = [100 * getattr(score, wrong) / max(1, getattr(score, of)) for score in scores.values()]
+    characters: Sequence[int] = [getattr(score, of) for score in scores.values()]
+    print(f"{group:<24}{characters[0]:>12,}" + "".join(f"{rate:>12.2f}" for rate in rates), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Does the server stand what should not be sent to it? Runs the real one, with its engine and with URLs allowed.
+
+    python -m tests.benchmarks.bad_requests
+
+1,000 bad requests: images cut off, bombs, wrong types, 20 MB bodies, broken JSON, URLs that mean this machine in every
+disguise. Each must get an error of the contract that is the caller's; memory (server and workers together) may not rise
+by more than 300 MB at any moment; nobody may knock at a canary on this machine. Returns 1 otherwise.
+"""
+
+import asyncio
+import base64
+import gzip
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import cycle, islice
+
+import aiohttp
+import orjson
+from PIL import Image
+
+from pipeline.rules.wire import TEXT_RECOGNITION_PATH
+from pipeline.server.memory import resident_bytes
+from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise
+from tests.server.canary import Canary, listening_canary
+from tests.server.conftest import EngineServer, start_engine_server, stop_engine_server
+from tests.server.disguises import INSIDE, disguises
+from tests.server.processes import children
+from tests.server.rendering import encode, render
+
+MEMORY_MAX_BYTES = 300_000_000
+AT_A_TIME = 8
+HUGE_BYTES = 20_000_000
+KEY = "bad-requests"
+
+COUNTS = {"cut off": 250, "bomb": 150, "wrong type": 125, "broken JSON": 100, "20 MB body": 50, "wrong key": 40}
+"""The rest of the thousand are URLs."""
+URLS = 285
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A request that must be refused.
+
+    Attributes:
+        kind: What is bad about it.
+        body: As it is sent.
+        status: What it must get.
+        headers: Beside the usual.
+        chunked: Sent without its length.
+        key: What the caller shows.
+    """
+
+    kind: str
+    body: bytes = field(repr=False)
+    status: int = 400
+    headers: dict[str, str] = field(default_factory=dict)
+    chunked: bool = False
+    key: str = KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of all of them.
+
+    Attributes:
+        statuses: By kind, how often each status came.
+        texts: By kind, the different texts.
+        faults: What should not have been.
+        rise_bytes: How far memory rose above what it was before, at most.
+        left_bytes: How much more it is afterwards.
+        visits: At the canary.
+    """
+
+    statuses: dict[str, Counter[int]]
+    texts: dict[str, set[str]]
+    faults: list[str]
+    rise_bytes: int
+    left_bytes: int
+    visits: int
+
+
+def bad_requests(canary_port: int) -> list[Bad]:
+    """Return the thousand."""
+    kinds = {
+        "cut off": (Bad("cut off", image_body(image)) for image in cut_images()),
+        "bomb": (Bad("bomb", image_body(image)) for image in OVERSIZED.values()),
+        "wrong type": (Bad("wrong type", body) for body in wrong_types()),
+        "broken JSON": (Bad("broken JSON", body) for body in broken_json()),
+        "20 MB body": huge_bodies(),
+        "wrong key": (
+            Bad("wrong key", image_body(b"x"), status=401, key=key) for key in ("", "x", KEY[:-1], KEY + "x")
+        ),
+    }
+    found = [bad for kind, made in kinds.items() for bad in islice(cycle(list(made)), COUNTS[kind])]
+    urls = [*disguises(canary_port), *INSIDE]
+    return found + [Bad("URL", url_body(url)) for url in islice(cycle(urls), URLS)]
+
+
+def cut_images() -> Iterator[bytes]:
+    """Yield sound images without their ends, and with a hole."""
+    for image_format in ("JPEG", "PNG", "GIF", "WEBP"):
+        whole = noise(400, 300, image_format)
+        for percent in range(1, 96, 2):
+            yield whole[: len(whole) * percent // 100]
+    png = noise(400, 300, "PNG")
+    yield png[: len(png) // 2] + png[len(png) // 2 + 1000 :]
+    yield jpeg_with_segments(1, 150)[:-300]
+
+
+def wrong_types() -> Iterator[bytes]:
+    """Yield requests whose image is none, or one of another kind."""
+    page = Image.new("RGB", (200, 200), "white")
+    for image_format in ("TIFF", "BMP", "PPM", "ICO", "PDF", "JPEG2000"):
+        yield image_body(encode(page, image_format))
+    for data in (
+        b"%PDF-1.7",
+        b"PK\3\4",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\0\0\0\x18ftypheic",
+        b"\x7fELF",
+    ):
+        yield image_body(data.ljust(1000, b"\0"))
+    for size_px in ((99, 99), (4001, 100), (1, 4000)):
+        yield image_body(encode(Image.new("L", size_px)))
+    yield image_body(bytes(11 * 1024 * 1024))
+    for url in (
+        "",
+        " ",
+        "data:,",
+        "data:image/png,x",
+        "data:image/png;base64,",
+        "data:image/png;base64,****",
+        "é",
+        "QQ",
+    ):
+        yield url_body(url)
+
+
+def broken_json() -> Iterator[bytes]:
+    """Yield bodies that are not the documented object."""
+    yield from (b"", b"{", b"null", b"[]", b"1", b'"x"', b"{}", b"\xff\xfe", b"[" * 1_000_000, b'{"a":' * 100_000)
+    sound = image_body(b"x")
+    yield from (sound[:-1], sound + b"}", sound.replace(b"image_url", b"image"), sound.replace(b'"type"', b'"kind"'))
+    for document in ("null", "1", "[]", '"x"', "{}", '{"type": "image_url"}', '{"type": "file", "image_url": "QQ=="}'):
+        yield f'{{"document": {document}}}'.encode()
+    for image_url in ("null", "7", "[]", '{"url": "x"}', "true"):
+        yield f'{{"document": {{"type": "image_url", "image_url": {image_url}}}}}'.encode()
+
+
+def huge_bodies() -> Iterator[Bad]:
+    """Yield bodies beyond all limits, with and without their length, and one that is huge only once it is unpacked."""
+    kind, zipped = "20 MB body", {"Content-Encoding": "gzip"}
+    for body in (bytes(HUGE_BYTES), image_body(bytes(HUGE_BYTES * 3 // 4))):
+        yield Bad(kind, body)
+        yield Bad(kind, body, chunked=True)
+    yield Bad(kind, gzip.compress(bytes(50 * HUGE_BYTES), 1), headers=zipped)
+
+
+def image_body(image: bytes) -> bytes:
+    """Return a request that is sound but for its image."""
+    return url_body(f"data:image/png;base64,{base64.b64encode(image).decode()}")
+
+
+def url_body(url: str) -> bytes:
+    """Return a request that is sound but for its URL."""
+    return json.dumps({"document": {"type": "image_url", "image_url": url}, "filename": "scan.png"}).encode()
+
+
+async def send_all(server: EngineServer, canary: Canary, bad: Iterable[Bad]) -> Outcome:
+    """Send them, a few at a time, and watch."""
+    pages = await asyncio.to_thread(server.read, encode(render("before")))
+    pids = [server.process.pid, *children(server.process.pid)]
+    before_bytes = highest_bytes = sum(map(resident_bytes, pids))
+    statuses: dict[str, Counter[int]] = defaultdict(Counter)
+    texts: dict[str, set[str]] = defaultdict(set)
+    faults = [] if pages == "before" else [f"the page before reads {pages!r}"]
+    queue = iter(bad)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        nonlocal highest_bytes
+        for each in queue:
+            status, text = await send(session, server.base_url, each)
+            statuses[each.kind][status] += 1
+            texts[each.kind].add(text)
+            highest_bytes = max(highest_bytes, sum(map(resident_bytes, pids)))
+            if status != each.status or not text:
+                faults.append(f"{each.kind}: {status} {text!r} for {each.body[:120]!r}")
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(work(session) for _ in range(AT_A_TIME)))
+    left_bytes = sum(map(resident_bytes, pids)) - before_bytes
+    if pids != [server.process.pid, *children(server.process.pid)]:
+        faults.append("a worker was replaced")
+    if (after := await asyncio.to_thread(server.read, encode(render("after")))) != "after":
+        faults.append(f"the page after reads {after!r}")
+    rise_bytes = highest_bytes - before_bytes
+    if rise_bytes > MEMORY_MAX_BYTES:
+        faults.append(f"memory rose by {rise_bytes / 1e6:.0f} MB")
+    if visits := await canary.count_visits():
+        faults.append(f"{visits} connections to the canary")
+    return Outcome(dict(statuses), dict(texts), faults, rise_bytes, left_bytes, visits)
+
+
+async def send(session: aiohttp.ClientSession, base_url: str, bad: Bad) -> tuple[int, str]:
+    """Return the status, and the text of an error that has the contract's form; "" for any other answer."""
+
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(bad.body), 1 << 18):
+            yield bad.body[at : at + (1 << 18)]
+
+    data = in_pieces() if bad.chunked else BytesIO(bad.body)
+    headers = {"Content-Type": "application/json"} | bad.headers
+    url = f"{base_url}{TEXT_RECOGNITION_PATH}"
+    try:
+        async with session.post(url, params={"key": bad.key}, data=data, headers=headers) as response:
+            reply = orjson.loads(await response.read())
+            return response.status, reply["statusText"] if set(reply) == {"statusText"} else ""
+    except (aiohttp.ClientError, orjson.JSONDecodeError) as exc:
+        return 0, type(exc).__name__
+
+
+def print_table(outcome: Outcome) -> None:
+    """Print a line for each kind."""
+    print(f"{'kind':<14}{'requests':>9}  {'answers':<24}{'texts':>6}")
+    for kind, statuses in outcome.statuses.items():
+        answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
+        print(f"{kind:<14}{statuses.total():>9}  {answers:<24}{len(outcome.texts[kind]):>6}")
+    total = sum(statuses.total() for statuses in outcome.statuses.values())
+    rise, left = outcome.rise_bytes / 1e6, outcome.left_bytes / 1e6
+    print(f"\n{total} requests; memory +{rise:.0f} MB at most, {left:+.0f} MB afterwards; ", end="")
+    print(f"{outcome.visits} connections to the canary")
+    for fault in outcome.faults:
+        print(f"FAULT: {fault}")
+
+
+async def run_bad(step: int = 1) -> Outcome:
+    """Start the real server, send every so many-th of the thousand, and return what came of it."""
+    async with listening_canary() as canary:
+        server = await asyncio.to_thread(start_engine_server, KEY, "--workers", "1", "--allow-urls")
+        try:
+            return await send_all(server, canary, bad_requests(canary.port)[::step])
+        finally:
+            await asyncio.to_thread(stop_engine_server, server)
+
+
+async def main() -> int:
+    """Run, print, and return 1 when something was not as it must be."""
+    outcome = await run_bad()
+    print_table(outcome)
+    return 1 if outcome.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

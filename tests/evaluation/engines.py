@@ -1,0 +1,72 @@
+"""The engines that are compared: ours, RapidOCR as it comes, and Tesseract as Debian packs it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image
+
+from pipeline.errors import EngineError
+
+Read = Callable[[Image.Image], str]
+"""Returns a picture's text."""
+
+TESSERACT_LANGUAGES = ("eng", "chi_sim")
+TESSERACT_TIMEOUT_S = 300
+
+
+def load_ours() -> Read:
+    """Return the engine of `pagemill serve`, with its default settings."""
+    from pipeline.server.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
+
+    engine = Engine("openvino", os.cpu_count() or 1)
+    return lambda picture: engine.recognise(_png(picture)).text
+
+
+def load_rapidocr() -> Read:
+    """Return RapidOCR with its default settings; its lines are joined in its order."""
+    from rapidocr import RapidOCR  # noqa: PLC0415 - as above
+
+    engine = RapidOCR(params={"Global.log_level": "error"})
+    return lambda picture: "\n".join(engine(_png(picture)).txts or ())
+
+
+def load_tesseract() -> Read:
+    """Return Tesseract for English and Chinese.
+
+    It puts a space between any two Chinese characters unless it is told to keep the page's own.
+
+    Raises:
+        EngineError: the program or a language is not installed; the message names Debian's packages.
+    """
+    languages = _tesseract_languages()
+    missing = [f"tesseract-ocr-{name.replace('_', '-')}" for name in TESSERACT_LANGUAGES if name not in languages]
+    if missing:
+        raise EngineError(f"Tesseract is missing: apt-get install tesseract-ocr {' '.join(missing)}")
+    options = ["-l", "+".join(TESSERACT_LANGUAGES), "-c", "preserve_interword_spaces=1"]
+
+    def read(picture: Image.Image) -> str:
+        command = ["tesseract", "stdin", "stdout", *options]
+        return subprocess.run(
+            command, input=_png(picture), check=True, capture_output=True, timeout=TESSERACT_TIMEOUT_S
+        ).stdout.decode()
+
+    return read
+
+
+ENGINES: dict[str, Callable[[], Read]] = {"ours": load_ours, "rapidocr": load_rapidocr, "tesseract": load_tesseract}
+
+
+def _tesseract_languages() -> list[str]:
+    if shutil.which("tesseract") is None:
+        return []
+    command = ["tesseract", "--list-langs"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""The groups of the evaluation set: how a page is laid out, what happened to it, how it lies."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+from tests.evaluation.damage import DAMAGES
+from tests.evaluation.layouts import LAYOUTS, Layout, make_page
+from tests.evaluation.writing import LANGUAGES, Language
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pages of one kind.
+
+    Attributes:
+        damage: A name of `DAMAGES`, or "" for clean pages.
+        turn_deg: How far the pages were turned clockwise.
+    """
+
+    name: str
+    layout: Layout
+    damage: str = ""
+    turn_deg: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture and what it says."""
+
+    language: Language
+    picture: Image.Image
+    truth: str
+
+
+GROUPS = (
+    *(Group("single column" if layout == "single" else layout, layout) for layout in LAYOUTS),
+    *(Group(f"single, {damage}", "single", damage=damage) for damage in DAMAGES),
+    *(Group(f"single, turned {turn_deg}°", "single", turn_deg=turn_deg) for turn_deg in (90, 180, 270)),
+)
+
+
+def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:
+    """Yield so many pages of a group, the languages in turn; the same seed yields the same."""
+    for i in range(count):
+        language = LANGUAGES[i % len(LANGUAGES)]
+        name = f"{seed} {group.name} {i}"
+        page = make_page(group.layout, language, name)
+        picture = page.draw()
+        if group.damage:
+            picture = DAMAGES[group.damage](picture, random.Random(name))
+        if group.turn_deg:
+            picture = picture.rotate(-group.turn_deg, expand=True)
+        yield Sample(language, picture, page.truth)

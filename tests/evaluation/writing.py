@@ -1,0 +1,73 @@
+"""Sentences nobody wrote before, Chinese and English: common words, rare names, digits and punctuation, by seed."""
+
+import random
+import re
+import string
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+Language = Literal["zh", "en", "mixed"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en", "mixed")
+
+COMMON_HAN = bytes(byte for row in range(0xB0, 0xD7) for cell in range(0xA1, 0xFF) for byte in (row, cell)).decode(
+    "gb2312", "ignore"
+)
+"""GB 2312-80, level 1: the 3,755 characters in everyday use."""
+
+BLANK = re.compile(r"\{(\w+)\}")
+WORDS: dict[str, dict[str, list[str]]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+"""By language: words by kind, and forms of text whose blanks, like `{noun}`, are filled by `Writer`."""
+
+
+class Writer:
+    """Writes text; the same seed writes the same."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._random = source
+
+    def paragraph(self, language: Language, sentences: int) -> str:
+        """Return so many sentences; a mixed paragraph is Chinese with English words in it."""
+        return ("" if language != "en" else " ").join(self._fill(language, "sentence") for _ in range(sentences))
+
+    def title(self, language: Language) -> str:
+        """Return a heading of a few words."""
+        title = self._fill(language, "title")
+        return title[:1].upper() + title[1:]
+
+    def note(self, language: Language, number: int) -> str:
+        """Return a footnote's or a caption's text, with its number."""
+        return f"{number}. {self._fill(language, 'note')}"
+
+    def row(self, language: Language, cells: int) -> list[str]:
+        """Return a table's row: a name, then figures."""
+        number = self._random.randrange
+        decimal = f"{number(10, 9_999) / 100:.2f}"
+        first = self._random.choice((f"{number(2, 99_999):,}", decimal, str(number(1_780, 1_990))))
+        return [self._fill(language, "entry"), first, *(f"{number(2, 9_999):,}" for _ in range(cells - 2))]
+
+    def header(self, language: Language, cells: int) -> list[str]:
+        """Return the names of a table's columns."""
+        return WORDS[language]["header"][:cells]
+
+    def _fill(self, language: Language, kind: str) -> str:
+        """Return a form or a word of this kind with its blanks filled."""
+        words = {**WORDS["zh"], **WORDS["mixed"]} if language == "mixed" else WORDS[language]
+        form = self._random.choice(words[kind])
+        return BLANK.sub(lambda blank: self._blank(language, blank[1]), form)
+
+    def _blank(self, language: Language, kind: str) -> str:
+        number = self._random.randrange
+        match kind:
+            case "name":
+                syllables = self._random.sample(WORDS["en"]["syllable"], 2)
+                text = "".join([*syllables, self._random.choice(WORDS["en"]["ending"])]).capitalize()
+            case "han2" | "han3":
+                text = "".join(self._random.choices(COMMON_HAN, k=int(kind[-1])))
+            case "letters":
+                text = "".join(self._random.choices(string.ascii_uppercase, k=2))
+            case "year" | "month" | "number":
+                text = str({"year": number(1780, 1990), "month": number(1, 13), "number": number(2, 980)}[kind])
+            case _:
+                text = self._fill("en" if kind.startswith("en_") else language, kind.removeprefix("en_"))
+        return text

@@ -1,0 +1,25 @@
+"""Tells Schemathesis what a string of the format "image" is: loaded by its command through SCHEMATHESIS_HOOKS."""
+
+import base64
+
+import schemathesis
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.server.schemas import IMAGE_FORMAT
+from tests.server.rendering import encode
+
+EDGES_PX = st.integers(100, 300)
+
+
+@st.composite
+def images(draw: st.DrawFn) -> str:
+    """Return an image that the API takes, as a data URL or as base64 alone."""
+    image_format = draw(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]))
+    mode = draw(st.sampled_from(["L", "RGB"]))
+    data = encode(Image.new(mode, (draw(EDGES_PX), draw(EDGES_PX)), "white"), image_format)
+    prefix = draw(st.sampled_from([f"data:image/{image_format.lower()};base64,", ""]))
+    return prefix + base64.b64encode(data).decode()
+
+
+schemathesis.openapi.format(IMAGE_FORMAT, images())

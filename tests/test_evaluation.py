@@ -1,0 +1,78 @@
+"""The evaluation set that the error rates rest on."""
+
+import random
+
+import pytest
+from PIL import Image
+
+from tests.benchmarks.accuracy import Score
+from tests.evaluation.damage import DAMAGES
+from tests.evaluation.groups import GROUPS, samples
+from tests.evaluation.layouts import LAYOUTS, Layout, make_page
+from tests.evaluation.pages import FACES
+from tests.evaluation.setting import NOT_FIRST, wrap
+from tests.evaluation.writing import COMMON_HAN, LANGUAGES, Language, Writer
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_keeps_its_text_on_the_paper(layout: Layout, language: Language) -> None:
+    """What is not seen cannot be read; a page says enough to measure."""
+    page = make_page(layout, language, "paper")
+    boxes = [word.box for row in page.rows for word in row]
+    assert min(min(box[:2]) for box in boxes) > 0
+    assert max(box[2] for box in boxes) < page.size_px[0]
+    assert max(box[3] for box in boxes) < page.size_px[1]
+    assert len(page.truth) > 900
+
+
+def test_the_seed_decides_the_page() -> None:
+    """So that anybody can look at the page behind a figure, and tune on one seed and report another."""
+    one, same, other = (make_page("two columns", "mixed", seed) for seed in ("1", "1", "2"))
+    assert (one.truth, one.draw().tobytes()) == (same.truth, same.draw().tobytes())
+    assert one.truth != other.truth
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_changes_the_picture_and_not_its_kind(damage: str) -> None:
+    """Every pixel format but RGB would be another test; the seed decides."""
+    picture = make_page("single", "en", "damage").draw()
+    damaged, again = (DAMAGES[damage](picture, random.Random(3)) for _ in range(2))
+    assert damaged.mode == "RGB"
+    assert damaged.tobytes() == again.tobytes() != picture.tobytes()
+
+
+def test_turned_pages_lie_on_their_side() -> None:
+    """Clockwise, as the group's name says."""
+    group = next(group for group in GROUPS if group.turn_deg == 90)
+    (sample,) = samples(group, 1, 1)
+    upright = sample.picture.transpose(Image.Transpose.ROTATE_90)
+    assert sample.picture.width > sample.picture.height
+    assert upright.tobytes() == make_page("single", "zh", f"1 {group.name} 0").draw().tobytes()
+
+
+def test_lines_are_broken_as_compositors_break_them() -> None:
+    """No mark begins a line, no word is torn, nothing is lost, nothing sticks out."""
+    for language in LANGUAGES:
+        text = Writer(random.Random(1)).paragraph(language, 30)
+        font = FACES[language][0].at(24)
+        lines = wrap(text, font, 500)
+        assert not {line[0] for line in lines} & NOT_FIRST
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+        assert set(" ".join(lines).split()) >= {word for word in text.split() if word.isascii()}
+        assert max(map(font.getlength, lines)) < 500 + 3 * 24
+
+
+def test_rare_characters_come_up() -> None:
+    """All of GB 2312's first level, which a model cannot have learnt from a few phrases."""
+    assert len(COMMON_HAN) == 3755
+    text = Writer(random.Random(1)).paragraph("zh", 2000)
+    assert len(set(text) & set(COMMON_HAN)) > 3000
+
+
+def test_a_score_counts_white_space_only_where_it_says_so() -> None:
+    """Two tables are made of it."""
+    score = Score()
+    score.add("档案 No. 7\n文字", "档案No. 7\n文学")
+    assert (score.errors, score.characters) == (2, 11)
+    assert (score.wrong_letters, score.letters) == (1, 8)
