@@ -56,7 +56,7 @@ def test_a_short_heading_ends_the_gutters_that_it_does_not_reach() -> None:
 
 def test_a_heading_in_a_column_stays_in_it() -> None:
     """Text stands beside it."""
-    left = column(0, 0, 5) + [Box(100, 160, 300, 186, 5)] + column(0, 205, 5, first=6)
+    left = [*column(0, 0, 5), Box(100, 160, 300, 186, 5), *column(0, 205, 5, first=6)]
     assert order(left + column(425, 0, 12, first=11)) == numbers(11, 12)
 
 
