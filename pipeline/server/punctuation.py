@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 WIDE_FORMS: Mapping[str, str] = dict(zip("(),;:!?", "（），；：！？", strict=True))
 
-WIDE_FROM_EM = 0.7
+WIDE_FROM_EM = 0.65
 """A mark that takes so much room is full-width; measured are 0.3 to 0.5 and 0.9 to 1.2."""
 
 OPENING = "（《“〈「『【"
@@ -58,7 +58,11 @@ def _em(characters: Sequence[str], columns: Sequence[float]) -> float | None:
         for i in range(min(len(characters), len(columns)) - 1)
         if _is_ideograph(characters[i]) and _is_ideograph(characters[i + 1])
     ]
-    return statistics.median(steps) or None if steps else None
+    if not steps:
+        return None
+    # The places are whole numbers, so the mean tells more than the median; a gap in the line is no step.
+    median = statistics.median(steps)
+    return statistics.fmean(step for step in steps if step <= 1.5 * median) if median > 0 else None
 
 
 def _touches_wide(text: str, i: int) -> bool:

@@ -59,16 +59,16 @@ def straighten(quads: Sequence[Quad]) -> list[Box]:
 def rows(boxes: Iterable[Box]) -> list[list[Box]]:
     """Return the boxes in rows from top to bottom, each row from left to right.
 
-    A box joins the row in which its nearest neighbour stands level with it: comparing neighbours keeps the rows of a
-    page apart that curls or was scanned at an angle.
+    A box joins the row in which its nearest neighbour stands level with it, the nearest of such rows: comparing
+    neighbours keeps the rows of a page apart that curls or was scanned at an angle.
     """
     found: list[list[Box]] = []
     for box in sorted(boxes, key=lambda box: box.middle):
-        row = next((row for row in reversed(found) if is_level(_nearest(row, box), box)), None)
-        if row is None:
-            found.append([box])
+        level = [row for row in found if is_level(_nearest(row, box), box)]
+        if level:
+            min(level, key=lambda row: _distance(_nearest(row, box), box)).append(box)
         else:
-            row.append(box)
+            found.append([box])
     for row in found:
         row.sort(key=lambda box: (box.left, box.number))
     return sorted(found, key=lambda row: sum(box.middle for box in row) / len(row))
@@ -92,10 +92,12 @@ def type_height(boxes: Iterable[Box]) -> float:
 
 
 def _nearest(row: Sequence[Box], box: Box) -> Box:
-    def gap(other: Box) -> tuple[float, float]:
-        return max(other.left - box.right, box.left - other.right, 0.0), abs(other.middle - box.middle)
+    return min(row, key=lambda other: _distance(other, box))
 
-    return min(row, key=gap)
+
+def _distance(one: Box, other: Box) -> tuple[float, float]:
+    """Return how far two boxes are apart along the row, then across it."""
+    return max(one.left - other.right, other.left - one.right, 0.0), abs(one.middle - other.middle)
 
 
 def _lean(quads: Iterable[Quad]) -> float:

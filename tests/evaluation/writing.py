@@ -10,7 +10,7 @@ from typing import Literal
 Language = Literal["zh", "en", "mixed"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en", "mixed")
 
-COMMON_HAN = bytes(byte for row in range(0xB0, 0xD7) for cell in range(0xA1, 0xFF) for byte in (row, cell)).decode(
+COMMON_HAN = bytes(byte for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF) for byte in (row, cell)).decode(
     "gb2312", "ignore"
 )
 """GB 2312-80, level 1: the 3,755 characters in everyday use."""
