@@ -81,7 +81,7 @@ def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     type_px = type_height(boxes)
     if bands := _cut_at_bands(boxes, BAND * type_px):
         return bands
-    tallest_first = sorted(_gutters(boxes, type_px), key=lambda gutter: -gutter.height)
+    tallest_first = sorted(_gutters(boxes, type_px), key=_rank, reverse=True)
     gutter = next((gutter for gutter in tallest_first if _parts_columns(gutter, type_px)), None)
     if gutter is None:
         return [boxes]
@@ -90,6 +90,11 @@ def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     notes = _footnotes(gutter, type_px)
     left = [box for box in gutter.left if box not in notes]
     return above, left, list(gutter.right), notes + below
+
+
+def _rank(gutter: Gutter) -> tuple[float, int]:
+    """Taller gutters come first, of equal ones that with most boxes beside it: no line sticks out into it."""
+    return gutter.height, len(gutter.left) + len(gutter.right)
 
 
 def _footnotes(gutter: Gutter, type_px: float) -> list[Box]:

@@ -56,13 +56,13 @@ def _em(characters: Sequence[str], columns: Sequence[float]) -> float | None:
     steps = [
         columns[i + 1] - columns[i]
         for i in range(min(len(characters), len(columns)) - 1)
-        if _is_ideograph(characters[i]) and _is_ideograph(characters[i + 1])
+        if _is_ideograph(characters[i]) and _is_ideograph(characters[i + 1]) and columns[i + 1] > columns[i]
     ]
     if not steps:
         return None
     # The places are whole numbers, so the mean tells more than the median; a gap in the line is no step.
-    median = statistics.median(steps)
-    return statistics.fmean(step for step in steps if step <= 1.5 * median) if median > 0 else None
+    longest = 1.5 * statistics.median(steps)
+    return statistics.fmean(step for step in steps if step <= longest)
 
 
 def _touches_wide(text: str, i: int) -> bool:

@@ -57,7 +57,7 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, key: str | None) -> No
         async with asyncio.timeout(DEADLINE_S):
             output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    assert b"No issues found" in output
+    assert b"= FAILURES =" not in output
     assert len(recogniser.seen) > EXAMPLES
 
 
