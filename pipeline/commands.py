@@ -109,8 +109,8 @@ def describe_summary(summary: Summary) -> str:
 
 def run_server(config: Config, *, exit_with_parent: bool) -> int:
     """Serve until a signal, or the parent's end."""
-    from pipeline.server.keyring import Keyring  # noqa: PLC0415 - only here
-    from pipeline.server.keys import keys_file  # noqa: PLC0415 - only here
+    from pipeline.server.access.keyring import Keyring  # noqa: PLC0415 - only here
+    from pipeline.server.access.keys import keys_file  # noqa: PLC0415 - only here
     from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin  # noqa: PLC0415 - only here
 
     key = read_serve_key(os.environ)

@@ -9,7 +9,7 @@ from pipeline.config import ServeConfig, Tier
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
 from pipeline.rules.quota import Calendar, billing_month
-from pipeline.server.keys import KeyStore, keys_file, looks_like_key
+from pipeline.server.access.keys import KeyStore, keys_file, looks_like_key
 from pipeline.show import print_json, print_text
 
 logger = logging.getLogger("pagemill")

@@ -11,8 +11,8 @@ import pytest
 import pipeline.server.serve
 from pipeline.commands import run_server
 from pipeline.config import Config, ServeConfig
-from pipeline.server.keyring import Keyring
-from pipeline.server.keys import looks_like_key
+from pipeline.server.access.keyring import Keyring
+from pipeline.server.access.keys import looks_like_key
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""The text-recognition API on your own machine: request → requests, images → pool → worker → engine → layout."""
+"""The text-recognition API on your own machine: `api` → `access` → `http` → `workers` → `engine`, from HTTP down to pixels."""

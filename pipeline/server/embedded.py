@@ -12,8 +12,8 @@ import anyio
 from pipeline.config import Config, ServeConfig
 from pipeline.errors import EngineError
 from pipeline.records import Service
-from pipeline.server.process import child_environ, module_command
 from pipeline.server.serve import DRAIN_S, KEY_VARIABLE
+from pipeline.server.workers.process import child_environ, module_command
 
 SERVICE_NAME = "embedded"
 

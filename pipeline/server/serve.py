@@ -12,16 +12,16 @@ from aiohttp import web
 
 from pipeline.config import ServeConfig
 from pipeline.errors import UsageError
-from pipeline.server.access import Access
-from pipeline.server.app import create_app, http_logger
-from pipeline.server.fetch import Fetcher
-from pipeline.server.keyring import Keyring
-from pipeline.server.listener import HEADERS_DEADLINE_S, LINGER_S, BoundedSite, limit_unread
-from pipeline.server.load import PLACES_PER_WORKER, Load
-from pipeline.server.metrics import Metrics
-from pipeline.server.pool import Pool, plan_pool
+from pipeline.server.access.access import Access
+from pipeline.server.access.keyring import Keyring
+from pipeline.server.api.app import create_app, http_logger
+from pipeline.server.http.fetch import Fetcher
+from pipeline.server.http.listener import HEADERS_DEADLINE_S, LINGER_S, BoundedSite, limit_unread
+from pipeline.server.http.load import PLACES_PER_WORKER, Load
+from pipeline.server.http.metrics import Metrics
+from pipeline.server.http.traffic import Traffic
 from pipeline.server.recognition import EngineState, Recogniser
-from pipeline.server.traffic import Traffic
+from pipeline.server.workers.pool import Pool, plan_pool
 
 KEY_VARIABLE = "PAGEMILL_SERVE_KEY"
 

@@ -23,7 +23,7 @@ import orjson
 from PIL import Image
 
 from pipeline.rules.wire import TEXT_RECOGNITION_PATH
-from pipeline.server.memory import resident_bytes
+from pipeline.server.workers.memory import resident_bytes
 from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise
 from tests.server.canary import Canary, listening_canary
 from tests.server.conftest import EngineServer, start_engine_server, stop_engine_server

@@ -19,7 +19,7 @@ TESSERACT_TIMEOUT_S = 300
 
 def load_ours() -> Read:
     """Return the engine of `pagemill serve`, with its default settings."""
-    from pipeline.server.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
+    from pipeline.server.engine.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
 
     engine = Engine("openvino", os.cpu_count() or 1)
     return lambda picture: engine.recognise(_png(picture)).text

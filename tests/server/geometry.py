@@ -2,8 +2,8 @@
 
 import math
 
+from pipeline.server.engine.rows import Box
 from pipeline.server.recognition import Line, Point, Quad
-from pipeline.server.rows import Box
 
 
 def line(text: str, x: float, y: float, *, width: float = 100, height: float = 20, slope_deg: float = 0.0) -> Line:

@@ -15,10 +15,10 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 from PIL import Image
 
 from pipeline.config import Tier
-from pipeline.server.access import COOKIE, Access
-from pipeline.server.app import create_app, http_logger
-from pipeline.server.keyring import Keyring
-from pipeline.server.keys import Key, KeyStore
+from pipeline.server.access.access import COOKIE, Access
+from pipeline.server.access.keyring import Keyring
+from pipeline.server.access.keys import Key, KeyStore
+from pipeline.server.api.app import create_app, http_logger
 from pipeline.server.recognition import Recognition
 from tests.server.rendering import encode
 

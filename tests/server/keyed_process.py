@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from pipeline.config import ServeConfig
-from pipeline.server.keyring import Keyring
+from pipeline.server.access.keyring import Keyring
 from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import serve, stop_at_end_of_stdin
 

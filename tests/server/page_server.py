@@ -9,10 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pipeline.server.access import Access
-from pipeline.server.app import create_app
-from pipeline.server.keyring import Keyring
-from pipeline.server.keys import KeyStore
+from pipeline.server.access.access import Access
+from pipeline.server.access.keyring import Keyring
+from pipeline.server.access.keys import KeyStore
+from pipeline.server.api.app import create_app
 from pipeline.server.recognition import Line, Recognition
 from tests.server.rendering import encode, font, render
 

@@ -6,7 +6,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.server.schemas import IMAGE_FORMAT
+from pipeline.server.api.schemas import IMAGE_FORMAT
 from tests.server.rendering import encode
 
 EDGES_PX = st.integers(100, 300)

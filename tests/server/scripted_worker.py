@@ -6,8 +6,8 @@ import sys
 import time
 
 from pipeline.errors import TruncatedImageError
-from pipeline.server import worker
 from pipeline.server.recognition import Recognition
+from pipeline.server.workers import worker
 
 HOG_BYTES = 1024**3
 GROWTH_BYTES = 64 * 1024**2

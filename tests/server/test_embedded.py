@@ -12,9 +12,9 @@ from aiohttp import ClientSession
 from pipeline.config import Config, ServeConfig
 from pipeline.errors import EngineError
 from pipeline.server.embedded import embedded_service, serve_command
-from pipeline.server.process import child_environ, module_command
+from pipeline.server.workers.process import child_environ, module_command
+from tests.server.api.test_app import IMAGE, request_body
 from tests.server.processes import children, is_running, wait_until
-from tests.server.test_app import IMAGE, request_body
 
 COMMAND = module_command("tests.server.scripted_server")
 

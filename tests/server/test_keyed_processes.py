@@ -13,9 +13,9 @@ from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
 
 from pipeline.config import ServeConfig
 from pipeline.errors import UsageError
-from pipeline.server.keyring import Keyring
-from pipeline.server.process import child_environ
+from pipeline.server.access.keyring import Keyring
 from pipeline.server.serve import serve
+from pipeline.server.workers.process import child_environ
 from tests.server.keyed import IMAGE, Caller, ScriptedRecogniser, keyed_server, make_key, revoke, used
 from tests.server.keyed_process import HANGS_FROM_BYTES
 

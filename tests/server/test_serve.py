@@ -16,10 +16,10 @@ from pipeline.config import ServeConfig
 from pipeline.errors import EngineError, UsageError
 from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import base_url, is_loopback, read_serve_key, serve
+from tests.server.api.test_app import request_body
 from tests.server.conftest import start_engine_server, stop_engine_server
 from tests.server.processes import wait_until
 from tests.server.rendering import encode, render
-from tests.server.test_app import request_body
 
 
 class SlowRecogniser:

@@ -1,0 +1,1 @@
+"""The text-recognition API by its contract, and the page to try it."""

@@ -1,0 +1,1 @@
+"""From pixels to text in reading order."""

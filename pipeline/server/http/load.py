@@ -1,0 +1,104 @@
+"""How much the server takes on at once: beyond that it says so at once, and its memory stays bounded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.server.http.requests import RequestError
+
+PLACES_PER_WORKER: Final = 32
+"""Requests that wait for, or have, one worker. At two seconds a page the last one waits for a minute."""
+
+BODIES_MAX_BYTES: Final = 128 * 1024 * 1024
+"""Of all requests together: nine of the largest, or four hundred common scans."""
+
+RETRY_AFTER_S: Final = 2
+"""About what a page takes: by then a place is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStatistics:
+    """What the server has taken on.
+
+    Attributes:
+        places: Requests that wait for the engine or are being read by it.
+        body_bytes: What the bodies of all requests hold.
+        shed: Requests that were refused so far.
+    """
+
+    places: int
+    body_bytes: int
+    shed: int
+
+
+class Load:
+    """Counts what is under way, and refuses what would be too much.
+
+    Args:
+        places: Requests that may wait for the engine, or be read by it, at a time.
+        bodies_max_bytes: What the bodies of all requests may hold together.
+    """
+
+    def __init__(self, places: int = PLACES_PER_WORKER, *, bodies_max_bytes: int = BODIES_MAX_BYTES) -> None:
+        self._places = places
+        self._bodies_max_bytes = bodies_max_bytes
+        self._taken = 0
+        self._body_bytes = 0
+        self._shed = 0
+
+    def __repr__(self) -> str:
+        return f"<Load {self._taken} of {self._places} places, {self._body_bytes} body bytes>"
+
+    def statistics(self) -> LoadStatistics:
+        """Return what is under way."""
+        return LoadStatistics(self._taken, self._body_bytes, self._shed)
+
+    def check(self) -> None:
+        """Return when the engine takes another request.
+
+        Raises:
+            RequestError: 429, too many wait for it.
+        """
+        if self._taken >= self._places:
+            raise self._shed_one()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place in the engine's queue.
+
+        Raises:
+            RequestError: 429, there is none.
+        """
+        self.check()
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Account for what a request holds until the block ends.
+
+        Yields:
+            Holds so many bytes more, or raises RequestError (429): all requests together hold too many. Bytes count
+            as they arrive, so a caller who sends slowly takes no room in advance.
+        """
+        held_bytes = 0
+
+        def hold(count: int) -> None:
+            nonlocal held_bytes
+            if self._body_bytes + count > self._bodies_max_bytes:
+                raise self._shed_one()
+            self._body_bytes += count
+            held_bytes += count
+
+        try:
+            yield hold
+        finally:
+            self._body_bytes -= held_bytes
+
+    def _shed_one(self) -> RequestError:
+        self._shed += 1
+        return RequestError("Too Many Requests: the server is busy", 429, retry_after_s=RETRY_AFTER_S)

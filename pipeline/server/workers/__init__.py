@@ -1,0 +1,1 @@
+"""Processes that own an engine each, and may die without the server."""

@@ -1,0 +1,241 @@
+"""The HTTP application by its contract, over real connections, with a scripted recogniser."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from PIL import Image
+
+from pipeline.errors import TruncatedImageError
+from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
+from pipeline.server.access.access import Access
+from pipeline.server.api.app import create_app, http_logger
+from pipeline.server.recognition import Recogniser, Recognition, RecognitionError
+from tests.server.rendering import encode
+
+IMAGE = encode(Image.new("RGB", (120, 120), "white"))
+KEY = "very-secret-key"
+NOW_MS = 1640995200000
+
+
+@dataclass(slots=True)
+class ScriptedRecogniser:
+    """Answers with a text, or raises an error, and remembers the images that it saw."""
+
+    outcome: str | Exception = "the text"
+    seen: list[bytes] = field(default_factory=list)
+
+    async def recognise(self, image: bytes) -> Recognition:
+        """Return or raise what it was told to."""
+        self.seen.append(image)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return Recognition(self.outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a caller gets."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def reply(self) -> dict[str, Any]:
+        """The JSON object in the body."""
+        parsed = json.loads(self.body)
+        assert isinstance(parsed, dict)
+        return parsed
+
+
+Call = Callable[..., Awaitable[Answer]]
+
+
+@asynccontextmanager
+async def served(
+    recogniser: Recogniser, *, key: str | None = None, access: Access | None = None, **parts: Any
+) -> AsyncIterator[tuple[str, Call]]:
+    """Serve the application; yield its base URL and a function that calls it."""
+    app = create_app(recogniser, access or Access(key=key), now_ms=lambda: NOW_MS, **parts)
+    runner = web.AppRunner(app, access_log=None, logger=http_logger, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = "http://127.0.0.1:{1}".format(*runner.addresses[0])
+        async with ClientSession() as session:
+
+            async def call(
+                body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any
+            ) -> Answer:
+                data = BytesIO(body) if body else None
+                async with session.request(method, url + path, data=data, **options) as response:
+                    return Answer(response.status, await response.read(), dict(response.headers))
+
+            yield url, call
+    finally:
+        await runner.cleanup()
+
+
+def request_body(image: bytes = IMAGE, **changes: object) -> bytes:
+    """Return a well-formed request, or one with parts of it replaced."""
+    document = {"type": "image_url", "image_url": f"data:image/png;base64,{base64.b64encode(image).decode()}"}
+    return json.dumps({"document": document, "filename": "scan 1.png"} | changes).encode()
+
+
+async def test_a_page_is_answered_with_all_six_documented_fields() -> None:
+    """The golden reply of the contract's part 1."""
+    recogniser = ScriptedRecogniser("第一行\nline two")
+    async with served(recogniser) as (url, call):
+        answer = await call(request_body(), headers={"Content-Type": "application/json"})
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert len(answer.reply.pop("id")) == 36
+    expected = {
+        "filename": "scan 1.png",
+        "content": "第一行\nline two",
+        "format": "text",
+        "timestamp": NOW_MS,
+        "payload": f"{url}/api/text-recognition",
+    }
+    assert {name: value for name, value in answer.reply.items() if name != "id"} == expected
+    assert parse_reply(answer.body).content == "第一行\nline two"
+    assert recogniser.seen == [IMAGE]
+
+
+async def test_the_key_never_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    """The payload names the endpoint with the key's value masked; no log line holds it either."""
+    caplog.set_level(logging.DEBUG)
+    async with served(ScriptedRecogniser(), key=KEY) as (url, call):
+        answer = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
+        refused = await call(b"{", f"{TEXT_RECOGNITION_PATH}?key={KEY}")
+        lost = await call(b"", f"/elsewhere?key={KEY}")
+    assert answer.reply["payload"] == f"{url}/api/text-recognition?key=***"
+    assert (refused.status, lost.status) == (400, 404)
+    assert KEY.encode() not in answer.body + refused.body + lost.body
+    assert KEY not in caplog.text
+
+
+async def test_a_malformed_request_line_puts_no_key_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP library quotes what it could not parse; its log must not."""
+    caplog.set_level(logging.DEBUG)
+    async with served(ScriptedRecogniser(), key=KEY) as (url, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(f"POST {TEXT_RECOGNITION_PATH}?key={KEY} HTTP/9.x\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    assert "BadStatusLine" in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("query", ["", "?key=", "?key=wrong", f"?KEY={KEY}", f"?key={KEY}x"])
+async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
+    """401, before anything of the body is looked at."""
+    recogniser = ScriptedRecogniser()
+    async with served(recogniser, key=KEY) as (_, call):
+        answer = await call(b"{", TEXT_RECOGNITION_PATH + query)
+    assert (answer.status, parse_status_text(answer.body)) == (401, "Unauthorized: invalid or missing API key")
+    assert recogniser.seen == []
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        pytest.param(b"{", "not valid JSON", id="malformed"),
+        pytest.param(b"{}", "document", id="no-document"),
+        pytest.param(request_body(document={"type": "image_url", "image_url": "*"}), "base64", id="bad-base64"),
+        pytest.param(
+            request_body(document={"type": "image_url", "image_url": "https://a/b.png"}),
+            "URLs is not enabled",
+            id="url",
+        ),
+        pytest.param(request_body(b"text"), "no image", id="not-an-image"),
+        pytest.param(request_body(encode(Image.new("L", (200, 200)), "TIFF")), "TIFF", id="unsupported-format"),
+        pytest.param(request_body(bytes(10 * 1024 * 1024 + 1)), "larger than 10 MB", id="image-too-large"),
+        pytest.param(request_body(bytes(13 * 1024 * 1024)), "body is larger", id="body-too-large"),
+        pytest.param(request_body(encode(Image.new("L", (99, 400)))), "at least 100x100", id="too-small"),
+        pytest.param(request_body(encode(Image.new("L", (4001, 400)))), "at most 4000x4000", id="too-wide"),
+    ],
+)
+async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, told: str) -> None:
+    """Every refusal has the contract's body and says why."""
+    recogniser = ScriptedRecogniser()
+    async with served(recogniser) as (_, call):
+        answer = await call(body)
+    assert answer.status == 400
+    assert told in parse_status_text(answer.body)
+    assert recogniser.seen == []
+
+
+async def test_an_image_of_exactly_ten_mib_is_taken() -> None:
+    """The server's limit is 10 MiB of the decoded file."""
+    image = IMAGE + bytes(10 * 1024 * 1024 - len(IMAGE))
+    async with served(ScriptedRecogniser()) as (_, call):
+        assert (await call(request_body(image))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        pytest.param(TruncatedImageError("the image is truncated"), 400, "the image is truncated", id="truncated"),
+        pytest.param(RecognitionError("worker 17 died"), 500, "Internal Server Error: processing failed", id="engine"),
+        pytest.param(ZeroDivisionError("secret path"), 500, "Internal Server Error: processing failed", id="bug"),
+    ],
+)
+async def test_a_failure_inside_tells_the_caller_no_details(error: Exception, status: int, told: str) -> None:
+    """The page's fault is a 400 with its reason, everything else a 500 without one."""
+    async with served(ScriptedRecogniser(error)) as (_, call):
+        answer = await call(request_body())
+    assert (answer.status, answer.reply) == (status, {"statusText": told})
+
+
+async def test_a_body_that_cannot_be_decompressed_is_the_callers_fault() -> None:
+    """Content-Encoding says gzip, the body does not."""
+    async with served(ScriptedRecogniser()) as (_, call):
+        answer = await call(b"not gzip", headers={"Content-Encoding": "gzip"}, compress=None)
+    assert (answer.status, answer.reply) == (400, {"statusText": "request body cannot be decoded"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        ("GET", TEXT_RECOGNITION_PATH, 405, "Method Not Allowed"),
+        ("POST", "/healthz", 405, "Method Not Allowed"),
+        ("POST", "/api/elsewhere", 404, "Not Found"),
+    ],
+)
+async def test_unknown_paths_and_methods_are_told_in_json(method: str, path: str, status: int, told: str) -> None:
+    """Clients parse one kind of error body only."""
+    async with served(ScriptedRecogniser()) as (_, call):
+        answer = await call(b"", path, method)
+    assert (answer.status, answer.reply) == (status, {"statusText": told})
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+async def test_without_a_configured_key_any_key_or_none_is_taken() -> None:
+    """So that the vendor's examples run unchanged against a server on loopback."""
+    async with served(ScriptedRecogniser()) as (_, call):
+        assert (await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key=anything")).status == 200
+        assert (await call(request_body())).status == 200
+
+
+async def test_health_needs_no_key() -> None:
+    """A probe asks without credentials."""
+    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+        answer = await call(b"", "/healthz", "GET")
+    assert (answer.status, answer.reply) == (200, {"status": "ok"})
+
+
+async def test_a_request_without_a_name_gets_an_empty_one_back() -> None:
+    """`filename` is text in the contract."""
+    async with served(ScriptedRecogniser()) as (_, call):
+        assert (await call(request_body(filename=None))).reply["filename"] == ""

@@ -1,0 +1,100 @@
+"""The description of the API, checked against the handlers."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import tests
+from pipeline.server.api.app import create_app
+from pipeline.server.api.openapi import describe_api
+from pipeline.server.recognition import Line, Recognition
+from tests.server.api.test_app import KEY, ScriptedRecogniser, served
+
+EXAMPLES = 15
+"""A phase and operation; some 400 requests in all."""
+
+DEADLINE_S = 300
+
+LINES = (
+    Line("第一行", 0.98, ((10.0, 20.0), (90.0, 20.0), (90.0, 40.0), (10.0, 40.0))),
+    Line("second", 1.0, ((10.0, 60.0), (10.0, 60.0), (10.0, 60.0), (10.0, 60.0))),
+)
+
+
+class LinesRecogniser(ScriptedRecogniser):
+    """Finds two lines on every page."""
+
+    async def recognise(self, image: bytes) -> Recognition:
+        """Return them."""
+        self.seen.append(image)
+        return Recognition("第一行\nsecond", LINES)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["open", "with-a-key"])
+async def test_schemathesis_finds_nothing(tmp_path: Path, key: str | None) -> None:
+    """All of its checks, in all of its phases, against a real server and with real images."""
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(f'[auth.openapi.key]\napi_key = "{key}"\n' if key else "")
+    recogniser = LinesRecogniser()
+    async with served(recogniser, key=key) as (url, _):
+        process = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(settings)),
+            *("run", f"{url}/openapi.json", "--checks", "all", "--max-examples", str(EXAMPLES), "--no-color"),
+            *("--generation-database", "none", "--request-timeout", "30"),
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "SCHEMATHESIS_HOOKS": "tests.server.schema_images",
+                "PYTHONPATH": str(Path(tests.__file__).parent.parent),
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert b"= FAILURES =" not in output
+    assert len(recogniser.seen) > EXAMPLES
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    """But for the page's own files."""
+    routes = {
+        (resource.canonical, route.method.lower())
+        for resource in create_app(ScriptedRecogniser()).router.resources()
+        for route in resource
+        if route.method != "HEAD" and resource.canonical != "/" and not resource.canonical.startswith("/page")
+    }
+    paths = describe_api(open_to_all=True)["paths"]
+    assert {(path, method) for path, methods in paths.items() for method in methods} == routes
+
+
+async def test_the_description_is_served_without_a_key() -> None:
+    """It says whether calls need one."""
+    async with served(ScriptedRecogniser()) as (_, call):
+        opened = await call(b"", "/openapi.json", "GET")
+    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+        closed = await call(b"", "/openapi.json", "GET")
+    assert opened.status == closed.status == 200
+    assert opened.reply["openapi"] == "3.1.0"
+    assert {} in opened.reply["security"]
+    assert {} not in closed.reply["security"]
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """A client's generator stops at one that does not."""
+    description = describe_api(open_to_all=False)
+    references = [
+        line.partition('"$ref": "')[2].rstrip('",')
+        for line in json.dumps(description, indent=1).splitlines()
+        if '"$ref"' in line
+    ]
+    assert references
+    for reference in references:
+        place = description
+        for name in reference.removeprefix("#/").split("/"):
+            place = place[name]

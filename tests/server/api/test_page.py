@@ -1,0 +1,510 @@
+"""The page to try the API, in a real browser, in front of the real application."""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from PIL import ExifTags, Image
+from playwright.async_api import Browser, FilePayload, JSHandle, Page, expect
+
+from pipeline.server.http.requests import RequestError
+from pipeline.server.recognition import Line
+from tests.server.browser import DESK_PX, PHONE_PX, Visit, launched, visiting
+from tests.server.page_server import LINES, PAGE, SIZE_PX, ScriptedEngine, make_key, placed_lines, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SCAN = FilePayload(name="scan 1.png", mimeType="image/png", buffer=PAGE)
+TEXT = "\n".join(LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A screen and a colour scheme.
+
+    Attributes:
+        size_px: (width, height) of the screen.
+        is_dark: Whether its owner asks for dark pages.
+    """
+
+    size_px: tuple[int, int]
+    is_dark: bool
+
+    @property
+    def name(self) -> str:
+        """The end of a screenshot's name."""
+        return f"{self.size_px[0]}-{'dark' if self.is_dark else 'light'}"
+
+    async def check(self, visit: Visit, state: str) -> None:
+        """Take a screenshot; fail when axe-core has objections or the page is wider than the screen."""
+        await visit.picture(f"{state}-{self.name}")
+        assert await visit.violations() == []
+        assert await visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+LOOKS = pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param(look, id=look.name)
+        for look in (Look(size, dark) for size in (DESK_PX, PHONE_PX) for dark in (False, True))
+    ],
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One browser for all tests; each has a profile of its own in it."""
+    async with launched(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+async def choose(page: Page, file: FilePayload | Path = SCAN) -> None:
+    """Pick a file as a mouse would."""
+    async with page.expect_file_chooser() as chooser:
+        await page.get_by_role("button", name="Choose an image").click()
+    await (await chooser.value).set_files(file)
+
+
+async def sign_in(page: Page, key: str) -> None:
+    """Fill in the form and send it by the keyboard."""
+    await page.get_by_label("API key").fill(key)
+    await page.keyboard.press("Enter")
+
+
+async def clipboard(page: Page) -> str:
+    """Return the text in the clipboard."""
+    text = await page.evaluate("() => navigator.clipboard.readText()")
+    assert isinstance(text, str)
+    return text
+
+
+async def drag(page: Page, name: str) -> JSHandle:
+    """Return what a drag of the scan carries, under a name and without a type."""
+    return await page.evaluate_handle(
+        """([data, name]) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type: "" }));
+            return transfer;
+        }""",
+        [base64.b64encode(PAGE).decode(), name],
+    )
+
+
+class TestLook:
+    """Every state of the page, on each screen: axe-core has no objection, and a screenshot is kept."""
+
+    @LOOKS
+    async def test_the_empty_page_is_accessible(self, browser: Browser, look: Look) -> None:
+        """Before an image is chosen, on a server without keys."""
+        async with serving() as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
+            await visit.page.goto(origin)
+            await expect(visit.page.get_by_text("0 calls, until 1 December")).to_be_visible()
+            await expect(visit.page.get_by_role("button", name="Sign out")).to_be_hidden()
+            await look.check(visit, "empty")
+
+    @LOOKS
+    async def test_a_result_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
+        """With a line marked, for somebody who signed in."""
+        key = make_key(tmp_path / "keys", used=317)
+        async with (
+            serving(keys=tmp_path / "keys") as origin,
+            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+        ):
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await sign_in(visit.page, key)
+            await choose(visit.page)
+            await expect(visit.page.get_by_text("318 of 1,000 calls, until 1 December")).to_be_visible()
+            await visit.page.get_by_role("option", name=LINES[1]).hover()
+            await look.check(visit, "result")
+
+    @LOOKS
+    async def test_an_error_is_accessible(self, browser: Browser, look: Look) -> None:
+        """The server's own words are announced."""
+        engine = ScriptedEngine(refusal=RequestError("Insufficient quota: all 30 calls of 2026-11 are used", 403))
+        async with serving(engine) as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            await expect(visit.page.get_by_role("alert")).to_have_text(f"{engine.refusal}.")
+            await expect(visit.page.get_by_role("region", name="Text", exact=True)).to_be_hidden()
+            await look.check(visit, "error")
+
+    @LOOKS
+    async def test_the_signed_out_page_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
+        """A server with keys asks for one."""
+        make_key(tmp_path / "keys")
+        async with (
+            serving(keys=tmp_path / "keys") as origin,
+            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+        ):
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await expect(visit.page.get_by_label("API key")).to_be_visible()
+            await look.check(visit, "signed-out")
+
+    async def test_a_busy_page_says_so_and_can_be_cancelled(self, browser: Browser) -> None:
+        """The result is marked busy while the server works; Cancel goes back to the start."""
+        engine = ScriptedEngine()
+        engine.may_answer.clear()
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            page = visit.page
+            await page.goto(origin)
+            await choose(page)
+            await expect(page.get_by_role("status")).to_have_text("Reading scan 1.png …")
+            await expect(page.locator("#result")).to_have_attribute("aria-busy", "true")
+            await Look(DESK_PX, is_dark=False).check(visit, "busy")
+            await page.get_by_role("button", name="Cancel").click()
+            await expect(page.get_by_role("status")).to_have_text("Cancelled.")
+            await expect(page.locator("#result")).to_be_hidden()
+            await expect(page.get_by_role("button", name="Choose an image")).to_be_focused()
+            engine.may_answer.set()
+
+    async def test_an_outline_lies_over_its_line(self, browser: Browser) -> None:
+        """The overlay scales with the picture, on a phone as on a desk."""
+        async with serving() as origin, visiting(browser, origin, PHONE_PX) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            outline = await visit.page.locator("polygon").first.bounding_box()
+            picture = await visit.page.locator("#image").bounding_box()
+        assert outline
+        assert picture
+        scale = picture["width"] / SIZE_PX[0]
+        assert outline["x"] - picture["x"] == pytest.approx(0.07 * SIZE_PX[0] * scale, abs=2)
+        assert outline["y"] - picture["y"] == pytest.approx(0.08 * SIZE_PX[1] * scale, abs=2)
+
+    async def test_the_picture_never_hides_the_line_that_has_the_focus(self, browser: Browser) -> None:
+        """On a phone the picture stays in view while the lines pass below it."""
+        async with (
+            serving(ScriptedEngine(lines=placed_lines() * 8)) as origin,
+            visiting(browser, origin, PHONE_PX) as visit,
+        ):
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            await visit.page.get_by_role("option").first.focus()
+            for key in ("End", *["ArrowUp"] * 20):
+                await visit.page.keyboard.press(key)
+                line = await visit.page.locator("li:focus").bounding_box()
+                picture = await visit.page.locator("figure").bounding_box()
+                assert line
+                assert picture
+                assert picture["y"] >= 0
+                assert line["y"] >= picture["y"] + picture["height"]
+
+    async def test_positions_refer_to_the_pixels_as_sent(self, browser: Browser) -> None:
+        """A photo with an EXIF turn is shown without it, since the service does not apply it."""
+        exif, buffer = Image.Exif(), BytesIO()
+        exif[ExifTags.Base.Orientation] = 6
+        Image.new("RGB", (300, 200), "white").save(buffer, "JPEG", exif=exif)
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page, FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=buffer.getvalue()))
+            await expect(visit.page.get_by_text("photo.jpg, 300 × 200 px")).to_be_visible()
+            await expect(visit.page.locator("#outlines")).to_have_attribute("viewBox", "0 0 300 200")
+
+
+class TestReading:
+    """From an image to its text."""
+
+    async def test_the_keyboard_alone_leads_from_an_image_to_its_text(self, browser: Browser) -> None:
+        """Tab and Enter choose and copy; arrows go through the lines."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            page = visit.page
+            await page.goto(origin)
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("button", name="Choose an image")).to_be_focused()
+            async with page.expect_file_chooser() as chooser:
+                await page.keyboard.press("Enter")
+            await (await chooser.value).set_files(files=[SCAN])
+            await expect(page.get_by_role("status")).to_have_text("6 lines of text.")
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("button", name="Copy text")).to_be_focused()
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("status")).to_have_text("Text copied.")
+            assert await clipboard(page) == TEXT
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("link", name="Download text")).to_be_focused()
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("option", name=LINES[0])).to_be_focused()
+            for key, line in (("ArrowDown", 1), ("End", 5), ("ArrowUp", 4), ("Home", 0)):
+                await page.keyboard.press(key)
+                await expect(page.get_by_role("option", name=LINES[line])).to_be_focused()
+                await expect(page.locator("polygon.marked")).to_have_attribute("data-line", str(line))
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("button", name="Copy command")).to_be_focused()
+
+    async def test_a_line_and_its_outline_are_marked_together(self, browser: Browser) -> None:
+        """Pointing at either marks both; a click on an outline goes to the line; leaving unmarks."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            page, marked = visit.page, visit.page.locator(".marked")
+            await page.goto(origin)
+            await choose(page)
+            await page.get_by_role("option", name=LINES[2]).hover()
+            await expect(marked).to_have_count(2)
+            await expect(page.locator("polygon.marked")).to_have_attribute("data-line", "2")
+            await expect(page.get_by_text("Line 3, 97 % sure.")).to_be_visible()
+            await page.locator("polygon").nth(4).hover()
+            await expect(marked).to_have_count(2)
+            await expect(page.locator("li.marked")).to_have_text(LINES[4])
+            await page.locator("polygon").nth(4).click()
+            await expect(page.get_by_role("option", name=LINES[4])).to_be_focused()
+            await page.get_by_role("button", name="Copy text").click()
+            await page.get_by_role("heading", name="pagemill").hover()
+            await expect(marked).to_have_count(0)
+
+    async def test_the_text_is_downloaded_as_a_file(self, browser: Browser, tmp_path: Path) -> None:
+        """The file is named after the image and ends with a newline."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            async with visit.page.expect_download() as download:
+                await visit.page.get_by_role("link", name="Download text").click()
+            file = await download.value
+            await file.save_as(tmp_path / "text")
+            assert file.suggested_filename == "scan 1.txt"
+        assert (tmp_path / "text").read_text("utf-8") == f"{TEXT}\n"
+
+    async def test_a_dropped_image_is_read(self, browser: Browser) -> None:
+        """A file dropped anywhere on the page is sent as it is."""
+        engine = ScriptedEngine()
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            files = await drag(visit.page, "dropped.png")
+            await visit.page.dispatch_event("footer", "dragover", {"dataTransfer": files})
+            await expect(visit.page.locator("body.dropping")).to_be_visible()
+            await visit.page.dispatch_event("footer", "drop", {"dataTransfer": files})
+            await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
+            await expect(visit.page.get_by_text("dropped.png, 1000 × 640 px")).to_be_visible()
+        assert engine.seen == [PAGE]
+
+    async def test_a_pasted_image_is_read(self, browser: Browser) -> None:
+        """Ctrl-V takes the image in the clipboard."""
+        engine = ScriptedEngine()
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await visit.page.evaluate(
+                """async (data) => {
+                    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+                    const blob = new Blob([bytes], { type: "image/png" });
+                    await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+                }""",
+                base64.b64encode(PAGE).decode(),
+            )
+            await visit.page.keyboard.press("Control+V")
+            await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
+        assert len(engine.seen) == 1  # the browser encodes it anew, so the bytes may differ
+
+    async def test_the_last_image_chosen_wins(self, browser: Browser) -> None:
+        """An image that is chosen while another is read takes its place."""
+        engine = ScriptedEngine()
+        engine.may_answer.clear()
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            await expect(visit.page.get_by_role("status")).to_have_text("Reading scan 1.png …")
+            await choose(visit.page, FilePayload(name="second.png", mimeType="image/png", buffer=PAGE))
+            await expect(visit.page.get_by_role("status")).to_have_text("Reading second.png …")
+            engine.may_answer.set()
+            await expect(visit.page.get_by_text("second.png, 1000 × 640 px")).to_be_visible()
+            await expect(visit.page.get_by_role("status")).to_have_text("6 lines of text.")
+
+    async def test_an_image_without_text_is_an_answer(self, browser: Browser) -> None:
+        """The page says that there is none."""
+        async with serving(ScriptedEngine(lines=[])) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            await expect(visit.page.get_by_text("No text was found in this image.")).to_be_visible()
+            assert await visit.violations() == []
+
+    async def test_a_line_carries_its_language(self, browser: Browser) -> None:
+        """Voices and fonts follow the line: Chinese where it has Chinese characters."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            await expect(visit.page.get_by_role("option", name=LINES[0])).to_have_attribute("lang", "zh")
+            await expect(visit.page.get_by_role("option", name=LINES[1])).to_have_attribute("lang", "en")
+
+    async def test_text_is_never_markup(self, browser: Browser) -> None:
+        """What an image says, or is called, cannot become part of the document."""
+        hostile = "<img src=x onerror=alert(1)>"
+        engine = ScriptedEngine(lines=[Line(hostile, 0.9, ((0, 0), (90, 0), (90, 20), (0, 20)))])
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page, FilePayload(name=f"{hostile}.png", mimeType="image/png", buffer=PAGE))
+            await expect(visit.page.get_by_role("option", name=hostile)).to_be_visible()
+            await expect(visit.page.get_by_text(f"{hostile}.png, 1000 × 640 px")).to_be_visible()
+            await expect(visit.page.locator("img")).to_have_count(1)
+
+    async def test_text_can_be_copied_without_the_clipboard_interface(self, browser: Browser) -> None:
+        """Browsers withhold it on plain http from another machine; a selection does as well."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            page = visit.page
+            await page.goto(origin)
+            await choose(page)
+            await page.evaluate(
+                "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })"
+            )
+            await page.get_by_role("button", name="Copy text").click()
+            await expect(page.get_by_role("status")).to_have_text("Text copied.")
+            await expect(page.get_by_role("button", name="Copy text")).to_be_focused()
+            await page.evaluate("delete navigator.clipboard")
+            assert await clipboard(page) == TEXT
+
+
+class TestRefusals:
+    """What goes wrong is said in a sentence."""
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            pytest.param(b"II*\0" + bytes(200), "is no JPEG, PNG, GIF or WebP image.", id="not-what-its-name-says"),
+            pytest.param(PAGE + bytes(10 * 1024 * 1024), "is too large: 10 MB are taken at most.", id="too-large"),
+        ],
+    )
+    async def test_a_file_that_cannot_be_taken_is_not_sent(
+        self, browser: Browser, tmp_path: Path, content: bytes, message: str
+    ) -> None:
+        """The page says why, and calls nothing."""
+        (tmp_path / "odd.png").write_bytes(content)
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page, tmp_path / "odd.png")
+            await expect(visit.page.get_by_role("alert")).to_have_text(f"odd.png {message}")
+            await expect(visit.page.locator("#result")).to_be_hidden()
+            assert [url for url in visit.requests if "recognition" in url] == []
+
+    async def test_what_the_server_refuses_is_told_in_its_words(self, browser: Browser) -> None:
+        """The reply's `statusText` is the message, and the picture stays to be looked at."""
+        small = BytesIO()
+        Image.new("RGB", (99, 120), "white").save(small, "PNG")
+        async with serving() as origin, visiting(browser, origin) as visit:
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await choose(visit.page, FilePayload(name="small.png", mimeType="image/png", buffer=small.getvalue()))
+            await expect(visit.page.get_by_role("alert")).to_contain_text("image is 99x120 px; at least 100x100 px")
+            await expect(visit.page.get_by_role("img", name="The image small.png")).to_be_visible()
+
+    async def test_a_burst_says_when_to_come_back(self, browser: Browser) -> None:
+        """The wait that the server asks for stands in the message."""
+        engine = ScriptedEngine(refusal=RequestError("Too Many Requests: the server is busy", 429, retry_after_s=7))
+        async with serving(engine) as origin, visiting(browser, origin) as visit:
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            message = "Too Many Requests: the server is busy (try again in 7 s)"
+            await expect(visit.page.get_by_role("alert")).to_have_text(message)
+
+    async def test_a_server_that_is_gone_is_told_as_such(self, browser: Browser) -> None:
+        """A call that reaches nobody ends in a sentence, not in silence."""
+        async with visiting(browser, "") as visit:
+            async with serving() as visit.origin:
+                await visit.page.goto(visit.origin)
+                await expect(visit.page.get_by_text("0 calls")).to_be_visible()
+            await choose(visit.page)
+            await expect(visit.page.get_by_role("alert")).to_have_text("The server cannot be reached.")
+            visit.complaints = [text for text in visit.complaints if "ERR_CONNECTION_REFUSED" not in text]
+
+
+class TestAccount:
+    """A server with keys."""
+
+    async def test_a_key_opens_the_page_and_signing_out_closes_it(self, browser: Browser, tmp_path: Path) -> None:
+        """An image that was refused for want of a key is read after the sign-in; a reload keeps the session."""
+        key, engine = make_key(tmp_path / "keys", used=18), ScriptedEngine()
+        async with serving(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+            visit.is_refusal_expected = True
+            page = visit.page
+            await page.goto(origin)
+            await choose(page)
+            await expect(page.get_by_role("alert")).to_have_text("Unauthorized: invalid or missing API key.")
+            await expect(page.get_by_label("API key")).to_be_focused()
+            await sign_in(page, "wrong")
+            await expect(page.get_by_role("alert")).to_have_text("Unauthorized: invalid or missing API key.")
+            await sign_in(page, key)
+            await expect(page.get_by_role("option", name=LINES[0])).to_be_visible()
+            await expect(page.get_by_text("19 of 1,000 calls")).to_be_visible()
+            await expect(page.get_by_role("alert")).to_be_empty()
+            await page.reload()
+            await page.get_by_role("button", name="Sign out").click()
+            await expect(page.get_by_role("status")).to_have_text("Signed out.")
+            await expect(page.get_by_label("API key")).to_be_focused()
+            await expect(page.get_by_role("region", name="Usage this month")).to_be_hidden()
+        assert engine.seen == [PAGE]
+
+    async def test_the_key_is_kept_where_no_script_can_read_it(self, browser: Browser, tmp_path: Path) -> None:
+        """Neither the document nor the browser's stores hold it, nor any URL; the cookie is for the server alone."""
+        key = make_key(tmp_path / "keys")
+        async with serving(keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await sign_in(visit.page, key)
+            await choose(visit.page)
+            await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
+            seen = await visit.page.evaluate(
+                "JSON.stringify([localStorage, sessionStorage, document.cookie, key.value])"
+            )
+            assert key not in seen + await visit.page.content() + " ".join(visit.requests)
+            (cookie,) = await visit.page.context.cookies()
+            assert cookie["httpOnly"]
+            assert cookie["sameSite"] == "Strict"
+
+    async def test_the_command_does_what_the_page_did(self, browser: Browser, tmp_path: Path) -> None:
+        """With the key in the environment, it gets the same text, whatever the file is called."""
+        key, engine = make_key(tmp_path / "keys"), ScriptedEngine()
+        odd = """it's 100% "odd" $(name) 档.png"""
+        (tmp_path / odd).write_bytes(PAGE)
+        async with serving(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+            visit.is_refusal_expected = True
+            await visit.page.goto(origin)
+            await sign_in(visit.page, key)
+            await choose(visit.page, FilePayload(name=odd, mimeType="image/png", buffer=PAGE))
+            await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
+            await visit.page.get_by_role("button", name="Copy command").click()
+            reply = await run_command(await clipboard(visit.page), tmp_path, key)
+        assert (reply["content"], reply["filename"]) == (TEXT, odd)
+        assert engine.seen == [PAGE, PAGE]
+
+
+class TestControls:
+    """The checks that every visit ends with can fail."""
+
+    async def test_a_request_that_leaves_the_server_is_noticed(self, browser: Browser) -> None:
+        """The policy stops it, the console says so, and the visit fails."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await visit.page.evaluate("fetch('http://127.0.0.2:1/').catch(() => undefined)")
+            with pytest.raises(AssertionError):
+                visit.check()
+            assert any("Content Security Policy" in text for text in visit.complaints)
+            visit.complaints.clear()
+            visit.requests.clear()
+
+    async def test_an_inaccessible_element_is_noticed(self, browser: Browser) -> None:
+        """axe-core works on this page in spite of its policy."""
+        async with serving() as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await visit.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
+            assert [text.partition(":")[0] for text in await visit.violations()] == ["label"]
+
+
+async def run_command(command: str, folder: Path, key: str) -> dict[str, str]:
+    """Run the command as a reader would, and return the reply."""
+    assert key not in command
+    environment = os.environ | {"PAGEMILL_API_KEY": key}
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    reply = json.loads(out)
+    assert isinstance(reply, dict)
+    return reply

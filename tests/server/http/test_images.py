@@ -1,0 +1,111 @@
+"""Images that may and may not go to the engine."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.errors import PageError, TruncatedImageError
+from pipeline.server.engine.decode import decode_bgr
+from pipeline.server.http.images import check_image
+from pipeline.server.http.requests import RequestError
+from tests.server.bombs import OVERSIZED, animation, gif, gif_frame, jpeg_with_segments, noise, png, png_with_text, webp
+from tests.server.rendering import encode
+
+SOUND = {name: noise(120, 120, name) for name in ("JPEG", "PNG", "GIF", "WEBP")}
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("size_px", [(100, 100), (4000, 100)])
+def test_the_documented_formats_and_sizes_pass(image_format: str, size_px: tuple[int, int]) -> None:
+    """Smallest and longest page, all four formats."""
+    check_image(encode(Image.new("RGB", size_px), image_format))
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        pytest.param(encode(Image.new("RGB", (99, 200))), "at least 100x100", id="too-narrow"),
+        pytest.param(encode(Image.new("RGB", (200, 99))), "at least 100x100", id="too-low"),
+        pytest.param(encode(Image.new("RGB", (4001, 100))), "at most 4000x4000", id="too-wide"),
+        pytest.param(png(100, 4001), "at most 4000x4000", id="too-high"),
+        pytest.param(png(12_000, 12_000), "too many pixels|at most", id="bomb-that-warns"),
+        pytest.param(b"\xff\xd8\xff" + bytes(10 * 1024 * 1024), "larger than 10 MB", id="too-many-bytes"),
+        pytest.param(encode(Image.new("RGB", (200, 200)), "TIFF"), "unsupported image format TIFF", id="tiff"),
+        pytest.param(encode(Image.new("RGB", (200, 200)), "BMP"), "unsupported image format BMP", id="bmp"),
+        pytest.param(b"%PDF-1.7\n", "unsupported image format PDF", id="pdf"),
+        pytest.param(b"\x00\x00\x00\x18ftypheic", "unsupported image format HEIC", id="heic"),
+        pytest.param(b"hello", "holds no image", id="text"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "holds no image", id="png-cut-in-its-header"),
+        pytest.param(b"RIFF\x10\x00\x00\x00WEBPVP8 ", "holds no image", id="webp-cut-in-its-header"),
+    ],
+)
+def test_everything_else_is_refused_before_it_is_decoded(image: bytes, told: str) -> None:
+    """The message says which of the contract's limits the image breaks."""
+    with pytest.raises(RequestError, match=told) as caught:
+        check_image(image)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("image", OVERSIZED.values(), ids=OVERSIZED)
+def test_a_bomb_is_refused_from_its_header(image: bytes) -> None:
+    """Canvas, frames, comments and profiles: none is unpacked to see how large it is."""
+    with pytest.raises(RequestError, match=r"too many pixels|at most 4000x4000|holds no image"):
+        check_image(image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(animation(40, "GIF"), id="moving-gif"),
+        pytest.param(animation(40, "WEBP"), id="moving-webp"),
+        pytest.param(jpeg_with_segments(2, 20), id="large-profile"),
+        pytest.param(png_with_text(100_000), id="long-comment"),
+        pytest.param(png_with_text(100_000, kind=b"iCCP"), id="profile"),
+        pytest.param(noise(1500, 1500, "PNG"), id="noise"),
+    ],
+)
+def test_what_is_only_unusual_is_read(image: bytes) -> None:
+    """Of pictures that move, the first; whatever else a file carries."""
+    check_image(image)
+    assert min(decode_bgr(image).shape[:2]) >= 100
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_ten_megabytes_of_broken_metadata_do_not_stop_a_page() -> None:
+    """Nothing here needs them."""
+    image = jpeg_with_segments(1, 150)
+    check_image(image)
+    assert decode_bgr(image).shape == (200, 200, 3)
+
+
+def test_a_frame_without_data_is_found_by_the_worker() -> None:
+    """Its header is good: a 400 all the same."""
+    image = gif(200, 200, gif_frame(0, 0, 200, 200))
+    check_image(image)
+    with pytest.raises(TruncatedImageError):
+        decode_bgr(image)
+
+
+def test_a_webp_whose_canvas_is_not_its_picture_is_refused() -> None:
+    """The decoder would believe one of them."""
+    with pytest.raises(RequestError):
+        check_image(webp(200, 200))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(
+    st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),
+    st.floats(0, 1),
+)
+def test_no_damage_is_more_than_refused(image_format: str, damage: list[tuple[int, int]], kept: float) -> None:
+    """Any bytes replaced, any end cut off: the caller's fault, never the server's."""
+    image = bytearray(SOUND[image_format])
+    for at, value in damage:
+        image[at % len(image)] = value
+    try:
+        check_image(bytes(image[: round(kept * len(image))]))
+        decode_bgr(bytes(image[: round(kept * len(image))]))
+    except (RequestError, PageError):
+        pass

@@ -1,0 +1,118 @@
+"""Requests by the contract."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.rules.wire import build_image_body
+from pipeline.server.http.requests import RequestError, is_key_right, parse_image_url, parse_request
+
+
+def body(**changes: object) -> bytes:
+    """Return a request with parts of it replaced."""
+    request: dict[str, object] = {"document": {"type": "image_url", "image_url": "QUJD"}, "filename": "a.png"}
+    return json.dumps(request | changes).encode()
+
+
+@given(st.binary(min_size=1, max_size=200), st.text(max_size=20))
+def test_what_the_client_builds_is_understood(image: bytes, filename: str) -> None:
+    """The shared wire code of the client and this parser agree on every byte."""
+    request = parse_request(build_image_body(image, "image/png", filename))
+    assert request.image == image
+    assert request.filename == filename.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@pytest.mark.parametrize(
+    "image_url",
+    [
+        pytest.param("data:image/jpeg;base64,QUJD", id="data-url"),
+        pytest.param("DATA:image/jpeg;charset=binary;BASE64,QUJD", id="data-url-in-capitals"),
+        pytest.param("QUJD", id="raw-base64"),
+        pytest.param("QU\nJD\r\n", id="base64-in-lines"),
+    ],
+)
+def test_an_image_is_taken_as_data_url_or_base64(image_url: str) -> None:
+    """The contract's part 2 takes both."""
+    assert parse_image_url(image_url) == b"ABC"
+
+
+@pytest.mark.parametrize(
+    ("image_url", "told"),
+    [
+        pytest.param("file:///etc/passwd", "neither a data URL nor base64", id="file"),
+        pytest.param("data:image/png,plain", "must be base64", id="data-url-without-base64"),
+        pytest.param("data:image/png;base64", "must be base64", id="data-url-without-data"),
+        pytest.param("data:image/png;base64,", "is empty", id="empty-data-url"),
+        pytest.param("  ", "is empty", id="empty"),
+        pytest.param("QUJ", "neither a data URL nor base64", id="padding-missing"),
+        pytest.param("QU*D", "neither a data URL nor base64", id="alphabet"),
+        pytest.param("图像", "neither a data URL nor base64", id="not-ascii"),
+    ],
+)
+def test_anything_else_is_refused_with_a_reason(image_url: str, told: str) -> None:
+    """The message says which rule the value breaks."""
+    with pytest.raises(RequestError, match=told) as caught:
+        parse_image_url(image_url)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        pytest.param(b"", "not valid JSON", id="empty"),
+        pytest.param(b"{", "not valid JSON", id="torn"),
+        pytest.param(b'{"document":"\xff"}', "invalid request|not valid JSON", id="not-utf-8"),
+        pytest.param(b'{"x":' + b"[" * 100_000, "not valid JSON", id="too-deep"),
+        pytest.param(b"[]", "Expected `object`", id="an-array"),
+        pytest.param(b"{}", "missing required field `document`", id="no-document"),
+        pytest.param(body(document="x"), r"\$\.document", id="document-is-text"),
+        pytest.param(body(document={"type": "image_url"}), "missing required field `image_url`", id="no-image-url"),
+        pytest.param(body(document={"image_url": "QUJD"}), "missing required field `type`", id="no-type"),
+        pytest.param(body(document={"type": "file", "image_url": "QUJD"}), 'must be "image_url"', id="other-type"),
+        pytest.param(body(document={"type": "image_url", "image_url": 1}), r"image_url", id="image-url-is-a-number"),
+        pytest.param(body(filename=7), r"\$\.filename", id="filename-is-a-number"),
+    ],
+)
+def test_a_body_that_is_not_the_documented_object_is_refused(sent: bytes, told: str) -> None:
+    """The message names the field."""
+    with pytest.raises(RequestError, match=told):
+        parse_request(sent)
+
+
+@pytest.mark.parametrize("sent", [body(filename=None), body(extra=[1, {"a": None}]), body()])
+def test_the_name_is_optional_and_unknown_fields_are_ignored(sent: bytes) -> None:
+    """Clients that send more than the documented fields are served."""
+    assert parse_request(sent).image == base64.b64decode("QUJD")
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.png", "HTTP://example.org/a.png", " http://[::1]/a.png\n"])
+def test_an_image_behind_a_url_is_not_in_the_request(url: str) -> None:
+    """Where it is gets handed on; whether it is fetched, others decide."""
+    request = parse_request(body(document={"type": "image_url", "image_url": url}))
+    assert (request.image, request.url) == (b"", url.strip())
+
+
+def test_a_request_without_a_name_has_the_empty_name() -> None:
+    """The reply's `filename` is text in the contract, so it is never null."""
+    assert parse_request(body(filename=None)).filename == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "right"),
+    [
+        ("k", "k", True),
+        (None, None, True),
+        ("any", None, True),
+        ("K", "k", False),
+        ("", "k", False),
+        (None, "k", False),
+        ("ключ", "k", False),
+        ("\udcff", "k", False),
+    ],
+)
+def test_only_the_right_key_is_let_in(given: str | None, expected: str | None, right: bool) -> None:  # noqa: FBT001
+    """Without a configured key everybody is."""
+    assert is_key_right(given, expected) is right

@@ -1,0 +1,47 @@
+"""How many workers a machine gets."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.server.workers.sizing import Machine, Sizing, choose_sizing, parse_cpu_max, read_machine
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("configured", "machine", "sizing"),
+    [
+        pytest.param(0, Machine(2), Sizing(2, 1), id="a-worker-a-core"),
+        pytest.param(0, Machine(8, 4 * GIB), Sizing(2, 4), id="memory-bounds-the-workers"),
+        pytest.param(0, Machine(4, GIB // 2), Sizing(1, 4), id="one-worker-at-least"),
+        pytest.param(1, Machine(2), Sizing(1, 2), id="the-setting-wins"),
+        pytest.param(5, Machine(2), Sizing(5, 1), id="one-thread-at-least"),
+    ],
+)
+def test_workers_share_the_machine(configured: int, machine: Machine, sizing: Sizing) -> None:
+    """Cores are divided among the workers, and memory bounds their number."""
+    assert choose_sizing(configured, machine) == sizing
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None), ("1 0", None)],
+)
+def test_the_quota_of_a_container_is_read(text: str, cores: int | None) -> None:
+    """The kernel writes quota and period in microseconds."""
+    assert parse_cpu_max(text) == cores
+
+
+def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
+    """A container of one core and one GiB is a machine of that size, whatever the host has."""
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    (tmp_path / "memory.max").write_text(f"{GIB}\n")
+    assert read_machine(tmp_path) == Machine(1, GIB)
+
+
+def test_without_limits_the_whole_machine_counts(tmp_path: Path) -> None:
+    """No control group files: what the process may use."""
+    machine = read_machine(tmp_path)
+    assert machine.cores >= 1
+    assert machine.memory_bytes is None or machine.memory_bytes > GIB // 2
