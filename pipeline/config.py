@@ -117,7 +117,8 @@ class ServeConfig(_Section, frozen=True):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    engine: Literal["accurate", "fast"] = "accurate"
+    backend: Literal["auto", "openvino", "onnxruntime", "cuda"] = "auto"
     workers: Count = 0
     keys: Path | None = None
     rate_per_s: Seconds = 10.0

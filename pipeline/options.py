@@ -38,11 +38,12 @@ _KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "port": ("serve", "port"),
     "workers": ("serve", "workers"),
     "engine": ("serve", "engine"),
+    "backend": ("serve", "backend"),
     "allow_urls": ("serve", "allow_urls"),
 }
 """Which configuration key a flag sets."""
 
-_OTHER_VARIABLES: Final = frozenset({"PAGEMILL_API_KEY", "PAGEMILL_SERVE_KEY", "PAGEMILL_STATE_DIR"})
+_OTHER_VARIABLES: Final = frozenset({"PAGEMILL_API_KEY", "PAGEMILL_OPERATOR_KEY", "PAGEMILL_STATE_DIR"})
 
 
 def flag(*names: str, **options: Any) -> Callable[[_F], _F]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pipeline import filesystems
+
 settings.register_profile("pagemill", deadline=None)
 settings.load_profile("pagemill")
 
@@ -27,3 +29,15 @@ def scans(tmp_path: Path) -> Path:
     directory = tmp_path / "scans"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def network_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is, as far as anybody can tell, mounted from another machine."""
+    mounted = tmp_path / "far away"
+    mounted.mkdir()
+    name = str(mounted).replace(" ", "\\040")
+    lines = ["27 1 254:0 / / rw - ext4 /dev/vda rw", f"40 27 0:50 / {name} rw,relatime shared:9 - nfs4 host:/x rw"]
+    (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(filesystems, "_MOUNTINFO", tmp_path / "mountinfo")
+    return mounted

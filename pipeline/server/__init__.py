@@ -1,1 +1,1 @@
-"""The text-recognition API on your own machine: `api` → `access` → `http` → `workers` → `engine`, from HTTP down to pixels."""
+"""The text-recognition API on your own machine: `api`, `access` and `http` down to `workers` and `engine`."""

@@ -62,7 +62,13 @@ async def embedded_service(config: Config, *, command: Sequence[str] | None = No
 
 def serve_command(config: ServeConfig) -> list[str]:
     """Return the command that serves the configured engine on a free port of this machine, until stdin ends."""
-    options = {"--host": "127.0.0.1", "--port": "0", "--engine": config.engine, "--workers": str(config.workers)}
+    options = {
+        "--host": "127.0.0.1",
+        "--port": "0",
+        "--engine": config.engine,
+        "--backend": config.backend,
+        "--workers": str(config.workers),
+    }
     flat = [word for option in options.items() for word in option]
     return module_command("pipeline", "serve", *flat, "--exit-with-parent")
 

@@ -58,11 +58,13 @@ class EngineState:
         workers: Processes that run.
         waiting: Pages that wait for one.
         restarts: Processes that were replaced so far.
+        is_failing: Whether the last attempt to start one in another's place failed.
     """
 
-    workers: int = 0
+    workers: int = 1
     waiting: int = 0
     restarts: int = 0
+    is_failing: bool = False
 
 
 class Recogniser(Protocol):

@@ -14,22 +14,21 @@ from pipeline.config import ServeConfig
 from pipeline.errors import UsageError
 from pipeline.server.access.access import Access
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.api.app import create_app, http_logger
+from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetcher
-from pipeline.server.http.listener import HEADERS_DEADLINE_S, LINGER_S, BoundedSite, limit_unread
+from pipeline.server.http.listener import BoundedSite, limit_unread
 from pipeline.server.http.load import PLACES_PER_WORKER, Load
 from pipeline.server.http.metrics import Metrics
+from pipeline.server.http.protocol import Runner
 from pipeline.server.http.traffic import Traffic
 from pipeline.server.recognition import EngineState, Recogniser
 from pipeline.server.workers.pool import Pool, plan_pool
 
-KEY_VARIABLE = "PAGEMILL_SERVE_KEY"
+KEY_VARIABLE = "PAGEMILL_OPERATOR_KEY"
 
-DRAIN_S = 10.0
-"""How long requests in flight may take once the server was asked to stop."""
-
-ANSWER_S = 2.0
-"""How long answers that are made may take to go out then."""
+DRAIN_S = 8.0
+"""How long requests in flight may take once the server was asked to stop; those that take longer are refused. With the
+time for the answers it is the ten seconds that `docker stop` waits."""
 
 
 async def serve(
@@ -78,7 +77,7 @@ async def serve(
             engine_state=engine_state,
             fetch=Fetcher().fetch if config.allow_urls else None,
         )
-        runner = _make_runner(app, drain_s)
+        runner = Runner(app)
         stack.push_async_callback(runner.cleanup)
         site = await _listen(runner, listener, config)
         ready(base_url(config.host, listener.getsockname()[1]))
@@ -151,18 +150,6 @@ def _choose_engine(
     options = plan_pool(config)
     pool = Pool(options, page_took=metrics.page_took)
     return pool, pool.state, options.workers
-
-
-def _make_runner(app: web.Application, drain_s: float) -> web.AppRunner:
-    return web.AppRunner(
-        app,
-        access_log=None,  # its lines would hold the key; `observe` writes ours
-        logger=http_logger,
-        handler_cancellation=True,
-        shutdown_timeout=min(drain_s, ANSWER_S),
-        keepalive_timeout=HEADERS_DEADLINE_S,
-        lingering_time=LINGER_S,
-    )
 
 
 async def _enter(

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError
+from pipeline.filesystems import find_network_filesystem
 from pipeline.records import AttemptState
-from pipeline.rules.mounts import NETWORK_FILESYSTEMS, find_filesystem
 from pipeline.storage.files import make_directory, sync_directory
 
 _FORMAT: Final = 2
 _APPLICATION_ID: Final = 0x504D4C31  # "PML1"
 _BUSY_TIMEOUT_S: Final = 30.0
-_MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
 _SCHEMA: Final = f"""
 CREATE TABLE attempt (
@@ -185,12 +184,8 @@ def read_folded(path: Path) -> dict[str, int]:
 
 def _refuse_network(path: Path) -> None:
     """Raise on a filesystem whose locks do not keep out the other machines that share it."""
-    try:
-        mountinfo = _MOUNTINFO.read_text("utf-8", "surrogateescape")
-    except OSError:
-        return  # only Linux has this list
-    found = find_filesystem(mountinfo, str(path.resolve()))
-    if found in NETWORK_FILESYSTEMS:
+    found = find_network_filesystem(path)
+    if found is not None:
         raise LedgerError(
             f"ledger {path}: it lies on a network filesystem ({found}), where locks cannot be trusted; "
             "--ledger DIRECTORY puts it on a disk of this machine"

@@ -52,7 +52,7 @@ def start_engine_server(key: str, *options: str) -> EngineServer:
         [sys.executable, "-P", "-m", "pipeline", "serve", "--port", "0", "--exit-with-parent", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=child_environ(os.environ) | {"PAGEMILL_SERVE_KEY": key},
+        env=child_environ(os.environ) | {"PAGEMILL_OPERATOR_KEY": key},
     )
     assert process.stdout is not None
     return EngineServer(process.stdout.readline().decode().strip(), key, process)

@@ -1,20 +1,19 @@
 """The real application, with its page, in front of a scripted engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
-
-from aiohttp import web
 
 from pipeline.server.access.access import Access
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.server.api.app import create_app
 from pipeline.server.recognition import Line, Recognition
+from tests.server.keyed import make_key
 from tests.server.rendering import encode, font, render
+from tests.server.serving import ScriptedRecogniser, let, serving
 
 LINES = (
     "东湖区档案馆 馆藏目录",
@@ -42,60 +41,30 @@ def placed_lines() -> list[Line]:
     return lines
 
 
-@dataclass(slots=True)
-class ScriptedEngine:
-    """What the engine finds.
-
-    Attributes:
-        lines: In each image.
-        refusal: Raised in place of an answer.
-        may_answer: Cleared, it holds answers back.
-        seen: The images that came.
-    """
-
-    lines: list[Line] = field(default_factory=placed_lines)
-    refusal: Exception | None = None
-    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    seen: list[bytes] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.may_answer.set()
-
-    async def recognise(self, image: bytes) -> Recognition:
-        """Return the lines, or raise."""
-        self.seen.append(image)
-        await self.may_answer.wait()
-        if self.refusal is not None:
-            raise self.refusal
-        return Recognition("\n".join(line.text for line in self.lines), tuple(self.lines))
+def page_reader(lines: Sequence[Line] | None = None, *, may_answer: asyncio.Event | None = None) -> ScriptedRecogniser:
+    """Return what finds these lines in each image; without any, those of the page."""
+    found = tuple(placed_lines() if lines is None else lines)
+    return ScriptedRecogniser(Recognition("\n".join(line.text for line in found), found), may_answer or let())
 
 
-def make_key(path: Path, *, used: int = 0) -> str:
-    """Make a key store with one key of the basic tier, some of its calls used; return the key."""
-    store = KeyStore(path)
-    try:
-        secret, key = store.add(name="reading room", tier="basic", quota=None, now="2026-11-01T00:00:00Z")
-        with store.transaction():
-            for _ in range(used):
-                store.take(key.id, "2026-11")
-    finally:
-        store.close()
+def make_used_key(path: Path, used: int = 0) -> str:
+    """Make a key of the basic tier, some of its calls used; return the key."""
+    secret, key = make_key(path, "basic")
+    with closing(KeyStore(path)) as store, store.transaction():
+        for _ in range(used):
+            store.take(key.id, "2026-11")
     return secret
 
 
 @asynccontextmanager
-async def serving(engine: ScriptedEngine | None = None, *, keys: Path | None = None) -> AsyncIterator[str]:
+async def serving_page(recogniser: ScriptedRecogniser | None = None, *, keys: Path | None = None) -> AsyncIterator[str]:
     """Serve the application; yield its origin.
 
     Args:
-        engine: Reads the images.
+        recogniser: Reads the images.
         keys: The key store; None lets everybody in.
     """
     async with AsyncExitStack() as stack:
         keyring = await stack.enter_async_context(Keyring(keys)) if keys else None
-        app = create_app(engine or ScriptedEngine(), Access(keyring=keyring, now=lambda: NOW))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield "http://127.0.0.1:{1}".format(*runner.addresses[0])
+        app = create_app(recogniser or page_reader(), Access(keyring=keyring, now=lambda: NOW))
+        yield await stack.enter_async_context(serving(app))

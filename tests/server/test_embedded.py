@@ -13,8 +13,8 @@ from pipeline.config import Config, ServeConfig
 from pipeline.errors import EngineError
 from pipeline.server.embedded import embedded_service, serve_command
 from pipeline.server.workers.process import child_environ, module_command
-from tests.server.api.test_app import IMAGE, request_body
 from tests.server.processes import children, is_running, wait_until
+from tests.server.serving import IMAGE, request_body
 
 COMMAND = module_command("tests.server.scripted_server")
 
@@ -129,7 +129,8 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_server() -> None:
 
 def test_the_command_names_the_configured_engine() -> None:
     """A free port of this machine, until stdin ends."""
-    command = serve_command(ServeConfig(host="0.0.0.0", port=9000, engine="onnxruntime", workers=3))
+    command = serve_command(ServeConfig(host="0.0.0.0", port=9000, engine="fast", backend="onnxruntime", workers=3))
     assert " ".join(command[1:]) == (
-        "-P -m pipeline serve --host 127.0.0.1 --port 0 --engine onnxruntime --workers 3 --exit-with-parent"
+        "-P -m pipeline serve --host 127.0.0.1 --port 0 --engine fast --backend onnxruntime --workers 3 "
+        "--exit-with-parent"
     )

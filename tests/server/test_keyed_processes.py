@@ -16,8 +16,9 @@ from pipeline.errors import UsageError
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.serve import serve
 from pipeline.server.workers.process import child_environ
-from tests.server.keyed import IMAGE, Caller, ScriptedRecogniser, keyed_server, make_key, revoke, used
-from tests.server.keyed_process import HANGS_FROM_BYTES
+from tests.server.keyed import Caller, keyed_server, make_key, revoke, used
+from tests.server.scripted_server import HANGS_FROM_BYTES
+from tests.server.serving import IMAGE, ScriptedRecogniser
 
 DEADLINE_S = 60
 
@@ -34,7 +35,7 @@ async def server_process(path: Path) -> AsyncIterator[tuple[asyncio.subprocess.P
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.server.keyed_process",
+        "tests.server.scripted_server",
         str(path),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -85,7 +86,7 @@ async def test_a_server_that_others_reach_needs_a_key_to_be_made(path: Path) -> 
     config = ServeConfig(host="0.0.0.0", port=0, keys=path)
     stop.set()
     async with Keyring(path) as keyring:
-        with pytest.raises(UsageError, match="needs a key: set PAGEMILL_SERVE_KEY, or `pagemill serve keys add`"):
+        with pytest.raises(UsageError, match="needs a key: set PAGEMILL_OPERATOR_KEY, or `pagemill serve keys add`"):
             await serve(config, key=None, stop=stop, ready=announced.append, keyring=keyring)
         make_key(path)
         recogniser = nullcontext(ScriptedRecogniser())

@@ -16,39 +16,18 @@ from pipeline.config import ServeConfig
 from pipeline.errors import EngineError, UsageError
 from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import base_url, is_loopback, read_serve_key, serve
-from tests.server.api.test_app import request_body
 from tests.server.conftest import start_engine_server, stop_engine_server
 from tests.server.processes import wait_until
 from tests.server.rendering import encode, render
-
-
-class SlowRecogniser:
-    """Answers when it is let."""
-
-    def __init__(self) -> None:
-        self.began = asyncio.Event()
-        self.may_answer = asyncio.Event()
-        self.state = "new"
-
-    async def recognise(self, image: bytes) -> Recognition:
-        """Wait, then answer."""
-        self.began.set()
-        await self.may_answer.wait()
-        return Recognition(f"{len(image)} bytes")
-
-    @asynccontextmanager
-    async def started(self) -> AsyncIterator[Recogniser]:
-        """Stand in for the pool."""
-        self.state = "started"
-        yield self
-        self.state = "ended"
+from tests.server.serving import ScriptedRecogniser, port_of, request_body
 
 
 class Server:
     """A server in a task, its base URL, and the way to stop it."""
 
-    def __init__(self, recogniser: SlowRecogniser, *, drain_s: float = 10.0) -> None:
+    def __init__(self, recogniser: Recogniser, *, drain_s: float = 10.0) -> None:
         self.stop = anyio.Event()
+        self.engine_ended = asyncio.Event()
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(
             serve(
@@ -56,10 +35,15 @@ class Server:
                 key=None,
                 stop=self.stop,
                 ready=self.url.set_result,
-                recogniser=recogniser.started(),
+                recogniser=self._start(recogniser),
                 drain_s=drain_s,
             )
         )
+
+    @asynccontextmanager
+    async def _start(self, recogniser: Recogniser) -> AsyncIterator[Recogniser]:
+        yield recogniser
+        self.engine_ended.set()
 
 
 async def post(url: str) -> int:
@@ -70,19 +54,19 @@ async def post(url: str) -> int:
 
 async def test_a_stop_lets_requests_in_flight_finish() -> None:
     """The caller gets its 200, new callers are refused, and the engine ends last."""
-    recogniser = SlowRecogniser()
+    recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
     server = Server(recogniser)
     url = await server.url
     request = asyncio.create_task(post(url))
     await recogniser.began.wait()
     server.stop.set()
-    await asyncio.sleep(0.1)
+    await asyncio.to_thread(wait_until, lambda: is_refused(url))
     assert not server.task.done()
-    assert recogniser.state == "started"
+    assert not server.engine_ended.is_set()
     recogniser.may_answer.set()
     assert await request == 200
     await server.task
-    assert recogniser.state == "ended"
+    assert server.engine_ended.is_set()
     with pytest.raises(ClientError, match="Connect"):
         await post(url)
 
@@ -122,10 +106,8 @@ def is_refused(base_url: str) -> bool:
 
 async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
     """Its caller gets the answer, and then the end of the connection."""
-    recogniser = SlowRecogniser()
-    recogniser.may_answer.set()
-    server = Server(recogniser)
-    reader, writer = await asyncio.open_connection("127.0.0.1", int((await server.url).rpartition(":")[2]))
+    server = Server(ScriptedRecogniser())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(await server.url))
     body = request_body()
     head = f"POST /api/text-recognition HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {len(body)}"
     writer.write(head.encode() + b"\r\n\r\n" + body[:100])
@@ -141,17 +123,43 @@ async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
     writer.close()
 
 
-async def test_a_stop_does_not_wait_forever() -> None:
-    """A request that takes too long is dropped."""
-    recogniser = SlowRecogniser()
-    server = Server(recogniser, drain_s=0.2)
-    request = asyncio.create_task(post(await server.url))
-    await recogniser.began.wait()
-    server.stop.set()
-    async with asyncio.timeout(5):
+class Queue:
+    """Answers the first of three images when all have come, and keeps the others waiting."""
+
+    def __init__(self) -> None:
+        self.all_came = asyncio.Event()
+        self.may_answer = asyncio.Semaphore(0)
+        self.came = 0
+
+    async def recognise(self, _image: bytes) -> Recognition:
+        """Wait for the turn, then answer."""
+        self.came += 1
+        if self.came == 3:
+            self.all_came.set()
+        await self.may_answer.acquire()
+        return Recognition("")
+
+
+async def test_what_cannot_be_finished_before_the_end_is_refused() -> None:
+    """Who waits for a worker gets a 429 that says when to come back, and so does who is still sending."""
+    recogniser = Queue()
+    server = Server(recogniser, drain_s=0.5)
+    url = await server.url
+    _, sender = sending = await asyncio.open_connection("127.0.0.1", port_of(url))
+    sender.write(b"POST /api/text-recognition HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+    requests_under_way = [asyncio.create_task(post(url)) for _ in range(3)]
+    async with asyncio.timeout(10):
+        await recogniser.all_came.wait()
+        server.stop.set()
+        recogniser.may_answer.release()
+        statuses = await asyncio.gather(*requests_under_way)
+        answer = await sending[0].read()
         await server.task
-    with pytest.raises(ClientError, match="disconnected"):
-        await request
+    assert sorted(statuses) == [200, 429, 429]
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"Retry-After: 2\r\n" in answer
+    assert answer.endswith(b'{"statusText":"Too Many Requests: the server is stopping"}')
+    sender.close()
 
 
 async def test_a_stop_while_the_engine_loads_ends_the_server() -> None:
@@ -160,7 +168,7 @@ async def test_a_stop_while_the_engine_loads_ends_the_server() -> None:
     @asynccontextmanager
     async def loading() -> AsyncIterator[Recogniser]:
         await asyncio.sleep(600)
-        yield SlowRecogniser()
+        yield ScriptedRecogniser()
 
     stop = anyio.Event()
     announced: list[str] = []
@@ -181,7 +189,7 @@ async def test_an_engine_that_does_not_start_is_the_server_s_error() -> None:
     async def failing(problem: EngineError | None) -> AsyncIterator[Recogniser]:
         if problem is not None:
             raise problem
-        yield SlowRecogniser()
+        yield ScriptedRecogniser()
 
     problem = EngineError("no engine")
     with pytest.raises(EngineError, match="no engine"):
@@ -199,7 +207,7 @@ async def test_a_port_in_use_is_told_before_anything_is_loaded() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 async def test_without_a_key_only_this_machine_is_served(host: str) -> None:
     """An open engine on the network is a mistake, not a default."""
-    with pytest.raises(UsageError, match="needs a key: set PAGEMILL_SERVE_KEY"):
+    with pytest.raises(UsageError, match="needs a key: set PAGEMILL_OPERATOR_KEY"):
         await serve(ServeConfig(host=host, port=0), key=None, stop=anyio.Event(), ready=print)
 
 
@@ -217,7 +225,7 @@ def test_an_ipv6_address_gets_brackets_in_a_url() -> None:
 
 def test_the_key_leaves_the_environment_when_it_is_read() -> None:
     """Children inherit the environment."""
-    environ = {"PAGEMILL_SERVE_KEY": "k", "HOME": "/"}
+    environ = {"PAGEMILL_OPERATOR_KEY": "k", "HOME": "/"}
     assert read_serve_key(environ) == "k"
     assert environ == {"HOME": "/"}
     assert read_serve_key(environ) is None
@@ -226,5 +234,5 @@ def test_the_key_leaves_the_environment_when_it_is_read() -> None:
 @pytest.mark.parametrize("value", ["", "two words", "line\nbreak"])
 def test_an_unusable_key_stops_the_server(value: str) -> None:
     """An empty variable does not open the server to everybody."""
-    with pytest.raises(UsageError, match="PAGEMILL_SERVE_KEY: not a key"):
-        read_serve_key({"PAGEMILL_SERVE_KEY": value})
+    with pytest.raises(UsageError, match="PAGEMILL_OPERATOR_KEY: not a key"):
+        read_serve_key({"PAGEMILL_OPERATOR_KEY": value})

@@ -97,46 +97,12 @@ class TestUpgrade:
             assert len(db.execute("PRAGMA table_info(attempt)").fetchall()) == 9
 
 
-class TestNetwork:
-    """Filesystems whose locks cannot be trusted."""
-
-    @pytest.fixture
-    def mount(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A directory that is, as far as anybody can tell, mounted from another machine."""
-        mounted = tmp_path / "far away"
-        mounted.mkdir()
-        name = str(mounted).replace(" ", "\\040")
-        lines = ["27 1 254:0 / / rw - ext4 /dev/vda rw", f"40 27 0:50 / {name} rw,relatime shared:9 - nfs4 host:/x rw"]
-        (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
-        monkeypatch.setattr(ledger_database, "_MOUNTINFO", tmp_path / "mountinfo")
-        return mounted
-
-    def test_a_ledger_on_a_network_filesystem_is_refused(self, mount: Path) -> None:
-        """The error names the file, the filesystem and the flag; nothing is made."""
-        with pytest.raises(LedgerError, match=r"far away/state/l\.sqlite3.*nfs4.*--ledger") as raised:
-            LedgerDatabase(mount / "state" / "l.sqlite3")
-        assert raised.value.exit_code == 1
-        assert list(mount.iterdir()) == []
-
-    def test_a_link_does_not_hide_it(self, mount: Path, tmp_path: Path) -> None:
-        """The filesystem on which the file really lies counts."""
-        (tmp_path / "near").symlink_to(mount)
-        with pytest.raises(LedgerError, match="nfs4"):
-            LedgerDatabase(tmp_path / "near" / "l.sqlite3")
-
-    def test_a_disk_of_this_machine_is_taken(self, mount: Path, tmp_path: Path) -> None:
-        """What only lies beside the mount is no concern of it."""
-        LedgerDatabase(tmp_path / "l.sqlite3").close()
-        LedgerDatabase(tmp_path / f"{mount.name}-not" / "l.sqlite3").close()
-
-    def test_without_a_list_of_mounts_nothing_is_refused(self, mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Other systems than Linux have no such list."""
-        monkeypatch.setattr(ledger_database, "_MOUNTINFO", mount / "none")
-        LedgerDatabase(mount / "l.sqlite3").close()
-
-    def test_this_machines_own_list_is_read(self, tmp_path: Path) -> None:
-        """The real list names a local filesystem for the tests' directory."""
-        LedgerDatabase(tmp_path / "l.sqlite3").close()
+def test_a_ledger_on_a_network_filesystem_is_refused(network_mount: Path) -> None:
+    """The error names the file, the filesystem and the flag; nothing is made."""
+    with pytest.raises(LedgerError, match=r"far away/state/l\.sqlite3.*nfs4.*--ledger") as raised:
+        LedgerDatabase(network_mount / "state" / "l.sqlite3")
+    assert raised.value.exit_code == 1
+    assert list(network_mount.iterdir()) == []
 
 
 class TestTransactions:

@@ -84,8 +84,8 @@ class Access:
         else:
             caller = None
         if caller is None and await self.is_open():
-            if request.method not in {"GET", "HEAD"} and is_foreign(request.headers):
-                raise _foreign()
+            if request.method not in {"GET", "HEAD"}:
+                refuse_foreign(request)
             caller = self._unmetered(ANYONE)
         if caller is None:
             raise unauthorized()
@@ -104,6 +104,12 @@ class Access:
             raise unauthorized()
         self._hold_back(caller)
         return self._sessions.open(caller.name, self._clock_s())
+
+    def is_signed_in(self, request: web.Request) -> bool:
+        """Return whether it is a session, and no key, that lets this request in."""
+        token = request.cookies.get(COOKIE)
+        is_by_key = KEY_PARAMETER in request.query
+        return not is_by_key and token is not None and self._sessions.find(token, self._clock_s()) is not None
 
     def sign_out(self, token: str) -> None:
         """End a session, if it is one."""
@@ -143,6 +149,16 @@ class Access:
         wait_s = self._limit.take(caller.name, self._clock_s())
         if wait_s > 0:
             raise RequestError("Too Many Requests: rate limit exceeded", 429, retry_after_s=retry_after_s(wait_s))
+
+
+def refuse_foreign(request: web.Request) -> None:
+    """Raise when a browser says that another site's page makes this request.
+
+    Raises:
+        RequestError: 403.
+    """
+    if is_foreign(request.headers):
+        raise _foreign()
 
 
 def _foreign() -> RequestError:

@@ -20,6 +20,7 @@ from typing import Final
 
 from pipeline.config import TIER_CALLS, ServeConfig, Tier, default_state_dir
 from pipeline.errors import KeyStoreError
+from pipeline.filesystems import find_network_filesystem
 
 _FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x504D4B31  # "PMK1"
@@ -81,15 +82,16 @@ class KeyStore:
     """The open file; made when it is missing, readable by its owner alone. For one thread at a time.
 
     Args:
-        path: Where it lies, on a disk of this machine: network filesystems' locks cannot be trusted.
+        path: Where it lies, on a disk of this machine: the locks of network filesystems cannot be trusted.
 
     Raises:
-        KeyStoreError: it is damaged, no key store, or cannot be read and written.
+        KeyStoreError: it is damaged, no key store, on a network filesystem, or cannot be read and written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._translated():
+            _refuse_network(path)
             if not path.exists():
                 _make(path)
             self._identity = _identify(path)
@@ -229,6 +231,15 @@ def looks_like_key(text: str) -> bool:
 
 def _hash(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def _refuse_network(path: Path) -> None:
+    found = find_network_filesystem(path)
+    if found is not None:
+        raise KeyStoreError(
+            f"keys {path}: it lies on a network filesystem ({found}), where locks cannot be trusted; "
+            "`[serve] keys` puts it on a disk of this machine"
+        )
 
 
 def _identify(path: Path) -> tuple[int, int]:

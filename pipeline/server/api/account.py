@@ -1,16 +1,17 @@
 """The session of the page, and the month's usage: `/session`, `/api/usage`."""
 
+from dataclasses import asdict
 from typing import Final
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from pipeline.server.access.access import COOKIE, Access
-from pipeline.server.access.sessions import is_foreign
+from pipeline.server.access.access import COOKIE, Access, refuse_foreign
 from pipeline.server.http.answers import json_answer
+from pipeline.server.http.bodies import read_body
 from pipeline.server.http.observe import CALLER
-from pipeline.server.http.requests import RequestError
+from pipeline.server.http.requests import RequestError, decode_body
 
 SESSION_PATH: Final = "/session"
 USAGE_PATH: Final = "/api/usage"
@@ -34,7 +35,7 @@ def add_account(app: web.Application, access: Access) -> None:
     """
 
     async def sign_in(request: web.Request) -> web.Response:
-        _refuse_foreign(request)
+        refuse_foreign(request)
         token = await access.sign_in(await _read_key(request))
         response = web.Response(status=204)
         if token is not None:
@@ -42,7 +43,7 @@ def add_account(app: web.Application, access: Access) -> None:
         return response
 
     async def sign_out(request: web.Request) -> web.Response:
-        _refuse_foreign(request)
+        refuse_foreign(request)
         access.sign_out(request.cookies.get(COOKIE, ""))
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path="/")
@@ -51,7 +52,8 @@ def add_account(app: web.Application, access: Access) -> None:
     async def tell_usage(request: web.Request) -> web.Response:
         caller = await access.identify(request)
         request[CALLER] = caller.name
-        return json_answer(200, await caller.monthly_use())
+        use = await caller.monthly_use()
+        return json_answer(200, {**asdict(use), "session": access.is_signed_in(request)})
 
     app.router.add_post(SESSION_PATH, sign_in)
     app.router.add_delete(SESSION_PATH, sign_out)
@@ -70,15 +72,8 @@ async def _read_key(request: web.Request) -> str:
     # Judged by what is announced, so that no more than that is read for somebody who shows no key yet.
     if request.content_length is None or request.content_length > _BODY_MAX_BYTES:
         raise RequestError(f"the body must announce its length, {_BODY_MAX_BYTES} bytes at most")
-    try:
-        return _credentials.decode(await request.read()).key
-    except msgspec.ValidationError as exc:
-        raise RequestError(f"invalid request: {exc}") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise RequestError("request body is not valid JSON") from exc
+    return decode_body(_credentials, await read_body(request, _hold_nothing)).key
 
 
-def _refuse_foreign(request: web.Request) -> None:
-    """Raise when another site's page signs its visitor in or out."""
-    if is_foreign(request.headers):
-        raise RequestError("Forbidden: the request comes from the page of another site", 403)
+def _hold_nothing(_count: int) -> None:
+    """Leave bytes that are so few out of the account."""

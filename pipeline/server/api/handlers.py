@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +20,8 @@ from pipeline.server.http.fetch import Fetch, obtain_image
 from pipeline.server.http.images import check_image
 from pipeline.server.http.load import Load
 from pipeline.server.http.observe import CALLER
-from pipeline.server.http.requests import RequestError, parse_request
+from pipeline.server.http.requests import ImageRequest, RequestError, parse_request
+from pipeline.server.http.traffic import Traffic
 from pipeline.server.recognition import Line, Recogniser, Recognition
 
 POSITIONS_FORMAT = "json"
@@ -34,6 +36,7 @@ class Api:
         recogniser: Reads the images.
         access: Judges who may call.
         load: Bounds what is under way.
+        traffic: Knows when the server ends.
         now_ms: The clock, Unix epoch in milliseconds.
         fetch: Fetches images that are given as URLs; None refuses these.
     """
@@ -42,13 +45,16 @@ class Api:
         self,
         recogniser: Recogniser,
         access: Access,
+        *,
         load: Load,
+        traffic: Traffic,
         now_ms: Callable[[], int],
         fetch: Fetch | None = None,
     ) -> None:
         self._recogniser = recogniser
         self._access = access
         self._load = load
+        self._traffic = traffic
         self._now_ms = now_ms
         self._fetch = fetch
         self._documents = Documents()
@@ -78,15 +84,13 @@ class Api:
     async def _recognise(self, request: web.Request, describe: Callable[[Recognition], Described]) -> web.Response:
         caller = await self._admit(request)
         with self._load.body() as hold:
-            wanted = parse_request(await read_body(request, hold))
-            image = await obtain_image(wanted, self._fetch)
-            hold(0 if wanted.url is None else len(image))
-            # Damaged metadata can keep a check busy for a second, which the event loop has not got.
-            await asyncio.get_running_loop().run_in_executor(self._checks, check_image, image)
+            async with self._traffic.limit():
+                wanted = await self._receive(request, hold)
             self._load.check()  # costs nothing, where a charge writes to the disk
             async with caller.charge():
                 with self._load.place():
-                    recognition = await self._recogniser.recognise(image)
+                    async with self._traffic.limit():
+                        recognition = await self._recogniser.recognise(wanted.image)
                 document_id = str(uuid.uuid4())
                 response = json_answer(
                     200,
@@ -101,6 +105,16 @@ class Api:
         assert isinstance(response.body, bytes)
         self._documents.keep(caller.name, document_id, response.body)
         return response
+
+    async def _receive(self, request: web.Request, hold: Callable[[int], None]) -> ImageRequest:
+        """Return what a caller wants recognised, with an image that the engine may see."""
+        wanted = parse_request(await read_body(request, hold))
+        if wanted.url is not None:
+            wanted = replace(wanted, image=await obtain_image(wanted.url, self._fetch))
+            hold(len(wanted.image))
+        # Damaged metadata can keep a check busy for a second, which the event loop has not got.
+        await asyncio.get_running_loop().run_in_executor(self._checks, check_image, wanted.image)
+        return wanted
 
 
 def describe_text(recognition: Recognition) -> Described:

@@ -7,7 +7,7 @@ from pipeline.config import TIER_CALLS
 from pipeline.rules.wire import TEXT_RECOGNITION_PATH
 from pipeline.server.access.access import COOKIE
 from pipeline.server.api.account import SESSION_PATH, USAGE_PATH
-from pipeline.server.api.schemas import SCHEMAS, Schema
+from pipeline.server.api.schemas import KEY_FORMAT, SCHEMAS, Schema
 
 POSITIONS_PATH: Final = "/api/advanced-recognition"
 
@@ -48,7 +48,7 @@ def describe_api(*, open_to_all: bool) -> Schema:
             "/api/documents/{id}": {"get": _document()},
             SESSION_PATH: {"post": _sign_in(), "delete": _sign_out()},
             USAGE_PATH: {"get": _usage()},
-            "/healthz": {"get": _open("tellHealth", "Does the server answer?", "application/json", _HEALTH)},
+            "/healthz": {"get": _health()},
             "/metrics": {"get": _open("tellMetrics", "Figures for Prometheus", "text/plain", {"type": "string"})},
             "/openapi.json": {
                 "get": _open("tellDescription", "This description", "application/json", {"type": "object"})
@@ -112,7 +112,7 @@ def _document() -> Schema:
 
 
 def _sign_in() -> Schema:
-    schema = {"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]}
+    schema = {"type": "object", "properties": {"key": {"type": "string", "format": KEY_FORMAT}}, "required": ["key"]}
     return {
         "operationId": "signIn",
         "summary": "Open a session with a key",
@@ -148,6 +148,16 @@ def _usage() -> Schema:
             **_refusals(400, 401, 405, 500),
         },
     }
+
+
+def _health() -> Schema:
+    schema = {"$ref": "#/components/schemas/Health"}
+    operation = _open("tellHealth", "Can pages be read?", "application/json", schema)
+    operation["responses"]["503"] = {
+        "description": "No worker runs",
+        "content": {"application/json": {"schema": schema}},
+    }
+    return operation
 
 
 def _open(operation: str, summary: str, media_type: str, schema: Schema) -> Schema:
@@ -190,9 +200,3 @@ _DESCRIPTION: Final = (
     + ", ".join(f"{tier} {'any' if calls is None else calls}" for tier, calls in TIER_CALLS.items())
     + ". A server without configured keys listens on loopback only and takes any key, or none."
 )
-
-_HEALTH: Final[Schema] = {
-    "type": "object",
-    "properties": {"status": {"const": "ok"}},
-    "required": ["status"],
-}

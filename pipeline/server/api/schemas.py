@@ -1,6 +1,6 @@
 """The objects of the API, as its OpenAPI description has them."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from pipeline.config import TIER_CALLS
 from pipeline.rules.wire import DOCUMENT_TYPE
@@ -11,6 +11,12 @@ Schema = dict[str, Any]
 
 IMAGE_FORMAT: Final = "image"
 """Of `document.image_url`: a string whose content is an image that the API takes."""
+
+KEY_FORMAT: Final = "password"
+"""Of a key: programs that show the description hide what is typed (OpenAPI 3.1, "Data Type Format")."""
+
+Status = Literal["ok", "starting", "failing"]
+"""Whether a worker runs; whether the last attempt to start one failed."""
 
 _LIMITS: Final = (
     f"JPEG, PNG, GIF (its first frame) or WebP; at most {SERVER_LIMITS.max_bytes // 1024 // 1024} MiB; from "
@@ -118,8 +124,22 @@ SCHEMAS: Final[Schema] = {
             "used": {"type": "integer", "minimum": 0},
             "quota": {"type": ["integer", "null"], "minimum": 0, "description": "null is any number."},
             "resets": {"type": "string", "format": "date-time"},
+            "session": {"type": "boolean", "description": "Whether a session, and no key, let the call in."},
         },
-        "required": ["tier", "month", "used", "quota", "resets"],
+        "required": ["tier", "month", "used", "quota", "resets", "session"],
+    },
+    "Health": {
+        "type": "object",
+        "properties": {
+            "status": {
+                "enum": list(get_args(Status)),
+                "description": "ok: pages are read; starting: no worker runs, one is being started; "
+                "failing: none could be started, and pages are refused until one can.",
+            },
+            "workers": {"type": "integer", "minimum": 0, "description": "Processes that run."},
+            "queue": {"type": "integer", "minimum": 0, "description": "Pages that wait for one."},
+        },
+        "required": ["status", "workers", "queue"],
     },
     "Error": {
         "type": "object",

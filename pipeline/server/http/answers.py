@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from pipeline.errors import PageError
 from pipeline.server.http.load import RETRY_AFTER_S
@@ -38,7 +39,13 @@ def json_bytes_answer(status: int, body: bytes, headers: Mapping[str, str] | Non
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Give a response the headers that it does not have."""
+    """Give a response the headers of every answer, as a signal of the application."""
+    dress(response)
+
+
+def dress(response: web.StreamResponse) -> None:
+    """Give a response the headers of every answer that it does not have."""
+    response.headers["Server"] = "pagemill"  # aiohttp's tells strangers which versions run here
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 
@@ -49,17 +56,23 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Exception as exc:
-        refusal = explain(exc)
+        response = refuse(exc)
         if isinstance(exc, RecognitionError):
             _logger.warning("a page failed: %s", exc)
-        elif refusal.status == 500:
+        elif response.status == 500:
             _logger.exception("a request failed")
-        headers = {}
-        if refusal.retry_after_s is not None:
-            headers["Retry-After"] = str(refusal.retry_after_s)
-        if isinstance(exc, web.HTTPMethodNotAllowed):
-            headers["Allow"] = exc.headers["Allow"]
-        return json_answer(refusal.status, {"statusText": refusal.text}, headers)
+        return response
+
+
+def refuse(error: BaseException | None) -> web.Response:
+    """Return the answer to a request that ended in an error; None is one that nobody knows."""
+    refusal = explain(error)
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = error.headers["Allow"]
+    return json_answer(refusal.status, {"statusText": refusal.text}, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class Refusal:
     retry_after_s: int | None = None
 
 
-def explain(error: Exception) -> Refusal:
+def explain(error: BaseException | None) -> Refusal:
     """Return what a caller is told of an error."""
     refusal = Refusal(500, "Internal Server Error: processing failed")
     match error:
@@ -94,6 +107,12 @@ def explain(error: Exception) -> Refusal:
             refusal = Refusal(400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB")
         case web.RequestPayloadError():
             refusal = Refusal(400, "request body cannot be decoded")
+        case web.HTTPExpectationFailed():  # nor a 417
+            refusal = Refusal(400, "the Expect header asks for what this server does not know")
+        case LineTooLong():
+            refusal = Refusal(400, "the request line or a header is too long")
+        case HttpProcessingError():
+            refusal = Refusal(400, "the request is not well-formed HTTP")
         case web.HTTPException():
             refusal = Refusal(error.status, error.reason)
         case _:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from pipeline.server.http.addresses import Judge, is_public
 from pipeline.server.http.images import SERVER_LIMITS
-from pipeline.server.http.requests import ImageRequest, RequestError
+from pipeline.server.http.requests import RequestError
 
 if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType
@@ -42,21 +42,19 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host, as text, for a port; raises OSError when there are none."""
 
 
-async def obtain_image(wanted: ImageRequest, fetch: Fetch | None) -> bytes:
-    """Return the image of a request, wherever it is.
+async def obtain_image(url: str, fetch: Fetch | None) -> bytes:
+    """Return the image behind a URL.
 
     Args:
-        wanted: What the caller wants recognised.
+        url: As the caller gave it.
         fetch: Fetches URLs; None refuses them.
 
     Raises:
-        RequestError: the image is behind a URL, and cannot be had.
+        RequestError: it cannot be had.
     """
-    if wanted.url is None:
-        return wanted.image
     if fetch is None:
         raise RequestError("fetching URLs is not enabled on this server")
-    return await fetch(wanted.url)
+    return await fetch(url)
 
 
 class RefusedError(OSError):

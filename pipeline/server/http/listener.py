@@ -1,17 +1,10 @@
-"""A listening socket that strangers cannot keep busy: so many connections, each with a deadline for its headers."""
+"""A listening socket that strangers cannot keep busy: so many connections, none of a peer that does not read."""
 
 import asyncio
 import socket
 from typing import Final
 
 from aiohttp import web
-
-HEADERS_DEADLINE_S: Final = 60.0
-"""From the connection, or the reply before, to the end of a request's headers. aiohttp calls it the keep-alive timeout,
-has no other deadline for headers, and would let an hour pass."""
-
-LINGER_S: Final = 5.0
-"""How long the rest of a refused body is read and thrown away: who is reset while sending sees no reply."""
 
 UNREAD_DEADLINE_S: Final = 60.0
 """How long a client may take in nothing of its reply."""

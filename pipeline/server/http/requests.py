@@ -6,7 +6,7 @@ Source: the API's contract, "POST /api/text-recognition".
 import binascii
 import hmac
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import pybase64
@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 
 from pipeline.errors import PagemillError
 from pipeline.rules.wire import DOCUMENT_TYPE
+
+_T = TypeVar("_T")
 
 BODY_MAX_BYTES = 15 * 1024 * 1024
 """10 MiB as base64 are 13.4 MiB; the rest is the name and the caller's white space."""
@@ -71,18 +73,27 @@ def parse_request(body: bytes) -> ImageRequest:
     Raises:
         RequestError: the body is not the documented object, or its image is not in it.
     """
-    try:
-        request = _body.decode(body)
-    except msgspec.ValidationError as exc:
-        raise RequestError(f"invalid request: {exc}") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise RequestError("request body is not valid JSON") from exc
+    request = decode_body(_body, body)
     if request.document.type != DOCUMENT_TYPE:
         raise RequestError(f'document.type must be "{DOCUMENT_TYPE}"')
     filename, image_url = request.filename or "", request.document.image_url.strip()
     if image_url[:8].lower().startswith(("http://", "https://")):
         return ImageRequest(b"", filename, image_url)
     return ImageRequest(parse_image_url(image_url), filename)
+
+
+def decode_body(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    """Return what a body says.
+
+    Raises:
+        RequestError: it is no JSON, or not the documented object.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as exc:
+        raise RequestError(f"invalid request: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise RequestError("request body is not valid JSON") from exc
 
 
 def parse_image_url(image_url: str) -> bytes:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -54,9 +55,10 @@ def plan_pool(config: ServeConfig) -> PoolOptions:
     Raises:
         EngineError: the engine's packages are missing; the message names the command that installs them.
     """
-    backend = choose_backend(config.engine)
+    backend = choose_backend(config.backend)
     sizing = choose_sizing(config.workers, read_machine())
-    command = module_command("pipeline.server.workers.worker", "--backend", backend, "--threads", str(sizing.threads))
+    options = {"--engine": config.engine, "--backend": backend, "--threads": str(sizing.threads)}
+    command = module_command("pipeline.server.workers.worker", *chain.from_iterable(options.items()))
     return PoolOptions(command, sizing.workers)
 
 
@@ -88,7 +90,7 @@ class Pool:
 
     def state(self) -> EngineState:
         """Return how many workers run, and how many pages wait for one."""
-        return EngineState(len(self._workers), self._waiting, self._restarts)
+        return EngineState(len(self._workers), self._waiting, self._restarts, self._problem is not None)
 
     @property
     def worker_pids(self) -> list[int]:

@@ -25,7 +25,7 @@ from pipeline.server.workers.memory import resident_bytes
 START_DEADLINE_S = 120.0
 END_DEADLINE_S = 2.0
 
-_SECRETS = ("PAGEMILL_SERVE_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY")
+_SECRETS = ("PAGEMILL_OPERATOR_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
 
 class WorkerProcess:

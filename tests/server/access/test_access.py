@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import TruncatedImageError
-from pipeline.rules.wire import parse_status_text
+from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_status_text
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.server.recognition import RecognitionError
-from tests.server.keyed import JSON, TEXT_PATH, Answer, Clock, ScriptedRecogniser, keyed_server, make_key, revoke, used
+from tests.server.keyed import JSON, Clock, keyed_server, make_key, revoke, session_of, used
+from tests.server.serving import Answer, ScriptedRecogniser
 
 NOT_LET_IN = "Unauthorized: invalid or missing API key"
 
@@ -37,7 +38,7 @@ async def test_of_200_calls_at_once_the_last_call_of_the_month_goes_to_one(path:
         assert statuses([await caller.recognise(secret) for _ in range(2)]) == {200: 2}
         answers = await asyncio.gather(*(caller.recognise(secret) for _ in range(200)))
     assert statuses(answers) == {200: 1, 403: 199}
-    assert recogniser.calls == used(path, key) == 3
+    assert len(recogniser.seen) == used(path, key) == 3
     refused = next(answer for answer in answers if answer.status == 403)
     assert parse_status_text(refused.body) == (
         "Insufficient quota: all 3 calls of 2026-11 are used; they reset at 2026-12-01T00:00:00Z"
@@ -92,7 +93,6 @@ async def test_a_call_is_counted_before_the_recognition_begins(path: Path) -> No
         call = asyncio.create_task(caller.recognise(secret))
         await recogniser.began.wait()
         assert used(path, key) == 1
-        assert recogniser.may_answer is not None
         recogniser.may_answer.set()
         assert (await call).status == 200
     assert used(path, key) == 1
@@ -114,7 +114,6 @@ async def test_a_call_that_fails_is_given_back(path: Path, error: Exception, sta
         call = asyncio.create_task(caller.recognise(secret))
         await recogniser.began.wait()
         clock.now = datetime(2026, 12, 1, tzinfo=UTC)
-        assert recogniser.may_answer is not None
         recogniser.may_answer.set()
         assert (await call).status == status
     assert (used(path, key), used(path, key, "2026-12")) == (0, 0)
@@ -126,8 +125,8 @@ async def test_a_refused_request_costs_nothing(path: Path) -> None:
     recogniser = ScriptedRecogniser()
     async with keyed_server(path, recogniser) as caller:
         assert (await caller.recognise(secret, b"no image")).status == 400
-        assert (await caller.call("POST", f"{TEXT_PATH}?key={secret}", b"{", JSON)).status == 400
-    assert (used(path, key), recogniser.calls) == (0, 0)
+        assert (await caller.call("POST", f"{TEXT_RECOGNITION_PATH}?key={secret}", b"{", JSON)).status == 400
+    assert (used(path, key), len(recogniser.seen)) == (0, 0)
 
 
 async def test_a_caller_who_goes_away_has_spent_the_call(path: Path) -> None:
@@ -149,11 +148,11 @@ async def test_without_a_good_key_nobody_is_let_in(path: Path, guess: str | None
     recogniser = ScriptedRecogniser()
     async with keyed_server(path, recogniser) as caller:
         query = "" if guess is None else f"?key={guess}"
-        answer = await caller.call("POST", TEXT_PATH + query, b"{", JSON)
+        answer = await caller.call("POST", TEXT_RECOGNITION_PATH + query, b"{", JSON)
         assert (answer.status, parse_status_text(answer.body)) == (401, NOT_LET_IN)
         assert (await caller.usage(guess)).status == 401
         assert (await caller.sign_in(guess or "")).status == 401
-    assert recogniser.calls == 0
+    assert len(recogniser.seen) == 0
 
 
 async def test_a_revoked_key_is_refused_at_once(path: Path) -> None:
@@ -161,7 +160,7 @@ async def test_a_revoked_key_is_refused_at_once(path: Path) -> None:
     secret, key = make_key(path)
     other_secret, _ = make_key(path)
     async with keyed_server(path) as caller:
-        session = (await caller.sign_in(secret)).session
+        session = session_of(await caller.sign_in(secret))
         assert (await caller.recognise(secret)).status == (await caller.recognise(headers=session)).status == 200
         revoke(path, key)
         assert (await caller.recognise(secret)).status == (await caller.recognise(headers=session)).status == 401
@@ -184,7 +183,7 @@ async def test_a_key_that_is_revoked_during_the_upload_starts_no_recognition(
     recogniser = ScriptedRecogniser()
     async with keyed_server(path, recogniser) as caller:
         answer = await caller.recognise(secret)
-    assert (answer.status, recogniser.calls) == (401, 0)
+    assert (answer.status, len(recogniser.seen)) == (401, 0)
 
 
 async def test_too_many_calls_at_once_are_told_when_to_come_back(path: Path) -> None:
@@ -218,7 +217,7 @@ async def test_the_operator_s_own_key_has_no_limit(path: Path) -> None:
         assert statuses([await caller.recognise("the operator's") for _ in range(5)]) == {200: 5}
         assert (await caller.recognise(secret)).status == 200
         assert (await caller.recognise()).status == 401
-        session = (await caller.sign_in("the operator's")).session
+        session = session_of(await caller.sign_in("the operator's"))
         assert (await caller.recognise(headers=session)).status == 200
         assert (await caller.usage("the operator's")).reply == {
             "tier": "ultra",
@@ -226,6 +225,7 @@ async def test_the_operator_s_own_key_has_no_limit(path: Path) -> None:
             "used": 6,
             "quota": None,
             "resets": "2026-12-01T00:00:00Z",
+            "session": False,
         }
 
 
@@ -257,7 +257,7 @@ async def test_another_site_s_page_cannot_use_an_open_server(path: Path, site: s
     async with keyed_server(path, recogniser) as caller:
         assert (await caller.recognise(headers={"Sec-Fetch-Site": site})).status == 403
         assert (await caller.recognise("anything", headers={"Origin": "http://evil.example"})).status == 403
-    assert recogniser.calls == 0
+    assert len(recogniser.seen) == 0
 
 
 async def test_a_store_that_cannot_be_read_lets_nobody_in(path: Path, caplog: pytest.LogCaptureFixture) -> None:

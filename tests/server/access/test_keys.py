@@ -229,3 +229,10 @@ def test_the_store_lies_where_it_is_configured_or_with_the_user_s_state(
     monkeypatch.setenv("PAGEMILL_STATE_DIR", str(tmp_path))
     assert keys_file(ServeConfig()) == tmp_path / "serve-keys.sqlite3"
     assert keys_file(ServeConfig(keys=Path("/srv/keys"))) == Path("/srv/keys")
+
+
+def test_a_store_on_a_network_filesystem_is_refused(network_mount: Path) -> None:
+    """Servers on two machines would count past each other; the error names the setting, and nothing is made."""
+    with pytest.raises(KeyStoreError, match=r"far away/k\.sqlite3.*nfs4.*\[serve\] keys"):
+        KeyStore(network_mount / "k.sqlite3")
+    assert list(network_mount.iterdir()) == []

@@ -1,6 +1,8 @@
 """Signing in and out, and the month's usage, over real connections."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,10 @@ import pytest
 from pipeline.rules.wire import parse_status_text
 from pipeline.server.access.access import COOKIE
 from pipeline.server.access.sessions import IDLE_S
-from tests.server.keyed import JSON, Answer, Clock, keyed_server, make_key, used
+from pipeline.server.api import account
+from pipeline.server.http.bodies import read_body
+from tests.server.keyed import JSON, Clock, keyed_server, make_key, session_of, used
+from tests.server.serving import Answer, port_of
 
 
 @pytest.fixture
@@ -23,7 +28,7 @@ async def test_a_session_calls_without_the_key(path: Path) -> None:
     async with keyed_server(path) as caller:
         signed_in = await caller.sign_in(secret)
         assert (signed_in.status, signed_in.body) == (204, b"")
-        answer = await caller.recognise(headers=signed_in.session)
+        answer = await caller.recognise(headers=session_of(signed_in))
         assert answer.status == 200
         assert answer.reply["payload"].endswith("/api/text-recognition")
     assert used(path, key) == 1
@@ -39,11 +44,23 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(path: Path)
     assert secret not in plain.headers["Set-Cookie"]
 
 
+async def test_the_usage_tells_whether_there_is_a_session_to_end(path: Path) -> None:
+    """The page cannot see its cookie; a key that is shown, or a session that is over, is none."""
+    secret, _ = make_key(path)
+    async with keyed_server(path) as caller:
+        session = session_of(await caller.sign_in(secret))
+        assert (await caller.usage(headers=session)).reply["session"]
+        assert not (await caller.usage(secret, headers=session)).reply["session"]
+    async with keyed_server(path.with_name("none")) as caller:
+        assert (await caller.sign_in("anything")).status == 204
+        assert not (await caller.usage(headers=session)).reply["session"]
+
+
 async def test_after_signing_out_the_token_is_worth_nothing(path: Path) -> None:
     """The browser drops the cookie, and the server the session."""
     secret, _ = make_key(path)
     async with keyed_server(path) as caller:
-        session = (await caller.sign_in(secret)).session
+        session = session_of(await caller.sign_in(secret))
         signed_out = await caller.call("DELETE", "/session", headers=session)
         assert signed_out.status == 204
         assert f'{COOKIE}=""' in signed_out.headers["Set-Cookie"]
@@ -57,7 +74,7 @@ async def test_an_idle_session_is_over(path: Path) -> None:
     secret, _ = make_key(path)
     clock = Clock()
     async with keyed_server(path, clock=clock) as caller:
-        session = (await caller.sign_in(secret)).session
+        session = session_of(await caller.sign_in(secret))
         clock.uptime_s += IDLE_S - 1
         assert (await caller.usage(headers=session)).status == 200
         clock.uptime_s += IDLE_S
@@ -69,7 +86,7 @@ async def test_a_key_that_is_shown_counts_before_the_session(path: Path) -> None
     secret, key = make_key(path)
     other_secret, other = make_key(path)
     async with keyed_server(path) as caller:
-        session = (await caller.sign_in(secret)).session
+        session = session_of(await caller.sign_in(secret))
         assert (await caller.recognise(other_secret, headers=session)).status == 200
         assert (await caller.recognise("wrong", headers=session)).status == 401
     assert (used(path, key), used(path, other)) == (0, 1)
@@ -79,7 +96,7 @@ async def test_another_site_s_page_cannot_use_the_session(path: Path) -> None:
     """Neither to call nor to end it; where the browser says nothing, the content type has to be JSON."""
     secret, key = make_key(path)
     async with keyed_server(path) as caller:
-        session = (await caller.sign_in(secret)).session
+        session = session_of(await caller.sign_in(secret))
         for forged in (
             {"Sec-Fetch-Site": "same-site"},
             {"Origin": "http://evil.example"},
@@ -110,6 +127,7 @@ async def test_the_usage_tells_the_plan_and_the_month(path: Path) -> None:
             "used": 1,
             "quota": 1000,
             "resets": "2026-12-01T00:00:00Z",
+            "session": False,
         }
         assert (await caller.usage(ultra_secret)).reply["quota"] is None
         assert (await caller.usage()).status == 401
@@ -140,6 +158,19 @@ async def test_who_shows_no_key_yet_cannot_send_without_end(path: Path) -> None:
     async with keyed_server(path) as caller, caller.session.post(caller.url + "/session", data=_chunks()) as response:
         assert response.status == 400
         assert "must announce its length" in parse_status_text(await response.read())
+
+
+async def test_who_sends_slowly_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline is that of all bodies."""
+    make_key(path)
+    monkeypatch.setattr(account, "read_body", partial(read_body, deadline_s=0.05))
+    async with keyed_server(path) as caller:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(caller.url))
+        writer.write(b"POST /session HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        async with asyncio.timeout(20):
+            assert await reader.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+        writer.close()
+        await writer.wait_closed()
 
 
 async def _chunks() -> AsyncIterator[bytes]:

@@ -1,60 +1,24 @@
 """The HTTP application by its contract, over real connections, with a scripted recogniser."""
 
-import asyncio
-import base64
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from PIL import Image
 
 from pipeline.errors import TruncatedImageError
 from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
 from pipeline.server.access.access import Access
-from pipeline.server.api.app import create_app, http_logger
-from pipeline.server.recognition import Recogniser, Recognition, RecognitionError
+from pipeline.server.api.app import create_app
+from pipeline.server.recognition import EngineState, Recogniser, RecognitionError
 from tests.server.rendering import encode
+from tests.server.serving import IMAGE, KEY, Answer, ScriptedRecogniser, request_body, serving
 
-IMAGE = encode(Image.new("RGB", (120, 120), "white"))
-KEY = "very-secret-key"
 NOW_MS = 1640995200000
-
-
-@dataclass(slots=True)
-class ScriptedRecogniser:
-    """Answers with a text, or raises an error, and remembers the images that it saw."""
-
-    outcome: str | Exception = "the text"
-    seen: list[bytes] = field(default_factory=list)
-
-    async def recognise(self, image: bytes) -> Recognition:
-        """Return or raise what it was told to."""
-        self.seen.append(image)
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return Recognition(self.outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a caller gets."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-    @property
-    def reply(self) -> dict[str, Any]:
-        """The JSON object in the body."""
-        parsed = json.loads(self.body)
-        assert isinstance(parsed, dict)
-        return parsed
 
 
 Call = Callable[..., Awaitable[Answer]]
@@ -66,29 +30,14 @@ async def served(
 ) -> AsyncIterator[tuple[str, Call]]:
     """Serve the application; yield its base URL and a function that calls it."""
     app = create_app(recogniser, access or Access(key=key), now_ms=lambda: NOW_MS, **parts)
-    runner = web.AppRunner(app, access_log=None, logger=http_logger, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = "http://127.0.0.1:{1}".format(*runner.addresses[0])
-        async with ClientSession() as session:
+    async with serving(app) as url, ClientSession() as session:
 
-            async def call(
-                body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any
-            ) -> Answer:
-                data = BytesIO(body) if body else None
-                async with session.request(method, url + path, data=data, **options) as response:
-                    return Answer(response.status, await response.read(), dict(response.headers))
+        async def call(body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any) -> Answer:
+            data = BytesIO(body) if body else None
+            async with session.request(method, url + path, data=data, **options) as response:
+                return Answer(response.status, dict(response.headers), await response.read())
 
-            yield url, call
-    finally:
-        await runner.cleanup()
-
-
-def request_body(image: bytes = IMAGE, **changes: object) -> bytes:
-    """Return a well-formed request, or one with parts of it replaced."""
-    document = {"type": "image_url", "image_url": f"data:image/png;base64,{base64.b64encode(image).decode()}"}
-    return json.dumps({"document": document, "filename": "scan 1.png"} | changes).encode()
+        yield url, call
 
 
 async def test_a_page_is_answered_with_all_six_documented_fields() -> None:
@@ -121,19 +70,6 @@ async def test_the_key_never_comes_back(caplog: pytest.LogCaptureFixture) -> Non
     assert answer.reply["payload"] == f"{url}/api/text-recognition?key=***"
     assert (refused.status, lost.status) == (400, 404)
     assert KEY.encode() not in answer.body + refused.body + lost.body
-    assert KEY not in caplog.text
-
-
-async def test_a_malformed_request_line_puts_no_key_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The HTTP library quotes what it could not parse; its log must not."""
-    caplog.set_level(logging.DEBUG)
-    async with served(ScriptedRecogniser(), key=KEY) as (url, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        writer.write(f"POST {TEXT_RECOGNITION_PATH}?key={KEY} HTTP/9.x\r\n\r\n".encode())
-        assert b" 400 " in await reader.readline()
-        writer.close()
-        await writer.wait_closed()
-    assert "BadStatusLine" in caplog.text
     assert KEY not in caplog.text
 
 
@@ -232,7 +168,24 @@ async def test_health_needs_no_key() -> None:
     """A probe asks without credentials."""
     async with served(ScriptedRecogniser(), key=KEY) as (_, call):
         answer = await call(b"", "/healthz", "GET")
-    assert (answer.status, answer.reply) == (200, {"status": "ok"})
+    assert (answer.status, answer.reply) == (200, {"status": "ok", "workers": 1, "queue": 0})
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "told"),
+    [
+        pytest.param(EngineState(2, waiting=7), 200, "ok", id="busy"),
+        pytest.param(EngineState(1, is_failing=True), 200, "ok", id="one-of-two-cannot-be-replaced"),
+        pytest.param(EngineState(0, waiting=3), 503, "starting", id="being-replaced"),
+        pytest.param(EngineState(0, is_failing=True), 503, "failing", id="cannot-be-replaced"),
+    ],
+)
+async def test_health_tells_whether_a_worker_runs(state: EngineState, status: int, told: str) -> None:
+    """503 keeps a balancer's requests away, for as long as no page can be read."""
+    async with served(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
+        answer = await call(b"", "/healthz", "GET")
+    expected = {"status": told, "workers": state.workers, "queue": state.waiting}
+    assert (answer.status, answer.reply) == (status, expected)
 
 
 async def test_a_request_without_a_name_gets_an_empty_one_back() -> None:

@@ -17,9 +17,10 @@ from pipeline.server.http.answers import HEADERS
 from pipeline.server.http.load import Load, LoadStatistics
 from pipeline.server.http.observe import access_logger
 from pipeline.server.http.requests import RequestError
-from pipeline.server.recognition import BusyError, Recognition
-from tests.server.api.test_app import KEY, Answer, ScriptedRecogniser, request_body, served
-from tests.server.api.test_openapi import LinesRecogniser
+from pipeline.server.recognition import BusyError
+from tests.server.api.test_app import served
+from tests.server.api.test_openapi import TWO_LINES
+from tests.server.serving import KEY, Answer, ScriptedRecogniser, port_of, request_body
 
 
 class NamedAccess(Access):
@@ -28,25 +29,6 @@ class NamedAccess(Access):
     async def admit(self, request: web.Request) -> Caller:
         """Let everybody in."""
         return UnmeteredCaller(request.query["key"], utc_now, self._unmetered_calls)
-
-
-class HeldRecogniser(ScriptedRecogniser):
-    """Answers when it is let."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_answer = asyncio.Event()
-        self.began = asyncio.Event()
-        self.ended = asyncio.Event()
-
-    async def recognise(self, image: bytes) -> Recognition:
-        """Wait, then answer."""
-        self.began.set()
-        try:
-            await self.may_answer.wait()
-        finally:
-            self.ended.set()
-        return await super().recognise(image)
 
 
 @pytest.fixture
@@ -68,7 +50,7 @@ def access_lines() -> Iterator[list[str]]:
 
 async def test_positions_are_told_line_by_line() -> None:
     """In the order of reading, to a tenth of a pixel; the content is the lines' texts."""
-    async with served(LinesRecogniser()) as (url, call):
+    async with served(ScriptedRecogniser(TWO_LINES)) as (url, call):
         answer = await call(request_body(), f"{POSITIONS_PATH}?key=anything")
     assert answer.status == 200
     first, second = answer.reply["ocrResult"]["words_info"]
@@ -98,7 +80,7 @@ async def test_a_page_without_text_has_no_lines() -> None:
 @pytest.mark.parametrize("path", [TEXT_RECOGNITION_PATH, POSITIONS_PATH])
 async def test_an_answer_is_told_again_to_the_caller_who_got_it(path: str) -> None:
     """Byte for byte; to anybody else it does not exist."""
-    async with served(LinesRecogniser(), access=NamedAccess()) as (_, call):
+    async with served(ScriptedRecogniser(TWO_LINES), access=NamedAccess()) as (_, call):
         answer = await call(request_body(), f"{path}?key=anna")
         place = f"/api/documents/{answer.reply['id']}"
         again = await call(b"", f"{place}?key=anna", "GET")
@@ -117,7 +99,7 @@ async def test_a_document_needs_a_key_where_calls_do() -> None:
 
 async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
     """The engine never sees the request; those before it are answered."""
-    recogniser = HeldRecogniser()
+    recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
     async with served(recogniser, load=Load(1)) as (_, call):
         first = asyncio.ensure_future(call(request_body()))
         await recogniser.began.wait()
@@ -171,7 +153,7 @@ async def test_an_engine_without_time_is_429() -> None:
 
 async def test_a_caller_who_leaves_gives_the_place_back(access_lines: list[str]) -> None:
     """And the log says that nobody waited for the answer."""
-    recogniser, load = HeldRecogniser(), Load(1)
+    recogniser, load = ScriptedRecogniser(may_answer=asyncio.Event()), Load(1)
     async with served(recogniser, load=load) as (url, _):
         async with raw_request(url, "Host: a"):
             await recogniser.began.wait()
@@ -184,7 +166,7 @@ async def test_a_caller_who_leaves_gives_the_place_back(access_lines: list[str])
 @asynccontextmanager
 async def raw_request(url: str, head: str) -> AsyncIterator[asyncio.StreamReader]:
     """Send a page under these headers, as bytes; yield what the answer is read from, then hang up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
     body = request_body()
     request = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(request.encode("latin-1") + body)
@@ -223,6 +205,7 @@ async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None
     assert [answer.status for answer in answers] == [200, 200, 404, 405, 400, 500]
     for answer in answers:
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        assert answer.headers["Server"] == "pagemill"
 
 
 async def test_the_metrics_are_in_prometheus_text_format() -> None:
@@ -238,7 +221,7 @@ async def test_the_metrics_are_in_prometheus_text_format() -> None:
     ("head", "status"),
     [
         pytest.param("Host: \xff", 200, id="host-that-is-no-text"),
-        pytest.param("Host: a\r\nExpect: something", 200, id="expectation-nobody-knows"),
+        pytest.param("Host: a\r\nExpect: something", 400, id="expectation-nobody-knows"),
         pytest.param("Host: a\r\nCookie: \xff=;;==\x01", 400, id="control-character"),
         pytest.param("Host: a\r\nContent-Encoding: br", 400, id="encoding-of-the-body-that-it-has-not"),
     ],

@@ -17,7 +17,8 @@ from playwright.async_api import Browser, FilePayload, JSHandle, Page, expect
 from pipeline.server.http.requests import RequestError
 from pipeline.server.recognition import Line
 from tests.server.browser import DESK_PX, PHONE_PX, Visit, launched, visiting
-from tests.server.page_server import LINES, PAGE, SIZE_PX, ScriptedEngine, make_key, placed_lines, serving
+from tests.server.page_server import LINES, PAGE, SIZE_PX, make_used_key, page_reader, placed_lines, serving_page
+from tests.server.serving import ScriptedRecogniser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,7 +105,7 @@ class TestLook:
     @LOOKS
     async def test_the_empty_page_is_accessible(self, browser: Browser, look: Look) -> None:
         """Before an image is chosen, on a server without keys."""
-        async with serving() as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
+        async with serving_page() as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
             await visit.page.goto(origin)
             await expect(visit.page.get_by_text("0 calls, until 1 December")).to_be_visible()
             await expect(visit.page.get_by_role("button", name="Sign out")).to_be_hidden()
@@ -113,9 +114,9 @@ class TestLook:
     @LOOKS
     async def test_a_result_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
         """With a line marked, for somebody who signed in."""
-        key = make_key(tmp_path / "keys", used=317)
+        key = make_used_key(tmp_path / "keys", used=317)
         async with (
-            serving(keys=tmp_path / "keys") as origin,
+            serving_page(keys=tmp_path / "keys") as origin,
             visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
         ):
             visit.is_refusal_expected = True
@@ -129,21 +130,24 @@ class TestLook:
     @LOOKS
     async def test_an_error_is_accessible(self, browser: Browser, look: Look) -> None:
         """The server's own words are announced."""
-        engine = ScriptedEngine(refusal=RequestError("Insufficient quota: all 30 calls of 2026-11 are used", 403))
-        async with serving(engine) as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
+        engine = ScriptedRecogniser(RequestError("Insufficient quota: all 30 calls of 2026-11 are used", 403))
+        async with (
+            serving_page(engine) as origin,
+            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+        ):
             visit.is_refusal_expected = True
             await visit.page.goto(origin)
             await choose(visit.page)
-            await expect(visit.page.get_by_role("alert")).to_have_text(f"{engine.refusal}.")
+            await expect(visit.page.get_by_role("alert")).to_have_text(f"{engine.outcome}.")
             await expect(visit.page.get_by_role("region", name="Text", exact=True)).to_be_hidden()
             await look.check(visit, "error")
 
     @LOOKS
     async def test_the_signed_out_page_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
         """A server with keys asks for one."""
-        make_key(tmp_path / "keys")
+        make_used_key(tmp_path / "keys")
         async with (
-            serving(keys=tmp_path / "keys") as origin,
+            serving_page(keys=tmp_path / "keys") as origin,
             visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
         ):
             visit.is_refusal_expected = True
@@ -153,9 +157,8 @@ class TestLook:
 
     async def test_a_busy_page_says_so_and_can_be_cancelled(self, browser: Browser) -> None:
         """The result is marked busy while the server works; Cancel goes back to the start."""
-        engine = ScriptedEngine()
-        engine.may_answer.clear()
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = page_reader(may_answer=asyncio.Event())
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
             await choose(page)
@@ -170,7 +173,7 @@ class TestLook:
 
     async def test_an_outline_lies_over_its_line(self, browser: Browser) -> None:
         """The overlay scales with the picture, on a phone as on a desk."""
-        async with serving() as origin, visiting(browser, origin, PHONE_PX) as visit:
+        async with serving_page() as origin, visiting(browser, origin, PHONE_PX) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             outline = await visit.page.locator("polygon").first.bounding_box()
@@ -184,7 +187,7 @@ class TestLook:
     async def test_the_picture_never_hides_the_line_that_has_the_focus(self, browser: Browser) -> None:
         """On a phone the picture stays in view while the lines pass below it."""
         async with (
-            serving(ScriptedEngine(lines=placed_lines() * 8)) as origin,
+            serving_page(page_reader(placed_lines() * 8)) as origin,
             visiting(browser, origin, PHONE_PX) as visit,
         ):
             await visit.page.goto(origin)
@@ -204,7 +207,7 @@ class TestLook:
         exif, buffer = Image.Exif(), BytesIO()
         exif[ExifTags.Base.Orientation] = 6
         Image.new("RGB", (300, 200), "white").save(buffer, "JPEG", exif=exif)
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=buffer.getvalue()))
             await expect(visit.page.get_by_text("photo.jpg, 300 × 200 px")).to_be_visible()
@@ -216,7 +219,7 @@ class TestReading:
 
     async def test_the_keyboard_alone_leads_from_an_image_to_its_text(self, browser: Browser) -> None:
         """Tab and Enter choose and copy; arrows go through the lines."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
             await page.keyboard.press("Tab")
@@ -243,7 +246,7 @@ class TestReading:
 
     async def test_a_line_and_its_outline_are_marked_together(self, browser: Browser) -> None:
         """Pointing at either marks both; a click on an outline goes to the line; leaving unmarks."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             page, marked = visit.page, visit.page.locator(".marked")
             await page.goto(origin)
             await choose(page)
@@ -262,7 +265,7 @@ class TestReading:
 
     async def test_the_text_is_downloaded_as_a_file(self, browser: Browser, tmp_path: Path) -> None:
         """The file is named after the image and ends with a newline."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             async with visit.page.expect_download() as download:
@@ -274,8 +277,8 @@ class TestReading:
 
     async def test_a_dropped_image_is_read(self, browser: Browser) -> None:
         """A file dropped anywhere on the page is sent as it is."""
-        engine = ScriptedEngine()
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = page_reader()
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             files = await drag(visit.page, "dropped.png")
             await visit.page.dispatch_event("footer", "dragover", {"dataTransfer": files})
@@ -287,8 +290,8 @@ class TestReading:
 
     async def test_a_pasted_image_is_read(self, browser: Browser) -> None:
         """Ctrl-V takes the image in the clipboard."""
-        engine = ScriptedEngine()
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = page_reader()
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await visit.page.evaluate(
                 """async (data) => {
@@ -304,9 +307,8 @@ class TestReading:
 
     async def test_the_last_image_chosen_wins(self, browser: Browser) -> None:
         """An image that is chosen while another is read takes its place."""
-        engine = ScriptedEngine()
-        engine.may_answer.clear()
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = page_reader(may_answer=asyncio.Event())
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             await expect(visit.page.get_by_role("status")).to_have_text("Reading scan 1.png …")
@@ -318,7 +320,7 @@ class TestReading:
 
     async def test_an_image_without_text_is_an_answer(self, browser: Browser) -> None:
         """The page says that there is none."""
-        async with serving(ScriptedEngine(lines=[])) as origin, visiting(browser, origin) as visit:
+        async with serving_page(page_reader([])) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             await expect(visit.page.get_by_text("No text was found in this image.")).to_be_visible()
@@ -326,7 +328,7 @@ class TestReading:
 
     async def test_a_line_carries_its_language(self, browser: Browser) -> None:
         """Voices and fonts follow the line: Chinese where it has Chinese characters."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             await expect(visit.page.get_by_role("option", name=LINES[0])).to_have_attribute("lang", "zh")
@@ -335,8 +337,8 @@ class TestReading:
     async def test_text_is_never_markup(self, browser: Browser) -> None:
         """What an image says, or is called, cannot become part of the document."""
         hostile = "<img src=x onerror=alert(1)>"
-        engine = ScriptedEngine(lines=[Line(hostile, 0.9, ((0, 0), (90, 0), (90, 20), (0, 20)))])
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = page_reader([Line(hostile, 0.9, ((0, 0), (90, 0), (90, 20), (0, 20)))])
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name=f"{hostile}.png", mimeType="image/png", buffer=PAGE))
             await expect(visit.page.get_by_role("option", name=hostile)).to_be_visible()
@@ -345,7 +347,7 @@ class TestReading:
 
     async def test_text_can_be_copied_without_the_clipboard_interface(self, browser: Browser) -> None:
         """Browsers withhold it on plain http from another machine; a selection does as well."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
             await choose(page)
@@ -374,7 +376,7 @@ class TestRefusals:
     ) -> None:
         """The page says why, and calls nothing."""
         (tmp_path / "odd.png").write_bytes(content)
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page, tmp_path / "odd.png")
             await expect(visit.page.get_by_role("alert")).to_have_text(f"odd.png {message}")
@@ -385,7 +387,7 @@ class TestRefusals:
         """The reply's `statusText` is the message, and the picture stays to be looked at."""
         small = BytesIO()
         Image.new("RGB", (99, 120), "white").save(small, "PNG")
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             visit.is_refusal_expected = True
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name="small.png", mimeType="image/png", buffer=small.getvalue()))
@@ -394,8 +396,8 @@ class TestRefusals:
 
     async def test_a_burst_says_when_to_come_back(self, browser: Browser) -> None:
         """The wait that the server asks for stands in the message."""
-        engine = ScriptedEngine(refusal=RequestError("Too Many Requests: the server is busy", 429, retry_after_s=7))
-        async with serving(engine) as origin, visiting(browser, origin) as visit:
+        engine = ScriptedRecogniser(RequestError("Too Many Requests: the server is busy", 429, retry_after_s=7))
+        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             visit.is_refusal_expected = True
             await visit.page.goto(origin)
             await choose(visit.page)
@@ -405,7 +407,7 @@ class TestRefusals:
     async def test_a_server_that_is_gone_is_told_as_such(self, browser: Browser) -> None:
         """A call that reaches nobody ends in a sentence, not in silence."""
         async with visiting(browser, "") as visit:
-            async with serving() as visit.origin:
+            async with serving_page() as visit.origin:
                 await visit.page.goto(visit.origin)
                 await expect(visit.page.get_by_text("0 calls")).to_be_visible()
             await choose(visit.page)
@@ -418,8 +420,8 @@ class TestAccount:
 
     async def test_a_key_opens_the_page_and_signing_out_closes_it(self, browser: Browser, tmp_path: Path) -> None:
         """An image that was refused for want of a key is read after the sign-in; a reload keeps the session."""
-        key, engine = make_key(tmp_path / "keys", used=18), ScriptedEngine()
-        async with serving(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+        key, engine = make_used_key(tmp_path / "keys", used=18), page_reader()
+        async with serving_page(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
             visit.is_refusal_expected = True
             page = visit.page
             await page.goto(origin)
@@ -441,8 +443,8 @@ class TestAccount:
 
     async def test_the_key_is_kept_where_no_script_can_read_it(self, browser: Browser, tmp_path: Path) -> None:
         """Neither the document nor the browser's stores hold it, nor any URL; the cookie is for the server alone."""
-        key = make_key(tmp_path / "keys")
-        async with serving(keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+        key = make_used_key(tmp_path / "keys")
+        async with serving_page(keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
             visit.is_refusal_expected = True
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
@@ -458,10 +460,10 @@ class TestAccount:
 
     async def test_the_command_does_what_the_page_did(self, browser: Browser, tmp_path: Path) -> None:
         """With the key in the environment, it gets the same text, whatever the file is called."""
-        key, engine = make_key(tmp_path / "keys"), ScriptedEngine()
+        key, engine = make_used_key(tmp_path / "keys"), page_reader()
         odd = """it's 100% "odd" $(name) 档.png"""
         (tmp_path / odd).write_bytes(PAGE)
-        async with serving(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
+        async with serving_page(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
             visit.is_refusal_expected = True
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
@@ -478,7 +480,7 @@ class TestControls:
 
     async def test_a_request_that_leaves_the_server_is_noticed(self, browser: Browser) -> None:
         """The policy stops it, the console says so, and the visit fails."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await visit.page.evaluate("fetch('http://127.0.0.2:1/').catch(() => undefined)")
             with pytest.raises(AssertionError):
@@ -489,7 +491,7 @@ class TestControls:
 
     async def test_an_inaccessible_element_is_noticed(self, browser: Browser) -> None:
         """axe-core works on this page in spite of its policy."""
-        async with serving() as origin, visiting(browser, origin) as visit:
+        async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await visit.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
             assert [text.partition(":")[0] for text in await visit.violations()] == ["label"]

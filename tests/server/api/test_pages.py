@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from pipeline.server.api.pages import CONTENT_SECURITY_POLICY, INDEX, load_assets
-from tests.server.page_server import serving
+from tests.server.page_server import serving_page
 
 FILES = ["/", *sorted(f"/page/{name}" for name in load_assets() if name != INDEX)]
 
@@ -26,7 +26,7 @@ def test_no_file_names_another_server(name: str) -> None:
 
 async def test_every_file_carries_the_policy() -> None:
     """The headers stand on all that a browser may open by itself."""
-    async with serving() as origin, ClientSession(origin) as session:
+    async with serving_page() as origin, ClientSession(origin) as session:
         for path in FILES:
             async with session.get(path) as response:
                 assert response.status == 200
@@ -38,7 +38,7 @@ async def test_every_file_carries_the_policy() -> None:
 
 async def test_a_file_is_sent_once() -> None:
     """Who has it is told so; who has another version gets this one."""
-    async with serving() as origin, ClientSession(origin) as session:
+    async with serving_page() as origin, ClientSession(origin) as session:
         for path in FILES:
             async with session.get(path) as response:
                 tag = response.headers["ETag"]
@@ -51,7 +51,7 @@ async def test_a_file_is_sent_once() -> None:
 
 async def test_no_other_path_is_a_file() -> None:
     """Files are known by name when the server starts; a path leads nowhere else."""
-    async with serving() as origin, ClientSession(origin) as session:
+    async with serving_page() as origin, ClientSession(origin) as session:
         for path in ("/page/", "/page/index.html", "/page/..%2fpages.py", "/page/%2e%2e/pages.py"):
             async with session.get(path) as response:
                 assert response.status == 404

@@ -10,6 +10,7 @@ from aiohttp import web
 from pipeline.server.http.answers import answer_errors
 from pipeline.server.http.bodies import read_body
 from pipeline.server.http.requests import BODY_MAX_BYTES, RequestError
+from tests.server.serving import port_of, serving
 
 Send = Callable[[bytes], Awaitable[bytes]]
 
@@ -23,12 +24,9 @@ async def reading(hold: Callable[[int], None], *, deadline_s: float = 60.0) -> A
 
     app = web.Application(middlewares=[answer_errors])
     app.router.add_post("/", measure)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, lingering_time=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
 
     async def send(sent: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\n" + sent)
         async with asyncio.timeout(30):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -37,10 +35,8 @@ async def reading(hold: Callable[[int], None], *, deadline_s: float = 60.0) -> A
         writer.close()
         return answer
 
-    try:
+    async with serving(app, linger_s=0.1) as url:
         yield send
-    finally:
-        await runner.cleanup()
 
 
 def chunked(*chunks: bytes) -> bytes:

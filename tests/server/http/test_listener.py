@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
 
 from pipeline.rules.wire import TEXT_RECOGNITION_PATH
-from pipeline.server.api.app import create_app, http_logger
-from pipeline.server.http.listener import HEADERS_DEADLINE_S, BoundedSite, limit_unread
-from tests.server.api.test_app import IMAGE, ScriptedRecogniser, request_body
+from pipeline.server.api.app import create_app
+from pipeline.server.http.listener import limit_unread
+from pipeline.server.http.protocol import HEADERS_DEADLINE_S
+from tests.server.serving import IMAGE, ScriptedRecogniser, port_of, request_body, serving
 
 HEAD = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\nHost: x\r\n"
 
@@ -20,22 +20,10 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @asynccontextmanager
 async def listening(*, connections: int = 20, headers_deadline_s: float = 0.2) -> AsyncIterator[int]:
-    """Serve the application as `serve` does; yield the port."""
-    runner = web.AppRunner(
-        create_app(ScriptedRecogniser()),
-        access_log=None,
-        logger=http_logger,
-        keepalive_timeout=headers_deadline_s,
-        lingering_time=0.2,
-        shutdown_timeout=0.1,
-    )
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        try:
-            await BoundedSite(runner, listener, connections=connections).start()
-            yield listener.getsockname()[1]
-        finally:
-            await runner.cleanup()
+    """Serve the application with short deadlines; yield the port."""
+    app = create_app(ScriptedRecogniser())
+    async with serving(app, connections=connections, headers_deadline_s=headers_deadline_s, linger_s=0.2) as url:
+        yield port_of(url)
 
 
 async def drip(connection: Connection, *, words: bytes = b"X-Drip: 1\r\n") -> None:

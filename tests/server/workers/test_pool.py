@@ -181,8 +181,10 @@ async def test_pages_fail_at_once_when_no_worker_can_be_replaced() -> None:
         await wait_for_outcome(
             pool, "no recognition worker runs: a recognition worker does not start: the worker is gone"
         )
+        assert (pool.state().workers, pool.state().is_failing) == (0, True)
         command.remove("--fail")
         await wait_for_outcome(pool, "ok")
+        assert (pool.state().workers, pool.state().is_failing) == (1, False)
 
 
 async def wait_for_outcome(pool: Pool, expected: str) -> None:
@@ -203,7 +205,7 @@ async def wait_for_outcome(pool: Pool, expected: str) -> None:
 
 
 def test_the_configuration_plans_the_pool() -> None:
-    """Workers and runtime come from the settings."""
-    options = plan_pool(ServeConfig(workers=3, engine="onnxruntime"))
+    """Workers, models and runtime come from the settings."""
+    options = plan_pool(ServeConfig(workers=3, engine="fast", backend="onnxruntime"))
     assert options.workers == 3
-    assert list(options.command)[-4:-1] == ["--backend", "onnxruntime", "--threads"]
+    assert list(options.command)[-6:-1] == ["--engine", "fast", "--backend", "onnxruntime", "--threads"]

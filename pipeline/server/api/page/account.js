@@ -5,9 +5,6 @@ import { fetchUsage, signIn, signOut } from "./api.js";
 const numbers = new Intl.NumberFormat("en");
 const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
 
-/** Remembers that a session was opened here: its cookie cannot be seen from a script. */
-const SESSION_MARK = "pagemill-session";
-
 /** The usage in the page's head, and the form to sign in. */
 export class Account {
   /**
@@ -33,7 +30,6 @@ export class Account {
 
   /** Shows the form to sign in. */
   askForKey() {
-    localStorage.removeItem(SESSION_MARK);
     this.find("usage").hidden = true;
     this.find("sign-in").hidden = false;
   }
@@ -48,7 +44,6 @@ export class Account {
       field.focus();
       return;
     }
-    localStorage.setItem(SESSION_MARK, "open");
     field.value = "";
     this.find("sign-in").hidden = true;
     await this.refresh();
@@ -62,7 +57,6 @@ export class Account {
       this.events.onError(error);
       return;
     }
-    localStorage.removeItem(SESSION_MARK);
     this.events.onSignedOut();
     await this.refresh();
     this.find(this.find("sign-in").hidden ? "choose" : "key").focus();
@@ -81,6 +75,6 @@ export class Account {
     bar.hidden = quota === null;
     bar.max = Math.max(1, quota ?? 1);
     bar.value = Math.min(usage.used, bar.max);
-    this.find("sign-out").hidden = !localStorage.getItem(SESSION_MARK);
+    this.find("sign-out").hidden = !usage.session;
   }
 }

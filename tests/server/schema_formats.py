@@ -1,4 +1,4 @@
-"""Tells Schemathesis what a string of the format "image" is: loaded by its command through SCHEMATHESIS_HOOKS."""
+"""Tells Schemathesis what images and keys are: loaded by its command through SCHEMATHESIS_HOOKS."""
 
 import base64
 
@@ -6,8 +6,9 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.server.api.schemas import IMAGE_FORMAT
+from pipeline.server.api.schemas import IMAGE_FORMAT, KEY_FORMAT
 from tests.server.rendering import encode
+from tests.server.serving import KEY
 
 EDGES_PX = st.integers(100, 300)
 
@@ -23,3 +24,4 @@ def images(draw: st.DrawFn) -> str:
 
 
 schemathesis.openapi.format(IMAGE_FORMAT, images())
+schemathesis.openapi.format(KEY_FORMAT, st.just(KEY))

@@ -1,0 +1,109 @@
+"""HTTP as aiohttp speaks it; what never reaches a handler is answered in the contract's form, too."""
+
+import logging
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from pipeline.server.http.answers import dress, refuse
+
+HEADERS_DEADLINE_S: Final = 60.0
+"""From the connection, or the reply before, to the end of a request's headers. aiohttp calls it the keep-alive timeout,
+has no other deadline for headers, and would let an hour pass."""
+
+LINGER_S: Final = 5.0
+"""How long the rest of a refused body is read and thrown away: who is reset while sending sees no reply."""
+
+ANSWER_S: Final = 2.0
+"""How long answers that are made may take to go out at the end."""
+
+
+class _KeylessFilter(logging.Filter):
+    """Takes the traceback off what aiohttp logs: for a malformed request it quotes the URL, and the key with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[0] is not None:
+            record.msg, record.args = "%s (%s)", (record.getMessage(), record.exc_info[0].__name__)
+        record.exc_info = None
+        return True
+
+
+http_logger = logging.getLogger(__name__)
+"""For aiohttp's own messages."""
+http_logger.addFilter(_KeylessFilter())
+
+
+class Runner(web.AppRunner):
+    """Runs an application.
+
+    Args:
+        app: The application.
+        headers_deadline_s: See `HEADERS_DEADLINE_S`.
+        linger_s: See `LINGER_S`.
+        answer_s: See `ANSWER_S`.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        headers_deadline_s: float = HEADERS_DEADLINE_S,
+        linger_s: float = LINGER_S,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        super().__init__(
+            app,
+            access_log=None,  # its lines would hold the key; `observe` writes ours
+            logger=http_logger,
+            handler_cancellation=True,
+            shutdown_timeout=answer_s,
+            keepalive_timeout=headers_deadline_s,
+            lingering_time=linger_s,
+        )
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. When it is no HTTP, the body that a handler waits for ends, too; aiohttp lets it wait."""
+        super().data_received(data)
+        request = self._current_request
+        is_broken = bool(self._messages) and not isinstance(self._messages[-1][0], RawRequestMessage)
+        if is_broken and request is not None and not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError("the body breaks off"))
+            request.content.feed_eof()  # nothing is left to be thrown away
+            self.close()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, and end the connection."""
+        super().handle_error(request, status, exc, message)  # writes the log
+        response = refuse(exc)
+        dress(response)  # no signal is sent for what has no route
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; a refusal of aiohttp's own gets our body."""
+        ours = refuse(resp) if isinstance(resp, web.HTTPException) else resp
+        return await super().finish_response(request, ours, start_time)
