@@ -1,6 +1,6 @@
 """How much of a page is read wrong? Character error rates, ours beside RapidOCR's and Tesseract's, in one run.
 
-    python -m tests.benchmarks.accuracy [--seed N] [--pages N] [--engines ours,rapidocr,tesseract] [--groups WORD]
+    python -m tests.benchmarks.accuracy [--seed N] [--pages N] [--engines ours,fast,rapidocr,tesseract] [--groups WORD]
 
 The pages are rendered with their truth, by seed: tune on one, report another. White space counts: each run of it, be it
 spaces or a line's end, is one character. The second table leaves it out.
@@ -17,7 +17,7 @@ from functools import partial
 
 from pipeline.errors import EngineError
 from tests.accuracy import edit_distance, spaced_text
-from tests.evaluation.engines import ENGINES, Read
+from tests.evaluation.engines import ENGINES, Read, encode_png
 from tests.evaluation.groups import GROUPS, Group, Sample, samples
 
 
@@ -82,9 +82,10 @@ def _read_group(
     """Let every engine read the same pages, and add up the seconds that each takes."""
     scores = {name: Score() for name in engines}
     for sample in samples(group, options.seed, options.pages):
+        image = encode_png(sample.picture)
         for name, read in engines.items():
             begun_s = time.monotonic()
-            text = read(sample.picture)
+            text = read(image)
             spent_s[name] += time.monotonic() - begun_s
             scores[name].add(sample.truth, text)
             if options.show:

@@ -1,28 +1,30 @@
-"""The engines that are compared: ours, RapidOCR as it comes, and Tesseract as Debian packs it."""
+"""The engines that are compared: ours in both its forms, RapidOCR as it comes, and Tesseract as Debian packs it."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 
 from PIL import Image
 
 from pipeline.errors import EngineError
+from pipeline.server.engine.models import EngineName
 
-Read = Callable[[Image.Image], str]
-"""Returns a picture's text."""
+Read = Callable[[bytes], str]
+"""Returns an encoded image's text."""
 
 TESSERACT_LANGUAGES = ("eng", "chi_sim")
 TESSERACT_TIMEOUT_S = 300
 
 
-def load_ours() -> Read:
-    """Return the engine of `pagemill serve`, with its default settings."""
+def load_ours(name: EngineName = "accurate") -> Read:
+    """Return an engine of `pagemill serve`, with its other settings as they come."""
     from pipeline.server.engine.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
 
-    engine = Engine("openvino", os.cpu_count() or 1)
-    return lambda picture: engine.recognise(_png(picture)).text
+    engine = Engine("openvino", os.cpu_count() or 1, name)
+    return lambda image: engine.recognise(image).text
 
 
 def load_rapidocr() -> Read:
@@ -30,7 +32,7 @@ def load_rapidocr() -> Read:
     from rapidocr import RapidOCR  # noqa: PLC0415 - as above
 
     engine = RapidOCR(params={"Global.log_level": "error"})
-    return lambda picture: "\n".join(engine(_png(picture)).txts or ())
+    return lambda image: "\n".join(engine(image).txts or ())
 
 
 def load_tesseract() -> Read:
@@ -47,16 +49,28 @@ def load_tesseract() -> Read:
         raise EngineError(f"Tesseract is missing: apt-get install tesseract-ocr {' '.join(missing)}")
     options = ["-l", "+".join(TESSERACT_LANGUAGES), "-c", "preserve_interword_spaces=1"]
 
-    def read(picture: Image.Image) -> str:
+    def read(image: bytes) -> str:
         command = ["tesseract", "stdin", "stdout", *options]
         return subprocess.run(
-            command, input=_png(picture), check=True, capture_output=True, timeout=TESSERACT_TIMEOUT_S
+            command, input=image, check=True, capture_output=True, timeout=TESSERACT_TIMEOUT_S
         ).stdout.decode()
 
     return read
 
 
-ENGINES: dict[str, Callable[[], Read]] = {"ours": load_ours, "rapidocr": load_rapidocr, "tesseract": load_tesseract}
+ENGINES: dict[str, Callable[[], Read]] = {
+    "ours": load_ours,
+    "fast": partial(load_ours, "fast"),
+    "rapidocr": load_rapidocr,
+    "tesseract": load_tesseract,
+}
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Return a picture as every engine takes it."""
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _tesseract_languages() -> list[str]:
@@ -64,9 +78,3 @@ def _tesseract_languages() -> list[str]:
         return []
     command = ["tesseract", "--list-langs"]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

@@ -1,11 +1,10 @@
 """The recognition engine: one a worker process, since its inference requests cannot be shared by threads.
 
 RapidOCR's own line classifier stays off (it raises the error rate on clean pages from 0.07 % to 5.3 %); a page is
-turned as a whole instead. The models are those inside RapidOCR's wheel; nothing is downloaded.
+turned as a whole instead.
 """
 
 import math
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,23 @@ import rapidocr
 from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
-from pipeline.errors import EngineError
-from pipeline.server.engine.backend import INSTALL_HINT, Backend
+from pipeline.server.engine.backend import Backend
 from pipeline.server.engine.boxes import fine_edge_px, merge_scales
 from pipeline.server.engine.decode import Pixels, decode_bgr
 from pipeline.server.engine.layout import reading_rows, reading_text
+from pipeline.server.engine.models import EngineName, find_models
 from pipeline.server.engine.orientation import OrientationClassifier
 from pipeline.server.engine.positions import place_on_sent_image
 from pipeline.server.engine.punctuation import set_widths
+from pipeline.server.engine.reader import Reader, Reading, decode
 from pipeline.server.recognition import Line, Quad, Recognition
 
 COARSE_EDGE_PX = 736
 """Longest edge that the detector sees first: RapidOCR's own number, for what stands alone on a page."""
 
 WIDTH_STEP_PX = 64
-"""Lines are padded to multiples of this: few input shapes, so that the runtime's compiled kernels are used again.
-Against RapidOCR's batches of six: CPU -16 %, memory 1.43 -> 0.95 GiB, the same error rate (0.13 / 0.14 %)."""
+"""Lines are padded to multiples of this: few input shapes, so that the runtime's compiled kernels are used again, and
+one line at a time: a batch of them takes as long as its lines one by one, and more memory."""
 
 STRIP_RATIO = 8
 STRIP_HEIGHT_PX = 30
@@ -53,14 +53,17 @@ TRUSTED_SCORE = 0.5
 class Engine:
     """Text detection, page orientation and text recognition."""
 
-    def __init__(self, backend: Backend, threads: int) -> None:
+    def __init__(self, backend: Backend, threads: int, engine: EngineName = "accurate") -> None:
         cv2.setNumThreads(threads)
-        self._ocr: Any = rapidocr.RapidOCR(params=_parameters(backend, threads))
-        blank = np.full((STRIP_HEIGHT_PX * 2, NARROWEST_PX, 3), 255, np.uint8)
+        models = find_models(engine)
+        runtime = _runtime(backend, threads)
+        self._ocr: Any = rapidocr.RapidOCR(params=runtime | _detector(models.detector))
         # RapidOCR loads its models when they are used first.
         with suppress(RapidOCRError):  # its word for a page without text
-            self._ocr.detect_and_crop(blank, {})
-        self._ocr.recognize_txt([blank])
+            self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, NARROWEST_PX, 3), 255, np.uint8), {})
+        quick = Recogniser(models.quick, models.quick_characters, runtime)
+        careful = Recogniser(models.careful, None, runtime) if models.careful else None
+        self._reader = Reader(quick.read, careful.read if careful else None)
         self._orientation = OrientationClassifier(backend, threads)
 
     def recognise(self, image: bytes) -> Recognition:
@@ -80,9 +83,9 @@ class Engine:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
             crops, quads = self._detect(pixels)
         lines = [
-            Line(text, score, quad)
-            for (text, score), quad in zip(self._read(crops), quads, strict=True)
-            if text.strip() and score >= TRUSTED_SCORE
+            Line(set_widths(reading.text, reading.columns), reading.score, quad)
+            for reading, quad in zip(self._reader.read(crops), quads, strict=True)
+            if reading.text.strip() and reading.score >= TRUSTED_SCORE
         ]
         height, width = pixels.shape[:2]
         ordered = (line for row in reading_rows(lines) for line in row)
@@ -106,30 +109,36 @@ class Engine:
         boxes = self._ocr.text_det(pixels).boxes
         return [] if boxes is None else [_quad(box) for box in boxes.tolist()]
 
-    def _read(self, crops: list[Any]) -> list[tuple[str, float]]:
-        read = [("", 0.0)] * len(crops)
-        if not crops:
-            return read
-        by_width: dict[int, list[int]] = defaultdict(list)
-        for i, crop in enumerate(crops):
-            by_width[_padded_width(crop.shape[1], crop.shape[0])].append(i)
-        for width, members in by_width.items():
-            self._ocr.text_rec.rec_image_shape = [3, LINE_HEIGHT_PX, width]
-            result = self._ocr.recognize_txt([crops[i] for i in members])
-            for i, text, score, words in zip(members, result.txts, result.scores, result.word_results, strict=True):
-                columns = [column for word in words.word_cols for column in word]
-                read[i] = (set_widths(text, columns), float(score))
-        return read
+
+class Recogniser:
+    """A model that reads a line.
+
+    Args:
+        model: Its file.
+        characters: What it tells apart, one a line; None when its file says so.
+        runtime: RapidOCR's settings of what runs it.
+    """
+
+    def __init__(self, model: Path, characters: Path | None, runtime: dict[str, Any]) -> None:
+        named = {"Rec.rec_keys_path": str(characters)} if characters else {}
+        ocr: Any = rapidocr.RapidOCR(params=runtime | {"Rec.model_path": str(model)} | named)
+        ocr.recognize_txt([np.full((LINE_HEIGHT_PX, NARROWEST_PX, 3), 255, np.uint8)])
+        self._infer = ocr.text_rec.session
+        self._characters = ocr.text_rec.postprocess_op.character
+
+    def read(self, line: Pixels, squeeze: float) -> Reading:
+        """Return what a line says, looked at in this part of its natural width."""
+        natural = LINE_HEIGHT_PX * line.shape[1] / line.shape[0]
+        width = min(max(1, round(natural * squeeze)), WIDEST_PX)
+        resized = cv2.resize(line, (width, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA)
+        padded = max(math.ceil(width / WIDTH_STEP_PX) * WIDTH_STEP_PX, NARROWEST_PX)
+        batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded), np.float32)
+        batch[0, :, :, :width] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
+        return decode(self._infer(batch)[0], self._characters)
 
 
 def _is_uniform(pixels: Pixels) -> bool:
     return int(pixels.max()) - int(pixels.min()) < FAINTEST_INK
-
-
-def _padded_width(width_px: int, height_px: int) -> int:
-    natural = LINE_HEIGHT_PX * width_px / height_px
-    stepped = math.ceil(natural / WIDTH_STEP_PX) * WIDTH_STEP_PX
-    return min(max(stepped, NARROWEST_PX), WIDEST_PX)
 
 
 def _quad(box: list[list[float]]) -> Quad:
@@ -141,29 +150,24 @@ def _shift_up(quad: Quad, top_px: float) -> Quad:
     return _quad([[x, y - top_px] for x, y in quad])
 
 
-def _parameters(backend: Backend, threads: int) -> dict[str, Any]:
-    models = Path(rapidocr.__file__).parent / "models"
-    kind = rapidocr.EngineType(backend)
-    detector, recogniser = models / "PP-OCRv6_det_small.onnx", models / "PP-OCRv6_rec_small.onnx"
-    for model in (detector, recogniser):
-        if not model.is_file():
-            # Named outright, so that RapidOCR never tries to download it.
-            raise EngineError(f"RapidOCR's model {model.name} is missing: {INSTALL_HINT}")
+def _detector(model: Path) -> dict[str, Any]:
+    # Files are named outright, so that RapidOCR never tries to download them; "min", its default, would enlarge a blank
+    # 1×500 strip until it takes 8 GiB.
+    return {"Det.model_path": str(model), "Det.limit_type": "max"}
+
+
+def _runtime(backend: Backend, threads: int) -> dict[str, Any]:
+    kind = rapidocr.EngineType("openvino" if backend == "openvino" else "onnxruntime")
     return {
         "Global.log_level": "error",
-        "Global.use_cls": False,
-        # Where characters stand along their line.
-        "Global.return_word_box": True,
         "Det.engine_type": kind,
-        "Det.model_path": str(detector),
-        # "min", the default, would enlarge a blank 1×500 strip until it takes 8 GiB.
-        "Det.limit_type": "max",
         "Rec.engine_type": kind,
-        "Rec.model_path": str(recogniser),
-        "Rec.rec_batch_num": 1,
         "EngineConfig.openvino.inference_num_threads": threads,
         # Pinned threads of several workers would share the first cores.
         "EngineConfig.openvino.enable_cpu_pinning": False,
         "EngineConfig.onnxruntime.intra_op_num_threads": threads,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        "EngineConfig.onnxruntime.use_cuda": backend == "cuda",
+        # The default tries all algorithms for each new width of a line.
+        "EngineConfig.onnxruntime.cuda_ep_cfg.cudnn_conv_algo_search": "HEURISTIC",
     }

