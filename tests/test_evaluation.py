@@ -1,6 +1,7 @@
 """The evaluation set that the error rates rest on."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -24,6 +25,21 @@ def test_a_page_keeps_its_text_on_the_paper(layout: Layout, language: Language) 
     assert max(box[2] for box in boxes) < page.size_px[0]
     assert max(box[3] for box in boxes) < page.size_px[1]
     assert len(page.truth) > 900
+
+
+@pytest.mark.parametrize("language", ["zh", "traditional"])
+def test_columns_run_from_the_top_and_from_right_to_left(language: Language) -> None:
+    """Within the paper, tier by tier, the title first and largest; no figure or letter that a column has not."""
+    page = make_page("vertical", language, "columns")
+    words = [word for (word,) in page.rows]
+    assert all(word.direction == "ttb" for word in words)
+    assert all(one.x > other.x or one.box[3] < other.y for one, other in pairwise(words))
+    assert words[0].font.size == max(word.font.size for word in words)
+    assert min(min(word.box[:2]) for word in words) > 0
+    assert max(word.box[3] for word in words) < page.size_px[1]
+    assert len(page.truth) > 900
+    assert not any(character.isascii() and character != "\n" for character in page.truth)
+    assert ("檔" in Writer(random.Random(1)).paragraph(language, 200)) == (language == "traditional")
 
 
 def test_the_seed_decides_the_page() -> None:

@@ -18,12 +18,14 @@ class Group:
     Attributes:
         damage: A name of `DAMAGES`, or "" for clean pages.
         turn_deg: How far the pages were turned clockwise.
+        languages: In turn, page by page.
     """
 
     name: str
     layout: Layout
     damage: str = ""
     turn_deg: int = 0
+    languages: tuple[Language, ...] = LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,15 @@ GROUPS = (
     *(Group("single column" if layout == "single" else layout, layout) for layout in LAYOUTS),
     *(Group(f"single, {damage}", "single", damage=damage) for damage in DAMAGES),
     *(Group(f"single, turned {turn_deg}°", "single", turn_deg=turn_deg) for turn_deg in (90, 180, 270)),
+    Group("vertical", "vertical", languages=("zh",)),
+    Group("vertical, traditional", "vertical", languages=("traditional",)),
 )
 
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:
     """Yield so many pages of a group, the languages in turn; the same seed yields the same."""
     for i in range(count):
-        language = LANGUAGES[i % len(LANGUAGES)]
+        language = group.languages[i % len(group.languages)]
         name = f"{seed} {group.name} {i}"
         page = make_page(group.layout, language, name)
         picture = page.draw()

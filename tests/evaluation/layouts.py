@@ -1,14 +1,16 @@
-"""Pages of five layouts, by seed."""
+"""Pages of six layouts, by seed."""
 
 import random
 from typing import Literal
 
 from tests.evaluation.pages import FACES, SIZE_PX, Page
 from tests.evaluation.setting import MARGIN_PX, Setter
+from tests.evaluation.vertical import set_tiers
 from tests.evaluation.writing import Language, Writer
 
-Layout = Literal["single", "two columns", "three columns", "table", "captions and footnotes"]
+Layout = Literal["single", "two columns", "three columns", "table", "captions and footnotes", "vertical"]
 LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
+"""What is set in every language; vertical is Chinese."""
 
 
 def make_page(layout: Layout, language: Language, seed: str) -> Page:
@@ -27,6 +29,8 @@ def make_page(layout: Layout, language: Language, seed: str) -> Page:
             _set_tables(setter)
         case "captions and footnotes":
             _set_notes(setter)
+        case "vertical":
+            set_tiers(setter)
     return setter.page()
 
 

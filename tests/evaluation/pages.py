@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.evaluation.writing import Language
 
 NOTO, LIBERATION = "/usr/share/fonts/opentype/noto/Noto", "/usr/share/fonts/truetype/liberation/Liberation"
-CJK_SC = 2
-"""Place of the simplified Chinese face in Noto's collections."""
+CJK_SC, CJK_TC = 2, 3
+"""Places of the simplified and the traditional Chinese faces in Noto's collections."""
 
 SIZE_PX = (1654, 2339)
 """A4 at 200 dpi."""
@@ -20,10 +21,10 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A typeface: the beginning of its files' names, and whether it is Chinese."""
+    """A typeface: the beginning of its files' names, and its place in collections; None for files of their own."""
 
     stem: str
-    is_chinese: bool
+    index: int | None = None
 
     def at(self, size_px: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
         """Return the font in this size."""
@@ -31,32 +32,38 @@ class Face:
 
 
 FACES: dict[Language, tuple[Face, ...]] = {
-    "zh": (Face(f"{NOTO}SansCJK", is_chinese=True), Face(f"{NOTO}SerifCJK", is_chinese=True)),
-    "en": (Face(f"{LIBERATION}Serif", is_chinese=False), Face(f"{LIBERATION}Sans", is_chinese=False)),
-    "mixed": (Face(f"{NOTO}SansCJK", is_chinese=True), Face(f"{NOTO}SerifCJK", is_chinese=True)),
+    "zh": (Face(f"{NOTO}SansCJK", CJK_SC), Face(f"{NOTO}SerifCJK", CJK_SC)),
+    "en": (Face(f"{LIBERATION}Serif"), Face(f"{LIBERATION}Sans")),
+    "mixed": (Face(f"{NOTO}SansCJK", CJK_SC), Face(f"{NOTO}SerifCJK", CJK_SC)),
+    "traditional": (Face(f"{NOTO}SansCJK", CJK_TC), Face(f"{NOTO}SerifCJK", CJK_TC)),
 }
 
 
 @cache
 def _font(face: Face, size_px: int, bold: bool) -> ImageFont.FreeTypeFont:  # noqa: FBT001 - a key of the cache
     weight = "Bold" if bold else "Regular"
-    path = f"{face.stem}-{weight}.{'ttc' if face.is_chinese else 'ttf'}"
-    return ImageFont.truetype(path, size_px, index=CJK_SC if face.is_chinese else 0)
+    path = f"{face.stem}-{weight}.{'ttf' if face.index is None else 'ttc'}"
+    return ImageFont.truetype(path, size_px, index=face.index or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A run of text at its place: what a detector finds in one piece."""
+    """A run of text at its place: what a detector finds in one piece.
+
+    Attributes:
+        direction: None for the script's own; "ttb" for columns, punctuation in its vertical forms.
+    """
 
     text: str
     x: float
     y: float
     font: ImageFont.FreeTypeFont
+    direction: Literal["ttb"] | None = None
 
     @property
     def box(self) -> Box:
         """Where its ink stands."""
-        left, top, right, bottom = self.font.getbbox(self.text)
+        left, top, right, bottom = self.font.getbbox(self.text, direction=self.direction)
         return self.x + left, self.y + top, self.x + right, self.y + bottom
 
 
@@ -94,5 +101,5 @@ class Page:
             draw.rectangle(rule, fill=0)
         for row in self.rows:
             for word in row:
-                draw.text((word.x, word.y), word.text, fill=0, font=word.font)
+                draw.text((word.x, word.y), word.text, fill=0, font=word.font, direction=word.direction)
         return picture.convert("RGB")

@@ -11,8 +11,8 @@ from tests.evaluation.writing import Language, Writer
 
 MARGIN_PX = 130
 LEADING_EM = 1.55
-NOT_FIRST = set("，。；：、）》”,.;:)")
-NOT_LAST = set("（《“(")
+NOT_FIRST = set("，。；：、）》」”,.;:)")
+NOT_LAST = set("（《「“(")
 
 
 @dataclass(slots=True)

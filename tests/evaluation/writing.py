@@ -7,8 +7,16 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-Language = Literal["zh", "en", "mixed"]
+from opencc import OpenCC
+
+Language = Literal["zh", "en", "mixed", "traditional"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en", "mixed")
+"""What is set in rows; traditional Chinese is set in columns."""
+
+FIGURES = str.maketrans("0123456789", "〇一二三四五六七八九")
+TRADITIONAL = OpenCC("s2tw")
+QUOTES = str.maketrans("《》", "「」")
+"""How titles are marked in simplified and in traditional Chinese."""
 
 COMMON_HAN = bytes(byte for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF) for byte in (row, cell)).decode(
     "gb2312", "ignore"
@@ -52,6 +60,9 @@ class Writer:
 
     def _fill(self, language: Language, kind: str) -> str:
         """Return a form or a word of this kind with its blanks filled."""
+        if language == "traditional":
+            text: str = TRADITIONAL.convert(self._fill("zh", kind))
+            return text.translate(QUOTES)
         words = {**WORDS["zh"], **WORDS["mixed"]} if language == "mixed" else WORDS[language]
         form = self._random.choice(words[kind])
         return BLANK.sub(lambda blank: self._blank(language, blank[1]), form)
@@ -71,3 +82,8 @@ class Writer:
             case _:
                 text = self._fill("en" if kind.startswith("en_") else language, kind.removeprefix("en_"))
         return text
+
+
+def in_figures(text: str) -> str:
+    """Return the text with its numbers in Chinese figures, as columns have them."""
+    return text.translate(FIGURES)

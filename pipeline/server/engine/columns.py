@@ -6,6 +6,7 @@ ends a gutter instead of hiding it). A region without a gutter is read row by ro
 its cells is as wide as that between columns, but its cells are short and level.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,18 +44,36 @@ SMALL = 0.92
 APART = 0.9
 """Footnotes are set in type of at most this part of the text's height, and have so much white above."""
 
+OVERSHOOT = 0.3
+"""By so much, in heights of type, a box may reach over a gutter: columns lean, and boxes reach over their ink."""
+
+USUAL = 0.8
+NEAR = 4
+"""A column is as wide as most lines are, this part of them, among so many above and below: headings may be wider, and
+lines beside a picture are shorter."""
+
+PUSHED = 1.5
+"""By so much, in heights of type, an inset pushes a column's lines aside."""
+
+INSET_LINES = 12
+"""More lines one below the other are a column, not an inset."""
+
 ON_LINE = 0.25
 """By so much, in heights of the smaller, the axes of two cells of one row may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gutter:
-    """White between two columns, and the boxes that stand beside it."""
+    """White between two columns, and the boxes that stand beside it.
+
+    Insets are boxes in it that the columns run around: a picture's caption, a quotation set large.
+    """
 
     top: float
     bottom: float
     left: tuple[Box, ...]
     right: tuple[Box, ...]
+    insets: tuple[Box, ...]
 
     @property
     def height(self) -> float:
@@ -89,7 +108,16 @@ def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     below = [box for box in boxes if box.middle >= gutter.bottom]
     notes = _footnotes(gutter, type_px)
     left = [box for box in gutter.left if box not in notes]
-    return above, left, list(gutter.right), notes + below
+    first, last = _place_insets(gutter, type_px)
+    return above, first, left, list(gutter.right), last, notes + below
+
+
+def _place_insets(gutter: Gutter, type_px: float) -> tuple[list[Box], list[Box]]:
+    """Return the insets to be read before the columns, since they stand at their head, and those to be read after."""
+    head = min(box.top for box in gutter.left + gutter.right) + BAND * type_px
+    parts = _parts(gutter.insets, BAND * type_px)
+    first = [box for part in parts for box in part if part[0].top <= head]
+    return first, [box for part in parts for box in part if part[0].top > head]
 
 
 def _rank(gutter: Gutter) -> tuple[float, int]:
@@ -108,6 +136,12 @@ def _footnotes(gutter: Gutter, type_px: float) -> list[Box]:
 
 def _cut_at_bands(boxes: Sequence[Box], least_px: float) -> list[list[Box]]:
     """Return the parts between bands of white at least so high; none when there is no band."""
+    parts = _parts(boxes, least_px)
+    return parts if len(parts) > 1 else []
+
+
+def _parts(boxes: Sequence[Box], least_px: float) -> list[list[Box]]:
+    """Return the boxes from the top, parted where white at least so high stands across all of them."""
     parts: list[list[Box]] = []
     bottom = -float("inf")
     for box in sorted(boxes, key=lambda box: box.top):
@@ -115,25 +149,43 @@ def _cut_at_bands(boxes: Sequence[Box], least_px: float) -> list[list[Box]]:
             parts.append([])
         parts[-1].append(box)
         bottom = max(bottom, box.bottom)
-    return parts if len(parts) > 1 else []
+    return parts
 
 
 def _gutters(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
     """Yield the white strips that begin where boxes end, as far up and down as no box crosses them."""
-    least = GUTTER * type_px
+    least, over = GUTTER * type_px, OVERSHOOT * type_px
     edges = {round(box.right / least): box.right for box in sorted(boxes, key=lambda box: box.right)}
     headings = [box for box in boxes if box.height >= HEADING * type_px and _is_alone(box, boxes)]
+    pushed = {box: _pushed(box, boxes, PUSHED * type_px) for box in boxes}
     for edge in edges.values():
-        crossing = [box for box in boxes if box.left < edge + least and box.right > edge] + headings
-        for top, bottom in _free(crossing):
-            beside = [box for box in boxes if top < box.middle < bottom]
-            left = tuple(box for box in beside if box.right <= edge)
-            right = tuple(box for box in beside if box.left >= edge + least)
-            if len(left) < 2 or len(right) < 2:
-                continue
-            gutter = Gutter(top, bottom, left, right)
-            if gutter.height >= SHORTEST * type_px:
-                yield gutter
+        axis = edge + least / 2
+        left = [box for box in boxes if box.right <= axis + over and box.left + box.right < 2 * axis]
+        right = [box for box in boxes if box.left >= axis - over and box.left + box.right >= 2 * axis]
+        crossing = set(boxes).difference(left, right)
+        pushing = [box for box in crossing if axis <= pushed[box][1] + over or axis >= pushed[box][0] - over]
+        insets = [box for part in _parts(pushing, BAND * type_px) if len(part) <= INSET_LINES for box in part]
+        # Between the cells of a table no inset stands, so a gutter that ends where one begins is a choice, too.
+        for inset in (insets, []) if insets else ([],):
+            for top, bottom in _free([*crossing.difference(inset), *headings]):
+                beside = (tuple(box for box in each if top < box.middle < bottom) for each in (left, right, inset))
+                gutter = Gutter(top, bottom, *beside)
+                if min(len(gutter.left), len(gutter.right)) > 1 and gutter.height >= SHORTEST * type_px:
+                    yield gutter
+
+
+def _pushed(box: Box, boxes: Sequence[Box], least_px: float) -> tuple[float, float]:
+    """Return the right edge of the column whose lines a box pushes left, and the left edge of that pushed right.
+
+    They are infinitely far right and left when there is none. Lines are pushed when one level with the box ends beside
+    it, and another of its column would reach into it.
+    """
+    level = [other for other in boxes if is_level(box, other)]
+    before = max((other.right for other in level if other.right <= box.left), default=-math.inf)
+    after = min((other.left for other in level if other.left >= box.right), default=math.inf)
+    left = (other.right for other in boxes if other.left < before and box.left + least_px < other.right < box.right)
+    right = (other.left for other in boxes if other.right > after and box.left < other.left < box.right - least_px)
+    return min(left, default=math.inf), max(right, default=-math.inf)
 
 
 def _is_alone(box: Box, boxes: Sequence[Box]) -> bool:
@@ -159,6 +211,8 @@ def _parts_columns(gutter: Gutter, type_px: float) -> bool:
     column = min(max(box.width for box in flank) for flank in (left, right))
     if white <= GAP_SHARE * column and _is_running(left, type_px) and _is_running(right, type_px):
         return True
+    if gutter.insets or white < GUTTER * type_px:
+        return False
     few, many = sorted((left, right), key=len)
     level = sum(any(_is_on_line(box, other) for other in many) for box in few)
     return level < LEVEL_SHARE * len(few)
@@ -166,9 +220,17 @@ def _parts_columns(gutter: Gutter, type_px: float) -> bool:
 
 def _is_running(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes one below the other are running text: wide, and most lines as wide as the column."""
-    widest = max(box.width for box in flank)
-    full = widest - max(RAGGED * type_px, RAGGED_SHARE * widest)
-    return widest >= TEXT_WIDTH * type_px and sum(box.width >= full for box in flank) >= FULL_SHARE * len(flank)
+    widths = [box.width for box in sorted(flank, key=lambda box: box.middle)]
+    usual = [_usual(widths[max(0, i - NEAR) : i + NEAR + 1]) for i in range(len(widths))]
+    full = sum(
+        column >= TEXT_WIDTH * type_px and width >= column - max(RAGGED * type_px, RAGGED_SHARE * column)
+        for width, column in zip(widths, usual, strict=True)
+    )
+    return full >= FULL_SHARE * len(flank)
+
+
+def _usual(widths: Sequence[float]) -> float:
+    return sorted(widths)[int(USUAL * len(widths))]
 
 
 def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:

@@ -16,18 +16,17 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.server.engine.backend import Backend
-from pipeline.server.engine.boxes import fine_edge_px, merge_scales
+from pipeline.server.engine.boxes import COARSE_EDGE_PX, finer_edge_px, merge_scales
 from pipeline.server.engine.decode import Pixels, decode_bgr
 from pipeline.server.engine.layout import reading_rows, reading_text
 from pipeline.server.engine.models import EngineName, find_models
 from pipeline.server.engine.orientation import OrientationClassifier
+from pipeline.server.engine.pieces import cut_line
 from pipeline.server.engine.positions import place_on_sent_image
 from pipeline.server.engine.punctuation import set_widths
 from pipeline.server.engine.reader import Reader, Reading, decode
+from pipeline.server.engine.vertical import read_lines
 from pipeline.server.recognition import Line, Quad, Recognition
-
-COARSE_EDGE_PX = 736
-"""Longest edge that the detector sees first: RapidOCR's own number, for what stands alone on a page."""
 
 WIDTH_STEP_PX = 64
 """Lines are padded to multiples of this: few input shapes, so that the runtime's compiled kernels are used again, and
@@ -83,9 +82,10 @@ class Engine:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
             crops, quads = self._detect(pixels)
         lines = [
-            Line(set_widths(reading.text, reading.columns), reading.score, quad)
-            for reading, quad in zip(self._reader.read(crops), quads, strict=True)
+            part
+            for reading, quad in zip(read_lines(self._reader.read, crops, quads), quads, strict=True)
             if reading.text.strip() and reading.score >= TRUSTED_SCORE
+            for part in cut_line(Line(set_widths(reading.text, reading.columns), reading.score, quad), reading.columns)
         ]
         height, width = pixels.shape[:2]
         ordered = (line for row in reading_rows(lines) for line in row)
@@ -95,19 +95,30 @@ class Engine:
         """Return the lines' pixels, upright as far as a line alone tells, and where they stand."""
         # Strips are padded: the detector sees no text in a line without paper around it.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_RATIO, STRIP_HEIGHT_PX)
-        quads = self._find(padded, COARSE_EDGE_PX)
-        # Small type all over a large page is too small for the coarse look; blank paper need not be looked at twice.
-        if max(padded.shape[:2]) > COARSE_EDGE_PX and (quads or not _is_uniform(pixels)):
-            edge_px = fine_edge_px(max(padded.shape[:2]), quads)
-            quads = merge_scales(quads, self._find(padded, max(edge_px, COARSE_EDGE_PX)))
+        quads = self._look(padded)
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top) for quad in quads]
 
+    def _look(self, pixels: Pixels) -> list[Quad]:
+        """Return the lines of a page, looked at until the small ones are seen well, too."""
+        height, width = pixels.shape[:2]
+        edge_px: int | None = min(COARSE_EDGE_PX, max(width, height))
+        found: list[Quad] = []
+        while edge_px:
+            found = merge_scales(found, self._find(pixels, edge_px))
+            # Blank paper need not be looked at twice.
+            edge_px = finer_edge_px((width, height), edge_px, found) if found or not _is_uniform(pixels) else None
+        return found
+
     def _find(self, pixels: Pixels, edge_px: int) -> list[Quad]:
-        self._ocr.text_det.limit_side_len = edge_px
-        boxes = self._ocr.text_det(pixels).boxes
-        return [] if boxes is None else [_quad(box) for box in boxes.tolist()]
+        height, width = pixels.shape[:2]
+        scale = edge_px / max(width, height)
+        size = max(32, round(width * scale / 32) * 32), max(32, round(height * scale / 32) * 32)
+        resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        self._ocr.text_det.limit_side_len = max(size)
+        boxes = self._ocr.text_det(resized).boxes
+        return [] if boxes is None else [_quad(box) for box in (boxes * (width / size[0], height / size[1])).tolist()]
 
 
 class Recogniser:
@@ -134,7 +145,8 @@ class Recogniser:
         padded = max(math.ceil(width / WIDTH_STEP_PX) * WIDTH_STEP_PX, NARROWEST_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded), np.float32)
         batch[0, :, :, :width] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
-        return decode(self._infer(batch)[0], self._characters)
+        probabilities = self._infer(batch)[0]
+        return decode(probabilities, self._characters, padded / len(probabilities) / width)
 
 
 def _is_uniform(pixels: Pixels) -> bool:

@@ -6,12 +6,14 @@ room that a mark takes tells which form it has: one em, or a third of that.
 
 import statistics
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 WIDE_FORMS: Mapping[str, str] = dict(zip("(),;:!?", "（），；：！？", strict=True))
 
 WIDE_FROM_EM = 0.65
 """A mark that takes so much room is full-width; measured are 0.3 to 0.5 and 0.9 to 1.2."""
+
+WIDE_BRACKETS = "（）"
 
 OPENING = "（《“〈「『【"
 CLOSING = "，。；：、）》”〉」』】！？"
@@ -34,9 +36,14 @@ def set_widths(text: str, columns: Sequence[float]) -> str:
     places = {i: column / em for (i, _), column in zip(shown, columns, strict=True)}
     marks = [i for i, character in enumerate(text) if character in WIDE_FORMS]
     rooms_em = {i: _room_em(text, i, places) for i in marks if 0 < i < len(text) - 1 and _touches_wide(text, i)}
+    rooms_em |= {i: 1.0 for i, character in enumerate(text) if character in WIDE_BRACKETS}
+    for pair in _bracket_pairs(text):
+        # A pair has one width; beside white space, a Latin letter or the line's end only one of it can be measured.
+        known_em = [rooms_em[i] for i in pair if i in rooms_em]
+        rooms_em |= dict.fromkeys(pair, max(known_em, default=0.0)) if known_em else {}
     letters = list(text)
     for i in marks:
-        if 0 < i < len(text) - 1:
+        if i in rooms_em or 0 < i < len(text) - 1:
             room_em = rooms_em.get(i, 0.0)
         else:
             # There is no neighbour to measure from: such a mark follows the others of its line.
@@ -63,6 +70,16 @@ def _em(characters: Sequence[str], columns: Sequence[float]) -> float | None:
     # The places are whole numbers, so the mean tells more than the median; a gap in the line is no step.
     longest = 1.5 * statistics.median(steps)
     return statistics.fmean(step for step in steps if step <= longest)
+
+
+def _bracket_pairs(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where brackets open and close, those that the recogniser wrote in either form."""
+    opened: list[int] = []
+    for i, character in enumerate(text):
+        if character in "(（":
+            opened.append(i)
+        elif character in ")）" and opened:
+            yield opened.pop(), i
 
 
 def _touches_wide(text: str, i: int) -> bool:

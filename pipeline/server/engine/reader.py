@@ -32,13 +32,13 @@ class Reading:
 
     Attributes:
         score: In [0, 1]: the mean of the characters', each where it begins.
-        columns: Where each character stands along the line, in the recogniser's steps.
+        columns: Where each character stands along the line, in parts of its length.
         least: The least of the characters', each where it is clearest; 1.0 without characters.
     """
 
     text: str = ""
     score: float = 0.0
-    columns: tuple[int, ...] = ()
+    columns: tuple[float, ...] = ()
     least: float = 1.0
 
 
@@ -99,12 +99,13 @@ def script_of(text: str) -> Script:
     return Script.MIXED if has_letters else Script.WIDE
 
 
-def decode(probabilities: NDArray[Any], characters: Sequence[str]) -> Reading:
+def decode(probabilities: NDArray[Any], characters: Sequence[str], step: float) -> Reading:
     """Return what a recogniser's answer says: the best character of each step, repeats and blanks left out.
 
     Args:
         probabilities: (steps, characters), the blank first.
         characters: What the recogniser tells apart, the blank first.
+        step: Part of the line's length that a step covers.
 
     Source:
         Graves et al. 2006, "Connectionist temporal classification", best path decoding.
@@ -121,6 +122,6 @@ def decode(probabilities: NDArray[Any], characters: Sequence[str]) -> Reading:
     return Reading(
         text,
         float(chances[begins[shown]].mean()),
-        tuple(begins[shown][is_ink].tolist()),
+        tuple((step * (begins[shown][is_ink] + 0.5)).tolist()),
         float(clearest[shown].min()),
     )

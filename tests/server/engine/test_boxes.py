@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.server.engine.boxes import FINE_EDGE_PX, area, fine_edge_px, intersection_area, merge_scales
+from pipeline.server.engine.boxes import (
+    COARSE_EDGE_PX,
+    LARGEST_PX,
+    area,
+    finer_edge_px,
+    intersection_area,
+    merge_scales,
+    slice_quad,
+)
 from pipeline.server.recognition import Quad
 
 
@@ -36,45 +44,54 @@ def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
     assert merge_scales([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
 
 
-def test_a_line_run_across_a_gutter_is_cut_where_the_coarse_lines_end() -> None:
-    """At full scale two columns come as one line."""
-    left, right = box(0, 0, 400, 20), box(420, 1, 400, 20)
-    (one, other) = merge_scales([left, right], [box(2, 0, 816, 21)])
-    assert [one[0][0], one[1][0]] == pytest.approx([2, 400])
-    assert [other[0][0], other[1][0]] == pytest.approx([420, 818])
-    assert {one[2][1], other[2][1]} == {21}
-
-
-def test_words_that_the_coarse_look_parts_without_white_stay_one_line() -> None:
-    """Its boxes touch."""
-    line = box(0, 0, 400, 20)
-    assert merge_scales([box(0, 0, 198, 20), box(201, 0, 199, 20)], [line]) == [line]
-
-
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
 def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
-    """What comes out is a line that went in, or a part of a fine one; none comes out while both looks were empty."""
+    """What comes out is a line that went in; none comes out while both looks were empty."""
     merged = merge_scales(coarse, fine)
     assert bool(merged) == bool(coarse or fine)
-    for quad in set(merged) - set(coarse):
-        assert any(intersection_area(quad, other) >= area(quad) * 0.999 - 1e-6 for other in fine)
+    assert set(merged) <= {*coarse, *fine}
 
 
 @pytest.mark.parametrize(
-    ("page_edge_px", "heights_px", "edge_px"),
+    ("size_px", "edge_px", "heights_px", "finer_px"),
     [
-        pytest.param(2339, [36] * 30, 1408, id="A4-at-200-dpi"),
-        pytest.param(2339, [36] * 20 + [24] * 10, FINE_EDGE_PX, id="with-small-notes"),
-        pytest.param(4000, [20] * 30, FINE_EDGE_PX, id="small-type-on-a-large-page"),
-        pytest.param(2339, [90] * 10, 640, id="a-poster"),
-        pytest.param(4000, [], FINE_EDGE_PX, id="nothing-found"),
+        pytest.param((1654, 2339), 736, [90] * 10, None, id="a-poster"),
+        pytest.param((1654, 2339), 736, [36] * 30, 1472, id="A4-at-200-dpi"),
+        pytest.param((1654, 2339), 1472, [36] * 30, None, id="A4-at-200-dpi-seen-well"),
+        pytest.param((1654, 2339), 1472, [36] * 20 + [24] * 10, 2944, id="with-small-notes"),
+        pytest.param((1654, 2339), 2944, [8] * 30, None, id="no-memory-for-more"),
+        pytest.param((2339, 1654), 736, [], 1472, id="nothing-found"),
+        pytest.param((800, 4000), 2944, [20] * 30, 5600, id="a-strip-is-not-shrunk"),
+        pytest.param((640, 400), 640, [12] * 10, 1280, id="tiny-type-is-enlarged"),
+        pytest.param((640, 400), 1280, [6] * 10, None, id="no-more-to-see"),
+        pytest.param((100, 1), 100, [], 192, id="a-hairline"),
     ],
 )
-def test_the_fine_look_is_as_fine_as_the_small_lines_need(
-    page_edge_px: int, heights_px: list[int], edge_px: int
+def test_the_next_look_is_finer_until_small_lines_are_seen_well(
+    size_px: tuple[int, int], edge_px: int, heights_px: list[int], finer_px: int | None
 ) -> None:
-    """Lines of 20 px are found; more pixels cost time, and gutters."""
-    assert fine_edge_px(page_edge_px, [box(0, 0, 500, height) for height in heights_px]) == edge_px
+    """More pixels cost time."""
+    found = [box(0, 0, 500, height) for height in heights_px]
+    assert finer_edge_px(size_px, edge_px, found) == finer_px
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.lists(boxes, max_size=8))
+def test_looks_come_to_an_end(width_px: int, height_px: int, found: list[Quad]) -> None:
+    """Each is finer than the last, and none takes more memory than the finest may."""
+    edges = [min(COARSE_EDGE_PX, max(width_px, height_px))]
+    while finer := finer_edge_px((width_px, height_px), edges[-1], found):
+        edges.append(finer)
+    assert edges == sorted(set(edges))
+    assert len(edges) <= 6
+    shape = min(width_px, height_px) / max(width_px, height_px)
+    assert all(edge * edge * shape <= LARGEST_PX for edge in edges[1:])
+
+
+@given(boxes, st.floats(0, 1), st.floats(0, 1))
+def test_a_slice_is_that_part_of_a_line(quad: Quad, one: float, other: float) -> None:
+    """It stands between the line's long edges."""
+    start, end = sorted((one, other))
+    assert area(slice_quad(quad, start, end)) == pytest.approx((end - start) * area(quad), abs=1e-6)
 
 
 @given(boxes, boxes)

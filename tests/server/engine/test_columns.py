@@ -78,6 +78,55 @@ def test_a_longer_left_column_is_not_torn() -> None:
     assert order(column(0, 0, 14) + column(425, 0, 10, first=14)) == numbers(14, 10)
 
 
+def test_columns_that_run_around_a_quotation_are_read_one_after_the_other() -> None:
+    """It stands in the gutter, pushes both aside, and is read after them."""
+    left = [*column(0, 0, 5), *column(0, 150, 5, width=250, first=5), *column(0, 300, 5, first=10)]
+    right = [*column(425, 0, 5, first=15), *column(575, 150, 5, width=250, first=20), *column(425, 300, 5, first=25)]
+    quotation = column(300, 150, 3, width=225, height=32, first=30)
+    assert order(left + right + quotation) == numbers(15, 15, 3)
+
+
+def test_an_introduction_at_the_head_of_the_columns_is_read_before_them() -> None:
+    """The columns are narrower beside it."""
+    introduction = column(220, 0, 4, width=360, height=26)
+    left = [*column(0, 0, 5, width=200, first=4), *column(0, 150, 12, first=9)]
+    right = [*column(600, 0, 5, width=225, first=21), *column(425, 150, 12, first=26)]
+    assert order(introduction + left + right) == numbers(4, 17, 17)
+
+
+def test_a_heading_across_two_of_three_columns_ends_only_their_gutter() -> None:
+    """The third column stands beside it in its full width."""
+    heading = [Box(0, 310, 825, 336, 20)]
+    left = column(0, 0, 10) + column(425, 0, 10, first=10) + heading
+    below = column(0, 350, 10, first=21) + column(425, 350, 10, first=31)
+    assert order(left + below + column(850, 7, 24, first=41)) == numbers(10, 10, 1, 10, 10, 24)
+
+
+def test_columns_that_stand_level_beside_a_picture_are_columns() -> None:
+    """Most of their lines are shorter than the column, as a table's cells are, but so are those next to them."""
+    left = [*column(0, 0, 6), *column(0, 180, 14, width=200, first=6)]
+    right = [*column(425, 0, 6, first=20), *column(625, 180, 14, width=200, first=26)]
+    assert order(left + right) == numbers(20, 20)
+
+
+def test_a_heading_across_three_columns_does_not_make_a_table_of_two() -> None:
+    """It makes the widest line much wider than the columns beside the fourth are."""
+    heading = [Box(0, 210, 825, 230, 14)]
+    left = column(0, 0, 7) + column(425, 0, 7, first=7) + heading
+    below = column(0, 240, 7, first=15) + column(425, 240, 7, first=22)
+    assert order(left + below + column(850, 0, 15, first=29)) == numbers(7, 7, 1, 7, 7, 15)
+
+
+@pytest.mark.parametrize("lean", [-0.03, 0.03])
+def test_a_gutter_may_lean(lean: float) -> None:
+    """A page that was curved under the scanner has no straight one."""
+    boxes = column(0, 0, 20) + column(412, 0, 20, first=20)
+    leaning = [
+        Box(box.left + lean * box.top, box.top, box.right + lean * box.top, box.bottom, box.number) for box in boxes
+    ]
+    assert order(leaning) == numbers(20, 20)
+
+
 def test_a_table_is_one_region() -> None:
     """Its cells are short and level, and the white between them is wide."""
     cells = [
@@ -110,15 +159,15 @@ def test_notes_in_the_margin_are_read_apart() -> None:
     seed=st.integers(0, 10**6),
 )
 def test_small_shifts_change_nothing(counts: list[int], shift: tuple[float, float], seed: int) -> None:
-    """A page moved as a whole, each of its boxes by a tenth of a pixel more, is read in the same order."""
+    """A page moved as a whole, each of its boxes by a pixel more, is read in the same order."""
     source = random.Random(seed)
     boxes = [box for i, count in enumerate(counts) for box in column(425 * i, 0, count, first=sum(counts[:i]))]
     moved = [
         Box(
-            box.left + shift[0] + source.uniform(-0.1, 0.1),
-            box.top + shift[1] + source.uniform(-0.1, 0.1),
-            box.right + shift[0] + source.uniform(-0.1, 0.1),
-            box.bottom + shift[1] + source.uniform(-0.1, 0.1),
+            box.left + shift[0] + source.uniform(-1, 1),
+            box.top + shift[1] + source.uniform(-1, 1),
+            box.right + shift[0] + source.uniform(-1, 1),
+            box.bottom + shift[1] + source.uniform(-1, 1),
             box.number,
         )
         for box in boxes

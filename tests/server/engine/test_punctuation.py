@@ -29,6 +29,8 @@ def columns(printed: str, em: float = 5.0) -> list[float]:
         pytest.param("(29卷)由移交", "（29卷）由移交", id="first-bracket-follows-the-second"),
         pytest.param("一书(新版)", "一书（新版）", id="last-bracket-follows-the-first"),
         pytest.param("(新版", "（新版", id="alone-at-the-end"),
+        pytest.param("与Renthorwell(1829年)修建", "与Renthorwell（1829年）修建", id="pair-has-one-width"),
+        pytest.param("(787卷）由滁佛编写", "（787卷）由滁佛编写", id="mate-of-a-full-width"),
     ],
 )
 def test_a_mark_with_the_room_of_a_full_width_is_written_so(read: str, printed: str) -> None:

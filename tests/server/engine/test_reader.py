@@ -99,13 +99,13 @@ def answer(*steps: tuple[int, float], characters: int = 5) -> "np.ndarray[tuple[
 def test_repeats_are_one_character_unless_a_blank_stands_between() -> None:
     """CTC's best path; white space has no column, and counts among the scores where it begins."""
     steps = answer((0, 1), (1, 0.5), (1, 0.75), (0, 1), (1, 1), (4, 1), (2, 1), (2, 0.25), (3, 0.5), (0, 0.25))
-    reading = decode(steps, ["blank", "l", "o", "字", " "])
+    reading = decode(steps, ["blank", "l", "o", "字", " "], 0.1)
     assert reading.text == "ll o字"
-    assert reading.columns == (1, 4, 6, 8)
+    assert reading.columns == pytest.approx((0.15, 0.45, 0.65, 0.85))
     assert reading.score == pytest.approx((0.5 + 1 + 1 + 1 + 0.5) / 5)
     assert reading.least == 0.5
 
 
 def test_nothing_read_is_no_text() -> None:
     """A line of paper."""
-    assert decode(answer((0, 1), (0, 0.9)), ["blank", "a"]) == Reading()
+    assert decode(answer((0, 1), (0, 0.9)), ["blank", "a"], 0.5) == Reading()
