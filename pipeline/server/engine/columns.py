@@ -40,6 +40,10 @@ LEVEL_SHARE = 0.75
 HEADING = 1.25
 """A line of type so much larger that has nothing beside it ends every gutter, be it short."""
 
+HEADING_RATIO = 2.0
+"""A heading is at least so many times as wide as high: the detector's box of a word or two characters is higher than
+those of whole lines."""
+
 SMALL = 0.92
 APART = 0.9
 """Footnotes are set in type of at most this part of the text's height, and have so much white above."""
@@ -156,7 +160,7 @@ def _gutters(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
     """Yield the white strips that begin where boxes end, as far up and down as no box crosses them."""
     least, over = GUTTER * type_px, OVERSHOOT * type_px
     edges = {round(box.right / least): box.right for box in sorted(boxes, key=lambda box: box.right)}
-    headings = [box for box in boxes if box.height >= HEADING * type_px and _is_alone(box, boxes)]
+    headings = [box for box in boxes if _is_heading(box, type_px) and _is_alone(box, boxes)]
     pushed = {box: _pushed(box, boxes, PUSHED * type_px) for box in boxes}
     for edge in edges.values():
         axis = edge + least / 2
@@ -186,6 +190,10 @@ def _pushed(box: Box, boxes: Sequence[Box], least_px: float) -> tuple[float, flo
     left = (other.right for other in boxes if other.left < before and box.left + least_px < other.right < box.right)
     right = (other.left for other in boxes if other.right > after and box.left < other.left < box.right - least_px)
     return min(left, default=math.inf), max(right, default=-math.inf)
+
+
+def _is_heading(box: Box, type_px: float) -> bool:
+    return box.height >= HEADING * type_px and box.width >= HEADING_RATIO * box.height
 
 
 def _is_alone(box: Box, boxes: Sequence[Box]) -> bool:

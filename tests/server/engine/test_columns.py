@@ -60,6 +60,12 @@ def test_a_heading_in_a_column_stays_in_it() -> None:
     assert order(left + column(425, 0, 12, first=11)) == numbers(11, 12)
 
 
+def test_the_high_box_of_a_last_short_word_is_no_heading() -> None:
+    """A picture stands beside it."""
+    left = [*column(0, 0, 7), Box(0, 206, 30, 234, 7), *column(0, 240, 6, first=8)]
+    assert order(left + column(425, 0, 6, first=14) + column(425, 240, 6, first=20)) == numbers(14, 6, 6)
+
+
 def test_white_across_the_page_ends_columns() -> None:
     """A picture stands there."""
     above = column(0, 0, 6) + column(425, 0, 6, first=6)
