@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.server.engine.decode import Pixels
-from pipeline.server.engine.reader import SQUEEZE, SQUEEZE_WIDE, SURE, Reader, Reading, Script, decode, script_of
+from pipeline.server.engine.reader import SQUEEZE, SURE, Reader, Reading, Script, decode, script_of
 
 
 class ScriptedRecogniser:
@@ -49,7 +49,7 @@ def test_a_script_is_told_by_the_characters(text: str, script: Script) -> None:
 
 def test_letters_are_left_to_the_quick_recogniser_as_long_as_it_is_sure() -> None:
     """A doubt about one character asks the careful one."""
-    for least, asked in ((SURE, []), (SURE - 0.01, [(100, SQUEEZE)])):
+    for least, asked in ((SURE, []), (SURE - 0.01, [(100, SQUEEZE[Script.LETTERS])])):
         quick, careful = ScriptedRecogniser({100: "quick"}, least), ScriptedRecogniser({100: "careful"})
         (reading,) = Reader(quick.read, careful.read).read([line(100)])
         assert quick.asked == [(100, 1.0)]
@@ -62,7 +62,7 @@ def test_chinese_is_never_left_to_the_quick_recogniser() -> None:
     quick, careful = ScriptedRecogniser({100: "娥卷戚檔"}), ScriptedRecogniser({100: "娥卷戚擋"})
     (reading,) = Reader(quick.read, careful.read).read([line(100)])
     assert reading.text == "娥卷戚擋"
-    assert careful.asked == [(100, SQUEEZE_WIDE)]
+    assert careful.asked == [(100, SQUEEZE[Script.WIDE])]
 
 
 def test_a_line_after_a_chinese_one_is_expected_to_be_chinese() -> None:
@@ -72,12 +72,18 @@ def test_a_line_after_a_chinese_one_is_expected_to_be_chinese() -> None:
     readings = Reader(quick.read, careful.read).read([line(width) for width in (400, 300, 200, 100)])
     assert [reading.text for reading in readings] == ["第四 Page", "第三 Page", "第二", "第一"]
     assert quick.asked == [(100, 1.0)]
-    assert careful.asked == [
-        (100, SQUEEZE_WIDE),
-        (200, SQUEEZE_WIDE),
-        (300, SQUEEZE_WIDE),
-        (300, SQUEEZE),
-        (400, SQUEEZE),
+    wide, mixed = SQUEEZE[Script.WIDE], SQUEEZE[Script.MIXED]
+    assert careful.asked == [(100, wide), (200, wide), (300, wide), (300, mixed), (400, mixed)]
+
+
+def test_letters_among_mixed_lines_are_read_at_the_width_that_they_need() -> None:
+    """They bear less."""
+    quick = ScriptedRecogniser({100: "见 Page"})
+    careful = ScriptedRecogniser({100: "见 Page", 200: "Page"})
+    Reader(quick.read, careful.read).read([line(100), line(200)])
+    assert [squeeze for width, squeeze in careful.asked if width == 200] == [
+        SQUEEZE[Script.MIXED],
+        SQUEEZE[Script.LETTERS],
     ]
 
 
