@@ -9,13 +9,13 @@ from PIL import Image
 from tests.benchmarks.accuracy import Score
 from tests.evaluation.damage import DAMAGES
 from tests.evaluation.groups import GROUPS, samples
-from tests.evaluation.layouts import LAYOUTS, Layout, make_page
+from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, Layout, make_page
 from tests.evaluation.pages import FACES
 from tests.evaluation.setting import NOT_FIRST, wrap
 from tests.evaluation.writing import COMMON_HAN, LANGUAGES, Language, Writer
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS + SMALL_LAYOUTS)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_page_keeps_its_text_on_the_paper(layout: Layout, language: Language) -> None:
     """What is not seen cannot be read; a page says enough to measure."""

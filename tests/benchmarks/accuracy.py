@@ -18,7 +18,7 @@ from functools import partial
 from pipeline.errors import EngineError
 from tests.accuracy import edit_distance, spaced_text
 from tests.evaluation.engines import ENGINES, Read, encode_png
-from tests.evaluation.groups import GROUPS, Group, Sample, samples
+from tests.evaluation.groups import GROUPS, SMALL_GROUPS, Group, Sample, samples
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def main() -> int:
         engines = {name: ENGINES[name]() for name in options.engines}
     except EngineError as exc:
         sys.exit(str(exc))
-    groups = [group for group in GROUPS if options.groups in group.name]
+    groups = [group for group in GROUPS + SMALL_GROUPS if options.groups in group.name]
     scores: dict[str, dict[str, Score]] = {}
     spent_s: dict[str, float] = defaultdict(float)
     print(f"seed {options.seed}, {options.pages} pages a group; wrong characters in %, white space counted")

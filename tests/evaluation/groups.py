@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from tests.evaluation.damage import DAMAGES
-from tests.evaluation.layouts import LAYOUTS, Layout, make_page
+from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, Layout, make_page
 from tests.evaluation.writing import LANGUAGES, Language
 
 
@@ -44,6 +44,8 @@ GROUPS = (
     Group("vertical", "vertical", languages=("zh",)),
     Group("vertical, traditional", "vertical", languages=("traditional",)),
 )
+SMALL_GROUPS = tuple(Group(layout, layout) for layout in SMALL_LAYOUTS)
+"""Type that is small on its page: not among the others, since a page of it says four times as much."""
 
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:

@@ -1,6 +1,8 @@
-"""Pages of six layouts, by seed."""
+"""Pages of eight layouts, by seed."""
 
 import random
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from tests.evaluation.pages import FACES, SIZE_PX, Page
@@ -8,19 +10,38 @@ from tests.evaluation.setting import MARGIN_PX, Setter
 from tests.evaluation.vertical import set_tiers
 from tests.evaluation.writing import Language, Writer
 
-Layout = Literal["single", "two columns", "three columns", "table", "captions and footnotes", "vertical"]
+Layout = Literal[
+    "single", "two columns", "three columns", "table", "captions and footnotes", "small type", "strip", "vertical"
+]
 LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
+SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip")
 """What is set in every language; vertical is Chinese."""
+
+STRIP_PX = (800, 4000)
+"""A screenshot of a long page."""
+
+
+TYPE_PX: Mapping[Layout, tuple[int, int]] = {
+    "single": (24, 32),
+    "table": (24, 32),
+    "small type": (12, 15),
+    "strip": (15, 18),
+}
+"""The least size of type, and the least that is too large; 24 to 28 elsewhere."""
 
 
 def make_page(layout: Layout, language: Language, seed: str) -> Page:
     """Return a page of this kind; the same seed gives the same page."""
     source = random.Random(f"{seed} {layout} {language}")
-    largest = 32 if layout in {"single", "table"} else 28
-    setter = Setter(language, source, source.choice(FACES[language]), source.randrange(24, largest), Writer(source))
+    smallest, largest = TYPE_PX.get(layout, (24, 28))
+    type_px = source.randrange(smallest, largest)
+    setter = Setter(language, source, source.choice(FACES[language]), type_px, Writer(source))
     left, right, bottom = MARGIN_PX, SIZE_PX[0] - MARGIN_PX, SIZE_PX[1] - MARGIN_PX
     match layout:
-        case "single":
+        case "strip":
+            setter.text(left, STRIP_PX[0] - MARGIN_PX, STRIP_PX[1] - MARGIN_PX)
+            return replace(setter.page(), size_px=STRIP_PX)
+        case "single" | "small type":
             setter.heading(left, right)
             setter.text(left, right, bottom)
         case "two columns" | "three columns":

@@ -140,7 +140,8 @@ class Recogniser:
     def read(self, line: Pixels, squeeze: float) -> Reading:
         """Return what a line says, looked at in this part of its natural width."""
         natural = LINE_HEIGHT_PX * line.shape[1] / line.shape[0]
-        width = min(max(1, round(natural * squeeze)), WIDEST_PX)
+        # Short lines are padded anyhow; of two characters in half their width one was lost.
+        width = round(min(max(natural * squeeze, min(natural, NARROWEST_PX)), WIDEST_PX)) or 1
         resized = cv2.resize(line, (width, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA)
         padded = max(math.ceil(width / WIDTH_STEP_PX) * WIDTH_STEP_PX, NARROWEST_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded), np.float32)

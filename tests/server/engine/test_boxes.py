@@ -56,15 +56,15 @@ def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
     ("size_px", "edge_px", "heights_px", "finer_px"),
     [
         pytest.param((1654, 2339), 736, [90] * 10, None, id="a-poster"),
-        pytest.param((1654, 2339), 736, [36] * 30, 1152, id="A4-at-200-dpi"),
-        pytest.param((1654, 2339), 1152, [36] * 30, None, id="A4-at-200-dpi-seen-well"),
-        pytest.param((1654, 2339), 1152, [36] * 20 + [24] * 10, 1824, id="with-small-notes"),
+        pytest.param((1654, 2339), 736, [36] * 30, 1472, id="A4-at-200-dpi"),
+        pytest.param((1654, 2339), 1472, [36] * 30, None, id="A4-at-200-dpi-seen-well"),
+        pytest.param((1654, 2339), 1472, [36] * 20 + [24] * 10, 2944, id="with-small-notes"),
         pytest.param((1654, 2339), 2976, [8] * 30, None, id="no-memory-for-more"),
-        pytest.param((2339, 1654), 736, [], 1152, id="nothing-found"),
-        pytest.param((800, 4000), 2944, [16] * 30, 4704, id="a-strip-is-not-shrunk"),
-        pytest.param((640, 400), 640, [12] * 10, 1024, id="tiny-type-is-enlarged"),
+        pytest.param((2339, 1654), 736, [], 1472, id="nothing-found"),
+        pytest.param((800, 4000), 2944, [16] * 30, 5600, id="a-strip-is-not-shrunk"),
+        pytest.param((640, 400), 640, [12] * 10, 1280, id="tiny-type-is-enlarged"),
         pytest.param((640, 400), 1280, [6] * 10, None, id="no-more-to-see"),
-        pytest.param((100, 1), 100, [], 160, id="a-hairline"),
+        pytest.param((100, 1), 100, [], 192, id="a-hairline"),
     ],
 )
 def test_the_next_look_is_finer_until_small_lines_are_seen_well(
