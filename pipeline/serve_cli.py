@@ -12,7 +12,11 @@ from pipeline.options import config_flag, flag, json_flag, load
 @flag("--host", help="Address to listen on (127.0.0.1).")
 @flag("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one (8080).")
 @flag("--workers", type=click.IntRange(min=0), help="Engine processes; 0 chooses by the cores.")
-@flag("--engine", type=click.Choice(["accurate", "fast"]), help="Small models, or tiny ones (accurate).")
+@flag(
+    "--engine",
+    type=click.Choice(["accurate", "fast"]),
+    help="fast: tiny models alone (accurate).",
+)
 @flag("--backend", type=click.Choice(["auto", "openvino", "onnxruntime", "cuda"]), help="What runs them (auto).")
 @flag("--allow-urls", is_flag=True, help="Fetch images that callers name by a URL (public hosts only).")
 @config_flag

@@ -1,6 +1,7 @@
 """How much of a page is read wrong? Character error rates, ours beside RapidOCR's and Tesseract's, in one run.
 
-    python -m tests.benchmarks.accuracy [--seed N] [--pages N] [--engines ours,fast,rapidocr,tesseract] [--groups WORD]
+    python -m tests.benchmarks.accuracy [--seed N] [--pages N] [--engines ours,fast,rapidocr,tesseract]
+        [--groups WORD] [--show]
 
 The pages are rendered with their truth, by seed: tune on one, report another. White space counts: each run of it, be it
 spaces or a line's end, is one character. The second table leaves it out.
@@ -73,6 +74,10 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.engines) - set(ENGINES):
         parser.error(f"unknown engines: {', '.join(sorted(unknown))}")
+    if options.pages < 1:
+        parser.error("--pages: at least one")
+    if not any(options.groups in group.name for group in GROUPS + SMALL_GROUPS):
+        parser.error(f"no group has {options.groups!r} in its name")
     return options
 
 

@@ -76,7 +76,9 @@ def _options() -> argparse.Namespace:
 
 def _load(source: Path, name: str) -> bytes:
     with tarfile.open(source) as archive:
-        member = next(each for each in archive if each.name.endswith(f"/prog/{name}"))
+        member = next((each for each in archive if each.name.endswith(f"/prog/{name}")), None)
+        if member is None:
+            sys.exit(f"{source}: no file prog/{name}: another version of leptonlib?")
         file = archive.extractfile(member)
         assert file is not None
         # Pillow asks libtiff to read a file that has a descriptor; a member of an archive has none.

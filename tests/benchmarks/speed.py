@@ -148,6 +148,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--block", type=int, default=10, help="pages that are asked for at once")
     parser.add_argument("--engines", type=partial(str.split, sep=","), default=list(ENGINES))
     options = parser.parse_args()
+    if min(options.pages, options.block) < 1:
+        parser.error("--pages, --block: at least one")
     if unknown := set(options.engines) - set(ENGINES):
         parser.error(f"unknown engines: {', '.join(sorted(unknown))}")
     return options

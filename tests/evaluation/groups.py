@@ -45,7 +45,7 @@ GROUPS = (
     Group("vertical, traditional", "vertical", languages=("traditional",)),
 )
 SMALL_GROUPS = tuple(Group(layout, layout) for layout in SMALL_LAYOUTS)
-"""Type that is small on its page: not among the others, since a page of it says four times as much."""
+"""Type that is small on its page: not among those that speed is measured with, since a page says four times as much."""
 
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:

@@ -14,8 +14,10 @@ Layout = Literal[
     "single", "two columns", "three columns", "table", "captions and footnotes", "small type", "strip", "vertical"
 ]
 LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
-SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip")
 """What is set in every language; vertical is Chinese."""
+
+SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip")
+"""What is set in every language, too, in type that is small on its page."""
 
 STRIP_PX = (800, 4000)
 """A screenshot of a long page."""

@@ -243,8 +243,11 @@ def _usual(widths: Sequence[float]) -> float:
 
 def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:
     """Return the boxes that no other parts from the gutter."""
+    nearest_first = sorted(boxes, key=nearness, reverse=True)
     return [
-        box for box in boxes if not any(nearness(other) > nearness(box) and is_level(box, other) for other in boxes)
+        box
+        for i, box in enumerate(nearest_first)
+        if not any(nearness(other) > nearness(box) and is_level(box, other) for other in nearest_first[:i])
     ]
 
 

@@ -16,7 +16,7 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.server.engine.backend import Backend
-from pipeline.server.engine.boxes import COARSE_EDGE_PX, finer_edge_px, merge_scales
+from pipeline.server.engine.boxes import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_looks
 from pipeline.server.engine.decode import Pixels, decode_bgr
 from pipeline.server.engine.layout import reading_rows, reading_text
 from pipeline.server.engine.models import EngineName, find_models
@@ -60,8 +60,8 @@ class Engine:
         # RapidOCR loads its models when they are used first.
         with suppress(RapidOCRError):  # its word for a page without text
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, NARROWEST_PX, 3), 255, np.uint8), {})
-        quick = Recogniser(models.quick, models.quick_characters, runtime)
-        careful = Recogniser(models.careful, None, runtime) if models.careful else None
+        quick = LineModel(models.quick, models.quick_characters, runtime)
+        careful = LineModel(models.careful, None, runtime) if models.careful else None
         self._reader = Reader(quick.read, careful.read if careful else None)
         self._orientation = OrientationClassifier(backend, threads)
 
@@ -87,41 +87,42 @@ class Engine:
             if reading.text.strip() and reading.score >= TRUSTED_SCORE
             for part in cut_line(Line(set_widths(reading.text, reading.columns), reading.score, quad), reading.columns)
         ]
+        rows = reading_rows(lines)
         height, width = pixels.shape[:2]
-        ordered = (line for row in reading_rows(lines) for line in row)
-        return Recognition(reading_text(lines), place_on_sent_image(ordered, turn, (width, height)), turn)
+        ordered = (line for row in rows for line, _ in row)
+        return Recognition(reading_text(rows), place_on_sent_image(ordered, turn, (width, height)), turn)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the lines' pixels, upright as far as a line alone tells, and where they stand."""
-        # Strips are padded: the detector sees no text in a line without paper around it.
+        # Strips are padded: the detector sees no text in a line that fills the picture.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_RATIO, STRIP_HEIGHT_PX)
-        quads = self._look(padded)
+        # Blank paper need not be looked at closer.
+        quads = self._look(padded, is_blank=_is_uniform(pixels))
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top) for quad in quads]
 
-    def _look(self, pixels: Pixels) -> list[Quad]:
+    def _look(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
         """Return the lines of a page, looked at until the small ones are seen well, too."""
         height, width = pixels.shape[:2]
         edge_px: int | None = min(COARSE_EDGE_PX, max(width, height))
         found: list[Quad] = []
         while edge_px:
-            found = merge_scales(found, self._find(pixels, edge_px))
-            # Blank paper need not be looked at twice.
-            edge_px = finer_edge_px((width, height), edge_px, found) if found or not _is_uniform(pixels) else None
+            found = merge_looks(found, self._find(pixels, edge_px))
+            edge_px = None if is_blank else finer_edge_px((width, height), edge_px, found)
         return found
 
     def _find(self, pixels: Pixels, edge_px: int) -> list[Quad]:
         height, width = pixels.shape[:2]
         scale = edge_px / max(width, height)
-        size = max(32, round(width * scale / 32) * 32), max(32, round(height * scale / 32) * 32)
+        size = _in_steps(width * scale), _in_steps(height * scale)
         resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
         self._ocr.text_det.limit_side_len = max(size)
         boxes = self._ocr.text_det(resized).boxes
         return [] if boxes is None else [_quad(box) for box in (boxes * (width / size[0], height / size[1])).tolist()]
 
 
-class Recogniser:
+class LineModel:
     """A model that reads a line.
 
     Args:
@@ -148,6 +149,10 @@ class Recogniser:
         batch[0, :, :, :width] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
         probabilities = self._infer(batch)[0]
         return decode(probabilities, self._characters, padded / len(probabilities) / width)
+
+
+def _in_steps(edge_px: float) -> int:
+    return max(1, round(edge_px / EDGE_STEP_PX)) * EDGE_STEP_PX
 
 
 def _is_uniform(pixels: Pixels) -> bool:

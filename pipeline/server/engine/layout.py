@@ -12,21 +12,19 @@ WORD_SPACE = 0.5
 """Chinese lines this close, in heights of the line, are one: the detector parted them at a comma."""
 
 Placed = tuple[Line, Box]
+"""A line, and where it stands on the straightened page."""
 
 
-def reading_text(lines: Iterable[Line]) -> str:
-    """Return the lines' text: a newline between rows, a space between the lines of one row."""
-    return "\n".join(_join(row) for row in _placed_rows(list(lines)))
-
-
-def reading_rows(lines: Iterable[Line]) -> list[list[Line]]:
+def reading_rows(lines: Iterable[Line]) -> list[list[Placed]]:
     """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
-    return [[line for line, _ in row] for row in _placed_rows(list(lines))]
+    given = list(lines)
+    boxes = straighten([line.corners for line in given])
+    return [[(given[box.number], box) for box in row] for region in regions(boxes) for row in rows(region)]
 
 
-def _placed_rows(lines: Sequence[Line]) -> list[list[Placed]]:
-    boxes = straighten([line.corners for line in lines])
-    return [[(lines[box.number], box) for box in row] for region in regions(boxes) for row in rows(region)]
+def reading_text(placed: Iterable[Sequence[Placed]]) -> str:
+    """Return the text of rows: a newline between them, a space between the lines of one."""
+    return "\n".join(map(_join, placed))
 
 
 def _join(row: Sequence[Placed]) -> str:

@@ -31,7 +31,7 @@ def choose_sizing(configured_workers: int, machine: Machine, *, on_gpu: bool = F
 
     Args:
         configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. On two busy cores, two
-            workers with one thread finish 0.51 pages a second, one worker with two threads 0.27.
+            workers with one thread finish nearly twice the pages of one worker with two threads.
         machine: What there is.
         on_gpu: The models run on a GPU, whose memory nobody tells: one worker, unless the setting says otherwise.
     """

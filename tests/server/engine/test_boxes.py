@@ -10,7 +10,7 @@ from pipeline.server.engine.boxes import (
     area,
     finer_edge_px,
     intersection_area,
-    merge_scales,
+    merge_looks,
     slice_quad,
 )
 from pipeline.server.recognition import Quad
@@ -26,28 +26,28 @@ boxes = st.builds(box, st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 500)
 
 def test_a_line_that_only_the_coarse_look_finds_is_kept() -> None:
     """A few words on an empty page are found at the small scale alone."""
-    assert merge_scales([box(0, 0, 100, 20)], []) == [box(0, 0, 100, 20)]
+    assert merge_looks([box(0, 0, 100, 20)], []) == [box(0, 0, 100, 20)]
 
 
 def test_a_line_found_at_both_scales_is_kept_once() -> None:
     """The fine box is the exact one."""
-    assert merge_scales([box(0, 0, 100, 20)], [box(2, 1, 97, 18)]) == [box(2, 1, 97, 18)]
+    assert merge_looks([box(0, 0, 100, 20)], [box(2, 1, 97, 18)]) == [box(2, 1, 97, 18)]
 
 
 def test_a_line_known_only_in_part_is_replaced_by_the_whole() -> None:
     """The first of three characters is no line."""
-    assert merge_scales([box(0, 0, 160, 60)], [box(10, 5, 45, 45)]) == [box(0, 0, 160, 60)]
+    assert merge_looks([box(0, 0, 160, 60)], [box(10, 5, 45, 45)]) == [box(0, 0, 160, 60)]
 
 
 def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
     """One box over two rows is dropped, even where the fine look found one row of them only."""
-    assert merge_scales([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
+    assert merge_looks([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
 
 
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
 def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
     """What comes out is a line that went in; none comes out while both looks were empty."""
-    merged = merge_scales(coarse, fine)
+    merged = merge_looks(coarse, fine)
     assert bool(merged) == bool(coarse or fine)
     assert set(merged) <= {*coarse, *fine}
 

@@ -62,7 +62,7 @@ def test_a_word_alone_on_a_page_is_found_and_not_turned(engine_server: EngineSer
     assert engine_server.read(encode(page)) == word
 
 
-@pytest.mark.parametrize("size_px", [(500, 100), (100, 4000), (1240, 1754)])
+@pytest.mark.parametrize("size_px", [(500, 100), (100, 4000), (4000, 100), (1240, 1754)])
 def test_a_blank_page_is_empty_and_quick(engine_server: EngineServer, size_px: tuple[int, int]) -> None:
     """Strips once took 26 seconds and 8 GiB."""
     began_s = time.monotonic()

@@ -41,5 +41,5 @@ def test_bodies_share_one_bound() -> None:
                 hold_more(1)
         assert load.statistics().body_bytes == 6
         hold(4)
-        assert repr(load) == "<Load 0 of 32 places, 10 body bytes>"
+        assert repr(load) == "<Load 0 of 16 places, 10 body bytes>"
     assert load.statistics() == LoadStatistics(places=0, body_bytes=0, shed=1)
