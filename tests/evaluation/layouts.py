@@ -35,9 +35,8 @@ TYPE_PX: Mapping[Layout, tuple[int, int]] = {
 def make_page(layout: Layout, language: Language, seed: str) -> Page:
     """Return a page of this kind; the same seed gives the same page."""
     source = random.Random(f"{seed} {layout} {language}")
-    smallest, largest = TYPE_PX.get(layout, (24, 28))
-    type_px = source.randrange(smallest, largest)
-    setter = Setter(language, source, source.choice(FACES[language]), type_px, Writer(source))
+    face = source.choice(FACES[language])
+    setter = Setter(language, source, face, source.randrange(*TYPE_PX.get(layout, (24, 28))), Writer(source))
     left, right, bottom = MARGIN_PX, SIZE_PX[0] - MARGIN_PX, SIZE_PX[1] - MARGIN_PX
     match layout:
         case "strip":

@@ -18,6 +18,8 @@ from pipeline.server.recognition import Recognition
 from tests.server.rendering import encode
 
 KEY = "very-secret-key"
+KEY_VARIABLE = "SCHEMATHESIS_KEY"
+"""Tells Schemathesis the key that the server knows."""
 IMAGE = encode(Image.new("RGB", (120, 120), "white"))
 
 

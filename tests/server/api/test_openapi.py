@@ -13,7 +13,7 @@ from pipeline.server.api.app import create_app
 from pipeline.server.api.openapi import describe_api
 from pipeline.server.recognition import Line, Recognition
 from tests.server.api.test_app import served
-from tests.server.serving import KEY, ScriptedRecogniser
+from tests.server.serving import KEY, KEY_VARIABLE, ScriptedRecogniser
 
 EXAMPLES = 15
 """A phase and operation; some 400 requests in all."""
@@ -45,7 +45,8 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, key: str | None) -> No
             | {
                 "SCHEMATHESIS_HOOKS": "tests.server.schema_formats",
                 "PYTHONPATH": str(Path(tests.__file__).parent.parent),
-            },
+            }
+            | ({KEY_VARIABLE: key} if key else {}),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
