@@ -30,7 +30,7 @@ from pipeline.server.workers.memory import resident_bytes
 from pipeline.server.workers.pool import Pool, plan_pool
 from tests.benchmarks.accuracy import Score
 from tests.evaluation.engines import encode_png, load_rapidocr
-from tests.evaluation.groups import GROUPS, samples
+from tests.evaluation.groups import GROUPS, make_sample
 from tests.evaluation.writing import LANGUAGES
 
 BASE = "rapidocr"
@@ -69,9 +69,12 @@ class Runner:
 
     async def read(self, pages: Sequence[EncodedPage]) -> None:
         """Read a block of pages, and count what it takes and what is wrong."""
+        pids = self.pids()
         begun_s, begun_cpu_s = time.monotonic(), self._cpu_s()
         texts = await self.read_all([page.image for page in pages])
         self.wall_s += time.monotonic() - begun_s
+        if self.pids() != pids:
+            sys.exit("a worker was replaced meanwhile: what it used cannot be told")
         self.cpu_s += self._cpu_s() - begun_cpu_s
         for page, text in zip(pages, texts, strict=True):
             self.score.add(page.truth, text)
@@ -112,7 +115,7 @@ def mixed_pages(seed: int) -> Iterator[EncodedPage]:
         for i, group in enumerate(GROUPS):
             language = (number + i) % len(LANGUAGES)
             nth = number // len(LANGUAGES) * len(LANGUAGES) + language
-            (sample,) = islice(samples(group, seed, nth + 1), nth, None)
+            sample = make_sample(group, seed, nth)
             yield EncodedPage(encode_png(sample.picture), sample.truth)
         number += 1
 

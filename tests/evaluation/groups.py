@@ -50,13 +50,17 @@ SMALL_GROUPS = tuple(Group(layout, layout) for layout in SMALL_LAYOUTS)
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:
     """Yield so many pages of a group, the languages in turn; the same seed yields the same."""
-    for i in range(count):
-        language = group.languages[i % len(group.languages)]
-        name = f"{seed} {group.name} {i}"
-        page = make_page(group.layout, language, name)
-        picture = page.draw()
-        if group.damage:
-            picture = DAMAGES[group.damage](picture, random.Random(name))
-        if group.turn_deg:
-            picture = picture.rotate(-group.turn_deg, expand=True)
-        yield Sample(language, picture, page.truth)
+    return (make_sample(group, seed, number) for number in range(count))
+
+
+def make_sample(group: Group, seed: int, number: int) -> Sample:
+    """Return one of the pages that `samples` yields, counted from 0."""
+    language = group.languages[number % len(group.languages)]
+    name = f"{seed} {group.name} {number}"
+    page = make_page(group.layout, language, name)
+    picture = page.draw()
+    if group.damage:
+        picture = DAMAGES[group.damage](picture, random.Random(name))
+    if group.turn_deg:
+        picture = picture.rotate(-group.turn_deg, expand=True)
+    return Sample(language, picture, page.truth)

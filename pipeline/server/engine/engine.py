@@ -63,7 +63,7 @@ class Engine:
         quick = LineModel(models.quick, models.quick_characters, runtime)
         careful = LineModel(models.careful, None, runtime) if models.careful else None
         self._reader = Reader(quick.read, careful.read if careful else None)
-        self._orientation = OrientationClassifier(backend, threads)
+        self._orientation = OrientationClassifier(models.orientation, backend, threads)
 
     def recognise(self, image: bytes) -> Recognition:
         """Return what an encoded image says.

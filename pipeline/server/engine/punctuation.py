@@ -40,7 +40,8 @@ def set_widths(text: str, columns: Sequence[float]) -> str:
     for pair in _bracket_pairs(text):
         # A pair has one width; beside white space, a Latin letter or the line's end only one of it can be measured.
         known_em = [rooms_em[i] for i in pair if i in rooms_em]
-        rooms_em |= dict.fromkeys(pair, max(known_em, default=0.0)) if known_em else {}
+        if known_em:
+            rooms_em |= dict.fromkeys(pair, max(known_em))
     letters = list(text)
     for i in marks:
         if i in rooms_em or 0 < i < len(text) - 1:
@@ -67,7 +68,7 @@ def _em(characters: Sequence[str], columns: Sequence[float]) -> float | None:
     ]
     if not steps:
         return None
-    # The places are whole numbers, so the mean tells more than the median; a gap in the line is no step.
+    # The places are steps of the recogniser, so the mean tells more than the median; a gap in the line is no step.
     longest = 1.5 * statistics.median(steps)
     return statistics.fmean(step for step in steps if step <= longest)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import EngineError
-from pipeline.server.engine.models import CAREFUL, DETECTOR, QUICK, QUICK_CHARACTERS, find_models
+from pipeline.server.engine.models import CAREFUL, DETECTOR, ORIENTATION, QUICK, QUICK_CHARACTERS, find_models
 
-ALL = (DETECTOR, QUICK, QUICK_CHARACTERS, CAREFUL)
+ALL = (DETECTOR, QUICK, QUICK_CHARACTERS, CAREFUL, ORIENTATION)
 
 
 def put_packages(root: Path) -> None:
