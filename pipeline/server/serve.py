@@ -4,8 +4,8 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import anyio
 from aiohttp import web
@@ -59,10 +59,9 @@ async def serve(
         KeyStoreError: the keys cannot be read.
     """
     access = await _judge_access(config, key, keyring)
-    # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
-    listener = _bind(config.host, config.port)
     async with AsyncExitStack() as stack:
-        stack.callback(listener.close)
+        # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
+        listener = stack.enter_context(_bind(config.host, config.port))
         metrics, traffic = Metrics(), Traffic()
         engine, engine_state, workers = _choose_engine(config, recogniser, metrics)
         started = await _enter(stack, engine, stop)
@@ -77,13 +76,11 @@ async def serve(
             engine_state=engine_state,
             fetch=Fetcher().fetch if config.allow_urls else None,
         )
-        runner = Runner(app)
-        stack.push_async_callback(runner.cleanup)
-        site = await _listen(runner, listener, config)
-        ready(base_url(config.host, listener.getsockname()[1]))
-        await stop.wait()
-        await site.stop()
-        await traffic.end(drain_s)
+        async with _listening(app, listener, config) as site:
+            ready(base_url(config.host, listener.getsockname()[1]))
+            await stop.wait()
+            await site.stop()
+            await traffic.end(drain_s)
 
 
 def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
@@ -167,14 +164,19 @@ async def _enter(
         await asyncio.gather(start, stopped, return_exceptions=True)
 
 
-async def _listen(runner: web.AppRunner, listener: socket.socket, config: ServeConfig) -> web.BaseSite:
-    await runner.setup()
-    site = BoundedSite(runner, listener)
+@asynccontextmanager
+async def _listening(app: web.Application, listener: socket.socket, config: ServeConfig) -> AsyncIterator[web.BaseSite]:
+    runner = Runner(app)
     try:
-        await site.start()
-    except OSError as exc:
-        raise UsageError(f"cannot listen on {config.host}:{config.port}: {exc.strerror or exc}") from exc
-    return site
+        await runner.setup()
+        site = BoundedSite(runner, listener)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise UsageError(f"cannot listen on {config.host}:{config.port}: {exc.strerror or exc}") from exc
+        yield site
+    finally:
+        await runner.cleanup()
 
 
 def _bind(host: str, port: int) -> socket.socket:

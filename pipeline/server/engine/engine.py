@@ -16,9 +16,9 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.server.engine.backend import Backend
-from pipeline.server.engine.boxes import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_looks
 from pipeline.server.engine.decode import Pixels, decode_bgr
 from pipeline.server.engine.layout import reading_rows, reading_text
+from pipeline.server.engine.looks import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_looks
 from pipeline.server.engine.models import EngineName, find_models
 from pipeline.server.engine.orientation import OrientationClassifier
 from pipeline.server.engine.pieces import cut_line

@@ -5,12 +5,10 @@ the white between two columns. The recogniser knows better: it saw each characte
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 
-from pipeline.server.engine.boxes import slice_quad
 from pipeline.server.engine.punctuation import is_wide
-from pipeline.server.engine.rows import TALL
+from pipeline.server.engine.quads import height, is_tall, length, slice_quad
 from pipeline.server.recognition import Line
 
 REACH_WIDE = 0.55
@@ -30,12 +28,12 @@ def cut_line(line: Line, shares: Sequence[float]) -> Iterator[Line]:
         shares: Where each character that is not white space stands, in parts of the line's length.
     """
     shown = [i for i, character in enumerate(line.text) if not character.isspace()]
-    length, height = math.dist(line.corners[0], line.corners[1]), math.dist(line.corners[0], line.corners[3])
-    if len(shown) != len(shares) or not shown or height >= TALL * length:
+    if len(shown) != len(shares) or not shown or is_tall(line.corners):
         yield line  # on its side, or without places
         return
-    reaches = [(REACH_WIDE if is_wide(line.text[i]) else REACH_NARROW) * height / length for i in shown]
-    white = WHITE * height / length
+    one_height = height(line.corners) / length(line.corners)
+    reaches = [one_height * (REACH_WIDE if is_wide(line.text[i]) else REACH_NARROW) for i in shown]
+    white = WHITE * one_height
     cuts = [i for i in range(1, len(shown)) if shares[i] - reaches[i] - shares[i - 1] - reaches[i - 1] >= white]
     for first, after in itertools.pairwise([0, *cuts, len(shown)]):
         last = after - 1

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.server.engine.quads import TALL, height
 from pipeline.server.recognition import Point, Quad
 
 ROW_OVERLAP = 0.5
@@ -12,9 +13,6 @@ ROW_OVERLAP = 0.5
 
 WIDE = 3.0
 """A box this many times as wide as high shows by its edges how far the page leans."""
-
-TALL = 1.5
-"""A box this many times as high as wide is a column of vertical writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +82,10 @@ def type_height(boxes: Iterable[Box]) -> float:
     """Return the height that most text has, at least 1 px: the median, each box by its width."""
     sized = sorted((box.height, box.width) for box in boxes)
     half = sum(width for _, width in sized) / 2
-    for height, width in sized:
-        half -= width
+    for height_px, width_px in sized:
+        half -= width_px
         if half <= 0:
-            return max(1.0, height)
+            return max(1.0, height_px)
     return 1.0
 
 
@@ -103,9 +101,10 @@ def _distance(one: Box, other: Box) -> tuple[float, float]:
 def _lean(quads: Iterable[Quad]) -> float:
     """Return the angle in radians at which the wide lines run."""
     angles = []
-    for top_left, top_right, bottom_right, bottom_left in quads:
+    for quad in quads:
+        top_left, top_right, bottom_right, bottom_left = quad
         along = (top_right[0] + bottom_right[0] - top_left[0] - bottom_left[0]) / 2
-        if along > WIDE * math.dist(top_left, bottom_left):
+        if along > WIDE * height(quad):
             rise = (top_right[1] + bottom_right[1] - top_left[1] - bottom_left[1]) / 2
             angles.append(math.atan2(rise, along))
     return statistics.median(angles) if angles else 0.0

@@ -6,11 +6,11 @@ pages leave 28 wrong, some of them with confidence. Windows in which the type is
 with a mean probability of 0.85 or more.
 """
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.server.engine.quads import thickness
 from pipeline.server.recognition import Quad
 
 VIEW_EDGE_PX = 224
@@ -51,7 +51,7 @@ def view_windows(quads: Sequence[Quad]) -> list[Window]:
     Returns:
         Up to `VIEWS_AT_MOST` squares, spread over the page, inside the text's bounds where that is large enough.
     """
-    type_px = max(1.0, statistics.median(_type_height(quad) for quad in quads))
+    type_px = max(1.0, statistics.median(thickness(quad) for quad in quads))
     edge = max(1, round(VIEW_EDGE_PX / min(TYPE_HEIGHT_PX / type_px, ENLARGED_AT_MOST)))
     xs = [x for quad in quads for x, _ in quad]
     ys = [y for quad in quads for _, y in quad]
@@ -80,11 +80,6 @@ def _spread(quads: Sequence[Quad]) -> list[Quad]:
     if count == 1:
         return [quads[len(quads) // 2]]
     return [quads[round(i * (len(quads) - 1) / (count - 1))] for i in range(count)]
-
-
-def _type_height(quad: Quad) -> float:
-    top_left, top_right, _, bottom_left = quad
-    return min(math.dist(top_left, top_right), math.dist(top_left, bottom_left))
 
 
 def _keep_inside(middle: float, low: float, high: float, edge: float) -> float:

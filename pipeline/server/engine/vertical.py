@@ -5,7 +5,6 @@ leaves out nearly all. Here the column is cut into its characters, and each is s
 Brackets have been turned by the compositor, so they stay on their side; commas and stops go to the foot of the line.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.server.engine.decode import Pixels
 from pipeline.server.engine.punctuation import is_wide
+from pipeline.server.engine.quads import is_tall
 from pipeline.server.engine.reader import Reading
-from pipeline.server.engine.rows import TALL
 from pipeline.server.recognition import Quad
 
 TRUSTED = 0.8
@@ -93,7 +92,7 @@ def read_lines(read: ReadLines, lines: Sequence[Pixels], quads: Sequence[Quad]) 
         lines: Their pixels, the tall ones on their left side.
         quads: Where they stand on the page.
     """
-    tall = [i for i, quad in enumerate(quads) if math.dist(quad[0], quad[3]) >= TALL * math.dist(quad[0], quad[1])]
+    tall = [i for i, quad in enumerate(quads) if is_tall(quad)]
     columns = dict(zip(tall, map(_widen_noughts, read([lay_out_as_row(lines[i]) for i in tall])), strict=True))
     lying = [i for i in range(len(lines)) if i not in columns or columns[i].score < TRUSTED]
     rows = dict(zip(lying, read([lines[i] for i in lying]), strict=True))

@@ -5,12 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.server.engine.turn import VIEW_EDGE_PX, VIEWS_AT_MOST, choose_turn, view_windows
-from pipeline.server.recognition import Quad
-
-
-def box(x: float, y: float, width: float, height: float) -> Quad:
-    """Return an upright rectangle."""
-    return (x, y), (x + width, y), (x + width, y + height), (x, y + height)
+from tests.server.geometry import quad
 
 
 @pytest.mark.parametrize(
@@ -42,8 +37,8 @@ def test_one_odd_view_does_not_turn_a_page() -> None:
 
 def test_small_type_is_seen_as_it_is_and_large_type_from_afar() -> None:
     """The window grows with the type, so that the classifier sees lines of one height."""
-    small = view_windows([box(100, 100, 900, 24), box(100, 200, 900, 24)])
-    large = view_windows([box(100, 100, 900, 96), box(100, 300, 900, 96)])
+    small = view_windows([quad(100, 100, 900, 24), quad(100, 200, 900, 24)])
+    large = view_windows([quad(100, 100, 900, 96), quad(100, 300, 900, 96)])
     assert {window.edge_px for window in small} == {VIEW_EDGE_PX}
     assert {window.edge_px for window in large} == {4 * VIEW_EDGE_PX}
 
@@ -51,6 +46,6 @@ def test_small_type_is_seen_as_it_is_and_large_type_from_afar() -> None:
 @given(st.lists(st.tuples(*[st.floats(0, 4000)] * 2, *[st.floats(0, 4000)] * 2), min_size=1, max_size=20))
 def test_views_are_few_and_cover_something(places: list[tuple[float, float, float, float]]) -> None:
     """Whatever was detected, there are one to four views, none of them empty."""
-    windows = view_windows([box(*place) for place in places])
+    windows = view_windows([quad(*place) for place in places])
     assert 1 <= len(windows) <= VIEWS_AT_MOST
     assert all(window.edge_px >= 1 for window in windows)

@@ -4,44 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.server.engine.boxes import (
-    COARSE_EDGE_PX,
-    LARGEST_PX,
-    area,
-    finer_edge_px,
-    intersection_area,
-    merge_looks,
-    slice_quad,
-)
+from pipeline.server.engine.looks import COARSE_EDGE_PX, LARGEST_PX, finer_edge_px, merge_looks
 from pipeline.server.recognition import Quad
+from tests.server.geometry import quad
 
-
-def box(x: float, y: float, width: float, height: float) -> Quad:
-    """Return an upright rectangle."""
-    return (x, y), (x + width, y), (x + width, y + height), (x, y + height)
-
-
-boxes = st.builds(box, st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 500), st.floats(1, 100))
+boxes = st.builds(quad, st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 500), st.floats(1, 100))
 
 
 def test_a_line_that_only_the_coarse_look_finds_is_kept() -> None:
     """A few words on an empty page are found at the small scale alone."""
-    assert merge_looks([box(0, 0, 100, 20)], []) == [box(0, 0, 100, 20)]
+    assert merge_looks([quad(0, 0, 100, 20)], []) == [quad(0, 0, 100, 20)]
 
 
 def test_a_line_found_at_both_scales_is_kept_once() -> None:
     """The fine box is the exact one."""
-    assert merge_looks([box(0, 0, 100, 20)], [box(2, 1, 97, 18)]) == [box(2, 1, 97, 18)]
+    assert merge_looks([quad(0, 0, 100, 20)], [quad(2, 1, 97, 18)]) == [quad(2, 1, 97, 18)]
 
 
 def test_a_line_known_only_in_part_is_replaced_by_the_whole() -> None:
     """The first of three characters is no line."""
-    assert merge_looks([box(0, 0, 160, 60)], [box(10, 5, 45, 45)]) == [box(0, 0, 160, 60)]
+    assert merge_looks([quad(0, 0, 160, 60)], [quad(10, 5, 45, 45)]) == [quad(0, 0, 160, 60)]
 
 
 def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
     """One box over two rows is dropped, even where the fine look found one row of them only."""
-    assert merge_looks([box(0, 0, 300, 40)], [box(0, 0, 300, 18)]) == [box(0, 0, 300, 18)]
+    assert merge_looks([quad(0, 0, 300, 40)], [quad(0, 0, 300, 18)]) == [quad(0, 0, 300, 18)]
 
 
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
@@ -71,7 +58,7 @@ def test_the_next_look_is_finer_until_small_lines_are_seen_well(
     size_px: tuple[int, int], edge_px: int, heights_px: list[int], finer_px: int | None
 ) -> None:
     """More pixels cost time."""
-    found = [box(0, 0, 500, height) for height in heights_px]
+    found = [quad(0, 0, 500, height) for height in heights_px]
     assert finer_edge_px(size_px, edge_px, found) == finer_px
 
 
@@ -85,22 +72,3 @@ def test_looks_come_to_an_end(width_px: int, height_px: int, found: list[Quad]) 
     assert len(edges) <= 7
     shape = min(width_px, height_px) / max(width_px, height_px)
     assert all(edge * edge * shape <= LARGEST_PX for edge in edges[1:])
-
-
-@given(boxes, st.floats(0, 1), st.floats(0, 1))
-def test_a_slice_is_that_part_of_a_line(quad: Quad, one: float, other: float) -> None:
-    """It stands between the line's long edges."""
-    start, end = sorted((one, other))
-    assert area(slice_quad(quad, start, end)) == pytest.approx((end - start) * area(quad), abs=1e-6)
-
-
-@given(boxes, boxes)
-def test_the_shared_area_is_that_of_the_rectangle_in_common(one: Quad, other: Quad) -> None:
-    """Clipping agrees with the formula for upright rectangles, either way round."""
-    width = min(one[1][0], other[1][0]) - max(one[0][0], other[0][0])
-    height = min(one[2][1], other[2][1]) - max(one[0][1], other[0][1])
-    expected = max(0.0, width) * max(0.0, height)
-    assert intersection_area(one, other) == pytest.approx(expected, abs=1e-6 * area(one) + 1e-6)
-    assert intersection_area(other, one) == pytest.approx(expected, abs=1e-6 * area(other) + 1e-6)
-    mirrored = (other[3], other[2], other[1], other[0])
-    assert intersection_area(one, mirrored) == pytest.approx(expected, abs=1e-6 * area(one) + 1e-6)
