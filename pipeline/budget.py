@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 
 from pipeline.drain import Drain
 from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.filesystems import make_directory
 from pipeline.grouping import GroupCommit
 from pipeline.records import AttemptState, OpenAttempt, PageId
 from pipeline.rules.quota import Refusal
-from pipeline.storage.files import make_directory
 from pipeline.storage.ledger import Ledger, Reserve, Settle
 
 logger = logging.getLogger("pagemill")

@@ -18,11 +18,11 @@ import anyio
 import anyio.to_thread
 
 from pipeline.errors import StorageError
+from pipeline.filesystems import sync_directory
 from pipeline.grouping import GroupCommit
 from pipeline.records import Failure, Record, Span
 from pipeline.rules.resume import encode_failure, encode_record
 from pipeline.storage.entries import FAILURES, RESULTS
-from pipeline.storage.files import sync_directory
 from pipeline.storage.repair import name_rescue
 from pipeline.storage.reserve import DiskReserve, is_disk_full
 

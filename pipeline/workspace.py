@@ -13,7 +13,8 @@ import orjson
 from filelock import FileLock, Timeout
 
 from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
-from pipeline.storage.files import make_directory, replace_file
+from pipeline.filesystems import make_directory
+from pipeline.storage.files import replace_file
 
 RUN: Final = "run.json"
 LOCK: Final = ".lock"

@@ -1,4 +1,4 @@
-"""Files: read as a whole or not at all, replaced as a whole or not at all, with names that survive a power loss."""
+"""Files: read as a whole or not at all, replaced as a whole or not at all."""
 
 import errno
 import os
@@ -13,6 +13,7 @@ from pipeline.errors import (
     UnfittableImageError,
     UnreadableFileError,
 )
+from pipeline.filesystems import sync_directory
 
 
 def read_stable(path: Path, max_bytes: int) -> bytes:
@@ -45,23 +46,6 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
     if not data:
         raise EmptyFileError("zero bytes")
     return data
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_directory(directory: Path) -> None:
-    """Make a directory that is missing, and those above it, with names that survive a power loss."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        sync_directory(path.parent)
 
 
 def replace_file(path: Path, content: bytes) -> None:

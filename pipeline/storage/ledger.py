@@ -15,11 +15,12 @@ from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 
+from pipeline.durable import DurableFile
 from pipeline.errors import LedgerError
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
 from pipeline.rules.quota import Calendar, Months, Refusal, Usage, billing_month, possible_months, refuse, reset_time
 from pipeline.rules.resume import printable
-from pipeline.storage.ledger_database import LedgerDatabase
+from pipeline.storage.ledger_database import LEDGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ class Ledger:
         self._now = now
         self.left: int | None = None
         """Calls left in the month after the last group; None when there is no limit."""
-        self._file = LedgerDatabase(path)
+        self._file = DurableFile(path, LEDGER)
         try:
             with self._file.transaction() as db:
+                # No query needs it, and each reservation had to keep it.
+                db.execute("DROP INDEX IF EXISTS attempt_open")
                 months = self._possible_months(db)
                 _fold_before(db, months.first)
                 self.left = min(self._room(db, months).values(), default=None)

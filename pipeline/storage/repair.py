@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
+from pipeline.filesystems import sync_directory
 from pipeline.rules.resume import DamagedLineError, check_seal
-from pipeline.storage.files import replace_file, sync_directory
+from pipeline.storage.files import replace_file
 
 _TAIL_BLOCK_BYTES: Final = 1 << 20
 _RESCUED: Final = re.compile(r"(?P<file>.+\.jsonl)\.rescued-(?P<start>\d+)-(?P<time>\d{8}T\d{12})")

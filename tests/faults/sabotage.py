@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -24,15 +25,16 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
-from pipeline import cli, index, prepare, source, workspace
+from pipeline import cli, durable, index, prepare, source, workspace
 from pipeline.drain import Drain
 from pipeline.errors import StopError
 from pipeline.index import Index
 from pipeline.mill import Mill
 from pipeline.records import AttemptState, OpenAttempt, Payload, Span
 from pipeline.sink import JsonlFile, Rescue
-from pipeline.storage import files, ledger_database
+from pipeline.storage import files, ledger
 from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.storage.ledger_database import LEDGER
 from pipeline.storage.reserve import DiskReserve
 
 
@@ -58,13 +60,13 @@ def _sync_no_directory() -> None:
 
 def _sync_no_ledger() -> None:
     """Reservations are committed and never synced."""
-    prepare = ledger_database.LedgerDatabase._prepare
+    prepare = durable.DurableFile._prepare
 
-    def prepare_carelessly(self: ledger_database.LedgerDatabase) -> None:
+    def prepare_carelessly(self: durable.DurableFile) -> None:
         prepare(self)
-        self._db.execute("PRAGMA synchronous = OFF")
+        self.db.execute("PRAGMA synchronous = OFF")
 
-    ledger_database.LedgerDatabase._prepare = prepare_carelessly  # type: ignore[method-assign]
+    durable.DurableFile._prepare = prepare_carelessly  # type: ignore[method-assign]
 
 
 def _count_before_writing() -> None:
@@ -128,7 +130,7 @@ def _lock_nothing() -> None:
 
 def _wait_briefly_for_the_ledger() -> None:
     """No guarantee is taken out: only the wait for a locked ledger is short."""
-    ledger_database._BUSY_TIMEOUT_S = 0.5  # type: ignore[misc]
+    ledger.LEDGER = replace(LEDGER, busy_timeout_s=0.5)  # type: ignore[attr-defined]
 
 
 def _abort_at_once() -> None:

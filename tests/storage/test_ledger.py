@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipeline.errors import LedgerError
 from pipeline.records import AttemptState, OpenAttempt, PageId
 from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Refusal
 from pipeline.storage.ledger import Ledger, Reserve, Settle
+from pipeline.storage.ledger_database import LEDGER
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 
@@ -418,7 +420,7 @@ class TestFailingClosed:
 
     def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When another program holds the file for too long, nothing is reserved, and afterwards all works again."""
-        monkeypatch.setattr("pipeline.storage.ledger_database._BUSY_TIMEOUT_S", 0.01)
+        monkeypatch.setattr("pipeline.storage.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger:
             other = sqlite3.connect(path, isolation_level=None)
             try:

@@ -3,17 +3,18 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipeline.durable import DurableFile
 from pipeline.errors import LedgerError
 from pipeline.records import AttemptState, PageId
 from pipeline.rules.quota import Calendar
-from pipeline.storage import ledger_database
 from pipeline.storage.ledger import Ledger, Reserve, Settle
-from pipeline.storage.ledger_database import LedgerDatabase, read_folded
+from pipeline.storage.ledger_database import LEDGER, read_folded
 from tests.ledgers import read_attempt_states
 
 PAGE = PageId("sha256:00#1")
@@ -86,12 +87,11 @@ class TestUpgrade:
         with opened(path, datetime(2025, 11, 1, tzinfo=UTC)) as ledger:
             assert ledger.usage().month == "2026-02"
 
-    def test_a_crash_in_the_middle_leaves_the_old_format(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_crash_in_the_middle_leaves_the_old_format(self, path: Path) -> None:
         """The upgrade is one transaction: an error in its last statement undoes the others."""
-        steps = ledger_database._FROM_FORMAT_1
-        monkeypatch.setattr(ledger_database, "_FROM_FORMAT_1", (*steps, "SELECT * FROM nothing"))
+        crashing = replace(LEDGER, upgrades={1: (*LEDGER.upgrades[1], "SELECT * FROM nothing")})
         with pytest.raises(LedgerError):
-            LedgerDatabase(path)
+            DurableFile(path, crashing)
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA user_version").fetchone() == (1,)
             assert len(db.execute("PRAGMA table_info(attempt)").fetchall()) == 9
@@ -100,7 +100,7 @@ class TestUpgrade:
 def test_a_ledger_on_a_network_filesystem_is_refused(network_mount: Path) -> None:
     """The error names the file, the filesystem and the flag; nothing is made."""
     with pytest.raises(LedgerError, match=r"far away/state/l\.sqlite3.*nfs4.*--ledger") as raised:
-        LedgerDatabase(network_mount / "state" / "l.sqlite3")
+        DurableFile(network_mount / "state" / "l.sqlite3", LEDGER)
     assert raised.value.exit_code == 1
     assert list(network_mount.iterdir()) == []
 
@@ -110,7 +110,7 @@ class TestTransactions:
 
     def test_a_commit_that_fails_leaves_the_file_to_others(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When a reader is in the way for too long nothing is written, no lock stays, and the next attempt succeeds."""
-        monkeypatch.setattr(ledger_database, "_BUSY_TIMEOUT_S", 0.01)
+        monkeypatch.setattr("pipeline.storage.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM attempt").fetchall()

@@ -2,32 +2,25 @@
 
 A key is 32 random bytes, so SHA-256 is hash enough: nobody finds the bytes by trying, and the slow hashes that
 passwords need would only give strangers a way to keep the server busy. The key itself is shown once and kept nowhere.
-
-Rollback journal with `synchronous=EXTRA`, as in the ledger: a call that was counted stays counted, whatever happens.
 """
 
 import hmac
-import os
 import re
 import secrets
-import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from pipeline.config import TIER_CALLS, ServeConfig, Tier, default_state_dir
+from pipeline.durable import DurableFile, FileKind
 from pipeline.errors import KeyStoreError
-from pipeline.filesystems import find_network_filesystem
 
-_FORMAT: Final = 1
-_APPLICATION_ID: Final = 0x504D4B31  # "PMK1"
-_BUSY_TIMEOUT_S: Final = 10.0
 _KEY: Final = re.compile(r"pm_[A-Za-z0-9_-]{43}")
 
-_SCHEMA: Final = f"""
+_SCHEMA: Final = """
 CREATE TABLE key (
   id TEXT PRIMARY KEY,
   hash BLOB NOT NULL UNIQUE,
@@ -43,9 +36,20 @@ CREATE TABLE use (
   calls INTEGER NOT NULL CHECK (calls >= 0),
   PRIMARY KEY (key_id, month)
 ) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_FORMAT};
 """
+
+KEYS: Final = FileKind(
+    name="keys",
+    description="a pagemill key store",
+    consequence="",
+    place_hint="`[serve] keys` puts it on a disk of this machine",
+    error=KeyStoreError,
+    application_id=0x504D4B31,  # "PMK1"
+    format=1,
+    schema=_SCHEMA,
+    is_private=True,
+    busy_timeout_s=10.0,
+)
 
 _ALL: Final = "SELECT id, name, tier, quota, added, revoked FROM key ORDER BY added, id"
 _BY_ID: Final = "SELECT id, name, tier, quota, added, revoked FROM key WHERE id = ?"
@@ -90,25 +94,15 @@ class KeyStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._translated():
-            _refuse_network(path)
-            if not path.exists():
-                _make(path)
-            self._identity = _identify(path)
-            self._db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            with self._translated():
-                self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+        self._file = DurableFile(path, KEYS)
+        self._db = self._file.db
 
     def __repr__(self) -> str:
         return f"<KeyStore {self.path.name}>"
 
     def close(self) -> None:
         """Release the file."""
-        self._db.close()
+        self._file.close()
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -117,26 +111,17 @@ class KeyStore:
         Raises:
             KeyStoreError: nothing was written.
         """
-        with self.reading():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # some errors have rolled it back already
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._file.transaction():
+            yield
 
     @contextmanager
     def reading(self) -> Generator[None]:
         """Only read.
 
         Raises:
-            KeyStoreError: the store cannot be read, or its name leads to another file: SQLite goes on with the old one.
+            KeyStoreError: the store cannot be read, or its name leads to another file.
         """
-        with self._translated():
-            if _identify(self.path) != self._identity:
-                raise KeyStoreError(f"keys {self.path}: the file was replaced while it was in use")
+        with self._file.reading():
             yield
 
     def add(self, *, name: str, tier: Tier, quota: int | None, now: str) -> tuple[str, Key]:
@@ -201,23 +186,6 @@ class KeyStore:
         """Take one call off the count; inside a transaction."""
         self._db.execute("UPDATE use SET calls = max(0, calls - 1) WHERE key_id = ? AND month = ?", (key_id, month))
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = PERSIST")  # a file that stays is cheaper than one made for each commit
-        self._db.execute("PRAGMA synchronous = EXTRA")
-        problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
-        found = tuple(self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if found != (_APPLICATION_ID, _FORMAT):
-            raise KeyStoreError(f"keys {self.path}: not a pagemill key store of format {_FORMAT}")
-
-    @contextmanager
-    def _translated(self) -> Generator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
-            raise KeyStoreError(f"keys {self.path}: {exc}") from exc
-
 
 def keys_file(config: ServeConfig) -> Path:
     """Return where the keys lie: as configured, or in the user's state directory."""
@@ -231,36 +199,3 @@ def looks_like_key(text: str) -> bool:
 
 def _hash(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def _refuse_network(path: Path) -> None:
-    found = find_network_filesystem(path)
-    if found is not None:
-        raise KeyStoreError(
-            f"keys {path}: it lies on a network filesystem ({found}), where locks cannot be trusted; "
-            "`[serve] keys` puts it on a disk of this machine"
-        )
-
-
-def _identify(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _make(path: Path) -> None:
-    """Make an empty store under its name in one step, so that an empty file is never taken for a new store."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # SQLite would ask the umask
-        with closing(sqlite3.connect(temporary)) as db:
-            db.executescript(_SCHEMA)
-        with suppress(FileExistsError):  # another process was quicker
-            os.link(temporary, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    finally:
-        temporary.unlink(missing_ok=True)
