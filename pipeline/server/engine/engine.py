@@ -24,7 +24,7 @@ from pipeline.server.engine.orientation import OrientationClassifier
 from pipeline.server.engine.pieces import cut_line
 from pipeline.server.engine.positions import place_on_sent_image
 from pipeline.server.engine.punctuation import set_widths
-from pipeline.server.engine.reader import Reader, Reading, decode
+from pipeline.server.engine.reader import CAREFUL, QUICK, Reader, Reading, Recogniser, decode
 from pipeline.server.engine.vertical import read_lines
 from pipeline.server.recognition import Line, Quad, Recognition
 
@@ -60,9 +60,9 @@ class Engine:
         # RapidOCR loads its models when they are used first.
         with suppress(RapidOCRError):  # its word for a page without text
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, NARROWEST_PX, 3), 255, np.uint8), {})
-        quick = LineModel(models.quick, models.quick_characters, runtime)
-        careful = LineModel(models.careful, None, runtime) if models.careful else None
-        self._reader = Reader(quick.read, careful.read if careful else None)
+        quick = LineModel(models.quick, models.quick_characters, QUICK.space_chance, runtime)
+        careful = LineModel(models.careful, None, CAREFUL.space_chance, runtime) if models.careful else None
+        self._reader = Reader(Recogniser(quick.read, QUICK), Recogniser(careful.read, CAREFUL) if careful else None)
         self._orientation = OrientationClassifier(models.orientation, backend, threads)
 
     def recognise(self, image: bytes) -> Recognition:
@@ -128,15 +128,18 @@ class LineModel:
     Args:
         model: Its file.
         characters: What it tells apart, one a line; None when its file says so.
+        space_chance: From which a space is read between two characters.
         runtime: RapidOCR's settings of what runs it.
     """
 
-    def __init__(self, model: Path, characters: Path | None, runtime: dict[str, Any]) -> None:
+    def __init__(self, model: Path, characters: Path | None, space_chance: float, runtime: dict[str, Any]) -> None:
         named = {"Rec.rec_keys_path": str(characters)} if characters else {}
         ocr: Any = rapidocr.RapidOCR(params=runtime | {"Rec.model_path": str(model)} | named)
         ocr.recognize_txt([np.full((LINE_HEIGHT_PX, NARROWEST_PX, 3), 255, np.uint8)])
         self._infer = ocr.text_rec.session
-        self._characters = ocr.text_rec.postprocess_op.character
+        self._characters: list[str] = ocr.text_rec.postprocess_op.character
+        self._space = self._characters.index(" ")
+        self._space_chance = space_chance
 
     def read(self, line: Pixels, squeeze: float) -> Reading:
         """Return what a line says, looked at in this part of its natural width."""
@@ -148,7 +151,8 @@ class LineModel:
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded), np.float32)
         batch[0, :, :, :width] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
         probabilities = self._infer(batch)[0]
-        return decode(probabilities, self._characters, padded / len(probabilities) / width)
+        step = padded / len(probabilities) / width
+        return decode(probabilities, self._characters, step, space=self._space, space_chance=self._space_chance)
 
 
 def _in_steps(edge_px: float) -> int:

@@ -136,9 +136,9 @@ def cut_into_cells(profile: NDArray[np.float64], pitch: float) -> list[int]:
     stiffness = STIFFNESS * (lengths / STEPS - 1) ** 2
     costs, came_from = np.zeros(len(ink)), np.full(len(ink), -1)
     for end in range(STEPS + 1, len(ink)):
-        starts = end - lengths
-        options = np.where(starts >= 0, costs[np.maximum(starts, 0)] + stiffness, np.inf)
-        best = int(options.argmin())
+        starts = end - lengths[: end - lengths[0] + 1]
+        options = costs[starts] + stiffness[: len(starts)]
+        best = options.argmin()
         costs[end], came_from[end] = options[best] + ink[end], starts[best]
     at = len(ink) - STEPS + int(costs[-STEPS:].argmin())
     cuts = []
@@ -171,7 +171,8 @@ def _pitch(profile: NDArray[np.float64], thickness: float) -> float:
     """Return the period of a column's ink in px: where its spectrum peaks, rather near to the column's width."""
     pitches = PITCHES * thickness
     waves = np.exp(-2j * np.pi * np.arange(len(profile)) / pitches[:, None])
-    peaks = np.abs(waves @ (profile - profile.mean())) * np.exp(-(((PITCHES - 1) / LOOSE) ** 2))
+    # A sum, not a product of matrices: BLAS would keep threads of its own spinning for that.
+    peaks = np.abs((waves * (profile - profile.mean())).sum(axis=1)) * np.exp(-(((PITCHES - 1) / LOOSE) ** 2))
     return max(float(pitches[peaks.argmax()]), SMALLEST_PX)
 
 
@@ -180,7 +181,7 @@ def _upright(cell: Pixels, mask: Mask, pitch: int, paper: NDArray[np.float64]) -
     missing = max(0, pitch - cell.shape[1])
     border = (0, 0, missing // 2, missing - missing // 2)
     cell = cv2.copyMakeBorder(cell, *border, cv2.BORDER_CONSTANT, value=paper.tolist())
-    mask = np.rot90(np.pad(mask, ((0, 0), border[2:])), -1)
+    mask = np.rot90(cv2.copyMakeBorder(mask.view(np.uint8), *border, cv2.BORDER_CONSTANT).view(np.bool_), -1)
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     height, width = mask.shape
     ink = Ink(xs[0] / width, ys[0] / height, (xs[-1] + 1) / width, (ys[-1] + 1) / height)
@@ -191,7 +192,8 @@ def _upright(cell: Pixels, mask: Mask, pitch: int, paper: NDArray[np.float64]) -
     size = (round(width * RING_WIDTH) if is_ring else width, pitch)
     row: Pixels = cv2.resize(np.ascontiguousarray(standing), size, interpolation=cv2.INTER_AREA)
     margin = round(width * RING_MARGIN) if is_ring else 0
-    return np.pad(row, ((0, 0), (margin, margin), (0, 0)), mode="edge")
+    framed: Pixels = cv2.copyMakeBorder(row, 0, 0, margin, margin, cv2.BORDER_REPLICATE)
+    return framed
 
 
 def _is_ring(ink: Mask, least_px: float) -> bool:
