@@ -55,6 +55,10 @@ RING_WIDTH, RING_MARGIN = 0.4, 0.1
 """In these parts of its cell the figure 〇 is set: of 28 full circles the recogniser overlooks 25, and all
 narrow ones it reads as 0."""
 
+MARGIN = 0.15
+"""Paper above and below the row, in pitches, as detected lines have it: eight pages of columns at 0 / 0.05 / 0.1 /
+0.15 / 0.2 have 0.66 / 0.60 / 0.64 / 0.58 / 0.65 % wrong characters, in 1 / 0.92 / 0.86 / 0.82 / 0.79 of the time."""
+
 NARROWED = re.compile(r"(?<![0-9A-Za-z.,])0+(?![0-9A-Za-z.,])")
 """Noughts that stand alone among Chinese characters."""
 
@@ -118,7 +122,11 @@ def lay_out_as_row(column: Pixels) -> Pixels:
         for start, end in pairwise(edges)
         if mask[:, start:end].any()
     ]
-    return np.ascontiguousarray(np.hstack(cells)) if cells else column
+    if not cells:
+        return column
+    margin = round(pitch * MARGIN)
+    row: Pixels = cv2.copyMakeBorder(np.hstack(cells), margin, margin, 0, 0, cv2.BORDER_CONSTANT, value=paper.tolist())
+    return row
 
 
 def cut_into_cells(profile: NDArray[np.float64], pitch: float) -> list[int]:

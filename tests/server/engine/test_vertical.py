@@ -46,8 +46,8 @@ def test_a_row_has_the_characters_upright_and_in_order() -> None:
     """口 tells nothing; 上 and 下 have their long stroke at the foot and at the head."""
     row = lay_out_as_row(column("上下上下上下")) < 128
     cells = np.array_split(row[:, :, 0], 6, axis=1)
-    heads = [int(cell[: len(cell) // 3].sum()) for cell in cells]
-    feet = [int(cell[-len(cell) // 3 :].sum()) for cell in cells]
+    heads = [int(cell[: len(cell) // 2].sum()) for cell in cells]
+    feet = [int(cell[len(cell) // 2 :].sum()) for cell in cells]
     assert [head > foot for head, foot in zip(heads, feet, strict=True)] == [False, True] * 3
 
 
