@@ -18,7 +18,7 @@ from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetcher
 from pipeline.server.http.listener import BoundedSite, limit_unread
 from pipeline.server.http.load import PLACES_PER_WORKER, Load
-from pipeline.server.http.metrics import Metrics
+from pipeline.server.http.metrics import MALFORMED, Metrics
 from pipeline.server.http.protocol import Runner
 from pipeline.server.http.traffic import Traffic
 from pipeline.server.recognition import EngineState, Recogniser
@@ -76,7 +76,7 @@ async def serve(
             engine_state=engine_state,
             fetch=Fetcher().fetch if config.allow_urls else None,
         )
-        async with _listening(app, listener, config) as site:
+        async with _listening(app, listener, config, metrics) as site:
             ready(base_url(config.host, listener.getsockname()[1]))
             await stop.wait()
             await site.stop()
@@ -165,8 +165,10 @@ async def _enter(
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, listener: socket.socket, config: ServeConfig) -> AsyncIterator[web.BaseSite]:
-    runner = Runner(app)
+async def _listening(
+    app: web.Application, listener: socket.socket, config: ServeConfig, metrics: Metrics
+) -> AsyncIterator[web.BaseSite]:
+    runner = Runner(app, malformed=lambda status: metrics.request_answered(MALFORMED, status))
     try:
         await runner.setup()
         site = BoundedSite(runner, listener)

@@ -92,7 +92,7 @@ async def serving(
         connections: How many may be open.
         deadlines: The runner's, in place of its defaults.
     """
-    runner = Runner(app, **{"answer_s": 0.1, **deadlines})
+    runner = Runner(app, malformed=lambda _: None, **{"answer_s": 0.1, **deadlines})
     await runner.setup()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:

@@ -105,6 +105,20 @@ def is_refused(base_url: str) -> bool:
     return False
 
 
+async def test_what_is_no_http_is_counted() -> None:
+    """Among the requests, though no route was found for it."""
+    server = Server(ScriptedRecogniser())
+    url = await server.url
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
+    writer.write(b"hello\r\n\r\n")
+    await reader.read()
+    writer.close()
+    figures = (await asyncio.to_thread(requests.get, f"{url}/metrics", timeout=10)).text
+    assert 'pagemill_requests_total{route="malformed",status="400"} 1.0' in figures
+    server.stop.set()
+    await server.task
+
+
 async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
     """Its caller gets the answer, and then the end of the connection."""
     server = Server(ScriptedRecogniser())

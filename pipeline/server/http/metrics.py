@@ -12,6 +12,9 @@ from pipeline.server.recognition import EngineState
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
+MALFORMED = "malformed"
+"""Stands for the route of what is no HTTP."""
+
 PAGE_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 """A page takes 0.3 to 25 s."""
 
@@ -39,7 +42,7 @@ class Metrics:
         """Count an answer.
 
         Args:
-            route: The route's pattern, not the path that was asked for.
+            route: The route's pattern, not the path that was asked for; `MALFORMED` when there was none.
             status: 499 when the caller went away before the answer.
         """
         self._requests.labels(route, str(status)).inc()

@@ -1,6 +1,7 @@
 """HTTP as aiohttp speaks it; what never reaches a handler is answered in the contract's form, too."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -41,6 +42,7 @@ class Runner(web.AppRunner):
 
     Args:
         app: The application.
+        malformed: Told the status of each answer to what is no HTTP, which no middleware sees.
         headers_deadline_s: See `HEADERS_DEADLINE_S`.
         linger_s: See `LINGER_S`.
         answer_s: See `ANSWER_S`.
@@ -50,10 +52,12 @@ class Runner(web.AppRunner):
         self,
         app: web.Application,
         *,
+        malformed: Callable[[int], None],
         headers_deadline_s: float = HEADERS_DEADLINE_S,
         linger_s: float = LINGER_S,
         answer_s: float = ANSWER_S,
     ) -> None:
+        self._malformed = malformed
         super().__init__(
             app,
             access_log=None,  # its lines would hold the key; `observe` writes ours
@@ -66,16 +70,23 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        server = _Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        server.malformed = self._malformed
+        return server
 
 
 class _Server(web.Server):
+    malformed: Callable[[int], None]
+
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        connection = _Connection(self, loop=self._loop, **self._kwargs)
+        connection.malformed = self.malformed
+        return connection
 
 
 class _Connection(RequestHandler):
-    __slots__ = ()
+    __slots__ = ("malformed",)
+    malformed: Callable[[int], None]
 
     def data_received(self, data: bytes) -> None:
         """Take what came. When it is no HTTP, the body that a handler waits for ends, too; aiohttp lets it wait."""
@@ -99,6 +110,7 @@ class _Connection(RequestHandler):
         response = refuse(exc)
         dress(response)  # no signal is sent for what has no route
         response.force_close()
+        self.malformed(response.status)
         return response
 
     async def finish_response(
