@@ -66,8 +66,12 @@ async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
     """
     drain = Drain()
     outcome: Summary | StopError | None = None
+
+    def interrupt(number: signal.Signals) -> None:
+        drain.request(InterruptedRunError(f"ended by {number.name}", exit_code=128 + number))
+
     async with anyio.create_task_group() as background:
-        background.start_soon(_watch_signals, drain)
+        background.start_soon(_watch_signals, interrupt, "calls")
         try:
             outcome = await work(drain)
         except StopError as exc:
@@ -88,15 +92,13 @@ async def _start_engine(config: Config) -> AsyncGenerator[Service]:
         yield started
 
 
-async def _watch_signals(drain: Drain) -> None:
-    """Drain at the first SIGINT or SIGTERM, abort at the second."""
+async def _watch_signals(ask_for_end: Callable[[signal.Signals], None], under_way: str) -> None:
+    """Ask for the end at the first SIGINT or SIGTERM, exit at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            code = 128 + number
-            if drain.reason is not None and isinstance(drain.reason, InterruptedRunError):
-                os._exit(code)  # as asked: at once; the workspace is built to survive a kill
-            logger.warning("%s: finishing the calls under way; once more aborts", signal.Signals(number).name)
-            drain.request(InterruptedRunError(f"ended by {signal.Signals(number).name}", exit_code=code))
+        first = signal.Signals(await anext(signals))
+        logger.warning("%s: finishing the %s under way; once more aborts", first.name, under_way)
+        ask_for_end(first)
+        os._exit(128 + await anext(signals))  # as asked: at once; what lies on disk survives a kill
 
 
 def describe_summary(summary: Summary) -> str:
@@ -108,7 +110,7 @@ def describe_summary(summary: Summary) -> str:
 
 
 def run_server(config: Config, *, exit_with_parent: bool) -> int:
-    """Serve until a signal, or the parent's end."""
+    """Serve until a signal, or the parent's end; a second signal does not wait for the requests under way."""
     from pipeline.server.access.keyring import Keyring  # noqa: PLC0415 - only here
     from pipeline.server.access.keys import keys_file  # noqa: PLC0415 - only here
     from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin  # noqa: PLC0415 - only here
@@ -120,7 +122,7 @@ def run_server(config: Config, *, exit_with_parent: bool) -> int:
         nonlocal failure
         stop = anyio.Event()
         async with anyio.create_task_group() as background:
-            background.start_soon(_stop_on_signal, stop)
+            background.start_soon(_watch_signals, lambda _: stop.set(), "requests")
             unwatch = stop_at_end_of_stdin(stop) if exit_with_parent else None
             try:
                 # Whoever started it as a part of itself shows the key in its environment, and no other counts.
@@ -141,12 +143,6 @@ def run_server(config: Config, *, exit_with_parent: bool) -> int:
 
 def _announce(base_url: str) -> None:
     print_text(base_url + "\n")
-
-
-async def _stop_on_signal(stop: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            stop.set()
 
 
 def _has_uvloop() -> bool:

@@ -18,7 +18,7 @@ from pipeline.server.http.load import RETRY_AFTER_S
 from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import base_url, is_loopback, read_serve_key, serve
 from tests.server.conftest import start_engine_server, stop_engine_server
-from tests.server.processes import wait_until
+from tests.server.processes import children, is_running, wait_until
 from tests.server.rendering import encode, render
 from tests.server.serving import ScriptedRecogniser, port_of, request_body
 
@@ -88,6 +88,28 @@ def test_sigterm_lets_the_page_under_way_finish() -> None:
     finally:
         status = stop_engine_server(server)
     assert status == 0
+
+
+@pytest.mark.engine
+def test_a_second_signal_does_not_wait() -> None:
+    """Neither the page nor its worker lives on."""
+    server = start_engine_server("abort-key", "--workers", "1")
+    page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(server.post, page)
+            wait_until(lambda: is_busy(server.base_url))
+            workers = children(server.process.pid)
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: is_refused(server.base_url))
+            server.process.send_signal(signal.SIGTERM)
+            with pytest.raises(requests.ConnectionError):
+                answer.result(timeout=60)
+    finally:
+        status = stop_engine_server(server)
+    assert status == 128 + signal.SIGTERM
+    assert workers
+    wait_until(lambda: not any(map(is_running, workers)))
 
 
 def is_busy(base_url: str) -> bool:
