@@ -13,7 +13,7 @@ GIB = 1024**3
     ("configured", "machine", "sizing"),
     [
         pytest.param(0, Machine(2), Sizing(2, 1), id="a-worker-a-core"),
-        pytest.param(0, Machine(8, 4 * GIB), Sizing(2, 4), id="memory-bounds-the-workers"),
+        pytest.param(0, Machine(8, 6 * GIB), Sizing(2, 4), id="memory-bounds-the-workers"),
         pytest.param(0, Machine(4, GIB // 2), Sizing(1, 4), id="one-worker-at-least"),
         pytest.param(1, Machine(2), Sizing(1, 2), id="the-setting-wins"),
         pytest.param(5, Machine(2), Sizing(5, 1), id="one-thread-at-least"),
