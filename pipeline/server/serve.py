@@ -1,7 +1,6 @@
 """From a configuration to a server that answers, and to its orderly end."""
 
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, MutableMapping
@@ -15,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.server.access.access import Access
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.api.app import create_app
+from pipeline.server.http.addresses import is_loopback
 from pipeline.server.http.fetch import Fetcher
 from pipeline.server.http.listener import BoundedSite, limit_unread
 from pipeline.server.http.load import PLACES_PER_WORKER, Load
@@ -113,16 +113,6 @@ def stop_at_end_of_stdin(stop: anyio.Event) -> Callable[[], None]:
 
     loop.add_reader(0, read)
     return unwatch
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server on this host."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def base_url(host: str, port: int) -> str:

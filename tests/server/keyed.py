@@ -17,6 +17,7 @@ from pipeline.server.access.access import COOKIE, Access
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
+from pipeline.server.http.fetch import Fetch
 from tests.server.serving import IMAGE, Answer, ScriptedRecogniser, request_body, serving
 
 Headers = Mapping[str, str]
@@ -83,13 +84,17 @@ def used(path: Path, key: Key, month: str = "2026-11") -> int:
 
 @asynccontextmanager
 async def keyed_server(
-    path: Path, recogniser: ScriptedRecogniser | None = None, clock: Clock | None = None, **options: Any
+    path: Path,
+    recogniser: ScriptedRecogniser | None = None,
+    clock: Clock | None = None,
+    fetch: Fetch | None = None,
+    **options: Any,
 ) -> AsyncIterator[Caller]:
     """Serve with the keys of this file; `options` go to `Access`."""
     time = clock or Clock()
     async with Keyring(path) as keyring:
         access = Access(keyring=keyring, now=lambda: time.now, clock_s=lambda: time.uptime_s, **options)
-        app = create_app(recogniser or ScriptedRecogniser(), access)
+        app = create_app(recogniser or ScriptedRecogniser(), access, fetch=fetch)
         connector = TCPConnector(limit=0)
         async with serving(app) as url, ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as session:
             yield Caller(url, session)

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from aiohttp import web
+from yarl import URL
 
 from pipeline.server.access.callers import Caller, KeyHolder, UnmeteredCaller, unauthorized, utc_now
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.limits import BurstLimit, retry_after_s
 from pipeline.server.access.sessions import Sessions, is_foreign, may_use_cookie
+from pipeline.server.http.addresses import is_loopback
 from pipeline.server.http.requests import RequestError, is_key_right
 
 KEY_PARAMETER: Final = "key"
@@ -84,6 +86,7 @@ class Access:
         else:
             caller = None
         if caller is None and await self.is_open():
+            _refuse_rebound(request)
             if request.method not in {"GET", "HEAD"}:
                 refuse_foreign(request)
             caller = self._unmetered(ANYONE)
@@ -159,6 +162,20 @@ def refuse_foreign(request: web.Request) -> None:
     """
     if is_foreign(request.headers):
         raise _foreign()
+
+
+def _refuse_rebound(request: web.Request) -> None:
+    """Raise when a server that is open to this machine is called by another name.
+
+    A page whose name was made to mean this machine after the browser had loaded it ("DNS rebinding") is of the same
+    origin to the browser; only its name is not.
+    """
+    try:
+        host = URL(f"http://{request.host}").host
+    except ValueError:
+        host = None
+    if host is None or not is_loopback(host):
+        raise RequestError("Forbidden: without a key this server is called localhost, or by its loopback address", 403)
 
 
 def _foreign() -> RequestError:

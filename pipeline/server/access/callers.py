@@ -57,8 +57,8 @@ class Caller(ABC):
     async def charge(self) -> AsyncGenerator[None]:
         """Hold one call of the month's quota: it is given back when the block raises.
 
-        A call whose caller goes away (a cancelled block) stays spent: the work was done for them, and a quota that
-        is only charged to those who wait for the answer limits nothing.
+        A call whose caller goes away (a cancelled block) stays spent, be the page read or still in the queue: a quota
+        that is only charged to those who wait for the answer limits nothing.
 
         Raises:
             RequestError: 403, no call of this month is left; 401, the key was revoked meanwhile.

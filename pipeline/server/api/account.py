@@ -69,10 +69,15 @@ def is_encrypted(request: web.Request) -> bool:
 
 
 async def _read_key(request: web.Request) -> str:
-    # Judged by what is announced, so that no more than that is read for somebody who shows no key yet.
-    if request.content_length is None or request.content_length > _BODY_MAX_BYTES:
-        raise RequestError(f"the body must announce its length, {_BODY_MAX_BYTES} bytes at most")
-    return decode_body(_credentials, await read_body(request, _hold_nothing)).key
+    # Who shows no key yet may not have much read, be it by what is announced or by what comes out of compression.
+    told = f"the body must announce its length, {_BODY_MAX_BYTES} bytes at most"
+    if request.content_length is None:
+        raise RequestError(told)
+    try:
+        body = await read_body(request, _hold_nothing, max_bytes=_BODY_MAX_BYTES)
+    except web.HTTPRequestEntityTooLarge as exc:
+        raise RequestError(told) from exc
+    return decode_body(_credentials, body).key
 
 
 def _hold_nothing(_count: int) -> None:

@@ -36,6 +36,8 @@ class Documents:
             document_id: Not used before.
             answer: The body that was sent.
         """
+        if len(answer) > self._max_bytes:
+            return  # nobody else's has to go for one that cannot stay
         self._answers[caller, document_id] = answer
         self._bytes += len(answer)
         while len(self._answers) > self._at_most or self._bytes > self._max_bytes:

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +19,7 @@ from pipeline.server.http.fetch import Fetch, obtain_image
 from pipeline.server.http.images import check_image
 from pipeline.server.http.load import Load
 from pipeline.server.http.observe import CALLER
-from pipeline.server.http.requests import ImageRequest, RequestError, parse_request
+from pipeline.server.http.requests import RequestError, parse_request
 from pipeline.server.http.traffic import Traffic
 from pipeline.server.recognition import Line, Recogniser, Recognition
 
@@ -85,12 +84,17 @@ class Api:
         caller = await self._admit(request)
         with self._load.body() as hold:
             async with self._traffic.limit():
-                wanted = await self._receive(request, hold)
+                wanted = parse_request(await read_body(request, hold))
+                if wanted.url is None:
+                    await self._check(wanted.image)
             self._load.check()  # costs nothing, where a charge writes to the disk
             async with caller.charge():
+                async with self._traffic.limit():
+                    # Who has no call left must not send the server about.
+                    image = wanted.image if wanted.url is None else await self._obtain(wanted.url, hold)
                 with self._load.place():
                     async with self._traffic.limit():
-                        recognition = await self._recogniser.recognise(wanted.image)
+                        recognition = await self._recogniser.recognise(image)
                 document_id = str(uuid.uuid4())
                 response = json_answer(
                     200,
@@ -106,15 +110,16 @@ class Api:
         self._documents.keep(caller.name, document_id, response.body)
         return response
 
-    async def _receive(self, request: web.Request, hold: Callable[[int], None]) -> ImageRequest:
-        """Return what a caller wants recognised, with an image that the engine may see."""
-        wanted = parse_request(await read_body(request, hold))
-        if wanted.url is not None:
-            wanted = replace(wanted, image=await obtain_image(wanted.url, self._fetch))
-            hold(len(wanted.image))
+    async def _obtain(self, url: str, hold: Callable[[int], None]) -> bytes:
+        image = await obtain_image(url, self._fetch)
+        hold(len(image))
+        await self._check(image)
+        return image
+
+    async def _check(self, image: bytes) -> None:
+        """Return when the engine may see an image."""
         # Damaged metadata can keep a check busy for a second, which the event loop has not got.
-        await asyncio.get_running_loop().run_in_executor(self._checks, check_image, wanted.image)
-        return wanted
+        await asyncio.get_running_loop().run_in_executor(self._checks, check_image, image)
 
 
 def describe_text(recognition: Recognition) -> Described:

@@ -80,3 +80,13 @@ def _is_public_v6(address: IPv6Address) -> bool:
     if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
         return False
     return not any(address in network for network in REFUSED_V6)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, by name or address, is this machine to itself, which nobody else can reach."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

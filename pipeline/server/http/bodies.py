@@ -12,12 +12,19 @@ BODY_DEADLINE_S: Final = 60.0
 """The largest body comes through 2 Mbit/s in this time."""
 
 
-async def read_body(request: web.Request, hold: Callable[[int], None], *, deadline_s: float = BODY_DEADLINE_S) -> bytes:
+async def read_body(
+    request: web.Request,
+    hold: Callable[[int], None],
+    *,
+    max_bytes: int = BODY_MAX_BYTES,
+    deadline_s: float = BODY_DEADLINE_S,
+) -> bytes:
     """Return the body; one that says it is too large is not read.
 
     Args:
         request: Its body was not read yet.
         hold: Told of so many bytes more as they arrive; raises when all requests together hold too many.
+        max_bytes: Of the body, as it was sent and once it is decompressed.
         deadline_s: The caller has so long to send it.
 
     Raises:
@@ -26,14 +33,14 @@ async def read_body(request: web.Request, hold: Callable[[int], None], *, deadli
         web.RequestPayloadError: it is not encoded as its header says.
     """
     length = request.content_length or 0
-    if length > BODY_MAX_BYTES:
-        raise web.HTTPRequestEntityTooLarge(BODY_MAX_BYTES, length)
+    if length > max_bytes:
+        raise web.HTTPRequestEntityTooLarge(max_bytes, length)
     body = bytearray()
     try:
         async with asyncio.timeout(deadline_s):
             while chunk := await request.content.readany():
-                if len(body) + len(chunk) > BODY_MAX_BYTES:
-                    raise web.HTTPRequestEntityTooLarge(BODY_MAX_BYTES, len(body) + len(chunk))
+                if len(body) + len(chunk) > max_bytes:
+                    raise web.HTTPRequestEntityTooLarge(max_bytes, len(body) + len(chunk))
                 hold(len(chunk))
                 body += chunk
     except TimeoutError as exc:

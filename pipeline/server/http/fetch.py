@@ -61,6 +61,25 @@ class RefusedError(OSError):
     """The URL, an address behind it, or what it answers is refused; no caller sees this."""
 
 
+def may_dial(address: str) -> bool:
+    """Return whether an address belongs to a public host, and not to this machine.
+
+    This machine may have a public address, too, and behind it services that only a firewall keeps from strangers.
+    """
+    return is_public(address) and not is_own(address)
+
+
+def is_own(address: str) -> bool:
+    """Return whether an address is one of this machine's: from those alone it sends to itself. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:  # no way leads there
+            return False
+        return bool(probe.getsockname()[0] == address)
+
+
 class Fetcher:
     """Fetches images from public hosts.
 
@@ -78,7 +97,7 @@ class Fetcher:
     def __init__(
         self,
         *,
-        judge: Judge = is_public,
+        judge: Judge = may_dial,
         lookup: Lookup | None = None,
         deadline_s: float = FETCH_DEADLINE_S,
         max_bytes: int = SERVER_LIMITS.max_bytes,

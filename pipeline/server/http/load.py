@@ -8,14 +8,14 @@ from typing import Final
 from pipeline.server.http.requests import RequestError
 
 PLACES_PER_WORKER: Final = 16
-"""Requests that wait for, or have, one worker. At five seconds a dense page the last one waits for 80 s, less than the
-engine gives a page."""
+"""Requests that wait for, or have, one worker. At five seconds a page the last one waits for 80 s, less than the pool
+lets a page wait; behind the densest, which take 25, it is refused then."""
 
 BODIES_MAX_BYTES: Final = 128 * 1024 * 1024
 """Of all requests together: nine of the largest, or four hundred common scans."""
 
 RETRY_AFTER_S: Final = 5
-"""About what a dense page takes: by then a place is free."""
+"""About what a page takes: by then a place is free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,5 +69,6 @@ class _Readings(Collector):
         yield GaugeMetricFamily("pagemill_workers", "Worker processes that run.", engine.workers)
         yield GaugeMetricFamily("pagemill_queue_length", "Pages that wait for a worker.", engine.waiting)
         yield CounterMetricFamily("pagemill_worker_restarts", "Workers that were replaced.", engine.restarts)
+        yield GaugeMetricFamily("pagemill_pages_under_way", "Pages that wait or are being read.", load.places)
         yield GaugeMetricFamily("pagemill_body_bytes", "What the bodies of requests hold.", load.body_bytes)
         yield CounterMetricFamily("pagemill_calls_shed", "Calls refused because of load.", load.shed)

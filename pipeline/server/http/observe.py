@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from pipeline.server.http.answers import Handler
@@ -44,7 +44,7 @@ def observe(metrics: Metrics, traffic: Traffic) -> Middleware:
                 "%s %s %s %s %d %d B %.3f s",
                 request.remote,
                 request.get(CALLER, "-"),
-                request.method,
+                request.method if request.method in hdrs.METH_ALL else "other",
                 route,
                 status,
                 body_bytes,

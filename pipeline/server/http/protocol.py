@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -110,7 +110,8 @@ class _Connection(RequestHandler):
         response = refuse(exc)
         dress(response)  # no signal is sent for what has no route
         response.force_close()
-        self.malformed(response.status)
+        if isinstance(exc, HttpProcessingError):  # else a request went wrong outside the middlewares
+            self.malformed(response.status)
         return response
 
     async def finish_response(

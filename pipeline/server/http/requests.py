@@ -112,11 +112,9 @@ def parse_image_url(image_url: str) -> bytes:
     return _decode_base64(text)
 
 
-def is_key_right(given: str | None, expected: str | None) -> bool:
-    """Return whether the caller may come in; compared in constant time. Without an expected key everybody may."""
-    if expected is None:
-        return True
-    return hmac.compare_digest((given or "").encode("utf-8", "surrogateescape"), expected.encode())
+def is_key_right(given: str, expected: str) -> bool:
+    """Return whether two keys are the same; compared in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
 
 
 def _decode_base64(text: str) -> bytes:

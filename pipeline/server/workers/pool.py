@@ -90,12 +90,12 @@ class Pool:
 
     def state(self) -> EngineState:
         """Return how many workers run, and how many pages wait for one."""
-        return EngineState(len(self._workers), self._waiting, self._restarts, self._problem is not None)
+        return EngineState(len(self.worker_pids), self._waiting, self._restarts, self._problem is not None)
 
     @property
     def worker_pids(self) -> list[int]:
         """The processes that run now."""
-        return sorted(worker.pid for worker in self._workers)
+        return sorted(worker.pid for worker in self._workers if worker.is_alive)
 
     async def __aenter__(self) -> Self:
         """Start all workers; return when every one has loaded its engine."""
@@ -158,7 +158,6 @@ class Pool:
                 self._waiting -= 1
             if worker.is_alive:
                 return worker
-            self._replace(worker)
 
     async def _ask(self, worker: WorkerProcess, image: bytes) -> WorkerFrame | RecognitionError:
         """Return the answer, or as a value what went wrong: nobody may be left to catch it."""
@@ -181,7 +180,14 @@ class Pool:
         self._replace(worker)
         return problem
 
+    async def _watch(self, worker: WorkerProcess) -> None:
+        """Replace a worker that ends, also where no page waits for it."""
+        await worker.wait()
+        self._replace(worker)
+
     def _replace(self, worker: WorkerProcess) -> None:
+        if worker not in self._workers:  # it is being replaced
+            return
         _logger.warning("recognition worker %d is replaced", worker.pid)
         self._restarts += 1
         self._workers.discard(worker)
@@ -210,6 +216,7 @@ class Pool:
         worker = await WorkerProcess.start(self._options.command)
         self._workers.add(worker)
         self._idle.put_nowait(worker)
+        self._spawn(self._watch(worker))
 
     async def _end_workers(self) -> None:
         workers, self._workers, self._ending = self._workers | self._ending, set(), set()

@@ -100,6 +100,10 @@ class WorkerProcess:
         except (EOFError, FrameError, OSError) as exc:
             raise RecognitionError("the recognition worker died") from exc
 
+    async def wait(self) -> None:
+        """Return when the process has ended."""
+        await self._process.wait()
+
     def kill(self) -> None:
         """End the process at once."""
         with suppress(ProcessLookupError):

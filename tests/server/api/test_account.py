@@ -1,10 +1,12 @@
 """Signing in and out, and the month's usage, over real connections."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pipeline.rules.wire import parse_status_text
@@ -180,3 +182,24 @@ async def _chunks() -> AsyncIterator[bytes]:
 
 def _attributes(answer: Answer) -> list[str]:
     return sorted(part.strip() for part in answer.headers["Set-Cookie"].split(";")[1:])
+
+
+async def test_a_session_s_body_is_small_also_once_it_is_decompressed(path: Path) -> None:
+    """Who has no key yet cannot have megabytes kept."""
+    body = zlib.compress(orjson.dumps({"key": "x" * 100_000}))
+    assert len(body) < 1000
+    async with keyed_server(path) as caller:
+        answer = await caller.call("POST", "/session", body, {**JSON, "Content-Encoding": "deflate"})
+        assert answer.status == 400
+        assert (await caller.sign_in("x" * 5000)).status == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", "192.0.2.1", "[", ""])
+async def test_an_open_server_is_called_by_the_name_of_this_machine_alone(path: Path, host: str) -> None:
+    """A site whose name was made to mean this machine reads nothing."""
+    async with keyed_server(path, anyone=True) as caller:
+        assert (await caller.recognise()).status == 200
+        assert (await caller.recognise(headers={"Host": host})).status in {400, 403}
+        assert (await caller.usage(headers={"Host": host})).status in {400, 403}
+        secret, _ = make_key(path)
+        assert (await caller.usage(secret, headers={"Host": "archive.example"})).status == 200

@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -20,7 +21,8 @@ from pipeline.server.http.requests import RequestError
 from pipeline.server.recognition import BusyError
 from tests.server.api.test_app import served
 from tests.server.api.test_openapi import TWO_LINES
-from tests.server.serving import KEY, Answer, ScriptedRecogniser, port_of, request_body
+from tests.server.keyed import JSON, keyed_server, make_key, used
+from tests.server.serving import IMAGE, KEY, Answer, ScriptedRecogniser, port_of, request_body
 
 
 class NamedAccess(Access):
@@ -155,7 +157,7 @@ async def test_a_caller_who_leaves_gives_the_place_back(access_lines: list[str])
     """And the log says that nobody waited for the answer."""
     recogniser, load = ScriptedRecogniser(may_answer=asyncio.Event()), Load(1)
     async with served(recogniser, load=load) as (url, _):
-        async with raw_request(url, "Host: a"):
+        async with raw_request(url, "Host: localhost"):
             await recogniser.began.wait()
             assert load.statistics().places == 1
         await recogniser.ended.wait()
@@ -220,13 +222,34 @@ async def test_the_metrics_are_in_prometheus_text_format() -> None:
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        pytest.param("Host: \xff", 200, id="host-that-is-no-text"),
-        pytest.param("Host: a\r\nExpect: something", 400, id="expectation-nobody-knows"),
-        pytest.param("Host: a\r\nCookie: \xff=;;==\x01", 400, id="control-character"),
-        pytest.param("Host: a\r\nContent-Encoding: br", 400, id="encoding-of-the-body-that-it-has-not"),
+        pytest.param("Host: \xff", 403, id="host-that-is-no-text"),
+        pytest.param("Host: localhost\r\nExpect: something", 400, id="expectation-nobody-knows"),
+        pytest.param("Host: localhost\r\nCookie: \xff=;;==\x01", 400, id="control-character"),
+        pytest.param("Host: localhost\r\nContent-Encoding: br", 400, id="encoding-of-the-body-that-it-has-not"),
     ],
 )
 async def test_odd_headers_are_no_failure(head: str, status: int) -> None:
     """Never a 5xx, and no status that is not documented, for a client's mistake."""
     async with served(ScriptedRecogniser()) as (url, _), raw_request(url, head) as reader, asyncio.timeout(10):
         assert int((await reader.readline()).split()[1]) == status
+
+
+async def test_who_has_no_call_left_does_not_send_the_server_about(tmp_path: Path) -> None:
+    """The quota is asked before the image is; an image that cannot be had costs nothing."""
+    url, fetched = "https://images.example/1.png", list[str]()
+
+    async def fetch(url: str) -> bytes:
+        fetched.append(url)
+        if len(fetched) == 1:
+            raise RequestError("document.image_url cannot be fetched")
+        return IMAGE
+
+    secret, key = make_key(tmp_path / "keys.sqlite3", quota=1)
+    body = request_body(document={"type": "image_url", "image_url": url})
+    async with keyed_server(tmp_path / "keys.sqlite3", fetch=fetch) as caller:
+        statuses = [
+            (await caller.call("POST", f"{TEXT_RECOGNITION_PATH}?key={secret}", body, JSON)).status for _ in range(3)
+        ]
+    assert statuses == [400, 200, 403]
+    assert fetched == [url, url]
+    assert used(tmp_path / "keys.sqlite3", key) == 1

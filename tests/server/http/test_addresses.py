@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.server.http.addresses import is_public
+from pipeline.server.http.addresses import is_loopback, is_public
 
 PRIVATE_V4 = [
     "0.0.0.0/8",
@@ -148,3 +148,15 @@ def test_what_is_no_plain_address_is_refused(text: str) -> None:
 def test_other_spellings_of_an_address_are_refused(text: str) -> None:
     """Whatever they would mean to somebody else."""
     assert not is_public(text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
+def test_loopback_is_this_machine_alone(host: str) -> None:
+    """By number or by name."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example.org", "127.0.0.1.example.org", "10.0.0.1", "0.0.0.0", "::", ""])
+def test_whatever_others_may_reach_is_no_loopback(host: str) -> None:
+    """Nor what only begins like it."""
+    assert not is_loopback(host)

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from pipeline.config import ServeConfig
 from pipeline.server.http.addresses import Judge, is_public
-from pipeline.server.http.fetch import FETCHES_AT_MOST, NOT_FETCHED, REDIRECTS_AT_MOST, Fetcher, obtain_image
+from pipeline.server.http.fetch import (
+    FETCHES_AT_MOST,
+    NOT_FETCHED,
+    REDIRECTS_AT_MOST,
+    Fetcher,
+    is_own,
+    may_dial,
+    obtain_image,
+)
 from pipeline.server.http.requests import RequestError
 from tests.server.canary import Canary, listening_canary
 from tests.server.disguises import INSIDE, SHAPES, SPELLINGS, WHOLE, disguises
@@ -323,3 +331,10 @@ async def test_urls_are_refused_where_nothing_fetches() -> None:
     assert not ServeConfig().allow_urls
     with pytest.raises(RequestError, match="fetching URLs is not enabled on this server"):
         await obtain_image("http://images.example/", None)
+
+
+def test_this_machine_s_own_addresses_are_not_dialled_though_they_be_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a firewall keeps from strangers stands behind them; other machines are no concern of that."""
+    assert (is_own("127.0.0.1"), is_own("::1"), is_own("192.0.2.1")) == (True, True, False)
+    monkeypatch.setattr("pipeline.server.http.fetch.is_public", lambda _: True)
+    assert (may_dial("127.0.0.1"), may_dial("192.0.2.1")) == (False, True)

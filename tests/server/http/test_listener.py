@@ -13,7 +13,7 @@ from pipeline.server.http.listener import limit_unread
 from pipeline.server.http.protocol import HEADERS_DEADLINE_S
 from tests.server.serving import IMAGE, ScriptedRecogniser, port_of, request_body, serving
 
-HEAD = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\nHost: x\r\n"
+HEAD = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\nHost: localhost\r\n"
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -72,7 +72,7 @@ async def test_the_headers_of_a_later_request_have_the_same_deadline() -> None:
     """A connection that was useful once may not idle for ever."""
     async with listening() as port:
         connection = await asyncio.open_connection("127.0.0.1", port)
-        connection[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
+        connection[1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
         assert (await end_of(connection)).count(b"HTTP/1.1 200") == 1
 
 
@@ -130,7 +130,7 @@ async def test_a_connection_too_many_is_closed_and_a_free_place_used() -> None:
     async with listening(connections=3, headers_deadline_s=20.0) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for reader, writer in held:
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200" in await reader.readline()
         assert await end_of(await asyncio.open_connection("127.0.0.1", port)) == b""
         held[0][1].close()
@@ -146,7 +146,7 @@ async def try_health(port: int) -> int | None:
     """Return the status of the health page; None when the server hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         line = await reader.readline()
     except ConnectionError:
         return None

@@ -10,8 +10,8 @@ from pipeline.server.api.app import create_app
 from pipeline.server.http.answers import HEADERS
 from tests.server.serving import Answer, ScriptedRecogniser, port_of, request_body, serving
 
-POST = b"POST /api/text-recognition HTTP/1.1\r\nHost: a\r\n"
-GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -97,7 +97,9 @@ async def test_a_line_that_is_too_long_is_told_as_such() -> None:
 @pytest.mark.parametrize("path", [b"/api/text-recognition", b"/session", b"/elsewhere"])
 async def test_an_expectation_that_nobody_knows_is_refused(path: bytes) -> None:
     """By a status that is documented, whatever the path."""
-    (answer,) = await exchange(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n")
+    (answer,) = await exchange(
+        b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n"
+    )
     told = {"statusText": "the Expect header asks for what this server does not know"}
     assert (answer.status, answer.reply) == (400, told)
 
