@@ -106,7 +106,7 @@ def _document() -> Schema:
                     }
                 },
             },
-            **_refusals(400, 401, 404, 405, 429, 500),
+            **_refusals(400, 401, 403, 404, 405, 429, 500),
         },
     }
 
@@ -145,7 +145,7 @@ def _usage() -> Schema:
                 "description": "The month's calls",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Usage"}}},
             },
-            **_refusals(400, 401, 405, 500),
+            **_refusals(400, 401, 403, 405, 500),
         },
     }
 
