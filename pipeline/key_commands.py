@@ -9,7 +9,7 @@ from pipeline.config import ServeConfig, Tier
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
 from pipeline.rules.quota import Calendar, billing_month
-from pipeline.server.access.keys import KeyStore, keys_file, looks_like_key
+from pipeline.server.access.keys import KEY_PREFIX, KeyStore, keys_file
 from pipeline.show import print_json, print_text
 
 logger = logging.getLogger("pagemill")
@@ -60,7 +60,7 @@ def revoke_key(config: ServeConfig, key_id: str) -> None:
         UsageError: there is no such key.
         KeyStoreError: that cannot be stored.
     """
-    if looks_like_key(key_id):  # and stays out of the message
+    if key_id.startswith(KEY_PREFIX):  # whole or torn, it stays out of the message
         raise UsageError("that is a key itself; `pagemill serve keys list` shows its id")
     path = keys_file(config)
     if path.exists():

@@ -18,7 +18,8 @@ from pipeline.config import TIER_CALLS, ServeConfig, Tier, default_state_dir
 from pipeline.durable import DurableFile, FileKind
 from pipeline.errors import KeyStoreError
 
-_KEY: Final = re.compile(r"pm_[A-Za-z0-9_-]{43}")
+KEY_PREFIX: Final = "pm_"
+_KEY: Final = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
 
 _SCHEMA: Final = """
 CREATE TABLE key (
@@ -126,7 +127,7 @@ class KeyStore:
 
     def add(self, *, name: str, tier: Tier, quota: int | None, now: str) -> tuple[str, Key]:
         """Make a key; return its secret, which is stored nowhere, and what the store knows of it."""
-        secret = f"pm_{secrets.token_urlsafe(32)}"
+        secret = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         with self.transaction():
             taken = {row[0] for row in self._db.execute("SELECT id FROM key")}
             key_id = secrets.token_hex(4)
