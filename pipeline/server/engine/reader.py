@@ -171,9 +171,11 @@ def decode(
 
 def _may_be_parted(one: str, other: str) -> bool:
     """Return whether white between two characters is a space: not what belongs to their squares, or to two marks."""
+    if one.isspace() or other.isspace():
+        return False
     if is_wide(one) or is_wide(other):
         return not (_may_be_wide(one) and _may_be_wide(other))
-    return (one.isalnum() or other.isalnum()) and not (one.isspace() or other.isspace())
+    return one.isalnum() or other.isalnum()
 
 
 def _may_be_wide(character: str) -> bool:

@@ -146,7 +146,10 @@ def test_what_only_looks_like_a_space_is_none(letters: str) -> None:
 def test_a_space_comes_once() -> None:
     """White beside a space that was seen is the same."""
     white = {0: 0.5, SPACE: 0.5}
-    assert read({1: 1.0}, white, {SPACE: 1.0}, white, {2: 1.0}).text == "l o"
+    for letters in ("lo", "字l", "l字"):
+        before, after = map(CHARACTERS.index, letters)
+        reading = read({before: 1.0}, white, {SPACE: 1.0}, white, {after: 1.0})
+        assert reading.text == f"{letters[0]} {letters[1]}"
 
 
 def test_without_a_gap_there_is_no_space() -> None:
