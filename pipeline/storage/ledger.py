@@ -69,8 +69,7 @@ class Ledger:
         self._file = DurableFile(path, LEDGER)
         try:
             with self._file.transaction() as db:
-                # No query needs it, and each reservation had to keep it.
-                db.execute("DROP INDEX IF EXISTS attempt_open")
+                db.execute("DROP INDEX IF EXISTS attempt_open")  # each reservation would keep it, no query needs it
                 months = self._possible_months(db)
                 _fold_before(db, months.first)
                 self.left = min(self._room(db, months).values(), default=None)

@@ -24,7 +24,7 @@ from pipeline.server.engine.orientation import OrientationClassifier
 from pipeline.server.engine.pieces import cut_line
 from pipeline.server.engine.positions import place_on_sent_image
 from pipeline.server.engine.punctuation import set_widths
-from pipeline.server.engine.reader import CAREFUL, QUICK, Reader, Reading, Recogniser, decode
+from pipeline.server.engine.reader import CAREFUL, QUICK, LineRecogniser, Reader, Reading, decode
 from pipeline.server.engine.vertical import read_lines
 from pipeline.server.recognition import Line, Quad, Recognition
 
@@ -62,7 +62,9 @@ class Engine:
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, NARROWEST_PX, 3), 255, np.uint8), {})
         quick = LineModel(models.quick, models.quick_characters, QUICK.space_chance, runtime)
         careful = LineModel(models.careful, None, CAREFUL.space_chance, runtime) if models.careful else None
-        self._reader = Reader(Recogniser(quick.read, QUICK), Recogniser(careful.read, CAREFUL) if careful else None)
+        self._reader = Reader(
+            LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
+        )
         self._orientation = OrientationClassifier(models.orientation, backend, threads)
 
     def recognise(self, image: bytes) -> Recognition:

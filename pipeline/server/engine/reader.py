@@ -69,7 +69,7 @@ mixed 0.23 / 0.077 / 0.073 / 0.069 / 0.073 %. Of 232 lines of letters at 1 / 0.8
 26."""
 
 
-class Recogniser:
+class LineRecogniser:
     """Reads a line in the manner that suits its script.
 
     Args:
@@ -98,7 +98,7 @@ class Reader:
         careful: Asked where the quick one is not enough; None leaves everything to it.
     """
 
-    def __init__(self, quick: Recogniser, careful: Recogniser | None = None) -> None:
+    def __init__(self, quick: LineRecogniser, careful: LineRecogniser | None = None) -> None:
         self._quick = quick
         self._careful = careful
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.server.engine.decode import Pixels
-from pipeline.server.engine.reader import CAREFUL, QUICK, SURE, Reader, Reading, Recogniser, decode, has_wide
+from pipeline.server.engine.reader import CAREFUL, QUICK, SURE, LineRecogniser, Reader, Reading, decode, has_wide
 
 
 class ScriptedRecogniser:
@@ -34,7 +34,7 @@ def line(width_px: int) -> Pixels:
 
 def reader(quick: ScriptedRecogniser, careful: ScriptedRecogniser | None = None) -> Reader:
     """Return a reader that asks these."""
-    return Reader(Recogniser(quick.read, QUICK), Recogniser(careful.read, CAREFUL) if careful else None)
+    return Reader(LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None)
 
 
 @pytest.mark.parametrize(
