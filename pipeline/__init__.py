@@ -4,27 +4,31 @@ The public API is small: `run()` recognises what a `Job` describes, `Config` hol
 results.jsonl. Importing the package costs nothing; the names below are loaded when they are used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.batch.runner import Job, run
+    from pipeline.batch.summary import Summary
     from pipeline.config import Config, load_config
     from pipeline.records import Record, Service
-    from pipeline.run import Job, run
-    from pipeline.summary import Summary
 
 __all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "run"]
 
-_HOME = {"Config": "config", "load_config": "config", "Record": "records", "Service": "records"}
+_HOMES = {
+    "Config": "config",
+    "Job": "batch.runner",
+    "Record": "records",
+    "Service": "records",
+    "Summary": "batch.summary",
+    "load_config": "config",
+    "run": "batch.runner",
+}
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on its first use (PEP 562)."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - see the module's docstring
-
-    home = _HOME.get(name, "run")
-    module = import_module(f"pipeline.{home}")
-    # Importing pipeline.run names the module `run` in this package: all names of a module are set at once, after it.
-    globals().update({public: getattr(module, public) for public in __all__ if _HOME.get(public, "run") == home})
-    return globals()[name]
+    globals()[name] = value = getattr(import_module(f"pipeline.{_HOMES[name]}"), name)
+    return value

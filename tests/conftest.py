@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline import filesystems
+from pipeline.storage import filesystems
 
 settings.register_profile("pagemill", deadline=None)
 settings.load_profile("pagemill")

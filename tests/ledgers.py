@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.ledger.schema import read_calls
 from pipeline.records import AttemptState
-from pipeline.storage.ledger_database import read_calls
 
 
 def read_attempt_states(path: Path, workspace: str) -> dict[str, AttemptState]:

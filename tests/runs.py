@@ -14,11 +14,11 @@ import msgspec
 import orjson
 from anyio.abc import Process
 
+from pipeline.batch.runner import Job, run
+from pipeline.batch.summary import Summary
 from pipeline.config import Config
-from pipeline.drain import Drain
 from pipeline.records import Service
-from pipeline.run import Job, run
-from pipeline.summary import Summary
+from pipeline.shutdown import Drain
 
 KEY = "sk-test-0123456789abcdef"
 COMMAND = (sys.executable, "-m", "pipeline")

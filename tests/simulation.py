@@ -1,8 +1,8 @@
 """Calls against a limited account under a virtual clock: no I/O, no waiting, the same result every time.
 
-A pace (anything with the methods of `pipeline.rules.pace.Pace`) is asked when the next call may go; a limit
+A pace (anything with the methods of `pipeline.remote.pace.Pace`) is asked when the next call may go; a limit
 (`tests.benchmarks.limits`) admits or refuses it half a round trip later. A refusal comes back at once, an answer after
-the latency. The first call of each process goes alone until it is answered, as `pipeline.gate` has it.
+the latency. The first call of each process goes alone until it is answered, as `pipeline.remote.gate` has it.
 """
 
 import heapq

@@ -1,6 +1,6 @@
 """The simulation itself: what it counts, and that its noise is noise of the line and not of the yardstick."""
 
-from pipeline.rules.pace import Pace
+from pipeline.remote.pace import Pace
 from tests.benchmarks.limits import Concurrency, TokenBucket
 from tests.benchmarks.neighbours import FAMILIES
 from tests.simulation import Load, simulate

@@ -10,6 +10,7 @@ import anyio
 from aiohttp import web
 
 from pipeline.config import ServeConfig
+from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.errors import UsageError
 from pipeline.server.access.access import Access
 from pipeline.server.access.keyring import Keyring
@@ -21,7 +22,6 @@ from pipeline.server.http.load import PLACES_PER_WORKER, Load
 from pipeline.server.http.metrics import MALFORMED, Metrics
 from pipeline.server.http.protocol import Runner
 from pipeline.server.http.traffic import Traffic
-from pipeline.server.recognition import EngineState, Recogniser
 from pipeline.server.workers.pool import Pool, plan_pool
 
 KEY_VARIABLE = "PAGEMILL_OPERATOR_KEY"

@@ -13,7 +13,7 @@ from pipeline.errors import (
     UnfittableImageError,
     UnreadableFileError,
 )
-from pipeline.filesystems import sync_directory
+from pipeline.storage.filesystems import sync_directory
 
 
 def read_stable(path: Path, max_bytes: int) -> bytes:

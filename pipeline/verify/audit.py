@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from pipeline.errors import StorageError
-from pipeline.index import Index, copy_index
 from pipeline.records import State
-from pipeline.storage.repair import waiting_rescues
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
-from pipeline.workspace import RunFile
+from pipeline.workspace.index import Index, copy_index
+from pipeline.workspace.repair import waiting_rescues
+from pipeline.workspace.run_file import RunFile
 
 logger = logging.getLogger("pagemill")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.records import Record, State
-from pipeline.rules.resume import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
-from pipeline.rules.soundness import check_failure, check_record, describe_damage, show_name
-from pipeline.storage.derived import DerivedDatabase
-from pipeline.storage.entries import FAILURES, FORMAT, RESULTS, SCHEMA, Entries, failure_entry, result_entry
-from pipeline.storage.tail import read_lines
+from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
+from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.lines import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
+from pipeline.workspace.tables import FAILURES, FORMAT, RESULTS, SCHEMA, Entries, failure_entry, result_entry
+from pipeline.workspace.tail import read_lines
 
 _BATCH: Final = 500
 _MAX_ELAPSED_MS: Final = 10**12

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
-from pipeline.index import INDEX, Index, copy_index
 from pipeline.records import State
-from pipeline.rules.soundness import show_name
-from pipeline.storage.derived import ERRORS
-from pipeline.storage.entries import OtherFilesError
 from pipeline.verify.evidence import Evidence
+from pipeline.verify.line_checks import show_name
+from pipeline.workspace.cache_database import ERRORS
+from pipeline.workspace.index import INDEX, Index, copy_index
+from pipeline.workspace.tables import OtherFilesError
 
 _HAS_LINE: Final = """CASE
   WHEN entry.state IN ('failed', 'uncertain') THEN EXISTS (

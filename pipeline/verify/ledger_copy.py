@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from pipeline.billing import Calendar, may_be_folded
 from pipeline.errors import LedgerError
-from pipeline.rules.quota import Calendar, may_be_folded
-from pipeline.rules.soundness import show_name
-from pipeline.storage.derived import DerivedDatabase
-from pipeline.storage.entries import RESULTS
-from pipeline.storage.ledger_database import read_calls, read_folded
-from pipeline.workspace import RunFile
+from pipeline.ledger.schema import read_calls, read_folded
+from pipeline.verify.line_checks import show_name
+from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.run_file import RunFile
+from pipeline.workspace.tables import RESULTS
 
 logger = logging.getLogger("pagemill")
 

@@ -22,14 +22,14 @@ import aiohttp
 import orjson
 from PIL import Image
 
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
 from pipeline.server.workers.memory import resident_bytes
+from pipeline.wire import TEXT_RECOGNITION_PATH
+from tests.rendering import encode, render
 from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise
 from tests.server.canary import Canary, listening_canary
 from tests.server.conftest import EngineServer, start_engine_server, stop_engine_server
 from tests.server.disguises import INSIDE, disguises
 from tests.server.processes import children
-from tests.server.rendering import encode, render
 
 MEMORY_MAX_BYTES = 300_000_000
 AT_A_TIME = 8

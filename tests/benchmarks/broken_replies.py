@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused
+from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused
 from pipeline.verify.audit import audit
-from pipeline.workspace import read_run_file
+from pipeline.workspace.run_file import read_run_file
 from tests.faults.accounts import count_used
 from tests.faults.broken import BREAKAGES
 from tests.faults.raw_server import WELL, RawServer, Way, serve_raw

@@ -21,9 +21,9 @@ import anyio
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.budget import ledger_path
-from pipeline.rules.quota import Calendar, Usage
-from pipeline.storage.ledger import Ledger
+from pipeline.billing import Calendar, Usage
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.ledger import Ledger
 from tests.benchmarks.allowed import Bucket
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from pipeline import cli
-from pipeline.storage.ledger import Ledger
+from pipeline.cli import main as cli
+from pipeline.ledger.ledger import Ledger
 from tests.benchmarks.memory import fast_server
 from tests.pages import write_pages
 from tests.runs import KEY, environment

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pipeline.rules.pace import Pace
+from pipeline.remote.pace import Pace
 from tests.benchmarks import limits
 from tests.simulation import Load, Pacer, Result, simulate
 

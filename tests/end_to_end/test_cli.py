@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from pipeline.workspace import hold_workspace
+from pipeline.workspace.run_file import hold_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import COMMAND, KEY, ROOT, environment, failures, results, run_command
@@ -229,7 +229,7 @@ async def test_a_key_over_clear_text_is_warned_about(scans: Path, tmp_path: Path
 def test_help_imports_nothing_heavy() -> None:
     """`--help` answers at once: what costs time is imported by the commands that need it."""
     code = (
-        "import sys; from pipeline.cli import cli\n"
+        "import sys; from pipeline.cli.main import cli\n"
         "try: cli.main(['--help'], prog_name='pagemill')\n"
         "except SystemExit: pass\n"
         "heavy = {'aiohttp', 'anyio', 'asyncio', 'PIL', 'sqlite3', 'orjson', 'msgspec', 'tqdm', 'numpy'}\n"

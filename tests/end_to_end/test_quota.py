@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.budget import ledger_path
+from pipeline.billing import Calendar, billing_month, reset_time
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, PageId
-from pipeline.rules.quota import Calendar, billing_month, reset_time
-from pipeline.storage.ledger import Ledger, Reserve, Settle
 from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.runs import KEY, run_command, run_here

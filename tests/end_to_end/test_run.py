@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from pipeline.drain import Drain
+from pipeline.batch.runner import Job, run
 from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
-from pipeline.index import Index
 from pipeline.records import Service, State
-from pipeline.run import Job, run
+from pipeline.shutdown import Drain
 from pipeline.verify.audit import audit
-from pipeline.workspace import hold_workspace, require_workspace
+from pipeline.workspace.index import Index
+from pipeline.workspace.run_file import hold_workspace, require_workspace
 from tests.fakes import Call, accept, refuse, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import KEY, configure, failures, results, run_here

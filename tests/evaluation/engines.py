@@ -9,8 +9,8 @@ from io import BytesIO
 
 from PIL import Image
 
+from pipeline.engine.models import EngineName
 from pipeline.errors import EngineError
-from pipeline.server.engine.models import EngineName
 
 Read = Callable[[bytes], str]
 """Returns an encoded image's text."""
@@ -21,7 +21,7 @@ TESSERACT_TIMEOUT_S = 300
 
 def load_ours(name: EngineName = "accurate") -> Read:
     """Return an engine of `pagemill serve`, with its other settings as they come."""
-    from pipeline.server.engine.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
+    from pipeline.engine.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
 
     engine = Engine("openvino", os.cpu_count() or 1, name)
     return lambda image: engine.recognise(image).text

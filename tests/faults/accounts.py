@@ -8,10 +8,10 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.budget import ledger_path
-from pipeline.rules.quota import Calendar
-from pipeline.rules.resume import DamagedLineError, check_seal
-from pipeline.storage.ledger import Ledger
+from pipeline.billing import Calendar
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.ledger import Ledger
+from pipeline.workspace.lines import DamagedLineError, check_seal
 from tests.fakes import Call
 from tests.runs import KEY, results
 

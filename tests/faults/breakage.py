@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.rules.retry import Accepted, Failed, Verdict
+from pipeline.remote.verdict import Accepted, Failed, Verdict
 from tests.faults.raw_server import Act, Exchange, Way
 
 Build = Callable[[Exchange], bytes]

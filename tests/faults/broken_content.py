@@ -8,8 +8,8 @@ from functools import partial
 from operator import methodcaller
 from typing import Final
 
-from pipeline.rules.retry import Accepted, PageRejected, Refused, Stop
-from pipeline.rules.wire import REPLY_MAX_BYTES
+from pipeline.remote.verdict import Accepted, PageRejected, Refused, Stop
+from pipeline.wire import REPLY_MAX_BYTES
 from tests.faults.breakage import PATIENCE_S, Breakage, Build, do, plain, pour, say
 from tests.faults.raw_server import Exchange, head, response
 

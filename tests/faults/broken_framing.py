@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import methodcaller
 
-from pipeline.rules.retry import Accepted, Failed, PageRejected, Refused, Stop
+from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Stop
 from tests.faults.breakage import PATIENCE_S, Breakage, Build, act_by, do, plain, pour, say
 from tests.faults.raw_server import Exchange, Way, head, response
 

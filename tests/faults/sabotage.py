@@ -25,17 +25,20 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
-from pipeline import cli, durable, index, prepare, source, workspace
-from pipeline.drain import Drain
+from pipeline.batch.dispatcher import Mill
+from pipeline.cli import main as cli
 from pipeline.errors import StopError
-from pipeline.index import Index
-from pipeline.mill import Mill
+from pipeline.inputs import image, source
+from pipeline.ledger import ledger
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, Payload, Span
-from pipeline.sink import JsonlFile, Rescue
-from pipeline.storage import files, ledger
-from pipeline.storage.ledger import Ledger, Reserve, Settle
-from pipeline.storage.ledger_database import LEDGER
-from pipeline.storage.reserve import DiskReserve
+from pipeline.shutdown import Drain
+from pipeline.storage import files, sqlite
+from pipeline.workspace import index, run_file
+from pipeline.workspace.ballast import DiskReserve
+from pipeline.workspace.index import Index
+from pipeline.workspace.sink import JsonlFile, Rescue
 
 
 def _sync_nothing() -> None:
@@ -60,13 +63,13 @@ def _sync_no_directory() -> None:
 
 def _sync_no_ledger() -> None:
     """Reservations are committed and never synced."""
-    prepare = durable.DurableFile._prepare
+    prepare = sqlite.DurableFile._prepare
 
-    def prepare_carelessly(self: durable.DurableFile) -> None:
+    def prepare_carelessly(self: sqlite.DurableFile) -> None:
         prepare(self)
         self.db.execute("PRAGMA synchronous = OFF")
 
-    durable.DurableFile._prepare = prepare_carelessly  # type: ignore[method-assign]
+    sqlite.DurableFile._prepare = prepare_carelessly  # type: ignore[method-assign]
 
 
 def _count_before_writing() -> None:
@@ -124,7 +127,7 @@ def _lock_nothing() -> None:
         def _release(self) -> None:
             pass
 
-    workspace.FileLock = NoLock  # type: ignore[attr-defined]
+    run_file.FileLock = NoLock  # type: ignore[attr-defined]
     sqlite3.connect = connect_elsewhere  # type: ignore[assignment]
 
 
@@ -151,7 +154,7 @@ def _never_read_to_the_end() -> None:
             threading.Event().wait()
         return read(path, max_bytes)
 
-    prepare.read_stable = read_for_ever  # type: ignore[attr-defined]
+    image.read_stable = read_for_ever  # type: ignore[attr-defined]
 
 
 def _never_find_an_input() -> None:
@@ -192,7 +195,7 @@ def _look_once() -> None:
         with _StillGrowing(path) as file:
             return file.readall()
 
-    prepare.read_stable = read_once  # type: ignore[assignment, attr-defined]
+    image.read_stable = read_once  # type: ignore[assignment, attr-defined]
 
 
 def _take_what_was_read() -> None:
@@ -205,7 +208,7 @@ def _take_what_was_read() -> None:
                 content += block
         return bytes(content)
 
-    prepare.read_stable = read_up_to_an_error  # type: ignore[assignment, attr-defined]
+    image.read_stable = read_up_to_an_error  # type: ignore[assignment, attr-defined]
 
 
 def _wait_for_names() -> None:

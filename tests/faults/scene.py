@@ -12,9 +12,9 @@ import anyio
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.budget import ledger_path
+from pipeline.ledger.budget import ledger_path
 from pipeline.verify.audit import audit
-from pipeline.workspace import require_workspace
+from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call, FakeOcr, Script, accept
 from tests.faults.accounts import (
     Noted,

@@ -1,4 +1,4 @@
-"""A caller of `pipeline.run` that gives up by asyncio's own means: nothing that was paid for is lost."""
+"""A caller of `pipeline.batch.runner` that gives up by asyncio's own means: nothing that was paid for is lost."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from pipeline.records import AttemptState
 from pipeline.verify.audit import audit
-from pipeline.workspace import read_run_file
+from pipeline.workspace.run_file import read_run_file
 from tests.fakes import Call, accept, serve_fake
 from tests.faults.accounts import (
     check_every_page_once,

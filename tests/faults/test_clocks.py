@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from pipeline.budget import ledger_path
+from pipeline import billing
+from pipeline.billing import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, PageId
-from pipeline.rules import quota
-from pipeline.rules.quota import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
-from pipeline.storage.ledger import Ledger, Reserve, Settle
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states
 from tests.pages import write_pages
@@ -298,7 +298,7 @@ def test_a_vendor_whose_clock_differs_bills_nothing_uncounted(tmp_path: Path) ->
 
 def test_without_a_margin_calls_are_billed_uncounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    monkeypatch.setattr(quota, "CLOCK_MARGIN", timedelta(0))
+    monkeypatch.setattr(billing, "CLOCK_MARGIN", timedelta(0))
     assert find_uncounted(tmp_path)
 
 
@@ -403,7 +403,7 @@ def test_a_cron_job_at_midnight_waits_for_the_new_month(
     write_pages(scans, 6)
     with opened(ledger_path(tmp_path / "ledger", KEY, "127.0.0.1"), END - timedelta(hours=1), 4) as ledger:
         ledger.set_used(4)
-    monkeypatch.setattr("pipeline.storage.ledger.datetime", LoopsTime)
+    monkeypatch.setattr("pipeline.ledger.ledger.datetime", LoopsTime)
 
     @on_virtual_time
     async def main() -> None:
@@ -421,9 +421,9 @@ MONTHS_END = """
 import itertools, sys, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from pipeline.storage.ledger import Ledger, Reserve
+from pipeline.ledger.ledger import Ledger, Reserve
 from pipeline.records import PageId
-from pipeline.rules.quota import Calendar
+from pipeline.billing import Calendar
 
 path, name, limit, skew_s = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 print("ready", flush=True)

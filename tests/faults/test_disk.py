@@ -13,10 +13,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from pipeline.storage.repair import waiting_rescues
-from pipeline.storage.reserve import RESERVE
 from pipeline.verify.audit import audit
-from pipeline.workspace import read_run_file, require_workspace
+from pipeline.workspace.ballast import RESERVE
+from pipeline.workspace.repair import waiting_rescues
+from pipeline.workspace.run_file import read_run_file, require_workspace
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_nothing_vanished, count_used, note
 from tests.faults.scene import JOBS, PAGES, Scene, answer_after

@@ -11,10 +11,10 @@ import anyio
 import pytest
 from aiohttp import web
 
+from pipeline.batch.summary import Summary
 from pipeline.records import State
-from pipeline.summary import Summary
 from pipeline.verify.audit import audit
-from pipeline.workspace import require_workspace
+from pipeline.workspace.run_file import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages

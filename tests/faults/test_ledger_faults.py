@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipeline.budget import Budget, ledger_path
+from pipeline.billing import Calendar, Refusal
 from pipeline.errors import LedgerError
+from pipeline.ledger.budget import Budget, ledger_path
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import State
-from pipeline.rules.quota import Calendar, Refusal
-from pipeline.storage.ledger import Ledger, Reserve, Settle
 from pipeline.verify.audit import audit
-from pipeline.workspace import read_run_file
+from pipeline.workspace.run_file import read_run_file
 from tests.fakes import Call, accept, refuse, serve_fake
 from tests.faults.tracing import QUICK_STRACE
 from tests.pages import write_pages

@@ -11,14 +11,14 @@ import pytest
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.budget import ledger_path
-from pipeline.drain import Drain
+from pipeline.billing import Calendar, Usage
 from pipeline.errors import InterruptedRunError
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.ledger import Ledger
 from pipeline.records import State
-from pipeline.rules.quota import Calendar, Usage
-from pipeline.storage.ledger import Ledger
+from pipeline.shutdown import Drain
 from pipeline.verify.audit import audit
-from pipeline.workspace import require_workspace
+from pipeline.workspace.run_file import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages

@@ -17,11 +17,11 @@ import pytest
 from pytest import LogCaptureFixture as LogCapture  # noqa: PT013 - shorter signatures
 from yarl import URL
 
-from pipeline.client import Client, Timeouts, open_client
 from pipeline.config import Config
 from pipeline.records import Service
-from pipeline.rules.retry import Fault
-from pipeline.rules.wire import build_image_body
+from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.remote.verdict import Fault
+from pipeline.wire import build_image_body
 from tests.faults.accounts import check_every_page_once, check_ledger_covers, count_used
 from tests.faults.proxy import Mishap, Weather, open_proxy
 from tests.faults.raw_server import Exchange, RawServer, Way, response, serve_raw

@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-import pipeline.client
-from pipeline.client import Timeouts, open_client
-from pipeline.connections import ReadingSocket
+import pipeline.remote.client
 from pipeline.records import Service
-from pipeline.rules.retry import Failed, Fault, Outcome, Verdict, judge
-from pipeline.rules.wire import REPLY_MAX_BYTES, WireReply, build_image_body
+from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.connections import ReadingSocket
+from pipeline.remote.verdict import Failed, Fault, Outcome, Verdict, judge
+from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
 from tests.benchmarks.broken_replies import Ran, run_broken
 from tests.faults.breakage import Breakage
 from tests.faults.broken import BREAKAGES
@@ -106,7 +106,7 @@ class TestReuse:
 
     def test_it_would_be_if_connections_were_used_again_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Negative control: with the library's own connector, one that comes while the connection is idle."""
-        monkeypatch.setattr(pipeline.client, "Connector", plain_connector)
+        monkeypatch.setattr(pipeline.remote.client, "Connector", plain_connector)
         late = next(breakage for breakage in BREAKAGES if breakage.name == "two-replies-one-later")
         assert not run_virtual(meet(late)).next_is_right
 
@@ -179,7 +179,7 @@ class TestRun:
         def take_anything(body: bytes) -> WireReply:
             return WireReply("?", body.decode("utf-8", "replace").partition('"content": "')[2][:10], 0)
 
-        monkeypatch.setattr(pipeline.client, "parse_reply", take_anything)
+        monkeypatch.setattr(pipeline.remote.client, "parse_reply", take_anything)
         ran = self.run_slice(tmp_path, "body-half-json")
         assert "the poisoned page stands there as []" in ran.faults
         assert any("has the text" in fault for fault in ran.faults)

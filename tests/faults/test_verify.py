@@ -13,11 +13,11 @@ from subprocess import run
 import orjson
 import pytest
 
-from pipeline.index import INDEX, Index
+from pipeline.cli.inspect import show_status, verify_workspace
 from pipeline.records import SourceFile
-from pipeline.rules.resume import seal
-from pipeline.show import show_status, verify_workspace
-from pipeline.storage.entries import FAILURES, RESULTS
+from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.lines import seal
+from pipeline.workspace.tables import FAILURES, RESULTS
 from tests.faults.planted import Planted, make_workspace, only_readable, resealed
 from tests.runs import COMMAND, environment, results
 

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from tests.server.rendering import encode
+from tests.rendering import encode
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

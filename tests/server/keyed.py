@@ -12,12 +12,12 @@ import orjson
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from pipeline.config import Tier
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
 from pipeline.server.access.access import COOKIE, Access
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetch
+from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.server.serving import IMAGE, Answer, ScriptedRecogniser, request_body, serving
 
 Headers = Mapping[str, str]

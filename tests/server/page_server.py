@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.access.access import Access
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.server.api.app import create_app
-from pipeline.server.recognition import Line, Recognition
+from tests.rendering import encode, font, render
 from tests.server.keyed import make_key
-from tests.server.rendering import encode, font, render
 from tests.server.serving import ScriptedRecogniser, let, serving
 
 LINES = (

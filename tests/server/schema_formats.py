@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.server.api.schemas import IMAGE_FORMAT, KEY_FORMAT
-from tests.server.rendering import encode
+from tests.rendering import encode
 from tests.server.serving import KEY_VARIABLE
 
 EDGES_PX = st.integers(100, 300)

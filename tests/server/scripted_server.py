@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 
 from pipeline.config import ServeConfig
+from pipeline.engine.recognition import Recogniser, Recognition
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin
 
 HANGS_FROM_BYTES = 10_000

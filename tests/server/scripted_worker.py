@@ -5,8 +5,8 @@ import signal
 import sys
 import time
 
+from pipeline.engine.recognition import Recognition
 from pipeline.errors import TruncatedImageError
-from pipeline.server.recognition import Recognition
 from pipeline.server.workers import worker
 
 HOG_BYTES = 1024**3

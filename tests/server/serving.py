@@ -12,10 +12,10 @@ import orjson
 from aiohttp import web
 from PIL import Image
 
+from pipeline.engine.recognition import Recognition
 from pipeline.server.http.listener import CONNECTIONS_AT_MOST, BoundedSite
 from pipeline.server.http.protocol import Runner
-from pipeline.server.recognition import Recognition
-from tests.server.rendering import encode
+from tests.rendering import encode
 
 KEY = "very-secret-key"
 KEY_VARIABLE = "SCHEMATHESIS_KEY"

@@ -13,13 +13,13 @@ import requests
 from aiohttp import ClientError, ClientSession
 
 from pipeline.config import ServeConfig
+from pipeline.engine.recognition import Recogniser, Recognition
 from pipeline.errors import EngineError, UsageError
 from pipeline.server.http.load import RETRY_AFTER_S
-from pipeline.server.recognition import Recogniser, Recognition
 from pipeline.server.serve import base_url, read_serve_key, serve
+from tests.rendering import encode, render
 from tests.server.conftest import start_engine_server, stop_engine_server
 from tests.server.processes import children, is_running, wait_until
-from tests.server.rendering import encode, render
 from tests.server.serving import ScriptedRecogniser, port_of, request_body
 
 

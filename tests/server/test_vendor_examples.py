@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rendering import render
 from tests.server.conftest import EngineServer
-from tests.server.rendering import render
 
 pytestmark = pytest.mark.engine
 

@@ -10,17 +10,17 @@ from typing import NoReturn
 import msgspec
 import pytest
 
+from pipeline.billing import Calendar
 from pipeline.errors import StorageError
-from pipeline.index import INDEX, Index
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
-from pipeline.rules.quota import Calendar
-from pipeline.rules.resume import encode_failure, encode_record
-from pipeline.storage.entries import FAILURES, RESULTS
-from pipeline.storage.ledger import Ledger, Reserve, Settle
 from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
-from pipeline.workspace import RunFile, hold_workspace
-from tests.test_index import make_failure, make_record, on_disk, page_id
+from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.lines import encode_failure, encode_record
+from pipeline.workspace.run_file import RunFile, hold_workspace
+from pipeline.workspace.tables import FAILURES, RESULTS
+from tests.workspace.test_index import make_failure, make_record, on_disk, page_id
 
 DONE, DUPLICATES = 40, 2
 

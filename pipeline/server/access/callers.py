@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.config import Tier
 from pipeline.errors import KeyStoreError
-from pipeline.rules.quota import Calendar, billing_month, reset_time
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key
 from pipeline.server.http.requests import RequestError

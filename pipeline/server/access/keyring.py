@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pipeline.grouping import GroupCommit
 from pipeline.server.access.keys import Key, KeyStore, looks_like_key
+from pipeline.storage.group_commit import GroupCommit
 
 _T = TypeVar("_T")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.config import TIER_CALLS, ServeConfig, Tier, default_state_dir
-from pipeline.durable import DurableFile, FileKind
 from pipeline.errors import KeyStoreError
+from pipeline.storage.sqlite import DurableFile, FileKind
 
 KEY_PREFIX: Final = "pm_"
 _KEY: Final = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
+from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.server.access.access import Access
 from pipeline.server.api.account import add_account
 from pipeline.server.api.handlers import Api
 from pipeline.server.api.openapi import POSITIONS_PATH, describe_api
-from pipeline.server.api.pages import add_page
+from pipeline.server.api.playground import add_page
 from pipeline.server.api.schemas import Status
 from pipeline.server.http.answers import add_headers, answer_errors, json_answer
 from pipeline.server.http.fetch import Fetch
@@ -19,7 +19,7 @@ from pipeline.server.http.metrics import CONTENT_TYPE, Metrics
 from pipeline.server.http.observe import observe
 from pipeline.server.http.requests import BODY_MAX_BYTES
 from pipeline.server.http.traffic import Traffic
-from pipeline.server.recognition import EngineState, Recogniser
+from pipeline.wire import TEXT_RECOGNITION_PATH
 
 
 def create_app(

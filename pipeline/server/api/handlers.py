@@ -8,11 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.rules.wire import TEXT_FORMAT, replace_surrogates
+from pipeline.engine.positions import enclose
+from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.access import Access
 from pipeline.server.access.callers import Caller
 from pipeline.server.api.documents import Documents
-from pipeline.server.engine.positions import enclose
 from pipeline.server.http.answers import json_answer, json_bytes_answer
 from pipeline.server.http.bodies import read_body
 from pipeline.server.http.fetch import Fetch, obtain_image
@@ -21,7 +21,7 @@ from pipeline.server.http.load import Load
 from pipeline.server.http.observe import CALLER
 from pipeline.server.http.requests import RequestError, parse_request
 from pipeline.server.http.traffic import Traffic
-from pipeline.server.recognition import Line, Recogniser, Recognition
+from pipeline.wire import TEXT_FORMAT, replace_surrogates
 
 POSITIONS_FORMAT = "json"
 

@@ -4,10 +4,10 @@ from importlib import metadata
 from typing import Final
 
 from pipeline.config import TIER_CALLS
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
 from pipeline.server.access.access import COOKIE
 from pipeline.server.api.account import SESSION_PATH, USAGE_PATH
 from pipeline.server.api.schemas import KEY_FORMAT, SCHEMAS, Schema
+from pipeline.wire import TEXT_RECOGNITION_PATH
 
 POSITIONS_PATH: Final = "/api/advanced-recognition"
 

@@ -3,9 +3,9 @@
 from typing import Any, Final, Literal, get_args
 
 from pipeline.config import TIER_CALLS
-from pipeline.rules.wire import DOCUMENT_TYPE
 from pipeline.server.http.images import SERVER_LIMITS
 from pipeline.server.http.requests import FILENAME_MAX_CHARS
+from pipeline.wire import DOCUMENT_TYPE
 
 Schema = dict[str, Any]
 

@@ -9,10 +9,10 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from pipeline.engine.recognition import BusyError, RecognitionError
 from pipeline.errors import PageError
 from pipeline.server.http.load import RETRY_AFTER_S
 from pipeline.server.http.requests import BODY_MAX_BYTES, RequestError
-from pipeline.server.recognition import BusyError, RecognitionError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

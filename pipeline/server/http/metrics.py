@@ -7,8 +7,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.engine.recognition import EngineState
 from pipeline.server.http.load import LoadStatistics
-from pipeline.server.recognition import EngineState
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -13,7 +13,7 @@ import pybase64
 from msgspec import Meta, Struct
 
 from pipeline.errors import PagemillError
-from pipeline.rules.wire import DOCUMENT_TYPE
+from pipeline.wire import DOCUMENT_TYPE
 
 _T = TypeVar("_T")
 

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
-from pipeline.server.recognition import Recognition
+from pipeline.engine.recognition import Recognition
 
 FRAME_MAX_BYTES: Final = 64 * 1024 * 1024
 """An image has at most 10 MiB and a page's lines a few 100 kB: a longer frame is noise from something else."""

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pipeline.config import ServeConfig
+from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
+from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
-from pipeline.server.engine.backend import choose_backend
-from pipeline.server.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.server.workers.frames import Broken, Unreadable, WorkerFrame
 from pipeline.server.workers.memory import RECYCLE_BYTES
 from pipeline.server.workers.process import WorkerProcess, module_command

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pipeline
+from pipeline.engine.recognition import RecognitionError
 from pipeline.errors import EngineError
-from pipeline.server.recognition import RecognitionError
 from pipeline.server.workers.frames import (
     FrameError,
     NotStarted,

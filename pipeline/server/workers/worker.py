@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import BinaryIO, NoReturn, Protocol
 
+from pipeline.engine.models import EngineName
+from pipeline.engine.recognition import Recognition
+from pipeline.engine.runtime import INSTALL_HINT, Backend
 from pipeline.errors import PageError, PagemillError
-from pipeline.server.engine.backend import INSTALL_HINT, Backend
-from pipeline.server.engine.models import EngineName
-from pipeline.server.recognition import Recognition
 from pipeline.server.workers.frames import (
     Broken,
     FrameError,
@@ -86,7 +86,7 @@ def start_engine(backend: Backend, threads: int, engine: EngineName = "accurate"
     # package cannot be imported. No page of an archive is anybody else's business.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        from pipeline.server.engine.engine import Engine  # noqa: PLC0415 - a missing package is an answer
+        from pipeline.engine.engine import Engine  # noqa: PLC0415 - a missing package is an answer
 
         recogniser = Engine(backend, threads, engine)
         recogniser.recognise(_warm_up_image())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine.recognition import RecognitionError
 from pipeline.errors import TruncatedImageError
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_status_text
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
-from pipeline.server.recognition import RecognitionError
+from pipeline.wire import TEXT_RECOGNITION_PATH, parse_status_text
 from tests.server.keyed import JSON, Clock, keyed_server, make_key, revoke, session_of, used
 from tests.server.serving import Answer, ScriptedRecogniser
 

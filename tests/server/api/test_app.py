@@ -10,12 +10,12 @@ import pytest
 from aiohttp import ClientSession
 from PIL import Image
 
+from pipeline.engine.recognition import EngineState, Recogniser, RecognitionError
 from pipeline.errors import TruncatedImageError
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
 from pipeline.server.access.access import Access
 from pipeline.server.api.app import create_app
-from pipeline.server.recognition import EngineState, Recogniser, RecognitionError
-from tests.server.rendering import encode
+from pipeline.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
+from tests.rendering import encode
 from tests.server.serving import IMAGE, KEY, Answer, ScriptedRecogniser, request_body, serving
 
 NOW_MS = 1640995200000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
+from pipeline.engine.recognition import BusyError
 from pipeline.server.access.access import Access
 from pipeline.server.access.callers import Caller, UnmeteredCaller, utc_now
 from pipeline.server.api.openapi import POSITIONS_PATH
@@ -18,7 +18,7 @@ from pipeline.server.http.answers import HEADERS
 from pipeline.server.http.load import Load, LoadStatistics
 from pipeline.server.http.observe import access_logger
 from pipeline.server.http.requests import RequestError
-from pipeline.server.recognition import BusyError
+from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.server.api.test_app import served
 from tests.server.api.test_openapi import TWO_LINES
 from tests.server.keyed import JSON, keyed_server, make_key, used

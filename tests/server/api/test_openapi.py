@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import tests
+from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.api.app import create_app
 from pipeline.server.api.openapi import describe_api
-from pipeline.server.recognition import Line, Recognition
 from tests.server.api.test_app import served
 from tests.server.serving import KEY, KEY_VARIABLE, ScriptedRecogniser
 

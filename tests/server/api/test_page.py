@@ -14,8 +14,8 @@ import pytest_asyncio
 from PIL import ExifTags, Image
 from playwright.async_api import Browser, FilePayload, JSHandle, Page, expect
 
+from pipeline.engine.recognition import Line
 from pipeline.server.http.requests import RequestError
-from pipeline.server.recognition import Line
 from tests.server.browser import DESK_PX, PHONE_PX, Visit, launched, visiting
 from tests.server.page_server import LINES, PAGE, SIZE_PX, make_used_key, page_reader, placed_lines, serving_page
 from tests.server.serving import ScriptedRecogniser

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.engine.pixels import decode_bgr
 from pipeline.errors import PageError, TruncatedImageError
-from pipeline.server.engine.decode import decode_bgr
 from pipeline.server.http.images import check_image
 from pipeline.server.http.requests import RequestError
+from tests.rendering import encode
 from tests.server.bombs import OVERSIZED, animation, gif, gif_frame, jpeg_with_segments, noise, png, png_with_text, webp
-from tests.server.rendering import encode
 
 SOUND = {name: noise(120, 120, name) for name in ("JPEG", "PNG", "GIF", "WEBP")}
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pipeline.rules.wire import TEXT_RECOGNITION_PATH
 from pipeline.server.api.app import create_app
 from pipeline.server.http.listener import limit_unread
 from pipeline.server.http.protocol import HEADERS_DEADLINE_S
+from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.server.serving import IMAGE, ScriptedRecogniser, port_of, request_body, serving
 
 HEAD = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\nHost: localhost\r\n"
@@ -165,6 +165,6 @@ def test_a_client_that_does_not_read_is_dropped_by_the_kernel() -> None:
 
 def test_the_deadline_outlasts_the_client_s_own() -> None:
     """A connection that the client still keeps must not be hung up on while a page goes out."""
-    from pipeline.client import _KEEPALIVE_S  # noqa: PLC0415 - only for this comparison
+    from pipeline.remote.client import _KEEPALIVE_S  # noqa: PLC0415 - only for this comparison
 
     assert HEADERS_DEADLINE_S > 2 * _KEEPALIVE_S

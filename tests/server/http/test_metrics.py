@@ -2,9 +2,9 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.engine.recognition import EngineState
 from pipeline.server.http.load import LoadStatistics
 from pipeline.server.http.metrics import Metrics
-from pipeline.server.recognition import EngineState
 
 
 def read(metrics: Metrics) -> dict[str, float]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.rules.wire import build_image_body
 from pipeline.server.http.requests import RequestError, is_key_right, parse_image_url, parse_request
+from pipeline.wire import build_image_body
 
 
 def body(**changes: object) -> bytes:

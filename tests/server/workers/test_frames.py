@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.server.recognition import Line, Recognition
+from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.workers.frames import (
     Broken,
     FrameError,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import ServeConfig
+from pipeline.engine.recognition import BusyError, EngineState, RecognitionError
 from pipeline.errors import EngineError, TruncatedImageError
-from pipeline.server.recognition import BusyError, EngineState, RecognitionError
 from pipeline.server.workers.pool import Pool, PoolOptions, plan_pool
 from pipeline.server.workers.process import module_command
 from tests.server.processes import is_running, wait_until

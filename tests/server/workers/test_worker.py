@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.errors import EngineError, NotAnImageError
-from pipeline.server.recognition import Recognition, RecognitionError
 from pipeline.server.workers.frames import Broken, NotStarted, Task, Unreadable, encode_frame
 from pipeline.server.workers.process import WorkerProcess, child_environ, module_command
 from pipeline.server.workers.worker import answer, start_engine
@@ -107,7 +107,7 @@ def test_the_page_s_fault_and_the_engine_s_are_told_apart() -> None:
 
 def test_a_missing_package_is_answered_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a package that was removed since the check at start-up."""
-    monkeypatch.setitem(sys.modules, "pipeline.server.engine.engine", None)
+    monkeypatch.setitem(sys.modules, "pipeline.engine.engine", None)
     frame = start_engine("openvino", 1)
     assert isinstance(frame, NotStarted)
     assert "pip install 'pagemill[local]'" in frame.message

@@ -1,0 +1,292 @@
+"""Joins the stages: source, index, prepare, index, budget, gate, client, sink.
+
+One task walks the inputs; each page gets a task once a slot of the semaphore is free, so that nothing is read, let
+alone encoded, before there is room for it.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from pipeline.batch.attempts import Calls
+from pipeline.batch.dispatcher import Mill
+from pipeline.batch.progress import Snapshot, report
+from pipeline.batch.recorder import Outcomes
+from pipeline.batch.recovery import ledger_file, open_budget
+from pipeline.batch.summary import Summary, summarise
+from pipeline.config import Config
+from pipeline.errors import DurationReachedError, StopError, StorageError
+from pipeline.inputs import source
+from pipeline.ledger.budget import Budget
+from pipeline.records import AttemptState, Service, State, rfc3339
+from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.gate import Gate
+from pipeline.shutdown import Drain, DrainedError
+from pipeline.workspace.ballast import DiskReserve, hold_reserve
+from pipeline.workspace.index import Index
+from pipeline.workspace.repair import mend
+from pipeline.workspace.run_file import (
+    RunFile,
+    choose_root,
+    claim_service,
+    hold_workspace,
+    read_run_file,
+    write_run_file,
+)
+from pipeline.workspace.sink import open_sink
+from pipeline.workspace.tables import FAILURES, RESULTS
+
+logger = logging.getLogger("pagemill")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run is asked to do.
+
+    Attributes:
+        inputs: Directories, files, globs, manifests, URLs, "-".
+        workspace: Where results go.
+        service: Which API is called.
+        config: All settings.
+        switch_service: True lets another service than before fill the workspace.
+        stdin: Where "-" reads paths from.
+        null_separated: True when those are separated by NUL.
+        bar: True draws a progress bar.
+        start_service: Starts `service` and yields where it answers, as long as the context lasts; entered once the
+            workspace is held and a page may need a call. None: it is there already.
+    """
+
+    inputs: Sequence[str]
+    workspace: Path
+    service: Service
+    config: Config
+    switch_service: bool = False
+    stdin: BinaryIO | None = None
+    null_separated: bool = False
+    bar: bool = False
+    start_service: Callable[[], AbstractAsyncContextManager[Service]] | None = None
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What stands open while a run lasts."""
+
+    mill: Mill
+    outcomes: Outcomes
+    index: Index
+    budget: Budget
+    gate: Gate
+    reserve: DiskReserve
+    run_file: RunFile
+    uncertain: Sequence[str]
+    begun_s: float
+
+    def snapshot(self) -> Snapshot:
+        """Return how the run stands."""
+        gate = self.gate.statistics()
+        return Snapshot(
+            ended=dict(self.outcomes.ended),
+            settled=dict(self.outcomes.settled),
+            in_flight=self.mill.in_flight,
+            calls=self.budget.calls,
+            calls_left=self.budget.left,
+            refused=gate.refused,
+            paused_s=gate.paused_s,
+            elapsed_s=anyio.current_time() - self.begun_s,
+        )
+
+
+async def run(job: Job, drain: Drain | None = None) -> Summary:
+    """Recognise the inputs' pages into the workspace; running it again resumes.
+
+    Args:
+        job: What to do.
+        drain: Lets the caller end the run early.
+
+    Raises:
+        UsageError: an input or setting is wrong; nothing was sent.
+        WorkspaceLockedError: another run holds the workspace.
+        LedgerError: the ledger cannot be trusted; nothing was sent.
+        StorageError: the workspace cannot be written.
+        StopError: the reason that the drain was given before the first page was looked at.
+    """
+    drain = drain if drain is not None else Drain()
+    try:
+        return await _run(job, drain)
+    except DrainedError:
+        assert drain.reason is not None
+        raise drain.reason from None
+
+
+async def _run(job: Job, drain: Drain) -> Summary:
+    with drain.unreserved():  # a dead network mount may keep the thread for ever
+        inputs = await anyio.to_thread.run_sync(_resolve_inputs, job, abandon_on_cancel=True)
+    async with _open(job, inputs, drain) as opened:
+        async with anyio.create_task_group() as background:
+            count = partial(source.count, inputs, job.config.input)
+            background.start_soon(partial(report, opened.snapshot, count, bar=job.bar))
+            if job.config.run.max_duration_s is not None:
+                background.start_soon(_end_after, job.config.run.max_duration_s, drain)
+            files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
+            async with aclosing(files):
+                await opened.mill.take(files, endless="-" in job.inputs)
+            background.cancel_scope.cancel()
+        return await _close_accounts(job.workspace, opened, drain)
+
+
+def _resolve_inputs(job: Job) -> source.Inputs:
+    """Return what the INPUTs are, under the names that a workspace has for their files."""
+    resolved = source.resolve_inputs(job.inputs, cwd=Path.cwd())
+    return replace(resolved, names_root=choose_root(read_run_file(job.workspace), resolved.root))
+
+
+@asynccontextmanager
+async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator[_Opened]:
+    """Take the workspace, recover what a crash left, and open every stage."""
+    config = job.config
+    async with AsyncExitStack() as stack:
+        stack.enter_context(hold_workspace(job.workspace))
+        last = read_run_file(job.workspace)
+        run_file = _begin(job, last, inputs)
+        for name in (RESULTS, FAILURES):
+            mend(job.workspace / name)
+        reserve = stack.enter_context(hold_reserve(job.workspace, config.run.jobs, drain.request))
+        index = stack.enter_context(await _open_index(job.workspace))
+        service = await stack.enter_async_context(_open_service(job, inputs, index, drain))
+        former = None if last is None or last.ledger is None else Path(last.ledger)
+        ledger = None if run_file.ledger is None else Path(run_file.ledger)
+        budget, uncertain = await stack.enter_async_context(
+            open_budget(
+                ledger,
+                former,
+                run_file.workspace,
+                index=index,
+                results=job.workspace / RESULTS,
+                config=config,
+                drain=drain,
+            )
+        )
+        write_run_file(job.workspace, run_file)
+        gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
+        client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
+        sink = await stack.enter_async_context(open_sink(job.workspace, reserve, fsync=config.output.fsync))
+        outcomes = Outcomes(sink, index, drain, max_failures=config.run.max_failures)
+        forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
+        calls = Calls(
+            budget=budget,
+            gate=gate,
+            client=client,
+            outcomes=outcomes,
+            drain=drain,
+            config=config,
+            host=_origin(job.service),
+            uncertain=forbidden if config.run.at_most_once else frozenset(),
+        )
+        mill = Mill(calls, index, outcomes, drain, config)
+        new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
+        yield _Opened(mill, outcomes, index, budget, gate, reserve, run_file, new, anyio.current_time())
+
+
+async def _open_index(workspace: Path) -> Index:
+    index = await anyio.to_thread.run_sync(Index.open, workspace)
+    for damage in index.damages:
+        logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
+    return index
+
+
+@asynccontextmanager
+async def _open_service(job: Job, inputs: source.Inputs, index: Index, drain: Drain) -> AsyncGenerator[Service]:
+    """Yield the service to call; one that has to be started is, unless no page needs it."""
+    async with AsyncExitStack() as stack:
+        service = job.service
+        if job.start_service is not None:
+            with drain.unreserved():
+                if await _needs_calls(job, inputs, index):
+                    service = await stack.enter_async_context(job.start_service())
+        yield service
+
+
+async def _needs_calls(job: Job, inputs: source.Inputs, index: Index) -> bool:
+    """Return whether there may be a page to recognise, by a quick look that opens no page."""
+    if "-" in job.inputs:
+        return True
+    config = job.config.input
+    async with aclosing(source.walk(inputs, config, stdin=None, null_separated=False)) as files:
+        async for file in files:
+            if config.changed_by == "sha256" or index.look_up_file(file) is None:
+                return True
+    return False
+
+
+def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
+    """Return the new run.json, not yet written; warn when pages are prepared in another way than before."""
+    workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
+    settings = job.config.without_secrets()
+    if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
+        logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
+    ledger = ledger_file(job.config, job.service)
+    return RunFile(
+        workspace=workspace_id,
+        version=version("pagemill"),
+        service=job.service.name,
+        root=str(inputs.names_root or inputs.root),
+        ledger=None if ledger is None else str(ledger),
+        ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
+        settings=settings,
+        totals=last.totals if last is not None else {},
+    )
+
+
+def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
+    return known if ledger is None or str(ledger) in known else (*known, str(ledger))
+
+
+def _timeouts(config: Config) -> Timeouts:
+    return Timeouts(config.api.timeout_s, config.api.connect_timeout_s, config.api.read_timeout_s)
+
+
+def _origin(service: Service) -> str:
+    return service.host if service.metered else service.name
+
+
+async def _end_after(duration_s: float, drain: Drain) -> None:
+    await anyio.sleep(duration_s)
+    drain.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
+
+
+async def _close_accounts(workspace: Path, opened: _Opened, drain: Drain) -> Summary:
+    """Settle the ledger and write down how the run ended; a disk that takes no more does not change that end."""
+    opened.reserve.release()
+    totals: dict[State, int] | None = None
+    try:
+        await opened.budget.flush()
+    except StopError as exc:
+        drain.request(exc)
+    try:
+        totals = opened.index.totals()
+    except StorageError as exc:
+        drain.request(exc)
+    summary = summarise(opened.snapshot(), totals, drain.reason, opened.uncertain)
+    if totals is not None:
+        _write_end(workspace, opened.run_file, summary)
+    return summary
+
+
+def _write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
+    totals = {state.value: number for state, number in summary.totals.items()}
+    finished = rfc3339(datetime.now(UTC))
+    ended = msgspec.structs.replace(run_file, totals=totals, finished=finished, exit_code=summary.exit_code)
+    try:
+        write_run_file(workspace, ended)
+    except StorageError as exc:
+        logger.warning("%s", exc)

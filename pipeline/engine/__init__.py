@@ -1,0 +1,1 @@
+"""Pixels to text in reading order; no HTTP."""

@@ -1,0 +1,1 @@
+"""Which pages there are, and how a file becomes bytes that the API accepts."""

@@ -1,0 +1,1 @@
+"""The durable count of calls per API key."""

@@ -1,0 +1,233 @@
+"""A durable reservation precedes every call; all processes that share a key share one ledger.
+
+Reservations and settlements of concurrent pages are committed in groups. A reservation is voided when its call was
+never sent or certainly not billed, and posted when it was or may have been billed. When its outcome is lost it stays
+pending, which counts as spent, until the next run finds its owner gone, names it and makes it `unknown`.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from filelock import FileLock, Timeout
+
+from pipeline.billing import Refusal
+from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.records import AttemptState, OpenAttempt, PageId
+from pipeline.shutdown import Drain
+from pipeline.storage.filesystems import make_directory
+from pipeline.storage.group_commit import GroupCommit
+
+logger = logging.getLogger("pagemill")
+
+
+class Attempt:
+    """One reserved call. Say `sent()` when it goes out and `settle()` when its outcome is known."""
+
+    def __init__(self, attempt_id: str) -> None:
+        self.id = attempt_id
+        self.state = AttemptState.VOID
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.id} {self.state}>"
+
+    def sent(self) -> None:
+        """From here on the call may have reached the service, until its outcome is known."""
+        self.state = AttemptState.PENDING
+
+    def settle(self, *, billed: bool) -> None:
+        """The outcome is known."""
+        self.state = AttemptState.POSTED if billed else AttemptState.VOID
+
+
+class Budget:
+    """The calls of one run.
+
+    Args:
+        ledger: The key's ledger; None for the embedded engine, whose calls are free.
+        workspace: The workspace's id.
+        owner: This run's id in the ledger.
+        drain: Calls off the wait for the next month.
+        max_calls: A limit of this run alone; None is none.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        *,
+        workspace: str,
+        owner: str,
+        drain: Drain | None = None,
+        max_calls: int | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._workspace = workspace
+        self._owner = owner
+        self._drain = drain if drain is not None else Drain()
+        self._max_calls = max_calls
+        self._numbers = itertools.count(1)
+        self._group: GroupCommit[Reserve | Settle, str | Refusal | None] = GroupCommit(self._commit)
+        self._thread = ThreadPoolExecutor(1, "ledger")  # of its own: a look-up in the DNS can hold the shared ones
+        self._told: Refusal | None = None
+        self.calls = 0
+        """Calls of this run that count, reservations included."""
+
+    def __repr__(self) -> str:
+        return f"<Budget {self.calls} calls, {self.left} left>"
+
+    @property
+    def left(self) -> int | None:
+        """Calls left in the month as of the last reservation; None when there is no limit."""
+        return None if self._ledger is None else self._ledger.left
+
+    def close(self) -> None:
+        """End the thread; the ledger stays open."""
+        self._thread.shutdown(wait=False)
+
+    @asynccontextmanager
+    async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
+        """Reserve one call durably; what became of it is written down with the next group after the context's end.
+
+        A month that is used up and about to end is waited for.
+
+        Args:
+            page: Whose call it is.
+            source: What people call that page.
+
+        Raises:
+            QuotaExhaustedError: the month, or `--max-calls`, is used up.
+            DrainedError: the run is ending, and the next month was waited for.
+            LedgerError: the ledger cannot be trusted.
+        """
+        if self._max_calls is not None and self.calls >= self._max_calls:
+            raise QuotaExhaustedError(f"--max-calls {self._max_calls} is reached")
+        self.calls += 1
+        attempt: Attempt | None = None
+        try:
+            attempt = Attempt(await self._submit_reservation(Reserve(page, source)))
+            yield attempt
+        finally:
+            if attempt is None or attempt.state is AttemptState.VOID:
+                self.calls -= 1
+            # A call without an outcome stays pending: the next run finds its owner gone, and names it.
+            # A settlement goes with the next group: a crash before leaves the proof in the JSONL, or an over-count.
+            if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.PENDING:
+                self._group.defer(Settle(attempt.id, attempt.state))
+
+    async def flush(self) -> None:
+        """Write down all settlements.
+
+        Raises:
+            LedgerError: the ledger cannot be written; what it does not know counts as spent.
+        """
+        await self._group.flush()
+
+    async def find_open(self) -> list[OpenAttempt]:
+        """Return the calls that earlier runs of this workspace left without an outcome; they count as spent."""
+        if self._ledger is None:
+            return []
+        return await anyio.to_thread.run_sync(self._ledger.open_attempts, self._workspace, self._is_alive)
+
+    async def recover(self, found: Sequence[OpenAttempt], proven: Collection[str]) -> list[OpenAttempt]:
+        """Write down what became of the calls that earlier runs left open.
+
+        Args:
+            found: These calls.
+            proven: The ids of those whose result stands in the JSONL.
+
+        Returns:
+            The attempts whose outcome is lost; they count as spent.
+        """
+        unproven = [attempt for attempt in found if attempt.id not in proven]
+        if self._ledger is not None and found:
+            settled = [attempt for attempt in found if attempt.id in proven]
+            await anyio.to_thread.run_sync(self._ledger.recover, settled, unproven)
+        return unproven
+
+    async def _submit_reservation(self, call: Reserve) -> str:
+        if self._ledger is None:
+            return self._new_id()
+        while isinstance(reserved := await self._group.submit(call), Refusal):
+            if not reserved.passes_soon:
+                raise QuotaExhaustedError(str(reserved))
+            self._tell(reserved)
+            with self._drain.unreserved():
+                await anyio.sleep(reserved.wait_s)
+        if reserved is None:
+            raise LedgerError("the ledger gave no reservation")
+        return reserved
+
+    def _tell(self, refusal: Refusal) -> None:
+        """Say once that the run waits."""
+        if self._told is None or self._told.resets != refusal.resets:
+            logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
+        self._told = refusal
+
+    def _commit(self, group: Sequence[Reserve | Settle]) -> Awaitable[Sequence[str | Refusal | None]]:
+        assert self._ledger is not None
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, self._ledger.execute, group, self._workspace, self._owner, self._new_id
+        )
+
+    def _new_id(self) -> str:
+        return f"{self._owner}-{next(self._numbers):06d}"
+
+    def _is_alive(self, owner: str) -> bool:
+        assert self._ledger is not None
+        return owner == self._owner or _is_locked(_owner_lock(self._ledger.path, owner))
+
+
+def ledger_path(directory: Path, key: str | None, host: str) -> Path:
+    """Return where the ledger of a key lies; without a key, that of the host. The name tells nothing of the key."""
+    name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
+    return directory / f"{name}.sqlite3"
+
+
+@contextmanager
+def own(ledger: Path | None) -> Generator[str]:
+    """Yield a new owner's id, alive for other processes as long as this context lasts, or this process lives."""
+    owner = secrets.token_hex(6)
+    if ledger is None:
+        yield owner
+        return
+    path = _owner_lock(ledger, owner)
+    try:
+        make_directory(path.parent)
+        lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive its owner
+        lock.acquire()
+    except OSError as exc:
+        raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
+    try:
+        yield owner
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
+def _owner_lock(ledger: Path, owner: str) -> Path:
+    return ledger.with_suffix(".owners") / f"{owner}.lock"
+
+
+def _is_locked(path: Path) -> bool:
+    """Return True while a process holds the lock: pids are reused, and containers share a boot id."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError as exc:
+        raise LedgerError(f"cannot lock {path}: {exc.strerror or exc}") from exc
+    lock.release()
+    path.unlink(missing_ok=True)
+    return False

@@ -1,0 +1,300 @@
+"""The ledger of one key on this machine: which call counts in which month.
+
+One SQLite file a key, shared by all processes of this machine that use the key. A row is reservation and intent in
+one: what a crash leaves behind as `pending` is spent until the JSONL proves otherwise.
+
+The vendor bills a call in the month in which it arrives there, by a clock that is not ours. So a call counts in every
+month that it may fall into: from a margin before its reservation to a margin after its end. A few calls that count
+twice at the end of a month are the price of none that is not counted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from sqlite3 import Connection
+
+from pipeline.billing import Calendar, Months, Refusal, Usage, billing_month, possible_months, refuse, reset_time
+from pipeline.errors import LedgerError
+from pipeline.ledger.schema import LEDGER
+from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
+from pipeline.storage.sqlite import DurableFile
+from pipeline.workspace.lines import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Count one call for a page before it is made; the source is for people who must be told which it was."""
+
+    page: PageId
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Write down what became of a reservation."""
+
+    attempt: str
+    state: AttemptState
+
+
+class Ledger:
+    """The ledger of one key on this machine.
+
+    Args:
+        path: The SQLite file; made when it is missing.
+        calendar: When the plan's month begins.
+        limit: Calls a month; None counts without limiting.
+        now: The clock.
+
+    Raises:
+        LedgerError: it cannot be trusted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        calendar: Calendar,
+        limit: int | None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.path = path
+        self._calendar = calendar
+        self._limit = limit
+        self._now = now
+        self.left: int | None = None
+        """Calls left in the month after the last group; None when there is no limit."""
+        self._file = DurableFile(path, LEDGER)
+        try:
+            with self._file.transaction() as db:
+                db.execute("DROP INDEX IF EXISTS attempt_open")  # each reservation would keep it, no query needs it
+                months = self._possible_months(db)
+                _fold_before(db, months.first)
+                self.left = min(self._room(db, months).values(), default=None)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.path.name} limit {self._limit}>"
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def usage(self, month: str | None = None) -> Usage:
+        """Return what was used in a month, by default the current one."""
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            return self._usage(db, month or self._current_month(months), months.last)
+
+    def months(self) -> list[str]:
+        """Return the months that were reached, and the current one, oldest first."""
+        with self._file.transaction() as db:
+            reached = {row[0] for row in db.execute("SELECT month FROM attempt UNION SELECT month FROM month")}
+            return sorted({*reached, self._current_month(self._possible_months(db))})
+
+    def resets_at(self, month: str) -> datetime:
+        """Return when the month after this one begins."""
+        return reset_time(month, self._calendar)
+
+    def clock_problem(self) -> str | None:
+        """Return what is wrong when calls count in a month that this machine's clock has not reached."""
+        with self._file.transaction() as db:
+            counting, now = self._possible_months(db).last, self._now()
+        if counting <= possible_months(now, self._calendar).last:
+            return None
+        return (
+            f"ledger {self.path}: calls count in {counting}, but by this machine's clock it is"
+            f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
+            " `pagemill quota --already-used N`, with N from the vendor's dashboard, puts the ledger right"
+        )
+
+    def set_used(self, used: int) -> Usage:
+        """Take over what the vendor's dashboard says was used this month; calls in flight count on top.
+
+        It is the only way back to an earlier month: when a wrong clock has opened later ones, what they count is
+        taken into the month that the clock says now.
+        """
+        with self._file.transaction() as db:
+            if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
+                self._take_back(db)
+            months = self._note_months(db)
+            month = self._current_month(months)
+            usage = self._usage(db, month, months.last)
+            db.execute(
+                "INSERT INTO month (month, adjustment) VALUES (?1, ?2)"
+                " ON CONFLICT DO UPDATE SET adjustment = adjustment + ?2",
+                (month, used - (usage.used - usage.pending)),
+            )
+            return self._usage(db, month, months.last)
+
+    def execute(
+        self, operations: Sequence[Reserve | Settle], workspace: str, owner: str, new_id: Callable[[], str]
+    ) -> list[str | Refusal | None]:
+        """Carry out a group of reservations and settlements in one transaction.
+
+        Args:
+            operations: What to do.
+            workspace: The asking workspace's id.
+            owner: The asking run's id.
+            new_id: Gives an id that no attempt has yet.
+
+        Returns:
+            An attempt id or a refusal for each reservation, None for each settlement.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written, or does not know an attempt; nothing was reserved.
+        """
+        with self._file.transaction() as db:
+            months = self._note_months(db)
+            for state in AttemptState:
+                settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
+                if settled:
+                    self._change(db, "UPDATE attempt SET state = ?, until = ? WHERE id IN", state, months.last, settled)
+            room = self._room(db, months)
+            added = rfc3339(self._now())
+            results: list[str | Refusal | None] = []
+            rows: list[tuple[str, ...]] = []
+            for operation in operations:
+                match operation:
+                    case Settle():
+                        results.append(None)
+                    case Reserve() if full := [month for month, left in room.items() if left == 0]:
+                        assert self._limit is not None
+                        results.append(refuse(max(full), self._limit, self._now(), self._calendar))
+                    case Reserve(page, source):
+                        room = {month: left - 1 for month, left in room.items()}
+                        attempt = new_id()
+                        rows.append((attempt, page, printable(source), months.first, workspace, owner, added))
+                        results.append(attempt)
+            self._insert(db, rows)
+        self.left = min(room.values(), default=None)
+        return results
+
+    def open_attempts(self, workspace: str, is_alive: Callable[[str], bool]) -> list[OpenAttempt]:
+        """Return this workspace's attempts without an outcome whose owner is gone.
+
+        No call of such an owner is made any more, whatever workspace it had: they count in no later month than this.
+        """
+        with self._file.transaction() as db:
+            rows = db.execute(
+                "SELECT id, page, state, owner, source, workspace FROM attempt WHERE state IN ('pending', 'unknown')"
+            ).fetchall()
+        dead = {owner for owner in {row[3] for row in rows} if not is_alive(owner)}
+        with self._file.transaction() as db:
+            months = self._note_months(db)
+            for row in rows:
+                if row[3] in dead:
+                    db.execute("UPDATE attempt SET until = coalesce(until, ?) WHERE id = ?", (months.last, row[0]))
+        return [
+            OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4])
+            for row in rows
+            if row[3] in dead and row[5] == workspace
+        ]
+
+    def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
+        """Write down what became of attempts that a dead owner left open."""
+        with self._file.transaction() as db:
+            months = self._note_months(db)
+            for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+                for attempt in attempts:
+                    change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id IN"
+                    self._change(db, change, state, months.last, [attempt.id])
+
+    def _possible_months(self, db: Connection) -> Months:
+        """Return the months that a call of this moment may fall into.
+
+        A machine's clock that moved back opens no earlier month: the vendor's has not moved.
+        """
+        return possible_months(self._now(), self._calendar).not_before(*_noted_months(db))
+
+    def _note_months(self, db: Connection) -> Months:
+        """Return these months, and remember how far time has come."""
+        noted = _noted_months(db)
+        months = possible_months(self._now(), self._calendar).not_before(*noted)
+        if noted != (months.first, months.last):
+            db.execute(
+                "INSERT INTO month (month, begun) VALUES (?1, 1), (?2, ?1 = ?2)"
+                " ON CONFLICT DO UPDATE SET begun = 1 WHERE begun < excluded.begun",
+                (months.first, months.last),
+            )
+        return months
+
+    def _current_month(self, possible: Months) -> str:
+        """Return the month that the clock says, unless it moved back."""
+        return max(possible.first, billing_month(self._now(), self._calendar))
+
+    def _usage(self, db: Connection, month: str, last: str) -> Usage:
+        """Return what counts in a month; calls that may still be made count up to the last one."""
+        rows = db.execute(
+            "SELECT state, count(*) FROM attempt"
+            " WHERE state IN ('pending', 'posted', 'unknown') AND month <= ?1 AND coalesce(until, ?2) >= ?1"
+            " GROUP BY state",
+            (month, last),
+        ).fetchall()
+        counts = {AttemptState(state): number for state, number in rows}
+        extra = db.execute("SELECT folded + adjustment FROM month WHERE month = ?", (month,)).fetchone()
+        used = sum(counts.values()) + (extra[0] if extra is not None else 0)
+        pending, unknown = counts.get(AttemptState.PENDING, 0), counts.get(AttemptState.UNKNOWN, 0)
+        return Usage(month, used, pending, unknown, self._limit)
+
+    def _room(self, db: Connection, months: Months) -> dict[str, int]:
+        """Return how many calls may still be made in each of the months; nothing when there is no limit."""
+        if self._limit is None:
+            return {}
+        return {month: max(0, self._limit - self._usage(db, month, months.last).used) for month in months}
+
+    @staticmethod
+    def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
+        """Add pending rows in one statement: each gives other threads a turn that it has to wait for."""
+        if rows:
+            marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
+            columns = "(id, page, source, month, state, workspace, owner, added)"
+            db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
+
+    def _change(self, db: Connection, statement: str, state: AttemptState, until: str, ids: Sequence[str]) -> None:
+        """Change the rows of these calls, in one statement for the same reason."""
+        marks = ", ".join("?" * len(ids))
+        if db.execute(f"{statement} ({marks})", (state.value, until, *ids)).rowcount != len(ids):
+            known = {row[0] for row in db.execute(f"SELECT id FROM attempt WHERE id IN ({marks})", ids)}  # noqa: S608
+            lost = next((attempt for attempt in ids if attempt not in known), ids[0])
+            raise LedgerError(f"ledger {self.path}: it has lost the call {lost}; no call goes out without it")
+
+    def _take_back(self, db: Connection) -> None:
+        """Take what counts in months that the clock has not reached into the one that it says."""
+        now = possible_months(self._now(), self._calendar)
+        month = billing_month(self._now(), self._calendar)
+        folded = db.execute("SELECT coalesce(sum(folded), 0) FROM month WHERE month > ?", (now.last,)).fetchone()[0]
+        db.execute("DELETE FROM month WHERE month > ?", (now.last,))
+        db.execute(
+            "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
+            (month, folded),
+        )
+        db.execute(
+            "UPDATE attempt SET month = min(month, ?1), until = min(until, ?2) WHERE month > ?1 OR until > ?2",
+            (month, now.last),
+        )
+
+
+def _noted_months(db: Connection) -> tuple[str | None, str | None]:
+    """Return the last month that has begun for certain, and the last that may have."""
+    begun, reached = db.execute("SELECT max(month) FILTER (WHERE begun), max(month) FROM month").fetchone()
+    return begun, reached
+
+
+def _fold_before(db: Connection, month: str) -> None:
+    """Replace the settled rows of closed months by a count, so that the ledger does not grow for ever."""
+    rows = db.execute(
+        "SELECT month, until, count(*) FROM attempt WHERE state = 'posted' AND until < ? GROUP BY month, until",
+        (month,),
+    ).fetchall()
+    for first, last, count in rows:
+        for counted in Months(first, last):
+            db.execute(
+                "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
+                (counted, count),
+            )
+    db.execute("DELETE FROM attempt WHERE state IN ('posted', 'void') AND until < ?", (month,))

@@ -1,0 +1,104 @@
+"""The SQLite file of a ledger: its tables, their earlier format, and what an auditor reads in them."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import LedgerError
+from pipeline.records import AttemptState
+from pipeline.storage.sqlite import FileKind
+
+_SCHEMA: Final = """
+CREATE TABLE attempt (
+  number INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  page TEXT NOT NULL,
+  source TEXT NOT NULL,
+  month TEXT NOT NULL,  -- the first that the call may fall into
+  state TEXT NOT NULL CHECK (state IN ('pending', 'posted', 'void', 'unknown')),
+  workspace TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  added TEXT NOT NULL,
+  until TEXT  -- the last month; NULL while the call may still be made: every later one
+);
+CREATE INDEX attempt_by_state ON attempt (state, month, until);
+CREATE TABLE month (
+  month TEXT PRIMARY KEY,
+  folded INTEGER NOT NULL DEFAULT 0,
+  adjustment INTEGER NOT NULL DEFAULT 0,
+  begun INTEGER NOT NULL DEFAULT 0  -- 1 when calls can fall into no earlier one any more
+) WITHOUT ROWID;
+"""
+
+_FROM_FORMAT_1: Final = (
+    "ALTER TABLE attempt ADD COLUMN until TEXT",
+    "ALTER TABLE month ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",
+    "INSERT OR IGNORE INTO month (month) SELECT DISTINCT month FROM attempt",
+    "UPDATE month SET begun = 1",
+    "UPDATE attempt SET until = month WHERE state IN ('posted', 'void')",
+    "UPDATE attempt SET until = (SELECT max(month) FROM month) WHERE state = 'unknown'",
+    "DROP INDEX attempt_by_month",
+    "CREATE INDEX attempt_by_state ON attempt (state, month, until)",
+    "PRAGMA user_version = 2",
+)
+"""A ledger of format 1 counted each call in one month; it did not note when an unknown one was found."""
+
+
+LEDGER: Final = FileKind(
+    name="ledger",
+    description="a pagemill ledger",
+    consequence="; no call goes out without it",
+    place_hint="--ledger DIRECTORY puts it on a disk of this machine",
+    error=LedgerError,
+    application_id=0x504D4C31,  # "PML1"
+    format=2,
+    schema=_SCHEMA,
+    upgrades={1: _FROM_FORMAT_1},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCall:
+    """A row of the ledger, as an auditor sees it."""
+
+    id: str
+    page: str
+    source: str
+    state: AttemptState
+
+
+def read_calls(path: Path, workspace: str) -> Iterator[BookedCall]:
+    """Yield the calls of a workspace that have a row, however many there are; changes nothing.
+
+    Raises:
+        LedgerError: the ledger is damaged, or cannot be read.
+    """
+    try:
+        with closing(_open_for_audit(path)) as db:
+            problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if problem != "ok":
+                raise sqlite3.DatabaseError(problem)
+            for row in db.execute("SELECT id, page, source, state FROM attempt WHERE workspace = ?", (workspace,)):
+                yield BookedCall(row[0], row[1], row[2], AttemptState(row[3]))
+    except (sqlite3.Error, UnicodeDecodeError, ValueError) as exc:
+        raise LedgerError(f"ledger {path}: {exc}") from exc
+
+
+def read_folded(path: Path) -> dict[str, int]:
+    """Return how many calls of all workspaces are only a number any more, by month; every month that was reached.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    try:
+        with closing(_open_for_audit(path)) as db:
+            return dict(db.execute("SELECT month, folded FROM month").fetchall())
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
+        raise LedgerError(f"ledger {path}: {exc}") from exc
+
+
+def _open_for_audit(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LEDGER.busy_timeout_s)

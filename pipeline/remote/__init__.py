@@ -1,0 +1,1 @@
+"""The OCR service as the client sees it: endpoint, connections, verdicts, pace."""

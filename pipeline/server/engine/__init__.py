@@ -1,1 +1,0 @@
-"""From pixels to text in reading order."""

@@ -1,0 +1,1 @@
+"""The directory given to `-o`: results, failures, index, lock."""

@@ -1,0 +1,196 @@
+"""The calls for one page: what uses up an attempt, what waits for whom, and when the run ends instead of the page."""
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import msgspec
+import pytest
+
+from pipeline.batch.attempts import Calls
+from pipeline.batch.recorder import Outcomes, Page
+from pipeline.config import Config
+from pipeline.errors import AttemptsExhaustedError, InterruptedRunError, PageError, QuotaExhaustedError, TemporaryError
+from pipeline.ledger.budget import Budget
+from pipeline.records import PageId, Payload, Record, SourceFile
+from pipeline.remote.gate import Gate
+from pipeline.remote.verdict import Fault, Outcome
+from pipeline.shutdown import Drain, DrainedError
+from pipeline.wire import WireReply
+from pipeline.workspace.index import Index
+from pipeline.workspace.sink import open_sink
+from tests.runs import results
+from tests.virtual_time import run_virtual
+
+if TYPE_CHECKING:
+    from pipeline.remote.client import Client
+
+GOOD = Outcome(200, reply=WireReply("doc", "text", 0, repaired=False))
+BROKEN = Outcome(500, detail="oops")
+UNREACHED = Outcome(fault=Fault.NOT_SENT, detail="cannot connect")
+
+Answer = Callable[[str, int], Outcome]
+"""From a page's name and the number of its call, from 1, to what the call brings."""
+
+
+class ScriptedClient:
+    """Answers at once by a script, and remembers when each page was sent."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.sent: dict[str, list[float]] = {}
+
+    async def post(self, body: bytes) -> Outcome:
+        """Answer one call; the body is the page's name."""
+        times = self.sent.setdefault(body.decode(), [])
+        times.append(anyio.current_time())
+        return self._answer(body.decode(), len(times))
+
+
+def page(name: str) -> Page:
+    """Return a page whose body is its name."""
+    payload = Payload(PageId(f"url:{name}#1"), None, 1, 1, name.encode(), None)
+    return Page(SourceFile(name, None), payload, anyio.current_time())
+
+
+@asynccontextmanager
+async def open_calls(workspace: Path, client: ScriptedClient, drain: Drain, **run: object) -> AsyncGenerator[Calls]:
+    """Open calls without a ledger that put their texts into a real workspace; the jitter is one half."""
+    workspace.mkdir(exist_ok=True)
+    config = msgspec.convert({"run": run}, Config)
+    with Index.open(workspace) as index:
+        async with open_sink(workspace) as sink:
+            yield Calls(
+                budget=Budget(None, workspace="w", owner="o"),
+                gate=Gate(),
+                client=cast("Client", client),
+                outcomes=Outcomes(sink, index, drain, max_failures=None),
+                drain=drain,
+                config=config,
+                host="fake",
+                jitter=lambda: 0.5,
+            )
+
+
+def recognise(workspace: Path, names: list[str], answer: Answer, **run: object) -> tuple[list[object], ScriptedClient]:
+    """Recognise pages side by side on virtual time; return how each ended, in their order, and the client."""
+    client = ScriptedClient(answer)
+    ends: dict[str, object] = {}
+
+    async def one(calls: Calls, name: str) -> None:
+        try:
+            ends[name] = await calls.recognise(page(name))
+        except TemporaryError as exc:
+            ends[name] = exc
+
+    async def main() -> None:
+        async with open_calls(workspace, client, Drain(), **run) as calls, anyio.create_task_group() as pages:
+            for name in names:
+                pages.start_soon(one, calls, name)
+
+    run_virtual(main())
+    return [ends[name] for name in names], client
+
+
+def test_a_page_whose_attempts_fail_waits_longer_each_time_and_then_fails(tmp_path: Path) -> None:
+    """Three calls, half of one and half of two seconds apart; then the page has failed."""
+    (end,), client = recognise(tmp_path / "out", ["a"], lambda *_: BROKEN)
+    assert isinstance(end, AttemptsExhaustedError)
+    assert end.attempts == 3
+    first, second, third = client.sent["a"]
+    assert second - first == pytest.approx(0.5, abs=0.02)
+    assert third - second == pytest.approx(1.0, abs=0.02)
+
+
+def test_an_empty_retry_budget_delays_the_retries_of_all_pages_and_fails_none(tmp_path: Path) -> None:
+    """Of forty pages that fail once, ten are tried again at once, the others two a second; all get their text."""
+    names = [f"page-{number}" for number in range(40)]
+    ends, client = recognise(tmp_path / "out", names, lambda _, number: BROKEN if number == 1 else GOOD)
+    assert all(isinstance(end, Record) for end in ends)
+    first_failure_s = min(times[0] for times in client.sent.values())
+    retried = sorted(times[1] - first_failure_s for times in client.sent.values())
+    paid_for = 10 + 40 / 10
+    for after_s in (2.0, 4.0, 6.0):
+        assert sum(moment_s <= after_s for moment_s in retried) <= paid_for + 2 * after_s
+    assert len(results(tmp_path / "out")) == 40
+
+
+def test_a_page_that_cannot_be_sent_is_no_reason_to_end_while_others_get_through(tmp_path: Path) -> None:
+    """One page meets a refused connection five times, others are answered between: it gets its text in the end."""
+
+    def answer(name: str, number: int) -> Outcome:
+        return UNREACHED if name == "unlucky" and number <= 5 else GOOD
+
+    async def main() -> None:
+        client, drain = ScriptedClient(answer), Drain()
+        async with open_calls(tmp_path / "out", client, drain) as calls, anyio.create_task_group() as pages:
+
+            async def others() -> None:
+                for number in range(60):
+                    await calls.recognise(page(f"lucky-{number}"))
+                    await anyio.sleep(0.25)
+
+            pages.start_soon(others)
+            await anyio.sleep(1)
+            assert isinstance(await calls.recognise(page("unlucky")), Record)
+            assert len(client.sent["unlucky"]) == 6
+
+    run_virtual(main())
+
+
+def test_an_api_that_nobody_reaches_is_a_reason_to_end(tmp_path: Path) -> None:
+    """No page has failed, and the run is over after three tries."""
+    ends, client = recognise(tmp_path / "out", ["a", "b"], lambda *_: UNREACHED)
+    assert any(isinstance(end, TemporaryError) for end in ends)
+    assert not any(isinstance(end, PageError) for end in ends)
+    assert max(map(len, client.sent.values())) == 3
+
+
+def test_calls_that_were_not_sent_use_up_no_attempt(tmp_path: Path) -> None:
+    """Two refused connections, then two 500s, then a text: three attempts may have been billed, and that is enough."""
+    script = [UNREACHED, UNREACHED, BROKEN, UNREACHED, BROKEN, GOOD]
+    (end,), client = recognise(tmp_path / "out", ["a"], lambda _, number: script[number - 1])
+    assert isinstance(end, Record)
+    assert len(client.sent["a"]) == 6
+
+
+def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_back(tmp_path: Path) -> None:
+    """The day is that of our calendar; the service names none."""
+
+    async def main() -> None:
+        client, drain = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Drain()
+        async with open_calls(tmp_path / "out", client, drain) as calls:
+            with pytest.raises(DrainedError):
+                await calls.recognise(page("a"))
+        assert isinstance(drain.reason, QuotaExhaustedError)
+        assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(drain.reason))
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("outcome", [BROKEN, UNREACHED], ids=["failed", "unreached"])
+def test_a_drain_calls_off_a_page_that_waits_for_its_next_attempt(tmp_path: Path, outcome: Outcome) -> None:
+    """The wait before an attempt is no call under way: the run ends at once, the page stays pending."""
+
+    async def main() -> None:
+        client, drain = ScriptedClient(lambda *_: outcome), Drain()
+        async with open_calls(tmp_path / "out", client, drain) as calls:
+            await _call_off_after(0.1, drain, lambda: calls.recognise(page("a")))
+        assert len(client.sent["a"]) == 1
+        assert anyio.current_time() == pytest.approx(0.1)
+
+    run_virtual(main())
+
+
+async def _call_off_after(wait_s: float, drain: Drain, work: Callable[[], Awaitable[object]]) -> None:
+    async def request() -> None:
+        await anyio.sleep(wait_s)
+        drain.request(InterruptedRunError("enough", exit_code=130))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(request)
+        with pytest.raises(DrainedError):
+            await work()

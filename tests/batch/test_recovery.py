@@ -1,0 +1,103 @@
+"""Recovery: what a crash left open is settled by what stands in results.jsonl, wherever it stands there."""
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline.batch.recovery import find_attempts
+from pipeline.errors import LedgerError
+from pipeline.ledger.budget import _is_locked, ledger_path, own
+from pipeline.records import AttemptState
+from pipeline.workspace.lines import encode_record
+from pipeline.workspace.run_file import read_run_file
+from tests.fakes import serve_fake
+from tests.ledgers import read_attempt_states
+from tests.pages import write_page
+from tests.runs import KEY, results, run_here
+from tests.workspace.test_index import make_record
+
+
+def forget_settlements(ledger: Path) -> None:
+    """Leave the ledger as a crash after the last answer leaves it: nothing is settled."""
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
+        db.execute("UPDATE attempt SET state = 'pending', until = NULL")
+
+
+async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: str | None = None) -> list[AttemptState]:
+    """Recognise two copies, lose the settlements, damage a record; return what the next run makes of the calls."""
+    shutil.copy(write_page(scans / "a.png", 1), scans / "b.png")
+    ledger = ledger_path(out.parent / "ledger", KEY, "127.0.0.1")
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url, run={"jobs": 1}, prepare={"dedup": dedup})
+        forget_settlements(ledger)
+        if damage is not None:
+            path = out / "results.jsonl"
+            first, second = path.read_bytes().splitlines(keepends=True)
+            assert damage.encode() in first
+            path.write_bytes(first.replace(damage.encode(), b"?" * len(damage)) + second)
+        (out / "index.sqlite3").unlink()
+        calls = len(fake.calls)
+        await run_here(scans / "b.png", out, fake.url, prepare={"dedup": dedup})
+        assert len(fake.calls) == calls
+    run_file = read_run_file(out)
+    assert run_file is not None
+    return list(read_attempt_states(ledger, run_file.workspace).values())
+
+
+async def test_each_call_for_one_content_finds_its_record(
+    scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `--no-dedup` a content has a record a copy: none of their calls is taken for lost."""
+    states = await crash_and_run_again(scans, tmp_path / "out", dedup=False)
+    assert len(results(tmp_path / "out")) == 2
+    assert states == [AttemptState.POSTED] * 2
+    assert "answer is lost" not in caplog.text
+
+
+async def test_a_duplicates_record_proves_the_call_of_its_original(scans: Path, tmp_path: Path) -> None:
+    """Though the original's line is damaged, its call is known to have been billed."""
+    assert await crash_and_run_again(scans, tmp_path / "out", dedup=True, damage='"a.png"') == [AttemptState.POSTED]
+
+
+async def test_a_call_whose_only_record_is_damaged_is_lost(
+    scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Negative control: with the only line of a call damaged there is no proof, and the page is named."""
+    with caplog.at_level(logging.WARNING, "pagemill"):
+        states = await crash_and_run_again(scans, tmp_path / "out", dedup=False, damage='"a.png"')
+    assert sorted(states) == [AttemptState.POSTED, AttemptState.UNKNOWN]
+    assert "an earlier call may have been billed and its answer is lost" in caplog.text
+
+
+def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
+    """The first, the last and one in between; not those that are not there, nor one that a text only quotes."""
+    records = [make_record(f"{number}.png", number, added=number) for number in range(50)]
+    quoted = encode_record(make_record("quoted.png", 99)).replace(
+        b'"text":"', b'"text":"\\"attempt\\":\\"missing\\"', 1
+    )
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"".join(map(encode_record, records)) + quoted + b'{"attempt":"torn"')
+    there = {records[0].attempt, records[20].attempt, records[49].attempt}
+    assert find_attempts(path, {*there, "missing", "torn"}) == there
+    assert find_attempts(tmp_path / "none", there) == set()
+
+
+def test_a_ledger_where_nothing_can_be_locked_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner's lock is the proof that it lives: without one no call goes out, nor is another's taken for lost."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"), own(tmp_path / "ledger.sqlite3"):
+        pass
+    (tmp_path / "other.lock").touch()
+    with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"):
+        _is_locked(tmp_path / "other.lock")

@@ -1,0 +1,71 @@
+"""Files become pixels."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.engine.pixels import decode_bgr
+from pipeline.errors import NotAnImageError, TruncatedImageError
+from tests.rendering import encode, render
+
+
+def test_pixels_come_blue_first() -> None:
+    """The models were trained on OpenCV's order."""
+    pixels = decode_bgr(encode(Image.new("RGB", (120, 110), (200, 100, 50))))
+    assert pixels.shape == (110, 120, 3)
+    assert pixels[0, 0].tolist() == [50, 100, 200]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode: str) -> None:
+    """Black text on a transparent page would be black on black otherwise."""
+    picture = Image.new("RGBA", (120, 120), (0, 0, 0, 0)).convert(mode)
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", **({"transparency": 0} if mode == "P" else {}))
+    assert decode_bgr(buffer.getvalue())[5, 5].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize(("mode", "image_format"), [("1", "PNG"), ("L", "PNG"), ("CMYK", "JPEG"), ("L", "WEBP")])
+def test_every_kind_of_pixel_becomes_colour(mode: str, image_format: str) -> None:
+    """Bilevel, grey and CMYK pages are white where they were white."""
+    page = Image.new("RGB", (120, 120), "white").convert(mode)
+    assert decode_bgr(encode(page, image_format)).min() >= 250
+
+
+def test_sixteen_bits_of_grey_are_scaled_not_clipped() -> None:
+    """Mid-grey stays mid-grey."""
+    picture = Image.fromarray(np.full((120, 120), 0x8000, dtype=np.uint16))
+    assert decode_bgr(encode(picture))[0, 0].tolist() == [128, 128, 128]
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    """A GIF's other frames are no page of this request."""
+    buffer = BytesIO()
+    frames = [Image.new("RGB", (120, 120), colour) for colour in ("red", "blue")]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert decode_bgr(buffer.getvalue())[0, 0].tolist() == [0, 0, 255]
+
+
+def test_the_exif_turn_is_not_applied() -> None:
+    """The contract's part 2: the service takes pixels as they are."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = BytesIO()
+    Image.new("RGB", (200, 120)).save(buffer, "JPEG", exif=exif)
+    assert decode_bgr(buffer.getvalue()).shape == (120, 200, 3)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_half_a_file_is_truncated(image_format: str) -> None:
+    """No half page is recognised as if it were whole."""
+    image = encode(render("half of this page is missing"), image_format)
+    with pytest.raises(TruncatedImageError):
+        decode_bgr(image[: len(image) // 2])
+
+
+def test_what_is_no_image_is_named_so() -> None:
+    """Random bytes are the page's fault."""
+    with pytest.raises(NotAnImageError):
+        decode_bgr(b"no image at all")

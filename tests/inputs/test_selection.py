@@ -1,0 +1,207 @@
+"""Names, URLs and globs: what a user's INPUT means."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import UsageError
+from pipeline.inputs.selection import (
+    IMAGE_SUFFIXES,
+    Inputs,
+    Selection,
+    absolute,
+    below,
+    compile_glob,
+    find_fault,
+    join,
+    parse_input,
+    split_glob,
+)
+
+NAMES = st.text("ab.[*\n", min_size=1, max_size=3).filter(lambda name: name not in {".", ".."})
+PATHS = st.lists(NAMES, min_size=1, max_size=5)
+PATTERN_PARTS = st.sampled_from(["a", "b", "*", "?", "a*", "*b", "[ab]", "[!a]", "[*]", "**", "**", "[", "a?*"])
+PATTERNS = st.lists(PATTERN_PARTS, min_size=1, max_size=5)
+
+
+def match_slowly(pattern: list[str], path: list[str]) -> bool:
+    """The definition of a glob, by trying everything."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return match_slowly(pattern[1:], path) or (bool(path) and match_slowly(pattern, path[1:]))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and match_slowly(pattern[1:], path[1:])
+
+
+@given(PATTERNS, PATHS)
+def test_a_glob_matches_as_its_definition_says(pattern: list[str], path: list[str]) -> None:
+    """Walking a set of positions gives what trying all ways gives."""
+    glob = compile_glob("/".join(pattern), anchored=True)
+    assert glob.matches("/".join(path)) == match_slowly(pattern, path)
+
+
+@given(PATTERNS, PATHS)
+def test_pruning_never_hides_a_match(pattern: list[str], path: list[str]) -> None:
+    """A directory is only left out when nothing below it can match."""
+    glob = compile_glob("/".join(pattern), anchored=True)
+    if glob.matches("/".join(path)):
+        assert all(glob.may_match_below("/".join(path[:depth])) for depth in range(1, len(path)))
+
+
+@given(PATTERN_PARTS, PATHS)
+def test_a_pattern_without_a_slash_matches_the_base_name_at_any_depth(pattern: str, path: list[str]) -> None:
+    """The directories above do not matter."""
+    assert compile_glob(pattern).matches("/".join(path)) == match_slowly([pattern], path[-1:])
+
+
+def test_many_spans_cost_no_backtracking() -> None:
+    """A pattern that takes a backtracking matcher years is answered at once."""
+    assert not compile_glob("**/a/" * 30 + "b").matches("/".join("a" * 200))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        pytest.param("*.png", "x/y/1.png", True, id="base-name"),
+        pytest.param("x/*.png", "x/y/1.png", False, id="a-star-stays-within-a-name"),
+        pytest.param("x/**/1.png", "x/1.png", True, id="two-stars-span-nothing"),
+        pytest.param("x/**/1.png", "x/a/b/1.png", True, id="two-stars-span-directories"),
+        pytest.param("/x.png", "y/x.png", False, id="a-leading-slash-anchors"),
+        pytest.param("./x/*.png", "x/1.png", True, id="a-leading-dot-is-nothing"),
+        pytest.param("drafts/", "a/drafts/b/1.png", True, id="a-trailing-slash-is-all-below"),
+        pytest.param("*.PNG", "1.png", False, id="case-counts"),
+        pytest.param("[0-9]?.png", "12.png", True, id="class"),
+        pytest.param("*.png", "a\nb.png", True, id="newline-in-the-name"),
+        pytest.param("*.png", "\udcff.png", True, id="not-utf-8"),
+        pytest.param("", "a", False, id="empty"),
+    ],
+)
+def test_a_glob_means_what_people_expect(pattern: str, path: str, matches: bool) -> None:  # noqa: FBT001
+    """The cases that users of other tools know."""
+    assert compile_glob(pattern).matches(path) is matches
+
+
+def test_images_are_known_by_their_suffix_whatever_its_case() -> None:
+    """Without globs the suffix decides."""
+    selection = Selection.of()
+    assert all(selection.takes(f"a{suffix.upper()}", f"a{suffix}") for suffix in IMAGE_SUFFIXES)
+    assert not selection.takes("a.xml", "a.xml")
+    assert not selection.takes("png", "png")
+
+
+def test_include_decides_instead_of_the_suffix_and_exclude_wins() -> None:
+    """With `include`, an image that it leaves out is no page."""
+    selection = Selection.of(["*.jp2"], ["drafts"])
+    assert selection.takes("a/1.jp2", "1.jp2")
+    assert not selection.takes("a/1.png", "1.png")
+    assert not selection.descends("a/drafts", "drafts")
+    assert not Selection.of(exclude=["a/*.png"]).takes("a/1.png", "1.png")
+
+
+@pytest.mark.parametrize("pattern", ["drafts", "drafts/", "drafts/**", "**/drafts/**", "dra*"])
+def test_exclude_prunes_the_directory(pattern: str) -> None:
+    """Every way to name a whole directory keeps it from being listed."""
+    assert not Selection.of(exclude=[pattern]).descends("drafts", "drafts")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "takes"),
+    [
+        pytest.param("*", "1.png", True, id="image"),
+        pytest.param("*", "Thumbs.db", False, id="no-image"),
+        pytest.param("*.*", "Thumbs.db", False, id="any-suffix-is-no-suffix"),
+        pytest.param("*.jp2", "1.jp2", True, id="the-pattern-names-the-suffix"),
+        pytest.param("v1.0/*", "1.xml", False, id="a-dot-in-a-directory-is-no-suffix"),
+    ],
+)
+def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str, takes: bool) -> None:  # noqa: FBT001
+    """`scans/*` means its images; `scans/*.jp2` means what it says."""
+    folder = pattern.rpartition("/")[0]
+    assert Selection.of(pattern=pattern).takes(name, join(folder, name).lstrip("/")) is takes
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a/b.png", None),
+        ("*.png", ("", "*.png")),
+        ("/*.png", ("/", "*.png")),
+        ("/a/b/*/c.png", ("/a/b", "*/c.png")),
+        ("a/v[12]/**", ("a", "v[12]/**")),
+    ],
+)
+def test_a_glob_is_split_after_its_fixed_prefix(text: str, parts: tuple[str, str] | None) -> None:
+    """The prefix is the directory that has to be listed."""
+    assert split_glob(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "result"),
+    [
+        ("/a", "b.png", "/a/b.png"),
+        ("/a", "./b//c/../d.png", "/a/b/d.png"),
+        ("/a", "/x/y", "/x/y"),
+        ("/", "b", "/b"),
+        ("/a", "//x", "/x"),
+        ("/a", "", "/a"),
+        ("/a", "../../..", "/"),
+    ],
+)
+def test_a_file_has_one_absolute_path(base: str, path: str, result: str) -> None:
+    """However it is spelt."""
+    assert absolute(base, path) == result
+
+
+@given(PATHS, PATHS)
+def test_below_undoes_join(directory: list[str], path: list[str]) -> None:
+    """What is joined to a directory is found below it."""
+    base = "/" + "/".join(directory)
+    assert below(base, join(base, "/".join(path))) == "/".join(path)
+
+
+def test_files_outside_the_root_keep_their_absolute_path() -> None:
+    """A directory whose name only starts like the root's is outside."""
+    inputs = Inputs(Path("/data/scans"), ())
+    assert inputs.name("/data/scans/a/1.png") == "a/1.png"
+    assert inputs.name("/data/scans-2/1.png") == "/data/scans-2/1.png"
+    assert inputs.name("/data/scans") == "."
+    assert Inputs(Path("/"), ()).name("/a/1.png") == "a/1.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a/1.png", None),
+        ("https://example.org/1.png?a=b", None),
+        ("HTTP://example.org/1.png", None),
+        ("http://", "not a URL"),
+        ("http://[", "not a URL"),
+        ("http://exa mple.org/\n", "not a URL"),
+        ("s3://bucket/1.png", "s3:// is not supported yet"),
+        ("gs://bucket/1.png", "gs:// is not supported yet"),
+        ("az://bucket/1.png", "az:// is not supported yet"),
+        ("a\0b", "NUL in the path"),
+    ],
+)
+def test_targets_that_can_be_no_page_are_told_from_the_text(text: str, fault: str | None) -> None:
+    """No disk is asked."""
+    assert find_fault(text) == fault
+
+
+def test_stdin_and_urls_are_told_from_the_text() -> None:
+    """Everything else is looked for on the disk."""
+    stdin, url = parse_input("-", "/c"), parse_input("https://e.org/1.png", "/c")
+    assert stdin is not None
+    assert url is not None
+    assert (stdin.kind, url.kind) == ("stdin", "url")
+    assert parse_input("a.png", "/c") is None
+
+
+@pytest.mark.parametrize("text", ["", "s3://bucket", "http://"])
+def test_an_impossible_input_is_a_usage_error(text: str) -> None:
+    """An empty INPUT too: as a path it would be the whole current directory."""
+    with pytest.raises(UsageError, match=text or "empty"):
+        parse_input(text, "/c")

@@ -1,0 +1,356 @@
+"""The budget: one durable reservation a call, whatever becomes of it."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pipeline.billing import Calendar
+from pipeline.errors import InterruptedRunError, LedgerError, QuotaExhaustedError
+from pipeline.ledger.budget import Budget, ledger_path, own
+from pipeline.ledger.ledger import Ledger
+from pipeline.records import AttemptState, PageId
+from pipeline.shutdown import Drain, DrainedError
+from tests.ledgers import read_attempt_states
+from tests.runs import ROOT
+from tests.virtual_time import on_virtual_time
+
+PAGE = PageId("sha256:00#1")
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncGenerator[Ledger]:
+    """A ledger of ten calls a month."""
+    opened = Ledger(tmp_path / "ledger.sqlite3", Calendar(), 10)
+    yield opened
+    opened.close()
+
+
+def make_budget(
+    ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me", drain: Drain | None = None
+) -> Budget:
+    """Return the budget of a run in workspace `w`."""
+    return Budget(ledger, workspace="w", owner=owner, drain=drain, max_calls=max_calls)
+
+
+class TestOutcomes:
+    """What is written down when a reservation ends."""
+
+    @pytest.mark.parametrize(
+        ("acts", "state", "calls"),
+        [
+            pytest.param([], AttemptState.VOID, 0, id="not-sent"),
+            pytest.param(["sent"], AttemptState.PENDING, 1, id="sent-without-outcome"),
+            pytest.param(["sent", "billed"], AttemptState.POSTED, 1, id="billed"),
+            pytest.param(["sent", "free"], AttemptState.VOID, 0, id="not-billed"),
+            pytest.param(["sent", "free", "sent"], AttemptState.PENDING, 1, id="sent-again-without-outcome"),
+            pytest.param(["sent", "free", "sent", "billed"], AttemptState.POSTED, 1, id="refused-then-billed"),
+        ],
+    )
+    @pytest.mark.parametrize("ended_by", [pytest.param(name, id=name) for name in ("return", "error", "cancellation")])
+    async def test_the_last_thing_known_is_written_down(
+        self, ledger: Ledger, acts: list[str], state: AttemptState, calls: int, ended_by: str
+    ) -> None:
+        """Void when never sent or not billed, posted when billed; pending for the next run without an outcome."""
+        budget = make_budget(ledger)
+        with suppress(ZeroDivisionError), anyio.CancelScope() as scope:
+            async with budget.reserve(PAGE) as attempt:
+                assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
+                assert budget.calls == 1
+                for act in acts:
+                    if act == "sent":
+                        attempt.sent()
+                    else:
+                        attempt.settle(billed=act == "billed")
+                if ended_by == "error":
+                    raise ZeroDivisionError
+                if ended_by == "cancellation":
+                    scope.cancel()
+                    await anyio.sleep_forever()
+        await budget.flush()
+        assert read_attempt_states(ledger.path, "w") == {attempt.id: state}
+        assert (budget.calls, ledger.usage().used) == (calls, calls)
+        assert repr(attempt) == f"<Attempt {attempt.id} {state}>"
+
+    async def test_a_reservation_of_a_cancelled_page_is_voided(self, ledger: Ledger) -> None:
+        """A page that is called off while its reservation is being written leaves nothing pending behind."""
+        budget, entered = make_budget(ledger), list[str]()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with budget.reserve(PAGE) as attempt:
+                entered.append(attempt.id)
+                await anyio.sleep_forever()
+        await budget.flush()
+        assert read_attempt_states(ledger.path, "w") == {entered[0]: AttemptState.VOID}
+        assert budget.calls == 0
+
+    async def test_the_embedded_engine_counts_without_a_ledger(self) -> None:
+        """Without a ledger attempts still have ids of their own, and calls are counted."""
+        budget, ids = make_budget(None), set[str]()
+        for _ in range(3):
+            async with budget.reserve(PAGE) as attempt:
+                ids.add(attempt.id)
+                attempt.settle(billed=True)
+        assert (len(ids), budget.calls, budget.left) == (3, 3, None)
+        assert await budget.find_open() == []
+
+
+class TestLimits:
+    """Who gets no reservation."""
+
+    async def test_concurrent_pages_never_exceed_the_month(self, ledger: Ledger) -> None:
+        """Of thirty pages at once ten get a call, and the others the quota's error."""
+        granted, refused = await self.reserve_at_once(make_budget(ledger), 30)
+        assert (granted, refused) == (10, 20)
+        assert ledger.usage().used == 10
+
+    async def test_concurrent_pages_never_exceed_max_calls(self, ledger: Ledger) -> None:
+        """`--max-calls 3` grants three of thirty, and the ledger hears of no more."""
+        budget = make_budget(ledger, max_calls=3)
+        granted, refused = await self.reserve_at_once(budget, 30)
+        assert (granted, refused, budget.calls) == (3, 27, 3)
+        assert len(read_attempt_states(ledger.path, "w")) == 3
+
+    @staticmethod
+    async def reserve_at_once(budget: Budget, count: int) -> tuple[int, int]:
+        """Reserve for many pages at once; return how many were granted and refused."""
+        ends: list[bool] = []
+
+        async def call() -> None:
+            try:
+                async with budget.reserve(PAGE) as attempt:
+                    attempt.sent()
+                    await anyio.lowlevel.checkpoint()
+                    attempt.settle(billed=True)
+            except QuotaExhaustedError:
+                ends.append(False)
+            else:
+                ends.append(True)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(call)
+        return ends.count(True), ends.count(False)
+
+    async def test_a_call_that_was_not_billed_does_not_use_up_max_calls(self, ledger: Ledger) -> None:
+        """Calls that the service refused may be made again under `--max-calls`."""
+        budget = make_budget(ledger, max_calls=1)
+        for billed in (False, False, True):
+            async with budget.reserve(PAGE) as attempt:
+                attempt.sent()
+                attempt.settle(billed=billed)
+        with pytest.raises(QuotaExhaustedError, match="--max-calls 1 is reached"):
+            async with budget.reserve(PAGE):
+                pass
+
+    async def test_a_lost_ledger_reserves_nothing(self, ledger: Ledger) -> None:
+        """When the ledger is deleted, no page gets a reservation, and none is counted as made."""
+        budget = make_budget(ledger)
+        ledger.path.unlink()
+        with pytest.raises(LedgerError):
+            async with budget.reserve(PAGE):
+                pass
+        assert budget.calls == 0
+
+    async def test_a_ledger_that_is_lost_during_a_call_is_told(self, ledger: Ledger) -> None:
+        """A call whose outcome cannot be written down ends the run."""
+        budget = make_budget(ledger)
+        reservation = budget.reserve(PAGE)
+        attempt = await reservation.__aenter__()
+        attempt.sent()
+        attempt.settle(billed=True)
+        ledger.path.unlink()
+        await reservation.__aexit__(None, None, None)
+        with pytest.raises(LedgerError):
+            await budget.flush()
+        assert budget.calls == 1
+
+
+END = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+class TestMidnight:
+    """The end of a month that is used up."""
+
+    @staticmethod
+    @contextmanager
+    def used_up(path: Path, seconds: float) -> Generator[Ledger]:
+        """Yield a ledger whose January is used up, so many seconds before or after its end, on the loop's time."""
+        loop = asyncio.get_running_loop()
+        offset_s = -3600.0
+        with closing(
+            Ledger(path, Calendar(), 10, now=lambda: END + timedelta(seconds=offset_s + loop.time()))
+        ) as ledger:
+            ledger.set_used(10)
+            offset_s = seconds
+            yield ledger
+
+    @pytest.mark.parametrize(
+        ("seconds", "wait_s"),
+        [
+            pytest.param(0, 60, id="a-cron-job-at-midnight"),
+            pytest.param(-60, 120, id="a-minute-before"),
+            pytest.param(59.5, 0.5, id="almost-certainly-over"),
+        ],
+    )
+    def test_a_month_about_to_end_is_waited_for(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: float, wait_s: float
+    ) -> None:
+        """All pages wait until the month is certainly over, then call; one line says so."""
+
+        @on_virtual_time
+        async def main() -> None:
+            with self.used_up(tmp_path / "ledger", seconds) as ledger:
+                budget = make_budget(ledger)
+                granted, refused = await TestLimits.reserve_at_once(budget, 8)
+                assert (granted, refused, anyio.current_time()) == (8, 0, wait_s)
+                await budget.flush()
+                assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (10, 8)
+
+        with caplog.at_level(logging.INFO, "pagemill"):
+            main()
+        (told,) = [message for message in caplog.messages if "waiting" in message]
+        assert "reset on 2026-02-01 00:00 UTC" in told
+        assert f"waiting {wait_s:.0f} s" in told
+
+    @on_virtual_time
+    async def test_a_month_that_ends_later_ends_the_run(self, tmp_path: Path) -> None:
+        """More than two minutes are not waited for."""
+        with self.used_up(tmp_path / "ledger", -61) as ledger:
+            with pytest.raises(QuotaExhaustedError, match="reset on 2026-02-01"):
+                async with make_budget(ledger).reserve(PAGE):
+                    pass
+            assert anyio.current_time() == 0
+
+    @on_virtual_time
+    async def test_the_end_of_the_run_calls_the_wait_off(self, tmp_path: Path) -> None:
+        """A signal does not wait for the next month, and nothing is reserved."""
+        with self.used_up(tmp_path / "ledger", 0) as ledger:
+            drain = Drain()
+            budget = make_budget(ledger, drain=drain)
+            asyncio.get_running_loop().call_later(5, drain.request, InterruptedRunError("SIGINT", exit_code=130))
+            with pytest.raises(DrainedError):
+                async with budget.reserve(PAGE):
+                    pass
+            assert (anyio.current_time(), budget.calls) == (5, 0)
+            assert read_attempt_states(ledger.path, "w") == {}
+
+
+async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger: Ledger) -> None:
+    """A reservation that was being written when `Task.cancel` came is voided like any other that was not sent."""
+    budget = make_budget(ledger)
+
+    async def call() -> None:
+        async with budget.reserve(PAGE):
+            await anyio.sleep_forever()
+
+    task = asyncio.create_task(call())
+    await anyio.lowlevel.checkpoint()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await budget.flush()
+    assert list(read_attempt_states(ledger.path, "w").values()) == [AttemptState.VOID]
+    assert budget.calls == 0
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from pipeline.ledger.budget import own
+from pipeline.ledger.ledger import Ledger, Reserve
+from pipeline.records import PageId
+from pipeline.billing import Calendar
+
+path = Path(sys.argv[1])
+with own(path) as owner:
+    ledger = Ledger(path, Calendar(), 10)
+    pages = [Reserve(PageId(f"sha256:{number:02d}#1")) for number in range(3)]
+    ids = iter(f"{owner}-{number}" for number in range(3))
+    ledger.execute(pages, "w", owner, lambda: next(ids))
+    print(owner, flush=True)
+    sys.stdin.readline()
+"""
+
+
+class TestRecovery:
+    """What a crash leaves behind."""
+
+    async def test_an_owner_lives_as_long_as_its_process(self, ledger: Ledger) -> None:
+        """Another process's attempts are left alone while it lives; after SIGKILL they count as spent, by name."""
+        process = subprocess.Popen(  # noqa: ASYNC220 - it is asked by its pipes
+            [sys.executable, "-c", OWNER, str(ledger.path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        owner = process.stdout.readline().strip()
+        budget = make_budget(ledger)
+        assert await budget.find_open() == []
+        assert set(read_attempt_states(ledger.path, "w").values()) == {AttemptState.PENDING}
+
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        uncertain = await budget.recover(await budget.find_open(), {f"{owner}-1"})
+        assert [attempt.page for attempt in uncertain] == ["sha256:00#1", "sha256:02#1"]
+        assert read_attempt_states(ledger.path, "w") == {
+            f"{owner}-0": AttemptState.UNKNOWN,
+            f"{owner}-1": AttemptState.POSTED,
+            f"{owner}-2": AttemptState.UNKNOWN,
+        }
+        assert ledger.usage().used == 3
+
+    async def test_a_run_does_not_recover_its_own_attempts(self, ledger: Ledger) -> None:
+        """What this run has in flight is not taken for lost."""
+        budget = make_budget(ledger)
+        async with budget.reserve(PAGE) as attempt:
+            assert await budget.find_open() == []
+            assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
+
+    def test_an_owner_that_ends_leaves_no_lock_behind(self, tmp_path: Path) -> None:
+        """The lock file is there while the owner lives, and gone afterwards; each owner has its own."""
+        path = tmp_path / "ledger.sqlite3"
+        with own(path) as first, own(path) as second:
+            assert first != second
+            assert {lock.stem for lock in path.with_suffix(".owners").iterdir()} == {first, second}
+        assert list(path.with_suffix(".owners").iterdir()) == []
+
+    def test_an_owner_without_a_ledger_locks_nothing(self, tmp_path: Path) -> None:
+        """The embedded engine needs no lock."""
+        with own(None) as owner:
+            assert owner
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_lock_that_cannot_be_made_is_a_ledger_error(self, tmp_path: Path) -> None:
+        """A file in the directory's place is named in an error of ours."""
+        (tmp_path / "ledger.owners").touch()
+        with pytest.raises(LedgerError, match=r"ledger\.sqlite3"), own(tmp_path / "ledger.sqlite3"):
+            pass
+
+
+class TestPath:
+    """Where a key's ledger lies."""
+
+    def test_the_name_tells_nothing_of_the_key(self, tmp_path: Path) -> None:
+        """Neither the key nor a part of it stands in the path."""
+        path = str(ledger_path(tmp_path, KEY, "llmocr.com"))
+        assert all(KEY[start : start + 4] not in path.removeprefix(str(tmp_path)) for start in range(len(KEY) - 3))
+
+    def test_each_key_has_one_ledger(self, tmp_path: Path) -> None:
+        """The same key is the same ledger on every host; other keys, and no key on other hosts, are others."""
+        assert ledger_path(tmp_path, KEY, "a") == ledger_path(tmp_path, KEY, "b")
+        others = [("", "a"), (None, "a"), (None, "b"), (KEY, "a"), (KEY + "x", "a")]
+        assert len({ledger_path(tmp_path, key, host) for key, host in others}) == len(others)

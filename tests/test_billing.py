@@ -1,0 +1,186 @@
+"""The plan's month: which one a moment falls into, and when the next begins, in any zone."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.billing import (
+    CLOCK_MARGIN,
+    Calendar,
+    Months,
+    Usage,
+    billing_month,
+    may_be_folded,
+    possible_months,
+    refuse,
+    reset_time,
+)
+
+ZONES = [
+    "UTC",
+    "Asia/Shanghai",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Havana",  # its clocks change at midnight
+    "America/Sao_Paulo",  # so did its own until 2019
+    "Pacific/Apia",  # skipped 2011-12-30
+    "Pacific/Kiritimati",  # +14
+    "Australia/Lord_Howe",  # half an hour of summer time
+    "Asia/Kathmandu",  # +05:45
+]
+CALENDARS = st.builds(Calendar, st.sampled_from(ZONES), st.integers(1, 28))
+MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def at(text: str) -> datetime:
+    """Return a moment in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "calendar", "month"),
+    [
+        pytest.param("2026-01-31T23:59:59.999999", Calendar(), "2026-01", id="last-moment"),
+        pytest.param("2026-02-01T00:00:00", Calendar(), "2026-02", id="first-moment"),
+        pytest.param("2026-01-14T23:59:59", Calendar(reset_day=15), "2025-12", id="before-the-reset-day-in-january"),
+        pytest.param("2026-01-15T00:00:00", Calendar(reset_day=15), "2026-01", id="on-the-reset-day"),
+        pytest.param("2026-03-01T00:00:00", Calendar(reset_day=28), "2026-02", id="day-28-reaches-into-march"),
+        pytest.param("2026-01-31T15:59:59", Calendar("Asia/Shanghai"), "2026-01", id="shanghai-before-midnight"),
+        pytest.param("2026-01-31T16:00:00", Calendar("Asia/Shanghai"), "2026-02", id="shanghai-after-midnight"),
+        pytest.param("2026-01-01T04:59:59", Calendar("America/New_York"), "2025-12", id="new-york-is-still-in-2025"),
+        pytest.param("0999-05-05T00:00:00", Calendar(), "0999-05", id="four-digits-always"),
+    ],
+)
+def test_a_moment_falls_into_the_month_that_began_last(now: str, calendar: Calendar, month: str) -> None:
+    """The month is named after its first day, in the plan's zone."""
+    assert billing_month(at(now), calendar) == month
+
+
+def test_the_zone_of_the_moment_does_not_matter() -> None:
+    """Only the plan's zone does."""
+    now = at("2026-01-31T16:00:00")
+    assert billing_month(now.astimezone(ZoneInfo("America/New_York")), Calendar("Asia/Shanghai")) == "2026-02"
+
+
+@pytest.mark.parametrize(
+    ("month", "calendar", "moment"),
+    [
+        pytest.param("2026-01", Calendar(), "2026-02-01T00:00:00", id="utc"),
+        pytest.param("2025-12", Calendar(), "2026-01-01T00:00:00", id="december-ends-in-january"),
+        pytest.param("2026-01", Calendar(reset_day=15), "2026-02-15T00:00:00", id="reset-day"),
+        pytest.param("2026-01", Calendar("Asia/Shanghai"), "2026-01-31T16:00:00", id="shanghai"),
+        pytest.param("2026-02", Calendar("Europe/Berlin"), "2026-02-28T23:00:00", id="berlin-in-winter"),
+        pytest.param("2026-03", Calendar("Europe/Berlin"), "2026-03-31T22:00:00", id="berlin-in-summer"),
+        pytest.param("2026-02", Calendar("America/Havana", 8), "2026-03-08T05:00:00", id="midnight-that-is-skipped"),
+        pytest.param("2025-10", Calendar("America/Havana", 2), "2025-11-02T04:00:00", id="midnight-that-comes-twice"),
+    ],
+)
+def test_the_next_month_begins_at_the_plans_midnight(month: str, calendar: Calendar, moment: str) -> None:
+    """In UTC, summer time considered."""
+    reset = reset_time(month, calendar)
+    assert reset == at(moment)
+    assert reset.tzinfo is UTC
+
+
+@given(MOMENTS, CALENDARS)
+def test_a_month_is_over_only_in_the_future(now: datetime, calendar: Calendar) -> None:
+    """The month of a moment is not after the moment's own, and ends after it."""
+    month = billing_month(now, calendar)
+    assert month <= now.astimezone(ZoneInfo(calendar.timezone)).strftime("%Y-%m")
+    assert reset_time(month, calendar) > now
+
+
+@given(MOMENTS, CALENDARS)
+def test_months_meet_without_gap_or_overlap(now: datetime, calendar: Calendar) -> None:
+    """At the reset the next month begins, and not a microsecond earlier."""
+    month = billing_month(now, calendar)
+    reset = reset_time(month, calendar)
+    following = billing_month(reset, calendar)
+    number = int(month[:4]) * 12 + int(month[5:])
+    assert following == f"{number // 12:04d}-{number % 12 + 1:02d}"
+    assert billing_month(reset - timedelta(microseconds=1), calendar) == month
+
+
+@given(MOMENTS, st.timedeltas(timedelta(0), timedelta(days=40)), CALENDARS)
+def test_time_never_goes_back_a_month(now: datetime, later: timedelta, calendar: Calendar) -> None:
+    """A change of the clocks does not reopen a month."""
+    assert billing_month(now, calendar) <= billing_month(now + later, calendar)
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "left"),
+    [
+        pytest.param(10, 30, 20, id="some"),
+        pytest.param(30, 30, 0, id="none"),
+        pytest.param(35, 30, 0, id="never-negative"),
+        pytest.param(10, None, None, id="unlimited"),
+    ],
+)
+def test_what_is_left_is_the_limit_less_what_is_used(used: int, limit: int | None, left: int | None) -> None:
+    """Pending and unknown calls are part of what is used."""
+    assert Usage("2026-01", used, 3, 2, limit).left == left
+
+
+@given(MOMENTS, st.timedeltas(-CLOCK_MARGIN, CLOCK_MARGIN), CALENDARS)
+def test_a_call_falls_into_a_possible_month_whatever_the_vendors_clock(
+    now: datetime, difference: timedelta, calendar: Calendar
+) -> None:
+    """Up to the margin, either way; and there are never more than two such months."""
+    months = list(possible_months(now, calendar))
+    assert billing_month(now + difference, calendar) in months
+    assert len(months) <= 2
+
+
+@pytest.mark.parametrize(
+    ("months", "listed"),
+    [
+        pytest.param(Months("2026-01", "2026-01"), ["2026-01"], id="one"),
+        pytest.param(Months("2025-11", "2026-02"), ["2025-11", "2025-12", "2026-01", "2026-02"], id="over-new-year"),
+    ],
+)
+def test_months_are_listed_from_the_first_to_the_last(months: Months, listed: list[str]) -> None:
+    """None is left out."""
+    assert list(months) == listed
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        pytest.param(None, None, Months("2026-01", "2026-02"), id="nothing-reached-yet"),
+        pytest.param("2025-12", "2026-01", Months("2026-01", "2026-02"), id="earlier-ones-reached"),
+        pytest.param("2026-02", "2026-02", Months("2026-02", "2026-02"), id="the-first-is-over"),
+        pytest.param("2026-04", "2026-05", Months("2026-04", "2026-05"), id="a-clock-that-moved-back"),
+    ],
+)
+def test_a_month_that_was_reached_stays_reached(first: str | None, last: str | None, expected: Months) -> None:
+    """No clock leads back to an earlier one."""
+    assert Months("2026-01", "2026-02").not_before(first, last) == expected
+
+
+@given(MOMENTS, CALENDARS)
+def test_after_the_wait_the_refused_month_is_certainly_over(now: datetime, calendar: Calendar) -> None:
+    """And a moment before it may not be."""
+    refused = possible_months(now, calendar).first
+    refusal = refuse(refused, 30, now, calendar)
+    assert refusal.wait_s > 0
+    after = now + timedelta(seconds=refusal.wait_s)
+    assert possible_months(after, calendar).first > refused
+    assert possible_months(after - timedelta(milliseconds=1), calendar).first == refused
+
+
+@pytest.mark.parametrize(
+    ("added", "folded", "may_be"),
+    [
+        pytest.param("2026-01-15T12:00:00", {"2026-01": 3, "2026-02": 0}, True, id="its-month-was-folded"),
+        pytest.param("2026-02-15T12:00:00", {"2026-01": 3, "2026-02": 0}, False, id="its-month-is-running"),
+        pytest.param("2025-12-15T12:00:00", {"2026-01": 3}, False, id="the-ledger-began-later"),
+        pytest.param("2026-01-15T12:00:00", {}, False, id="a-new-ledger"),
+        pytest.param("2030-01-15T12:00:00", {"2026-01": 3}, True, id="by-a-clock-that-was-ahead"),
+    ],
+)
+def test_only_calls_of_folded_months_may_have_lost_their_row(added: str, folded: dict[str, int], may_be: bool) -> None:  # noqa: FBT001
+    """Any other call of a record must stand in the ledger by name."""
+    assert may_be_folded(at(added), Calendar(), folded) is may_be
