@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.batch.progress import Summary
     from pipeline.batch.runner import Job, run
-    from pipeline.batch.summary import Summary
     from pipeline.config import Config, load_config
     from pipeline.records import Record, Service
 

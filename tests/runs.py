@@ -14,8 +14,8 @@ import msgspec
 import orjson
 from anyio.abc import Process
 
+from pipeline.batch.progress import Summary
 from pipeline.batch.runner import Job, run
-from pipeline.batch.summary import Summary
 from pipeline.config import Config
 from pipeline.records import Service
 from pipeline.shutdown import Drain

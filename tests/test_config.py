@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, keys, load_config, parse_duration
 from pipeline.errors import UsageError
-from pipeline.remote.credentials import read_key
+from pipeline.remote.endpoint import read_key
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 KEY = "sk-a-secret-key"

@@ -14,7 +14,6 @@ from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Calls
 from pipeline.batch.recorder import Outcomes, Page
-from pipeline.batch.slots import Slot, Slots
 from pipeline.config import Config
 from pipeline.errors import PageError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.fit import Limits
@@ -25,6 +24,82 @@ from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
 """So many duplicates may wait for their originals at a time; more would let memory grow with the input."""
+
+
+_BYTES_IN_MEMORY_PER_FILE_BYTE: Final = 3.0
+"""The file, its base64 (4/3) and the body under construction."""
+
+
+class Slots:
+    """The slots of a run.
+
+    Args:
+        jobs: Pages under way at a time.
+        max_bytes: Bytes that they may hold together; a page larger than this goes alone.
+    """
+
+    def __init__(self, jobs: int, max_bytes: int) -> None:
+        self._jobs = jobs
+        self._max_bytes = max_bytes
+        self._free = anyio.Semaphore(jobs, fast_acquire=True)
+        self._held_bytes = 0
+        self._changed = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Slots {self.taken} of {self._jobs} taken, {self._held_bytes} bytes>"
+
+    @property
+    def taken(self) -> int:
+        """Slots that are taken."""
+        return self._jobs - self._free.value
+
+    async def take(self, file_bytes: int) -> "Slot":
+        """Return a slot once one is free and the file's bytes have room."""
+        slot = Slot(self, min(int(file_bytes * _BYTES_IN_MEMORY_PER_FILE_BYTE), self._max_bytes))
+        await slot.retake()
+        return slot
+
+    async def acquire(self, size: int) -> None:
+        """Wait for a slot and room; for `Slot` alone."""
+        await self._free.acquire()
+        try:
+            while self._held_bytes + size > self._max_bytes:
+                await self._changed.wait()
+        except BaseException:
+            self._free.release()
+            raise
+        self._held_bytes += size
+
+    def release(self, size: int) -> None:
+        """Take a slot back; for `Slot` alone."""
+        self._held_bytes -= size
+        self._free.release()
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class Slot:
+    """A slot of one file; may be released early and taken again."""
+
+    def __init__(self, slots: Slots, size: int) -> None:
+        self._slots = slots
+        self._size = size
+        self._held = False
+
+    def __repr__(self) -> str:
+        return f"<Slot {self._size} bytes, {'held' if self._held else 'released'}>"
+
+    async def retake(self) -> None:
+        """Hold the slot; nothing when it is held already."""
+        if not self._held:
+            await self._slots.acquire(self._size)
+            self._held = True
+
+    def release(self) -> None:
+        """Give the slot to another page; nothing when it is released already."""
+        if self._held:
+            self._held = False
+            self._slots.release(self._size)
 
 
 class _Claim:

@@ -20,10 +20,9 @@ import msgspec
 
 from pipeline.batch.attempts import Calls
 from pipeline.batch.dispatcher import Mill
-from pipeline.batch.progress import Snapshot, report
+from pipeline.batch.progress import Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Outcomes
 from pipeline.batch.recovery import ledger_file, open_budget
-from pipeline.batch.summary import Summary, summarise
 from pipeline.config import Config
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.inputs import source

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import anyio
 
+from pipeline.batch.progress import Summary
 from pipeline.batch.runner import Job, run
-from pipeline.batch.summary import Summary
 from pipeline.cli.inspect import print_json, print_text
 from pipeline.config import Config
 from pipeline.errors import InterruptedRunError, StopError

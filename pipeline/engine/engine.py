@@ -16,16 +16,14 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_looks
-from pipeline.engine.layout import reading_rows, reading_text
+from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader, Reading, decode
-from pipeline.engine.models import EngineName, find_models
 from pipeline.engine.orientation import OrientationClassifier
-from pipeline.engine.pieces import cut_line
 from pipeline.engine.pixels import Pixels, decode_bgr
-from pipeline.engine.positions import place_on_sent_image
-from pipeline.engine.punctuation import set_widths
+from pipeline.engine.punctuation import cut_line, set_widths
+from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
-from pipeline.engine.runtime import Backend
+from pipeline.engine.runtime import Backend, EngineName, find_models
 from pipeline.engine.vertical import read_lines
 
 WIDTH_STEP_PX = 64

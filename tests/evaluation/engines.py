@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from pipeline.engine.models import EngineName
+from pipeline.engine.runtime import EngineName
 from pipeline.errors import EngineError
 
 Read = Callable[[bytes], str]

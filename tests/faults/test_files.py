@@ -11,7 +11,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.batch.summary import Summary
+from pipeline.batch.progress import Summary
 from pipeline.records import State
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import require_workspace

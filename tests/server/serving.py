@@ -13,8 +13,7 @@ from aiohttp import web
 from PIL import Image
 
 from pipeline.engine.recognition import Recognition
-from pipeline.server.http.listener import CONNECTIONS_AT_MOST, BoundedSite
-from pipeline.server.http.protocol import Runner
+from pipeline.server.http.protocol import CONNECTIONS_AT_MOST, BoundedSite, Runner
 from tests.rendering import encode
 
 KEY = "very-secret-key"

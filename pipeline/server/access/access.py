@@ -1,5 +1,6 @@
 """Who may call: a key in the query, or a session that was opened with one; and not too often at once."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from yarl import URL
 
 from pipeline.server.access.callers import Caller, KeyHolder, UnmeteredCaller, unauthorized, utc_now
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.limits import BurstLimit, retry_after_s
 from pipeline.server.access.sessions import Sessions, is_foreign, may_use_cookie
 from pipeline.server.http.addresses import is_loopback
 from pipeline.server.http.requests import RequestError, is_key_right
@@ -21,6 +21,7 @@ COOKIE: Final = "pagemill_session"
 
 OPERATOR: Final = "operator"
 ANYONE: Final = "anyone"
+_MANY = 1024
 
 
 class Access:
@@ -180,3 +181,41 @@ def _refuse_rebound(request: web.Request) -> None:
 
 def _foreign() -> RequestError:
     return RequestError("Forbidden: the request comes from the page of another site", 403)
+
+
+class BurstLimit:
+    """Buckets that fill at one rate; a name without a bucket has a full one.
+
+    Args:
+        rate_per_s: Calls a second that each name may make for long.
+        burst: Calls that it may make at once; the default is what one second brings, at least one.
+    """
+
+    def __init__(self, rate_per_s: float, burst: int | None = None) -> None:
+        self._interval_s = 1 / rate_per_s
+        self._burst = burst if burst is not None else max(1, math.ceil(rate_per_s))
+        self._full_at_s: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<BurstLimit {1 / self._interval_s:g}/s, {self._burst} at once, {len(self._full_at_s)} buckets>"
+
+    def take(self, name: str, now_s: float) -> float:
+        """Take a call and return 0; or take none, and return how long to wait for one.
+
+        Args:
+            name: Whose bucket.
+            now_s: A clock that never goes back.
+        """
+        full_at_s = max(now_s, self._full_at_s.get(name, now_s)) + self._interval_s
+        wait_s = full_at_s - now_s - self._burst * self._interval_s
+        if wait_s > 1e-9:  # what floating point makes of nothing
+            return wait_s
+        if len(self._full_at_s) >= _MANY:
+            self._full_at_s = {name: at_s for name, at_s in self._full_at_s.items() if at_s > now_s}
+        self._full_at_s[name] = full_at_s
+        return 0.0
+
+
+def retry_after_s(wait_s: float) -> int:
+    """Return a wait as the Retry-After header has it: whole seconds, not before the wait is over, at least 1."""
+    return max(1, math.ceil(wait_s))

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from pipeline.server.access.access import COOKIE, Access, refuse_foreign
 from pipeline.server.http.answers import json_answer
-from pipeline.server.http.bodies import read_body
-from pipeline.server.http.observe import CALLER
-from pipeline.server.http.requests import RequestError, decode_body
+from pipeline.server.http.metrics import CALLER
+from pipeline.server.http.requests import RequestError, decode_body, read_body
 
 SESSION_PATH: Final = "/session"
 USAGE_PATH: Final = "/api/usage"

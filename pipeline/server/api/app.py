@@ -14,11 +14,9 @@ from pipeline.server.api.playground import add_page
 from pipeline.server.api.schemas import Status
 from pipeline.server.http.answers import add_headers, answer_errors, json_answer
 from pipeline.server.http.fetch import Fetch
-from pipeline.server.http.load import Load
-from pipeline.server.http.metrics import CONTENT_TYPE, Metrics
-from pipeline.server.http.observe import observe
+from pipeline.server.http.load import Load, Traffic
+from pipeline.server.http.metrics import CONTENT_TYPE, Metrics, observe
 from pipeline.server.http.requests import BODY_MAX_BYTES
-from pipeline.server.http.traffic import Traffic
 from pipeline.wire import TEXT_RECOGNITION_PATH
 
 

@@ -2,30 +2,31 @@
 
 import asyncio
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
-from pipeline.engine.positions import enclose
+from pipeline.engine.geometry import enclose
 from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.access import Access
 from pipeline.server.access.callers import Caller
-from pipeline.server.api.documents import Documents
 from pipeline.server.http.answers import json_answer, json_bytes_answer
-from pipeline.server.http.bodies import read_body
 from pipeline.server.http.fetch import Fetch, obtain_image
 from pipeline.server.http.images import check_image
-from pipeline.server.http.load import Load
-from pipeline.server.http.observe import CALLER
-from pipeline.server.http.requests import RequestError, parse_request
-from pipeline.server.http.traffic import Traffic
+from pipeline.server.http.load import Load, Traffic
+from pipeline.server.http.metrics import CALLER
+from pipeline.server.http.requests import RequestError, parse_request, read_body
 from pipeline.wire import TEXT_FORMAT, replace_surrogates
 
 POSITIONS_FORMAT = "json"
 
 Described = dict[str, Any]
+KEPT_AT_MOST: Final = 1_000
+KEPT_MAX_BYTES: Final = 16 * 1024 * 1024
+"""An answer has a few kB; with all positions of a dense page a few 100."""
 
 
 class Api:
@@ -156,3 +157,44 @@ def _endpoint(request: web.Request) -> str:
     """Return the URL that was called, the key's value masked: what is echoed gets stored."""
     query = "?key=***" if "key" in request.query else ""
     return replace_surrogates(f"{request.scheme}://{request.host}{request.rel_url.raw_path}{query}")
+
+
+class Documents:
+    """The latest answers, in memory; the oldest makes room.
+
+    Args:
+        at_most: Number of answers.
+        max_bytes: What they may hold together; a larger one is not kept.
+    """
+
+    def __init__(self, at_most: int = KEPT_AT_MOST, max_bytes: int = KEPT_MAX_BYTES) -> None:
+        self._at_most = at_most
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Documents {len(self._answers)}, {self._bytes} bytes>"
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def keep(self, caller: str, document_id: str, answer: bytes) -> None:
+        """Keep an answer for the caller who got it.
+
+        Args:
+            caller: The caller's name.
+            document_id: Not used before.
+            answer: The body that was sent.
+        """
+        if len(answer) > self._max_bytes:
+            return  # nobody else's has to go for one that cannot stay
+        self._answers[caller, document_id] = answer
+        self._bytes += len(answer)
+        while len(self._answers) > self._at_most or self._bytes > self._max_bytes:
+            _, oldest = self._answers.popitem(last=False)
+            self._bytes -= len(oldest)
+
+    def find(self, caller: str, document_id: str) -> bytes | None:
+        """Return an answer that this caller got; None when there is none, or no longer."""
+        return self._answers.get((caller, document_id))

@@ -1,6 +1,8 @@
 """HTTP as aiohttp speaks it; what never reaches a handler is answered in the contract's form, too."""
 
+import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +22,12 @@ LINGER_S: Final = 5.0
 
 ANSWER_S: Final = 2.0
 """How long answers that are made may take to go out at the end."""
+http_logger = logging.getLogger(__name__)
+"""For aiohttp's own messages."""
+UNREAD_DEADLINE_S: Final = 60.0
+"""How long a client may take in nothing of its reply."""
+CONNECTIONS_AT_MOST: Final = 512
+"""Most systems let a process have 1,024 files open."""
 
 
 class _KeylessFilter(logging.Filter):
@@ -32,8 +40,6 @@ class _KeylessFilter(logging.Filter):
         return True
 
 
-http_logger = logging.getLogger(__name__)
-"""For aiohttp's own messages."""
 http_logger.addFilter(_KeylessFilter())
 
 
@@ -120,3 +126,44 @@ class _Connection(RequestHandler):
         """Send an answer; a refusal of aiohttp's own gets our body."""
         ours = refuse(resp) if isinstance(resp, web.HTTPException) else resp
         return await super().finish_response(request, ours, start_time)
+
+
+def limit_unread(listener: socket.socket, deadline_s: float = UNREAD_DEADLINE_S) -> None:
+    """Let the kernel drop the connections of a listening socket whose peer stops reading; on Linux."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, option, round(deadline_s * 1000))
+
+
+class BoundedSite(web.SockSite):
+    """Listens, and hangs up on connections beyond a number.
+
+    Args:
+        runner: Its server answers; it was set up.
+        listener: It was bound.
+        connections: How many may be open; of those that arrive in the same moment a few more.
+    """
+
+    def __init__(
+        self, runner: web.AppRunner, listener: socket.socket, *, connections: int = CONNECTIONS_AT_MOST
+    ) -> None:
+        super().__init__(runner, listener)
+        self._connections = connections
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+
+        def accept() -> asyncio.Protocol:
+            return server() if len(server.connections) < self._connections else _Refusal()
+
+        self._server = await asyncio.get_running_loop().create_server(accept, sock=self._sock, backlog=self._backlog)
+
+
+class _Refusal(asyncio.Protocol):
+    """Hangs up."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()

@@ -3,13 +3,16 @@
 Source: the API's contract, "POST /api/text-recognition".
 """
 
+import asyncio
 import binascii
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import pybase64
+from aiohttp import web
 from msgspec import Meta, Struct
 
 from pipeline.errors import PagemillError
@@ -22,6 +25,8 @@ BODY_MAX_BYTES = 15 * 1024 * 1024
 
 FILENAME_MAX_CHARS = 4096
 """The longest path that Linux takes."""
+BODY_DEADLINE_S: Final = 60.0
+"""The largest body comes through 2 Mbit/s in this time."""
 
 
 class RequestError(PagemillError):
@@ -127,3 +132,39 @@ def _decode_base64(text: str) -> bytes:
         return pybase64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as exc:
         raise RequestError("document.image_url is neither a data URL nor base64") from exc
+
+
+async def read_body(
+    request: web.Request,
+    hold: Callable[[int], None],
+    *,
+    max_bytes: int = BODY_MAX_BYTES,
+    deadline_s: float = BODY_DEADLINE_S,
+) -> bytes:
+    """Return the body; one that says it is too large is not read.
+
+    Args:
+        request: Its body was not read yet.
+        hold: Told of so many bytes more as they arrive; raises when all requests together hold too many.
+        max_bytes: Of the body, as it was sent and once it is decompressed.
+        deadline_s: The caller has so long to send it.
+
+    Raises:
+        RequestError: it takes too long, or is one too many.
+        web.HTTPRequestEntityTooLarge: it is too large, also once it is decompressed.
+        web.RequestPayloadError: it is not encoded as its header says.
+    """
+    length = request.content_length or 0
+    if length > max_bytes:
+        raise web.HTTPRequestEntityTooLarge(max_bytes, length)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(deadline_s):
+            while chunk := await request.content.readany():
+                if len(body) + len(chunk) > max_bytes:
+                    raise web.HTTPRequestEntityTooLarge(max_bytes, len(body) + len(chunk))
+                hold(len(chunk))
+                body += chunk
+    except TimeoutError as exc:
+        raise RequestError(f"request body did not arrive within {deadline_s:g} s") from exc
+    return bytes(body)

@@ -15,9 +15,8 @@ from pipeline.engine.recognition import BusyError, EngineState, Recognition, Rec
 from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.workers.frames import Broken, Unreadable, WorkerFrame
-from pipeline.server.workers.memory import RECYCLE_BYTES
 from pipeline.server.workers.process import WorkerProcess, module_command
-from pipeline.server.workers.sizing import choose_sizing, read_machine
+from pipeline.server.workers.sizing import RECYCLE_BYTES, choose_sizing, read_machine
 
 T = TypeVar("T")
 

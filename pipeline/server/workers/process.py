@@ -20,7 +20,7 @@ from pipeline.server.workers.frames import (
     encode_frame,
     receive_worker_frame,
 )
-from pipeline.server.workers.memory import resident_bytes
+from pipeline.server.workers.sizing import resident_bytes
 
 START_DEADLINE_S = 120.0
 END_DEADLINE_S = 2.0

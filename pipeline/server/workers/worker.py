@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import BinaryIO, NoReturn, Protocol
 
-from pipeline.engine.models import EngineName
 from pipeline.engine.recognition import Recognition
-from pipeline.engine.runtime import INSTALL_HINT, Backend
+from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName
 from pipeline.errors import PageError, PagemillError
 from pipeline.server.workers.frames import (
     Broken,
@@ -30,7 +29,7 @@ from pipeline.server.workers.frames import (
     encode_frame,
     read_task,
 )
-from pipeline.server.workers.memory import LIMIT_BYTES, bound_own_memory
+from pipeline.server.workers.sizing import LIMIT_BYTES, bound_own_memory
 
 
 class SyncRecogniser(Protocol):

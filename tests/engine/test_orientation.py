@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.turn import VIEW_EDGE_PX, VIEWS_AT_MOST, choose_turn, view_windows
+from pipeline.engine.orientation import VIEW_EDGE_PX, VIEWS_AT_MOST, choose_turn, view_windows
 from tests.engine.geometry import quad
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from pipeline.batch.progress import Snapshot
-from pipeline.batch.summary import summarise
+from pipeline.batch.progress import Snapshot, summarise
 from pipeline.errors import KeyRejectedError, QuotaExhaustedError, StopError, StorageError
 from pipeline.records import State
 
