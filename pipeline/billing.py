@@ -67,7 +67,7 @@ class Months:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class QuotaRefusal:
     """No call may be made yet.
 
     Attributes:
@@ -110,10 +110,10 @@ def possible_months(now: datetime, calendar: Calendar) -> Months:
     return Months(billing_month(now - CLOCK_MARGIN, calendar), billing_month(now + CLOCK_MARGIN, calendar))
 
 
-def refuse(month: str, limit: int, now: datetime, calendar: Calendar) -> Refusal:
+def quota_refusal(month: str, limit: int, now: datetime, calendar: Calendar) -> QuotaRefusal:
     """Return until when no call may be made, when this is the last month without room for one."""
     resets = reset_time(month, calendar)
-    return Refusal(limit, resets, (resets + CLOCK_MARGIN - now).total_seconds())
+    return QuotaRefusal(limit, resets, (resets + CLOCK_MARGIN - now).total_seconds())
 
 
 def may_be_folded(added: datetime, calendar: Calendar, folded: Mapping[str, int]) -> bool:

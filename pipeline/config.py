@@ -15,6 +15,9 @@ from msgspec import Meta, Struct
 
 from pipeline.errors import UsageError
 
+OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
+"""Environment variable with the server operator's own key, which has no quota."""
+
 Tier = Literal["free", "basic", "pro", "ultra"]
 TIER_CALLS: Final[Mapping[Tier, int | None]] = {"free": 30, "basic": 1_000, "pro": 5_000, "ultra": None}
 """Calls a month; None is unlimited. Source: the API's contract, "Monthly quota by tier"."""
@@ -202,7 +205,7 @@ def parse_duration(value: float | str) -> float:
     return seconds
 
 
-def keys() -> list[tuple[str, str]]:
+def setting_names() -> list[tuple[str, str]]:
     """Return every (section, key) that exists."""
     return [
         (section.name, key.name)
@@ -226,7 +229,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
 
 def _read_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found: dict[tuple[str, str], Any] = {}
-    for section, key in keys():
+    for section, key in setting_names():
         value = environ.get(f"PAGEMILL_{section}_{key}".upper())
         if value is not None:
             is_list = isinstance(getattr(getattr(Config(), section), key), tuple)
@@ -243,7 +246,7 @@ def _nest(values: Overrides) -> dict[str, dict[str, Any]]:
 
 
 def _convert(merged: Mapping[str, Mapping[str, Any]], origin: str) -> Config:
-    known = set(keys())
+    known = set(setting_names())
     for section, table in merged.items():
         if section not in {name for name, _ in known}:
             raise UsageError(f"{origin}: unknown section '[{section}]'")
@@ -284,7 +287,7 @@ def _check_values(config: Config, origin: str) -> None:
 def _suggest(section: str, key: str) -> str:
     import difflib  # noqa: PLC0415 - only on the way to an error
 
-    near = difflib.get_close_matches(key, [name for part, name in keys() if part == section], n=1)
+    near = difflib.get_close_matches(key, [name for part, name in setting_names() if part == section], n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

@@ -1,34 +1,39 @@
-"""How a run ends early: no new calls, what is on the wire lands, the accounts settle."""
+"""How a run ends early: no new call goes out, calls under way finish, accounts are settled."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 import anyio
 
 from pipeline.errors import EXIT_PRECEDENCE, StopError
 
+SERVER_SHUTDOWN_S: Final = 8.0
+"""How long the server lets requests under way finish; later ones are refused. With the time to send the answers this
+is the ten seconds that `docker stop` waits."""
 
-class DrainedError(Exception):
-    """This page was not sent, since the run is ending; it stays pending."""
+
+class ShuttingDownError(Exception):
+    """The run is ending, so this page was not sent; it stays pending."""
 
 
-class Drain:
-    """The one place where reasons to end a run meet, and where work that has not been sent is called off."""
+class Shutdown:
+    """Collects the reasons to end a run and cancels work that has not been sent."""
 
     def __init__(self) -> None:
         self._unreserved: set[anyio.CancelScope] = set()
         self._reserved: set[anyio.CancelScope] = set()
         self._reasons: list[StopError] = []
-        self._at_once = False
+        self._cancels_reserved = False
         self.requested = anyio.Event()
         """Set by the first request."""
 
     def __repr__(self) -> str:
-        return f"<Drain {self._reasons!r}, {len(self._unreserved)} unreserved, {len(self._reserved)} reserved>"
+        return f"<Shutdown {self._reasons!r}, {len(self._unreserved)} unreserved, {len(self._reserved)} reserved>"
 
     @property
     def reason(self) -> StopError | None:
-        """The reason that decides the exit code: the first in the order of precedence; None while the run goes on."""
+        """The reason with the highest exit-code precedence; None while the run goes on."""
         return min(self._reasons, key=lambda reason: EXIT_PRECEDENCE.index(reason.exit_code), default=None)
 
     def request(self, reason: StopError, *, spare_reserved: bool = False) -> None:
@@ -36,53 +41,42 @@ class Drain:
 
         Args:
             reason: Why.
-            spare_reserved: True lets pages go out that have their reservation: the budget is used up, not the run.
+            spare_reserved: True still sends the pages that hold a reservation: the quota is used up, but those calls
+                are already counted.
         """
         self._reasons.append(reason)
-        self._at_once = self._at_once or not spare_reserved
+        self._cancels_reserved = self._cancels_reserved or not spare_reserved
         self.requested.set()
         for scope in (*self._unreserved, *(() if spare_reserved else self._reserved)):
             scope.cancel()
 
     def check(self) -> None:
-        """Return quietly while the run goes on.
+        """Return while the run goes on.
 
         Raises:
-            DrainedError: the run is ending.
+            ShuttingDownError: the run is ending.
         """
         if self._reasons:
-            raise DrainedError
+            raise ShuttingDownError
 
     @contextmanager
-    def unreserved(self) -> Generator[None]:
-        """Run what precedes a reservation: it is called off when the run is ending.
+    def cancels_unsent(self, *, reserved: bool = False) -> Generator[None]:
+        """Run work that precedes a call; cancelled when the run is ending.
+
+        Args:
+            reserved: True for work on a page that holds a reservation: a request that spares those does not cancel it.
 
         Raises:
-            DrainedError: the run is ending.
+            ShuttingDownError: the run is ending.
         """
-        self.check()
-        with self._member(self._unreserved):
-            yield
-
-    @contextmanager
-    def reserved(self) -> Generator[None]:
-        """Run what lies between a reservation and its call: it is called off unless reserved pages are spared.
-
-        Raises:
-            DrainedError: the run is ending at once.
-        """
-        if self._at_once:
-            raise DrainedError
-        with self._member(self._reserved):
-            yield
-
-    @contextmanager
-    def _member(self, scopes: set[anyio.CancelScope]) -> Generator[None]:
+        if self._cancels_reserved if reserved else self._reasons:
+            raise ShuttingDownError
+        scopes = self._reserved if reserved else self._unreserved
         with anyio.CancelScope() as scope:
             scopes.add(scope)
             try:
                 yield
             finally:
                 scopes.discard(scope)
-        if scope.cancel_called:  # whether the work noticed or had just finished: no call may follow it
-            raise DrainedError
+        if scope.cancel_called:  # also when the work had just finished: no call may follow it
+            raise ShuttingDownError

@@ -27,6 +27,21 @@ REPLY_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service accepts.
+
+    Attributes:
+        min_edge_px: Smallest width and height.
+        max_edge_px: Largest width and height.
+        max_bytes: Largest encoded file.
+    """
+
+    min_edge_px: int = 100
+    max_edge_px: int = 4000
+    max_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class WireReply:
     """What an accepted reply says, without `payload`, which echoes the caller's key.
 

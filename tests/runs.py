@@ -18,7 +18,7 @@ from pipeline.batch.progress import Summary
 from pipeline.batch.runner import Job, run
 from pipeline.config import Config
 from pipeline.records import Service
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 
 KEY = "sk-test-0123456789abcdef"
 COMMAND = (sys.executable, "-m", "pipeline")
@@ -32,7 +32,7 @@ def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
 
 
 async def run_here(
-    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, drain: Drain | None = None, **sections: Any
+    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, shutdown: Shutdown | None = None, **sections: Any
 ) -> Summary:
     """Run in this process with the test key; sections are those of the configuration."""
     listed = [inputs] if isinstance(inputs, Path) else inputs
@@ -42,7 +42,7 @@ async def run_here(
         service=Service(url, KEY, "127.0.0.1"),
         config=configure(workspace, **sections),
     )
-    return await run(job, drain)
+    return await run(job, shutdown)
 
 
 async def run_command(

@@ -15,7 +15,7 @@ from pipeline.billing import (
     billing_month,
     may_be_folded,
     possible_months,
-    refuse,
+    quota_refusal,
     reset_time,
 )
 
@@ -164,7 +164,7 @@ def test_a_month_that_was_reached_stays_reached(first: str | None, last: str | N
 def test_after_the_wait_the_refused_month_is_certainly_over(now: datetime, calendar: Calendar) -> None:
     """And a moment before it may not be."""
     refused = possible_months(now, calendar).first
-    refusal = refuse(refused, 30, now, calendar)
+    refusal = quota_refusal(refused, 30, now, calendar)
     assert refusal.wait_s > 0
     after = now + timedelta(seconds=refusal.wait_s)
     assert possible_months(after, calendar).first > refused

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, keys, load_config, parse_duration
+from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, load_config, parse_duration, setting_names
 from pipeline.errors import UsageError
 from pipeline.remote.endpoint import read_key
 
@@ -329,7 +329,7 @@ class TestExample:
 
     def test_it_names_every_key_and_no_other(self) -> None:
         """A key stands there with its default, or as a comment when it has none."""
-        assert sorted((section, key) for section, key, _ in example_lines()) == sorted(keys())
+        assert sorted((section, key) for section, key, _ in example_lines()) == sorted(setting_names())
 
     def test_its_values_are_the_defaults(self) -> None:
         """A line that is no comment says what the program does without it."""

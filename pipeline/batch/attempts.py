@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from pipeline.batch.recorder import Outcomes, Page, Text
+from pipeline.batch.recorder import Page, Recorder, Text
 from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.config import Config
 from pipeline.errors import (
@@ -24,8 +24,8 @@ from pipeline.remote.client import Client
 from pipeline.remote.gate import Gate
 from pipeline.remote.pace import Token
 from pipeline.remote.retry_budget import RetryBudget
-from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, judge
-from pipeline.shutdown import Drain, DrainedError
+from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, verdict_of
+from pipeline.shutdown import Shutdown, ShuttingDownError
 
 _Final = Failed | PageRejected | Stop
 """Verdicts that end an attempt without a text."""
@@ -33,7 +33,7 @@ _Final = Failed | PageRejected | Stop
 logger = logging.getLogger("pagemill")
 
 
-class Calls:
+class Attempts:
     """Makes the calls of one run.
 
     Args:
@@ -54,8 +54,8 @@ class Calls:
         budget: Budget,
         gate: Gate,
         client: Client,
-        outcomes: Outcomes,
-        drain: Drain,
+        recorder: Recorder,
+        shutdown: Shutdown,
         config: Config,
         host: str,
         uncertain: frozenset[PageId] = frozenset(),
@@ -64,8 +64,8 @@ class Calls:
         self._budget = budget
         self._gate = gate
         self._client = client
-        self._outcomes = outcomes
-        self._drain = drain
+        self._recorder = recorder
+        self._shutdown = shutdown
         self._config = config
         self._host = host
         self._uncertain = uncertain
@@ -75,13 +75,13 @@ class Calls:
         """Calls that reached the service."""
 
     def __repr__(self) -> str:
-        return f"<Calls {self._budget!r} {self._gate!r}>"
+        return f"<Attempts {self._budget!r} {self._gate!r}>"
 
     async def recognise(self, page: Page) -> Record | PageError:
         """Return the page's record, which is on disk, or why it failed.
 
         Raises:
-            DrainedError: the run is ending and no call is under way.
+            ShuttingDownError: the run is ending and no call is under way.
             StopError: the run must end.
         """
         if page.payload.id in self._uncertain:
@@ -97,7 +97,7 @@ class Calls:
                     error.attempts = attempts + 1
                     return error
                 case Stop():
-                    raise DrainedError
+                    raise ShuttingDownError
                 case Failed(billed=False, reason=reason):
                     unreached = unreached + 1 if self._contacts == contacts else 1
                     contacts = self._contacts
@@ -126,32 +126,32 @@ class Calls:
         """Wait with full jitter, and at least until then.
 
         Raises:
-            DrainedError: the run is ending.
+            ShuttingDownError: the run is ending.
         """
         wait_s = backoff_s(attempts, self._jitter())
-        with self._drain.unreserved():
+        with self._shutdown.cancels_unsent():
             await anyio.sleep(max(wait_s, until_s - anyio.current_time()))
 
     async def _attempt(self, page: Page) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
-        self._drain.check()
+        self._shutdown.check()
         async with self._budget.reserve(page.payload.id, page.file.name) as attempt:
             verdict = await self._send(page, attempt)
             if not isinstance(verdict, Accepted):
                 return verdict
             reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
             note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
-            record = await self._outcomes.record(page, Text(verdict.reply.content, reply, attempt.id, note))
+            record = await self._recorder.record(page, Text(verdict.reply.content, reply, attempt.id, note))
             attempt.settle(billed=True)  # not before the text is on disk: lost on the way there, its call has no proof
             return record
 
     async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
         """Send a page as often as the account refuses it: a refusal is not billed, so the reservation still stands."""
         while True:
-            with self._drain.reserved():
+            with self._shutdown.cancels_unsent(reserved=True):
                 turn = await self._gate.wait_turn()
-            attempt.sent()
-            verdict = judge(await self._client.post(page.payload.body))
+            attempt.mark_sent()
+            verdict = verdict_of(await self._client.post(page.payload.body))
             if not isinstance(verdict, Accepted):
                 attempt.settle(billed=self._counts(verdict))
             self._report(turn, verdict)
@@ -173,9 +173,9 @@ class Calls:
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)
                 self._gate.report_refused(turn, verdict.wait_s)
             case Stop(QuotaExhaustedError() as error):
-                self._drain.request(QuotaExhaustedError(f"{error}; the month ends on {self._month_end()}"))
+                self._shutdown.request(QuotaExhaustedError(f"{error}; the month ends on {self._month_end()}"))
             case Stop():
-                self._drain.request(verdict.error)
+                self._shutdown.request(verdict.error)
             case Failed():
                 logger.debug("an attempt failed: %s", verdict.reason)
                 self._gate.report_failed(turn, reached=verdict.billed)

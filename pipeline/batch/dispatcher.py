@@ -12,14 +12,14 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from pipeline.batch.attempts import Calls
-from pipeline.batch.recorder import Outcomes, Page
+from pipeline.batch.attempts import Attempts
+from pipeline.batch.recorder import Page, Recorder
 from pipeline.config import Config
 from pipeline.errors import PageError, QuotaExhaustedError, StopError, StorageError
-from pipeline.inputs.fit import Limits
 from pipeline.inputs.image import ImageFile, Rules, prepare_url
 from pipeline.records import PageId, Payload, Record, SourceFile, State
-from pipeline.shutdown import Drain, DrainedError
+from pipeline.shutdown import Shutdown, ShuttingDownError
+from pipeline.wire import Limits
 from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
@@ -111,7 +111,7 @@ class _Claim:
         """None until it ends, and for ever when the run ended before it."""
 
 
-class Mill:
+class Dispatcher:
     """Recognises the files of one run.
 
     Args:
@@ -122,11 +122,13 @@ class Mill:
         config: All settings.
     """
 
-    def __init__(self, calls: Calls, index: Index, outcomes: Outcomes, drain: Drain, config: Config) -> None:
-        self._calls = calls
+    def __init__(
+        self, attempts: Attempts, index: Index, recorder: Recorder, shutdown: Shutdown, config: Config
+    ) -> None:
+        self._attempts = attempts
         self._index = index
-        self._outcomes = outcomes
-        self._drain = drain
+        self._recorder = recorder
+        self._shutdown = shutdown
         self._config = config
         limits = Limits(config.prepare.min_edge_px, config.prepare.max_edge_px, config.prepare.max_bytes)
         self._rules = Rules(limits, config.prepare.jpeg_quality, config.prepare.orient)
@@ -136,7 +138,7 @@ class Mill:
         self._claims: dict[PageId, _Claim] = {}
 
     def __repr__(self) -> str:
-        return f"<Mill {self._slots!r}, {len(self._claims)} contents on their way>"
+        return f"<Dispatcher {self._slots!r}, {len(self._claims)} contents on their way>"
 
     @property
     def in_flight(self) -> int:
@@ -156,27 +158,27 @@ class Mill:
             async with anyio.create_task_group() as pages:
                 try:
                     await self._start_pages(files, pages, endless=endless)
-                except DrainedError:
+                except ShuttingDownError:
                     pass
                 except StopError as exc:  # raised from here, it would cut off the calls under way
-                    self._drain.request(exc)
+                    self._shutdown.request(exc)
         finally:
             self._threads.shutdown(wait=False)
 
     async def _start_pages(self, files: AsyncIterator[SourceFile], pages: TaskGroup, *, endless: bool) -> None:
         taken = 0
-        with self._drain.unreserved() if endless else self._drain.reserved():
+        with self._shutdown.cancels_unsent() if endless else self._shutdown.cancels_unsent(reserved=True):
             async for file in files:
                 if self._is_settled(file):
                     continue
-                if self._drain.reason is not None:
+                if self._shutdown.reason is not None:
                     await self._leave_pending(file)
                     continue
                 if taken == self._config.run.limit:
                     break
                 taken += 1
                 slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
-                pages.start_soon(self._mill_file, file, slot)
+                pages.start_soon(self._dispatch_file, file, slot)
 
     async def _leave_pending(self, file: SourceFile) -> None:
         self._index.leave_file(file)
@@ -186,21 +188,21 @@ class Mill:
     def _is_settled(self, file: SourceFile) -> bool:
         if self._config.input.changed_by == "sha256" and not file.is_url:
             return False
-        settled = self._index.look_up_file(file, keep_uncertain=self._config.run.at_most_once)
+        settled = self._index.settled_states(file, keep_uncertain=self._config.run.at_most_once)
         if settled is not None:
-            self._outcomes.settled.update(settled.states)
+            self._recorder.settled.update(settled.states)
         return settled is not None
 
-    async def _mill_file(self, file: SourceFile, slot: Slot) -> None:
+    async def _dispatch_file(self, file: SourceFile, slot: Slot) -> None:
         """Recognise a file's pages one after another; a reason to stop ends the run, not the other pages."""
         try:
-            await self._mill_pages(file, slot)
+            await self._dispatch_pages(file, slot)
             if self._index.wants_commit:
                 await anyio.to_thread.run_sync(self._index.commit)
-        except DrainedError:
+        except ShuttingDownError:
             self._note_pending(file)
         except StopError as exc:
-            self._drain.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError))
+            self._shutdown.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError))
             self._note_pending(file)
         finally:
             slot.release()
@@ -209,19 +211,19 @@ class Mill:
         with suppress(StorageError):  # an index that fails is made anew; raised here, it would cut off other calls
             self._index.leave_file(file)
 
-    async def _mill_pages(self, file: SourceFile, slot: Slot) -> None:
+    async def _dispatch_pages(self, file: SourceFile, slot: Slot) -> None:
         image = ImageFile(file.path, self._rules) if file.path is not None else None
         number = pages = 1
         while number <= pages:
             begun_s = anyio.current_time()
             try:
-                with self._drain.unreserved():
+                with self._shutdown.cancels_unsent():
                     await slot.retake()
                     payload = await self._prepare(file, image, number)
             except PageError as exc:
-                await self._outcomes.fail(file, number, None, exc)
+                await self._recorder.fail(file, number, None, exc)
             else:
-                await self._mill_page(Page(file, payload, begun_s), slot)
+                await self._dispatch_page(Page(file, payload, begun_s), slot)
             pages = image.pages if image is not None else 1  # a bad first page does not take the others along
             number += 1
         self._index.end_file(file, pages)
@@ -234,25 +236,25 @@ class Mill:
         # A read from a dead network mount never returns: the end of the run does not wait for it.
         return await asyncio.get_running_loop().run_in_executor(self._threads, image.prepare, number)
 
-    async def _mill_page(self, page: Page, slot: Slot) -> None:
+    async def _dispatch_page(self, page: Page, slot: Slot) -> None:
         """Find the page's content among what is done or on its way, or call for it."""
         payload = page.payload
         if self._index.has_result(page.file, payload.page, payload.id):
-            self._outcomes.settled[State.DONE] += 1
+            self._recorder.settled[State.DONE] += 1
             return
         try:
-            await self._recognise(page, slot)
-        except (DrainedError, StopError):
+            await self._recognise_page(page, slot)
+        except (ShuttingDownError, StopError):
             with suppress(StorageError):
                 self._index.leave_page(page.file, payload.page, payload.id)
             raise
 
-    async def _recognise(self, page: Page, slot: Slot) -> None:
+    async def _recognise_page(self, page: Page, slot: Slot) -> None:
         payload = page.payload
         if not self._config.prepare.dedup:
-            await self._end(page, await self._calls.recognise(page))
+            await self._end(page, await self._attempts.recognise(page))
         elif (record := self._index.find_record(payload.id)) is not None:
-            await self._outcomes.take_over(page, record)
+            await self._recorder.record_duplicate(page, record)
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
@@ -262,7 +264,7 @@ class Mill:
         """Call for the page, and let its duplicates know how that ended."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._calls.recognise(page)
+            claim.outcome = await self._attempts.recognise(page)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
@@ -276,13 +278,13 @@ class Mill:
             await claim.ended.wait()
         match claim.outcome:
             case Record() as record:
-                await self._outcomes.take_over(page, record)
+                await self._recorder.record_duplicate(page, record)
             case PageError() as error:
                 await self._end(page, error)
             case None:
-                raise DrainedError
+                raise ShuttingDownError
 
     async def _end(self, page: Page, outcome: Record | PageError) -> None:
         """Write down a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
-            await self._outcomes.fail(page.file, page.payload.page, page.payload.id, outcome)
+            await self._recorder.fail(page.file, page.payload.page, page.payload.id, outcome)

@@ -9,7 +9,7 @@ import anyio
 
 from pipeline.errors import MaxFailuresError, PageError
 from pipeline.records import Failure, PageId, Payload, Record, Reply, SourceFile, State, rfc3339
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import Sink
 
@@ -41,7 +41,7 @@ class Text:
     note: str | None
 
 
-class Outcomes:
+class Recorder:
     """The ends of pages in one run.
 
     Args:
@@ -51,10 +51,10 @@ class Outcomes:
         max_failures: So many may fail; None is any number.
     """
 
-    def __init__(self, sink: Sink, index: Index, drain: Drain, *, max_failures: int | None) -> None:
+    def __init__(self, sink: Sink, index: Index, shutdown: Shutdown, *, max_failures: int | None) -> None:
         self._sink = sink
         self._index = index
-        self._drain = drain
+        self._shutdown = shutdown
         self._max_failures = max_failures
         self.ended: Counter[State] = Counter()
         """Pages that ended in this run."""
@@ -62,7 +62,7 @@ class Outcomes:
         """Pages that were found to have ended before."""
 
     def __repr__(self) -> str:
-        return f"<Outcomes {dict(self.ended)}>"
+        return f"<Recorder {dict(self.ended)}>"
 
     async def record(self, page: Page, text: Text, *, duplicate_of: str | None = None) -> Record:
         """Put a page's text on disk, and return its record."""
@@ -85,11 +85,11 @@ class Outcomes:
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
         self.ended[record.state] += 1
-        told = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
-        logger.debug("%s: %s", page.file.name, told, extra={"page": payload.page})
+        message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
+        logger.debug("%s: %s", page.file.name, message, extra={"page": payload.page})
         return record
 
-    async def take_over(self, page: Page, original: Record) -> None:
+    async def record_duplicate(self, page: Page, original: Record) -> None:
         """Give a page the text of an earlier record of the same content, which may be its own."""
         first = original.duplicate_of if original.duplicate_of is not None else original.source
         text = Text(original.text, original.reply, original.attempt, original.note)
@@ -121,4 +121,4 @@ class Outcomes:
         logger.warning("%s: %s", file.name, error, extra={"page": number, "class": error.name})
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
-            self._drain.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
+            self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))

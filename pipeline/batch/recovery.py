@@ -13,7 +13,7 @@ from pipeline.errors import LedgerError, UsageError
 from pipeline.ledger.budget import Budget, ledger_path, own
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import AttemptState, OpenAttempt, Service
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import DamagedLineError, parse_result
 
@@ -34,23 +34,23 @@ def ledger_file(config: Config, service: Service) -> Path | None:
 async def open_budget(
     path: Path | None,
     former: Path | None,
-    workspace: str,
+    workspace_id: str,
     *,
     index: Index,
     results: Path,
     config: Config,
-    drain: Drain,
+    shutdown: Shutdown,
 ) -> AsyncGenerator[tuple[Budget, list[OpenAttempt]]]:
     """Open the ledger and settle what earlier runs left open; also yield the calls whose outcome is lost.
 
     Args:
         path: The ledger; None for the embedded engine.
         former: The last run's ledger: after a change of key or place, calls are open in it.
-        workspace: The workspace's id.
+        workspace_id: The workspace's id.
         index: Knows the first record of each content.
         results: Where all records stand.
         config: All settings.
-        drain: Ends the run early.
+        shutdown: Ends the run early.
 
     Raises:
         LedgerError: a ledger cannot be trusted.
@@ -59,25 +59,27 @@ async def open_budget(
     if former is not None and former == path:
         _require(former, limited=config.budget.limit is not None)
     elif former is not None and _is_there(former):
-        async with _reserve_in(former, workspace, config, drain, max_calls=None) as budget:
+        async with _reserve_in(former, workspace_id, config, shutdown, max_calls=None) as budget:
             uncertain += await _recover(budget, index, results)
-    async with _reserve_in(path, workspace, config, drain, max_calls=config.run.max_calls) as budget:
+    async with _reserve_in(path, workspace_id, config, shutdown, max_calls=config.run.max_calls) as budget:
         yield budget, uncertain + await _recover(budget, index, results)
 
 
 @asynccontextmanager
 async def _reserve_in(
-    path: Path | None, workspace: str, config: Config, drain: Drain, *, max_calls: int | None
+    path: Path | None, workspace_id: str, config: Config, shutdown: Shutdown, *, max_calls: int | None
 ) -> AsyncGenerator[Budget]:
     with own(path) as owner:
         if path is None:
-            yield Budget(None, workspace=workspace, owner=owner, drain=drain, max_calls=max_calls)
+            yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
             return
         calendar = Calendar(config.budget.timezone, config.budget.reset_day)
         with closing(await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)) as ledger:
             if (problem := ledger.clock_problem()) is not None:
                 logger.warning("%s", problem)
-            with closing(Budget(ledger, workspace=workspace, owner=owner, drain=drain, max_calls=max_calls)) as budget:
+            with closing(
+                Budget(ledger, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
+            ) as budget:
                 try:
                     yield budget
                 finally:
@@ -95,8 +97,8 @@ async def _recover(budget: Budget, index: Index, results: Path) -> list[OpenAtte
     uncertain = await budget.recover(found, proven)
     for attempt in uncertain:
         if attempt.state is AttemptState.PENDING:
-            told = "%s: an earlier call may have been billed and its answer is lost (%s)"
-            logger.warning(told, attempt.source, attempt.page)
+            message = "%s: an earlier call may have been billed and its answer is lost (%s)"
+            logger.warning(message, attempt.source, attempt.page)
     return uncertain
 
 
@@ -124,8 +126,8 @@ def _require(ledger: Path, *, limited: bool) -> None:
 
 def _is_there(ledger: Path) -> bool:
     if not (found := ledger.exists()):
-        told = "ledger %s is gone, and with it the count of its calls; `pagemill quota --already-used N` restores it"
-        logger.warning(told, ledger)
+        message = "ledger %s is gone, and with it the count of its calls; `pagemill quota --already-used N` restores it"
+        logger.warning(message, ledger)
     return found
 
 

@@ -18,10 +18,10 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from pipeline.batch.attempts import Calls
-from pipeline.batch.dispatcher import Mill
+from pipeline.batch.attempts import Attempts
+from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.progress import Snapshot, Summary, report, summarise
-from pipeline.batch.recorder import Outcomes
+from pipeline.batch.recorder import Recorder
 from pipeline.batch.recovery import ledger_file, open_budget
 from pipeline.config import Config
 from pipeline.errors import DurationReachedError, StopError, StorageError
@@ -30,8 +30,8 @@ from pipeline.ledger.budget import Budget
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.gate import Gate
-from pipeline.shutdown import Drain, DrainedError
-from pipeline.workspace.ballast import DiskReserve, hold_reserve
+from pipeline.shutdown import Shutdown, ShuttingDownError
+from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.repair import mend
 from pipeline.workspace.run_file import (
@@ -80,12 +80,12 @@ class Job:
 class _Opened:
     """What stands open while a run lasts."""
 
-    mill: Mill
-    outcomes: Outcomes
+    dispatcher: Dispatcher
+    recorder: Recorder
     index: Index
     budget: Budget
     gate: Gate
-    reserve: DiskReserve
+    ballast: Ballast
     run_file: RunFile
     uncertain: Sequence[str]
     begun_s: float
@@ -94,9 +94,9 @@ class _Opened:
         """Return how the run stands."""
         gate = self.gate.statistics()
         return Snapshot(
-            ended=dict(self.outcomes.ended),
-            settled=dict(self.outcomes.settled),
-            in_flight=self.mill.in_flight,
+            ended=dict(self.recorder.ended),
+            settled=dict(self.recorder.settled),
+            in_flight=self.dispatcher.in_flight,
             calls=self.budget.calls,
             calls_left=self.budget.left,
             refused=gate.refused,
@@ -105,12 +105,12 @@ class _Opened:
         )
 
 
-async def run(job: Job, drain: Drain | None = None) -> Summary:
+async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
     """Recognise the inputs' pages into the workspace; running it again resumes.
 
     Args:
         job: What to do.
-        drain: Lets the caller end the run early.
+        shutdown: Lets the caller end the run early.
 
     Raises:
         UsageError: an input or setting is wrong; nothing was sent.
@@ -119,28 +119,28 @@ async def run(job: Job, drain: Drain | None = None) -> Summary:
         StorageError: the workspace cannot be written.
         StopError: the reason that the drain was given before the first page was looked at.
     """
-    drain = drain if drain is not None else Drain()
+    shutdown = shutdown if shutdown is not None else Shutdown()
     try:
-        return await _run(job, drain)
-    except DrainedError:
-        assert drain.reason is not None
-        raise drain.reason from None
+        return await _run(job, shutdown)
+    except ShuttingDownError:
+        assert shutdown.reason is not None
+        raise shutdown.reason from None
 
 
-async def _run(job: Job, drain: Drain) -> Summary:
-    with drain.unreserved():  # a dead network mount may keep the thread for ever
+async def _run(job: Job, shutdown: Shutdown) -> Summary:
+    with shutdown.cancels_unsent():  # a dead network mount may keep the thread for ever
         inputs = await anyio.to_thread.run_sync(_resolve_inputs, job, abandon_on_cancel=True)
-    async with _open(job, inputs, drain) as opened:
+    async with _open(job, inputs, shutdown) as opened:
         async with anyio.create_task_group() as background:
             count = partial(source.count, inputs, job.config.input)
             background.start_soon(partial(report, opened.snapshot, count, bar=job.bar))
             if job.config.run.max_duration_s is not None:
-                background.start_soon(_end_after, job.config.run.max_duration_s, drain)
+                background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
             files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
             async with aclosing(files):
-                await opened.mill.take(files, endless="-" in job.inputs)
+                await opened.dispatcher.take(files, endless="-" in job.inputs)
             background.cancel_scope.cancel()
-        return await _close_accounts(job.workspace, opened, drain)
+        return await _close_accounts(job.workspace, opened, shutdown)
 
 
 def _resolve_inputs(job: Job) -> source.Inputs:
@@ -150,7 +150,7 @@ def _resolve_inputs(job: Job) -> source.Inputs:
 
 
 @asynccontextmanager
-async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator[_Opened]:
+async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
@@ -159,9 +159,9 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
         run_file = _begin(job, last, inputs)
         for name in (RESULTS, FAILURES):
             mend(job.workspace / name)
-        reserve = stack.enter_context(hold_reserve(job.workspace, config.run.jobs, drain.request))
+        ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
-        service = await stack.enter_async_context(_open_service(job, inputs, index, drain))
+        service = await stack.enter_async_context(_open_service(job, inputs, index, shutdown))
         former = None if last is None or last.ledger is None else Path(last.ledger)
         ledger = None if run_file.ledger is None else Path(run_file.ledger)
         budget, uncertain = await stack.enter_async_context(
@@ -172,28 +172,28 @@ async def _open(job: Job, inputs: source.Inputs, drain: Drain) -> AsyncGenerator
                 index=index,
                 results=job.workspace / RESULTS,
                 config=config,
-                drain=drain,
+                shutdown=shutdown,
             )
         )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
-        sink = await stack.enter_async_context(open_sink(job.workspace, reserve, fsync=config.output.fsync))
-        outcomes = Outcomes(sink, index, drain, max_failures=config.run.max_failures)
+        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, fsync=config.output.fsync))
+        recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
-        calls = Calls(
+        calls = Attempts(
             budget=budget,
             gate=gate,
             client=client,
-            outcomes=outcomes,
-            drain=drain,
+            recorder=recorder,
+            shutdown=shutdown,
             config=config,
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
         )
-        mill = Mill(calls, index, outcomes, drain, config)
+        dispatcher = Dispatcher(calls, index, recorder, shutdown, config)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(mill, outcomes, index, budget, gate, reserve, run_file, new, anyio.current_time())
+        yield _Opened(dispatcher, recorder, index, budget, gate, ballast, run_file, new, anyio.current_time())
 
 
 async def _open_index(workspace: Path) -> Index:
@@ -204,12 +204,12 @@ async def _open_index(workspace: Path) -> Index:
 
 
 @asynccontextmanager
-async def _open_service(job: Job, inputs: source.Inputs, index: Index, drain: Drain) -> AsyncGenerator[Service]:
+async def _open_service(job: Job, inputs: source.Inputs, index: Index, shutdown: Shutdown) -> AsyncGenerator[Service]:
     """Yield the service to call; one that has to be started is, unless no page needs it."""
     async with AsyncExitStack() as stack:
         service = job.service
         if job.start_service is not None:
-            with drain.unreserved():
+            with shutdown.cancels_unsent():
                 if await _needs_calls(job, inputs, index):
                     service = await stack.enter_async_context(job.start_service())
         yield service
@@ -222,7 +222,7 @@ async def _needs_calls(job: Job, inputs: source.Inputs, index: Index) -> bool:
     config = job.config.input
     async with aclosing(source.walk(inputs, config, stdin=None, null_separated=False)) as files:
         async for file in files:
-            if config.changed_by == "sha256" or index.look_up_file(file) is None:
+            if config.changed_by == "sha256" or index.settled_states(file) is None:
                 return True
     return False
 
@@ -258,24 +258,24 @@ def _origin(service: Service) -> str:
     return service.host if service.metered else service.name
 
 
-async def _end_after(duration_s: float, drain: Drain) -> None:
+async def _end_after(duration_s: float, shutdown: Shutdown) -> None:
     await anyio.sleep(duration_s)
-    drain.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
+    shutdown.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
 
 
-async def _close_accounts(workspace: Path, opened: _Opened, drain: Drain) -> Summary:
+async def _close_accounts(workspace: Path, opened: _Opened, shutdown: Shutdown) -> Summary:
     """Settle the ledger and write down how the run ended; a disk that takes no more does not change that end."""
-    opened.reserve.release()
+    opened.ballast.release()
     totals: dict[State, int] | None = None
     try:
         await opened.budget.flush()
     except StopError as exc:
-        drain.request(exc)
+        shutdown.request(exc)
     try:
         totals = opened.index.totals()
     except StorageError as exc:
-        drain.request(exc)
-    summary = summarise(opened.snapshot(), totals, drain.reason, opened.uncertain)
+        shutdown.request(exc)
+    summary = summarise(opened.snapshot(), totals, shutdown.reason, opened.uncertain)
     if totals is not None:
         _write_end(workspace, opened.run_file, summary)
     return summary

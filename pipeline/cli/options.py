@@ -119,9 +119,9 @@ def _check_environment() -> None:
     """Raise when a variable looks like a setting and is none: a limit that is misspelt would not limit."""
     import difflib  # noqa: PLC0415 - keeps --help quick
 
-    from pipeline.config import keys  # noqa: PLC0415 - keeps --help quick
+    from pipeline.config import setting_names  # noqa: PLC0415 - keeps --help quick
 
-    known = {f"PAGEMILL_{section}_{key}".upper() for section, key in keys()} | _OTHER_VARIABLES
+    known = {f"PAGEMILL_{section}_{key}".upper() for section, key in setting_names()} | _OTHER_VARIABLES
     for command in _walk(click.get_current_context().find_root().command):
         known.update(str(option.envvar) for option in command.params if option.envvar)
     for name in sorted(os.environ):

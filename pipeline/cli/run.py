@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.errors import InterruptedRunError, StopError
 from pipeline.records import Service
 from pipeline.remote.endpoint import choose_service, suit_engine
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 
 logger = logging.getLogger("pagemill")
 
@@ -58,22 +58,22 @@ def run_job(
     return summary.exit_code
 
 
-async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
+async def _with_signals(work: Callable[[Shutdown], Awaitable[Summary]]) -> Summary:
     """Return what the work returns; a signal drains it.
 
     Raises:
         StopError: what stopped the work before it could begin.
     """
-    drain = Drain()
+    shutdown = Shutdown()
     outcome: Summary | StopError | None = None
 
     def interrupt(number: signal.Signals) -> None:
-        drain.request(InterruptedRunError(f"ended by {number.name}", exit_code=128 + number))
+        shutdown.request(InterruptedRunError(f"ended by {number.name}", exit_code=128 + number))
 
     async with anyio.create_task_group() as background:
         background.start_soon(_watch_signals, interrupt, "calls")
         try:
-            outcome = await work(drain)
+            outcome = await work(shutdown)
         except StopError as exc:
             outcome = exc
         background.cancel_scope.cancel()
@@ -85,7 +85,7 @@ async def _with_signals(work: Callable[[Drain], Awaitable[Summary]]) -> Summary:
 
 @asynccontextmanager
 async def _start_engine(config: Config) -> AsyncGenerator[Service]:
-    from pipeline.server.embedded import embedded_service  # noqa: PLC0415 - only when it is used
+    from pipeline.remote.embedded import embedded_service  # noqa: PLC0415 - only when it is used
 
     logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
     async with embedded_service(config) as started:

@@ -49,7 +49,7 @@ SMALLEST_TENTH = 0.1
 """Whether to look again is told by the tenth of the lines that are smallest."""
 
 
-def merge_looks(coarse: Sequence[Quad], fine: Sequence[Quad]) -> list[Quad]:
+def merge_detections(coarse: Sequence[Quad], fine: Sequence[Quad]) -> list[Quad]:
     """Return each line once: the fine ones, and the coarse ones that they miss or know only in part.
 
     Args:

@@ -15,7 +15,7 @@ import rapidocr
 from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
-from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_looks
+from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_STEP_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader, Reading, decode
 from pipeline.engine.orientation import OrientationClassifier
@@ -97,18 +97,18 @@ class Engine:
         # Strips are padded: the detector sees no text in a line that fills the picture.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_RATIO, STRIP_HEIGHT_PX)
         # Blank paper need not be looked at closer.
-        quads = self._look(padded, is_blank=_is_uniform(pixels))
+        quads = self._detect_at(padded, is_blank=_is_uniform(pixels))
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top) for quad in quads]
 
-    def _look(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
+    def _detect_at(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
         """Return the lines of a page, looked at until the small ones are seen well, too."""
         height, width = pixels.shape[:2]
         edge_px: int | None = min(COARSE_EDGE_PX, max(width, height))
         found: list[Quad] = []
         while edge_px:
-            found = merge_looks(found, self._find(pixels, edge_px))
+            found = merge_detections(found, self._find(pixels, edge_px))
             edge_px = None if is_blank else finer_edge_px((width, height), edge_px, found)
         return found
 

@@ -24,7 +24,7 @@ class Listing(NamedTuple):
     fault: str | None
 
 
-def walk_tree(top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Iterator[Listing]:
+def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Iterator[Listing]:
     """List one directory a step: its files, and later those below each of its directories.
 
     Args:

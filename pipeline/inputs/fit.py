@@ -7,27 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pipeline.errors import DecompressionBombError, UnfittableImageError
+from pipeline.wire import Limits
 
 MAX_PIXELS = 300_000_000
 """Beyond this a header is a decompression bomb: an A0 sheet at 300 dpi has 140 million pixels."""
 
 MIN_LEGIBLE_EDGE_PX = 8
 """An edge below this shows no character of any script: a call for such an image is wasted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the service accepts.
-
-    Attributes:
-        min_edge_px: Smallest width and height.
-        max_edge_px: Largest width and height.
-        max_bytes: Largest encoded file.
-    """
-
-    min_edge_px: int = 100
-    max_edge_px: int = 4000
-    max_bytes: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

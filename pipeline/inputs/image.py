@@ -20,10 +20,10 @@ from pipeline.errors import (
     TruncatedImageError,
     UnfittableImageError,
 )
-from pipeline.inputs.fit import Fit, Limits, fit
+from pipeline.inputs.fit import Fit, fit
 from pipeline.records import PageId, Payload, Prep
 from pipeline.storage.files import read_stable
-from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
+from pipeline.wire import MEDIA_TYPES, Limits, build_image_body, build_url_body, replace_surrogates
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # stderr belongs to the log
 Image.MAX_IMAGE_PIXELS = None  # rules/fit.py judges the header's size itself, before anything is decoded

@@ -30,7 +30,7 @@ _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """What a listing says about one page-to-be.
 
     Attributes:
@@ -46,7 +46,7 @@ class Entry:
     problem: PageError | None = None
 
 
-def parse_path(label: str, line: bytes, errors: str = "strict") -> Entry | None:
+def parse_path(label: str, line: bytes, errors: str = "strict") -> ManifestEntry | None:
     """Return the entry of a line that is a path or a URL; None for a blank line.
 
     Args:
@@ -62,7 +62,7 @@ def parse_path(label: str, line: bytes, errors: str = "strict") -> Entry | None:
         return _broken(label, "not UTF-8")
 
 
-def parse_object(label: str, line: bytes) -> Entry | None:
+def parse_object(label: str, line: bytes) -> ManifestEntry | None:
     """Return the entry of a line that is a JSON object with one of `PAGE_FIELDS`; None for a blank line."""
     if not line.strip():
         return None
@@ -89,15 +89,15 @@ def find_page_field(names: Iterable[str]) -> str | None:
     return next((by_name[field] for field in PAGE_FIELDS if field in by_name), None)
 
 
-def _entry(label: str, target: str, meta: Mapping[str, Any] | None = None) -> Entry:
+def _entry(label: str, target: str, meta: Mapping[str, Any] | None = None) -> ManifestEntry:
     if is_url(target.strip()):
         target = target.strip()
     fault = find_fault(target) if target else "no path"
-    return _broken(label, fault, meta) if fault else Entry(target, label, meta or None)
+    return _broken(label, fault, meta) if fault else ManifestEntry(target, label, meta or None)
 
 
-def _broken(label: str, fault: str, meta: Meta | None = None) -> Entry:
-    return Entry(None, label, meta or None, BadEntryError(fault))
+def _broken(label: str, fault: str, meta: Meta | None = None) -> ManifestEntry:
+    return ManifestEntry(None, label, meta or None, BadEntryError(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +149,28 @@ class Reader:
         self._label = label
         self._splitter = splitter
 
-    def feed(self, block: bytes) -> list[Entry]:
+    def feed(self, block: bytes) -> list[ManifestEntry]:
         """Return the entries that end in this block."""
         return self._read(self._splitter.feed(block), is_last=False)
 
-    def close(self) -> list[Entry]:
+    def close(self) -> list[ManifestEntry]:
         """Return what was still open at the end."""
         return self._read(self._splitter.close(), is_last=True)
 
-    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[Entry]:
+    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
         raise NotImplementedError
 
 
 class ListReader(Reader):
     """Reads a list with one entry a line: paths, or JSON objects."""
 
-    def __init__(self, label: str, parse: Callable[[str, bytes], Entry | None], separator: bytes = b"\n") -> None:
+    def __init__(
+        self, label: str, parse: Callable[[str, bytes], ManifestEntry | None], separator: bytes = b"\n"
+    ) -> None:
         super().__init__(label, LineSplitter(separator))
         self._parse = parse
 
-    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[Entry]:
+    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
         labelled = ((f"{self._label}:{line.number}", line.data) for line in lines)
         entries = (_broken(label, _TOO_LONG) if data is None else self._parse(label, data) for label, data in labelled)
         return [entry for entry in entries if entry is not None]
@@ -184,12 +186,12 @@ class TableReader(Reader):
         self._header: list[str] = []
         self._page_field = ""
 
-    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[Entry]:
-        entries: list[Entry] = []
+    def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
+        entries: list[ManifestEntry] = []
         for line in lines:
             if line.data is None:
                 entries += self._read_records(is_last=True)
-                entries.append(self._refuse(line.number, _TOO_LONG))
+                entries.append(self._broken_row(line.number, _TOO_LONG))
             else:
                 self._open.lines.append(line)
         entries += self._read_records(is_last=is_last)
@@ -197,9 +199,9 @@ class TableReader(Reader):
             raise UsageError(f"{self._label}: no header line")
         return entries
 
-    def _read_records(self, *, is_last: bool) -> list[Entry]:
+    def _read_records(self, *, is_last: bool) -> list[ManifestEntry]:
         """Read the open lines up to the last complete record; the rest waits for more, unless there is none."""
-        entries: list[Entry] = []
+        entries: list[ManifestEntry] = []
         cursor = self._open
         records = csv.reader(cursor, delimiter=self._delimiter)
         start = 0
@@ -208,32 +210,32 @@ class TableReader(Reader):
             try:
                 row = next(records)
             except csv.Error as exc:
-                entries.append(self._refuse(number, f"not CSV: {exc}"))
+                entries.append(self._broken_row(number, f"not CSV: {exc}"))
                 cursor.rewind(start + 1)
                 continue
             if not cursor.is_starved:
                 entries += self._read_row(number, row)
             elif is_last or cursor.size_bytes(start) > LINE_MAX_BYTES:
                 # Only its first line is lost: those after it are most likely records of their own.
-                entries.append(self._refuse(number, "a quote is not closed"))
+                entries.append(self._broken_row(number, "a quote is not closed"))
                 cursor.rewind(start + 1)
             else:
                 break
         self._open = _Cursor(cursor.lines[start:])
         return entries
 
-    def _read_row(self, number: int, row: list[str]) -> list[Entry]:
+    def _read_row(self, number: int, row: list[str]) -> list[ManifestEntry]:
         if not row:
             return []
         label = f"{self._label}:{number}"
         if _NOT_UTF8.search("".join(row)):
-            return [self._refuse(number, "not UTF-8")]
+            return [self._broken_row(number, "not UTF-8")]
         if not self._header:
             self._page_field = self._find_column(row)
             self._header = row
             return []
         if any(row[len(self._header) :]):
-            return [self._refuse(number, f"{len(row)} fields under a header of {len(self._header)}")]
+            return [self._broken_row(number, f"{len(row)} fields under a header of {len(self._header)}")]
         fields = dict(zip(self._header, row, strict=False))
         return [_entry(label, fields.pop(self._page_field, ""), fields)]
 
@@ -243,7 +245,7 @@ class TableReader(Reader):
             raise UsageError(f"{self._label}: no column {', '.join(PAGE_FIELDS)} in the header {', '.join(header)!r}")
         return column
 
-    def _refuse(self, number: int, fault: str) -> Entry:
+    def _broken_row(self, number: int, fault: str) -> ManifestEntry:
         if not self._header:
             raise UsageError(f"{self._label}: header: {fault}")
         return _broken(f"{self._label}:{number}", fault)

@@ -18,8 +18,8 @@ from anyio import to_thread, wait_readable
 
 from pipeline.config import InputConfig
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
-from pipeline.inputs.directory import walk_tree
-from pipeline.inputs.manifest import MANIFEST_SUFFIXES, Entry, Reader, manifest_reader, path_reader
+from pipeline.inputs.directory import walk_directory
+from pipeline.inputs.manifest import MANIFEST_SUFFIXES, ManifestEntry, Reader, manifest_reader, path_reader
 from pipeline.inputs.selection import Input, Inputs, Selection, absolute, is_url, parse_input, split_glob
 from pipeline.records import FileStat, SourceFile
 
@@ -110,7 +110,7 @@ def _find(text: str, cwd: str) -> Input:
 
 def _find_glob(text: str, prefix: str, pattern: str) -> Input:
     # Links are followed here and the configuration is not asked: only a glob that can never match is a mistake.
-    trees = walk_tree(prefix, Inputs(Path(prefix), ()), Selection.of(pattern=pattern), follow=True)
+    trees = walk_directory(prefix, Inputs(Path(prefix), ()), Selection.of(pattern=pattern), follow=True)
     if not any(listing.files for listing in trees):
         raise UsageError(f"{text}: no such file, and as a pattern it matches no image")
     return Input(text, "glob", prefix, prefix, pattern)
@@ -134,12 +134,12 @@ def _check_manifest(text: str, path: str) -> None:
 
 async def _list_entries(
     item: Input, inputs: Inputs, config: InputConfig, stdin: BinaryIO | None, *, null_separated: bool
-) -> AsyncGenerator[Sequence[Entry], None]:
+) -> AsyncGenerator[Sequence[ManifestEntry], None]:
     if item.kind in {"file", "url"}:
-        yield [Entry(item.path)]
+        yield [ManifestEntry(item.path)]
         return
     if item.kind in {"directory", "glob"}:
-        batches = _list_tree(item, inputs, config)
+        batches = _list_directory_pages(item, inputs, config)
     elif item.kind == "stdin":
         if stdin is None:
             raise UsageError("-: there is no standard input")
@@ -152,18 +152,24 @@ async def _list_entries(
             yield batch
 
 
-async def _list_tree(item: Input, inputs: Inputs, config: InputConfig) -> AsyncGenerator[Sequence[Entry], None]:
+async def _list_directory_pages(
+    item: Input, inputs: Inputs, config: InputConfig
+) -> AsyncGenerator[Sequence[ManifestEntry], None]:
     selection = Selection.of(config.include, config.exclude, item.pattern)
-    listings = walk_tree(item.path, inputs, selection, follow=config.follow_symlinks)
+    listings = walk_directory(item.path, inputs, selection, follow=config.follow_symlinks)
     while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
         # A directory may have a million files: their paths are built a piece at a time.
         for start in range(0, len(listing.files), STATS_PER_HOP):
-            yield [Entry(f"{listing.path}/{name}") for name in listing.files[start : start + STATS_PER_HOP]]
+            yield [ManifestEntry(f"{listing.path}/{name}") for name in listing.files[start : start + STATS_PER_HOP]]
         if listing.fault:
-            yield [Entry(listing.path, problem=UnreadableFileError(f"cannot list the directory: {listing.fault}"))]
+            yield [
+                ManifestEntry(listing.path, problem=UnreadableFileError(f"cannot list the directory: {listing.fault}"))
+            ]
 
 
-async def _read_entries(blocks: AsyncGenerator[bytes, None], reader: Reader) -> AsyncGenerator[Sequence[Entry], None]:
+async def _read_entries(
+    blocks: AsyncGenerator[bytes, None], reader: Reader
+) -> AsyncGenerator[Sequence[ManifestEntry], None]:
     async with aclosing(blocks):
         async for block in blocks:
             yield reader.feed(block)
@@ -214,7 +220,7 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
 # --- examining: entries -> files -------------------------------------------------------------------------------------
 
 
-def _examine(base: str, inputs: Inputs, entry: Entry) -> SourceFile:
+def _examine(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile:
     if entry.target is None or is_url(entry.target):
         return SourceFile(entry.target or entry.label, None, meta=entry.meta, problem=entry.problem)
     path = Path(full := absolute(base, entry.target))

@@ -19,11 +19,11 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock, Timeout
 
-from pipeline.billing import Refusal
+from pipeline.billing import QuotaRefusal
 from pipeline.errors import LedgerError, QuotaExhaustedError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.storage.filesystems import make_directory
 from pipeline.storage.group_commit import GroupCommit
 
@@ -40,7 +40,7 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.id} {self.state}>"
 
-    def sent(self) -> None:
+    def mark_sent(self) -> None:
         """From here on the call may have reached the service, until its outcome is known."""
         self.state = AttemptState.PENDING
 
@@ -64,20 +64,20 @@ class Budget:
         self,
         ledger: Ledger | None,
         *,
-        workspace: str,
+        workspace_id: str,
         owner: str,
-        drain: Drain | None = None,
+        shutdown: Shutdown | None = None,
         max_calls: int | None = None,
     ) -> None:
         self._ledger = ledger
-        self._workspace = workspace
+        self._workspace_id = workspace_id
         self._owner = owner
-        self._drain = drain if drain is not None else Drain()
+        self._shutdown = shutdown if shutdown is not None else Shutdown()
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
-        self._group: GroupCommit[Reserve | Settle, str | Refusal | None] = GroupCommit(self._commit)
+        self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | None] = GroupCommit(self._commit)
         self._thread = ThreadPoolExecutor(1, "ledger")  # of its own: a look-up in the DNS can hold the shared ones
-        self._told: Refusal | None = None
+        self._reported: QuotaRefusal | None = None
         self.calls = 0
         """Calls of this run that count, reservations included."""
 
@@ -105,7 +105,7 @@ class Budget:
 
         Raises:
             QuotaExhaustedError: the month, or `--max-calls`, is used up.
-            DrainedError: the run is ending, and the next month was waited for.
+            ShuttingDownError: the run is ending, and the next month was waited for.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
@@ -135,7 +135,7 @@ class Budget:
         """Return the calls that earlier runs of this workspace left without an outcome; they count as spent."""
         if self._ledger is None:
             return []
-        return await anyio.to_thread.run_sync(self._ledger.open_attempts, self._workspace, self._is_alive)
+        return await anyio.to_thread.run_sync(self._ledger.open_attempts, self._workspace_id, self._is_alive)
 
     async def recover(self, found: Sequence[OpenAttempt], proven: Collection[str]) -> list[OpenAttempt]:
         """Write down what became of the calls that earlier runs left open.
@@ -156,26 +156,26 @@ class Budget:
     async def _submit_reservation(self, call: Reserve) -> str:
         if self._ledger is None:
             return self._new_id()
-        while isinstance(reserved := await self._group.submit(call), Refusal):
+        while isinstance(reserved := await self._group.submit(call), QuotaRefusal):
             if not reserved.passes_soon:
                 raise QuotaExhaustedError(str(reserved))
             self._tell(reserved)
-            with self._drain.unreserved():
+            with self._shutdown.cancels_unsent():
                 await anyio.sleep(reserved.wait_s)
         if reserved is None:
             raise LedgerError("the ledger gave no reservation")
         return reserved
 
-    def _tell(self, refusal: Refusal) -> None:
+    def _tell(self, refusal: QuotaRefusal) -> None:
         """Say once that the run waits."""
-        if self._told is None or self._told.resets != refusal.resets:
+        if self._reported is None or self._reported.resets != refusal.resets:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
-        self._told = refusal
+        self._reported = refusal
 
-    def _commit(self, group: Sequence[Reserve | Settle]) -> Awaitable[Sequence[str | Refusal | None]]:
+    def _commit(self, group: Sequence[Reserve | Settle]) -> Awaitable[Sequence[str | QuotaRefusal | None]]:
         assert self._ledger is not None
         return asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ledger.execute, group, self._workspace, self._owner, self._new_id
+            self._thread, self._ledger.execute, group, self._workspace_id, self._owner, self._new_id
         )
 
     def _new_id(self) -> str:

@@ -15,12 +15,21 @@ from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 
-from pipeline.billing import Calendar, Months, Refusal, Usage, billing_month, possible_months, refuse, reset_time
+from pipeline.billing import (
+    Calendar,
+    Months,
+    QuotaRefusal,
+    Usage,
+    billing_month,
+    possible_months,
+    quota_refusal,
+    reset_time,
+)
 from pipeline.errors import LedgerError
 from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
-from pipeline.storage.sqlite import DurableFile
-from pipeline.workspace.lines import printable
+from pipeline.storage.sqlite import DurableDatabase
+from pipeline.wire import replace_surrogates
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Ledger:
         self._now = now
         self.left: int | None = None
         """Calls left in the month after the last group; None when there is no limit."""
-        self._file = DurableFile(path, LEDGER)
+        self._file = DurableDatabase(path, LEDGER)
         try:
             with self._file.transaction() as db:
                 db.execute("DROP INDEX IF EXISTS attempt_open")  # each reservation would keep it, no query needs it
@@ -132,13 +141,13 @@ class Ledger:
             return self._usage(db, month, months.last)
 
     def execute(
-        self, operations: Sequence[Reserve | Settle], workspace: str, owner: str, new_id: Callable[[], str]
-    ) -> list[str | Refusal | None]:
+        self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
+    ) -> list[str | QuotaRefusal | None]:
         """Carry out a group of reservations and settlements in one transaction.
 
         Args:
             operations: What to do.
-            workspace: The asking workspace's id.
+            workspace_id: The asking workspace's id.
             owner: The asking run's id.
             new_id: Gives an id that no attempt has yet.
 
@@ -156,7 +165,7 @@ class Ledger:
                     self._change(db, "UPDATE attempt SET state = ?, until = ? WHERE id IN", state, months.last, settled)
             room = self._room(db, months)
             added = rfc3339(self._now())
-            results: list[str | Refusal | None] = []
+            results: list[str | QuotaRefusal | None] = []
             rows: list[tuple[str, ...]] = []
             for operation in operations:
                 match operation:
@@ -164,17 +173,18 @@ class Ledger:
                         results.append(None)
                     case Reserve() if full := [month for month, left in room.items() if left == 0]:
                         assert self._limit is not None
-                        results.append(refuse(max(full), self._limit, self._now(), self._calendar))
+                        results.append(quota_refusal(max(full), self._limit, self._now(), self._calendar))
                     case Reserve(page, source):
                         room = {month: left - 1 for month, left in room.items()}
                         attempt = new_id()
-                        rows.append((attempt, page, printable(source), months.first, workspace, owner, added))
+                        name = replace_surrogates(source)
+                        rows.append((attempt, page, name, months.first, workspace_id, owner, added))
                         results.append(attempt)
             self._insert(db, rows)
         self.left = min(room.values(), default=None)
         return results
 
-    def open_attempts(self, workspace: str, is_alive: Callable[[str], bool]) -> list[OpenAttempt]:
+    def open_attempts(self, workspace_id: str, is_alive: Callable[[str], bool]) -> list[OpenAttempt]:
         """Return this workspace's attempts without an outcome whose owner is gone.
 
         No call of such an owner is made any more, whatever workspace it had: they count in no later month than this.
@@ -192,7 +202,7 @@ class Ledger:
         return [
             OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4])
             for row in rows
-            if row[3] in dead and row[5] == workspace
+            if row[3] in dead and row[5] == workspace_id
         ]
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:

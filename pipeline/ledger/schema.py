@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.errors import LedgerError
 from pipeline.records import AttemptState
-from pipeline.storage.sqlite import FileKind
+from pipeline.storage.sqlite import DatabaseSpec
 
 _SCHEMA: Final = """
 CREATE TABLE attempt (
@@ -47,7 +47,7 @@ _FROM_FORMAT_1: Final = (
 """A ledger of format 1 counted each call in one month; it did not note when an unknown one was found."""
 
 
-LEDGER: Final = FileKind(
+LEDGER: Final = DatabaseSpec(
     name="ledger",
     description="a pagemill ledger",
     consequence="; no call goes out without it",
@@ -61,7 +61,7 @@ LEDGER: Final = FileKind(
 
 
 @dataclass(frozen=True, slots=True)
-class BookedCall:
+class AttemptRow:
     """A row of the ledger, as an auditor sees it."""
 
     id: str
@@ -70,7 +70,7 @@ class BookedCall:
     state: AttemptState
 
 
-def read_calls(path: Path, workspace: str) -> Iterator[BookedCall]:
+def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
     """Yield the calls of a workspace that have a row, however many there are; changes nothing.
 
     Raises:
@@ -81,8 +81,8 @@ def read_calls(path: Path, workspace: str) -> Iterator[BookedCall]:
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise sqlite3.DatabaseError(problem)
-            for row in db.execute("SELECT id, page, source, state FROM attempt WHERE workspace = ?", (workspace,)):
-                yield BookedCall(row[0], row[1], row[2], AttemptState(row[3]))
+            for row in db.execute("SELECT id, page, source, state FROM attempt WHERE workspace = ?", (workspace_id,)):
+                yield AttemptRow(row[0], row[1], row[2], AttemptState(row[3]))
     except (sqlite3.Error, UnicodeDecodeError, ValueError) as exc:
         raise LedgerError(f"ledger {path}: {exc}") from exc
 

@@ -149,7 +149,7 @@ class Pace:
         if token.sent_s <= self._event_s:
             return
         if self._row >= _ROW:
-            self._resume(token)
+            self._restart(token)
         self._row = 0
         self._refused_share *= 0.99
         factor = self._window.accept(token.others, self._cost)
@@ -204,7 +204,7 @@ class Pace:
             self._set_stage(COARSEST if ramped else _WINDOW_GROWTH, 1.0)
             self._rate = max(self._rate, self._rate_before_raise)
 
-    def _resume(self, token: Token) -> None:
+    def _restart(self, token: Token) -> None:
         """Take a row of refusals for the end of a window: what it admitted, over all its time, is the rate."""
         until_s = [max(0.0, at_s - self._epoch.began_s) for at_s in (self._last_refused_s, token.sent_s)]
         highest, least = (self._admitted / (self._admitted_s + pause_s) for pause_s in until_s)

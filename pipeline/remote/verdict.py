@@ -111,7 +111,7 @@ class Stop:
 Verdict = Accepted | Refused | Failed | PageRejected | Stop
 
 
-def judge(outcome: Outcome) -> Verdict:
+def verdict_of(outcome: Outcome) -> Verdict:
     """Return what the outcome of a call means, for the page, the account and the run."""
     status = outcome.status
     if outcome.fault is not None or status is None:
@@ -125,10 +125,10 @@ def judge(outcome: Outcome) -> Verdict:
         return Stop(KeyRejectedError(f"the API rejected the key ({said})"))
     if status in {404, 405}:
         return Stop(UsageError(f"no text-recognition API at this URL ({said})"))
-    return _judge_refusal(status, outcome, said)
+    return _account_verdict(status, outcome, said)
 
 
-def _judge_refusal(status: int, outcome: Outcome, said: str) -> Verdict:
+def _account_verdict(status: int, outcome: Outcome, said: str) -> Verdict:
     """Judge the statuses that may speak of the account: 403, 429, 503; all others used up an attempt."""
     wait_s = outcome.retry_after_s
     if status not in {403, 429, 503}:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import anyio
 from aiohttp import web
 
-from pipeline.config import ServeConfig
+from pipeline.config import OPERATOR_KEY_VARIABLE, ServeConfig
 from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.errors import UsageError
 from pipeline.server.access.access import Access
@@ -21,12 +21,7 @@ from pipeline.server.http.load import PLACES_PER_WORKER, Load, Traffic
 from pipeline.server.http.metrics import MALFORMED, Metrics
 from pipeline.server.http.protocol import BoundedSite, Runner, limit_unread
 from pipeline.server.workers.pool import Pool, plan_pool
-
-KEY_VARIABLE = "PAGEMILL_OPERATOR_KEY"
-
-DRAIN_S = 8.0
-"""How long requests in flight may take once the server was asked to stop; those that take longer are refused. With the
-time for the answers it is the ten seconds that `docker stop` waits."""
+from pipeline.shutdown import SERVER_SHUTDOWN_S
 
 
 async def serve(
@@ -37,7 +32,7 @@ async def serve(
     ready: Callable[[str], None],
     recogniser: AbstractAsyncContextManager[Recogniser] | None = None,
     keyring: Keyring | None = None,
-    drain_s: float = DRAIN_S,
+    shutdown_s: float = SERVER_SHUTDOWN_S,
 ) -> None:
     """Serve the API until asked to stop; then finish the requests in flight and end the workers.
 
@@ -49,14 +44,14 @@ async def serve(
         ready: Called once with the base URL when the server answers.
         recogniser: Reads the images; the default starts the engine's worker processes.
         keyring: The keys that were made for callers; None takes none of them.
-        drain_s: How long requests in flight may take after `stop`.
+        shutdown_s: How long requests in flight may take after `stop`.
 
     Raises:
         UsageError: the address cannot be listened on, or is not this machine's alone and there is no key.
         EngineError: the engine does not start.
         KeyStoreError: the keys cannot be read.
     """
-    access = await _judge_access(config, key, keyring)
+    access = await _check_access(config, key, keyring)
     async with AsyncExitStack() as stack:
         # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
         listener = stack.enter_context(_bind(config.host, config.port))
@@ -78,7 +73,7 @@ async def serve(
             ready(base_url(config.host, listener.getsockname()[1]))
             await stop.wait()
             await site.stop()
-            await traffic.end(drain_s)
+            await traffic.end(shutdown_s)
 
 
 def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
@@ -87,9 +82,9 @@ def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
     Raises:
         UsageError: it is empty, or has spaces or control characters in it.
     """
-    key = environ.pop(KEY_VARIABLE, None)
+    key = environ.pop(OPERATOR_KEY_VARIABLE, None)
     if key is not None and (not key or not key.isprintable() or " " in key):
-        raise UsageError(f"{KEY_VARIABLE}: not a key (empty, or with spaces or control characters in it)")
+        raise UsageError(f"{OPERATOR_KEY_VARIABLE}: not a key (empty, or with spaces or control characters in it)")
     return key
 
 
@@ -118,11 +113,13 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _judge_access(config: ServeConfig, key: str | None, keyring: Keyring | None) -> Access:
+async def _check_access(config: ServeConfig, key: str | None, keyring: Keyring | None) -> Access:
     alone = is_loopback(config.host)
     without_keys = key is None and (keyring is None or await keyring.is_empty())
     if without_keys and not alone:
-        raise UsageError(f"serving on {config.host} needs a key: set {KEY_VARIABLE}, or `pagemill serve keys add`")
+        raise UsageError(
+            f"serving on {config.host} needs a key: set {OPERATOR_KEY_VARIABLE}, or run: pagemill serve keys add"
+        )
     return Access(key=key, keyring=keyring, rate_per_s=config.rate_per_s, anyone=alone)
 
 

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class _Entry(Generic[Item, Result]):
+class _Submission(Generic[Item, Result]):
     item: Item
     results: list[Result] = field(default_factory=list)
     error: BaseException | None = None
@@ -48,24 +48,24 @@ class GroupCommit(Generic[Item, Result]):
     def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, max_items: int = 64) -> None:
         self._commit = commit
         self._max_items = max_items
-        self._waiting: deque[_Entry[Item, Result]] = deque()
-        self._under_way: Sequence[_Entry[Item, Result]] = ()
+        self._waiting: deque[_Submission[Item, Result]] = deque()
+        self._under_way: Sequence[_Submission[Item, Result]] = ()
 
     def __repr__(self) -> str:
         return f"<GroupCommit {len(self._waiting)} waiting>"
 
     async def submit(self, item: Item) -> Result:
         """Return the item's result once its group is durable; cancellation waits for that."""
-        entry: _Entry[Item, Result] = _Entry(item)
-        self._waiting.append(entry)
-        await self._wait_for(entry)
-        if entry.error is not None:
-            raise entry.error
-        return entry.results[0]
+        submission: _Submission[Item, Result] = _Submission(item)
+        self._waiting.append(submission)
+        await self._wait_for(submission)
+        if submission.error is not None:
+            raise submission.error
+        return submission.results[0]
 
     def defer(self, item: Item) -> None:
         """Let the item go with the next group; nobody waits for it, so `flush` must follow."""
-        self._waiting.append(_Entry(item))
+        self._waiting.append(_Submission(item))
 
     async def flush(self) -> None:
         """Return once nothing waits any more; cancellation waits for that.
@@ -73,12 +73,12 @@ class GroupCommit(Generic[Item, Result]):
         Raises:
             BaseException: the first error that a commit raised meanwhile.
         """
-        for entry in (*self._under_way, *self._waiting):
-            await self._wait_for(entry)
-            if entry.error is not None:
-                raise entry.error
+        for submission in (*self._under_way, *self._waiting):
+            await self._wait_for(submission)
+            if submission.error is not None:
+                raise submission.error
 
-    async def _wait_for(self, entry: _Entry[Item, Result]) -> None:
+    async def _wait_for(self, submission: _Submission[Item, Result]) -> None:
         """Wait until the entry is done; a cancellation that comes meanwhile takes effect at the caller's next wait.
 
         A shield of anyio's holds off anyio's cancellation only, not `asyncio.wait_for` nor `Task.cancel`.
@@ -86,9 +86,9 @@ class GroupCommit(Generic[Item, Result]):
         reasons: list[asyncio.CancelledError] = []
         loop = asyncio.get_running_loop()
         with anyio.CancelScope(shield=True):
-            while not entry.done:
+            while not submission.done:
                 waiter = loop.create_future()
-                entry.waiters.append(waiter)
+                submission.waiters.append(waiter)
                 self._begin()
                 try:
                     await waiter
@@ -101,12 +101,12 @@ class GroupCommit(Generic[Item, Result]):
 
     def _begin(self) -> None:
         """Write the next group, unless one is under way or nobody waits; what nobody waits for goes with the others."""
-        if self._under_way or not any(entry.waiters for entry in self._waiting):
+        if self._under_way or not any(submission.waiters for submission in self._waiting):
             return
         self._under_way = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
         writing: asyncio.Future[Sequence[Result]]
         try:
-            writing = asyncio.ensure_future(self._commit([entry.item for entry in self._under_way]))
+            writing = asyncio.ensure_future(self._commit([submission.item for submission in self._under_way]))
         except BaseException as exc:  # noqa: BLE001 - or the others of the group would wait for ever
             writing = asyncio.get_running_loop().create_future()
             writing.set_exception(exc)
@@ -116,11 +116,11 @@ class GroupCommit(Generic[Item, Result]):
         """Tell the group how it ended, and begin the next."""
         group, self._under_way = self._under_way, ()
         try:
-            for entry, result in zip(group, written.result(), strict=True):
-                entry.results.append(result)
+            for submission, result in zip(group, written.result(), strict=True):
+                submission.results.append(result)
         except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
-            for entry in group:
-                entry.error = exc
+            for submission in group:
+                submission.error = exc
         self._begin()
-        for entry in group:
-            entry.wake()
+        for submission in group:
+            submission.wake()

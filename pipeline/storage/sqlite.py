@@ -17,7 +17,7 @@ from pipeline.storage.filesystems import find_network_filesystem, make_directory
 
 
 @dataclass(frozen=True, slots=True)
-class FileKind:
+class DatabaseSpec:
     """What a file is for, and what its errors say.
 
     Attributes:
@@ -47,7 +47,7 @@ class FileKind:
     busy_timeout_s: float = 30.0
 
 
-class DurableFile:
+class DurableDatabase:
     """An open file; made when it is missing.
 
     Args:
@@ -61,14 +61,14 @@ class DurableFile:
         StopError: the kind's: it is damaged, of another kind, on a network filesystem, or cannot be read and written.
     """
 
-    def __init__(self, path: Path, kind: FileKind) -> None:
+    def __init__(self, path: Path, spec: DatabaseSpec) -> None:
         self.path = path
-        self._kind = kind
+        self._spec = spec
         with self._translated():
-            self._refuse_network()
+            self._require_local_disk()
             if not path.exists():
                 self._make()
-            self.db = sqlite3.connect(path, timeout=kind.busy_timeout_s, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(path, timeout=spec.busy_timeout_s, isolation_level=None, check_same_thread=False)
         try:
             with self._translated():
                 self._identity = _identify(path)
@@ -78,7 +78,7 @@ class DurableFile:
             raise
 
     def __repr__(self) -> str:
-        return f"<DurableFile {self.path.name}>"
+        return f"<DurableDatabase {self.path.name}>"
 
     def close(self) -> None:
         """Release the file."""
@@ -126,10 +126,10 @@ class DurableFile:
         application_id, found = (
             self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        kind = self._kind
-        if application_id != kind.application_id or found not in {kind.format, *kind.upgrades}:
-            raise kind.error(f"{kind.name} {self.path}: not {kind.description} of format {kind.format}")
-        for statement in kind.upgrades.get(found, ()):
+        spec = self._spec
+        if application_id != spec.application_id or found not in {spec.format, *spec.upgrades}:
+            raise spec.error(f"{spec.name} {self.path}: not {spec.description} of format {spec.format}")
+        for statement in spec.upgrades.get(found, ()):
             self.db.execute(statement)
 
     def _check_identity(self) -> None:
@@ -137,18 +137,18 @@ class DurableFile:
         if _identify(self.path) != self._identity:
             raise self._error("it was replaced while it was in use")
 
-    def _refuse_network(self) -> None:
+    def _require_local_disk(self) -> None:
         """Raise on a filesystem whose locks do not keep out the other machines that share it."""
         found = find_network_filesystem(self.path)
         if found is not None:
-            raise self._kind.error(
-                f"{self._kind.name} {self.path}: it lies on a network filesystem ({found}), where locks cannot be "
-                f"trusted; {self._kind.place_hint}"
+            raise self._spec.error(
+                f"{self._spec.name} {self.path}: it lies on a network filesystem ({found}), where locks cannot be "
+                f"trusted; {self._spec.place_hint}"
             )
 
     def _make(self) -> None:
         """Make an empty file under its name in one step, so that one without a schema is never taken for a new one."""
-        path, is_private = self.path, self._kind.is_private
+        path, is_private = self.path, self._spec.is_private
         make_directory(path.parent, mode=0o700 if is_private else 0o777)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
@@ -156,8 +156,8 @@ class DurableFile:
                 os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with closing(sqlite3.connect(temporary)) as db:
                 db.executescript(
-                    f"{self._kind.schema};"
-                    f"PRAGMA application_id = {self._kind.application_id}; PRAGMA user_version = {self._kind.format};"
+                    f"{self._spec.schema};"
+                    f"PRAGMA application_id = {self._spec.application_id}; PRAGMA user_version = {self._spec.format};"
                 )
             with suppress(FileExistsError):  # another process was quicker
                 os.link(temporary, path)
@@ -173,7 +173,7 @@ class DurableFile:
             raise self._error(str(exc)) from exc
 
     def _error(self, problem: str) -> StopError:
-        return self._kind.error(f"{self._kind.name} {self.path}: {problem}{self._kind.consequence}")
+        return self._spec.error(f"{self._spec.name} {self.path}: {problem}{self._spec.consequence}")
 
 
 def _identify(path: Path) -> tuple[int, int]:

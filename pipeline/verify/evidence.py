@@ -9,9 +9,9 @@ from typing import Final
 
 from pipeline.records import Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
-from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
-from pipeline.workspace.tables import FAILURES, FORMAT, RESULTS, SCHEMA, Entries, failure_entry, result_entry
+from pipeline.workspace.tables import FAILURES, FORMAT, RESULTS, SCHEMA, Tables, failure_row, result_row
 from pipeline.workspace.tail import read_lines
 
 _BATCH: Final = 500
@@ -72,21 +72,21 @@ class Evidence:
 
     def __init__(self, workspace: Path, directory: Path) -> None:
         self._workspace = workspace
-        self.database = DerivedDatabase(directory / "evidence.sqlite3", SCHEMA + _LINES, FORMAT)
-        self._entries = Entries(workspace, self.database)
+        self.database = CacheDatabase(directory / "evidence.sqlite3", SCHEMA + _LINES, FORMAT)
+        self._tables = Tables(workspace, self.database)
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self.database.rows(f"PRAGMA {pragma}")
         self.damaged = 0
         """Lines of results.jsonl that are no whole records."""
 
     def __repr__(self) -> str:
-        return f"<Evidence {self._entries!r}>"
+        return f"<Evidence {self._tables!r}>"
 
     def read(self) -> Iterator[str]:
         """Take in all lines; yield what is wrong with each by itself."""
         yield from self._read_results()
         yield from self._read_failures()
-        self._entries.commit()
+        self._tables.commit()
         for statement in _INDEXES.split(";\n")[:-1]:
             self.database.rows(statement)
 
@@ -128,10 +128,10 @@ class Evidence:
                 continue
             for problem in check_record(record):
                 yield f"{_place(RESULTS, number, encode_source(record.source))}: {problem}"
-            entry = result_entry(head)
-            self._entries.add_result(entry, span, sent=record.duplicate_of is None)
+            row = result_row(head)
+            self._tables.add_result(row, span, sent=record.duplicate_of is None)
             rows.append(
-                (number, span.start, entry.source, entry.page, entry.id, entry.state.value, entry.added,
+                (number, span.start, row.source, row.page, row.id, row.state.value, row.added,
                  record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded")
             )  # fmt: skip
             if len(rows) == _BATCH:
@@ -146,11 +146,11 @@ class Evidence:
             except DamagedLineError as exc:
                 yield f"{FAILURES}:{number}: {describe_damage(line, exc)}"
                 continue
-            entry = failure_entry(head)
+            row = failure_row(head)
             for problem in check_failure(head):
-                yield f"{_place(FAILURES, number, entry.source)}: {problem}"
-            self._entries.add_failure_again(entry, span)
-            rows.append((number, entry.source, entry.page, entry.id, entry.state.value, entry.added))
+                yield f"{_place(FAILURES, number, row.source)}: {problem}"
+            self._tables.add_failure_again(row, span)
+            rows.append((number, row.source, row.page, row.id, row.state.value, row.added))
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)

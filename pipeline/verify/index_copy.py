@@ -119,8 +119,8 @@ class IndexCopy:
         except OtherFilesError as exc:
             self.problem = str(exc)
         except (*ERRORS, StorageError) as exc:
-            told = str(exc).removeprefix(f"{self._path}: ")
-            self.problem = f"damaged: {' '.join(told.split())}"
+            message = str(exc).removeprefix(f"{self._path}: ")
+            self.problem = f"damaged: {' '.join(message.split())}"
             self._is_legible = False
 
     def _compare_pages(self) -> Iterator[str]:
@@ -133,7 +133,7 @@ class IndexCopy:
         for page_id, offset, first in self._db.stream(_OTHER_CONTENTS):
             if self._evidence.damaged and (first is None or self._db.rows(_HOLDS_RECORD, (page_id, offset))):
                 continue  # it was made when a line was whole that no longer is
-            told = "no line has it" if first is None else f"its first record begins at byte {first}"
-            yield f"{INDEX}: content {page_id} is looked for at byte {offset}; {told}"
+            message = "no line has it" if first is None else f"its first record begins at byte {first}"
+            yield f"{INDEX}: content {page_id} is looked for at byte {offset}; {message}"
         for page_id, offset in self._db.stream(_UNKNOWN_CONTENTS):
             yield f"{INDEX}: it does not know the content {page_id}, whose record begins at byte {offset}"

@@ -8,9 +8,9 @@ from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
 from pipeline.errors import LedgerError
-from pipeline.ledger.schema import read_calls, read_folded
+from pipeline.ledger.schema import read_attempts, read_folded
 from pipeline.verify.line_checks import show_name
-from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.run_file import RunFile
 from pipeline.workspace.tables import RESULTS
 
@@ -41,7 +41,7 @@ class LedgerCopy:
         database: That of the evidence; the calls are added to it.
     """
 
-    def __init__(self, run_file: RunFile, database: DerivedDatabase) -> None:
+    def __init__(self, run_file: RunFile, database: CacheDatabase) -> None:
         self._run_file = run_file
         self._db = database
         self._folded: dict[str, int] = {}
@@ -71,7 +71,7 @@ class LedgerCopy:
                 logger.info("ledger %s: the ledger of an earlier run is gone", path)
             return
         try:
-            calls = read_calls(Path(path), self._run_file.workspace)
+            calls = read_attempts(Path(path), self._run_file.workspace)
             rows = ((call.id, call.page, call.source, call.state.value) for call in calls)
             self._db.change_many("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?)", rows)
             for month, number in read_folded(Path(path)).items():
@@ -118,8 +118,8 @@ class LedgerCopy:
     def _tell_without_line(self) -> None:
         """Tell of calls that count and left no line: none was owed if they failed and the run ended before the page."""
         for attempt, page_id, source in self._db.stream(_WITHOUT_LINE):
-            told = "%s: the call %s counts, and no line tells of its page (%s): it failed, or the line is lost"
-            logger.warning(told, source or "?", attempt, page_id)
+            message = "%s: the call %s counts, and no line tells of its page (%s): it failed, or the line is lost"
+            logger.warning(message, source or "?", attempt, page_id)
 
 
 def _calendar(run_file: RunFile) -> Calendar:

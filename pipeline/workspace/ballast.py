@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline.errors import StorageError
 
-RESERVE: Final = ".reserve"
+BALLAST: Final = ".reserve"
 _MIN_BYTES: Final = 4 << 20
 """Also for the last commits of the index and of a ledger on the same disk, with their journals."""
 _BYTES_A_JOB: Final = 64 << 10
@@ -24,7 +24,7 @@ _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, e
 """What `posix_fallocate` answers on file systems that cannot."""
 
 
-class DiskReserve:
+class Ballast:
     """A file whose only use is its size.
 
     Args:
@@ -37,15 +37,15 @@ class DiskReserve:
         self._path = path
         self._left_bytes = size_bytes
         self._on_full = on_full
-        self._told = False
+        self._reported_full = False
 
     def __repr__(self) -> str:
-        return f"<DiskReserve {self._left_bytes} bytes left>"
+        return f"<Ballast {self._left_bytes} bytes left>"
 
     def tell_full(self, problem: OSError) -> None:
         """Say that a write found no room; nothing new should begin."""
-        if not self._told:
-            self._told = True
+        if not self._reported_full:
+            self._reported_full = True
             place = self._path.parent
             self._on_full(StorageError(f"{place}: disk full ({problem.strerror}); make room and run again to resume"))
 
@@ -76,30 +76,30 @@ def is_disk_full(problem: OSError) -> bool:
 
 
 @contextmanager
-def hold_reserve(workspace: Path, jobs: int, on_full: Callable[[StorageError], object]) -> Generator[DiskReserve]:
+def hold_ballast(workspace: Path, jobs: int, on_full: Callable[[StorageError], object]) -> Generator[Ballast]:
     """Allocate the reserve; one that a crash left behind is taken over.
 
     Args:
         workspace: Whose disk it is.
         jobs: So many replies may be in flight.
-        on_full: See `DiskReserve`.
+        on_full: See `Ballast`.
 
     Raises:
         StorageError: there is no room for it.
     """
-    path = workspace / RESERVE
+    path = workspace / BALLAST
     size_bytes = max(_MIN_BYTES, jobs * _BYTES_A_JOB)
-    reserve = DiskReserve(path, size_bytes, on_full)
+    ballast = Ballast(path, size_bytes, on_full)
     try:
         _allocate(path, size_bytes)
     except OSError as exc:
-        reserve.release()
+        ballast.release()
         reason = f"disk full, {size_bytes >> 20} MiB are needed" if is_disk_full(exc) else exc.strerror or str(exc)
         raise StorageError(f"{workspace}: {reason}; nothing was sent") from exc
     try:
-        yield reserve
+        yield ballast
     finally:
-        reserve.release()
+        ballast.release()
 
 
 def _allocate(path: Path, size_bytes: int) -> None:

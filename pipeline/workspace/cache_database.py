@@ -33,7 +33,7 @@ class DamagedDatabaseError(StorageError):
     """SQLite found it out while the file was in use; it is gone, and made anew when it is next opened."""
 
 
-class DerivedDatabase:
+class CacheDatabase:
     """A connection that translates SQLite's errors; changes of several threads are committed together.
 
     Args:
@@ -65,7 +65,7 @@ class DerivedDatabase:
             raise
 
     def __repr__(self) -> str:
-        return f"<DerivedDatabase {self.path.name} {self.uncommitted} uncommitted>"
+        return f"<CacheDatabase {self.path.name} {self.uncommitted} uncommitted>"
 
     def close(self) -> None:
         """Release the file without a commit."""
@@ -162,7 +162,7 @@ class DerivedDatabase:
         return StorageError(f"{self.path}: {exc}")
 
 
-class ReadOnlyDatabase(DerivedDatabase):
+class ReadOnlyDatabase(CacheDatabase):
     """What is committed in a file that somebody else may be writing.
 
     Raises:

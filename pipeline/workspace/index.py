@@ -19,14 +19,14 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.workspace.cache_database import (
     ERRORS,
+    CacheDatabase,
     DamagedDatabaseError,
-    DerivedDatabase,
     ReadOnlyDatabase,
     is_passing,
     remove_database,
 )
 from pipeline.workspace.lines import encode_source
-from pipeline.workspace.tables import FINAL, FORMAT, SCHEMA, Damage, Entries, Entry
+from pipeline.workspace.tables import FINAL, FORMAT, SCHEMA, Damage, PageRow, Tables
 
 INDEX: Final = "index.sqlite3"
 _COMMIT_EVERY: Final = 512
@@ -42,9 +42,9 @@ class Settled:
 class Index:
     """The index of one workspace; used by one run at a time (the workspace's lock sees to that)."""
 
-    def __init__(self, workspace: Path, database: DerivedDatabase) -> None:
+    def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
-        self._entries = Entries(workspace, database)
+        self._tables = Tables(workspace, database)
         self.damages: list[Damage] = []
         """Lines that were passed over when the files were read."""
 
@@ -113,17 +113,17 @@ class Index:
         Raises:
             sqlite3.Error, UnicodeDecodeError, StorageError: it is damaged, or not that of the workspace.
         """
-        index = cls(workspace, DerivedDatabase(path, SCHEMA, FORMAT))
+        index = cls(workspace, CacheDatabase(path, SCHEMA, FORMAT))
         try:
-            index._entries.resume()
-            index.damages = index._entries.catch_up()
+            index._tables.restore_marks()
+            index.damages = index._tables.catch_up()
             index.commit()
         except BaseException:
             index.close()
             raise
         return index
 
-    def look_up_file(self, file: SourceFile, *, keep_uncertain: bool = False) -> Settled | None:
+    def settled_states(self, file: SourceFile, *, keep_uncertain: bool = False) -> Settled | None:
         """Return the states of a file that did not change and needs nothing more; None when it must be opened.
 
         Args:
@@ -175,7 +175,7 @@ class Index:
 
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a page's content; None when there is none that can be trusted."""
-        return self._entries.find_record(page_id)
+        return self._tables.find_record(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this very page, with this content, has its record."""
@@ -187,14 +187,14 @@ class Index:
     def add_record(self, record: Record, span: Span) -> None:
         """Note a record whose line stands there in results.jsonl."""
         source = encode_source(record.source)
-        entry = Entry(source, record.page, record.state, retryable=False, added=record.added, id=record.id)
-        self._entries.add_result(entry, span, sent=record.duplicate_of is None)
+        row = PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id)
+        self._tables.add_result(row, span, sent=record.duplicate_of is None)
 
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Note a failure whose line stands there in failures.jsonl."""
         source, retryable = encode_source(failure.source), failure.retryable
-        entry = Entry(source, failure.page, failure.state, retryable=retryable, added=failure.added, id=failure.id)
-        self._entries.add_failure(entry, span)
+        row = PageRow(source, failure.page, failure.state, retryable=retryable, added=failure.added, id=failure.id)
+        self._tables.add_failure(row, span)
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents whose call may have been billed without an answer."""
@@ -208,7 +208,7 @@ class Index:
 
     def is_current(self) -> bool:
         """Return True when every line of the workspace's JSONL files is known here."""
-        return self._entries.is_current()
+        return self._tables.is_current()
 
     def copy_into(self, directory: Path) -> Path:
         """Copy what is committed, at the cost of milliseconds to a run that fills the index; return where it lies.
@@ -225,7 +225,7 @@ class Index:
         Raises:
             StorageError: it cannot be written.
         """
-        self._entries.commit()
+        self._tables.commit()
 
     @property
     def wants_commit(self) -> bool:

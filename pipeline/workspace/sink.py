@@ -21,7 +21,7 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, Record, Span
 from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
-from pipeline.workspace.ballast import DiskReserve, is_disk_full
+from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.repair import name_rescue
 from pipeline.workspace.tables import FAILURES, RESULTS
@@ -114,11 +114,11 @@ class JsonlFile:
         reserve: Gives way when the disk is full; None is none.
     """
 
-    def __init__(self, path: Path, file: SyncedFile, size_bytes: int, *, reserve: DiskReserve | None = None) -> None:
+    def __init__(self, path: Path, file: SyncedFile, size_bytes: int, *, ballast: Ballast | None = None) -> None:
         self._path = path
         self._file = file
         self._size_bytes = size_bytes
-        self._reserve = reserve
+        self._ballast = ballast
         self._problem: OSError | None = None
         self._rescue = Rescue(path)
         self._loop = asyncio.get_running_loop()
@@ -169,23 +169,23 @@ class JsonlFile:
                     raise
 
     def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
-        if self._reserve is None or not is_disk_full(problem):
+        if self._ballast is None or not is_disk_full(problem):
             return False
-        self._loop.call_soon_threadsafe(self._reserve.tell_full, problem)
-        return self._reserve.make_room(needed_bytes)
+        self._loop.call_soon_threadsafe(self._ballast.tell_full, problem)
+        return self._ballast.make_room(needed_bytes)
 
     def _save(self, lines: Sequence[bytes], problem: OSError) -> StorageError:
         """Put lines elsewhere, and return what to say of it."""
         if is_disk_full(problem):
             with suppress(OSError):  # half a line is of no use, and takes room
                 os.ftruncate(self._file.fileno(), self._size_bytes)
-        told = f"{self._path}: {problem.strerror or problem}"
+        message = f"{self._path}: {problem.strerror or problem}"
         try:
             rescued = self._rescue.add(b"".join(lines), self._size_bytes)
         except OSError as exc:
             lost = f"{len(lines)} lines may be lost, the ledger counts their calls"
-            return StorageError(f"{told}; no other file can be written ({exc.strerror or exc}): {lost}")
-        return StorageError(f"{told}; what came in since is safe in {rescued}, the next run takes it in")
+            return StorageError(f"{message}; no other file can be written ({exc.strerror or exc}): {lost}")
+        return StorageError(f"{message}; what came in since is safe in {rescued}, the next run takes it in")
 
 
 class Sink:
@@ -208,15 +208,15 @@ class Sink:
 
 
 @asynccontextmanager
-async def open_sink(workspace: Path, reserve: DiskReserve | None = None, *, fsync: bool = True) -> AsyncGenerator[Sink]:
+async def open_sink(workspace: Path, ballast: Ballast | None = None, *, fsync: bool = True) -> AsyncGenerator[Sink]:
     """Open the two files of a workspace, which are whole (`repair.mend`).
 
     Raises:
         StorageError: a file cannot be opened.
     """
     async with (
-        _open_jsonl(workspace / RESULTS, reserve, fsync=fsync) as results,
-        _open_jsonl(workspace / FAILURES, reserve, fsync=fsync) as failures,
+        _open_jsonl(workspace / RESULTS, ballast, fsync=fsync) as results,
+        _open_jsonl(workspace / FAILURES, ballast, fsync=fsync) as failures,
     ):
         try:
             await anyio.to_thread.run_sync(sync_directory, workspace)
@@ -226,14 +226,14 @@ async def open_sink(workspace: Path, reserve: DiskReserve | None = None, *, fsyn
 
 
 @asynccontextmanager
-async def _open_jsonl(path: Path, reserve: DiskReserve | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
+async def _open_jsonl(path: Path, ballast: Ballast | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
     try:
         file = await aiofiles.open(path, "ab", buffering=0)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
         synced = SyncedFile(file.fileno(), fsync=fsync)
-        with closing(JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, reserve=reserve)) as jsonl:
+        with closing(JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, ballast=ballast)) as jsonl:
             yield jsonl
     finally:
         with anyio.CancelScope(shield=True):

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.errors import StorageError
 from pipeline.records import PageId, Record, Span, State
-from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import (
     DamagedLineError,
     FailureHead,
@@ -61,7 +61,7 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PageRow:
     """What one line says of a page; a page of the index.
 
     Attributes:
@@ -81,53 +81,51 @@ class Entry:
     id: PageId | None
 
 
-class Entries:
+class Tables:
     """The tables of an index, and how far they have read the two files of a workspace."""
 
-    def __init__(self, workspace: Path, database: DerivedDatabase) -> None:
+    def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
         self.results = Mark(workspace / RESULTS)
         self.failures = Mark(workspace / FAILURES)
 
     def __repr__(self) -> str:
-        return f"<Entries {self.results!r} {self.failures!r}>"
+        return f"<Tables {self.results!r} {self.failures!r}>"
 
-    def put(self, entry: Entry) -> None:
+    def put(self, row: PageRow) -> None:
         """Let a page stand as this entry says."""
         self._db.change(
             "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.source, entry.page, entry.state.value, entry.retryable, entry.added, entry.id),
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
         )
 
-    def add_result(self, entry: Entry, span: Span, *, sent: bool) -> None:
+    def add_result(self, row: PageRow, span: Span, *, sent: bool) -> None:
         """Take a line of results.jsonl.
 
         Args:
-            entry: What it says.
+            row: What it says.
             span: Where it stands.
             sent: True when its text is that of a call of its own.
         """
-        assert entry.id is not None
-        self.put(entry)
-        is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (entry.id, span.start))
-        if not is_new and sent and self.find_offset(entry.id) != span.start and self.find_record(entry.id) is None:
+        assert row.id is not None
+        self.put(row)
+        is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
+        if not is_new and sent and self.find_offset(row.id) != span.start and self.find_record(row.id) is None:
             # a record that can be read takes the place of one that no longer can: else each copy were paid for again
-            self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, entry.id))
+            self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
         self.results.add(span)
 
-    def add_failure(self, entry: Entry, span: Span) -> None:
+    def add_failure(self, row: PageRow, span: Span) -> None:
         """Take a line of failures.jsonl."""
-        self.put(entry)
+        self.put(row)
         self.failures.add(span)
 
-    def add_failure_again(self, entry: Entry, span: Span) -> None:
+    def add_failure_again(self, row: PageRow, span: Span) -> None:
         """Take a line of failures.jsonl, unless its page has a text or a later line."""
-        rows = self._db.rows(
-            "SELECT added, id, state FROM page WHERE source = ? AND page = ?", (entry.source, entry.page)
-        )
-        has_text = bool(rows) and rows[0][2] in FINAL and rows[0][1] == entry.id
-        if not has_text and (not rows or rows[0][0] <= entry.added):
-            self.put(entry)
+        rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (row.source, row.page))
+        has_text = bool(rows) and rows[0][2] in FINAL and rows[0][1] == row.id
+        if not has_text and (not rows or rows[0][0] <= row.added):
+            self.put(row)
         self.failures.add(span)
 
     def find_offset(self, page_id: PageId) -> int | None:
@@ -148,7 +146,7 @@ class Entries:
             return None
         return record if record.id == page_id else None
 
-    def resume(self) -> None:
+    def restore_marks(self) -> None:
         """Go on where reading stopped.
 
         Raises:
@@ -164,7 +162,7 @@ class Entries:
     def is_current(self) -> bool:
         """Return True when these very files have been read to their ends."""
         try:
-            self.resume()
+            self.restore_marks()
         except OtherFilesError:
             return False
         return self.results.is_at_end() and self.failures.is_at_end()
@@ -175,13 +173,13 @@ class Entries:
         for span, line in self.results.unread_lines():
             try:
                 head = parse_result(line)
-                self.add_result(result_entry(head), span, sent=head.duplicate_of is None)
+                self.add_result(result_row(head), span, sent=head.duplicate_of is None)
             except DamagedLineError as exc:
                 damages.append(Damage(RESULTS, span.start, str(exc)))
                 self.results.add(span)
         for span, line in self.failures.unread_lines():
             try:
-                self.add_failure_again(failure_entry(parse_failure(line)), span)
+                self.add_failure_again(failure_row(parse_failure(line)), span)
             except DamagedLineError as exc:
                 damages.append(Damage(FAILURES, span.start, str(exc)))
                 self.failures.add(span)
@@ -200,14 +198,14 @@ class Entries:
         self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", marks)
 
 
-def result_entry(head: ResultHead) -> Entry:
+def result_row(head: ResultHead) -> PageRow:
     """Return what a line of results.jsonl says of its page."""
     source = decode_source(head.source, head.source_b64)
-    return Entry(source, head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
+    return PageRow(source, head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
 
 
-def failure_entry(head: FailureHead) -> Entry:
+def failure_row(head: FailureHead) -> PageRow:
     """Return what a line of failures.jsonl says of its page."""
     source = decode_source(head.source, head.source_b64)
     page_id = None if head.id is None else PageId(head.id)
-    return Entry(source, head.page, head.state, retryable=head.retryable, added=head.added, id=page_id)
+    return PageRow(source, head.page, head.state, retryable=head.retryable, added=head.added, id=page_id)

@@ -10,15 +10,15 @@ import anyio
 import msgspec
 import pytest
 
-from pipeline.batch.attempts import Calls
-from pipeline.batch.recorder import Outcomes, Page
+from pipeline.batch.attempts import Attempts
+from pipeline.batch.recorder import Page, Recorder
 from pipeline.config import Config
 from pipeline.errors import AttemptsExhaustedError, InterruptedRunError, PageError, QuotaExhaustedError, TemporaryError
 from pipeline.ledger.budget import Budget
 from pipeline.records import PageId, Payload, Record, SourceFile
 from pipeline.remote.gate import Gate
 from pipeline.remote.verdict import Fault, Outcome
-from pipeline.shutdown import Drain, DrainedError
+from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.wire import WireReply
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import open_sink
@@ -57,18 +57,20 @@ def page(name: str) -> Page:
 
 
 @asynccontextmanager
-async def open_calls(workspace: Path, client: ScriptedClient, drain: Drain, **run: object) -> AsyncGenerator[Calls]:
+async def open_calls(
+    workspace: Path, client: ScriptedClient, shutdown: Shutdown, **run: object
+) -> AsyncGenerator[Attempts]:
     """Open calls without a ledger that put their texts into a real workspace; the jitter is one half."""
     workspace.mkdir(exist_ok=True)
     config = msgspec.convert({"run": run}, Config)
     with Index.open(workspace) as index:
         async with open_sink(workspace) as sink:
-            yield Calls(
-                budget=Budget(None, workspace="w", owner="o"),
+            yield Attempts(
+                budget=Budget(None, workspace_id="w", owner="o"),
                 gate=Gate(),
                 client=cast("Client", client),
-                outcomes=Outcomes(sink, index, drain, max_failures=None),
-                drain=drain,
+                recorder=Recorder(sink, index, shutdown, max_failures=None),
+                shutdown=shutdown,
                 config=config,
                 host="fake",
                 jitter=lambda: 0.5,
@@ -80,14 +82,14 @@ def recognise(workspace: Path, names: list[str], answer: Answer, **run: object) 
     client = ScriptedClient(answer)
     ends: dict[str, object] = {}
 
-    async def one(calls: Calls, name: str) -> None:
+    async def one(calls: Attempts, name: str) -> None:
         try:
             ends[name] = await calls.recognise(page(name))
         except TemporaryError as exc:
             ends[name] = exc
 
     async def main() -> None:
-        async with open_calls(workspace, client, Drain(), **run) as calls, anyio.create_task_group() as pages:
+        async with open_calls(workspace, client, Shutdown(), **run) as calls, anyio.create_task_group() as pages:
             for name in names:
                 pages.start_soon(one, calls, name)
 
@@ -125,8 +127,8 @@ def test_a_page_that_cannot_be_sent_is_no_reason_to_end_while_others_get_through
         return UNREACHED if name == "unlucky" and number <= 5 else GOOD
 
     async def main() -> None:
-        client, drain = ScriptedClient(answer), Drain()
-        async with open_calls(tmp_path / "out", client, drain) as calls, anyio.create_task_group() as pages:
+        client, shutdown = ScriptedClient(answer), Shutdown()
+        async with open_calls(tmp_path / "out", client, shutdown) as calls, anyio.create_task_group() as pages:
 
             async def others() -> None:
                 for number in range(60):
@@ -161,12 +163,12 @@ def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_bac
     """The day is that of our calendar; the service names none."""
 
     async def main() -> None:
-        client, drain = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Drain()
-        async with open_calls(tmp_path / "out", client, drain) as calls:
-            with pytest.raises(DrainedError):
+        client, shutdown = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Shutdown()
+        async with open_calls(tmp_path / "out", client, shutdown) as calls:
+            with pytest.raises(ShuttingDownError):
                 await calls.recognise(page("a"))
-        assert isinstance(drain.reason, QuotaExhaustedError)
-        assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(drain.reason))
+        assert isinstance(shutdown.reason, QuotaExhaustedError)
+        assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(shutdown.reason))
 
     run_virtual(main())
 
@@ -176,21 +178,21 @@ def test_a_drain_calls_off_a_page_that_waits_for_its_next_attempt(tmp_path: Path
     """The wait before an attempt is no call under way: the run ends at once, the page stays pending."""
 
     async def main() -> None:
-        client, drain = ScriptedClient(lambda *_: outcome), Drain()
-        async with open_calls(tmp_path / "out", client, drain) as calls:
-            await _call_off_after(0.1, drain, lambda: calls.recognise(page("a")))
+        client, shutdown = ScriptedClient(lambda *_: outcome), Shutdown()
+        async with open_calls(tmp_path / "out", client, shutdown) as calls:
+            await _call_off_after(0.1, shutdown, lambda: calls.recognise(page("a")))
         assert len(client.sent["a"]) == 1
         assert anyio.current_time() == pytest.approx(0.1)
 
     run_virtual(main())
 
 
-async def _call_off_after(wait_s: float, drain: Drain, work: Callable[[], Awaitable[object]]) -> None:
+async def _call_off_after(wait_s: float, shutdown: Shutdown, work: Callable[[], Awaitable[object]]) -> None:
     async def request() -> None:
         await anyio.sleep(wait_s)
-        drain.request(InterruptedRunError("enough", exit_code=130))
+        shutdown.request(InterruptedRunError("enough", exit_code=130))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(request)
-        with pytest.raises(DrainedError):
+        with pytest.raises(ShuttingDownError):
             await work()

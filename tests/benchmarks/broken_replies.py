@@ -140,8 +140,8 @@ def _check_pages(faults: Faults, out: Path, pages: int, server: RawServer) -> No
 def _check_poisoned(faults: Faults, out: Path, digest: str) -> None:
     """The page whose replies never come right stands in failures.jsonl with its class."""
     lines = [line for line in failures(out) if line["id"] == f"sha256:{digest}#1"]
-    told = [(line["class"], line["attempts"], "not JSON" in line["message"]) for line in lines]
-    faults.expect(told == [("attempts-exhausted", 3, True)], f"the poisoned page stands there as {told}")
+    message = [(line["class"], line["attempts"], "not JSON" in line["message"]) for line in lines]
+    faults.expect(message == [("attempts-exhausted", 3, True)], f"the poisoned page stands there as {message}")
 
 
 def _check_ledger(faults: Faults, ledgers: Path, server: RawServer) -> None:

@@ -12,7 +12,7 @@ import pipeline.server.serve
 from pipeline.cli.run import run_server
 from pipeline.config import Config, ServeConfig
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.keys import looks_like_key
+from pipeline.server.access.keys import is_well_formed_key
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def test_a_key_is_the_only_thing_on_stdout(state: Path) -> None:
     """So that a script can take it; what else is to say goes to stderr, and does not repeat it."""
     added = keys(state, "add", "--tier", "basic", "--name", "Anna's desk")
     secret = added.stdout.strip()
-    assert (added.returncode, looks_like_key(secret)) == (0, True)
+    assert (added.returncode, is_well_formed_key(secret)) == (0, True)
     assert "1000 calls a month; it is shown this once" in added.stderr
     assert secret not in added.stderr
     (key,) = listed(state)
-    told = {name: key[name] for name in ("name", "tier", "quota", "limit", "used", "revoked")}
-    assert told == {"name": "Anna's desk", "tier": "basic", "quota": None, "limit": 1000, "used": 0, "revoked": None}
+    message = {name: key[name] for name in ("name", "tier", "quota", "limit", "used", "revoked")}
+    assert message == {"name": "Anna's desk", "tier": "basic", "quota": None, "limit": 1000, "used": 0, "revoked": None}
     assert str(key["id"]) in added.stderr
 
 

@@ -150,14 +150,14 @@ async def test_status_and_quota_tell_where_things_stand(scans: Path, tmp_path: P
     async with serve_fake() as fake:
         await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url, *ledger)
         quota = await run_command("quota", "--api-url", fake.url, *ledger, "--quota", "10", "--json")
-        told = await run_command(
+        message = await run_command(
             "quota", "--api-url", fake.url, *ledger, "--quota", "10", "--already-used", "9", "--json"
         )
         table = await run_command("quota", "--api-url", fake.url, *ledger, "--quota", "10")
     status = orjson.loads((await run_command("status", tmp_path / "out", "--json")).stdout)
     assert (status["pages"], status["done"], status["failed"], status["exit_code"]) == (5, 4, 1, 3)
     assert [(month["used"], month["left"]) for month in orjson.loads(quota.stdout)] == [(4, 6)]
-    assert [(month["used"], month["left"]) for month in orjson.loads(told.stdout)] == [(9, 1)]
+    assert [(month["used"], month["left"]) for month in orjson.loads(message.stdout)] == [(9, 1)]
     assert table.stdout.decode().splitlines()[1].split()[1:5] == ["9", "0", "0", "1"]
 
 

@@ -55,8 +55,8 @@ async def test_each_month_is_told_with_its_end(tmp_path: Path, zone: str, day: i
     month = billing_month(NOW, calendar)
     resets = reset_time(month, calendar)
     assert said == ""
-    (told,) = [told for told in months if told["month"] == month]
-    assert told == {
+    (message,) = [message for message in months if message["month"] == month]
+    assert message == {
         "month": month,
         "used": 3,
         "pending": 1,
@@ -93,7 +93,7 @@ async def test_a_ledger_ahead_of_the_clock_is_told_and_repaired(scans: Path, tmp
         assert "--already-used" in line
     months, said = await ask(tmp_path / "ledger", "--already-used", "5", "--quota", "10")
     assert said == ""
-    assert [(told["month"], told["used"], told["left"]) for told in months][-1] == (
+    assert [(message["month"], message["used"], message["left"]) for message in months][-1] == (
         billing_month(NOW, Calendar()),
         6,
         4,
@@ -115,4 +115,4 @@ async def test_calls_of_a_run_are_told(scans: Path, tmp_path: Path) -> None:
     async with serve_fake() as fake:
         await run_here(scans, tmp_path / "out", fake.url)
     months, _ = await ask(tmp_path / "ledger")
-    assert [(told["used"], told["pending"], told["left"]) for told in months][-1] == (1, 0, None)
+    assert [(message["used"], message["pending"], message["left"]) for message in months][-1] == (1, 0, None)

@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.batch.runner import Job, run
 from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
 from pipeline.records import Service, State
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.verify.audit import audit
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import hold_workspace, require_workspace
@@ -369,12 +369,12 @@ async def test_the_end_of_the_allowed_time_drains_the_run(scans: Path, tmp_path:
         return accept(call)
 
     async with serve_fake(hold) as fake, asyncio.TaskGroup() as tasks:
-        drain = Drain()
+        shutdown = Shutdown()
         task = tasks.create_task(
-            run_here(scans, tmp_path / "out", fake.url, drain=drain, run={"max_duration": 0.05, "jobs": 1})
+            run_here(scans, tmp_path / "out", fake.url, shutdown=shutdown, run={"max_duration": 0.05, "jobs": 1})
         )
         await fake.arrived.wait()
-        await drain.requested.wait()
+        await shutdown.requested.wait()
         release.set()
         summary = await task
     assert (summary.exit_code, summary.totals[State.DONE], len(fake.calls)) == (10, 1, 1)
@@ -391,12 +391,12 @@ async def test_a_drain_lets_calls_land_and_voids_the_unsent(scans: Path, tmp_pat
         return accept(call)
 
     async with serve_fake(hold) as fake, asyncio.TaskGroup() as tasks:
-        drain = Drain()
-        task = tasks.create_task(run_here(scans, tmp_path / "out", fake.url, drain=drain, run={"jobs": 4}))
+        shutdown = Shutdown()
+        task = tasks.create_task(run_here(scans, tmp_path / "out", fake.url, shutdown=shutdown, run={"jobs": 4}))
         while len(fake.calls) < 5:
             fake.arrived.clear()
             await fake.arrived.wait()
-        drain.request(InterruptedRunError("ended by SIGINT", exit_code=130))
+        shutdown.request(InterruptedRunError("ended by SIGINT", exit_code=130))
         release.set()
         summary = await task
         assert len(fake.calls) == 5
@@ -454,7 +454,7 @@ async def test_calls_under_way_land_though_the_walk_fails(
 ) -> None:
     """An index that fails under the walk ends the run; it does not cut off the calls on the wire."""
     first, second = write_pages(scans, 2)
-    release, drain = asyncio.Event(), Drain()
+    release, shutdown = asyncio.Event(), Shutdown()
 
     async def hold(call: Call) -> web.Response:
         await release.wait()
@@ -468,12 +468,12 @@ async def test_calls_under_way_land_though_the_walk_fails(
         with os.fdopen(reader, "rb") as stdin, os.fdopen(writer, "wb", buffering=0) as listed:
             service, config = Service(fake.url, KEY, "127.0.0.1"), configure(tmp_path / "out")
             job = Job(["-"], tmp_path / "out", service, config, stdin=stdin)
-            task = tasks.create_task(run(job, drain))
+            task = tasks.create_task(run(job, shutdown))
             listed.write(f"{first}\n".encode())
             await fake.arrived.wait()
             monkeypatch.setattr(Index, "look_up_file", fail)
             listed.write(f"{second}\n".encode())
-            await drain.requested.wait()
+            await shutdown.requested.wait()
             release.set()
             listed.close()
             summary = await task
@@ -564,19 +564,19 @@ async def test_no_service_is_started_for_a_run_that_cannot_have_the_workspace(sc
 async def test_a_drain_while_the_service_starts_ends_the_run_and_the_service(scans: Path, tmp_path: Path) -> None:
     """It is not waited for, nothing is called, and the workspace claims no service that never served it."""
     write_pages(scans, 1)
-    drain = Drain()
+    shutdown = Shutdown()
     starter = Starter("http://127.0.0.1:9")
 
     @asynccontextmanager
     async def start() -> AsyncGenerator[Service]:
         async with starter.start() as service:
-            drain.request(InterruptedRunError("ended by SIGINT", exit_code=130))
+            shutdown.request(InterruptedRunError("ended by SIGINT", exit_code=130))
             await asyncio.Event().wait()
             yield service
 
     job = replace(starter.job(scans, tmp_path / "out"), start_service=start)
     with pytest.raises(InterruptedRunError, match="SIGINT"):
-        await run(job, drain)
+        await run(job, shutdown)
     assert (starter.started, starter.running) == (1, 0)
     assert not (tmp_path / "out" / "run.json").exists()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.detection_scales import COARSE_EDGE_PX, LARGEST_PX, finer_edge_px, merge_looks
+from pipeline.engine.detection_scales import COARSE_EDGE_PX, LARGEST_PX, finer_edge_px, merge_detections
 from pipeline.engine.recognition import Quad
 from tests.engine.geometry import quad
 
@@ -13,28 +13,28 @@ boxes = st.builds(quad, st.floats(0, 1000), st.floats(0, 1000), st.floats(1, 500
 
 def test_a_line_that_only_the_coarse_look_finds_is_kept() -> None:
     """A few words on an empty page are found at the small scale alone."""
-    assert merge_looks([quad(0, 0, 100, 20)], []) == [quad(0, 0, 100, 20)]
+    assert merge_detections([quad(0, 0, 100, 20)], []) == [quad(0, 0, 100, 20)]
 
 
 def test_a_line_found_at_both_scales_is_kept_once() -> None:
     """The fine box is the exact one."""
-    assert merge_looks([quad(0, 0, 100, 20)], [quad(2, 1, 97, 18)]) == [quad(2, 1, 97, 18)]
+    assert merge_detections([quad(0, 0, 100, 20)], [quad(2, 1, 97, 18)]) == [quad(2, 1, 97, 18)]
 
 
 def test_a_line_known_only_in_part_is_replaced_by_the_whole() -> None:
     """The first of three characters is no line."""
-    assert merge_looks([quad(0, 0, 160, 60)], [quad(10, 5, 45, 45)]) == [quad(0, 0, 160, 60)]
+    assert merge_detections([quad(0, 0, 160, 60)], [quad(10, 5, 45, 45)]) == [quad(0, 0, 160, 60)]
 
 
 def test_rows_run_together_by_the_coarse_look_stay_apart() -> None:
     """One box over two rows is dropped, even where the fine look found one row of them only."""
-    assert merge_looks([quad(0, 0, 300, 40)], [quad(0, 0, 300, 18)]) == [quad(0, 0, 300, 18)]
+    assert merge_detections([quad(0, 0, 300, 40)], [quad(0, 0, 300, 18)]) == [quad(0, 0, 300, 18)]
 
 
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8))
 def test_merging_invents_nothing(coarse: list[Quad], fine: list[Quad]) -> None:
     """What comes out is a line that went in; none comes out while both looks were empty."""
-    merged = merge_looks(coarse, fine)
+    merged = merge_detections(coarse, fine)
     assert bool(merged) == bool(coarse or fine)
     assert set(merged) <= {*coarse, *fine}
 

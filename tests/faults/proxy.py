@@ -114,10 +114,10 @@ class Proxy:
         await asyncio.sleep(0.01)  # what has been accepted comes to its handler
         for task in self._tasks:
             task.cancel()
-        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        recorder = await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        for outcome in outcomes:
+        for outcome in recorder:
             if isinstance(outcome, Exception):
                 raise outcome
         self._tasks.clear()

@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
-from pipeline.batch.dispatcher import Mill
+from pipeline.batch.dispatcher import Dispatcher
 from pipeline.cli import main as cli
 from pipeline.errors import StopError
 from pipeline.inputs import image, source
@@ -33,10 +33,10 @@ from pipeline.ledger import ledger
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, Payload, Span
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.storage import files, sqlite
 from pipeline.workspace import index, run_file
-from pipeline.workspace.ballast import DiskReserve
+from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import JsonlFile, Rescue
 
@@ -63,13 +63,13 @@ def _sync_no_directory() -> None:
 
 def _sync_no_ledger() -> None:
     """Reservations are committed and never synced."""
-    prepare = sqlite.DurableFile._prepare
+    prepare = sqlite.DurableDatabase._prepare
 
-    def prepare_carelessly(self: sqlite.DurableFile) -> None:
+    def prepare_carelessly(self: sqlite.DurableDatabase) -> None:
         prepare(self)
         self.db.execute("PRAGMA synchronous = OFF")
 
-    sqlite.DurableFile._prepare = prepare_carelessly  # type: ignore[method-assign]
+    sqlite.DurableDatabase._prepare = prepare_carelessly  # type: ignore[method-assign]
 
 
 def _count_before_writing() -> None:
@@ -139,10 +139,10 @@ def _wait_briefly_for_the_ledger() -> None:
 def _abort_at_once() -> None:
     """A run that is asked to end does not wait for the calls under way."""
 
-    def request(_: Drain, reason: StopError, *, spare_reserved: bool = False) -> None:
+    def request(_: Shutdown, reason: StopError, *, spare_reserved: bool = False) -> None:
         os._exit(reason.exit_code)
 
-    Drain.request = request  # type: ignore[method-assign,assignment]
+    Shutdown.request = request  # type: ignore[method-assign,assignment]
 
 
 def _never_read_to_the_end() -> None:
@@ -225,7 +225,7 @@ def _wait_for_names() -> None:
 def _wait_for_threads() -> None:
     """No thread is left behind: who waits for one waits for its end."""
     run_sync = anyio.to_thread.run_sync
-    prepare_page = Mill._prepare
+    prepare_page = Dispatcher._prepare
 
     async def run_to_the_end(*arguments: Any, abandon_on_cancel: bool = False, **options: Any) -> Any:
         del abandon_on_cancel
@@ -238,24 +238,24 @@ def _wait_for_threads() -> None:
         return prepared.result()
 
     anyio.to_thread.run_sync = run_to_the_end  # type: ignore[assignment]
-    Mill._prepare = prepare_to_the_end  # type: ignore[assignment, method-assign]
+    Dispatcher._prepare = prepare_to_the_end  # type: ignore[assignment, method-assign]
 
 
 def _forget_what_is_done() -> None:
     """A run does not know what earlier runs recorded."""
-    Index.look_up_file = lambda *_, **__: None  # type: ignore[method-assign]
+    Index.settled_states = lambda *_, **__: None  # type: ignore[method-assign]
     Index.find_record = lambda *_: None  # type: ignore[method-assign]
     Index.has_result = lambda *_: False  # type: ignore[method-assign]
 
 
 def _give_no_room_back() -> None:
     """The reserve stays where it is when the disk is full."""
-    DiskReserve.make_room = lambda *_: False  # type: ignore[method-assign]
+    Ballast.make_room = lambda *_: False  # type: ignore[method-assign]
 
 
 def _give_room_in_silence() -> None:
     """The run is not told that the disk is full."""
-    DiskReserve.tell_full = lambda *_: None  # type: ignore[method-assign]
+    Ballast.tell_full = lambda *_: None  # type: ignore[method-assign]
 
 
 def _rescue_nothing() -> None:

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.verify.audit import audit
-from pipeline.workspace.ballast import RESERVE
+from pipeline.workspace.ballast import BALLAST
 from pipeline.workspace.repair import waiting_rescues
 from pipeline.workspace.run_file import read_run_file, require_workspace
 from tests.fakes import Call, FakeOcr, accept, serve_fake
@@ -181,7 +181,7 @@ class TestFullDisk:
             ended = read_run_file(scene.out)
             assert ended is not None
             assert ended.exit_code == 1
-            assert not (scene.out / RESERVE).exists()
+            assert not (scene.out / BALLAST).exists()
             disk.empty()
             assert list_faults(scene.out) == []
             await check_resumes(scene, unsent=JOBS if ledger_too else 0)
@@ -190,8 +190,8 @@ class TestFullDisk:
         """The summary names the place; a line that the disk took by half was completed, not broken."""
         async with open_full_scene(scans, tmp_path, disk) as (scene, _):
             _, said = await run_badly(scene, disk.prefix(scene))
-            [told] = [line for line in said.splitlines() if "disk full" in line]
-            assert f"stopped: {scene.out}: disk full (No space left on device); make room and run again" in told
+            [message] = [line for line in said.splitlines() if "disk full" in line]
+            assert f"stopped: {scene.out}: disk full (No space left on device); make room and run again" in message
             writes = [call for call in read_log(scene.log) if call.name == "write"]
             assert -1 in {call.result for call in writes}
             if disk.real:
@@ -217,7 +217,7 @@ class TestFullDisk:
         async with open_scene(scans, tmp_path) as scene:
             scene.out = disk.directory / "out"
             disk.fill()
-            prefix = [] if disk.real else inject(scene.log, scene.out / RESERVE, "fallocate", errno.ENOSPC, 1)
+            prefix = [] if disk.real else inject(scene.log, scene.out / BALLAST, "fallocate", errno.ENOSPC, 1)
             code, said = await run_badly(scene, prefix)
             assert (code, scene.fake.calls) == (1, [])
             assert "disk full, 4 MiB are needed; nothing was sent" in said

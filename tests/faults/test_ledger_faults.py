@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipeline.billing import Calendar, Refusal
+from pipeline.billing import Calendar, QuotaRefusal
 from pipeline.errors import LedgerError
 from pipeline.ledger.budget import Budget, ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
@@ -110,7 +110,7 @@ async def test_a_budget_that_swallows_the_error_is_found_out(
     """Negative control: calls go out that no ledger has reserved, and the same comparison sees them."""
     commit = Budget._commit
 
-    async def commit_or_not(self: Budget, group: Sequence[Reserve | Settle]) -> Sequence[str | Refusal | None]:
+    async def commit_or_not(self: Budget, group: Sequence[Reserve | Settle]) -> Sequence[str | QuotaRefusal | None]:
         try:
             return await commit(self, group)
         except LedgerError:

@@ -16,7 +16,7 @@ from pipeline.errors import InterruptedRunError
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import State
-from pipeline.shutdown import Drain
+from pipeline.shutdown import Shutdown
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import require_workspace
 from tests.benchmarks.one_key import SABOTAGE
@@ -57,7 +57,7 @@ class TestEnds:
     ) -> None:
         """No call follows, each text that was billed is recorded, no reservation stays open; the next run finishes."""
         write_pages(scans, PAGES)
-        drain, out = Drain(), tmp_path / "out"
+        shutdown, out = Shutdown(), tmp_path / "out"
         full = anyio.Event()
         calls_at_the_end = 0
 
@@ -70,14 +70,14 @@ class TestEnds:
                     await full.wait()
                     if exit_code == 12:
                         return web.json_response({"statusText": "bad image"}, status=400)
-                    drain.request(InterruptedRunError("ended by SIGINT", exit_code=130))
-                await drain.requested.wait()
+                    shutdown.request(InterruptedRunError("ended by SIGINT", exit_code=130))
+                await shutdown.requested.wait()
                 calls_at_the_end = calls_at_the_end or len(fake.calls)
             return accept(call)
 
         async with serve_fake(answer) as fake:
             with anyio.fail_after(DEADLINE_S):
-                summary = await run_here(scans, out, fake.url, drain=drain, **sections)
+                summary = await run_here(scans, out, fake.url, shutdown=shutdown, **sections)
             billed, calls = sum(fake.billed.values()), len(fake.calls)
             assert summary.exit_code == exit_code
             assert counts_the_rest or not full.is_set() or calls == calls_at_the_end

@@ -17,7 +17,7 @@ import pipeline.remote.client
 from pipeline.records import Service
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.connections import ReadingSocket
-from pipeline.remote.verdict import Failed, Fault, Outcome, Verdict, judge
+from pipeline.remote.verdict import Failed, Fault, Outcome, Verdict, verdict_of
 from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
 from tests.benchmarks.broken_replies import Ran, run_broken
 from tests.faults.breakage import Breakage
@@ -77,7 +77,7 @@ async def test_a_broken_reply_gets_its_verdict_and_harms_no_other_page(
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    verdict: Verdict = judge(met.outcome)
+    verdict: Verdict = verdict_of(met.outcome)
     assert isinstance(verdict, breakage.verdict), met.outcome
     assert not isinstance(verdict, Failed) or verdict.billed
     assert met.took_s <= TIMEOUTS.total_s
@@ -134,8 +134,8 @@ class TestEarlyRefusals:
         """Return how many of some calls did not hear the answer."""
         with refuse_at_once(ending) as url:
             async with open_client(Service(url, KEY, "test"), TIMEOUTS, connections=8) as client:
-                outcomes = await asyncio.gather(*(client.post(LARGE) for _ in range(24)))
-        return sum(outcome != Outcome(413, detail="at once") for outcome in outcomes)
+                recorder = await asyncio.gather(*(client.post(LARGE) for _ in range(24)))
+        return sum(outcome != Outcome(413, detail="at once") for outcome in recorder)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.errors import DecompressionBombError, UnfittableImageError
-from pipeline.inputs.fit import MAX_PIXELS, MIN_LEGIBLE_EDGE_PX, Fit, Limits, fit
+from pipeline.inputs.fit import MAX_PIXELS, MIN_LEGIBLE_EDGE_PX, Fit, fit
+from pipeline.wire import Limits
 
 VENDOR = Limits()
 EDGES = st.integers(1, 200) | st.integers(1, 17_000)  # no bomb: 17,000² < MAX_PIXELS

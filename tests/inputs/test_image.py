@@ -32,9 +32,9 @@ from pipeline.errors import (
     UnfittableImageError,
     UnreadableFileError,
 )
-from pipeline.inputs.fit import Limits
 from pipeline.inputs.image import ImageFile, Rules, prepare_url
 from pipeline.records import Payload, Prep
+from pipeline.wire import Limits
 
 ORIENTATION_TAG = 0x0112  # Exif 2.32, "Orientation"
 VENDOR = Rules(Limits())

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadEntryError, UsageError
-from pipeline.inputs.manifest import LINE_MAX_BYTES, Entry, Line, LineSplitter, Reader, manifest_reader, path_reader
+from pipeline.inputs.manifest import (
+    LINE_MAX_BYTES,
+    Line,
+    LineSplitter,
+    ManifestEntry,
+    Reader,
+    manifest_reader,
+    path_reader,
+)
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12).filter(
@@ -24,7 +32,7 @@ JSON = st.recursive(
 BLOCK = st.integers(1, 40)
 
 
-def read(reader: Reader, data: bytes, block_bytes: int = 1 << 16) -> list[Entry]:
+def read(reader: Reader, data: bytes, block_bytes: int = 1 << 16) -> list[ManifestEntry]:
     """Feed all of it, block by block."""
     entries = []
     for start in range(0, len(data), block_bytes):
@@ -32,17 +40,17 @@ def read(reader: Reader, data: bytes, block_bytes: int = 1 << 16) -> list[Entry]
     return entries + reader.close()
 
 
-def read_manifest(suffix: str, data: bytes, block_bytes: int = 1 << 16) -> list[Entry]:
+def read_manifest(suffix: str, data: bytes, block_bytes: int = 1 << 16) -> list[ManifestEntry]:
     """Read it under the name "m"."""
     return read(manifest_reader(suffix, "m"), data, block_bytes)
 
 
-def pairs(entries: list[Entry]) -> list[tuple[str | None, Any]]:
+def pairs(entries: list[ManifestEntry]) -> list[tuple[str | None, Any]]:
     """Targets and fields."""
     return [(entry.target, entry.meta) for entry in entries]
 
 
-def faults(entries: list[Entry]) -> list[tuple[str, str]]:
+def faults(entries: list[ManifestEntry]) -> list[tuple[str, str]]:
     """Label and message of the broken ones."""
     return [(entry.label, str(entry.problem)) for entry in entries if isinstance(entry.problem, BadEntryError)]
 

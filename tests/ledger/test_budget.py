@@ -19,7 +19,7 @@ from pipeline.errors import InterruptedRunError, LedgerError, QuotaExhaustedErro
 from pipeline.ledger.budget import Budget, ledger_path, own
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import AttemptState, PageId
-from pipeline.shutdown import Drain, DrainedError
+from pipeline.shutdown import Shutdown, ShuttingDownError
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 from tests.virtual_time import on_virtual_time
@@ -37,10 +37,10 @@ async def ledger(tmp_path: Path) -> AsyncGenerator[Ledger]:
 
 
 def make_budget(
-    ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me", drain: Drain | None = None
+    ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me", shutdown: Shutdown | None = None
 ) -> Budget:
     """Return the budget of a run in workspace `w`."""
-    return Budget(ledger, workspace="w", owner=owner, drain=drain, max_calls=max_calls)
+    return Budget(ledger, workspace_id="w", owner=owner, shutdown=shutdown, max_calls=max_calls)
 
 
 class TestOutcomes:
@@ -69,7 +69,7 @@ class TestOutcomes:
                 assert budget.calls == 1
                 for act in acts:
                     if act == "sent":
-                        attempt.sent()
+                        attempt.mark_sent()
                     else:
                         attempt.settle(billed=act == "billed")
                 if ended_by == "error":
@@ -129,7 +129,7 @@ class TestLimits:
         async def call() -> None:
             try:
                 async with budget.reserve(PAGE) as attempt:
-                    attempt.sent()
+                    attempt.mark_sent()
                     await anyio.lowlevel.checkpoint()
                     attempt.settle(billed=True)
             except QuotaExhaustedError:
@@ -147,7 +147,7 @@ class TestLimits:
         budget = make_budget(ledger, max_calls=1)
         for billed in (False, False, True):
             async with budget.reserve(PAGE) as attempt:
-                attempt.sent()
+                attempt.mark_sent()
                 attempt.settle(billed=billed)
         with pytest.raises(QuotaExhaustedError, match="--max-calls 1 is reached"):
             async with budget.reserve(PAGE):
@@ -167,7 +167,7 @@ class TestLimits:
         budget = make_budget(ledger)
         reservation = budget.reserve(PAGE)
         attempt = await reservation.__aenter__()
-        attempt.sent()
+        attempt.mark_sent()
         attempt.settle(billed=True)
         ledger.path.unlink()
         await reservation.__aexit__(None, None, None)
@@ -219,9 +219,9 @@ class TestMidnight:
 
         with caplog.at_level(logging.INFO, "pagemill"):
             main()
-        (told,) = [message for message in caplog.messages if "waiting" in message]
-        assert "reset on 2026-02-01 00:00 UTC" in told
-        assert f"waiting {wait_s:.0f} s" in told
+        (message,) = [message for message in caplog.messages if "waiting" in message]
+        assert "reset on 2026-02-01 00:00 UTC" in message
+        assert f"waiting {wait_s:.0f} s" in message
 
     @on_virtual_time
     async def test_a_month_that_ends_later_ends_the_run(self, tmp_path: Path) -> None:
@@ -236,10 +236,10 @@ class TestMidnight:
     async def test_the_end_of_the_run_calls_the_wait_off(self, tmp_path: Path) -> None:
         """A signal does not wait for the next month, and nothing is reserved."""
         with self.used_up(tmp_path / "ledger", 0) as ledger:
-            drain = Drain()
-            budget = make_budget(ledger, drain=drain)
-            asyncio.get_running_loop().call_later(5, drain.request, InterruptedRunError("SIGINT", exit_code=130))
-            with pytest.raises(DrainedError):
+            shutdown = Shutdown()
+            budget = make_budget(ledger, shutdown=shutdown)
+            asyncio.get_running_loop().call_later(5, shutdown.request, InterruptedRunError("SIGINT", exit_code=130))
+            with pytest.raises(ShuttingDownError):
                 async with budget.reserve(PAGE):
                     pass
             assert (anyio.current_time(), budget.calls) == (5, 0)

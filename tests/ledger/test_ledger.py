@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.billing import CLOCK_MARGIN, Calendar, Refusal
+from pipeline.billing import CLOCK_MARGIN, Calendar, QuotaRefusal
 from pipeline.errors import LedgerError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
@@ -96,7 +96,7 @@ class TestCounting:
         with opened(path, 3) as ledger:
             results = ledger.execute([Reserve(PAGE)] * 5, "w", "o", new_id)
             assert ledger.left == 0
-        assert [type(result) for result in results] == [str] * 3 + [Refusal] * 2
+        assert [type(result) for result in results] == [str] * 3 + [QuotaRefusal] * 2
         assert str(results[-1]) == "the month's 3 calls are used up; they reset on 2026-02-01 00:00 UTC"
 
     def test_a_voided_call_may_be_made_again(self, path: Path) -> None:
@@ -225,7 +225,7 @@ class TestMonths:
             ledger.set_used(5)
             clock.now = END + timedelta(seconds=now)
             (refusal,) = ledger.execute([Reserve(PAGE)], "w", "o", new_id)
-            assert isinstance(refusal, Refusal)
+            assert isinstance(refusal, QuotaRefusal)
             assert (f"{refusal.resets:%Y-%m-%d}", refusal.wait_s) == (resets, wait_s)
             assert refusal.passes_soon == (wait_s <= 120)
             clock.now += timedelta(seconds=wait_s)
@@ -484,9 +484,9 @@ class TestProcesses:
         command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write", "-o", str(log)]
         process = _start(RESERVER, path, "p", 3, 1, prefix=command)
         assert "p-2" in process.communicate("\n", timeout=60)[0]
-        told = re.split(r'write\(1<[^>]*>, "p-\d', log.read_text())
-        assert len(told) == 4
-        for before in told[:3]:
+        message = re.split(r'write\(1<[^>]*>, "p-\d', log.read_text())
+        assert len(message) == 4
+        for before in message[:3]:
             synced = re.findall(r"(?:fsync|fdatasync)\([^)]*?([^/\">]*)[\">]*\)", before)
             assert synced[-2:] == [path.name, f"{path.name}-journal"]
 

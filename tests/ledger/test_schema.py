@@ -14,7 +14,7 @@ from pipeline.errors import LedgerError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER, read_folded
 from pipeline.records import AttemptState, PageId
-from pipeline.storage.sqlite import DurableFile
+from pipeline.storage.sqlite import DurableDatabase
 from tests.ledgers import read_attempt_states
 
 PAGE = PageId("sha256:00#1")
@@ -91,7 +91,7 @@ class TestUpgrade:
         """The upgrade is one transaction: an error in its last statement undoes the others."""
         crashing = replace(LEDGER, upgrades={1: (*LEDGER.upgrades[1], "SELECT * FROM nothing")})
         with pytest.raises(LedgerError):
-            DurableFile(path, crashing)
+            DurableDatabase(path, crashing)
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA user_version").fetchone() == (1,)
             assert len(db.execute("PRAGMA table_info(attempt)").fetchall()) == 9
@@ -100,7 +100,7 @@ class TestUpgrade:
 def test_a_ledger_on_a_network_filesystem_is_refused(network_mount: Path) -> None:
     """The error names the file, the filesystem and the flag; nothing is made."""
     with pytest.raises(LedgerError, match=r"far away/state/l\.sqlite3.*nfs4.*--ledger") as raised:
-        DurableFile(network_mount / "state" / "l.sqlite3", LEDGER)
+        DurableDatabase(network_mount / "state" / "l.sqlite3", LEDGER)
     assert raised.value.exit_code == 1
     assert list(network_mount.iterdir()) == []
 

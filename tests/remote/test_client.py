@@ -417,10 +417,10 @@ async def test_many_calls_at_once_get_their_own_replies() -> None:
         return accept(call)
 
     async with serve_fake(answer_together) as server, open_one(server.url, connections=8) as client:
-        outcomes = await asyncio.gather(*(client.post(numbered(number)) for number in range(8)))
+        recorder = await asyncio.gather(*(client.post(numbered(number)) for number in range(8)))
         digests = {call.filename: call.digest for call in server.calls}
         assert server.most_in_flight == 8
-    for number, outcome in enumerate(outcomes):
+    for number, outcome in enumerate(recorder):
         assert outcome.reply is not None
         assert outcome.reply.content == f"text of {digests[f'{number}.png'][:12]}"
 

@@ -23,8 +23,8 @@ from pipeline.remote.verdict import (
     Refused,
     Stop,
     backoff_s,
-    judge,
     parse_retry_after,
+    verdict_of,
 )
 from pipeline.wire import WireReply
 
@@ -36,13 +36,13 @@ YEAR_S = 366 * 86400
 
 def test_a_valid_200_is_accepted() -> None:
     """The reply is handed on as it is."""
-    assert judge(Outcome(200, reply=REPLY)) == Accepted(REPLY)
+    assert verdict_of(Outcome(200, reply=REPLY)) == Accepted(REPLY)
 
 
 @pytest.mark.parametrize("status", [400, 413, 415])
 def test_a_refused_page_fails_and_is_not_retried(status: int) -> None:
     """The page is at fault; the message carries what the service said."""
-    verdict = judge(Outcome(status, detail="image too small"))
+    verdict = verdict_of(Outcome(status, detail="image too small"))
     assert isinstance(verdict, PageRejected)
     assert str(verdict.error) == f"HTTP {status}: image too small"
     assert not verdict.error.retryable
@@ -67,7 +67,7 @@ def test_a_refused_page_fails_and_is_not_retried(status: int) -> None:
 )
 def test_a_reply_about_the_account_stops_the_run(outcome: Outcome, error: type[StopError], exit_code: int) -> None:
     """The run ends with the exit code of whose fault it is."""
-    verdict = judge(outcome)
+    verdict = verdict_of(outcome)
     assert isinstance(verdict, Stop)
     assert type(verdict.error) is error
     assert verdict.error.exit_code == exit_code
@@ -76,7 +76,7 @@ def test_a_reply_about_the_account_stops_the_run(outcome: Outcome, error: type[S
 
 def test_a_quota_that_names_its_wait_says_when_to_come_back() -> None:
     """The message holds the hours that the service named."""
-    verdict = judge(Outcome(429, retry_after_s=9000.0))
+    verdict = verdict_of(Outcome(429, retry_after_s=9000.0))
     assert isinstance(verdict, Stop)
     assert "come back in 2.5 h" in str(verdict.error)
 
@@ -102,7 +102,7 @@ def test_a_quota_that_names_its_wait_says_when_to_come_back() -> None:
 )
 def test_a_busy_service_pauses_the_account(outcome: Outcome, verdict: Refused) -> None:
     """The page keeps its attempts; the wait is the service's own."""
-    assert judge(outcome) == verdict
+    assert verdict_of(outcome) == verdict
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_a_busy_service_pauses_the_account(outcome: Outcome, verdict: Refused) -
 )
 def test_a_failed_call_may_have_been_billed(outcome: Outcome, reason: str) -> None:
     """An attempt of the page is used up, and the call is charged."""
-    assert judge(outcome) == Failed(billed=True, reason=reason)
+    assert verdict_of(outcome) == Failed(billed=True, reason=reason)
 
 
 def test_a_call_that_never_left_is_not_billed() -> None:
     """Refused, DNS, TLS."""
     outcome = Outcome(fault=Fault.NOT_SENT, detail="cannot connect (Connection refused)")
-    assert judge(outcome) == Failed(billed=False, reason="cannot connect (Connection refused)")
+    assert verdict_of(outcome) == Failed(billed=False, reason="cannot connect (Connection refused)")
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -151,7 +151,7 @@ def test_a_call_that_never_left_is_not_billed() -> None:
 )
 def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
     """The contract: quota, per month, subscription, upgrade, insufficient or exceeded monthly."""
-    verdict = judge(Outcome(status, detail=text, retry_after_s=1.0))
+    verdict = verdict_of(Outcome(status, detail=text, retry_after_s=1.0))
     assert isinstance(verdict, Stop)
     assert isinstance(verdict.error, QuotaExhaustedError)
     assert text in str(verdict.error)
@@ -169,7 +169,7 @@ def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
 )
 def test_words_about_the_rate_do_not_mean_the_quota(text: str) -> None:
     """A burst must not end a run of a million pages."""
-    assert judge(Outcome(429, detail=text)) == Refused(None, f"HTTP 429: {text}")
+    assert verdict_of(Outcome(429, detail=text)) == Refused(None, f"HTTP 429: {text}")
 
 
 class TestRetryAfter:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from pipeline.server.workers.process import child_environ
+from pipeline.convert.processes import child_environ
 
 
 @dataclass(frozen=True, slots=True)

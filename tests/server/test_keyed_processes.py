@@ -12,10 +12,10 @@ import pytest
 from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
 
 from pipeline.config import ServeConfig
+from pipeline.convert.processes import child_environ
 from pipeline.errors import UsageError
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.serve import serve
-from pipeline.server.workers.process import child_environ
 from tests.server.keyed import Caller, keyed_server, make_key, revoke, used
 from tests.server.scripted_server import HANGS_FROM_BYTES
 from tests.server.serving import IMAGE, ScriptedRecogniser

@@ -26,7 +26,7 @@ from tests.server.serving import ScriptedRecogniser, port_of, request_body
 class Server:
     """A server in a task, its base URL, and the way to stop it."""
 
-    def __init__(self, recogniser: Recogniser, *, drain_s: float = 10.0) -> None:
+    def __init__(self, recogniser: Recogniser, *, shutdown_s: float = 10.0) -> None:
         self.stop = anyio.Event()
         self.engine_ended = asyncio.Event()
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -37,7 +37,7 @@ class Server:
                 stop=self.stop,
                 ready=self.url.set_result,
                 recogniser=self._start(recogniser),
-                drain_s=drain_s,
+                shutdown_s=shutdown_s,
             )
         )
 
@@ -182,7 +182,7 @@ class Queue:
 async def test_what_cannot_be_finished_before_the_end_is_refused() -> None:
     """Who waits for a worker gets a 429 that says when to come back, and so does who is still sending."""
     recogniser = Queue()
-    server = Server(recogniser, drain_s=0.5)
+    server = Server(recogniser, shutdown_s=0.5)
     url = await server.url
     _, sender = sending = await asyncio.open_connection("127.0.0.1", port_of(url))
     sender.write(b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")

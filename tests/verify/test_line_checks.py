@@ -41,18 +41,18 @@ def test_a_sound_line_gives_no_cause_for_complaint() -> None:
         pytest.param(LINE[:70] + LINE[:90] + b"\n", "the parser's words", id="torn-twice"),
     ],
 )
-def test_damage_is_described(line: bytes, told: str) -> None:
+def test_damage_is_described(line: bytes, message: str) -> None:
     """What happened to a line tells its owner what happened to the disk."""
-    assert told in describe_damage(line, DamagedLineError("the parser's words"))
+    assert message in describe_damage(line, DamagedLineError("the parser's words"))
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_bytes_are_described_on_one_line(before: bytes, after: bytes) -> None:
     """Whatever stands around a whole line, there are words for it."""
     for line in (before + after, before + LINE[:-1] + after + b"\n"):
-        told = describe_damage(line, DamagedLineError("the parser's words"))
-        assert told
-        assert "\n" not in told
+        message = describe_damage(line, DamagedLineError("the parser's words"))
+        assert message
+        assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_any_bytes_are_described_on_one_line(before: bytes, after: bytes) -> Non
         pytest.param({"added": "2026-01-31T12:00:00Z"}, "no time", id="not-sortable"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object], told: str) -> None:
+def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object], message: str) -> None:
     """A line with a right checksum can still be wrong."""
     problems = list(check_record(replace(RECORD, **changes)))  # type: ignore[arg-type]
     assert len(problems) == 1
-    assert told in problems[0]
+    assert message in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object],
         pytest.param({"added": ""}, "added is no time", id="time"),
     ],
 )
-def test_a_failure_that_contradicts_itself_is_told_of(changes: dict[str, object], told: str) -> None:
+def test_a_failure_that_contradicts_itself_is_told_of(changes: dict[str, object], message: str) -> None:
     """The class says whether the next run tries again; the line must say the same."""
     failure = replace(FAILURE, **changes)  # type: ignore[arg-type]
     problems = list(check_failure(parse_failure(encode_failure(failure)[:-1])))
     assert len(problems) == 1
-    assert told in problems[0]
+    assert message in problems[0]
 
 
 @pytest.mark.parametrize(

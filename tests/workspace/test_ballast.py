@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.workspace.ballast import RESERVE, DiskReserve, hold_reserve, is_disk_full
+from pipeline.workspace.ballast import BALLAST, Ballast, hold_ballast, is_disk_full
 
 MIB = 1 << 20
 
@@ -27,8 +27,8 @@ def ignore(_: StorageError) -> None:
 )
 def test_the_room_is_held_while_the_run_lasts(tmp_path: Path, jobs: int, expected: int) -> None:
     """The blocks are allocated, not only promised; afterwards nothing is left of it."""
-    with hold_reserve(tmp_path, jobs, ignore):
-        path = tmp_path / RESERVE
+    with hold_ballast(tmp_path, jobs, ignore):
+        path = tmp_path / BALLAST
         assert path.stat().st_size == expected
         assert allocated_bytes(path) >= expected
     assert list(tmp_path.iterdir()) == []
@@ -37,10 +37,10 @@ def test_the_room_is_held_while_the_run_lasts(tmp_path: Path, jobs: int, expecte
 @pytest.mark.parametrize("left", [pytest.param(100, id="smaller"), pytest.param(9 * MIB, id="larger")])
 def test_what_a_crash_left_is_taken_over(tmp_path: Path, left: int) -> None:
     """A reserve of another size becomes one of this run's size."""
-    (tmp_path / RESERVE).write_bytes(b"\1" * left)
-    with hold_reserve(tmp_path, 1, ignore):
-        assert (tmp_path / RESERVE).stat().st_size == 4 * MIB
-        assert allocated_bytes(tmp_path / RESERVE) >= 4 * MIB
+    (tmp_path / BALLAST).write_bytes(b"\1" * left)
+    with hold_ballast(tmp_path, 1, ignore):
+        assert (tmp_path / BALLAST).stat().st_size == 4 * MIB
+        assert allocated_bytes(tmp_path / BALLAST) >= 4 * MIB
 
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, None])
@@ -57,9 +57,9 @@ def test_where_nothing_can_be_allocated_zeros_are_written(
         monkeypatch.delattr(os, "posix_fallocate")
     else:
         monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with hold_reserve(tmp_path, 1, ignore):
-        assert (tmp_path / RESERVE).read_bytes() == bytes(4 * MIB)
-        assert allocated_bytes(tmp_path / RESERVE) >= 4 * MIB
+    with hold_ballast(tmp_path, 1, ignore):
+        assert (tmp_path / BALLAST).read_bytes() == bytes(4 * MIB)
+        assert allocated_bytes(tmp_path / BALLAST) >= 4 * MIB
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_without_room_no_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", fail)
-    with pytest.raises(StorageError, match=expected) as raised, hold_reserve(tmp_path, 1, ignore):
+    with pytest.raises(StorageError, match=expected) as raised, hold_ballast(tmp_path, 1, ignore):
         pass
     assert raised.value.exit_code == 1
     assert list(tmp_path.iterdir()) == []
@@ -85,30 +85,30 @@ def test_without_room_no_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_room_is_given_back_slice_by_slice_until_nothing_is_left(tmp_path: Path) -> None:
     """Each time a little more than what is needed; then the answer is no."""
-    with hold_reserve(tmp_path, 1, ignore) as reserve:
+    with hold_ballast(tmp_path, 1, ignore) as reserve:
         sizes = []
         for needed in (10, MIB):
             assert reserve.make_room(needed)
-            sizes.append(allocated_bytes(tmp_path / RESERVE))
+            sizes.append(allocated_bytes(tmp_path / BALLAST))
         assert sizes == [4 * MIB - 256 * 1024, 2 * MIB - 256 * 1024]
         assert sum(reserve.make_room(1) for _ in range(20)) == 7
-        assert repr(reserve) == "<DiskReserve 0 bytes left>"
+        assert repr(reserve) == "<Ballast 0 bytes left>"
 
 
 def test_a_reserve_that_is_gone_gives_nothing(tmp_path: Path) -> None:
     """Who deleted it has freed its room; the write that needs more fails."""
-    with hold_reserve(tmp_path, 1, ignore) as reserve:
-        (tmp_path / RESERVE).unlink()
+    with hold_ballast(tmp_path, 1, ignore) as reserve:
+        (tmp_path / BALLAST).unlink()
         assert not reserve.make_room(1)
 
 
 def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     """In one line that names the place and says what to do."""
-    told: list[StorageError] = []
-    reserve = DiskReserve(tmp_path / RESERVE, 0, told.append)
+    message: list[StorageError] = []
+    reserve = Ballast(tmp_path / BALLAST, 0, message.append)
     for _ in range(3):
         reserve.tell_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
-    assert [str(error) for error in told] == [
+    assert [str(error) for error in message] == [
         f"{tmp_path}: disk full (Disk quota exceeded); make room and run again to resume"
     ]
 

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.workspace.cache_database import DerivedDatabase
+from pipeline.workspace.cache_database import CacheDatabase
 
 SCHEMA = "CREATE TABLE item (text TEXT PRIMARY KEY) WITHOUT ROWID; CREATE TABLE mark (items INTEGER PRIMARY KEY);"
 MARK = "INSERT OR REPLACE INTO mark VALUES (?)"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[DerivedDatabase]:
+def database(tmp_path: Path) -> Iterator[CacheDatabase]:
     """A database that has room for a few pages more."""
-    with closing(DerivedDatabase(tmp_path / "derived.sqlite3", SCHEMA, 1)) as database:
+    with closing(CacheDatabase(tmp_path / "derived.sqlite3", SCHEMA, 1)) as database:
         database._db.execute("PRAGMA max_page_count = 6")  # SQLITE_FULL, with all that a full disk does to SQLite
         yield database
 
 
-def add(database: DerivedDatabase, first: int, count: int) -> int:
+def add(database: CacheDatabase, first: int, count: int) -> int:
     """Add items until they are all there, or one fails; return how many were taken."""
     for number in range(first, first + count):
         try:
@@ -34,7 +34,7 @@ def add(database: DerivedDatabase, first: int, count: int) -> int:
     return count
 
 
-def count_committed(database: DerivedDatabase) -> tuple[int, int]:
+def count_committed(database: CacheDatabase) -> tuple[int, int]:
     """Return how many items another process sees, and how many the mark says that there are."""
     with closing(sqlite3.connect(database.path)) as db:
         items = db.execute("SELECT count(*) FROM item").fetchone()[0]
@@ -42,7 +42,7 @@ def count_committed(database: DerivedDatabase) -> tuple[int, int]:
     return int(items), int(marked)
 
 
-def fill_then_commit(database: DerivedDatabase) -> tuple[int, int]:
+def fill_then_commit(database: CacheDatabase) -> tuple[int, int]:
     """Commit ten items, add more until there is no room, go on and commit; return what is committed."""
     assert add(database, 0, 10) == 10
     database.commit(MARK, [(10,)])
@@ -54,21 +54,21 @@ def fill_then_commit(database: DerivedDatabase) -> tuple[int, int]:
     return count_committed(database)
 
 
-def test_no_commit_passes_for_one_that_failed(database: DerivedDatabase) -> None:
+def test_no_commit_passes_for_one_that_failed(database: CacheDatabase) -> None:
     """A full disk takes all uncommitted changes along: from then on every use is an error, and no mark is written."""
     assert fill_then_commit(database) == (10, 10)
     with pytest.raises(StorageError, match="full"):
         database.rows("SELECT 1")
 
 
-def test_a_commit_after_a_rollback_says_too_much(database: DerivedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_after_a_rollback_says_too_much(database: CacheDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: without the check, the mark counts items that are gone."""
-    monkeypatch.setattr(DerivedDatabase, "_require_changes", lambda _: None)
+    monkeypatch.setattr(CacheDatabase, "_require_changes", lambda _: None)
     items, marked = fill_then_commit(database)
     assert items < marked
 
 
-def test_an_error_that_takes_nothing_along_ends_nothing(database: DerivedDatabase) -> None:
+def test_an_error_that_takes_nothing_along_ends_nothing(database: CacheDatabase) -> None:
     """A commit that another process's reading holds off is made later, with all that was changed."""
     database._db.execute("PRAGMA busy_timeout = 0")
     assert add(database, 0, 1) == 1
@@ -80,7 +80,7 @@ def test_an_error_that_takes_nothing_along_ends_nothing(database: DerivedDatabas
 
 
 @contextmanager
-def hold_off_commits(database: DerivedDatabase) -> Iterator[None]:
+def hold_off_commits(database: CacheDatabase) -> Iterator[None]:
     """Read in another connection, and do not end."""
     with closing(sqlite3.connect(database.path)) as other:
         other.execute("BEGIN")
@@ -88,7 +88,7 @@ def hold_off_commits(database: DerivedDatabase) -> Iterator[None]:
         yield
 
 
-def test_threads_do_not_take_each_others_errors(database: DerivedDatabase) -> None:
+def test_threads_do_not_take_each_others_errors(database: CacheDatabase) -> None:
     """While commits fail in one thread and another one reads, each gets its own outcome: an error of ours, or none."""
     database._db.execute("PRAGMA busy_timeout = 0")
     done = threading.Event()
@@ -123,7 +123,7 @@ class Restless:
 
 def test_a_copy_of_what_never_rests_is_given_up(tmp_path: Path) -> None:
     """Each commit of a run starts the copy over: who looks must come to an end all the same."""
-    with closing(DerivedDatabase(tmp_path / "index.sqlite3", "CREATE TABLE page (name TEXT)", 1)) as database:
+    with closing(CacheDatabase(tmp_path / "index.sqlite3", "CREATE TABLE page (name TEXT)", 1)) as database:
         database.change("INSERT INTO page VALUES (?)", ("a",))
         database.commit("INSERT INTO page VALUES (?)", [("b",)])
         database.copy_to(tmp_path / "copy")

@@ -175,7 +175,7 @@ class TestRebuilding:
                     with Index.open(Path(directory)) as index:
                         index.totals()
                         for number in range(60):
-                            index.look_up_file(on_disk(f"{number}.png"))
+                            index.settled_states(on_disk(f"{number}.png"))
                             index.find_record(page_id(number))
                             index.leave_file(on_disk(f"{number}.png"))
                     break
@@ -377,7 +377,7 @@ class TestStates:
             assert workspace.index.has_result(file, 1, page_id(1))
             assert workspace.index.find_record(page_id(1)) == make_record(name, 1)
             assert set(states(workspace.index)) == {f"{name} 1"}
-            assert workspace.index.look_up_file(file) is not None
+            assert workspace.index.settled_states(file) is not None
             workspace.reopen()
 
 
@@ -404,14 +404,14 @@ class TestFiles:
         note(workspace)
         workspace.index.end_file(on_disk("a.png"), 1)
         workspace.reopen()
-        found = workspace.index.look_up_file(on_disk("a.png"))
+        found = workspace.index.settled_states(on_disk("a.png"))
         assert (None if found is None else dict(found.states)) == (None if settled is None else {settled: 1})
 
     def test_uncertain_pages_are_settled_when_they_must_not_be_sent_again(self, workspace: Workspace) -> None:
         """With `keep_uncertain` an uncertain page is left alone."""
         workspace.failure(make_failure("a.png", 1, error="uncertain"))
         workspace.index.end_file(on_disk("a.png"), 1)
-        found = workspace.index.look_up_file(on_disk("a.png"), keep_uncertain=True)
+        found = workspace.index.settled_states(on_disk("a.png"), keep_uncertain=True)
         assert found is not None
         assert found.states == {State.UNCERTAIN: 1}
 
@@ -429,17 +429,17 @@ class TestFiles:
         """Another size, time, name or path: the file must be looked into."""
         workspace.record(make_record("a.png", 1))
         workspace.index.end_file(on_disk("a.png"), 1)
-        assert workspace.index.look_up_file(on_disk("a.png")) is not None
-        assert workspace.index.look_up_file(file) is None
+        assert workspace.index.settled_states(on_disk("a.png")) is not None
+        assert workspace.index.settled_states(file) is None
 
     def test_a_file_is_settled_with_all_of_its_pages(self, workspace: Workspace) -> None:
         """Of three pages one is missing: not settled; with it: settled; with fewer pages the rest is forgotten."""
         for page in (1, 2):
             workspace.record(make_record("a.tif", page, page=page))
         workspace.index.end_file(on_disk("a.tif"), 3)
-        assert workspace.index.look_up_file(on_disk("a.tif")) is None
+        assert workspace.index.settled_states(on_disk("a.tif")) is None
         workspace.record(make_record("a.tif", 3, page=3))
-        found = workspace.index.look_up_file(on_disk("a.tif"))
+        found = workspace.index.settled_states(on_disk("a.tif"))
         assert found is not None
         assert found.states == {State.DONE: 3}
         workspace.index.end_file(on_disk("a.tif"), 2)
@@ -457,9 +457,9 @@ class TestFiles:
     def test_a_url_is_settled_by_its_name(self, workspace: Workspace) -> None:
         """A page that the service fetches has no size or time; its record is enough."""
         url = SourceFile("https://example.org/a.png", None)
-        assert workspace.index.look_up_file(url) is None
+        assert workspace.index.settled_states(url) is None
         workspace.record(make_record(url.name, 1))
-        assert workspace.index.look_up_file(url) is not None
+        assert workspace.index.settled_states(url) is not None
 
 
 class TestSharing:

@@ -18,7 +18,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.records import Failure, PageId, Record, Reply, Span
 from pipeline.storage.files import replace_file
-from pipeline.workspace.ballast import RESERVE, DiskReserve, hold_reserve
+from pipeline.workspace.ballast import BALLAST, Ballast, hold_ballast
 from pipeline.workspace.lines import parse_record
 from pipeline.workspace.repair import waiting_rescues
 from pipeline.workspace.sink import JsonlFile, SyncedFile, open_sink
@@ -47,13 +47,13 @@ def make_record(number: int, text: str = "text") -> Record:
 
 
 async def append_all(
-    path: Path, lines: Sequence[bytes], disk: "Stingy | None" = None, reserve: DiskReserve | None = None
+    path: Path, lines: Sequence[bytes], disk: "Stingy | None" = None, reserve: Ballast | None = None
 ) -> list[Span | Exception]:
     """Append lines one after another through one descriptor; return where each stands, or why not."""
     ends: list[Span | Exception] = []
     with path.open("ab", buffering=0) as raw:
         file = SyncedFile(raw.fileno(), fsync=True) if disk is None else StingyFile(raw.fileno(), disk)
-        jsonl = JsonlFile(path, file, path.stat().st_size, reserve=reserve)
+        jsonl = JsonlFile(path, file, path.stat().st_size, ballast=reserve)
         for line in lines:
             try:
                 ends.append(await jsonl.append(line))
@@ -189,21 +189,21 @@ class TestFullDisks:
 
     async def test_on_a_full_disk_the_reserve_makes_room_and_the_run_is_told_once(self, tmp_path: Path) -> None:
         """In the middle of a line the room ends: the line is completed, so are later ones, and the run must end."""
-        told: list[StorageError] = []
+        message: list[StorageError] = []
         lines = [b"1234567\n", b"abcdefgh\n", b"next\n"]
         disk = Stingy(4, room=14)
-        reserve = RoomyReserve(tmp_path, told.append, disk, slice_bytes=6)
+        reserve = RoomyReserve(tmp_path, message.append, disk, slice_bytes=6)
         spans = await append_all(tmp_path / RESULTS, lines, disk, reserve)
         assert (tmp_path / RESULTS).read_bytes() == b"".join(lines)
         assert spans == [Span(0, 8), Span(8, 17), Span(17, 22)]
-        assert [str(error) for error in told] == [
+        assert [str(error) for error in message] == [
             f"{tmp_path}: disk full (No space left on device); make room and run again to resume"
         ]
 
     async def test_where_the_reserve_does_not_help_whole_lines_stay(self, tmp_path: Path) -> None:
         """Half a line is cut off again; the line that found no room goes where all goes that cannot be written."""
         path = tmp_path / RESULTS
-        with hold_reserve(tmp_path, 1, lambda _: None) as reserve:
+        with hold_ballast(tmp_path, 1, lambda _: None) as reserve:
             ends = await append_all(path, [b"1234567\n", b"abcdefgh\n"], Stingy(4, room=14), reserve)
             assert "0 bytes left" in repr(reserve)
         assert path.read_bytes() == b"1234567\n"
@@ -268,13 +268,13 @@ class StingyFile(SyncedFile):
         return super().write(memoryview(data)[: self._disk.take(memoryview(data).nbytes)])
 
 
-class RoomyReserve(DiskReserve):
+class RoomyReserve(Ballast):
     """A reserve on such a disk: what it gives back is room there, a little at a time."""
 
     def __init__(
         self, workspace: Path, on_full: Callable[[StorageError], object], disk: Stingy, *, slice_bytes: int
     ) -> None:
-        super().__init__(workspace / RESERVE, 0, on_full)
+        super().__init__(workspace / BALLAST, 0, on_full)
         self._disk = disk
         self._slice_bytes = slice_bytes
 
@@ -358,8 +358,8 @@ def _trace(workspace: Path, mode: str) -> Iterator[str]:
     for line in log.read_text().splitlines():
         if (match := pattern.search(line)) is None:
             continue
-        name, file, told = match.groups()
-        if told:
+        name, file, message = match.groups()
+        if message:
             yield "told"
         elif file.endswith(RESULTS):
             yield name

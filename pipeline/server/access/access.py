@@ -87,9 +87,9 @@ class Access:
         else:
             caller = None
         if caller is None and await self.is_open():
-            _refuse_rebound(request)
+            _require_own_host(request)
             if request.method not in {"GET", "HEAD"}:
-                refuse_foreign(request)
+                require_same_origin(request)
             caller = self._unmetered(ANYONE)
         if caller is None:
             raise unauthorized()
@@ -155,7 +155,7 @@ class Access:
             raise RequestError("Too Many Requests: rate limit exceeded", 429, retry_after_s=retry_after_s(wait_s))
 
 
-def refuse_foreign(request: web.Request) -> None:
+def require_same_origin(request: web.Request) -> None:
     """Raise when a browser says that another site's page makes this request.
 
     Raises:
@@ -165,7 +165,7 @@ def refuse_foreign(request: web.Request) -> None:
         raise _foreign()
 
 
-def _refuse_rebound(request: web.Request) -> None:
+def _require_own_host(request: web.Request) -> None:
     """Raise when a server that is open to this machine is called by another name.
 
     A page whose name was made to mean this machine after the browser had loaded it ("DNS rebinding") is of the same

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pipeline.server.access.keys import Key, KeyStore, looks_like_key
+from pipeline.server.access.keys import Key, KeyStore, is_well_formed_key
 from pipeline.storage.group_commit import GroupCommit
 
 _T = TypeVar("_T")
@@ -55,7 +55,7 @@ class Keyring:
 
     async def find(self, secret: str) -> Key | None:
         """Return the good key with this secret."""
-        if not looks_like_key(secret):
+        if not is_well_formed_key(secret):
             return None
         return _good(await self._read(lambda store: store.find(secret), otherwise=None))
 

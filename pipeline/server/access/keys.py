@@ -16,7 +16,7 @@ from typing import Final
 
 from pipeline.config import TIER_CALLS, ServeConfig, Tier, default_state_dir
 from pipeline.errors import KeyStoreError
-from pipeline.storage.sqlite import DurableFile, FileKind
+from pipeline.storage.sqlite import DatabaseSpec, DurableDatabase
 
 KEY_PREFIX: Final = "pm_"
 _KEY: Final = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -39,7 +39,7 @@ CREATE TABLE use (
 ) WITHOUT ROWID;
 """
 
-KEYS: Final = FileKind(
+KEYS: Final = DatabaseSpec(
     name="keys",
     description="a pagemill key store",
     consequence="",
@@ -95,7 +95,7 @@ class KeyStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = DurableFile(path, KEYS)
+        self._file = DurableDatabase(path, KEYS)
         self._db = self._file.db
 
     def __repr__(self) -> str:
@@ -193,7 +193,7 @@ def keys_file(config: ServeConfig) -> Path:
     return config.keys if config.keys is not None else default_state_dir() / "serve-keys.sqlite3"
 
 
-def looks_like_key(text: str) -> bool:
+def is_well_formed_key(text: str) -> bool:
     """Return whether it has the form of our keys; what has not needs no look into the store."""
     return _KEY.fullmatch(text) is not None
 

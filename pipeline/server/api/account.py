@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from pipeline.server.access.access import COOKIE, Access, refuse_foreign
+from pipeline.server.access.access import COOKIE, Access, require_same_origin
 from pipeline.server.http.answers import json_answer
 from pipeline.server.http.metrics import CALLER
 from pipeline.server.http.requests import RequestError, decode_body, read_body
@@ -34,7 +34,7 @@ def add_account(app: web.Application, access: Access) -> None:
     """
 
     async def sign_in(request: web.Request) -> web.Response:
-        refuse_foreign(request)
+        require_same_origin(request)
         token = await access.sign_in(await _read_key(request))
         response = web.Response(status=204)
         if token is not None:
@@ -42,7 +42,7 @@ def add_account(app: web.Application, access: Access) -> None:
         return response
 
     async def sign_out(request: web.Request) -> web.Response:
-        refuse_foreign(request)
+        require_same_origin(request)
         access.sign_out(request.cookies.get(COOKIE, ""))
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path="/")
@@ -69,13 +69,13 @@ def is_encrypted(request: web.Request) -> bool:
 
 async def _read_key(request: web.Request) -> str:
     # Who shows no key yet may not have much read, be it by what is announced or by what comes out of compression.
-    told = f"the body must announce its length, {_BODY_MAX_BYTES} bytes at most"
+    message = f"the body must announce its length, {_BODY_MAX_BYTES} bytes at most"
     if request.content_length is None:
-        raise RequestError(told)
+        raise RequestError(message)
     try:
         body = await read_body(request, _hold_nothing, max_bytes=_BODY_MAX_BYTES)
     except web.HTTPRequestEntityTooLarge as exc:
-        raise RequestError(told) from exc
+        raise RequestError(message) from exc
     return decode_body(_credentials, body).key
 
 

@@ -81,7 +81,7 @@ def _recognition(operation: str, summary: str, reply: str) -> Schema:
                     "again": {"operationId": "tellDocument", "parameters": {"id": "$response.body#/id"}},
                 },
             },
-            **_refusals(400, 401, 403, 405, 429, 500),
+            **_error_responses(400, 401, 403, 405, 429, 500),
         },
     }
 
@@ -106,7 +106,7 @@ def _document() -> Schema:
                     }
                 },
             },
-            **_refusals(400, 401, 403, 404, 405, 429, 500),
+            **_error_responses(400, 401, 403, 404, 405, 429, 500),
         },
     }
 
@@ -122,7 +122,7 @@ def _sign_in() -> Schema:
             "204": {
                 "description": "Signed in: the session is in a cookie. Where no key is needed, there is no cookie."
             },
-            **_refusals(400, 401, 403, 405, 429, 500),
+            **_error_responses(400, 401, 403, 405, 429, 500),
         },
     }
 
@@ -132,7 +132,7 @@ def _sign_out() -> Schema:
         "operationId": "signOut",
         "summary": "End the session, if there is one",
         "security": [],
-        "responses": {"204": {"description": "Signed out"}, **_refusals(400, 403, 405, 500)},
+        "responses": {"204": {"description": "Signed out"}, **_error_responses(400, 403, 405, 500)},
     }
 
 
@@ -145,7 +145,7 @@ def _usage() -> Schema:
                 "description": "The month's calls",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Usage"}}},
             },
-            **_refusals(400, 401, 403, 405, 500),
+            **_error_responses(400, 401, 403, 405, 500),
         },
     }
 
@@ -168,12 +168,12 @@ def _open(operation: str, summary: str, media_type: str, schema: Schema) -> Sche
         "security": [],
         "responses": {
             "200": {"description": "The answer", "content": {media_type: {"schema": schema}}},
-            **_refusals(400, 405),
+            **_error_responses(400, 405),
         },
     }
 
 
-def _refusals(*statuses: int) -> Schema:
+def _error_responses(*statuses: int) -> Schema:
     return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][1]}"} for status in statuses}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-Judge = Callable[[str], bool]
+AddressCheck = Callable[[str], bool]
 """Tells whether an address, as text, may be dialled."""
 
 REFUSED_V4: Final = tuple(

@@ -56,7 +56,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except Exception as exc:
-        response = refuse(exc)
+        response = error_response(exc)
         if isinstance(exc, RecognitionError):
             _logger.warning("a page failed: %s", exc)
         elif response.status == 500:
@@ -64,7 +64,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return response
 
 
-def refuse(error: BaseException | None) -> web.Response:
+def error_response(error: BaseException | None) -> web.Response:
     """Return the answer to a request that ended in an error; None is one that nobody knows."""
     refusal = explain(error)
     headers = {}
@@ -76,7 +76,7 @@ def refuse(error: BaseException | None) -> web.Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorAnswer:
     """What a caller is told of an error.
 
     It is not the error itself: a frame that names its own exception is a cycle, which keeps the request's body in
@@ -93,28 +93,28 @@ class Refusal:
     retry_after_s: int | None = None
 
 
-def explain(error: BaseException | None) -> Refusal:
+def explain(error: BaseException | None) -> ErrorAnswer:
     """Return what a caller is told of an error."""
-    refusal = Refusal(500, "Internal Server Error: processing failed")
+    refusal = ErrorAnswer(500, "Internal Server Error: processing failed")
     match error:
         case RequestError():
-            refusal = Refusal(error.status, str(error), error.retry_after_s)
+            refusal = ErrorAnswer(error.status, str(error), error.retry_after_s)
         case PageError():
-            refusal = Refusal(400, str(error))
+            refusal = ErrorAnswer(400, str(error))
         case BusyError():
-            refusal = Refusal(429, "Too Many Requests: the server is busy", RETRY_AFTER_S)
+            refusal = ErrorAnswer(429, "Too Many Requests: the server is busy", RETRY_AFTER_S)
         case web.HTTPRequestEntityTooLarge():  # the contract knows no 413
-            refusal = Refusal(400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB")
+            refusal = ErrorAnswer(400, f"request body is larger than {BODY_MAX_BYTES // 1024 // 1024} MB")
         case web.RequestPayloadError():
-            refusal = Refusal(400, "request body cannot be decoded")
+            refusal = ErrorAnswer(400, "request body cannot be decoded")
         case web.HTTPExpectationFailed():  # nor a 417
-            refusal = Refusal(400, "the Expect header asks for what this server does not know")
+            refusal = ErrorAnswer(400, "the Expect header asks for what this server does not know")
         case LineTooLong():
-            refusal = Refusal(400, "the request line or a header is too long")
+            refusal = ErrorAnswer(400, "the request line or a header is too long")
         case HttpProcessingError():
-            refusal = Refusal(400, "the request is not well-formed HTTP")
+            refusal = ErrorAnswer(400, "the request is not well-formed HTTP")
         case web.HTTPException():
-            refusal = Refusal(error.status, error.reason)
+            refusal = ErrorAnswer(error.status, error.reason)
         case _:
             pass
     return refusal

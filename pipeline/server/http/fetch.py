@@ -10,7 +10,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, DummyCookieJar, 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from pipeline.server.http.addresses import Judge, is_public
+from pipeline.server.http.addresses import AddressCheck, is_public
 from pipeline.server.http.images import SERVER_LIMITS
 from pipeline.server.http.requests import RequestError
 
@@ -57,7 +57,7 @@ async def obtain_image(url: str, fetch: Fetch | None) -> bytes:
     return await fetch(url)
 
 
-class RefusedError(OSError):
+class ForbiddenAddressError(OSError):
     """The URL, an address behind it, or what it answers is refused; no caller sees this."""
 
 
@@ -97,12 +97,12 @@ class Fetcher:
     def __init__(
         self,
         *,
-        judge: Judge = may_dial,
+        is_allowed: AddressCheck = may_dial,
         lookup: Lookup | None = None,
         deadline_s: float = FETCH_DEADLINE_S,
         max_bytes: int = SERVER_LIMITS.max_bytes,
     ) -> None:
-        self._judge = judge
+        self._is_allowed = is_allowed
         self._lookup = lookup or _SystemLookup()
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
@@ -126,7 +126,7 @@ class Fetcher:
     async def _follow(self, url: str) -> bytes:
         target = self._check_target(url)
         connector = TCPConnector(
-            resolver=_JudgingResolver(self._lookup, self._judge),
+            resolver=_JudgingResolver(self._lookup, self._is_allowed),
             use_dns_cache=False,
             socket_factory=self._open_socket,
             force_close=True,
@@ -139,29 +139,29 @@ class Fetcher:
                     if response.status not in _REDIRECTS:
                         return await self._read(response)
                     target = self._check_target(str(target.join(URL(response.headers.get("Location", "")))))
-        raise RefusedError("too many redirects")
+        raise ForbiddenAddressError("too many redirects")
 
     @staticmethod
     def _check_target(url: str) -> URL:
         if len(url) > URL_MAX_CHARS:
-            raise RefusedError("a URL that long")
+            raise ForbiddenAddressError("a URL that long")
         target = URL(url)
         if target.scheme not in {"http", "https"} or not target.raw_host:
-            raise RefusedError("another scheme, or no host")
+            raise ForbiddenAddressError("another scheme, or no host")
         if target.user is not None or target.password is not None or "%" in target.raw_host:
-            raise RefusedError("credentials, or an encoded host")
+            raise ForbiddenAddressError("credentials, or an encoded host")
         return target
 
     def _open_socket(self, address: "AddrInfoType") -> socket.socket:
         """Return the socket for an address that is about to be dialled: the one place that every connection passes."""
         family, kind, protocol, _, place = address
-        if not self._judge(str(place[0])):
-            raise RefusedError("an address inside")
+        if not self._is_allowed(str(place[0])):
+            raise ForbiddenAddressError("an address inside")
         return socket.socket(family, kind, protocol)
 
     async def _read(self, response: ClientResponse) -> bytes:
         if response.status != 200:
-            raise RefusedError(f"status {response.status}")
+            raise ForbiddenAddressError(f"status {response.status}")
         body = bytearray()
         # Chunks are decompressed a piece at a time, so that a bomb is cut off at the limit.
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
@@ -174,16 +174,16 @@ class Fetcher:
 class _JudgingResolver(AbstractResolver):
     """Hands out the addresses of a name when every one of them may be dialled."""
 
-    def __init__(self, lookup: Lookup, judge: Judge) -> None:
+    def __init__(self, lookup: Lookup, is_allowed: AddressCheck) -> None:
         self._lookup = lookup
-        self._judge = judge
+        self._is_allowed = is_allowed
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         addresses = await self._lookup(host, port)
-        if not addresses or not all(map(self._judge, addresses)):
-            raise RefusedError("a name of something inside")
+        if not addresses or not all(map(self._is_allowed, addresses)):
+            raise ForbiddenAddressError("a name of something inside")
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
             for address in addresses

@@ -4,9 +4,8 @@ from io import BytesIO
 
 from PIL import Image, PngImagePlugin
 
-from pipeline.inputs.fit import Limits
 from pipeline.server.http.requests import RequestError
-from pipeline.wire import MEDIA_TYPES
+from pipeline.wire import MEDIA_TYPES, Limits
 
 SERVER_LIMITS = Limits(max_bytes=10 * 1024 * 1024)
 """The API's contract, "Is 10 MB of the file or of the base64?": the server takes up to 10 MiB decoded."""

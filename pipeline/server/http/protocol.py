@@ -11,7 +11,7 @@ from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
-from pipeline.server.http.answers import dress, refuse
+from pipeline.server.http.answers import dress, error_response
 
 HEADERS_DEADLINE_S: Final = 60.0
 """From the connection, or the reply before, to the end of a request's headers. aiohttp calls it the keep-alive timeout,
@@ -113,7 +113,7 @@ class _Connection(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no HTTP, and end the connection."""
         super().handle_error(request, status, exc, message)  # writes the log
-        response = refuse(exc)
+        response = error_response(exc)
         dress(response)  # no signal is sent for what has no route
         response.force_close()
         if isinstance(exc, HttpProcessingError):  # else a request went wrong outside the middlewares
@@ -124,7 +124,7 @@ class _Connection(RequestHandler):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; a refusal of aiohttp's own gets our body."""
-        ours = refuse(resp) if isinstance(resp, web.HTTPException) else resp
+        ours = error_response(resp) if isinstance(resp, web.HTTPException) else resp
         return await super().finish_response(request, ours, start_time)
 
 

@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pipeline.config import ServeConfig
+from pipeline.convert.processes import module_command
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.workers.frames import Broken, Unreadable, WorkerFrame
-from pipeline.server.workers.process import WorkerProcess, module_command
+from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.sizing import RECYCLE_BYTES, choose_sizing, read_machine
 
 T = TypeVar("T")

@@ -284,8 +284,8 @@ async def test_no_log_and_no_answer_holds_a_key(path: Path, caplog: pytest.LogCa
         answers += [await caller.usage(secret), await caller.sign_in(secret), await caller.recognise(secret + "x")]
     assert [answer.status for answer in answers] == [200, 403, 429, 200, 429, 401]
     assert answers[0].reply["payload"].endswith("?key=***")
-    told = caplog.text.encode() + b"".join(answer.body + repr(answer.headers).encode() for answer in answers)
-    assert secret.encode() not in told
+    message = caplog.text.encode() + b"".join(answer.body + repr(answer.headers).encode() for answer in answers)
+    assert secret.encode() not in message
     assert key.id in caplog.text
 
 

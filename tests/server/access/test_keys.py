@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config import ServeConfig, Tier
 from pipeline.errors import KeyStoreError
-from pipeline.server.access.keys import Key, KeyStore, keys_file, looks_like_key
+from pipeline.server.access.keys import Key, KeyStore, is_well_formed_key, keys_file
 
 NOW = "2026-11-03T10:00:00.000000Z"
 MONTH = "2026-11"
@@ -46,7 +46,7 @@ def test_a_key_is_32_random_bytes_behind_a_prefix(store: KeyStore) -> None:
     """The prefix lets secret scanners know it."""
     secret, key = add(store)
     assert re.fullmatch("pm_[A-Za-z0-9_-]{43}", secret)
-    assert looks_like_key(secret)
+    assert is_well_formed_key(secret)
     assert secret != add(store)[0]
     assert store.find(secret) == key
 
@@ -82,7 +82,7 @@ def test_a_guess_finds_nothing(store: KeyStore, guess: str) -> None:
 @pytest.mark.parametrize("text", ["", "pm_", "pm_" + "A" * 42, "pm_" + "A" * 44, "PM_" + "A" * 43, "pm_" + "é" * 43])
 def test_what_has_not_the_form_of_a_key_is_known_without_a_look(text: str) -> None:
     """It costs no read."""
-    assert not looks_like_key(text)
+    assert not is_well_formed_key(text)
 
 
 @pytest.mark.parametrize(

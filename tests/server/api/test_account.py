@@ -146,13 +146,13 @@ async def test_the_usage_tells_the_plan_and_the_month(path: Path) -> None:
         pytest.param(b'"' + b"x" * 5000 + b'"', "4096 bytes at most", id="too-large"),
     ],
 )
-async def test_a_body_that_is_no_key_is_refused(path: Path, body: bytes, told: str) -> None:
+async def test_a_body_that_is_no_key_is_refused(path: Path, body: bytes, message: str) -> None:
     """The reply says what is wrong with it."""
     make_key(path)
     async with keyed_server(path) as caller:
         answer = await caller.call("POST", "/session", body, JSON)
     assert answer.status == 400
-    assert any(text in parse_status_text(answer.body) for text in told.split("|"))
+    assert any(text in parse_status_text(answer.body) for text in message.split("|"))
 
 
 async def test_who_shows_no_key_yet_cannot_send_without_end(path: Path) -> None:

@@ -102,13 +102,13 @@ async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
         pytest.param(request_body(encode(Image.new("L", (4001, 400)))), "at most 4000x4000", id="too-wide"),
     ],
 )
-async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, told: str) -> None:
+async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, message: str) -> None:
     """Every refusal has the contract's body and says why."""
     recogniser = ScriptedRecogniser()
     async with served(recogniser) as (_, call):
         answer = await call(body)
     assert answer.status == 400
-    assert told in parse_status_text(answer.body)
+    assert message in parse_status_text(answer.body)
     assert recogniser.seen == []
 
 
@@ -127,11 +127,11 @@ async def test_an_image_of_exactly_ten_mib_is_taken() -> None:
         pytest.param(ZeroDivisionError("secret path"), 500, "Internal Server Error: processing failed", id="bug"),
     ],
 )
-async def test_a_failure_inside_tells_the_caller_no_details(error: Exception, status: int, told: str) -> None:
+async def test_a_failure_inside_tells_the_caller_no_details(error: Exception, status: int, message: str) -> None:
     """The page's fault is a 400 with its reason, everything else a 500 without one."""
     async with served(ScriptedRecogniser(error)) as (_, call):
         answer = await call(request_body())
-    assert (answer.status, answer.reply) == (status, {"statusText": told})
+    assert (answer.status, answer.reply) == (status, {"statusText": message})
 
 
 async def test_a_body_that_cannot_be_decompressed_is_the_callers_fault() -> None:
@@ -149,11 +149,11 @@ async def test_a_body_that_cannot_be_decompressed_is_the_callers_fault() -> None
         ("POST", "/api/elsewhere", 404, "Not Found"),
     ],
 )
-async def test_unknown_paths_and_methods_are_told_in_json(method: str, path: str, status: int, told: str) -> None:
+async def test_unknown_paths_and_methods_are_told_in_json(method: str, path: str, status: int, message: str) -> None:
     """Clients parse one kind of error body only."""
     async with served(ScriptedRecogniser()) as (_, call):
         answer = await call(b"", path, method)
-    assert (answer.status, answer.reply) == (status, {"statusText": told})
+    assert (answer.status, answer.reply) == (status, {"statusText": message})
     assert ("Allow" in answer.headers) == (status == 405)
 
 
@@ -180,11 +180,11 @@ async def test_health_needs_no_key() -> None:
         pytest.param(EngineState(0, is_failing=True), 503, "failing", id="cannot-be-replaced"),
     ],
 )
-async def test_health_tells_whether_a_worker_runs(state: EngineState, status: int, told: str) -> None:
+async def test_health_tells_whether_a_worker_runs(state: EngineState, status: int, message: str) -> None:
     """503 keeps a balancer's requests away, for as long as no page can be read."""
     async with served(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
         answer = await call(b"", "/healthz", "GET")
-    expected = {"status": told, "workers": state.workers, "queue": state.waiting}
+    expected = {"status": message, "workers": state.workers, "queue": state.waiting}
     assert (answer.status, answer.reply) == (status, expected)
 
 

@@ -132,19 +132,19 @@ async def test_bodies_beyond_the_memory_for_all_are_429() -> None:
 async def test_a_refusal_leaves_nothing_for_the_garbage_collector() -> None:
     """An error in a cycle keeps its frames, and with them the body, long after the answer."""
     gc.collect()
-    before = _refusals()
+    before = _error_responses()
     gc.disable()
     try:
         async with served(ScriptedRecogniser(), load=Load(bodies_max_bytes=1000)) as (_, call):
             assert (await call(request_body(bytes(1000)))).status == 429
             assert (await call(request_body(b"no image"))).status == 400
-        left = [refusal for refusal in _refusals() if not any(refusal is other for other in before)]
+        left = [refusal for refusal in _error_responses() if not any(refusal is other for other in before)]
     finally:
         gc.enable()
     assert left == []
 
 
-def _refusals() -> list[RequestError]:
+def _error_responses() -> list[RequestError]:
     """Return all that are in memory: other tests may have kept some."""
     return [thing for thing in gc.get_objects() if isinstance(thing, RequestError)]
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import ServeConfig
-from pipeline.server.http.addresses import Judge, is_public
+from pipeline.server.http.addresses import AddressCheck, is_public
 from pipeline.server.http.fetch import (
     FETCHES_AT_MOST,
     NOT_FETCHED,
@@ -79,10 +79,10 @@ async def send_image(_request: web.Request) -> web.Response:
     return web.Response(body=IMAGE)
 
 
-def fetcher(names: Names | None = None, judge: Judge = is_outside, **options: float) -> Fetcher:
+def fetcher(names: Names | None = None, judge: AddressCheck = is_outside, **options: float) -> Fetcher:
     """Return a fetcher that knows the public host, and no name server but this."""
     lookup = names or Names(images_example=[[OUTSIDE]])
-    return Fetcher(judge=judge, lookup=lookup, **options)  # type: ignore[arg-type]
+    return Fetcher(is_allowed=judge, lookup=lookup, **options)  # type: ignore[arg-type]
 
 
 async def refusal(fetch: Awaitable[bytes]) -> str:
@@ -131,9 +131,9 @@ async def test_no_spelling_of_an_inner_host_is_fetched(url: str) -> None:
     }
 
 
-async def knock(canary: Canary, judge: Judge, urls: list[str]) -> None:
+async def knock(canary: Canary, judge: AddressCheck, urls: list[str]) -> None:
     """Fetch each URL as the real server would."""
-    real = Fetcher(judge=judge, deadline_s=5.0)
+    real = Fetcher(is_allowed=judge, deadline_s=5.0)
     for url in urls:
         await refusal(real.fetch(url))
 
@@ -162,7 +162,7 @@ async def test_without_judgement_the_canary_is_found() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "inner.example", "//127.0.0.1"])
 async def test_a_redirect_to_loopback_is_not_followed(
-    judge: Judge,
+    judge: AddressCheck,
     is_found: bool,  # noqa: FBT001 - what the negative control turns round
     status: int,
     host: str,
@@ -192,7 +192,7 @@ async def test_a_name_that_changes_its_meaning_gains_nothing() -> None:
 
 @pytest.mark.parametrize(("judge", "is_found"), [(is_outside, False), (anything, True)])
 async def test_a_redirect_looks_its_name_up_again_and_judges_again(
-    judge: Judge,
+    judge: AddressCheck,
     is_found: bool,  # noqa: FBT001 - what the negative control turns round
 ) -> None:
     """A name that was public for the first hop and is loopback for the second."""
@@ -248,14 +248,14 @@ async def test_refused_unreachable_and_broken_read_the_same() -> None:
         return web.Response(status=int(request.path[1:]))
 
     async with outside(fail) as port:
-        told = {
+        message = {
             await refusal(fetcher().fetch(f"http://{NAME}:{port}/{status}")) for status in (204, 304, 401, 404, 500)
         }
-    told.add(await refusal(fetcher().fetch(f"http://{NAME}:{port}/")))  # nobody listens there any more
-    told.add(await refusal(fetcher().fetch("http://127.0.0.1:1/")))
-    told.add(await refusal(fetcher().fetch("http://nowhere.example/")))
-    told.add(await refusal(fetcher().fetch(f"http://{NAME}/{'x' * 9000}")))
-    assert told == {NOT_FETCHED}
+    message.add(await refusal(fetcher().fetch(f"http://{NAME}:{port}/")))  # nobody listens there any more
+    message.add(await refusal(fetcher().fetch("http://127.0.0.1:1/")))
+    message.add(await refusal(fetcher().fetch("http://nowhere.example/")))
+    message.add(await refusal(fetcher().fetch(f"http://{NAME}/{'x' * 9000}")))
+    assert message == {NOT_FETCHED}
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])

@@ -40,9 +40,9 @@ def test_the_documented_formats_and_sizes_pass(image_format: str, size_px: tuple
         pytest.param(b"RIFF\x10\x00\x00\x00WEBPVP8 ", "holds no image", id="webp-cut-in-its-header"),
     ],
 )
-def test_everything_else_is_refused_before_it_is_decoded(image: bytes, told: str) -> None:
+def test_everything_else_is_refused_before_it_is_decoded(image: bytes, message: str) -> None:
     """The message says which of the contract's limits the image breaks."""
-    with pytest.raises(RequestError, match=told) as caught:
+    with pytest.raises(RequestError, match=message) as caught:
         check_image(image)
     assert caught.value.status == 400
 

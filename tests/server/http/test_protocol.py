@@ -105,8 +105,8 @@ async def test_an_expectation_that_nobody_knows_is_refused(path: bytes) -> None:
     (answer,) = await exchange(
         b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n"
     )
-    told = {"statusText": "the Expect header asks for what this server does not know"}
-    assert (answer.status, answer.reply) == (400, told)
+    message = {"statusText": "the Expect header asks for what this server does not know"}
+    assert (answer.status, answer.reply) == (400, message)
 
 
 async def test_what_stands_in_a_broken_request_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,9 +65,9 @@ def test_an_image_is_taken_as_data_url_or_base64(image_url: str) -> None:
         pytest.param("图像", "neither a data URL nor base64", id="not-ascii"),
     ],
 )
-def test_anything_else_is_refused_with_a_reason(image_url: str, told: str) -> None:
+def test_anything_else_is_refused_with_a_reason(image_url: str, message: str) -> None:
     """The message says which rule the value breaks."""
-    with pytest.raises(RequestError, match=told) as caught:
+    with pytest.raises(RequestError, match=message) as caught:
         parse_image_url(image_url)
     assert caught.value.status == 400
 
@@ -89,9 +89,9 @@ def test_anything_else_is_refused_with_a_reason(image_url: str, told: str) -> No
         pytest.param(body(filename=7), r"\$\.filename", id="filename-is-a-number"),
     ],
 )
-def test_a_body_that_is_not_the_documented_object_is_refused(sent: bytes, told: str) -> None:
+def test_a_body_that_is_not_the_documented_object_is_refused(sent: bytes, message: str) -> None:
     """The message names the field."""
-    with pytest.raises(RequestError, match=told):
+    with pytest.raises(RequestError, match=message):
         parse_request(sent)
 
 

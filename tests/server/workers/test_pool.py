@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import ServeConfig
+from pipeline.convert.processes import module_command
 from pipeline.engine.recognition import BusyError, EngineState, RecognitionError
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.workers.pool import Pool, PoolOptions, plan_pool
-from pipeline.server.workers.process import module_command
 from tests.server.processes import is_running, wait_until
 from tests.server.scripted_worker import HOG_BYTES
 
@@ -32,12 +32,12 @@ async def test_a_worker_that_dies_fails_its_own_page_and_no_other() -> None:
     """The pages behind it wait for the new worker."""
     async with Pool(ONE) as pool:
         (before,) = pool.worker_pids
-        outcomes = await asyncio.gather(
+        recorder = await asyncio.gather(
             *(pool.recognise(page) for page in (b"first", b"die", b"third", b"fourth")), return_exceptions=True
         )
         (after,) = pool.worker_pids
-        assert isinstance(outcomes[1], RecognitionError)
-        assert [outcome.text for outcome in outcomes if not isinstance(outcome, BaseException)] == [
+        assert isinstance(recorder[1], RecognitionError)
+        assert [outcome.text for outcome in recorder if not isinstance(outcome, BaseException)] == [
             "first",
             "third",
             "fourth",
@@ -191,19 +191,19 @@ async def test_pages_fail_at_once_when_no_worker_can_be_replaced() -> None:
 
 async def wait_for_outcome(pool: Pool, expected: str) -> None:
     """Send pages until one has this text or this error."""
-    told: list[str] = []
+    message: list[str] = []
     for _ in range(200):
         try:
             async with asyncio.timeout(0.2):
-                told.append((await pool.recognise(b"ok")).text)
+                message.append((await pool.recognise(b"ok")).text)
         except RecognitionError as exc:
-            told.append(str(exc))
+            message.append(str(exc))
         except TimeoutError:
-            told.append("waits")
-        if told[-1] == expected:
+            message.append("waits")
+        if message[-1] == expected:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(told)
+    raise AssertionError(message)
 
 
 def test_the_configuration_plans_the_pool() -> None:

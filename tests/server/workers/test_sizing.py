@@ -85,8 +85,8 @@ def test_a_process_gets_no_more_than_its_limit() -> None:
 
 def test_what_a_process_holds_is_known() -> None:
     """In bytes, as /proc has it; of a process that is gone, nothing."""
-    told = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    assert abs(resident_bytes(os.getpid()) - int(told.split()[1]) * 1024) < 32 * 1024**2
+    message = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    assert abs(resident_bytes(os.getpid()) - int(message.split()[1]) * 1024) < 32 * 1024**2
     assert resident_bytes(2**22 + 1) == 0
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.convert.processes import child_environ, module_command
 from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.errors import EngineError, NotAnImageError
 from pipeline.server.workers.frames import Broken, NotStarted, Task, Unreadable, encode_frame
-from pipeline.server.workers.process import WorkerProcess, child_environ, module_command
+from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.worker import answer, start_engine
 
 COMMAND = module_command("tests.server.scripted_worker", "--backend", "openvino", "--threads", "1")

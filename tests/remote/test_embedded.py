@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientSession
 
 from pipeline.config import Config, ServeConfig
+from pipeline.convert.processes import child_environ, module_command
 from pipeline.errors import EngineError
-from pipeline.server.embedded import embedded_service, serve_command
-from pipeline.server.workers.process import child_environ, module_command
+from pipeline.remote.embedded import embedded_service, serve_command
 from tests.server.processes import children, is_running, wait_until
 from tests.server.serving import IMAGE, request_body
 
@@ -76,7 +76,7 @@ async def test_a_server_that_does_not_start_is_told_in_its_own_last_words() -> N
 PARENT = """
 import asyncio, os, signal, sys
 from pipeline.config import Config
-from pipeline.server.embedded import embedded_service
+from pipeline.remote.embedded import embedded_service
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 

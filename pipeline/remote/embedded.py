@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
-from pipeline.config import Config, ServeConfig
+from pipeline.config import OPERATOR_KEY_VARIABLE, Config, ServeConfig
+from pipeline.convert.processes import child_environ, module_command
 from pipeline.errors import EngineError
 from pipeline.records import Service
-from pipeline.server.serve import DRAIN_S, KEY_VARIABLE
-from pipeline.server.workers.process import child_environ, module_command
+from pipeline.shutdown import SERVER_SHUTDOWN_S
 
 SERVICE_NAME = "embedded"
 
 START_DEADLINE_S = 180.0
-END_DEADLINE_S = DRAIN_S + 5.0
+END_DEADLINE_S = SERVER_SHUTDOWN_S + 5.0
 TERMINATE_DEADLINE_S = 3.0
 TAIL_LINES = 20
 
@@ -43,7 +43,7 @@ async def embedded_service(config: Config, *, command: Sequence[str] | None = No
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=child_environ(os.environ) | {KEY_VARIABLE: key},
+        env=child_environ(os.environ) | {OPERATOR_KEY_VARIABLE: key},
         start_new_session=True,
     )
     assert process.stderr is not None

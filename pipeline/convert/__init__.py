@@ -1,0 +1,1 @@
+"""Worker processes: how a process of this package is started."""
