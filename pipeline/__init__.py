@@ -1,34 +1,37 @@
-"""pagemill: a page flows source → index → prepare → index → budget → gate → client → sink.
+"""pagemill: a page flows inputs → index → inputs (prepare) → index → ledger → remote (gate, client) → sink.
 
-The public API is small: `run()` recognises what a `Job` describes, `Config` holds all settings, `Record` is a line of
-results.jsonl. Importing the package costs nothing; the names below are loaded when they are used.
+The public API: `run` (in an event loop) and `run_sync` do what a `Job` describes, `load_config` and `Config` hold the
+settings, `read_records` yields the last `Record` of each page. Importing the package loads none of them; each is loaded
+at its first use.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.batch.job import Job
     from pipeline.batch.progress import Summary
-    from pipeline.batch.runner import Job, run
+    from pipeline.batch.runner import run, run_sync
     from pipeline.config import Config, load_config
     from pipeline.records import Record, Service
 
-__all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "run"]
+__all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "run", "run_sync"]
 
-_HOMES = {
+_MODULES = {
     "Config": "config",
-    "Job": "batch.runner",
+    "Job": "batch.job",
     "Record": "records",
     "Service": "records",
-    "Summary": "batch.summary",
+    "Summary": "batch.progress",
     "load_config": "config",
     "run": "batch.runner",
+    "run_sync": "batch.runner",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name on its first use (PEP 562)."""
-    if name not in _HOMES:
+    """Load a public name at its first use (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(f"pipeline.{_HOMES[name]}"), name)
+    globals()[name] = value = getattr(import_module(f"pipeline.{_MODULES[name]}"), name)
     return value

@@ -14,8 +14,9 @@ import msgspec
 import orjson
 from anyio.abc import Process
 
+from pipeline.batch.job import Job
 from pipeline.batch.progress import Summary
-from pipeline.batch.runner import Job, run
+from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.records import Service
 from pipeline.shutdown import Shutdown

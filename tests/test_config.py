@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, load_config, parse_duration, setting_names
+from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, load_config, parse_duration
+from pipeline.config.catalogue import all_settings
 from pipeline.errors import UsageError
 from pipeline.remote.endpoint import read_key
 
@@ -93,7 +94,9 @@ class TestPrecedence:
             pytest.param("PAGEMILL_BUDGET_TIER", "pro", "budget", "tier", "pro", id="choice"),
             pytest.param("PAGEMILL_API_TIMEOUT_S", "2.5", "api", "timeout_s", 2.5, id="number"),
             pytest.param("PAGEMILL_RUN_AT_MOST_ONCE", "true", "run", "at_most_once", True, id="true"),
-            pytest.param("PAGEMILL_OUTPUT_FSYNC", "0", "output", "fsync", False, id="zero-is-false"),
+            pytest.param("PAGEMILL_PREPARE_DEDUP", "0", "prepare", "dedup", False, id="zero-is-false"),
+            pytest.param("PAGEMILL_DEDUP", "off", "prepare", "dedup", False, id="off-by-the-flags-variable"),
+            pytest.param("PAGEMILL_TIER", "pro", "budget", "tier", "pro", id="flags-variable"),
             pytest.param("PAGEMILL_INPUT_INCLUDE", "*.tif,a/*", "input", "include", ("*.tif", "a/*"), id="list"),
             pytest.param("PAGEMILL_INPUT_EXCLUDE", "", "input", "exclude", (), id="empty-list"),
             pytest.param("PAGEMILL_API_KEY_FILE", "/run/key", "api", "key_file", Path("/run/key"), id="path"),
@@ -222,9 +225,9 @@ class TestValues:
             pytest.param("tier = 'ultra'", None, id="ultra-is-unlimited"),
             pytest.param("tier = 'pro'\nquota = 70", 70, id="quota-instead-of-a-tier"),
             pytest.param("quota = 0", 0, id="quota-of-zero"),
-            pytest.param("tier = 'free'\nreserve = 10", 20, id="reserve"),
-            pytest.param("tier = 'free'\nreserve = 50", 0, id="reserve-beyond-the-plan"),
-            pytest.param("reserve = 50", None, id="reserve-of-nothing"),
+            pytest.param("tier = 'free'\nkeep_for_others = 10", 20, id="kept-for-others"),
+            pytest.param("tier = 'free'\nkeep_for_others = 50", 0, id="kept-beyond-the-plan"),
+            pytest.param("keep_for_others = 50", None, id="kept-of-nothing"),
         ],
     )
     def test_the_limit_is_the_plan_less_the_reserve(self, tmp_path: Path, budget: str, limit: int | None) -> None:
@@ -329,7 +332,8 @@ class TestExample:
 
     def test_it_names_every_key_and_no_other(self) -> None:
         """A key stands there with its default, or as a comment when it has none."""
-        assert sorted((section, key) for section, key, _ in example_lines()) == sorted(setting_names())
+        settings = [(setting.section, setting.key) for setting in all_settings().values()]
+        assert [(section, key) for section, key, _ in example_lines()] == settings
 
     def test_its_values_are_the_defaults(self) -> None:
         """A line that is no comment says what the program does without it."""

@@ -145,7 +145,7 @@ class Dispatcher:
         """Pages that hold a slot."""
         return self._slots.taken
 
-    async def take(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
+    async def dispatch(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
         """Recognise all files, once; return when each has ended, or been called off by the drain.
 
         When the budget is used up the walk goes on, so that what is left for the next month is known as pending.

@@ -174,3 +174,11 @@ def summarise(
         uncertain=uncertain,
         elapsed_s=snapshot.elapsed_s,
     )
+
+
+def describe_summary(summary: Summary) -> str:
+    """Return a run's end in one line."""
+    ended = ", ".join(f"{number} {state}" for state, number in summary.totals.items() if number) or "no pages"
+    left = "" if summary.calls_left is None else f", {summary.calls_left} left this month"
+    line = f"{ended}; {summary.calls} calls{left}; {summary.elapsed_s:.1f} s"
+    return line if summary.reason is None else f"{line}; stopped: {summary.reason}"

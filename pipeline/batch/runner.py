@@ -1,18 +1,18 @@
 """Joins the stages: source, index, prepare, index, budget, gate, client, sink.
 
-One task walks the inputs; each page gets a task once a slot of the semaphore is free, so that nothing is read, let
-alone encoded, before there is room for it.
+One task walks the inputs. Each page gets a task once a slot of the semaphore is free, so that no file is read or
+encoded before there is room for it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
@@ -20,6 +20,7 @@ import msgspec
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.progress import Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.recovery import ledger_file, open_budget
@@ -48,37 +49,9 @@ from pipeline.workspace.tables import FAILURES, RESULTS
 logger = logging.getLogger("pagemill")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a run is asked to do.
-
-    Attributes:
-        inputs: Directories, files, globs, manifests, URLs, "-".
-        workspace: Where results go.
-        service: Which API is called.
-        config: All settings.
-        switch_service: True lets another service than before fill the workspace.
-        stdin: Where "-" reads paths from.
-        null_separated: True when those are separated by NUL.
-        bar: True draws a progress bar.
-        start_service: Starts `service` and yields where it answers, as long as the context lasts; entered once the
-            workspace is held and a page may need a call. None: it is there already.
-    """
-
-    inputs: Sequence[str]
-    workspace: Path
-    service: Service
-    config: Config
-    switch_service: bool = False
-    stdin: BinaryIO | None = None
-    null_separated: bool = False
-    bar: bool = False
-    start_service: Callable[[], AbstractAsyncContextManager[Service]] | None = None
-
-
 @dataclass(slots=True)
 class _Opened:
-    """What stands open while a run lasts."""
+    """Everything that is open while a run lasts."""
 
     dispatcher: Dispatcher
     recorder: Recorder
@@ -91,7 +64,7 @@ class _Opened:
     begun_s: float
 
     def snapshot(self) -> Snapshot:
-        """Return how the run stands."""
+        """Return the run's counters."""
         gate = self.gate.statistics()
         return Snapshot(
             ended=dict(self.recorder.ended),
@@ -117,18 +90,23 @@ async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
         WorkspaceLockedError: another run holds the workspace.
         LedgerError: the ledger cannot be trusted; nothing was sent.
         StorageError: the workspace cannot be written.
-        StopError: the reason that the drain was given before the first page was looked at.
+        StopError: `shutdown` was requested before the first page was looked at.
     """
     shutdown = shutdown if shutdown is not None else Shutdown()
     try:
-        return await _run(job, shutdown)
+        return await _run(resolve_job(job, os.environ), shutdown)
     except ShuttingDownError:
         assert shutdown.reason is not None
         raise shutdown.reason from None
 
 
-async def _run(job: Job, shutdown: Shutdown) -> Summary:
-    with shutdown.cancels_unsent():  # a dead network mount may keep the thread for ever
+def run_sync(job: Job) -> Summary:
+    """Run a job from code without an event loop; see `run`. Where a loop runs, as in a notebook, `await run(job)`."""
+    return anyio.run(run, job)
+
+
+async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
+    with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
         inputs = await anyio.to_thread.run_sync(_resolve_inputs, job, abandon_on_cancel=True)
     async with _open(job, inputs, shutdown) as opened:
         async with anyio.create_task_group() as background:
@@ -138,19 +116,19 @@ async def _run(job: Job, shutdown: Shutdown) -> Summary:
                 background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
             files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
             async with aclosing(files):
-                await opened.dispatcher.take(files, endless="-" in job.inputs)
+                await opened.dispatcher.dispatch(files, endless="-" in job.inputs)
             background.cancel_scope.cancel()
         return await _close_accounts(job.workspace, opened, shutdown)
 
 
-def _resolve_inputs(job: Job) -> source.Inputs:
-    """Return what the INPUTs are, under the names that a workspace has for their files."""
+def _resolve_inputs(job: ResolvedJob) -> source.Inputs:
+    """Return the INPUTs with the root that names in the workspace's records are relative to."""
     resolved = source.resolve_inputs(job.inputs, cwd=Path.cwd())
     return replace(resolved, names_root=choose_root(read_run_file(job.workspace), resolved.root))
 
 
 @asynccontextmanager
-async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
+async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
@@ -178,7 +156,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
-        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, fsync=config.output.fsync))
+        sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         calls = Attempts(
@@ -204,19 +182,22 @@ async def _open_index(workspace: Path) -> Index:
 
 
 @asynccontextmanager
-async def _open_service(job: Job, inputs: source.Inputs, index: Index, shutdown: Shutdown) -> AsyncGenerator[Service]:
-    """Yield the service to call; one that has to be started is, unless no page needs it."""
+async def _open_service(
+    job: ResolvedJob, inputs: source.Inputs, index: Index, shutdown: Shutdown
+) -> AsyncGenerator[Service]:
+    """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
     async with AsyncExitStack() as stack:
         service = job.service
         if job.start_service is not None:
             with shutdown.cancels_unsent():
                 if await _needs_calls(job, inputs, index):
+                    logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
 
 
-async def _needs_calls(job: Job, inputs: source.Inputs, index: Index) -> bool:
-    """Return whether there may be a page to recognise, by a quick look that opens no page."""
+async def _needs_calls(job: ResolvedJob, inputs: source.Inputs, index: Index) -> bool:
+    """Return whether a page may need a call, judging by names, sizes and times; opens no page."""
     if "-" in job.inputs:
         return True
     config = job.config.input
@@ -227,8 +208,8 @@ async def _needs_calls(job: Job, inputs: source.Inputs, index: Index) -> bool:
     return False
 
 
-def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
-    """Return the new run.json, not yet written; warn when pages are prepared in another way than before."""
+def _begin(job: ResolvedJob, last: RunFile | None, inputs: source.Inputs) -> RunFile:
+    """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's."""
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     settings = job.config.without_secrets()
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
@@ -264,7 +245,7 @@ async def _end_after(duration_s: float, shutdown: Shutdown) -> None:
 
 
 async def _close_accounts(workspace: Path, opened: _Opened, shutdown: Shutdown) -> Summary:
-    """Settle the ledger and write down how the run ended; a disk that takes no more does not change that end."""
+    """Settle the ledger and write run.json; a full disk changes neither the exit code nor the reason."""
     opened.ballast.release()
     totals: dict[State, int] | None = None
     try:

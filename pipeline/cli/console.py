@@ -1,4 +1,4 @@
-"""What stderr tells, as text or as JSON, without tearing a progress bar."""
+"""What the command line writes: logs on stderr, as text or JSON, above a progress bar; results on stdout."""
 
 import logging
 import sys
@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 import orjson
 
 from pipeline.config import LogConfig
+from pipeline.errors import StorageError, one_line
 from pipeline.records import rfc3339
 from pipeline.wire import replace_surrogates
 
 
 class _StderrHandler(logging.Handler):
-    """Writes above the progress bar when there is one."""
+    """Writes to stderr, above the progress bar when there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if sys.stderr is None:  # closed before Python started; without a file, `print` would write to stdout
+        if sys.stderr is None:  # closed before Python started; `print` would then write to stdout
             return
         try:
             line = replace_surrogates(self.format(record))
@@ -30,7 +31,7 @@ class _StderrHandler(logging.Handler):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"pagemill: {prefix}{printable_line(record.getMessage())}"
+        return f"pagemill: {prefix}{one_line(record.getMessage())}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -43,8 +44,9 @@ class _JsonFormatter(logging.Formatter):
         return orjson.dumps(fields).decode()
 
 
-def set_up_logging(config: LogConfig) -> None:
-    """Send pagemill's messages to stderr."""
+def set_up_logging(config: LogConfig | None = None) -> None:
+    """Log pagemill's messages to stderr, by default as text at level info."""
+    config = config if config is not None else LogConfig()
     handler = _StderrHandler()
     handler.setFormatter(_JsonFormatter() if config.format == "json" else _TextFormatter())
     logger = logging.getLogger("pagemill")
@@ -53,9 +55,21 @@ def set_up_logging(config: LogConfig) -> None:
     logger.propagate = False
 
 
-def printable_line(text: str) -> str:
-    """Return the text on one line: a file name may hold newlines and control characters."""
-    return "".join(
-        character if character.isprintable() or "\ud800" <= character <= "\udfff" else repr(character)[1:-1]
-        for character in text
-    )
+def print_json(value: object) -> None:
+    """Write a value as indented JSON to stdout."""
+    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+
+
+def print_text(text: str) -> None:
+    """Write to stdout and flush.
+
+    Raises:
+        StorageError: stdout cannot be written, for example because its disk is full.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise StorageError(f"stdout: {exc.strerror or exc}") from exc

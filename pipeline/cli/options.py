@@ -1,138 +1,128 @@
-"""What commands share: their flags, and the configuration that flags, environment and files make together."""
+"""Options that commands share, and the configuration that flags, environment and files make together."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final
 
 import click
+import msgspec
+import platformdirs
 
-from pipeline.errors import UsageError
+from pipeline.cli.console import set_up_logging
+from pipeline.cli.help import GroupedOption
+from pipeline.config import Config, load_config
+from pipeline.config.catalogue import Setting, all_settings
+from pipeline.config.load import check_variables
+from pipeline.config.render import flag_help
 
-if TYPE_CHECKING:
-    from pipeline.config import Config
-
-_F = TypeVar("_F", bound=Callable[..., object])
-
-_KEYS: Final[Mapping[str, tuple[str, str]]] = {
-    "jobs": ("run", "jobs"),
-    "rate": ("run", "rate_per_s"),
-    "max_calls": ("run", "max_calls"),
-    "max_duration": ("run", "max_duration"),
-    "max_failures": ("run", "max_failures"),
-    "limit": ("run", "limit"),
-    "retries": ("run", "retries"),
-    "at_most_once": ("run", "at_most_once"),
-    "include": ("input", "include"),
-    "exclude": ("input", "exclude"),
-    "changed_by": ("input", "changed_by"),
-    "tier": ("budget", "tier"),
-    "quota": ("budget", "quota"),
-    "ledger": ("budget", "ledger"),
-    "dedup": ("prepare", "dedup"),
-    "timeout": ("api", "timeout_s"),
-    "api_url": ("api", "url"),
-    "api_key_file": ("api", "key_file"),
-    "log_format": ("log", "format"),
-    "host": ("serve", "host"),
-    "port": ("serve", "port"),
-    "workers": ("serve", "workers"),
-    "engine": ("serve", "engine"),
-    "backend": ("serve", "backend"),
-    "allow_urls": ("serve", "allow_urls"),
-}
-"""Which configuration key a flag sets."""
-
-_OTHER_VARIABLES: Final = frozenset({"PAGEMILL_API_KEY", "PAGEMILL_OPERATOR_KEY", "PAGEMILL_STATE_DIR"})
-
-
-def flag(*names: str, **options: Any) -> Callable[[_F], _F]:
-    """Return a click option that `PAGEMILL_<FLAG>` sets too; None means that nobody said anything."""
-    environment = "PAGEMILL_" + names[-1].split("/")[0].lstrip("-").replace("-", "_").upper()
-    return click.option(*names, envvar=environment, default=options.pop("default", None), **options)
-
-
-config_flag = click.option(
-    "-c",
-    "--config",
-    "config_file",
-    envvar="PAGEMILL_CONFIG",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Configuration file.",
+_OTHER_VARIABLES: Final = frozenset(
+    {
+        "PAGEMILL_API_KEY",
+        "PAGEMILL_CONFIG",
+        "PAGEMILL_LOCAL",
+        "PAGEMILL_NO_PROGRESS",
+        "PAGEMILL_OPERATOR_KEY",
+        "PAGEMILL_STATE_DIR",
+        "PAGEMILL_SWITCH_SERVICE",
+    }
 )
-json_flag = click.option("--json", "as_json", is_flag=True, help="Print an object on stdout.")
+"""Variables that are no settings: secrets, places, and flags that belong to one run."""
 
 
-def budget_flags(command: _F) -> _F:
-    """Give a command the flags that say which API is called, and how often."""
-    for decorate in (
-        flag("--ledger", metavar="DIR", help="Where ledgers lie, instead of the user's state directory."),
-        flag("--quota", type=click.IntRange(min=0), help="Calls a month, instead of a tier."),
-        flag("--tier", type=click.Choice(["free", "basic", "pro", "ultra"]), help="30, 1,000, 5,000 or any calls."),
-        flag("--api-key-file", type=click.Path(path_type=Path), help="File that holds the API key."),
-        flag(
-            "--api-url", metavar="URL", help="Base URL of the API; without a key and without it, the embedded engine."
-        ),
-    ):
-        command = decorate(command)
-    return command
+def setting(name: str, *, heading: str = "Options") -> GroupedOption:
+    """Return the option that sets a setting, such as "run.jobs"; not given, it leaves the setting alone."""
+    found = all_settings()[name]
+    assert found.flag is not None, name
+    is_switch = "/--no-" in found.flag
+    flags = [found.flag] if is_switch else found.flag.split("/")
+    return GroupedOption(
+        [f"{found.section}__{found.key}", *flags],
+        default=None,
+        help=flag_help(found),
+        heading=heading,
+        metavar=found.metavar,
+        **_click_type(found),
+    )
+
+
+def flag(name: str, description: str, *, heading: str = "Options") -> GroupedOption:
+    """Return a switch of one run, which its `PAGEMILL_<FLAG>` variable sets too."""
+    variable = "PAGEMILL_" + name.removeprefix("--").replace("-", "_").upper()
+    assert variable in _OTHER_VARIABLES, variable
+    return GroupedOption([name], is_flag=True, envvar=variable, help=f"{description}  [{variable}]", heading=heading)
+
+
+def config_option(heading: str = "Options") -> GroupedOption:
+    """Return the option that names a configuration file."""
+    return GroupedOption(
+        ["config_file", "-c", "--config"],
+        envvar="PAGEMILL_CONFIG",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Configuration file.  [default: ./pagemill.toml where it exists; PAGEMILL_CONFIG]",
+        heading=heading,
+    )
+
+
+def json_option(heading: str = "Options") -> GroupedOption:
+    """Return the option for output that programs read."""
+    return GroupedOption(["as_json", "--json"], is_flag=True, help="Print JSON on stdout.", heading=heading)
+
+
+def service_options(heading: str = "Service and quota") -> Iterable[GroupedOption]:
+    """Return the options that say which service is called, and how often."""
+    names = ("api.url", "api.key_file", "budget.tier", "budget.quota", "budget.ledger")
+    return [setting(name, heading=heading) for name in names]
 
 
 def load(
-    config_file: Path | None, options: Mapping[str, Any], *, level: str | None = None, alone: bool = False
-) -> "Config":
+    config_file: Path | None, options: Mapping[str, Any], *, level: str | None = None, only_flags: bool = False
+) -> Config:
     """Return the configuration with the flags on top, and set up logging by it.
 
     Args:
-        config_file: What `--config` says.
-        options: The command's parameters by name; those that are settings count.
+        config_file: The value of `--config`.
+        options: The command's options by parameter name; those of `setting` count.
         level: The log's level, instead of the configured one.
-        alone: Flags are all there is: no file, no environment.
+        only_flags: True reads no file and no environment.
 
     Raises:
-        UsageError: a setting is wrong; the message says where.
+        UsageError: a setting is wrong; the message names source and key.
     """
-    import platformdirs  # noqa: PLC0415 - keeps --help quick
-
-    from pipeline.cli.console import set_up_logging  # noqa: PLC0415 - keeps --help quick
-    from pipeline.config import load_config  # noqa: PLC0415 - keeps --help quick
-
-    flags: dict[tuple[str, str], Any] = {
-        _KEYS[name]: value for name, value in options.items() if name in _KEYS and value not in {None, ()}
-    }
-    for name in ("at_most_once", "allow_urls"):
-        if not options.get(name):
-            flags.pop(_KEYS[name], None)  # a flag that is not given says nothing
+    flags: dict[tuple[str, str], Any] = {}
+    for name, value in options.items():
+        section, separator, key = name.partition("__")
+        if separator and value is not None and value != ():
+            flags[section, key] = value
     if level is not None:
         flags["log", "level"] = level
-    if alone:
-        loaded = load_config(flags=flags, read_files=False)
+    if only_flags:
+        config = load_config(flags=flags, read_files=False)
     else:
-        _check_environment()
+        check_variables(os.environ, _OTHER_VARIABLES)
         user_dir = platformdirs.user_config_path("pagemill")
-        loaded = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_dir)
-    set_up_logging(loaded.log)
-    return loaded
+        config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_dir)
+    set_up_logging(config.log)
+    return config
 
 
-def _check_environment() -> None:
-    """Raise when a variable looks like a setting and is none: a limit that is misspelt would not limit."""
-    import difflib  # noqa: PLC0415 - keeps --help quick
-
-    from pipeline.config import setting_names  # noqa: PLC0415 - keeps --help quick
-
-    known = {f"PAGEMILL_{section}_{key}".upper() for section, key in setting_names()} | _OTHER_VARIABLES
-    for command in _walk(click.get_current_context().find_root().command):
-        known.update(str(option.envvar) for option in command.params if option.envvar)
-    for name in sorted(os.environ):
-        if name.startswith("PAGEMILL_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"environment: unknown variable {name}{hint}")
+def prefers_key_file(options: Mapping[str, Any]) -> bool:
+    """Return whether the key file was given for this run, so that it precedes a key in the environment."""
+    return options.get("api__key_file") is not None or "PAGEMILL_API_KEY_FILE" in os.environ
 
 
-def _walk(command: click.Command) -> Iterator[click.Command]:
-    yield command
-    if isinstance(command, click.Group):
-        for member in command.commands.values():
-            yield from _walk(member)
+def _click_type(found: Setting) -> dict[str, Any]:
+    match found.type:
+        case msgspec.inspect.LiteralType():
+            return {"type": click.Choice(found.choices)}
+        case msgspec.inspect.BoolType():
+            return {"is_flag": True}
+        case msgspec.inspect.IntType(ge=least, le=most):
+            return {"type": click.IntRange(least, most)}
+        case msgspec.inspect.FloatType(gt=above):
+            return {"type": click.FloatRange(min=above, min_open=True)}
+        case msgspec.inspect.CustomType():
+            return {"type": click.Path(path_type=Path)}
+        case _:
+            return {"multiple": isinstance(found.type, msgspec.inspect.VarTupleType)}

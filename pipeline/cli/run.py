@@ -1,151 +1,132 @@
-"""The commands that do something: run and serve, with their signals."""
+"""`pagemill run`: recognise the pages of the inputs into a workspace."""
 
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import anyio
+import click
 
-from pipeline.batch.progress import Summary
-from pipeline.batch.runner import Job, run
-from pipeline.cli.inspect import print_json, print_text
-from pipeline.config import Config
+from pipeline.batch.job import Job
+from pipeline.batch.progress import Summary, describe_summary
+from pipeline.batch.runner import run
+from pipeline.cli.console import print_json
+from pipeline.cli.help import GroupedOption
+from pipeline.cli.help import command as as_command
+from pipeline.cli.options import (
+    config_option,
+    flag,
+    json_option,
+    load,
+    prefers_key_file,
+    service_options,
+    setting,
+)
+from pipeline.cli.signals import watch_signals
 from pipeline.errors import InterruptedRunError, StopError
-from pipeline.records import Service
-from pipeline.remote.endpoint import choose_service, suit_engine
+from pipeline.remote.endpoint import choose_service
 from pipeline.shutdown import Shutdown
 
 logger = logging.getLogger("pagemill")
 
-
-def run_job(
-    inputs: Sequence[str],
-    workspace: Path,
-    config: Config,
-    *,
-    local: bool,
-    prefer_key_file: bool,
-    switch_service: bool,
-    null_separated: bool,
-    bar: bool,
-    as_json: bool,
-) -> int:
-    """Run a job to its end, print how it ended, and return the exit code."""
-    service = choose_service(config, os.environ, local=local, prefer_key_file=prefer_key_file)
-    config = config if service.metered else suit_engine(config)
-    job = Job(
-        inputs=inputs,
-        workspace=workspace,
-        service=service,
-        config=config,
-        start_service=None if service.metered else partial(_start_engine, config),
-        switch_service=switch_service,
-        stdin=sys.stdin.buffer,
-        null_separated=null_separated,
-        bar=bar,
-    )
-    summary = anyio.run(_with_signals, partial(run, job), backend_options={"use_uvloop": _has_uvloop()})
-    if not summary.run and not summary.settled and summary.reason is None:
-        logger.warning("no pages found in %s", ", ".join(inputs))
-    logger.info("%s", describe_summary(summary))
-    if as_json:
-        print_json(summary)
-    return summary.exit_code
+_INPUTS = "Inputs"
+_LIMITS = "Pace and limits"
+_SERVICE = "Service and quota"
+_OUTPUT = "Output"
 
 
-async def _with_signals(work: Callable[[Shutdown], Awaitable[Summary]]) -> Summary:
-    """Return what the work returns; a signal drains it.
+async def _run_until_signal(job: Job) -> Summary:
+    """Run the job; a signal ends it in order.
 
     Raises:
-        StopError: what stopped the work before it could begin.
+        StopError: the run ended before it could begin.
     """
     shutdown = Shutdown()
-    outcome: Summary | StopError | None = None
+    outcome: Summary | StopError
 
     def interrupt(number: signal.Signals) -> None:
         shutdown.request(InterruptedRunError(f"ended by {number.name}", exit_code=128 + number))
 
     async with anyio.create_task_group() as background:
-        background.start_soon(_watch_signals, interrupt, "calls")
+        background.start_soon(watch_signals, interrupt, "calls")
         try:
-            outcome = await work(shutdown)
-        except StopError as exc:
+            outcome = await run(job, shutdown)
+        except StopError as exc:  # raised inside the task group, it would arrive in an exception group
             outcome = exc
         background.cancel_scope.cancel()
-    if isinstance(outcome, Summary):
-        return outcome
-    assert outcome is not None
-    raise outcome
+    if isinstance(outcome, StopError):
+        raise outcome
+    return outcome
 
 
-@asynccontextmanager
-async def _start_engine(config: Config) -> AsyncGenerator[Service]:
-    from pipeline.remote.embedded import embedded_service  # noqa: PLC0415 - only when it is used
-
-    logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
-    async with embedded_service(config) as started:
-        yield started
-
-
-async def _watch_signals(ask_for_end: Callable[[signal.Signals], None], under_way: str) -> None:
-    """Ask for the end at the first SIGINT or SIGTERM, exit at the second."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        first = signal.Signals(await anext(signals))
-        logger.warning("%s: finishing the %s under way; once more aborts", first.name, under_way)
-        ask_for_end(first)
-        os._exit(128 + await anext(signals))  # as asked: at once; what lies on disk survives a kill
-
-
-def describe_summary(summary: Summary) -> str:
-    """Return a run's end in one line."""
-    ended = ", ".join(f"{number} {state}" for state, number in summary.totals.items() if number) or "no pages"
-    left = "" if summary.calls_left is None else f", {summary.calls_left} left this month"
-    line = f"{ended}; {summary.calls} calls{left}; {summary.elapsed_s:.1f} s"
-    return line if summary.reason is None else f"{line}; stopped: {summary.reason}"
-
-
-def run_server(config: Config, *, exit_with_parent: bool) -> int:
-    """Serve until a signal, or the parent's end; a second signal does not wait for the requests under way."""
-    from pipeline.server.access.keyring import Keyring  # noqa: PLC0415 - only here
-    from pipeline.server.access.keys import keys_file  # noqa: PLC0415 - only here
-    from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin  # noqa: PLC0415 - only here
-
-    key = read_serve_key(os.environ)
-    failure: StopError | None = None
-
-    async def main() -> None:
-        nonlocal failure
-        stop = anyio.Event()
-        async with anyio.create_task_group() as background:
-            background.start_soon(_watch_signals, lambda _: stop.set(), "requests")
-            unwatch = stop_at_end_of_stdin(stop) if exit_with_parent else None
-            try:
-                # Whoever started it as a part of itself shows the key in its environment, and no other counts.
-                async with nullcontext() if exit_with_parent else Keyring(keys_file(config.serve)) as keyring:
-                    await serve(config.serve, key=key, stop=stop, ready=_announce, keyring=keyring)
-            except StopError as exc:
-                failure = exc
-            finally:
-                if unwatch is not None:
-                    unwatch()
-            background.cancel_scope.cancel()
-
-    anyio.run(main)
-    if failure is not None:
-        raise failure
-    return 0
-
-
-def _announce(base_url: str) -> None:
-    print_text(base_url + "\n")
-
-
-def _has_uvloop() -> bool:
-    from importlib.util import find_spec  # noqa: PLC0415 - only for this question
-
-    return find_spec("uvloop") is not None
+@as_command(
+    "run",
+    click.Argument(["inputs"], nargs=-1, required=True, metavar="INPUT...", type=click.Path(allow_dash=True)),
+    GroupedOption(
+        ["-o", "--output"],
+        required=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="OUT",
+        help="Workspace: the directory of the results.  [required]",
+        heading=_OUTPUT,
+    ),
+    setting("input.include", heading=_INPUTS),
+    setting("input.exclude", heading=_INPUTS),
+    setting("input.changed_by", heading=_INPUTS),
+    GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
+    setting("prepare.dedup", heading=_INPUTS),
+    setting("run.jobs", heading=_LIMITS),
+    setting("run.rate_per_s", heading=_LIMITS),
+    setting("run.max_calls", heading=_LIMITS),
+    setting("run.max_duration", heading=_LIMITS),
+    setting("run.max_failures", heading=_LIMITS),
+    setting("run.limit", heading=_LIMITS),
+    setting("run.retries", heading=_LIMITS),
+    setting("api.timeout_s", heading=_LIMITS),
+    setting("run.at_most_once", heading=_LIMITS),
+    *service_options(_SERVICE),
+    flag("--local", "Use the embedded engine, whatever key there is.", heading=_SERVICE),
+    flag("--switch-service", "Let another service than before fill the workspace.", heading=_SERVICE),
+    config_option(_OUTPUT),
+    json_option(_OUTPUT),
+    setting("log.format", heading=_OUTPUT),
+    GroupedOption(["-q", "--quiet"], count=True, help="Log warnings only; twice: errors only.", heading=_OUTPUT),
+    GroupedOption(["-v", "--verbose"], is_flag=True, help="Log every page.", heading=_OUTPUT),
+    flag("--no-progress", "Draw no progress bar.", heading=_OUTPUT),
+    help="Recognise the pages of INPUT: directories, files, globs, manifests (.txt .csv .tsv .jsonl), http(s) URLs, "
+    "or - for paths on stdin. Running it again resumes: pages that are done are not sent again.",
+    examples=(
+        "pagemill run sample_data -o out                     # the embedded engine, no key needed",
+        "pagemill run scans/ -o paid --tier basic            # the service, 1,000 calls per month",
+        "find scans -name '*.tif' -print0 | pagemill run - -0 -o paid --tier basic",
+        "pagemill run manifest.csv -o paid --tier pro --max-calls 200 --max-duration 8h",
+    ),
+    exit_codes=(0, 1, 2, 3, 5, 7, 8, 10, 11, 12, 130, 143),
+)
+def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
+    """Run `pagemill run`: print the summary and return the exit code."""
+    level = "debug" if options["verbose"] else {0: None, 1: "warning"}.get(options["quiet"], "error")
+    config = load(config_file, options, level=level)
+    service = choose_service(config, os.environ, local=options["local"], prefer_key_file=prefers_key_file(options))
+    job = Job(
+        inputs=inputs,
+        workspace=output,
+        service=service,
+        config=config,
+        switch_service=options["switch_service"],
+        stdin=sys.stdin.buffer,
+        null_separated=options["null_separated"],
+        bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
+    )
+    uses_uvloop = find_spec("uvloop") is not None
+    summary = anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})
+    if not summary.run and not summary.settled and summary.reason is None:
+        logger.warning("no pages found in %s", ", ".join(inputs))
+    logger.info("%s", describe_summary(summary))
+    if options["as_json"]:
+        print_json(summary)
+    return summary.exit_code

@@ -43,10 +43,10 @@ def choose_service(
     return Service(base_url, key, "vendor" if is_vendor else parts.hostname or "")
 
 
-def suit_engine(config: Config) -> Config:
-    """Return settings for the embedded engine, which reads a page a core at a time, and a dense one for many seconds.
+def fit_to_engine(config: Config) -> Config:
+    """Return settings for the embedded engine, which reads one page per core, and a dense page for many seconds.
 
-    More pages under way would only wait in its queue until their calls time out.
+    More pages in flight would only time out in its queue.
     """
     jobs = min(config.run.jobs, (os.cpu_count() or 1) + 1)
     timeout_s = max(config.api.timeout_s, _ENGINE_TIMEOUT_S)

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from pipeline.cli.console import printable_line, set_up_logging
+from pipeline.cli.console import set_up_logging
 from pipeline.config import LogConfig
+from pipeline.errors import one_line
 
 ROOT = Path(__file__).parents[2]
 Level = Literal["debug", "info", "warning", "error"]
@@ -69,11 +70,11 @@ class TestText:
         assert capsys.readouterr().err == f"pagemill: {shown}: empty\n"
 
     @given(st.text(st.characters(exclude_categories=())))
-    def test_any_text_becomes_one_printable_line(self, text: str) -> None:
+    def test_any_text_becomes_one_one_line(self, text: str) -> None:
         """What is printable stays as it is."""
-        line = printable_line(text)
+        line = one_line(text)
         assert all(character.isprintable() or "\ud800" <= character <= "\udfff" for character in line)
-        assert printable_line(line) == line
+        assert one_line(line) == line
         if text.isprintable():
             assert line == text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import pipeline.server.serve
-from pipeline.cli.run import run_server
+import pipeline.cli.serve
+from pipeline.cli.serve import run_server
 from pipeline.config import Config, ServeConfig
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import is_well_formed_key
@@ -47,7 +47,7 @@ def test_a_key_is_the_only_thing_on_stdout(state: Path) -> None:
     added = keys(state, "add", "--tier", "basic", "--name", "Anna's desk")
     secret = added.stdout.strip()
     assert (added.returncode, is_well_formed_key(secret)) == (0, True)
-    assert "1000 calls a month; it is shown this once" in added.stderr
+    assert "1000 calls per month; it is shown only this once" in added.stderr
     assert secret not in added.stderr
     (key,) = listed(state)
     message = {name: key[name] for name in ("name", "tier", "quota", "limit", "used", "revoked")}
@@ -144,7 +144,7 @@ def test_the_embedded_server_takes_no_key_of_the_store(
     async def serve(config: ServeConfig, *, keyring: Keyring | None, **_: object) -> None:
         given.append(keyring)
 
-    monkeypatch.setattr(pipeline.server.serve, "serve", serve)
-    monkeypatch.setattr(pipeline.server.serve, "stop_at_end_of_stdin", lambda _stop: lambda: None)
+    monkeypatch.setattr(pipeline.cli.serve, "serve", serve)
+    monkeypatch.setattr(pipeline.cli.serve, "stop_at_end_of_stdin", lambda _stop: lambda: None)
     run_server(Config(serve=ServeConfig(keys=state / "keys.sqlite3")), exit_with_parent=embedded)
     assert [keyring is None for keyring in given] == [embedded]

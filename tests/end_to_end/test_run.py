@@ -14,7 +14,9 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from pipeline.batch.runner import Job, run
+from pipeline.batch.job import Job
+from pipeline.batch.runner import run
+from pipeline.config import Config
 from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
 from pipeline.records import Service, State
 from pipeline.shutdown import Shutdown
@@ -471,7 +473,7 @@ async def test_calls_under_way_land_though_the_walk_fails(
             task = tasks.create_task(run(job, shutdown))
             listed.write(f"{first}\n".encode())
             await fake.arrived.wait()
-            monkeypatch.setattr(Index, "look_up_file", fail)
+            monkeypatch.setattr(Index, "settled_states", fail)
             listed.write(f"{second}\n".encode())
             await shutdown.requested.wait()
             release.set()
@@ -514,7 +516,7 @@ class Starter:
         self.running = self.started = 0
 
     @asynccontextmanager
-    async def start(self) -> AsyncGenerator[Service]:
+    async def start(self, _: Config) -> AsyncGenerator[Service]:
         """Be there for so long."""
         self.started += 1
         self.running += 1
@@ -526,7 +528,7 @@ class Starter:
 
     def job(self, scans: Path, out: Path) -> Job:
         """Return a job that starts it."""
-        return Job([str(scans)], out, Service("", None, "embedded"), configure(out), start_service=self.start)
+        return Job([str(scans)], out, Service("", None, "embedded"), configure(out), start_embedded=self.start)
 
 
 async def test_a_service_is_started_for_pages_that_may_need_it_and_ended_with_the_run(
@@ -568,13 +570,13 @@ async def test_a_drain_while_the_service_starts_ends_the_run_and_the_service(sca
     starter = Starter("http://127.0.0.1:9")
 
     @asynccontextmanager
-    async def start() -> AsyncGenerator[Service]:
-        async with starter.start() as service:
+    async def start(config: Config) -> AsyncGenerator[Service]:
+        async with starter.start(config) as service:
             shutdown.request(InterruptedRunError("ended by SIGINT", exit_code=130))
             await asyncio.Event().wait()
             yield service
 
-    job = replace(starter.job(scans, tmp_path / "out"), start_service=start)
+    job = replace(starter.job(scans, tmp_path / "out"), start_embedded=start)
     with pytest.raises(InterruptedRunError, match="SIGINT"):
         await run(job, shutdown)
     assert (starter.started, starter.running) == (1, 0)

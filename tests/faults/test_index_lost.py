@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.inspect import verify_workspace
+from pipeline.cli.verify import verify_workspace
 from pipeline.records import State
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.index import INDEX

@@ -13,7 +13,8 @@ from subprocess import run
 import orjson
 import pytest
 
-from pipeline.cli.inspect import show_status, verify_workspace
+from pipeline.cli.status import show_status
+from pipeline.cli.verify import verify_workspace
 from pipeline.records import SourceFile
 from pipeline.workspace.index import INDEX, Index
 from pipeline.workspace.lines import seal

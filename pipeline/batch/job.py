@@ -1,0 +1,92 @@
+"""What a run does: the job as its caller describes it, and with its defaults resolved."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.config import Config
+from pipeline.records import Service
+from pipeline.remote.embedded import embedded_service
+from pipeline.remote.endpoint import choose_service, fit_to_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run does.
+
+    Attributes:
+        inputs: Directories, files, globs, manifests, URLs, or "-" for paths on stdin; one alone need not be in a list.
+        workspace: Directory of the results.
+        service: Which API is called. None chooses by settings and environment, as the command line does: the vendor's
+            with a key, the embedded engine without one.
+        config: All settings.
+        switch_service: True lets another service than before fill the workspace.
+        stdin: Where "-" reads paths from.
+        null_separated: True when those end with NUL.
+        bar: True draws a progress bar on stderr.
+        start_embedded: Starts the embedded engine for the duration of its context.
+    """
+
+    inputs: Sequence[str | Path] | str | Path
+    workspace: str | Path
+    service: Service | None = None
+    config: Config = field(default_factory=Config)
+    switch_service: bool = False
+    stdin: BinaryIO | None = None
+    null_separated: bool = False
+    bar: bool = False
+    start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedJob:
+    """A job without open questions.
+
+    Attributes:
+        inputs: As in `Job`, as strings.
+        workspace: Directory of the results.
+        service: Which API is called; without a base URL until it is started.
+        start_service: Starts it; None when it needs no start.
+        config: All settings, fitted to the service.
+        switch_service: As in `Job`.
+        stdin: As in `Job`.
+        null_separated: As in `Job`.
+        bar: As in `Job`.
+    """
+
+    inputs: tuple[str, ...]
+    workspace: Path
+    service: Service
+    start_service: Callable[[], AbstractAsyncContextManager[Service]] | None
+    config: Config
+    switch_service: bool
+    stdin: BinaryIO | None
+    null_separated: bool
+    bar: bool
+
+
+def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
+    """Return the job with its service chosen, and its settings fitted to that.
+
+    Raises:
+        UsageError: the service's URL or key is wrong.
+    """
+    inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
+    service = job.service if job.service is not None else choose_service(job.config, environ)
+    is_embedded = not service.metered and not service.base_url
+    config = fit_to_engine(job.config) if is_embedded else job.config
+    return ResolvedJob(
+        inputs=tuple(os.fspath(item) for item in inputs),
+        workspace=Path(job.workspace),
+        service=service,
+        start_service=partial(job.start_embedded, config) if is_embedded else None,
+        config=config,
+        switch_service=job.switch_service,
+        stdin=job.stdin,
+        null_separated=job.null_separated,
+        bar=job.bar,
+    )

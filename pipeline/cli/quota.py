@@ -1,0 +1,79 @@
+"""`pagemill quota`: the ledger of an API key by month."""
+
+import dataclasses
+import logging
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.batch.recovery import ledger_file
+from pipeline.billing import Calendar
+from pipeline.cli.console import print_json, print_text
+from pipeline.cli.help import GroupedOption
+from pipeline.cli.help import command as as_command
+from pipeline.cli.options import config_option, json_option, load, prefers_key_file, service_options
+from pipeline.config import Config
+from pipeline.errors import UsageError
+from pipeline.ledger.ledger import Ledger
+from pipeline.remote.endpoint import choose_service
+
+logger = logging.getLogger("pagemill")
+
+
+def show_quota(config: Config, *, already_used: int | None, prefer_key_file: bool, as_json: bool) -> int:
+    """Print the ledger of the key by month, after setting this month's calls to `already_used`."""
+    service = choose_service(config, os.environ, prefer_key_file=prefer_key_file)
+    path = ledger_file(config, service)
+    if path is None:
+        raise UsageError("no API key: the embedded engine keeps no ledger (set PAGEMILL_API_KEY)")
+    if not path.exists() and already_used is None:
+        logger.info("nothing was counted for this key yet")
+        if as_json:
+            print_json([])
+        return 0
+    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
+    with closing(Ledger(path, calendar, config.budget.limit)) as ledger:
+        if already_used is not None:
+            ledger.set_used(already_used)
+        if (problem := ledger.clock_problem()) is not None:
+            logger.warning("%s", problem)
+        rows = [(ledger.usage(month), ledger.resets_at(month)) for month in ledger.months()]
+    if as_json:
+        print_json(
+            [
+                {**dataclasses.asdict(usage), "left": usage.left, "resets": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+                for usage, at in rows
+            ]
+        )
+        return 0
+    print_text("month       used  pending  unknown      left  resets (UTC)\n")
+    for usage, at in rows:
+        left = "any" if usage.left is None else str(usage.left)
+        print_text(
+            f"{usage.month}  {usage.used:>7}  {usage.pending:>7}  {usage.unknown:>7}  {left:>8}  {at:%Y-%m-%d %H:%M}\n"
+        )
+    return 0
+
+
+@as_command(
+    "quota",
+    *service_options(),
+    GroupedOption(
+        ["--already-used"],
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Set the calls used this month, from the vendor's dashboard.",
+    ),
+    config_option(),
+    json_option(),
+    help="Show the calls that the ledger of the API key has counted, by month.",
+    examples=("pagemill quota --tier basic", "pagemill quota --tier basic --already-used 120"),
+    exit_codes=(0, 1, 2),
+)
+def command(config_file: Path | None, *, as_json: bool, already_used: int | None, **options: Any) -> int:
+    """Run `pagemill quota`."""
+    config = load(config_file, options)
+    return show_quota(config, already_used=already_used, prefer_key_file=prefers_key_file(options), as_json=as_json)

@@ -1,0 +1,47 @@
+"""`pagemill status`: how many pages of a workspace are in which state."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.console import print_json, print_text, set_up_logging
+from pipeline.cli.help import command as as_command
+from pipeline.cli.options import json_option
+from pipeline.records import State
+from pipeline.verify.audit import count_pages
+from pipeline.workspace.run_file import require_workspace
+
+
+def show_status(workspace: Path, *, as_json: bool) -> int:
+    """Print the number of pages by state, the service, and how the last run ended; locks nothing.
+
+    Raises:
+        UsageError: there is no workspace.
+    """
+    run_file = require_workspace(workspace)
+    totals = count_pages(workspace)
+    if as_json:
+        numbers = {state.value: number for state, number in totals.items()}
+        ended = {"finished": run_file.finished, "exit_code": run_file.exit_code}
+        print_json({"service": run_file.service, "pages": sum(totals.values()), **numbers, **ended})
+        return 0
+    last = "under way or killed" if run_file.finished is None else f"{run_file.finished}, exit {run_file.exit_code}"
+    lines = [f"pages      {sum(totals.values()):>9,}"]
+    lines += [f"{state:<10} {totals[state]:>9,}" for state in State]
+    lines += [f"service    {run_file.service}", f"last run   {last}"]
+    print_text("\n".join(lines) + "\n")
+    return 0
+
+
+@as_command(
+    "status",
+    click.Argument(["workspace"], type=click.Path(path_type=Path)),
+    json_option(),
+    help="Show how many pages of a workspace are in which state, also while a run fills it.",
+    examples=("pagemill status out", "pagemill status out --json | jq .pending"),
+    exit_codes=(0, 2),
+)
+def command(workspace: Path, *, as_json: bool) -> int:
+    """Run `pagemill status`."""
+    set_up_logging()
+    return show_status(workspace, as_json=as_json)

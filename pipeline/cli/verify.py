@@ -1,0 +1,53 @@
+"""`pagemill verify`: whether lines, index and ledger of a workspace agree."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from pipeline.cli.console import print_text, set_up_logging
+from pipeline.cli.help import command as as_command
+from pipeline.errors import UsageError
+from pipeline.verify.audit import audit
+from pipeline.workspace.run_file import require_workspace, watch_workspace
+from pipeline.workspace.tables import RESULTS
+
+logger = logging.getLogger("pagemill")
+
+
+def verify_workspace(workspace: Path) -> int:
+    """Print a line for each fault, changing nothing; return 1 when there is one.
+
+    Raises:
+        UsageError: there is no workspace.
+        WorkspaceLockedError: a run holds it.
+    """
+    faults = 0
+    run_file = None
+    with watch_workspace(workspace):
+        try:
+            run_file = require_workspace(workspace)
+        except UsageError as exc:
+            if not (workspace / RESULTS).exists():
+                raise
+            faults += 1
+            print_text(f"{exc}\n")
+        for fault in audit(workspace, run_file):
+            faults += 1
+            print_text(fault + "\n")
+    logger.info("%s: %s", workspace, "the accounts add up" if not faults else f"{faults} faults")
+    return 1 if faults else 0
+
+
+@as_command(
+    "verify",
+    click.Argument(["workspace"], type=click.Path(path_type=Path)),
+    help="Check each line of a workspace by itself, against the index and against the ledger; change nothing. Prints "
+    "one line per fault.",
+    examples=("pagemill verify out",),
+    exit_codes=(0, 1, 2, 11),
+)
+def command(workspace: Path) -> int:
+    """Run `pagemill verify`."""
+    set_up_logging()
+    return verify_workspace(workspace)

@@ -1,0 +1,39 @@
+"""Settings: TOML files, environment and flags make one frozen `Config`.
+
+`model` describes each setting once; `load` merges the sources; `render` makes from the description what people read:
+flag help, the example file, `config show` and the table in the documentation.
+"""
+
+from pipeline.config.load import Overrides, default_state_dir, load_config
+from pipeline.config.model import (
+    OPERATOR_KEY_VARIABLE,
+    TIER_CALLS,
+    ApiConfig,
+    BudgetConfig,
+    Config,
+    InputConfig,
+    LogConfig,
+    PrepareConfig,
+    RunConfig,
+    ServeConfig,
+    Tier,
+    parse_duration,
+)
+
+__all__ = [
+    "OPERATOR_KEY_VARIABLE",
+    "TIER_CALLS",
+    "ApiConfig",
+    "BudgetConfig",
+    "Config",
+    "InputConfig",
+    "LogConfig",
+    "Overrides",
+    "PrepareConfig",
+    "RunConfig",
+    "ServeConfig",
+    "Tier",
+    "default_state_dir",
+    "load_config",
+    "parse_duration",
+]

@@ -1,0 +1,187 @@
+"""Merges the sources of settings; an unknown key, variable or value is an error that names source and key.
+
+Precedence: flag > `PAGEMILL_*` environment > `--config` or `./pagemill.toml` > user configuration > default.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+import platformdirs
+
+from pipeline.config.catalogue import Setting, all_settings
+from pipeline.config.model import Config, parse_duration
+from pipeline.errors import UsageError
+
+Overrides = Mapping[tuple[str, str], Any]
+"""Values by (section, key)."""
+
+_Tables = dict[str, dict[str, Any]]
+
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
+_FALSE: Final = frozenset({"0", "false", "f", "no", "n", "off", ""})
+
+_RETIRED: Final[Mapping[tuple[str, str], str]] = {
+    ("budget", "reserve"): "it is called 'keep_for_others' since 0.2",
+    ("output", "fsync"): "it was removed in 0.2: results are always synced",
+}
+"""Keys of earlier releases, and what became of them."""
+
+
+def load_config(
+    path: Path | None = None,
+    *,
+    flags: Overrides | None = None,
+    environ: Mapping[str, str] | None = None,
+    user_dir: Path | None = None,
+    read_files: bool = True,
+) -> Config:
+    """Return the configuration that files, environment and flags make together.
+
+    Args:
+        path: The file given with `--config`; without it `./pagemill.toml` is read when it exists.
+        flags: Values of the command line; None is no value.
+        environ: The environment. `PAGEMILL_<FLAG>` precedes `PAGEMILL_<SECTION>_<KEY>`; lists are separated by commas.
+        user_dir: Directory of the user's own `config.toml`.
+        read_files: False reads no file at all.
+
+    Raises:
+        UsageError: a file cannot be read, or a key or value of a source is wrong; the message names source and key.
+    """
+    layers: list[tuple[str, _Tables]] = []
+    user_file = user_dir / "config.toml" if user_dir else None
+    if user_file and user_file.is_file():
+        layers.append((str(user_file), _read_toml(user_file)))
+    file = path if path is not None else Path("pagemill.toml") if Path("pagemill.toml").is_file() else None
+    if file is not None and read_files:
+        layers.append((str(file), _read_toml(file)))
+    layers.append(("environment", _read_environ(environ if environ is not None else {})))
+    layers.append(("command line", _nest(flags or {})))
+    merged: _Tables = {}
+    config = Config()
+    for source, layer in layers:
+        _check_names(layer, source)
+        for section, values in layer.items():
+            merged.setdefault(section, {}).update(values)
+        config = _convert(merged, source)
+    return config
+
+
+def check_variables(names: Iterable[str], others: Iterable[str]) -> None:
+    """Return when every `PAGEMILL_*` variable is known; a misspelt limit would not limit.
+
+    Args:
+        names: Names of all environment variables.
+        others: Known variables that are no settings.
+
+    Raises:
+        UsageError: one is unknown; the message names the nearest known one.
+    """
+    known = set(others)
+    for setting in all_settings().values():
+        known.update(filter(None, (setting.variable, setting.flag_variable)))
+    for name in sorted(names):
+        if name.startswith("PAGEMILL_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"environment: unknown variable {name}{hint}")
+
+
+def default_state_dir() -> Path:
+    """Return the directory of ledgers and keys unless a setting moves them."""
+    return Path(os.environ.get("PAGEMILL_STATE_DIR") or platformdirs.user_state_dir("pagemill"))
+
+
+def _read_toml(path: Path) -> _Tables:
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror or exc}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path}: not TOML: {exc}") from exc
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: unknown key '{name}' outside the sections")
+    return tables
+
+
+def _read_environ(environ: Mapping[str, str]) -> _Tables:
+    found: dict[tuple[str, str], Any] = {}
+    for setting in all_settings().values():
+        for variable in (setting.variable, setting.flag_variable):
+            if variable is not None and variable in environ:
+                found[setting.section, setting.key] = _parse_variable(setting, environ[variable])
+    return _nest(found)
+
+
+def _parse_variable(setting: Setting, text: str) -> object:
+    """Return a variable's value; a text that is not valid is left for the conversion to report."""
+    if isinstance(setting.type, msgspec.inspect.VarTupleType):
+        return [part for part in text.split(",") if part]
+    if isinstance(setting.type, msgspec.inspect.BoolType):
+        word = text.strip().lower()
+        return True if word in _TRUE else False if word in _FALSE else text
+    return text
+
+
+def _nest(values: Overrides) -> _Tables:
+    nested: _Tables = {}
+    for (section, key), value in values.items():
+        if value is not None:
+            nested.setdefault(section, {})[key] = value
+    return nested
+
+
+def _check_names(layer: _Tables, source: str) -> None:
+    settings = all_settings()
+    sections = {setting.section for setting in settings.values()}
+    for section, table in layer.items():
+        for key in table:
+            if (section, key) in _RETIRED:
+                raise UsageError(f"{source}: key '{key}' in [{section}]: {_RETIRED[section, key]}")
+        if section not in sections:
+            raise UsageError(f"{source}: unknown section '[{section}]'")
+        for key in table:
+            if f"{section}.{key}" not in settings:
+                known = [setting.key for setting in settings.values() if setting.section == section]
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise UsageError(f"{source}: unknown key '{key}' in [{section}]{hint}")
+
+
+def _convert(merged: _Tables, source: str) -> Config:
+    try:
+        config = msgspec.convert(merged, Config, strict=False, dec_hook=_decode_path)
+    except msgspec.ValidationError as exc:
+        problem, _, place = str(exc).partition(" - at `$.")
+        raise UsageError(f"{source}: {place.rstrip('`') or 'value'}: {problem}") from exc
+    _check_values(config, source)
+    return config
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise TypeError("Expected a path")
+
+
+def _check_values(config: Config, source: str) -> None:
+    """Check what the types of the settings cannot express."""
+    try:
+        ZoneInfo(config.budget.timezone)
+    except (KeyError, ValueError, OSError) as exc:
+        raise UsageError(f"{source}: budget.timezone: no time zone '{config.budget.timezone}'") from exc
+    if config.run.max_duration is not None:
+        try:
+            parse_duration(config.run.max_duration)
+        except ValueError as exc:
+            raise UsageError(
+                f"{source}: run.max_duration: '{config.run.max_duration}' is no duration such as 3600 or 8h"
+            ) from exc
+    if config.prepare.min_edge_px > config.prepare.max_edge_px:
+        raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")
