@@ -77,7 +77,7 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
 
-    async def recognise(self, page: Page) -> Record | PageError:
+    async def recognise_page(self, page: Page) -> Record | PageError:
         """Return the page's record, which is on disk, or why it failed.
 
         Raises:
@@ -141,7 +141,7 @@ class Attempts:
                 return verdict
             reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
             note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
-            record = await self._recorder.record(page, Text(verdict.reply.content, reply, attempt.id, note))
+            record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
             attempt.settle(billed=True)  # not before the text is on disk: lost on the way there, its call has no proof
             return record
 

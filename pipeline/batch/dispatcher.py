@@ -1,4 +1,4 @@
-"""Files become pages, pages become calls or duplicates; so many at a time as there are slots."""
+"""Turns files into pages, and pages into calls or duplicates; the slots bound how many are in flight."""
 
 import asyncio
 import os
@@ -23,19 +23,19 @@ from pipeline.wire import Limits
 from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
-"""So many duplicates may wait for their originals at a time; more would let memory grow with the input."""
+"""Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
 
 
 _BYTES_IN_MEMORY_PER_FILE_BYTE: Final = 3.0
-"""The file, its base64 (4/3) and the body under construction."""
+"""The file, its base64 (4/3) and the request body that is being built."""
 
 
 class Slots:
     """The slots of a run.
 
     Args:
-        jobs: Pages under way at a time.
-        max_bytes: Bytes that they may hold together; a page larger than this goes alone.
+        jobs: Files in flight at a time.
+        max_bytes: Memory that they may hold together; a larger file goes alone.
     """
 
     def __init__(self, jobs: int, max_bytes: int) -> None:
@@ -50,17 +50,17 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """Slots that are taken."""
+        """Number of slots that are taken."""
         return self._jobs - self._free.value
 
     async def take(self, file_bytes: int) -> "Slot":
-        """Return a slot once one is free and the file's bytes have room."""
+        """Return a slot once one is free and the file fits into the memory that is left."""
         slot = Slot(self, min(int(file_bytes * _BYTES_IN_MEMORY_PER_FILE_BYTE), self._max_bytes))
         await slot.retake()
         return slot
 
     async def acquire(self, size: int) -> None:
-        """Wait for a slot and room; for `Slot` alone."""
+        """Wait for a slot and for memory; only `Slot` calls this."""
         await self._free.acquire()
         try:
             while self._held_bytes + size > self._max_bytes:
@@ -71,7 +71,7 @@ class Slots:
         self._held_bytes += size
 
     def release(self, size: int) -> None:
-        """Take a slot back; for `Slot` alone."""
+        """Free a slot; only `Slot` calls this."""
         self._held_bytes -= size
         self._free.release()
         self._changed.set()
@@ -79,7 +79,7 @@ class Slots:
 
 
 class Slot:
-    """A slot of one file; may be released early and taken again."""
+    """The slot of one file; may be released early and taken again."""
 
     def __init__(self, slots: Slots, size: int) -> None:
         self._slots = slots
@@ -90,35 +90,35 @@ class Slot:
         return f"<Slot {self._size} bytes, {'held' if self._held else 'released'}>"
 
     async def retake(self) -> None:
-        """Hold the slot; nothing when it is held already."""
+        """Take the slot again; does nothing while it is held."""
         if not self._held:
             await self._slots.acquire(self._size)
             self._held = True
 
     def release(self) -> None:
-        """Give the slot to another page; nothing when it is released already."""
+        """Free the slot for another file; does nothing when it is free."""
         if self._held:
             self._held = False
             self._slots.release(self._size)
 
 
 class _Claim:
-    """A content that is being recognised; its duplicates wait here."""
+    """A content that is being recognised, and the event that its duplicates wait for."""
 
     def __init__(self) -> None:
         self.ended = anyio.Event()
         self.outcome: Record | PageError | None = None
-        """None until it ends, and for ever when the run ended before it."""
+        """None until it ends; stays None when the run ends first."""
 
 
 class Dispatcher:
     """Recognises the files of one run.
 
     Args:
-        calls: Recognises a page whose content is new.
-        index: Knows what is done.
-        outcomes: Writes down how pages end.
-        drain: Ends the run early.
+        attempts: Calls for a page whose content is new.
+        index: Finds pages and contents that are done.
+        recorder: Records how pages end.
+        shutdown: Ends the run early.
         config: All settings.
     """
 
@@ -138,21 +138,21 @@ class Dispatcher:
         self._claims: dict[PageId, _Claim] = {}
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self._slots!r}, {len(self._claims)} contents on their way>"
+        return f"<Dispatcher {self._slots!r}, {len(self._claims)} contents in flight>"
 
     @property
     def in_flight(self) -> int:
-        """Pages that hold a slot."""
+        """Number of files that hold a slot."""
         return self._slots.taken
 
     async def dispatch(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
-        """Recognise all files, once; return when each has ended, or been called off by the drain.
+        """Recognise each file once; return when every file has ended or the run is ending.
 
-        When the budget is used up the walk goes on, so that what is left for the next month is known as pending.
+        After the quota is used up the walk goes on, so that the files left for the next month are counted as pending.
 
         Args:
             files: From the source.
-            endless: True when they may never end, as on a pipe: what is left is not waited for, then.
+            endless: True for a stream that may never end, such as a pipe: a shutdown then ends the walk too.
         """
         try:
             async with anyio.create_task_group() as pages:
@@ -160,7 +160,7 @@ class Dispatcher:
                     await self._start_pages(files, pages, endless=endless)
                 except ShuttingDownError:
                     pass
-                except StopError as exc:  # raised from here, it would cut off the calls under way
+                except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
         finally:
             self._threads.shutdown(wait=False)
@@ -194,7 +194,7 @@ class Dispatcher:
         return settled is not None
 
     async def _dispatch_file(self, file: SourceFile, slot: Slot) -> None:
-        """Recognise a file's pages one after another; a reason to stop ends the run, not the other pages."""
+        """Recognise a file's pages one after another; a `StopError` requests the shutdown and cancels no other page."""
         try:
             await self._dispatch_pages(file, slot)
             if self._index.wants_commit:
@@ -208,7 +208,7 @@ class Dispatcher:
             slot.release()
 
     def _note_pending(self, file: SourceFile) -> None:
-        with suppress(StorageError):  # an index that fails is made anew; raised here, it would cut off other calls
+        with suppress(StorageError):  # a failed index is rebuilt; raised here, the error would cancel other calls
             self._index.leave_file(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot) -> None:
@@ -221,10 +221,10 @@ class Dispatcher:
                     await slot.retake()
                     payload = await self._prepare(file, image, number)
             except PageError as exc:
-                await self._recorder.fail(file, number, None, exc)
+                await self._recorder.record_failure(file, number, None, exc)
             else:
                 await self._dispatch_page(Page(file, payload, begun_s), slot)
-            pages = image.pages if image is not None else 1  # a bad first page does not take the others along
+            pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
             number += 1
         self._index.end_file(file, pages)
 
@@ -233,11 +233,11 @@ class Dispatcher:
             raise file.problem
         if image is None:
             return prepare_url(file.name)
-        # A read from a dead network mount never returns: the end of the run does not wait for it.
+        # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         return await asyncio.get_running_loop().run_in_executor(self._threads, image.prepare, number)
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
-        """Find the page's content among what is done or on its way, or call for it."""
+        """Settle the page from an earlier record of itself, or recognise it; a page that is not sent becomes pending."""
         payload = page.payload
         if self._index.has_result(page.file, payload.page, payload.id):
             self._recorder.settled[State.DONE] += 1
@@ -250,9 +250,10 @@ class Dispatcher:
             raise
 
     async def _recognise_page(self, page: Page, slot: Slot) -> None:
+        """Take the text of the same content that is done or in flight, or call for it."""
         payload = page.payload
         if not self._config.prepare.dedup:
-            await self._end(page, await self._attempts.recognise(page))
+            await self._record_end(page, await self._attempts.recognise_page(page))
         elif (record := self._index.find_record(payload.id)) is not None:
             await self._recorder.record_duplicate(page, record)
         elif payload.id in self._claims:
@@ -261,17 +262,17 @@ class Dispatcher:
             await self._claim(page)
 
     async def _claim(self, page: Page) -> None:
-        """Call for the page, and let its duplicates know how that ended."""
+        """Call for the page, then wake its duplicates."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._attempts.recognise(page)
+            claim.outcome = await self._attempts.recognise_page(page)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
-        await self._end(page, claim.outcome)
+        await self._record_end(page, claim.outcome)
 
     async def _wait_for_original(self, page: Page, claim: _Claim, slot: Slot) -> None:
-        """Take over what becomes of the same content, without holding a slot or its bytes meanwhile."""
+        """Wait, without a slot or memory, until the same content has ended; then end the same way."""
         page = replace(page, payload=replace(page.payload, body=b""))
         async with self._waiting:
             slot.release()
@@ -280,11 +281,11 @@ class Dispatcher:
             case Record() as record:
                 await self._recorder.record_duplicate(page, record)
             case PageError() as error:
-                await self._end(page, error)
+                await self._record_end(page, error)
             case None:
                 raise ShuttingDownError
 
-    async def _end(self, page: Page, outcome: Record | PageError) -> None:
-        """Write down a failure; a record is on disk already."""
+    async def _record_end(self, page: Page, outcome: Record | PageError) -> None:
+        """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
-            await self._recorder.fail(page.file, page.payload.page, page.payload.id, outcome)
+            await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)

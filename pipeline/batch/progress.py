@@ -1,4 +1,4 @@
-"""Tells people how a run is going: a bar on a terminal, a log line a minute elsewhere."""
+"""Reports a run: a bar on a terminal, one log line per minute elsewhere, and a summary at its end."""
 
 import logging
 import sys
@@ -21,17 +21,17 @@ logger = logging.getLogger("pagemill")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How a run stands.
+    """The counters of a run at one moment.
 
     Attributes:
         ended: Pages that ended in this run, by state.
         settled: Pages that earlier runs had settled already, by state.
-        in_flight: Pages that hold a slot.
-        calls: Calls of this run that count.
+        in_flight: Files that hold a slot.
+        calls: Calls of this run that count against the quota.
         calls_left: Calls left in the month; None when there is no limit.
         refused: Calls that were refused with 429 or 503.
-        paused_s: What is left of the account's pause.
-        elapsed_s: Since the run began.
+        paused_s: Seconds left of the pause that a refusal caused.
+        elapsed_s: Seconds since the run began.
     """
 
     ended: dict[State, int]
@@ -45,7 +45,7 @@ class Snapshot:
 
     @property
     def finished(self) -> int:
-        """Pages of the input that need nothing more."""
+        """Pages of the input that have ended, in this run or before."""
         return sum(self.ended.values()) + sum(self.settled.values())
 
     @property
@@ -55,7 +55,7 @@ class Snapshot:
 
     @property
     def pages_per_s(self) -> float:
-        """Pages that ended in this run, a second."""
+        """Pages per second that ended in this run."""
         return sum(self.ended.values()) / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
@@ -80,9 +80,9 @@ async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int
     """Report until cancelled.
 
     Args:
-        take: Gives the snapshot of now.
-        count: Counts the pages of the input, for the bar's total and time to go; None when they cannot be known.
-        bar: True draws a bar on stderr, False logs a line a minute.
+        take: Returns the current snapshot.
+        count: Counts the pages of the input, for the bar's total; returns None when they cannot be counted.
+        bar: True draws a bar on stderr, False logs one line per minute.
     """
     if not bar:
         while True:
@@ -103,18 +103,18 @@ async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int
 
 
 async def _set_total(line: "tqdm[NoReturn]", count: Callable[[], Awaitable[int | None]]) -> None:
-    with suppress(StopError):  # the walk will meet the same problem, and say so
+    with suppress(StopError):  # the walk of the run meets the same error and reports it
         line.total = await count()
 
 
 def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot) -> None:
     if line.total is not None:
-        line.total = max(line.total, snapshot.finished)  # a file may turn out to have several pages
+        line.total = max(line.total, snapshot.finished)  # a file may have several pages
     left = "" if snapshot.calls_left is None else f"{snapshot.calls_left} calls left, "
     paused = f", paused {snapshot.paused_s:.0f} s" if snapshot.paused_s > 0 else ""
     line.set_postfix_str(f"{left}{snapshot.failed} failed{paused}", refresh=False)
     line.n = snapshot.finished
-    line.initial = sum(snapshot.settled.values())  # what earlier runs did says nothing about the speed of this one
+    line.initial = sum(snapshot.settled.values())  # pages of earlier runs do not count for the speed
     line.refresh()
 
 
@@ -123,15 +123,15 @@ class Summary:
     """How a run ended.
 
     Attributes:
-        exit_code: By the table of exit codes.
-        reason: Why it stopped early, one line; None when it came to its end.
+        exit_code: See `EXIT_CODES`.
+        reason: Why it stopped early, one line; None when it finished.
         totals: Pages of the workspace by state.
         run: Pages that ended in this run, by state.
-        settled: Pages of the input that earlier runs had settled.
-        calls: Calls of this run that count.
+        settled: Pages of the input that had ended before this run.
+        calls: Calls of this run that count against the quota.
         calls_left: Calls left in the month; None when there is no limit.
-        uncertain: Pages whose call an earlier run left without an outcome; they count as spent.
-        elapsed_s: How long it took.
+        uncertain: Sources of pages whose call an earlier run left without an outcome; these calls count.
+        elapsed_s: Duration in seconds.
     """
 
     exit_code: int
@@ -156,8 +156,8 @@ def summarise(
     """Return how a run ended.
 
     Args:
-        snapshot: How it stood at its end.
-        totals: Pages of the workspace by state; None when nobody knows: then those of this run stand for them.
+        snapshot: The counters at the end.
+        totals: Pages of the workspace by state; None when the index cannot be read: then those of this run.
         reason: Why it stopped early.
         uncertain: See `Summary`.
     """

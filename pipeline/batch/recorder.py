@@ -1,4 +1,4 @@
-"""Writes down how a page ended: on disk first, then in the index, then in the tally."""
+"""Records how a page ended: first on disk, then in the index, then in the run's counters."""
 
 import logging
 from collections import Counter
@@ -18,12 +18,12 @@ logger = logging.getLogger("pagemill")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page on its way.
+    """A page that is being recognised.
 
     Attributes:
-        file: Where it comes from.
-        payload: What is sent.
-        begun_s: When it was taken up, on the event loop's clock.
+        file: Its file.
+        payload: The prepared request.
+        begun_s: When its preparation began, on the event loop's clock.
     """
 
     file: SourceFile
@@ -33,7 +33,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a call brought, and where from."""
+    """A recognised text and its provenance.
+
+    Attributes:
+        content: The text.
+        reply: The service's id, time and host.
+        attempt: The ledger's id of the call.
+        note: A remark for readers of the text; None for none.
+    """
 
     content: str
     reply: Reply
@@ -42,13 +49,13 @@ class Text:
 
 
 class Recorder:
-    """The ends of pages in one run.
+    """Records the pages that end in one run.
 
     Args:
-        sink: The files.
-        index: What is derived from them.
-        drain: Ended when too many pages fail.
-        max_failures: So many may fail; None is any number.
+        sink: Appends to the JSONL files.
+        index: Derived from those files.
+        shutdown: Requested when too many pages fail.
+        max_failures: Failures after which the run stops; None for no bound.
     """
 
     def __init__(self, sink: Sink, index: Index, shutdown: Shutdown, *, max_failures: int | None) -> None:
@@ -59,13 +66,13 @@ class Recorder:
         self.ended: Counter[State] = Counter()
         """Pages that ended in this run."""
         self.settled: Counter[State] = Counter()
-        """Pages that were found to have ended before."""
+        """Pages of the input that had ended before this run."""
 
     def __repr__(self) -> str:
         return f"<Recorder {dict(self.ended)}>"
 
-    async def record(self, page: Page, text: Text, *, duplicate_of: str | None = None) -> Record:
-        """Put a page's text on disk, and return its record."""
+    async def record_text(self, page: Page, text: Text, *, duplicate_of: str | None = None) -> Record:
+        """Append a page's record to results.jsonl and return it once it is synced."""
         payload = page.payload
         record = Record(
             id=payload.id,
@@ -90,19 +97,19 @@ class Recorder:
         return record
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
-        """Give a page the text of an earlier record of the same content, which may be its own."""
+        """Record a page with the text of an earlier record of the same content, which may be the page's own."""
         first = original.duplicate_of if original.duplicate_of is not None else original.source
         text = Text(original.text, original.reply, original.attempt, original.note)
-        await self.record(page, text, duplicate_of=first)
+        await self.record_text(page, text, duplicate_of=first)
 
-    async def fail(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
-        """Put a page's failure on disk.
+    async def record_failure(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
+        """Append a page's failure to failures.jsonl; return once it is synced.
 
         Args:
             file: The page's file.
-            number: 1-based.
+            number: The page's number, 1-based.
             page_id: The page's identity; None when its content is not known.
-            error: Why.
+            error: Why it failed.
         """
         failure = Failure(
             id=page_id,

@@ -1,4 +1,4 @@
-"""The engine as a service of this run alone: a server process that lives as long as the run does."""
+"""The embedded engine: a server process of this run, on a loopback port with a key of its own."""
 
 import asyncio
 import os
@@ -25,17 +25,17 @@ TAIL_LINES = 20
 
 @asynccontextmanager
 async def embedded_service(config: Config, *, command: Sequence[str] | None = None) -> AsyncIterator[Service]:
-    """Start the recognition server as a child process, and end it with the block.
+    """Start the server as a child process; end it with the context.
 
-    The child has a session of its own, so that Ctrl-C reaches this process alone, which finishes its pages first.
-    It ends when its stdin does, whatever becomes of this process.
+    The child has its own session: Ctrl-C reaches only this process, which finishes its pages first. The child exits
+    when its stdin closes, so it does not outlive this process.
 
     Args:
-        config: Its `[serve]` section chooses the engine and the workers.
-        command: Starts the server; the default is `pagemill serve`.
+        config: `[serve]` chooses the engine and the workers.
+        command: Command of the server; by default `pagemill serve`.
 
     Raises:
-        EngineError: the server does not start; the message ends with its last words.
+        EngineError: the server does not start; the message ends with its last line on stderr.
     """
     key = secrets.token_urlsafe(32)
     process = await asyncio.create_subprocess_exec(
@@ -48,7 +48,7 @@ async def embedded_service(config: Config, *, command: Sequence[str] | None = No
     )
     assert process.stderr is not None
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    # Read all along: a full pipe would block the child, and a terminal belongs to the progress bar.
+    # Read stderr all the time: a full pipe would block the child. It is not shown: the terminal has the progress bar.
     reader = asyncio.create_task(_keep_tail(process.stderr, tail))
     try:
         base_url = await _read_base_url(process, reader, tail)
@@ -61,7 +61,7 @@ async def embedded_service(config: Config, *, command: Sequence[str] | None = No
 
 
 def serve_command(config: ServeConfig) -> list[str]:
-    """Return the command that serves the configured engine on a free port of this machine, until stdin ends."""
+    """Return the command that serves the configured engine on a free loopback port until stdin closes."""
     options = {
         "--host": "127.0.0.1",
         "--port": "0",
@@ -82,7 +82,7 @@ async def _read_base_url(process: asyncio.subprocess.Process, reader: asyncio.Ta
         raise EngineError(f"the embedded engine does not start within {START_DEADLINE_S:g} s") from exc
     if line.startswith("http://"):
         return line
-    # Its last words may still be on their way; a grandchild that holds the pipe open is not waited for.
+    # Its last line may still be in the pipe; a grandchild that keeps the pipe open is not waited for.
     await asyncio.wait({reader}, timeout=1.0)
     last = tail[-1] if tail else line or "no reason given"
     raise EngineError(f"the embedded engine does not start: {last}")
@@ -102,7 +102,7 @@ async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the child: politely, then firmly, then surely."""
+    """End the child: close its stdin, then SIGTERM, then SIGKILL."""
     assert process.stdin is not None
     process.stdin.close()
     for deadline_s, signal_it in ((END_DEADLINE_S, process.terminate), (TERMINATE_DEADLINE_S, process.kill)):

@@ -1,4 +1,4 @@
-"""Which service a run calls: the vendor's, another one, or the engine embedded in this machine."""
+"""Which service a run calls, with which key: the vendor's, another host's, or the embedded engine."""
 
 import logging
 import os
@@ -16,10 +16,11 @@ from pipeline.records import VENDOR_URL, Service
 from pipeline.remote.client import check_base_url
 
 _ENGINE_TIMEOUT_S: Final = 300.0
-"""Above the server's own deadlines for a page, in its queue and in a worker."""
+"""Longer than the server's own deadlines for a page, in its queue and in a worker."""
+
+_KEY_VARIABLES: Final = ("PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
 logger = logging.getLogger("pagemill")
-_VARIABLES: Final = ("PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
 
 def choose_service(
@@ -60,12 +61,12 @@ def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = 
     Args:
         api: The `[api]` section.
         environ: The environment.
-        prefer_file: True when `key_file` was given as a flag, which goes before the environment.
+        prefer_file: True when `key_file` was given for this run, so that it precedes the environment.
 
     Raises:
-        UsageError: the file cannot be read, the command fails, or what they give is no key.
+        UsageError: the file cannot be read, the command fails, or the result is not a key.
     """
-    names = () if prefer_file and api.key_file is not None else _VARIABLES
+    names = () if prefer_file and api.key_file is not None else _KEY_VARIABLES
     key = next((environ[name] for name in names if environ.get(name)), None)
     origin = "the environment"
     if key is None and api.key_file is not None:
@@ -87,7 +88,7 @@ def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = 
 
 def _run_key_command(command: str) -> str:
     try:
-        # Its stdin is not ours: that may be the list of pages.
+        # pagemill's own stdin may be the list of pages.
         done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
             shlex.split(command), check=False, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
         )

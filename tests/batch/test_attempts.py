@@ -84,7 +84,7 @@ def recognise(workspace: Path, names: list[str], answer: Answer, **run: object) 
 
     async def one(calls: Attempts, name: str) -> None:
         try:
-            ends[name] = await calls.recognise(page(name))
+            ends[name] = await calls.recognise_page(page(name))
         except TemporaryError as exc:
             ends[name] = exc
 
@@ -132,12 +132,12 @@ def test_a_page_that_cannot_be_sent_is_no_reason_to_end_while_others_get_through
 
             async def others() -> None:
                 for number in range(60):
-                    await calls.recognise(page(f"lucky-{number}"))
+                    await calls.recognise_page(page(f"lucky-{number}"))
                     await anyio.sleep(0.25)
 
             pages.start_soon(others)
             await anyio.sleep(1)
-            assert isinstance(await calls.recognise(page("unlucky")), Record)
+            assert isinstance(await calls.recognise_page(page("unlucky")), Record)
             assert len(client.sent["unlucky"]) == 6
 
     run_virtual(main())
@@ -166,7 +166,7 @@ def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_bac
         client, shutdown = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Shutdown()
         async with open_calls(tmp_path / "out", client, shutdown) as calls:
             with pytest.raises(ShuttingDownError):
-                await calls.recognise(page("a"))
+                await calls.recognise_page(page("a"))
         assert isinstance(shutdown.reason, QuotaExhaustedError)
         assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(shutdown.reason))
 
@@ -180,7 +180,7 @@ def test_a_drain_calls_off_a_page_that_waits_for_its_next_attempt(tmp_path: Path
     async def main() -> None:
         client, shutdown = ScriptedClient(lambda *_: outcome), Shutdown()
         async with open_calls(tmp_path / "out", client, shutdown) as calls:
-            await _call_off_after(0.1, shutdown, lambda: calls.recognise(page("a")))
+            await _call_off_after(0.1, shutdown, lambda: calls.recognise_page(page("a")))
         assert len(client.sent["a"]) == 1
         assert anyio.current_time() == pytest.approx(0.1)
 
