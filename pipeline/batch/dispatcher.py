@@ -237,7 +237,7 @@ class Dispatcher:
         return await asyncio.get_running_loop().run_in_executor(self._threads, image.prepare, number)
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
-        """Settle the page from an earlier record of itself, or recognise it; a page that is not sent becomes pending."""
+        """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""
         payload = page.payload
         if self._index.has_result(page.file, payload.page, payload.id):
             self._recorder.settled[State.DONE] += 1

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.config import Config
+from pipeline.config import Config, load_config, user_config_dir
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
@@ -23,7 +23,7 @@ class Job:
         workspace: Directory of the results.
         service: Which API is called. None chooses by settings and environment, as the command line does: the vendor's
             with a key, the embedded engine without one.
-        config: All settings.
+        config: All settings. None loads them as the command line does: user's file, ./pagemill.toml, environment.
         switch_service: True lets another service than before fill the workspace.
         stdin: Where "-" reads paths from.
         null_separated: True when those end with NUL.
@@ -34,7 +34,7 @@ class Job:
     inputs: Sequence[str | Path] | str | Path
     workspace: str | Path
     service: Service | None = None
-    config: Config = field(default_factory=Config)
+    config: Config | None = None
     switch_service: bool = False
     stdin: BinaryIO | None = None
     null_separated: bool = False
@@ -73,12 +73,13 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     """Return the job with its service chosen, and its settings fitted to that.
 
     Raises:
-        UsageError: the service's URL or key is wrong.
+        UsageError: a setting, the service's URL or the key is wrong.
     """
     inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
-    service = job.service if job.service is not None else choose_service(job.config, environ)
+    config = job.config if job.config is not None else load_config(environ=environ, user_dir=user_config_dir())
+    service = job.service if job.service is not None else choose_service(config, environ)
     is_embedded = not service.metered and not service.base_url
-    config = fit_to_engine(job.config) if is_embedded else job.config
+    config = fit_to_engine(config) if is_embedded else config
     return ResolvedJob(
         inputs=tuple(os.fspath(item) for item in inputs),
         workspace=Path(job.workspace),

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import click
 import msgspec
-import platformdirs
 
 from pipeline.cli.console import set_up_logging
 from pipeline.cli.help import GroupedOption
-from pipeline.config import Config, load_config
+from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.catalogue import Setting, all_settings
 from pipeline.config.load import check_variables
 from pipeline.config.render import flag_help
@@ -101,8 +100,7 @@ def load(
         config = load_config(flags=flags, read_files=False)
     else:
         check_variables(os.environ, _OTHER_VARIABLES)
-        user_dir = platformdirs.user_config_path("pagemill")
-        config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_dir)
+        config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_config_dir())
     set_up_logging(config.log)
     return config
 

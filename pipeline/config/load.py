@@ -92,6 +92,11 @@ def check_variables(names: Iterable[str], others: Iterable[str]) -> None:
             raise UsageError(f"environment: unknown variable {name}{hint}")
 
 
+def user_config_dir() -> Path:
+    """Return the directory of the user's `config.toml`."""
+    return platformdirs.user_config_path("pagemill")
+
+
 def default_state_dir() -> Path:
     """Return the directory of ledgers and keys unless a setting moves them."""
     return Path(os.environ.get("PAGEMILL_STATE_DIR") or platformdirs.user_state_dir("pagemill"))

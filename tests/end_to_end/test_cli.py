@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeline.workspace.run_file import hold_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
-from tests.runs import COMMAND, KEY, ROOT, environment, failures, results, run_command
+from tests.runs import COMMAND, KEY, environment, failures, results, run_command
 
 BAD_FILES = [
     pytest.param("text.jpg", b"just some text\n", "not-an-image", id="text-named-jpg"),
@@ -325,18 +325,6 @@ async def test_a_stream_that_is_closed_or_full_costs_no_page(
     assert done.returncode == exit_code, done.stderr
     assert b"Traceback" not in done.stderr
     assert len(results(tmp_path / "out")) == 2
-
-
-def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
-    """It is executed as it stands, but for the host and the key."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    example = readme.split("```python\n")[1].split("```")[0]
-    write_page(tmp_path / "scans" / "a.png", 1)
-    example = example.replace("https://llmocr.com", "http://127.0.0.1:9").replace("load_config()", "load_config()")
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, env=environment(None), capture_output=True, check=True, text=True
-    )
-    assert "'pending': 1" in done.stdout or "PENDING" in done.stdout
 
 
 async def test_a_key_file_given_as_a_flag_goes_before_the_environment(scans: Path, tmp_path: Path) -> None:
