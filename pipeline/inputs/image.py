@@ -118,9 +118,9 @@ def prepare_url(url: str) -> Payload:
 def _open(data: bytes) -> _Opened:
     try:
         image = Image.open(BytesIO(data), formats=_PLUGINS)
-        kind = _FORMATS[image.format or ""]
-        pages = getattr(image, "n_frames", 1) if kind in _PAGED else 1
-        return _Opened(image, kind, pages)
+        image_format = _FORMATS[image.format or ""]
+        pages = getattr(image, "n_frames", 1) if image_format in _PAGED else 1
+        return _Opened(image, image_format, pages)
     except UnidentifiedImageError as exc:
         if data.startswith(_SIGNATURES) or (data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])):
             raise TruncatedImageError("damaged or cut off in its header") from exc
@@ -147,8 +147,8 @@ def _fit_page(data: bytes, opened: _Opened, page: int, settings: PrepareSettings
     return encoded, replace(prep, rotation_deg=turned_deg)
 
 
-def _has_end_mark(data: bytes, kind: str) -> bool:
-    match kind:
+def _has_end_mark(data: bytes, image_format: str) -> bool:
+    match image_format:
         case "jpeg":
             return data.endswith(b"\xff\xd9")
         case "png":
@@ -178,7 +178,7 @@ def _decode(image: Image.Image) -> None:
 
 
 def _convert(
-    image: Image.Image, kind: str, needed: Fit, orientation: int, settings: PrepareSettings
+    image: Image.Image, image_format: str, needed: Fit, orientation: int, settings: PrepareSettings
 ) -> tuple[bytes, Prep]:
     """Decode, flatten, turn, scale, pad and encode a page; return the encoded image and its description."""
     source_px = upright_size_px(image.size, orientation)
@@ -191,10 +191,10 @@ def _convert(
     if page.size != needed.scaled_px:
         page = page.resize(needed.scaled_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
     page = _pad(page, needed.padded_px)
-    encoded, sent_kind, page = _encode(page, kind, settings)
+    encoded, sent_format, page = _encode(page, image_format, settings)
     # A page that the encoder had to shrink has another scale than the one that was needed.
     scale = needed.scale if page.size == needed.padded_px else page.width / source_px[0]
-    return encoded, Prep(sent_kind, *page.size, len(encoded), round(scale, 6))
+    return encoded, Prep(sent_format, *page.size, len(encoded), round(scale, 6))
 
 
 def _pad(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
@@ -205,9 +205,9 @@ def _pad(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
     return padded
 
 
-def _encode(image: Image.Image, kind: str, settings: PrepareSettings) -> tuple[bytes, str, Image.Image]:
+def _encode(image: Image.Image, image_format: str, settings: PrepareSettings) -> tuple[bytes, str, Image.Image]:
     """Return (bytes, format, image) of a page within the byte limit: PNG of a lossless source, else JPEG."""
-    if kind not in _LOSSY:
+    if image_format not in _LOSSY:
         encoded = _save(image, "PNG", compress_level=6)
         if len(encoded) <= settings.limits.max_bytes:
             return encoded, "png", image
@@ -225,9 +225,9 @@ def _encode(image: Image.Image, kind: str, settings: PrepareSettings) -> tuple[b
         image = image.resize(smaller, Image.Resampling.LANCZOS)
 
 
-def _save(image: Image.Image, kind: str, **options: int) -> bytes:
+def _save(image: Image.Image, image_format: str, **options: int) -> bytes:
     buffer = BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 

@@ -16,7 +16,7 @@ from pipeline.wire import Limits
 ORIENTATION_TAG = 0x0112  # Exif 2.32, "Orientation"
 VENDOR = PrepareSettings(Limits())
 SMALL = PrepareSettings(Limits(min_edge_px=100, max_edge_px=200, max_bytes=10_000))
-SENT_AS_IS = ["JPEG", "PNG", "GIF", "WEBP"]
+API_FORMATS = ["JPEG", "PNG", "GIF", "WEBP"]
 RED, WHITE = (220, 20, 20), (255, 255, 255)
 
 # What a camera stores so that turning by the tag gives the upright page: the inverse of each turn.
@@ -33,10 +33,10 @@ STORED = {
 TURNED_DEG = {1: 0, 2: 0, 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
 
-def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
     """Return the image as a file of this format."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 

@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 
-from pipeline.errors import (
-    UnfittableImageError,
-)
+from pipeline.errors import UnfittableImageError
 from pipeline.inputs.image import PrepareSettings, prepare_url
 from pipeline.records import Prep
 from pipeline.wire import Limits
 from tests.inputs.images import (
+    API_FORMATS,
     ORIENTATION_TAG,
     RED,
-    SENT_AS_IS,
     SMALL,
     VENDOR,
     WHITE,
@@ -37,13 +35,13 @@ from tests.inputs.images import (
 class TestSentUnchanged:
     """A page that fits is sent unchanged."""
 
-    @pytest.mark.parametrize("kind", SENT_AS_IS)
-    def test_an_image_that_fits_is_sent_unchanged(self, file: Path, kind: str) -> None:
-        data = encode(marked(), kind)
+    @pytest.mark.parametrize("image_format", API_FORMATS)
+    def test_an_image_that_fits_is_sent_unchanged(self, file: Path, image_format: str) -> None:
+        data = encode(marked(), image_format)
         payload = prepare(put(file, data), 1, VENDOR)
         digest = hashlib.sha256(data).hexdigest()
         assert sent_image(payload) == data
-        assert payload.prep == Prep(kind.lower(), 200, 300, len(data))
+        assert payload.prep == Prep(image_format.lower(), 200, 300, len(data))
         assert (payload.id, payload.sha256, payload.page, payload.pages) == (f"sha256:{digest}#1", digest, 1, 1)
         assert json.loads(payload.body)["filename"] == file.name
 
@@ -90,10 +88,10 @@ class TestSentUnchanged:
 class TestConversion:
     """A page that does not fit is converted with the least change."""
 
-    @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
-    def test_a_lossless_format_that_the_api_does_not_take_becomes_png(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", ["BMP", "TIFF"])
+    def test_a_lossless_format_that_the_api_does_not_take_becomes_png(self, file: Path, image_format: str) -> None:
         page = noise((150, 130))
-        payload = prepare(put(file, encode(page, kind)), 1, VENDOR)
+        payload = prepare(put(file, encode(page, image_format)), 1, VENDOR)
         assert payload.prep == Prep("png", 150, 130, len(sent_image(payload)))
         assert check(payload).tobytes() == page.tobytes()
 
@@ -104,19 +102,21 @@ class TestConversion:
         assert check(payload).convert("1").tobytes() == page.tobytes()
 
     @pytest.mark.parametrize(
-        ("kind", "sent_kind"),
+        ("image_format", "sent_format"),
         [("JPEG", "jpeg"), ("WEBP", "jpeg"), ("PNG", "png"), ("GIF", "png"), ("BMP", "png"), ("TIFF", "png")],
     )
-    def test_a_page_above_the_largest_edge_is_scaled_to_it(self, file: Path, kind: str, sent_kind: str) -> None:
-        payload = prepare(put(file, encode(marked((4800, 1000)), kind)), 1, VENDOR)
+    def test_a_page_above_the_largest_edge_is_scaled_to_it(
+        self, file: Path, image_format: str, sent_format: str
+    ) -> None:
+        payload = prepare(put(file, encode(marked((4800, 1000)), image_format)), 1, VENDOR)
         assert payload.prep is not None
-        assert (payload.prep.format, payload.prep.width_px, payload.prep.height_px) == (sent_kind, 4000, 833)
+        assert (payload.prep.format, payload.prep.width_px, payload.prep.height_px) == (sent_format, 4000, 833)
         assert payload.prep.scale == round(4000 / 4800, 6)
         check(payload)
 
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-    def test_a_page_that_is_too_small_is_centred_on_white(self, file: Path, kind: str) -> None:
-        payload = prepare(put(file, encode(Image.new("RGB", (40, 20), RED), kind)), 1, VENDOR)
+    @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
+    def test_a_page_that_is_too_small_is_centred_on_white(self, file: Path, image_format: str) -> None:
+        payload = prepare(put(file, encode(Image.new("RGB", (40, 20), RED), image_format)), 1, VENDOR)
         page = check(payload).convert("RGB")
         assert payload.prep is not None
         assert (page.size, payload.prep.scale) == ((100, 100), 1)
@@ -130,10 +130,10 @@ class TestConversion:
         assert payload.prep is not None
         assert payload.prep.scale == 0.5
 
-    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
-    def test_a_page_above_the_byte_limit_is_compressed_and_then_shrunk(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "BMP"])
+    def test_a_page_above_the_byte_limit_is_compressed_and_then_shrunk(self, file: Path, image_format: str) -> None:
         settings = PrepareSettings(Limits(max_bytes=50_000))
-        payload = prepare(put(file, encode(noise((500, 400)), kind)), 1, settings)
+        payload = prepare(put(file, encode(noise((500, 400)), image_format)), 1, settings)
         assert payload.prep is not None
         assert payload.prep.format == "jpeg"
         page = check(payload, settings)
@@ -155,7 +155,7 @@ class TestConversion:
             prepare(put(file, encode(noise((110, 2000)), "PNG")), 1, settings)
 
     @pytest.mark.parametrize(
-        ("mode", "kind"),
+        ("mode", "image_format"),
         [
             pytest.param("CMYK", "TIFF", id="cmyk"),
             pytest.param("YCbCr", "TIFF", id="ycbcr"),
@@ -164,8 +164,8 @@ class TestConversion:
             pytest.param("RGB", "BMP", id="rgb"),
         ],
     )
-    def test_colours_survive_in_every_mode(self, file: Path, mode: str, kind: str) -> None:
-        assert is_upright(check(prepare(put(file, encode(marked().convert(mode), kind)), 1, VENDOR)))
+    def test_colours_survive_in_every_mode(self, file: Path, mode: str, image_format: str) -> None:
+        assert is_upright(check(prepare(put(file, encode(marked().convert(mode), image_format)), 1, VENDOR)))
 
     @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "I", "F"])
     def test_every_mode_of_a_tiff_becomes_a_png(self, file: Path, mode: str) -> None:
@@ -198,8 +198,8 @@ class TestConversion:
         page = Image.new("P", (50, 50), 0)
         page.putpalette([0, 0, 0, 20, 20, 220])
         ImageDraw.Draw(page).rectangle((0, 0, 24, 49), fill=1)
-        for kind in ("PNG", "GIF"):
-            payload = prepare(put(file, encode(page, kind, transparency=0)), 1, VENDOR)
+        for image_format in ("PNG", "GIF"):
+            payload = prepare(put(file, encode(page, image_format, transparency=0)), 1, VENDOR)
             seen = check(payload).convert("RGB")
             assert [seen.getpixel((30, 50)), seen.getpixel((70, 50))] == [(20, 20, 220), WHITE]
 

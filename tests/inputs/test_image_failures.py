@@ -25,7 +25,7 @@ from pipeline.errors import (
     UnreadableFileError,
 )
 from tests.inputs.images import (
-    SENT_AS_IS,
+    API_FORMATS,
     VENDOR,
     check,
     decode,
@@ -40,17 +40,19 @@ from tests.inputs.images import (
 class TestBadFiles:
     """A file that cannot become a page fails before it costs a call."""
 
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+    @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
     @pytest.mark.parametrize("kept", [0.02, 0.3, 0.7, 0.99])
-    def test_a_truncated_image_fails_as_truncated(self, file: Path, kind: str, kept: float) -> None:
-        data = encode(noise((150, 150)), kind)
+    def test_a_truncated_image_fails_as_truncated(self, file: Path, image_format: str, kept: float) -> None:
+        data = encode(noise((150, 150)), image_format)
         with pytest.raises(TruncatedImageError):
             prepare(put(file, data[: int(len(data) * kept)]), 1, VENDOR)
 
-    @pytest.mark.parametrize("kind", SENT_AS_IS)
-    def test_a_missing_end_mark_is_accepted_only_when_every_pixel_is_decoded(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", API_FORMATS)
+    def test_a_missing_end_mark_is_accepted_only_when_every_pixel_is_decoded(
+        self, file: Path, image_format: str
+    ) -> None:
         page = marked((120, 120)).convert("P")
-        data = encode(page.convert("RGB") if kind in {"JPEG", "WEBP"} else page, kind)
+        data = encode(page.convert("RGB") if image_format in {"JPEG", "WEBP"} else page, image_format)
         pixels = Image.open(io.BytesIO(data)).convert("RGB").tobytes()
         for cut in range(1, 40):
             try:
@@ -67,7 +69,7 @@ class TestBadFiles:
             pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="svg"),
             pytest.param(b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), id="wav"),
             pytest.param(b"\0" * 5_000, id="zeros"),
-            pytest.param(encode(Image.new("RGB", (150, 150)), "ICO"), id="an-image-of-another-kind"),
+            pytest.param(encode(Image.new("RGB", (150, 150)), "ICO"), id="an-image-in-another-format"),
             pytest.param(b"\xff", id="one-byte"),
         ],
     )
@@ -86,20 +88,20 @@ class TestBadFiles:
         with pytest.raises(EmptyFileError):
             prepare(put(file, b""), 1, VENDOR)
 
-    @pytest.mark.parametrize("kind", [*SENT_AS_IS, "BMP", "TIFF"])
-    def test_one_pixel_is_not_a_page(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", [*API_FORMATS, "BMP", "TIFF"])
+    def test_one_pixel_is_not_a_page(self, file: Path, image_format: str) -> None:
         """Such images are tracking pixels."""
         with pytest.raises(UnfittableImageError, match="1×1 px"):
-            prepare(put(file, encode(Image.new("RGB", (1, 1)), kind)), 1, VENDOR)
+            prepare(put(file, encode(Image.new("RGB", (1, 1)), image_format)), 1, VENDOR)
 
     @pytest.mark.parametrize("size_px", [(60_000, 60_000), (2**31 - 1, 2**31 - 1)])
     def test_a_decompression_bomb_fails_by_its_header(self, file: Path, size_px: tuple[int, int]) -> None:
         with pytest.raises(DecompressionBombError, match="300 million pixels"):
             prepare(put(file, png_that_claims(size_px)), 1, VENDOR)
 
-    @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-    def test_damaged_data_raise_nothing_but_a_page_error(self, file: Path, kind: str) -> None:
-        data = encode(noise((40, 40)), kind)  # too small, so that it is decoded
+    @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+    def test_damaged_data_raise_nothing_but_a_page_error(self, file: Path, image_format: str) -> None:
+        data = encode(noise((40, 40)), image_format)  # too small, so that it is decoded
         chance = random.Random(7)
         failed = 0
         for _ in range(150):
@@ -112,10 +114,10 @@ class TestBadFiles:
                 failed += 1
         assert failed > 10
 
-    @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "BMP"])
+    @pytest.mark.parametrize("image_format", ["GIF", "WEBP", "TIFF", "BMP"])
     @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-    def test_a_damaged_header_raises_nothing_but_a_page_error(self, file: Path, kind: str) -> None:
-        data = encode(Image.new("L", (40, 40), 128), kind)
+    def test_a_damaged_header_raises_nothing_but_a_page_error(self, file: Path, image_format: str) -> None:
+        data = encode(Image.new("L", (40, 40), 128), image_format)
         chance = random.Random(8)
         positions = [*range(min(60, len(data))), *range(max(0, len(data) - 140), len(data))]
         for position in positions:

@@ -19,9 +19,9 @@ from pipeline.inputs.image import ImageFile, PrepareSettings
 from pipeline.records import Prep
 from pipeline.wire import Limits
 from tests.inputs.images import (
+    API_FORMATS,
     ORIENTATION_TAG,
     RED,
-    SENT_AS_IS,
     SMALL,
     STORED,
     TURNED_DEG,
@@ -41,10 +41,10 @@ from tests.inputs.images import (
 class TestOrientation:
     """Pages are sent upright."""
 
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+    @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
     @pytest.mark.parametrize("orientation", STORED)
-    def test_the_orientation_tag_makes_the_page_upright(self, file: Path, kind: str, orientation: int) -> None:
-        payload = prepare(put(file, oriented(kind, orientation)), 1, VENDOR)
+    def test_the_orientation_tag_makes_the_page_upright(self, file: Path, image_format: str, orientation: int) -> None:
+        payload = prepare(put(file, oriented(image_format, orientation)), 1, VENDOR)
         page = check(payload)
         assert page.size == (200, 300)
         assert is_upright(page)
@@ -81,25 +81,25 @@ class TestOrientation:
         assert sent_image(prepare(put(file, data), 1, VENDOR)) == data
 
 
-def oriented(kind: str, orientation: int, size_px: tuple[int, int] = (200, 300)) -> bytes:
+def oriented(image_format: str, orientation: int, size_px: tuple[int, int] = (200, 300)) -> bytes:
     """Return an upright page as a camera that was held in this orientation stores it."""
     turn = STORED[orientation]
     stored = marked(size_px) if turn is None else marked(size_px).transpose(turn)
-    if kind == "TIFF":
-        return encode(stored, kind, tiffinfo={ORIENTATION_TAG: orientation})
+    if image_format == "TIFF":
+        return encode(stored, image_format, tiffinfo={ORIENTATION_TAG: orientation})
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = orientation
-    return encode(stored, kind, exif=exif)
+    return encode(stored, image_format, exif=exif)
 
 
 class TestPages:
     """Frames of a TIFF or a GIF are pages."""
 
-    @pytest.mark.parametrize("kind", ["TIFF", "GIF"])
-    def test_each_frame_is_a_page(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", ["TIFF", "GIF"])
+    def test_each_frame_is_a_page(self, file: Path, image_format: str) -> None:
         greys = [40, 120, 200]
         frames = [Image.new("L", (150, 150), grey) for grey in greys]
-        put(file, encode(frames[0], kind, save_all=True, append_images=frames[1:]))
+        put(file, encode(frames[0], image_format, save_all=True, append_images=frames[1:]))
         payloads = [prepare(file, page, VENDOR) for page in (1, 2, 3)]
         assert [payload.pages for payload in payloads] == [3, 3, 3]
         assert [check(payload).convert("L").getpixel((75, 75)) for payload in payloads] == greys
@@ -132,10 +132,10 @@ class TestPages:
         file.unlink()
         assert (image.pages, image.prepare(2).sha256) == (2, first.sha256)
 
-    @pytest.mark.parametrize("kind", ["TIFF", "GIF"])
-    def test_a_damaged_last_page_does_not_fail_the_others(self, file: Path, kind: str) -> None:
+    @pytest.mark.parametrize("image_format", ["TIFF", "GIF"])
+    def test_a_damaged_last_page_does_not_fail_the_others(self, file: Path, image_format: str) -> None:
         frames = [noise((120, 120), "L", seed) for seed in (1, 2)]
-        whole = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+        whole = encode(frames[0], image_format, save_all=True, append_images=frames[1:])
         put(file, whole[:-200])
         check(prepare(file, 1, VENDOR))
         with pytest.raises((TruncatedImageError, UnreadableFileError)):
@@ -154,7 +154,7 @@ def directory() -> Iterator[Path]:
     st.tuples(st.integers(8, 420), st.integers(8, 420)),
     st.booleans(),
     st.sampled_from(["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"]),
-    st.sampled_from([*SENT_AS_IS, "BMP", "TIFF"]),
+    st.sampled_from([*API_FORMATS, "BMP", "TIFF"]),
     st.integers(1, 8),
 )
 def test_a_sent_page_is_within_the_limits_and_matches_its_description(  # noqa: PLR0917 - drawn values
@@ -162,7 +162,7 @@ def test_a_sent_page_is_within_the_limits_and_matches_its_description(  # noqa: 
     size_px: tuple[int, int],
     is_noise: bool,  # noqa: FBT001 - drawn
     mode: str,
-    kind: str,
+    image_format: str,
     orientation: int,
 ) -> None:
     """Any size, mode, format and orientation: the page is unfittable, or within the limits and as described."""
@@ -172,7 +172,7 @@ def test_a_sent_page_is_within_the_limits_and_matches_its_description(  # noqa: 
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = orientation
     try:
-        data = encode(page, kind, **({} if kind in {"BMP", "GIF"} else {"exif": exif}))
+        data = encode(page, image_format, **({} if image_format in {"BMP", "GIF"} else {"exif": exif}))
     except (OSError, ValueError):  # the format has no such mode
         return
     file = put(directory / "page", data)
@@ -184,7 +184,7 @@ def test_a_sent_page_is_within_the_limits_and_matches_its_description(  # noqa: 
     image = check(payload, SMALL)
     prep = payload.prep
     assert prep is not None
-    assert prep.rotation_deg == (0 if kind in {"BMP", "GIF"} else TURNED_DEG[orientation])
+    assert prep.rotation_deg == (0 if image_format in {"BMP", "GIF"} else TURNED_DEG[orientation])
     upright = size_px[::-1] if prep.rotation_deg in {90, 270} else size_px
     for edge, edge_sent in zip(upright, image.size, strict=True):
         assert edge_sent == 100 or abs(edge * prep.scale - edge_sent) <= 3
