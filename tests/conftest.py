@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.storage import filesystems
+from tests.engine_server import engine_server  # noqa: F401 - importing a fixture registers it for all tests
 
 settings.register_profile("pagemill", deadline=None)
 settings.load_profile("pagemill")

@@ -1,4 +1,4 @@
-"""Pages rendered at test time, so that no test depends on text that was seen before."""
+"""Pages rendered at test time, so that no model can have learned their text."""
 
 import random
 import subprocess
@@ -30,15 +30,15 @@ def font(size_px: int, family: str = "Noto Sans CJK SC") -> ImageFont.FreeTypeFo
     return ImageFont.truetype(path, size_px)
 
 
-def random_line(source: random.Random, *, chinese: bool = False, length: int = 6) -> str:
-    """Return a line nobody wrote before: so many words, or three times so many Chinese characters."""
+def random_line(rng: random.Random, *, chinese: bool = False, length: int = 6) -> str:
+    """Return a random line of `length` English words, or of three times as many Chinese characters."""
     if chinese:
-        return "".join(source.choices(HAN, k=3 * length))
-    return " ".join(source.choices(WORDS, k=length))
+        return "".join(rng.choices(HAN, k=3 * length))
+    return " ".join(rng.choices(WORDS, k=length))
 
 
 def render(*lines: str, size_px: tuple[int, int] = (1000, 1300), type_px: int = 32) -> Image.Image:
-    """Return a white page with the lines from the top."""
+    """Return a white page with the lines in black, from the top."""
     page = Image.new("RGB", size_px, "white")
     draw = ImageDraw.Draw(page)
     for i, line in enumerate(lines):
@@ -47,7 +47,7 @@ def render(*lines: str, size_px: tuple[int, int] = (1000, 1300), type_px: int = 
 
 
 def encode(picture: Image.Image, image_format: str = "PNG") -> bytes:
-    """Return the picture as a file."""
+    """Return the picture as an image file."""
     buffer = BytesIO()
     picture.save(buffer, image_format)
     return buffer.getvalue()

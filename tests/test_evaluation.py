@@ -1,4 +1,4 @@
-"""The evaluation set that the error rates rest on."""
+"""The evaluation set, and the scores of the benchmarks that use it."""
 
 import random
 from itertools import pairwise
@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 from tests.benchmarks.accuracy import Score
+from tests.benchmarks.scans import count_jumps
 from tests.evaluation.damage import DAMAGES
 from tests.evaluation.groups import GROUPS, samples
 from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, Layout, make_page
 from tests.evaluation.pages import FACES
-from tests.evaluation.setting import NOT_FIRST, wrap
+from tests.evaluation.typesetting import NOT_FIRST, wrap
 from tests.evaluation.writing import COMMON_HAN, LANGUAGES, Language, Writer
 
 
 @pytest.mark.parametrize("layout", LAYOUTS + SMALL_LAYOUTS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_page_keeps_its_text_on_the_paper(layout: Layout, language: Language) -> None:
-    """What is not seen cannot be read; a page says enough to measure."""
+def test_a_page_has_at_least_900_characters_inside_its_edges(layout: Layout, language: Language) -> None:
     page = make_page(layout, language, "paper")
     boxes = [word.box for row in page.rows for word in row]
     assert min(min(box[:2]) for box in boxes) > 0
@@ -28,8 +28,8 @@ def test_a_page_keeps_its_text_on_the_paper(layout: Layout, language: Language) 
 
 
 @pytest.mark.parametrize("language", ["zh", "traditional"])
-def test_columns_run_from_the_top_and_from_right_to_left(language: Language) -> None:
-    """Within the paper, tier by tier, the title first and largest; no figure or letter that a column has not."""
+def test_vertical_columns_run_from_the_top_and_from_right_to_left(language: Language) -> None:
+    """Inside the page, tier by tier, with the title first and largest, and without digits and Latin letters."""
     page = make_page("vertical", language, "columns")
     words = [word for (word,) in page.rows]
     assert all(word.direction == "ttb" for word in words)
@@ -42,24 +42,22 @@ def test_columns_run_from_the_top_and_from_right_to_left(language: Language) -> 
     assert ("檔" in Writer(random.Random(1)).paragraph(language, 200)) == (language == "traditional")
 
 
-def test_the_seed_decides_the_page() -> None:
-    """So that anybody can look at the page behind a figure, and tune on one seed and report another."""
+def test_the_seed_determines_the_page() -> None:
+    """So that the page behind a figure can be inspected, and parameters tuned on one seed are reported on another."""
     one, same, other = (make_page("two columns", "mixed", seed) for seed in ("1", "1", "2"))
     assert (one.truth, one.draw().tobytes()) == (same.truth, same.draw().tobytes())
     assert one.truth != other.truth
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_changes_the_picture_and_not_its_kind(damage: str) -> None:
-    """Every pixel format but RGB would be another test; the seed decides."""
+def test_damage_changes_the_picture_and_not_its_mode(damage: str) -> None:
     picture = make_page("single", "en", "damage").draw()
     damaged, again = (DAMAGES[damage](picture, random.Random(3)) for _ in range(2))
     assert damaged.mode == "RGB"
     assert damaged.tobytes() == again.tobytes() != picture.tobytes()
 
 
-def test_turned_pages_lie_on_their_side() -> None:
-    """Clockwise, as the group's name says."""
+def test_a_group_turned_by_90_degrees_is_turned_clockwise() -> None:
     group = next(group for group in GROUPS if group.turn_deg == 90)
     (sample,) = samples(group, 1, 1)
     upright = sample.picture.transpose(Image.Transpose.ROTATE_90)
@@ -67,8 +65,7 @@ def test_turned_pages_lie_on_their_side() -> None:
     assert upright.tobytes() == make_page("single", "zh", f"1 {group.name} 0").draw().tobytes()
 
 
-def test_lines_are_broken_as_compositors_break_them() -> None:
-    """No mark begins a line, no word is torn, nothing is lost, nothing sticks out."""
+def test_no_line_begins_with_a_mark_or_breaks_a_word_or_is_too_long() -> None:
     for language in LANGUAGES:
         text = Writer(random.Random(1)).paragraph(language, 30)
         font = FACES[language][0].at(24)
@@ -79,16 +76,35 @@ def test_lines_are_broken_as_compositors_break_them() -> None:
         assert max(map(font.getlength, lines)) < 500 + 3 * 24
 
 
-def test_rare_characters_come_up() -> None:
-    """All of GB 2312's first level, which a model cannot have learnt from a few phrases."""
+def test_rare_characters_occur() -> None:
+    """A model cannot have learned all of GB 2312's first level from a few phrases."""
     assert len(COMMON_HAN) == 3755
     text = Writer(random.Random(1)).paragraph("zh", 2000)
     assert len(set(text) & set(COMMON_HAN)) > 3000
 
 
-def test_a_score_counts_white_space_only_where_it_says_so() -> None:
-    """Two tables are made of it."""
+def test_a_score_counts_errors_with_and_without_white_space() -> None:
     score = Score()
     score.add("档案 No. 7\n文字", "档案No. 7\n文学")
     assert (score.errors, score.characters) == (2, 11)
     assert (score.wrong_letters, score.letters) == (1, 8)
+
+
+PHRASES = ["the first of all phrases", "one that comes second", "another in third place", "and what ends the page"]
+
+
+def test_a_text_in_order_has_no_jump_whatever_its_white_space() -> None:
+    assert count_jumps(PHRASES, "\n".join(PHRASES).replace(" ", "  ")) == (4, 0)
+
+
+def test_columns_that_are_read_row_by_row_have_jumps() -> None:
+    assert count_jumps(PHRASES, "\n".join(PHRASES[i] for i in (0, 2, 1, 3))) == (4, 3)
+
+
+@pytest.mark.parametrize("misread", ["one thal comes sccond", "0ne that comes second"])
+def test_a_phrase_with_some_wrong_letters_is_found(misread: str) -> None:
+    assert count_jumps(PHRASES, "\n".join([PHRASES[0], misread, *PHRASES[2:]])) == (4, 0)
+
+
+def test_a_phrase_that_was_not_read_is_not_a_jump() -> None:
+    assert count_jumps(PHRASES, "\n".join([PHRASES[0], *PHRASES[2:]])) == (3, 0)

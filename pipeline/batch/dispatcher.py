@@ -16,7 +16,7 @@ from pipeline.batch.attempts import Attempts
 from pipeline.batch.recorder import Page, Recorder
 from pipeline.config import Config
 from pipeline.errors import PageError, QuotaExhaustedError, StopError, StorageError
-from pipeline.inputs.image import ImageFile, Rules, prepare_url
+from pipeline.inputs.image import ImageFile, PrepareSettings, prepare_url
 from pipeline.records import PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.wire import Limits
@@ -131,7 +131,7 @@ class Dispatcher:
         self._shutdown = shutdown
         self._config = config
         limits = Limits(config.prepare.min_edge_px, config.prepare.max_edge_px, config.prepare.max_bytes)
-        self._rules = Rules(limits, config.prepare.jpeg_quality, config.prepare.orient)
+        self._prepare_settings = PrepareSettings(limits, config.prepare.jpeg_quality, config.prepare.orient)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
@@ -212,7 +212,7 @@ class Dispatcher:
             self._index.leave_file(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot) -> None:
-        image = ImageFile(file.path, self._rules) if file.path is not None else None
+        image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
         number = pages = 1
         while number <= pages:
             begun_s = anyio.current_time()

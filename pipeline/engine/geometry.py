@@ -1,88 +1,37 @@
-"""Quadrilaterals, in which lines stand: pure geometry."""
+"""Quadrilaterals around lines: their measures, slices and enclosing rectangles, and their place on the image as sent.
+
+A `Quad` lists the corners of a line in the order in which the line is read, so that its first edge is the upper edge of
+the text. On an upright page that is the order top left, top right, bottom right, bottom left; on a page that was sent
+upside down the first corner is the bottom right one.
+
+Pure geometry without NumPy: the server imports this module, and runs without the engine's packages.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
-import numpy as np
-import shapely
-from numpy.typing import NDArray
 
 from pipeline.engine.recognition import Line, Point, Quad
 
-TALL = 1.5
-"""A box this many times as high as wide is a column of vertical writing."""
-
-
-def length(quad: Quad) -> float:
-    """Return how far a line reaches along its upper edge."""
-    return math.dist(quad[0], quad[1])
-
-
-def height(quad: Quad) -> float:
-    """Return how far a line reaches along its left edge."""
-    return math.dist(quad[0], quad[3])
-
-
-def thickness(quad: Quad) -> float:
-    """Return the height of a line's type, whether it lies or stands."""
-    return min(length(quad), height(quad))
-
-
-def is_tall(quad: Quad) -> bool:
-    """Return whether a line stands: a column of vertical writing, or words turned on their side."""
-    return height(quad) >= TALL * length(quad)
-
-
-def slice_quad(quad: Quad, start: float, end: float) -> Quad:
-    """Return what of a line lies between two parts of its length, each in [0, 1]."""
-    top_left, top_right, bottom_right, bottom_left = quad
-    return (
-        _along(top_left, top_right, start),
-        _along(top_left, top_right, end),
-        _along(bottom_left, bottom_right, end),
-        _along(bottom_left, bottom_right, start),
-    )
-
-
-def area(quad: Quad) -> float:
-    """Return the area, whichever way round the corners go."""
-    return float(shapely.area(_polygons([quad])[0]))
-
-
-def shared_areas(quads: Sequence[Quad], others: Sequence[Quad]) -> NDArray[np.float64]:
-    """Return (quads, others): the area that each shares with each, 0 for most lines of a page."""
-    one, other = _polygons(quads), _polygons(others)
-    areas = np.zeros((len(one), len(other)))
-    near = tuple(shapely.STRtree(other).query(one))
-    areas[near] = shapely.area(shapely.intersection(one[near[0]], other[near[1]]))
-    return areas
-
-
-def _polygons(quads: Sequence[Quad]) -> NDArray[np.object_]:
-    # The hull is a polygon that GEOS takes, in whatever order the corners come.
-    corners = np.array(quads, np.float64).reshape(-1, 4, 2)
-    hulls: NDArray[np.object_] = shapely.convex_hull(shapely.linestrings(corners))
-    return hulls
-
-
-def _along(one: Point, other: Point, share: float) -> Point:
-    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
+TALL_ASPECT: Final = 1.5
+"""Height / width from which a box is a column of vertical writing, or a word that was turned on its side."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotatedRectangle:
-    """A rectangle that stands at an angle.
+    """A rectangle at an angle.
 
     Attributes:
-        x_px: Of its centre.
-        y_px: Of its centre; y grows downwards.
-        width_px: Along the line, in the direction of reading.
-        height_px: Across the line.
-        angle_deg: In (-180, 180]: turning an upright rectangle clockwise about its centre by so much gives this one.
-            0 is a line that is read from left to right, 90 one that is read downwards, as on a page that was turned
-            clockwise.
+        x_px: Horizontal coordinate of the centre.
+        y_px: Vertical coordinate of the centre; grows downwards.
+        width_px: Size along the line, in the direction of reading.
+        height_px: Size across the line.
+        angle_deg: In (-180, 180]: the clockwise rotation about the centre that turns an upright rectangle into this
+            one. 0 is a line that is read from left to right, 90 one that is read downwards, as on a page that was
+            turned clockwise.
     """
 
     x_px: float
@@ -92,11 +41,42 @@ class RotatedRectangle:
     angle_deg: float
 
 
+def length_px(quad: Quad) -> float:
+    """Return the length of a line's upper edge."""
+    return math.dist(quad[0], quad[1])
+
+
+def height_px(quad: Quad) -> float:
+    """Return the length of a line's left edge."""
+    return math.dist(quad[0], quad[3])
+
+
+def thickness_px(quad: Quad) -> float:
+    """Return the size of a line's type: the shorter of its two edges, for horizontal and for vertical lines."""
+    return min(length_px(quad), height_px(quad))
+
+
+def is_tall(quad: Quad) -> bool:
+    """Return whether a line is vertical: a column of vertical writing, or words turned on their side."""
+    return height_px(quad) >= TALL_ASPECT * length_px(quad)
+
+
+def slice_quad(quad: Quad, start: float, end: float) -> Quad:
+    """Return the part of a line between two positions, each a share of the line's length in [0, 1]."""
+    top_left, top_right, bottom_right, bottom_left = quad
+    return (
+        _interpolate(top_left, top_right, start),
+        _interpolate(top_left, top_right, end),
+        _interpolate(bottom_left, bottom_right, end),
+        _interpolate(bottom_left, bottom_right, start),
+    )
+
+
 def place_on_sent_image(lines: Iterable[Line], turn_deg: int, upright_size_px: tuple[int, int]) -> tuple[Line, ...]:
-    """Return the lines with their corners on the image as it was sent, none of them outside it.
+    """Return the lines with their corners in pixels of the image as it was sent, clipped to the image.
 
     Args:
-        lines: Their corners stand on the upright page.
+        lines: Their corners are in pixels of the upright page.
         turn_deg: Clockwise turn that made the sent image upright: 0, 90, 180 or 270.
         upright_size_px: (width, height) of the upright page.
     """
@@ -106,29 +86,35 @@ def place_on_sent_image(lines: Iterable[Line], turn_deg: int, upright_size_px: t
 
 
 def enclose(quad: Quad) -> RotatedRectangle:
-    """Return the smallest rectangle around four corners.
+    """Return the minimum-area rectangle around four corners.
 
-    One side of the smallest rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Of the four
-    ways to name the sides of that rectangle, the width is the one along which the line is read.
+    One side of that rectangle is collinear with an edge of the corners' convex hull (Freeman and Shapira 1975,
+    "Determining the minimum-area encasing rectangle for an arbitrary closed curve"), so the directions of the edges
+    are the only candidates. Four angles describe the same rectangle; the returned one is nearest to the direction of
+    reading, so that the width is measured along the line.
     """
-    angles = [math.atan2(end[1] - start[1], end[0] - start[0]) for start, end in _pairs(quad) if start != end]
-    left, right = _between(quad[0], quad[3]), _between(quad[1], quad[2])
-    reading = math.atan2(right[1] - left[1], right[0] - left[0])
-    angle = min(angles or [0.0], key=lambda edge: _extent(quad, edge)[0] * _extent(quad, edge)[1])
-    # A quarter turn swaps width and height; of the four, the nearest to the direction of reading.
-    angle += round((reading - angle) / (math.pi / 2)) * (math.pi / 2)
-    cos, sin = math.cos(angle), math.sin(angle)
-    along = [x * cos + y * sin for x, y in quad]
-    across = [y * cos - x * sin for x, y in quad]
-    u, v = (min(along) + max(along)) / 2, (min(across) + max(across)) / 2
-    turned = math.degrees(math.remainder(angle, math.tau))
+    # All pairs of corners: the hull's edges are among them, whatever the order of the corners.
+    pairs = [(quad[i], quad[j]) for i in range(4) for j in range(i + 1, 4)]
+    angles_rad = [math.atan2(end[1] - start[1], end[0] - start[0]) for start, end in pairs if start != end]
+    angle_rad = min(angles_rad or [0.0], key=lambda candidate_rad: _bounding_area(quad, candidate_rad))
+    left, right = _midpoint(quad[0], quad[3]), _midpoint(quad[1], quad[2])
+    reading_rad = math.atan2(right[1] - left[1], right[0] - left[0])
+    angle_rad += round((reading_rad - angle_rad) / (math.pi / 2)) * (math.pi / 2)
+    start, end, top, bottom = _bounds(quad, angle_rad)
+    u, v = (start + end) / 2, (top + bottom) / 2
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    angle_deg = math.degrees(math.remainder(angle_rad, math.tau))
     return RotatedRectangle(
-        u * cos - v * sin,
-        u * sin + v * cos,
-        max(along) - min(along),
-        max(across) - min(across),
-        turned if turned > -180 else 180.0,
+        u * cos - v * sin, u * sin + v * cos, end - start, bottom - top, angle_deg if angle_deg > -180 else 180.0
     )
+
+
+def _interpolate(one: Point, other: Point, share: float) -> Point:
+    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
+
+
+def _midpoint(one: Point, other: Point) -> Point:
+    return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
 
 
 def _place(quad: Quad, turn_deg: int, upright_size_px: tuple[int, int]) -> Quad:
@@ -150,18 +136,14 @@ def _place(quad: Quad, turn_deg: int, upright_size_px: tuple[int, int]) -> Quad:
     return place(*first), place(*second), place(*third), place(*fourth)
 
 
-def _extent(quad: Quad, angle: float) -> tuple[float, float]:
-    """Return how far the corners reach along the angle, in radians, and across it."""
-    cos, sin = math.cos(angle), math.sin(angle)
+def _bounds(quad: Quad, angle_rad: float) -> tuple[float, float, float, float]:
+    """Return (start, end, top, bottom) of the corners in coordinates along and across the angle."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
     along = [x * cos + y * sin for x, y in quad]
     across = [y * cos - x * sin for x, y in quad]
-    return max(along) - min(along), max(across) - min(across)
+    return min(along), max(along), min(across), max(across)
 
 
-def _pairs(quad: Quad) -> list[tuple[Point, Point]]:
-    """Return every two corners: the edges of the hull are among them, whatever the shape."""
-    return [(quad[i], quad[j]) for i in range(4) for j in range(i + 1, 4)]
-
-
-def _between(one: Point, other: Point) -> Point:
-    return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
+def _bounding_area(quad: Quad, angle_rad: float) -> float:
+    start, end, top, bottom = _bounds(quad, angle_rad)
+    return (end - start) * (bottom - top)

@@ -1,4 +1,7 @@
-"""What a recognition gives, and who gives it: the border between the HTTP application and the engine."""
+"""The result of a recognition and the interface of a recogniser: the border between the server and the engine.
+
+No NumPy here: the server runs without the engine's packages.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,19 +11,19 @@ from msgspec import Struct
 from pipeline.errors import PagemillError
 
 Point = tuple[float, float]
-"""(x, y) in px, y downwards."""
+"""(x, y) in px; y grows downwards."""
 
 Quad = tuple[Point, Point, Point, Point]
-"""Corners of a line: top left, top right, bottom right, bottom left, as the line is read."""
+"""Corners of a line in the order of reading: top left, top right, bottom right, bottom left."""
 
 
 class Line(Struct, frozen=True):
-    """A run of text that the detector found in one piece.
+    """A line of text that the detector found as one box.
 
     Attributes:
-        text: What it says.
-        confidence: The recogniser's, in [0, 1].
-        corners: Where it stands: inside the engine on the upright page, in a `Recognition` on the image as sent.
+        text: The recognised text.
+        confidence: Confidence of the recogniser, in [0, 1].
+        corners: In pixels: of the upright page inside the engine, of the image as sent in a `Recognition`.
     """
 
     text: str
@@ -29,11 +32,11 @@ class Line(Struct, frozen=True):
 
 
 class Recognition(Struct, frozen=True, tag=True):
-    """A page's text, and where it stands.
+    """The text of a page and the position of its lines.
 
     Attributes:
         text: In reading order; "" for a page without text.
-        lines: In reading order, their corners in pixels of the image as it was sent.
+        lines: In reading order; corners in pixels of the image as sent.
         turn_deg: Clockwise turn that made the page upright: 0, 90, 180 or 270.
     """
 
@@ -43,22 +46,22 @@ class Recognition(Struct, frozen=True, tag=True):
 
 
 class RecognitionError(PagemillError):
-    """The engine failed on a page for a reason that is not the page's."""
+    """The engine failed on a page for a reason that has nothing to do with the page."""
 
 
 class BusyError(RecognitionError):
-    """No worker became free in time."""
+    """No worker became free within the time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """How the engine is.
+    """The state of a recogniser's workers.
 
     Attributes:
-        workers: Processes that run.
-        waiting: Pages that wait for one.
-        restarts: Processes that were replaced so far.
-        is_failing: Whether the last attempt to start one in another's place failed.
+        workers: Number of running processes.
+        waiting: Number of pages that wait for a process.
+        restarts: Number of processes replaced so far.
+        is_failing: Whether the last attempt to replace a process failed.
     """
 
     workers: int = 1
@@ -68,16 +71,16 @@ class EngineState:
 
 
 class Recogniser(Protocol):
-    """Whatever turns an encoded image into text."""
+    """Turns encoded images into text: a pool of worker processes, or a fake."""
 
     async def recognise(self, image: bytes) -> Recognition:
-        """Return what the image says.
+        """Return the text of an image.
 
         Args:
-            image: An encoded image file whose header was checked.
+            image: An encoded image file whose header has been checked.
 
         Raises:
             PageError: the image cannot be decoded.
-            RecognitionError: the engine failed, or has no time.
+            RecognitionError: the engine failed or is overloaded.
         """
         ...

@@ -1,91 +1,100 @@
-"""Boxes on a straightened page, and the rows that they stand in: pure geometry."""
+"""Rows of a deskewed page: boxes of lines, the page's skew, and which boxes are level with one another.
+
+A scan is skewed by a degree or two, and a curled page by more at one end than at the other. So the boxes are first
+deskewed by one angle for the whole page, the median angle of the lines that are long enough to show it. Rows are then
+grown from box to box: a box is compared with its nearest neighbour in a row, not with the row as a whole, because the
+ends of a curled row are not level with each other while neighbours are.
+
+Vertical writing needs no rules of its own: its page is turned by 90 degrees counter-clockwise, after which its
+columns, read from right to left, are rows, read from top to bottom.
+"""
 
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from pipeline.engine.geometry import TALL, height
+from pipeline.engine.geometry import TALL_ASPECT, height_px
 from pipeline.engine.recognition import Point, Quad
 
-ROW_OVERLAP = 0.5
-"""Boxes that share this much of the smaller one's height stand in one row."""
+ROW_OVERLAP: Final = 0.5
+"""Boxes are level when they share at least this part of the smaller height."""
 
-WIDE = 3.0
-"""A box this many times as wide as high shows by its edges how far the page leans."""
+SKEW_ASPECT: Final = 3.0
+"""Width / height above which the edges of a line show the page's skew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A line's place on the straightened page, in px, and its number in the order of detection (0-based)."""
+    """A line's box on the deskewed page, in px, and its 0-based index in the order of detection."""
 
     left: float
     top: float
     right: float
     bottom: float
-    number: int
+    index: int
 
     @property
     def width(self) -> float:
-        """Px along the line."""
+        """Size along the line, in px."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """Px across the line."""
+        """Size across the line, in px."""
         return self.bottom - self.top
 
     @property
     def middle(self) -> float:
-        """The height on the page of the line's axis."""
+        """Vertical coordinate of the line's axis, in px."""
         return (self.top + self.bottom) / 2
 
 
-def straighten(quads: Sequence[Quad]) -> list[Box]:
-    """Return the lines' boxes as if the page lay straight and its lines ran from the left.
+def deskew(quads: Sequence[Quad]) -> list[Box]:
+    """Return the lines' boxes on the page without skew; a page of vertical writing is turned so that columns are rows.
 
-    A page of vertical writing is turned so that its columns, read from the right, become rows, read from the top.
+    A page is vertical when tall boxes have more than half of the area of all boxes.
     """
-    lean = _lean(quads)
-    boxes = [_box(quad, lean, number) for number, quad in enumerate(quads)]
-    tall = sum(box.width * box.height for box in boxes if box.height > TALL * box.width)
-    if len(boxes) > 1 and tall > sum(box.width * box.height for box in boxes) / 2:
-        return [Box(box.top, -box.right, box.bottom, -box.left, box.number) for box in boxes]
+    skew_rad = _measure_skew_rad(quads)
+    boxes = [_box(quad, skew_rad, index) for index, quad in enumerate(quads)]
+    tall_px = sum(box.width * box.height for box in boxes if box.height > TALL_ASPECT * box.width)
+    if len(boxes) > 1 and tall_px > sum(box.width * box.height for box in boxes) / 2:
+        return [Box(box.top, -box.right, box.bottom, -box.left, box.index) for box in boxes]
     return boxes
 
 
-def rows(boxes: Iterable[Box]) -> list[list[Box]]:
+def group_into_rows(boxes: Iterable[Box]) -> list[list[Box]]:
     """Return the boxes in rows from top to bottom, each row from left to right.
 
-    A box joins the row in which its nearest neighbour stands level with it, the nearest of such rows: comparing
-    neighbours keeps the rows of a page apart that curls or was scanned at an angle.
+    A box joins the row whose nearest box is level with it; of several such rows, the one whose nearest box is nearest.
     """
-    found: list[list[Box]] = []
+    rows: list[list[Box]] = []
     for box in sorted(boxes, key=lambda box: box.middle):
-        level = [row for row in found if is_level(_nearest(row, box), box)]
+        level = [row for row in rows if is_level(_nearest(row, box), box)]
         if level:
             min(level, key=lambda row: _distance(_nearest(row, box), box)).append(box)
         else:
-            found.append([box])
-    for row in found:
-        row.sort(key=lambda box: (box.left, box.number))
-    return sorted(found, key=lambda row: sum(box.middle for box in row) / len(row))
+            rows.append([box])
+    for row in rows:
+        row.sort(key=lambda box: (box.left, box.index))
+    return sorted(rows, key=lambda row: sum(box.middle for box in row) / len(row))
 
 
 def is_level(one: Box, other: Box) -> bool:
-    """Return True when two boxes share `ROW_OVERLAP` of the smaller height."""
+    """Return whether two boxes share `ROW_OVERLAP` of the smaller height."""
     shared = min(one.bottom, other.bottom) - max(one.top, other.top)
     return shared >= ROW_OVERLAP * min(one.height, other.height)
 
 
-def type_height(boxes: Iterable[Box]) -> float:
-    """Return the height that most text has, at least 1 px: the median, each box by its width."""
+def type_height_px(boxes: Iterable[Box]) -> float:
+    """Return the height of most text, at least 1: the median height of the boxes, weighted by their widths."""
     sized = sorted((box.height, box.width) for box in boxes)
-    half = sum(width for _, width in sized) / 2
-    for height_px, width_px in sized:
-        half -= width_px
-        if half <= 0:
-            return max(1.0, height_px)
+    half_px = sum(width for _, width in sized) / 2
+    for box_height_px, box_width_px in sized:
+        half_px -= box_width_px
+        if half_px <= 0:
+            return max(1.0, box_height_px)
     return 1.0
 
 
@@ -94,24 +103,24 @@ def _nearest(row: Sequence[Box], box: Box) -> Box:
 
 
 def _distance(one: Box, other: Box) -> tuple[float, float]:
-    """Return how far two boxes are apart along the row, then across it."""
+    """Return the distance of two boxes along the row, then across it."""
     return max(one.left - other.right, other.left - one.right, 0.0), abs(one.middle - other.middle)
 
 
-def _lean(quads: Iterable[Quad]) -> float:
-    """Return the angle in radians at which the wide lines run."""
-    angles = []
+def _measure_skew_rad(quads: Iterable[Quad]) -> float:
+    """Return the median angle of the long lines."""
+    angles_rad = []
     for quad in quads:
         top_left, top_right, bottom_right, bottom_left = quad
         along = (top_right[0] + bottom_right[0] - top_left[0] - bottom_left[0]) / 2
-        if along > WIDE * height(quad):
+        if along > SKEW_ASPECT * height_px(quad):
             rise = (top_right[1] + bottom_right[1] - top_left[1] - bottom_left[1]) / 2
-            angles.append(math.atan2(rise, along))
-    return statistics.median(angles) if angles else 0.0
+            angles_rad.append(math.atan2(rise, along))
+    return statistics.median(angles_rad) if angles_rad else 0.0
 
 
-def _box(quad: Quad, lean: float, number: int) -> Box:
-    cos, sin = math.cos(lean), math.sin(lean)
+def _box(quad: Quad, skew_rad: float, index: int) -> Box:
+    cos, sin = math.cos(skew_rad), math.sin(skew_rad)
     turned: list[Point] = [(x * cos + y * sin, y * cos - x * sin) for x, y in quad]
     xs, ys = sorted(x for x, _ in turned), sorted(y for _, y in turned)
-    return Box((xs[0] + xs[1]) / 2, (ys[0] + ys[1]) / 2, (xs[2] + xs[3]) / 2, (ys[2] + ys[3]) / 2, number)
+    return Box((xs[0] + xs[1]) / 2, (ys[0] + ys[1]) / 2, (xs[2] + xs[3]) / 2, (ys[2] + ys[3]) / 2, index)

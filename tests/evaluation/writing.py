@@ -1,4 +1,7 @@
-"""Sentences nobody wrote before, Chinese and English: common words, rare names, digits and punctuation, by seed."""
+"""Random sentences, Chinese and English, determined by a seed: common words, rare names, digits and punctuation.
+
+No model can have learned them, unlike any text that is on the web.
+"""
 
 import random
 import re
@@ -11,12 +14,12 @@ from opencc import OpenCC
 
 Language = Literal["zh", "en", "mixed", "traditional"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en", "mixed")
-"""What is set in rows; traditional Chinese is set in columns."""
+"""Languages that are set in rows; traditional Chinese is set in columns."""
 
-FIGURES = str.maketrans("0123456789", "〇一二三四五六七八九")
+NUMERALS = str.maketrans("0123456789", "〇一二三四五六七八九")
 TRADITIONAL = OpenCC("s2tw")
 QUOTES = str.maketrans("《》", "「」")
-"""How titles are marked in simplified and in traditional Chinese."""
+"""From the quotation marks of titles in simplified Chinese to those in traditional Chinese."""
 
 COMMON_HAN = bytes(byte for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF) for byte in (row, cell)).decode(
     "gb2312", "ignore"
@@ -25,17 +28,17 @@ COMMON_HAN = bytes(byte for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xF
 
 BLANK = re.compile(r"\{(\w+)\}")
 WORDS: dict[str, dict[str, list[str]]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
-"""By language: words by kind, and forms of text whose blanks, like `{noun}`, are filled by `Writer`."""
+"""By language: words by kind, and templates whose blanks, like `{noun}`, `Writer` fills."""
 
 
 class Writer:
-    """Writes text; the same seed writes the same."""
+    """Generates text; the same random source generates the same text."""
 
-    def __init__(self, source: random.Random) -> None:
-        self._random = source
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
 
     def paragraph(self, language: Language, sentences: int) -> str:
-        """Return so many sentences; a mixed paragraph is Chinese with English words in it."""
+        """Return a paragraph of this many sentences; a mixed one is Chinese with English words in it."""
         return ("" if language != "en" else " ").join(self._fill(language, "sentence") for _ in range(sentences))
 
     def title(self, language: Language) -> str:
@@ -44,39 +47,39 @@ class Writer:
         return title[:1].upper() + title[1:]
 
     def note(self, language: Language, number: int) -> str:
-        """Return a footnote's or a caption's text, with its number."""
+        """Return the text of a footnote or a caption, with its number."""
         return f"{number}. {self._fill(language, 'note')}"
 
     def row(self, language: Language, cells: int) -> list[str]:
-        """Return a table's row: a name, then figures."""
-        number = self._random.randrange
+        """Return the cells of a table's row: a name, then numbers."""
+        number = self._rng.randrange
         decimal = f"{number(10, 9_999) / 100:.2f}"
-        first = self._random.choice((f"{number(2, 99_999):,}", decimal, str(number(1_780, 1_990))))
+        first = self._rng.choice((f"{number(2, 99_999):,}", decimal, str(number(1_780, 1_990))))
         return [self._fill(language, "entry"), first, *(f"{number(2, 9_999):,}" for _ in range(cells - 2))]
 
     def header(self, language: Language, cells: int) -> list[str]:
-        """Return the names of a table's columns."""
+        """Return the headers of a table's columns."""
         return WORDS[language]["header"][:cells]
 
     def _fill(self, language: Language, kind: str) -> str:
-        """Return a form or a word of this kind with its blanks filled."""
+        """Return a random template or word of this kind with its blanks filled."""
         if language == "traditional":
             text: str = TRADITIONAL.convert(self._fill("zh", kind))
             return text.translate(QUOTES)
         words = {**WORDS["zh"], **WORDS["mixed"]} if language == "mixed" else WORDS[language]
-        form = self._random.choice(words[kind])
-        return BLANK.sub(lambda blank: self._blank(language, blank[1]), form)
+        template = self._rng.choice(words[kind])
+        return BLANK.sub(lambda blank: self._blank(language, blank[1]), template)
 
     def _blank(self, language: Language, kind: str) -> str:
-        number = self._random.randrange
+        number = self._rng.randrange
         match kind:
             case "name":
-                syllables = self._random.sample(WORDS["en"]["syllable"], 2)
-                text = "".join([*syllables, self._random.choice(WORDS["en"]["ending"])]).capitalize()
+                syllables = self._rng.sample(WORDS["en"]["syllable"], 2)
+                text = "".join([*syllables, self._rng.choice(WORDS["en"]["ending"])]).capitalize()
             case "han2" | "han3":
-                text = "".join(self._random.choices(COMMON_HAN, k=int(kind[-1])))
+                text = "".join(self._rng.choices(COMMON_HAN, k=int(kind[-1])))
             case "letters":
-                text = "".join(self._random.choices(string.ascii_uppercase, k=2))
+                text = "".join(self._rng.choices(string.ascii_uppercase, k=2))
             case "year" | "month" | "number":
                 text = str({"year": number(1780, 1990), "month": number(1, 13), "number": number(2, 980)}[kind])
             case _:
@@ -84,6 +87,6 @@ class Writer:
         return text
 
 
-def in_figures(text: str) -> str:
-    """Return the text with its numbers in Chinese figures, as columns have them."""
-    return text.translate(FIGURES)
+def in_chinese_numerals(text: str) -> str:
+    """Return the text with its digits as Chinese numerals, as in vertical writing."""
+    return text.translate(NUMERALS)

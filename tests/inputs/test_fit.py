@@ -1,4 +1,4 @@
-"""What makes a page acceptable: within the limits, never enlarged, never distorted, never needlessly touched."""
+"""The least change that makes a page acceptable: within the limits, never enlarged, never distorted."""
 
 import pytest
 from hypothesis import assume, given
@@ -31,7 +31,6 @@ LIMITS = st.builds(
     ],
 )
 def test_a_size_gets_the_least_change_that_fits(size_px: tuple[int, int], expected: Fit) -> None:
-    """The contract's limits, met with as little as possible."""
     assert fit(size_px, VENDOR) == expected
 
 
@@ -39,30 +38,30 @@ def test_a_size_gets_the_least_change_that_fits(size_px: tuple[int, int], expect
     ("size_px", "error", "message"),
     [
         pytest.param((1, 1), UnfittableImageError, "nothing is legible below 8 px", id="one-px"),
-        pytest.param((7, 3000), UnfittableImageError, "nothing is legible below 8 px", id="a-hair"),
+        pytest.param((7, 3000), UnfittableImageError, "nothing is legible below 8 px", id="hairline"),
         pytest.param((40_000, 70), UnfittableImageError, "its short edge has 7 px", id="illegible-once-scaled"),
         pytest.param((60_000, 60_000), DecompressionBombError, "300 million pixels", id="bomb"),
-        pytest.param((MAX_PIXELS + 1, 1), DecompressionBombError, "300 million pixels", id="bomb-before-hair"),
+        pytest.param((MAX_PIXELS + 1, 1), DecompressionBombError, "300 million pixels", id="bomb-before-hairline"),
     ],
 )
-def test_a_hopeless_size_is_refused(size_px: tuple[int, int], error: type[Exception], message: str) -> None:
-    """The page fails before it costs memory or a call, and the message says why."""
+def test_an_impossible_size_fails_with_its_reason(
+    size_px: tuple[int, int], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         fit(size_px, VENDOR)
 
 
-def test_the_largest_header_that_is_no_bomb_fits() -> None:
-    """The bound itself is allowed."""
+def test_a_page_of_exactly_the_largest_number_of_pixels_fits() -> None:
     assert max(fit((20_000, 15_000), VENDOR).padded_px) == 4000
 
 
 @given(EDGES, EDGES, LIMITS)
 def test_the_result_is_within_the_limits_and_undistorted(width: int, height: int, limits: Limits) -> None:
-    """Whatever is sent is accepted, has not grown but for padding, and keeps its proportions to a pixel."""
+    """A page is never enlarged except by padding, and keeps its proportions within a pixel."""
     try:
         needed = fit((width, height), limits)
     except UnfittableImageError:
-        assume(False)  # noqa: FBT003 - hypothesis's own way
+        assume(False)  # noqa: FBT003 - the signature of Hypothesis
         raise
     assert 0 < needed.scale <= 1
     assert all(limits.min_edge_px <= edge <= limits.max_edge_px for edge in needed.padded_px)
@@ -73,8 +72,7 @@ def test_the_result_is_within_the_limits_and_undistorted(width: int, height: int
 
 
 @given(EDGES, EDGES, LIMITS)
-def test_only_what_does_not_fit_is_touched(width: int, height: int, limits: Limits) -> None:
-    """A page is scaled only when it is too large, padded only when it is then too small."""
+def test_only_a_page_outside_the_limits_is_changed(width: int, height: int, limits: Limits) -> None:
     try:
         needed = fit((width, height), limits)
     except UnfittableImageError:
@@ -88,8 +86,7 @@ def test_only_what_does_not_fit_is_touched(width: int, height: int, limits: Limi
 
 
 @given(EDGES, EDGES)
-def test_turning_a_page_turns_its_fit(width: int, height: int) -> None:
-    """Neither edge is treated in another way than the other."""
+def test_width_and_height_are_treated_alike(width: int, height: int) -> None:
     try:
         needed = fit((width, height), VENDOR)
     except UnfittableImageError:

@@ -17,8 +17,8 @@ from pipeline.engine.recognition import Recogniser, Recognition
 from pipeline.errors import EngineError, UsageError
 from pipeline.server.http.load import RETRY_AFTER_S
 from pipeline.server.serve import base_url, read_serve_key, serve
+from tests.engine_server import start_engine_server, stop_engine_server
 from tests.rendering import encode, render
-from tests.server.conftest import start_engine_server, stop_engine_server
 from tests.server.processes import children, is_running, wait_until
 from tests.server.serving import ScriptedRecogniser, port_of, request_body
 

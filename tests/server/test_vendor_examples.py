@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine_server import EngineServer
 from tests.rendering import render
-from tests.server.conftest import EngineServer
 
 pytestmark = pytest.mark.engine
 

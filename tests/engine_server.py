@@ -1,4 +1,7 @@
-"""One real server for all tests that need the engine: loading it takes seconds."""
+"""The fixture `engine_server`: one `pagemill serve` with the real engine for a whole test session.
+
+Loading the engine takes seconds, so the tests of `tests/engine` and `tests/server` share one server.
+"""
 
 import base64
 import os
@@ -15,12 +18,12 @@ from pipeline.convert.processes import child_environ
 
 @dataclass(frozen=True, slots=True)
 class EngineServer:
-    """A real `pagemill serve` with the real engine.
+    """A running `pagemill serve` with the real engine.
 
     Attributes:
-        base_url: Where it answers.
-        key: The only key that it takes.
-        process: The server; its workers are its children.
+        base_url: The URL that the server printed.
+        key: The only API key that the server accepts.
+        process: The server's process; the worker processes are its children.
     """
 
     base_url: str
@@ -28,7 +31,7 @@ class EngineServer:
     process: "subprocess.Popen[bytes]"
 
     def post(self, image: bytes) -> requests.Response:
-        """Send an image as a client would, and return the response."""
+        """Send an image to the text endpoint and return the response."""
         url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
         return requests.post(
             f"{self.base_url}/api/text-recognition",
@@ -47,7 +50,7 @@ class EngineServer:
 
 
 def start_engine_server(key: str, *options: str) -> EngineServer:
-    """Start a server that ends when its stdin does; return when it answers."""
+    """Start a server that exits when its stdin closes; return once the server has printed its URL."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline", "serve", "--port", "0", "--exit-with-parent", *options],
         stdin=subprocess.PIPE,
@@ -59,7 +62,7 @@ def start_engine_server(key: str, *options: str) -> EngineServer:
 
 
 def stop_engine_server(server: EngineServer) -> int:
-    """End a server as its parent's end would; return its exit status."""
+    """Close the server's stdin, as the end of its parent would, and return the exit status."""
     assert server.process.stdin is not None
     assert server.process.stdout is not None
     server.process.stdin.close()
@@ -69,7 +72,7 @@ def stop_engine_server(server: EngineServer) -> int:
 
 @pytest.fixture(scope="session")
 def engine_server() -> Iterator[EngineServer]:
-    """The shared server, one worker."""
+    """Run the shared server, with one worker."""
     server = start_engine_server("session-key", "--workers", "1")
     assert server.base_url.startswith("http://127.0.0.1:")
     yield server

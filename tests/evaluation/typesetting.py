@@ -1,4 +1,4 @@
-"""Setting a page from the top, as a compositor does: headings, paragraphs, tables, pictures, columns."""
+"""Typesetting of a page from the top: headings, paragraphs, tables, pictures, columns."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ NOT_LAST = set("（《「“(")
 
 
 @dataclass(slots=True)
-class Setter:
-    """Sets a page from the top, as a compositor does.
+class Typesetter:
+    """Sets the elements of a page from the top, each below the last.
 
     Attributes:
-        y: Where the next line begins.
+        y: Top of the next line, in px.
     """
 
     language: Language
-    source: random.Random
+    rng: random.Random
     face: Face
     type_px: int
     writer: Writer
@@ -36,15 +36,15 @@ class Setter:
 
     @property
     def leading(self) -> float:
-        """Pixels from line to line."""
+        """Distance from line to line in px."""
         return self.type_px * LEADING_EM
 
     def page(self) -> Page:
-        """Return what has been set."""
+        """Return the page with all elements set so far."""
         return Page(self.language, tuple(self.rows), tuple(self.figures), tuple(self.rules))
 
     def heading(self, left: float, right: float, *, scale: float = 1.7) -> None:
-        """Set a heading in the middle between two edges."""
+        """Set a heading, centred between two edges."""
         font = self.face.at(round(self.type_px * scale), bold=True)
         for text in wrap(self.writer.title(self.language), font, right - left):
             self._put((Word(text, (left + right - font.getlength(text)) / 2, self.y, font),))
@@ -52,13 +52,13 @@ class Setter:
         self.y += self.type_px * 0.5
 
     def paragraph(self, left: float, right: float, bottom: float) -> None:
-        """Set a paragraph between two edges, cut at the bottom."""
+        """Set a paragraph between two edges; lines below the bottom are dropped."""
         font = self.face.at(self.type_px)
-        text = self.writer.paragraph(self.language, self.source.randrange(3, 6))
+        text = self.writer.paragraph(self.language, self.rng.randrange(3, 6))
         self._lines(text, font, left, right, bottom, indent_px=2 * self.type_px)
 
     def small(self, left: float, right: float) -> None:
-        """Set a note in small type: a footnote, or a caption."""
+        """Set a footnote or a caption in small type."""
         self.notes += 1
         font = self.face.at(round(self.type_px * 0.82))
         self._lines(self.writer.note(self.language, self.notes), font, left, right, SIZE_PX[1], indent_px=0)
@@ -72,7 +72,7 @@ class Setter:
         self.y += self.leading * 0.6
 
     def table(self, left: float, right: float, rows: int, cells: int) -> None:
-        """Set a table: the first column is wide, figures stand right in theirs, rules above and below."""
+        """Set a table with a wide first column, right-aligned numbers, and rules above and below."""
         font = self.face.at(self.type_px)
         first = 0.4 if cells < 5 else 0.32
         edges = [left + (right - left) * (first + (1 - first) * i / (cells - 1)) for i in range(cells)]
@@ -92,15 +92,15 @@ class Setter:
         self.y += self.leading * 0.5
 
     def footnotes(self, left: float, right: float, count: int) -> None:
-        """Set notes at the foot of the page, below a short rule."""
+        """Set footnotes at the foot of the page, below a short rule."""
         self.y = max(self.y, SIZE_PX[1] - MARGIN_PX - 2 * count * self.leading)
         self._rule(left, left + (right - left) * 0.3)
         for _ in range(count):
             self.small(left, right)
 
     def columns(self, count: int, bottom: float, fill: Callable[[int, float, float, float], None]) -> None:
-        """Set columns from here to the bottom, each by `fill(column, left, right, bottom)`."""
-        gutter = self.type_px * self.source.uniform(1.4, 2.4)
+        """Set columns from `y` to the bottom, each by `fill(column, left, right, bottom)`."""
+        gutter = self.type_px * self.rng.uniform(1.4, 2.4)
         width = (SIZE_PX[0] - 2 * MARGIN_PX - gutter * (count - 1)) / count
         top, lowest = self.y, self.y
         for column in range(count):
@@ -132,7 +132,7 @@ class Setter:
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: float, indent_px: float = 0) -> Sequence[str]:
-    """Return the text in lines that fit: broken at spaces, and between Chinese characters where punctuation allows."""
+    """Return the text in lines that fit, broken at spaces and, where punctuation allows, between Chinese characters."""
     lines, line, room = [], "", width_px - indent_px
     for piece in _pieces(text):
         if line and font.getlength((line + piece).rstrip()) > room:
@@ -143,7 +143,7 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: float, indent_px: fl
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the parts of a text that stay whole: Latin words, and Chinese characters with their punctuation."""
+    """Return the unbreakable parts of a text: Latin words, and Chinese characters with their punctuation."""
     pieces: list[str] = []
     for character in text:
         before = pieces[-1][-1] if pieces else " "

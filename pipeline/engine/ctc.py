@@ -1,0 +1,103 @@
+"""CTC decoding: from a recogniser's probabilities to the text of a line.
+
+A recogniser divides a line into time steps of equal width, and gives for each step the probabilities of all characters
+and of the *blank*, which means "no new character". Connectionist temporal classification (Graves et al. 2006) defines
+the text of a path, that is, of one symbol per step: merge repeated symbols, then drop blanks. Two equal letters in a
+row therefore need a blank between them. Best-path decoding takes the likeliest symbol of each step:
+
+    step      0   1   2   3   4   5   6
+    symbol    l   l   -   l   o   o   -
+    text      l           l   o            = "llo"
+
+The path also gives a character's position along the line: the centre of the first step of its run. CTC does not train
+this alignment, so positions are accurate to about one step.
+
+Spaces need a rule of their own. White between words is weak evidence, and mostly the blank wins over the space; the
+best path alone loses spaces. So a space is inserted in a gap between two characters when its probability reaches a
+threshold in any step of the gap, except where white is part of the characters: between two wide characters, which are
+set in squares of one em, and between two punctuation marks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.punctuation import WIDE_FORMS, is_wide
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The text of a line as a recogniser read it.
+
+    Attributes:
+        text: May begin or end with white space.
+        confidence: In [0, 1]: mean probability of the characters, each in the first step of its run.
+        positions: Of each character that is not white space, as shares of the line's length.
+        min_confidence: The smallest of the characters' probabilities, each at its maximum; 1.0 without characters.
+    """
+
+    text: str = ""
+    confidence: float = 0.0
+    positions: tuple[float, ...] = ()
+    min_confidence: float = 1.0
+
+
+def ctc_decode(
+    probabilities: NDArray[Any],
+    characters: Sequence[str],
+    step_share: float,
+    *,
+    space_index: int,
+    space_threshold: float,
+) -> Reading:
+    """Return the best path's text, with spaces inserted where they are likely enough.
+
+    Args:
+        probabilities: (steps, characters); index 0 is the blank.
+        characters: The recogniser's characters; index 0 is the blank.
+        step_share: Width of a step as a share of the line's length.
+        space_index: Index of the space among the characters.
+        space_threshold: Probability from which a space is inserted between two characters.
+
+    Source:
+        Graves et al. 2006, "Connectionist temporal classification", best path decoding.
+    """
+    best = probabilities.argmax(axis=1)
+    chances = probabilities[np.arange(len(best)), best]
+    edges = np.flatnonzero(np.diff(best, prepend=-1, append=-1))
+    peaks = np.maximum.reduceat(chances, edges[:-1])
+    is_shown = best[edges[:-1]] != 0
+    if not is_shown.any():
+        return Reading()
+    begins, ends = edges[:-1][is_shown], edges[1:][is_shown]
+    letters = [characters[i] for i in best[begins]]
+    is_ink = [not letter.isspace() for letter in letters]
+    text = letters[0]
+    for (before, letter), end, begin in zip(pairwise(letters), ends[:-1], begins[1:], strict=True):
+        gap = probabilities[end:begin, space_index]
+        if _may_have_space_between(before, letter) and gap.max(initial=0) >= space_threshold:
+            text += " "
+        text += letter
+    return Reading(
+        text,
+        float(chances[begins].mean()),
+        tuple((step_share * (begins[is_ink] + 0.5)).tolist()),
+        float(peaks[is_shown].min()),
+    )
+
+
+def _may_have_space_between(one: str, other: str) -> bool:
+    """Return whether white between two characters can be a space rather than a part of their cells."""
+    if one.isspace() or other.isspace():
+        return False
+    if is_wide(one) or is_wide(other):
+        return not (_may_be_wide(one) and _may_be_wide(other))
+    return one.isalnum() or other.isalnum()
+
+
+def _may_be_wide(character: str) -> bool:
+    return is_wide(character) or character in WIDE_FORMS

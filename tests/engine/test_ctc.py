@@ -1,0 +1,68 @@
+"""CTC decoding: best path, inserted spaces, positions and confidence."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from pipeline.engine.ctc import Reading, ctc_decode
+
+CHARACTERS = ["blank", "l", "o", "字", " ", ")", "."]
+SPACE = CHARACTERS.index(" ")
+
+
+def output(*steps: Mapping[int, float]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    """Return a recogniser's output whose steps have these probabilities."""
+    probabilities = np.zeros((len(steps), len(CHARACTERS)), np.float32)
+    for i, chances in enumerate(steps):
+        for character, chance in chances.items():
+            probabilities[i, character] = chance
+    return probabilities
+
+
+def read(*steps: Mapping[int, float], space_threshold: float = 0.25) -> Reading:
+    """Return what an output says, a step being a tenth of the line."""
+    return ctc_decode(output(*steps), CHARACTERS, 0.1, space_index=SPACE, space_threshold=space_threshold)
+
+
+def test_repeats_are_one_character_unless_a_blank_separates_them() -> None:
+    """A space has no position, and counts for the confidence as every character does."""
+    best = (0, 1), (1, 0.5), (1, 0.75), (0, 1), (1, 1), (4, 1), (2, 1), (2, 0.25), (3, 0.5), (0, 0.25)
+    reading = read(*({character: chance} for character, chance in best))
+    assert reading.text == "ll o字"
+    assert reading.positions == pytest.approx((0.15, 0.45, 0.65, 0.85))
+    assert reading.confidence == pytest.approx((0.5 + 1 + 1 + 1 + 0.5) / 5)
+    assert reading.min_confidence == 0.5
+
+
+@pytest.mark.parametrize("letters", ["lo", "字l", "l字", "l)", ".字"])
+def test_a_space_above_the_threshold_is_inserted(letters: str) -> None:
+    """An inserted space does not count for the confidence."""
+    before, after = map(CHARACTERS.index, letters)
+    reading = read({before: 1.0}, {0: 1.0}, {0: 0.75, SPACE: 0.25}, {0: 1.0}, {after: 1.0})
+    assert reading.text == f"{letters[0]} {letters[1]}"
+    assert (reading.confidence, reading.min_confidence, len(reading.positions)) == (1.0, 1.0, 2)
+    below = read({before: 1.0}, {0: 0.75, SPACE: 0.25}, {after: 1.0}, space_threshold=0.26)
+    assert below.text == letters
+
+
+@pytest.mark.parametrize("letters", ["字字", "字)", ")字", ".)"])
+def test_no_space_is_inserted_between_wide_characters_or_between_marks(letters: str) -> None:
+    before, after = map(CHARACTERS.index, letters)
+    assert read({before: 1.0}, {0: 0.5, SPACE: 0.5}, {after: 1.0}).text == letters
+
+
+def test_white_beside_a_space_inserts_no_second_one() -> None:
+    white = {0: 0.5, SPACE: 0.5}
+    for letters in ("lo", "字l", "l字"):
+        before, after = map(CHARACTERS.index, letters)
+        reading = read({before: 1.0}, white, {SPACE: 1.0}, white, {after: 1.0})
+        assert reading.text == f"{letters[0]} {letters[1]}"
+
+
+def test_no_space_is_inserted_between_adjacent_steps() -> None:
+    assert read({1: 0.7, SPACE: 0.3}, {2: 0.7, SPACE: 0.3}).text == "lo"
+
+
+def test_blanks_alone_have_no_text() -> None:
+    assert read({0: 1.0}, {0: 0.7, SPACE: 0.3}) == Reading()

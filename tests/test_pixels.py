@@ -1,0 +1,208 @@
+"""Bit depth, transparency and orientation, checked by exact pixel values."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.engine.pixels import decode_bgr
+from pipeline.inputs.image import ImageFile, PrepareSettings
+from pipeline.pixels import (
+    ORIENTATION_TAG,
+    flatten,
+    read_orientation,
+    rotation_deg,
+    turn_upright,
+    upright_size_px,
+)
+from pipeline.wire import Limits
+from tests.inputs.images import sent_image
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+def row(mode: str, values: Sequence[Any]) -> Image.Image:
+    """Return an image of one row with these pixels."""
+    image = Image.new(mode, (len(values), 1))
+    for x, value in enumerate(values):
+        image.putpixel((x, 0), value)
+    return image
+
+
+def flat(image: Image.Image, mode: str) -> list[Any]:
+    """Return the pixels of an image after `flatten`, which must result in this mode."""
+    flattened = flatten(image)
+    assert flattened.mode == mode
+    return list(flattened.get_flattened_data())
+
+
+def saved(image: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:
+    """Return the image as a file."""
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """Return the decoded image of a file."""
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+class TestDepth:
+    """Samples of 1, 8, 16 and 32 bits."""
+
+    def test_one_bit_is_black_or_white(self) -> None:
+        assert flat(row("1", [0, 255]), "L") == [0, 255]
+
+    def test_eight_bits_are_unchanged(self) -> None:
+        assert flat(row("L", [0, 1, 128, 255]), "L") == [0, 1, 128, 255]
+        assert flat(row("RGB", [BLACK, (1, 2, 3), WHITE]), "RGB") == [BLACK, (1, 2, 3), WHITE]
+
+    @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+    def test_sixteen_bits_are_scaled_by_the_full_range_of_the_format(self, mode: str) -> None:
+        samples = [0, 128, 129, 257, 32767, 32768, 65406, 65407, 65535]
+        assert flat(row("I", samples).convert(mode), "L") == [0, 0, 1, 1, 127, 128, 254, 255, 255]
+
+    def test_a_dark_page_of_sixteen_bits_stays_dark(self) -> None:
+        """The format defines the range, whatever the largest value of the page is."""
+        assert flat(row("I", [0, 100, 255]).convert("I;16"), "L") == [0, 0, 1]
+
+    @given(st.integers(0, 255))
+    def test_a_level_widened_to_sixteen_bits_comes_back(self, level: int) -> None:
+        """PNG, third edition, 13.12: an encoder widens a sample by repeating its bits, that is, by a factor of 257."""
+        assert flat(row("I", [257 * level]).convert("I;16"), "L") == [level]
+
+    @pytest.mark.parametrize(
+        ("samples", "levels"),
+        [
+            pytest.param([0, 7, 255], [0, 7, 255], id="8-bits-in-32"),
+            pytest.param([0, 257, 32768, 65535], [0, 1, 128, 255], id="16-bits-in-32"),
+            pytest.param([-9, 70_000], [0, 255], id="clipped"),
+        ],
+    )
+    def test_integers_are_scaled_by_the_depth_that_holds_their_largest_value(
+        self, samples: list[int], levels: list[int]
+    ) -> None:
+        assert flat(row("I", samples), "L") == levels
+
+    @pytest.mark.parametrize(
+        ("samples", "levels"),
+        [
+            pytest.param([0.0, 0.25, 0.5, 1.0], [0, 64, 128, 255], id="0-to-1"),
+            pytest.param([0.0, 1.25, 127.5, 255.0], [0, 1, 128, 255], id="0-to-255"),
+            pytest.param([0.0, 257.0, 32768.0, 65535.0], [0, 1, 128, 255], id="0-to-65535"),
+            pytest.param([-0.5, 1e9], [0, 255], id="clipped"),
+        ],
+    )
+    def test_floats_are_scaled_by_the_first_range_that_holds_their_largest_value(
+        self, samples: list[float], levels: list[int]
+    ) -> None:
+        assert flat(row("F", samples), "L") == levels
+
+
+class TestTransparency:
+    """Transparent pixels show white paper."""
+
+    @pytest.mark.parametrize(
+        ("mode", "pixels", "colours"),
+        [
+            pytest.param("RGBA", [(0, 0, 0, 0), (0, 0, 0, 128), (9, 8, 7, 255)], [255, 127, (9, 8, 7)], id="RGBA"),
+            pytest.param("LA", [(0, 0), (0, 128), (9, 255)], [255, 127, 9], id="LA"),
+        ],
+    )
+    def test_alpha_is_composited_on_white(self, mode: str, pixels: list[Any], colours: list[Any]) -> None:
+        expected = [colour if isinstance(colour, tuple) else (colour,) * 3 for colour in colours]
+        assert flat(row(mode, pixels), "RGB") == expected
+
+    @pytest.mark.parametrize(
+        ("mode", "transparent", "pixels", "expected"),
+        [
+            pytest.param("L", 7, [7, 8], [WHITE, (8, 8, 8)], id="grey"),
+            pytest.param("RGB", (1, 2, 3), [(1, 2, 3), (1, 2, 4)], [WHITE, (1, 2, 4)], id="colour"),
+            pytest.param("P", 0, [0, 1], [WHITE, (20, 20, 220)], id="palette"),
+        ],
+    )
+    def test_the_transparent_colour_of_a_png_becomes_white(
+        self, mode: str, transparent: Any, pixels: list[Any], expected: list[Any]
+    ) -> None:
+        image = row(mode, pixels)
+        if mode == "P":
+            image.putpalette([0, 0, 0, 20, 20, 220])
+        assert flat(opened(saved(image, transparency=transparent)), "RGB") == expected
+
+    def test_the_transparent_sample_of_a_16_bit_png_becomes_white(self) -> None:
+        """A sample that is one step brighter is not transparent."""
+        page = row("I", [2570, 2571, 65535]).convert("I;16")
+        assert flat(opened(saved(page, transparency=2570)), "L") == [255, 10, 255]
+
+
+class TestBothUsers:
+    """The client converts a page into the pixels that the engine decodes."""
+
+    @pytest.mark.parametrize(
+        ("page", "options"),
+        [
+            pytest.param(row("I", list(range(0, 65536, 512))).convert("I;16"), {}, id="16-bit"),
+            pytest.param(row("I", list(range(128))).convert("I;16"), {}, id="dark-16-bit"),
+            pytest.param(row("I", list(range(0, 65536, 512))).convert("I;16"), {"transparency": 512}, id="16-bit-key"),
+            pytest.param(row("LA", [(x, 2 * x) for x in range(128)]), {}, id="grey-with-alpha"),
+            pytest.param(row("RGBA", [(x, 9, 2 * x, 255 - x) for x in range(128)]), {}, id="colour-with-alpha"),
+            pytest.param(row("1", [255 * (x % 2) for x in range(128)]), {}, id="1-bit"),
+        ],
+    )
+    def test_client_and_engine_see_the_same_pixels(
+        self, tmp_path: Path, page: Image.Image, options: dict[str, Any]
+    ) -> None:
+        data = saved(page.resize((page.width, 50), Image.Resampling.NEAREST), **options)
+        tmp_path.joinpath("page.png").write_bytes(data)
+        payload = ImageFile(tmp_path / "page.png", PrepareSettings(Limits())).prepare(1)  # padded to 100 px of height
+        prepared = decode_bgr(sent_image(payload))
+        assert prepared.shape == (100, page.width, 3)
+        assert prepared[25:75].tolist() == decode_bgr(data).tolist()
+
+
+class TestOrientation:
+    """Exif 2.32, "Orientation": which corner of the stored image is which corner of the page."""
+
+    @pytest.mark.parametrize(
+        ("orientation", "stored", "turned_deg"),
+        [
+            pytest.param(1, "AB/CD/EF", 0, id="upright"),
+            pytest.param(2, "BA/DC/FE", 0, id="mirrored"),
+            pytest.param(3, "FE/DC/BA", 180, id="upside-down"),
+            pytest.param(4, "EF/CD/AB", 180, id="mirrored-upside-down"),
+            pytest.param(5, "ACE/BDF", 90, id="transposed"),
+            pytest.param(6, "BDF/ACE", 90, id="turned-counter-clockwise"),
+            pytest.param(7, "FDB/ECA", 270, id="transversed"),
+            pytest.param(8, "ECA/FDB", 270, id="turned-clockwise"),
+        ],
+    )
+    def test_each_orientation_is_turned_upright(self, orientation: int, stored: str, turned_deg: int) -> None:
+        rows = stored.split("/")
+        image = Image.frombytes("L", (len(rows[0]), len(rows)), "".join(rows).encode())
+        upright = turn_upright(image, orientation)
+        assert upright.tobytes() == b"ABCDEF"
+        assert upright.size == (2, 3)
+        assert upright_size_px(image.size, orientation) == (2, 3)
+        assert upright_size_px((2, 3), orientation) == image.size
+        assert rotation_deg(orientation) == turned_deg
+
+    @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+    @pytest.mark.parametrize(("tag", "orientation"), [(6, 6), (0, 1), (9, 1), (None, 1)])
+    def test_the_tag_is_read_from_the_header(self, image_format: str, tag: int | None, orientation: int) -> None:
+        exif = Image.Exif()
+        if tag is not None:
+            exif[ORIENTATION_TAG] = tag
+        image = Image.open(BytesIO(saved(Image.new("L", (8, 8)), image_format, exif=exif)))
+        assert read_orientation(image) == orientation
+
+    def test_a_damaged_exif_block_means_no_turn(self) -> None:
+        image = Image.open(BytesIO(saved(Image.new("L", (8, 8)), "JPEG", exif=b"Exif\0\0garbage")))
+        assert read_orientation(image) == 1
