@@ -86,7 +86,7 @@ async def test_a_server_that_others_reach_needs_a_key_to_be_made(path: Path) -> 
     config = ServeConfig(host="0.0.0.0", port=0, keys=path)
     stop.set()
     async with Keyring(path) as keyring:
-        with pytest.raises(UsageError, match="needs a key: set PAGEMILL_OPERATOR_KEY, or `pagemill serve keys add`"):
+        with pytest.raises(UsageError, match="needs a key: set PAGEMILL_OPERATOR_KEY, or run: pagemill serve keys add"):
             await serve(config, key=None, stop=stop, ready=announced.append, keyring=keyring)
         make_key(path)
         recogniser = nullcontext(ScriptedRecogniser())

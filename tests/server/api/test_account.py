@@ -136,7 +136,7 @@ async def test_the_usage_tells_the_plan_and_the_month(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         pytest.param(b"{", "not valid JSON", id="torn"),
         pytest.param(b"\xff", "not valid JSON", id="not-utf-8"),

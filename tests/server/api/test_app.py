@@ -84,7 +84,7 @@ async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         pytest.param(b"{", "not valid JSON", id="malformed"),
         pytest.param(b"{}", "document", id="no-document"),
@@ -120,7 +120,7 @@ async def test_an_image_of_exactly_ten_mib_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         pytest.param(TruncatedImageError("the image is truncated"), 400, "the image is truncated", id="truncated"),
         pytest.param(RecognitionError("worker 17 died"), 500, "Internal Server Error: processing failed", id="engine"),
@@ -142,7 +142,7 @@ async def test_a_body_that_cannot_be_decompressed_is_the_callers_fault() -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "told"),
+    ("method", "path", "status", "message"),
     [
         ("GET", TEXT_RECOGNITION_PATH, 405, "Method Not Allowed"),
         ("POST", "/healthz", 405, "Method Not Allowed"),
@@ -172,7 +172,7 @@ async def test_health_needs_no_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "status", "told"),
+    ("state", "status", "message"),
     [
         pytest.param(EngineState(2, waiting=7), 200, "ok", id="busy"),
         pytest.param(EngineState(1, is_failing=True), 200, "ok", id="one-of-two-cannot-be-replaced"),

@@ -23,7 +23,7 @@ def test_the_documented_formats_and_sizes_pass(image_format: str, size_px: tuple
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         pytest.param(encode(Image.new("RGB", (99, 200))), "at least 100x100", id="too-narrow"),
         pytest.param(encode(Image.new("RGB", (200, 99))), "at least 100x100", id="too-low"),

@@ -53,7 +53,7 @@ def test_an_image_is_taken_as_data_url_or_base64(image_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image_url", "told"),
+    ("image_url", "message"),
     [
         pytest.param("file:///etc/passwd", "neither a data URL nor base64", id="file"),
         pytest.param("data:image/png,plain", "must be base64", id="data-url-without-base64"),
@@ -73,7 +73,7 @@ def test_anything_else_is_refused_with_a_reason(image_url: str, message: str) ->
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "message"),
     [
         pytest.param(b"", "not valid JSON", id="empty"),
         pytest.param(b"{", "not valid JSON", id="torn"),

@@ -32,12 +32,12 @@ async def test_a_worker_that_dies_fails_its_own_page_and_no_other() -> None:
     """The pages behind it wait for the new worker."""
     async with Pool(ONE) as pool:
         (before,) = pool.worker_pids
-        recorder = await asyncio.gather(
+        results = await asyncio.gather(
             *(pool.recognise(page) for page in (b"first", b"die", b"third", b"fourth")), return_exceptions=True
         )
         (after,) = pool.worker_pids
-        assert isinstance(recorder[1], RecognitionError)
-        assert [outcome.text for outcome in recorder if not isinstance(outcome, BaseException)] == [
+        assert isinstance(results[1], RecognitionError)
+        assert [result.text for result in results if not isinstance(result, BaseException)] == [
             "first",
             "third",
             "fourth",
