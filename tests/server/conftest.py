@@ -1,4 +1,4 @@
-"""One real server for all tests that need the engine: loading it takes seconds."""
+"""One real server for all tests that need the engine, because loading the engine takes seconds."""
 
 import base64
 import os
@@ -18,9 +18,9 @@ class EngineServer:
     """A real `pagemill serve` with the real engine.
 
     Attributes:
-        base_url: Where it answers.
-        key: The only key that it takes.
-        process: The server; its workers are its children.
+        base_url: Its base URL.
+        key: The only key that it accepts.
+        process: The server process; the workers are its children.
     """
 
     base_url: str
@@ -28,7 +28,7 @@ class EngineServer:
     process: "subprocess.Popen[bytes]"
 
     def post(self, image: bytes) -> requests.Response:
-        """Send an image as a client would, and return the response."""
+        """Send an image; return the response."""
         url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
         return requests.post(
             f"{self.base_url}/api/text-recognition",
@@ -47,7 +47,7 @@ class EngineServer:
 
 
 def start_engine_server(key: str, *options: str) -> EngineServer:
-    """Start a server that ends when its stdin does; return when it answers."""
+    """Start a server that ends at the end of its stdin; return when it accepts requests."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline", "serve", "--port", "0", "--exit-with-parent", *options],
         stdin=subprocess.PIPE,
@@ -59,7 +59,7 @@ def start_engine_server(key: str, *options: str) -> EngineServer:
 
 
 def stop_engine_server(server: EngineServer) -> int:
-    """End a server as its parent's end would; return its exit status."""
+    """Close the server's stdin, as the exit of its parent would; return its exit status."""
     assert server.process.stdin is not None
     assert server.process.stdout is not None
     server.process.stdin.close()
@@ -69,7 +69,7 @@ def stop_engine_server(server: EngineServer) -> int:
 
 @pytest.fixture(scope="session")
 def engine_server() -> Iterator[EngineServer]:
-    """The shared server, one worker."""
+    """The shared server, with one worker."""
     server = start_engine_server("session-key", "--workers", "1")
     assert server.base_url.startswith("http://127.0.0.1:")
     yield server

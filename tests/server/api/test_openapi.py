@@ -30,8 +30,8 @@ TWO_LINES = Recognition(
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["open", "with-a-key"])
-async def test_schemathesis_finds_nothing(tmp_path: Path, key: str | None) -> None:
-    """All of its checks, in all of its phases, against a real server and with real images."""
+async def test_schemathesis_finds_no_difference_between_description_and_server(tmp_path: Path, key: str | None) -> None:
+    """All checks in all phases, against a real server and with real images."""
     settings = tmp_path / "schemathesis.toml"
     settings.write_text(f'[auth.openapi.key]\napi_key = "{key}"\n' if key else "")
     recogniser = ScriptedRecogniser(TWO_LINES)
@@ -57,8 +57,8 @@ async def test_schemathesis_finds_nothing(tmp_path: Path, key: str | None) -> No
     assert len(recogniser.seen) > EXAMPLES
 
 
-def test_every_route_is_described_and_nothing_else() -> None:
-    """But for the page's own files."""
+def test_exactly_the_api_s_routes_are_described() -> None:
+    """Except the page and its files."""
     routes = {
         (resource.canonical, route.method.lower())
         for resource in create_app(ScriptedRecogniser()).router.resources()
@@ -69,8 +69,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     assert {(path, method) for path, methods in paths.items() for method in methods} == routes
 
 
-async def test_the_description_is_served_without_a_key() -> None:
-    """It says whether calls need one."""
+async def test_the_description_needs_no_key_and_says_whether_calls_do() -> None:
     async with served(ScriptedRecogniser()) as (_, call):
         opened = await call(b"", "/openapi.json", "GET")
     async with served(ScriptedRecogniser(), key=KEY) as (_, call):
@@ -81,8 +80,8 @@ async def test_the_description_is_served_without_a_key() -> None:
     assert {} not in closed.reply["security"]
 
 
-def test_every_reference_leads_somewhere() -> None:
-    """A client's generator stops at one that does not."""
+def test_every_reference_resolves() -> None:
+    """Code generators fail on an unresolved reference."""
     description = describe_api(open_to_all=False)
     references = [
         line.partition('"$ref": "')[2].rstrip('",')
