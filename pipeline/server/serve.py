@@ -59,7 +59,7 @@ async def serve(
         listener = stack.enter_context(_bind(config.host, config.port))
         metrics, in_flight = Metrics(), InFlightRequests()
         engine, engine_state, workers = _choose_engine(config, recogniser, metrics)
-        started = await _enter(stack, engine, stop)
+        started = await _start_engine(stack, engine, stop)
         if started is None:
             return
         app = create_app(
@@ -136,7 +136,7 @@ def _choose_engine(
     return pool, pool.state, options.workers
 
 
-async def _enter(
+async def _start_engine(
     stack: AsyncExitStack, engine: AbstractAsyncContextManager[Recogniser], stop: anyio.Event
 ) -> Recogniser | None:
     """Return the started engine; None when `stop` was set before it had started."""

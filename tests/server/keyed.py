@@ -24,6 +24,9 @@ Headers = Mapping[str, str]
 JSON: Headers = {"Content-Type": "application/json"}
 NO_HEADERS: Headers = {}
 
+NOW = "2026-11-03T10:00:00.000000Z"
+MONTH = "2026-11"
+
 
 @dataclass(slots=True)
 class Clock:
@@ -67,7 +70,12 @@ def session_of(response: Response) -> dict[str, str]:
 def make_key(path: Path, tier: Tier = "free", quota: int | None = None) -> tuple[str, Key]:
     """Make a key, as another process does."""
     with closing(KeyStore(path)) as store:
-        return store.add(name="Anna", tier=tier, quota=quota, now="2026-11-03T10:00:00.000000Z")
+        return add_key(store, tier, quota)
+
+
+def add_key(store: KeyStore, tier: Tier = "free", quota: int | None = None) -> tuple[str, Key]:
+    """Make a key in an open store."""
+    return store.add(name="Anna", tier=tier, quota=quota, now=NOW)
 
 
 def revoke(path: Path, key: Key) -> None:
@@ -76,7 +84,7 @@ def revoke(path: Path, key: Key) -> None:
         assert store.revoke(key.id, "2026-11-04T10:00:00.000000Z")
 
 
-def used(path: Path, key: Key, month: str = "2026-11") -> int:
+def used(path: Path, key: Key, month: str = MONTH) -> int:
     """Return the calls of a key that the file has."""
     with closing(KeyStore(path)) as store:
         return store.used(key.id, month)

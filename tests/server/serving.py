@@ -3,23 +3,36 @@
 import asyncio
 import base64
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import ClientSession, web
 from PIL import Image
 
-from pipeline.engine.recognition import Recognition
+from pipeline.engine.recognition import Line, Recogniser, Recognition
+from pipeline.server.access.authentication import Authenticator
+from pipeline.server.api.app import create_app
 from pipeline.server.http.connections import MAX_CONNECTIONS, BoundedSite, Runner
+from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.rendering import encode
 
 KEY = "very-secret-key"
 KEY_VARIABLE = "SCHEMATHESIS_KEY"
 """Environment variable with the server's key, for the hooks of Schemathesis."""
 IMAGE = encode(Image.new("RGB", (120, 120), "white"))
+NOW_MS = 1640995200000
+
+TWO_LINES = Recognition(
+    "第一行\nsecond",
+    (
+        Line("第一行", 0.98, ((10.0, 20.0), (90.0, 20.0), (90.0, 40.0), (10.0, 40.0))),
+        Line("second", 1.0, ((10.0, 60.0), (10.0, 60.0), (10.0, 60.0), (10.0, 60.0))),
+    ),
+)
 
 
 def already_set() -> asyncio.Event:
@@ -74,6 +87,9 @@ class Response:
         return orjson.loads(self.body)
 
 
+Call = Callable[..., Awaitable[Response]]
+
+
 def request_body(image: bytes = IMAGE, **changes: object) -> bytes:
     """Return a valid request, with some fields replaced."""
     document = {"type": "image_url", "image_url": f"data:image/png;base64,{base64.b64encode(image).decode()}"}
@@ -104,3 +120,21 @@ async def serving(
 def port_of(url: str) -> int:
     """Return the port of a base URL."""
     return int(url.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def serving_api(
+    recogniser: Recogniser, *, key: str | None = None, authenticator: Authenticator | None = None, **parts: Any
+) -> AsyncIterator[tuple[str, Call]]:
+    """Serve the application; yield its base URL and a function that calls it."""
+    app = create_app(recogniser, authenticator or Authenticator(key=key), now_ms=lambda: NOW_MS, **parts)
+    async with serving(app) as url, ClientSession() as session:
+
+        async def call(
+            body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any
+        ) -> Response:
+            data = BytesIO(body) if body else None
+            async with session.request(method, url + path, data=data, **options) as response:
+                return Response(response.status, dict(response.headers), await response.read())
+
+        yield url, call

@@ -100,18 +100,18 @@ class RecognitionHandlers:
         caller = await self._admit(request)
         with self._admission.body_buffer() as count_bytes:
             async with self._in_flight.until_shutdown():
-                wanted = parse_recognition_request(await read_body(request, count_bytes))
-                if wanted.url is None:
-                    await self._check(wanted.image)
+                parsed = parse_recognition_request(await read_body(request, count_bytes))
+                if parsed.url is None:
+                    await self._check(parsed.image)
             self._admission.check_queue()  # before the charge, which writes to the disk
             async with caller.charge():
                 async with self._in_flight.until_shutdown():
                     # Fetch only after the quota check: a caller without calls must not make the server fetch URLs.
-                    image = wanted.image if wanted.url is None else await self._fetch_image(wanted.url, count_bytes)
+                    image = parsed.image if parsed.url is None else await self._fetch_image(parsed.url, count_bytes)
                 with self._admission.queue_slot():
                     async with self._in_flight.until_shutdown():
                         recognition = await self._recogniser.recognise(image)
-                head = ReplyHead(str(uuid.uuid4()), wanted.filename, self._now_ms(), _called_url(request))
+                head = ReplyHead(str(uuid.uuid4()), parsed.filename, self._now_ms(), _called_url(request))
                 response = json_response(200, make_reply(head, recognition))
         assert isinstance(response.body, bytes)
         self._replies.keep(caller.name, head.id, response.body)

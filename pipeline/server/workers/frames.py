@@ -30,19 +30,19 @@ class NotStarted(Struct, frozen=True, tag=True):
     message: str
 
 
-class Unreadable(Struct, frozen=True, tag=True):
+class Undecodable(Struct, frozen=True, tag=True):
     """The image cannot be decoded; an error of the page."""
 
     message: str
 
 
-class Broken(Struct, frozen=True, tag=True):
+class EngineFailed(Struct, frozen=True, tag=True):
     """The engine failed on this image; not an error of the page."""
 
     message: str
 
 
-WorkerFrame = Ready | NotStarted | Recognition | Unreadable | Broken
+WorkerFrame = Ready | NotStarted | Recognition | Undecodable | EngineFailed
 
 _worker_frame: Final = msgspec.msgpack.Decoder(WorkerFrame)
 _task: Final = msgspec.msgpack.Decoder(Task)

@@ -15,7 +15,7 @@ from pipeline.convert.processes import module_command
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
-from pipeline.server.workers.frames import Broken, Unreadable, WorkerFrame
+from pipeline.server.workers.frames import EngineFailed, Undecodable, WorkerFrame
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.resources import RECYCLE_BYTES, choose_sizing, read_machine
 
@@ -135,9 +135,9 @@ class Pool:
         match frame:
             case Recognition():
                 return frame
-            case Unreadable(message):
+            case Undecodable(message):
                 raise TruncatedImageError(message)
-            case Broken(message):
+            case EngineFailed(message):
                 raise RecognitionError(f"the engine failed: {message}")
             case RecognitionError():
                 raise frame

@@ -14,7 +14,7 @@ the peak."""
 RECYCLE_BYTES: Final = 3 * 1024**3
 """Resident memory beyond which a worker is replaced. Measured: at most 2.3 GiB, without growth."""
 
-LIMIT_BYTES: Final = 2 * RECYCLE_BYTES
+MEMORY_LIMIT_BYTES: Final = 2 * RECYCLE_BYTES
 """RLIMIT_DATA of a worker; the kernel counts about 1.5 times the resident memory as data."""
 
 _CGROUP: Final = Path("/sys/fs/cgroup")

@@ -19,17 +19,17 @@ from pipeline.engine.recognition import Recognition
 from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName
 from pipeline.errors import PageError, PagemillError
 from pipeline.server.workers.frames import (
-    Broken,
+    EngineFailed,
     FrameError,
     NotStarted,
     Ready,
     Task,
-    Unreadable,
+    Undecodable,
     WorkerFrame,
     encode_frame,
     read_task,
 )
-from pipeline.server.workers.resources import LIMIT_BYTES, limit_own_memory
+from pipeline.server.workers.resources import MEMORY_LIMIT_BYTES, limit_own_memory
 
 
 class SyncRecogniser(Protocol):
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName]
     parser.add_argument("--engine", choices=("accurate", "fast"), default="accurate")
     parser.add_argument("--backend", choices=("openvino", "onnxruntime", "cuda"), required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--memory-bytes", type=int, default=LIMIT_BYTES)
+    parser.add_argument("--memory-bytes", type=int, default=MEMORY_LIMIT_BYTES)
     options = parser.parse_args(arguments)
     limit_own_memory(options.memory_bytes)
     results = _claim_stdout()
@@ -73,10 +73,10 @@ def process_task(engine: SyncRecogniser, task: Task) -> WorkerFrame:
     try:
         return engine.recognise(task.image)
     except PageError as exc:
-        return Unreadable(str(exc))
+        return Undecodable(str(exc))
     except Exception as exc:  # noqa: BLE001 - any failure of the engine fails this page only
         traceback.print_exc()
-        return Broken(type(exc).__name__)
+        return EngineFailed(type(exc).__name__)
 
 
 def start_engine(backend: Backend, threads: int, engine: EngineName = "accurate") -> SyncRecogniser | NotStarted:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import KeyStoreError
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
-from tests.server.access.test_keys import MONTH, NOW, add
+from tests.server.keyed import MONTH, NOW, add_key
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_reading_a_missing_store_finds_no_key_and_creates_no_file(keyring:
 async def test_a_key_that_another_process_makes_or_revokes_takes_effect_at_once(
     keyring: Keyring, elsewhere: KeyStore
 ) -> None:
-    secret, key = add(elsewhere)
+    secret, key = add_key(elsewhere)
     assert await keyring.find(secret) == key
     assert not await keyring.is_empty()
     elsewhere.revoke(key.id, NOW)
@@ -55,7 +55,7 @@ async def test_a_key_that_another_process_makes_or_revokes_takes_effect_at_once(
 
 
 async def test_concurrent_calls_take_no_more_than_the_quota(keyring: Keyring, elsewhere: KeyStore) -> None:
-    key = add(elsewhere, quota=30)[1]
+    key = add_key(elsewhere, quota=30)[1]
     taken = await asyncio.gather(*(keyring.take_call(key.id, MONTH) for _ in range(200)))
     assert taken == [True] * 30 + [False] * 170
     assert elsewhere.used(key.id, MONTH) == 30
@@ -65,7 +65,7 @@ async def test_concurrent_calls_share_commits(
     keyring: Keyring, elsewhere: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A durable commit costs 1 ms whatever its size."""
-    key = add(elsewhere, "ultra")[1]
+    key = add_key(elsewhere, "ultra")[1]
     commits = 0
     transaction = KeyStore.transaction
 
@@ -83,7 +83,7 @@ async def test_concurrent_calls_share_commits(
 async def test_the_event_loop_runs_while_another_process_locks_the_store(
     keyring: Keyring, elsewhere: KeyStore, path: Path
 ) -> None:
-    key = add(elsewhere)[1]
+    key = add_key(elsewhere)[1]
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         taking = asyncio.create_task(keyring.take_call(key.id, MONTH))
@@ -97,7 +97,7 @@ async def test_the_event_loop_runs_while_another_process_locks_the_store(
 
 async def test_a_cancelled_call_is_counted_before_its_task_ends(keyring: Keyring, elsewhere: KeyStore) -> None:
     """The thread that writes cannot be cancelled."""
-    key = add(elsewhere)[1]
+    key = add_key(elsewhere)[1]
     taking = asyncio.create_task(_take_and_stay(keyring, key.id))
     await asyncio.sleep(0)
     taking.cancel()

@@ -13,9 +13,7 @@ import pytest
 from pipeline.config import ServeConfig, Tier
 from pipeline.errors import KeyStoreError
 from pipeline.server.access.keys import Key, KeyStore, is_same_secret, is_well_formed_key, keys_file
-
-NOW = "2026-11-03T10:00:00.000000Z"
-MONTH = "2026-11"
+from tests.server.keyed import MONTH, NOW, add_key
 
 
 @pytest.fixture
@@ -31,11 +29,6 @@ def store(path: Path) -> Iterator[KeyStore]:
         yield opened
 
 
-def add(store: KeyStore, tier: Tier = "free", quota: int | None = None) -> tuple[str, Key]:
-    """Make a key."""
-    return store.add(name="Anna", tier=tier, quota=quota, now=NOW)
-
-
 def take(store: KeyStore, key: Key, month: str = MONTH) -> bool:
     """Count a call, durably."""
     with store.transaction():
@@ -44,15 +37,15 @@ def take(store: KeyStore, key: Key, month: str = MONTH) -> bool:
 
 def test_a_key_is_32_random_bytes_after_a_prefix(store: KeyStore) -> None:
     """Secret scanners recognise keys by the prefix."""
-    secret, key = add(store)
+    secret, key = add_key(store)
     assert re.fullmatch("pm_[A-Za-z0-9_-]{43}", secret)
     assert is_well_formed_key(secret)
-    assert secret != add(store)[0]
+    assert secret != add_key(store)[0]
     assert store.find(secret) == key
 
 
 def test_the_secret_is_in_no_file(store: KeyStore, path: Path) -> None:
-    secret, key = add(store)
+    secret, key = add_key(store)
     held = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert key.id.encode() in held
     assert secret.encode() not in held
@@ -63,7 +56,7 @@ def test_only_the_owner_can_read_the_file_and_its_journal_whatever_the_umask(pat
     before = os.umask(0)
     try:
         with closing(KeyStore(path)) as store:
-            add(store)
+            add_key(store)
             modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     finally:
         os.umask(before)
@@ -72,7 +65,7 @@ def test_only_the_owner_can_read_the_file_and_its_journal_whatever_the_umask(pat
 
 @pytest.mark.parametrize("guess", ["pm_" + "A" * 43, "pm_", "", "\udcff", "pm_" + "A" * 100_000])
 def test_a_guess_finds_nothing(store: KeyStore, guess: str) -> None:
-    add(store)
+    add_key(store)
     assert store.find(guess) is None
 
 
@@ -110,18 +103,18 @@ def test_a_tier_has_its_calls_and_a_quota_overrides_them(
     store: KeyStore, tier: Tier, quota: int | None, limit: int | None
 ) -> None:
     """The API's contract, "Monthly quota by tier"."""
-    assert add(store, tier, quota)[1].limit == limit
+    assert add_key(store, tier, quota)[1].limit == limit
 
 
 def test_a_quota_limits_the_calls_of_each_month(store: KeyStore) -> None:
-    key = add(store, quota=2)[1]
+    key = add_key(store, quota=2)[1]
     assert [take(store, key) for _ in range(4)] == [True, True, False, False]
     assert take(store, key, "2026-12")
     assert (store.used(key.id, MONTH), store.used(key.id, "2026-12"), store.used(key.id, "2027-01")) == (2, 1, 0)
 
 
 def test_keys_do_not_share_a_quota(store: KeyStore) -> None:
-    one, other, any_number = add(store, quota=1)[1], add(store, quota=1)[1], add(store, "ultra")[1]
+    one, other, any_number = add_key(store, quota=1)[1], add_key(store, quota=1)[1], add_key(store, "ultra")[1]
     assert [take(store, key) for key in (one, other, one)] == [True, True, False]
     assert all(take(store, any_number) for _ in range(50))
     assert store.used(any_number.id, MONTH) == 50
@@ -129,7 +122,7 @@ def test_keys_do_not_share_a_quota(store: KeyStore) -> None:
 
 def test_a_refunded_call_can_be_made_again(store: KeyStore) -> None:
     """The count does not go below 0."""
-    key = add(store, quota=1)[1]
+    key = add_key(store, quota=1)[1]
     assert take(store, key)
     with store.transaction():
         store.refund_call(key.id, MONTH)
@@ -140,7 +133,7 @@ def test_a_refunded_call_can_be_made_again(store: KeyStore) -> None:
 
 def test_a_revoked_key_takes_no_call_and_stays_in_the_list(store: KeyStore) -> None:
     """Revoking it again changes nothing, not even the time."""
-    secret, key = add(store)
+    secret, key = add_key(store)
     assert store.revoke(key.id, "2026-11-04T00:00:00.000000Z")
     assert store.revoke(key.id, "2027-01-01T00:00:00.000000Z")
     assert not take(store, key)
@@ -158,7 +151,7 @@ def test_an_unknown_key_is_neither_revoked_nor_counted(store: KeyStore) -> None:
 
 def test_keys_and_counts_survive_a_restart(path: Path) -> None:
     with closing(KeyStore(path)) as store:
-        secret, key = add(store, "basic")
+        secret, key = add_key(store, "basic")
         take(store, key)
     with closing(KeyStore(path)) as store:
         assert store.find(secret) == key
@@ -168,7 +161,7 @@ def test_keys_and_counts_survive_a_restart(path: Path) -> None:
 def test_connections_that_share_the_file_share_the_quota(path: Path) -> None:
     """Eight threads, each with a connection of its own, and a quota of 50 calls."""
     with closing(KeyStore(path)) as store:
-        key = add(store, quota=50)[1]
+        key = add_key(store, quota=50)[1]
     results: list[bool] = []
 
     def call() -> None:
@@ -185,7 +178,7 @@ def test_connections_that_share_the_file_share_the_quota(path: Path) -> None:
 
 
 def test_a_transaction_that_fails_counts_nothing(store: KeyStore) -> None:
-    key = add(store)[1]
+    key = add_key(store)[1]
     with suppress(ZeroDivisionError), store.transaction():
         assert store.take_call(key.id, MONTH)
         raise ZeroDivisionError
@@ -215,7 +208,7 @@ def test_a_file_that_is_replaced_in_use_is_an_error(store: KeyStore, path: Path)
     with pytest.raises(KeyStoreError, match="No such file"):
         store.all_keys()
     with closing(KeyStore(path)), pytest.raises(KeyStoreError, match="was replaced while it was in use"):
-        add(store)
+        add_key(store)
 
 
 def test_a_directory_that_cannot_be_made_is_an_error_that_names_the_file(tmp_path: Path) -> None:

@@ -1,50 +1,20 @@
 """The HTTP application by its contract, over real connections, with a scripted recogniser."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from io import BytesIO
-from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from PIL import Image
 
-from pipeline.engine.recognition import EngineState, Recogniser, RecognitionError
+from pipeline.engine.recognition import EngineState, RecognitionError
 from pipeline.errors import TruncatedImageError
-from pipeline.server.access.authentication import Authenticator
-from pipeline.server.api.app import create_app
 from pipeline.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
 from tests.rendering import encode
-from tests.server.serving import IMAGE, KEY, Response, ScriptedRecogniser, request_body, serving
-
-NOW_MS = 1640995200000
-
-
-Call = Callable[..., Awaitable[Response]]
-
-
-@asynccontextmanager
-async def served(
-    recogniser: Recogniser, *, key: str | None = None, access: Authenticator | None = None, **parts: Any
-) -> AsyncIterator[tuple[str, Call]]:
-    """Serve the application; yield its base URL and a function that calls it."""
-    app = create_app(recogniser, access or Authenticator(key=key), now_ms=lambda: NOW_MS, **parts)
-    async with serving(app) as url, ClientSession() as session:
-
-        async def call(
-            body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any
-        ) -> Response:
-            data = BytesIO(body) if body else None
-            async with session.request(method, url + path, data=data, **options) as response:
-                return Response(response.status, dict(response.headers), await response.read())
-
-        yield url, call
+from tests.server.serving import IMAGE, KEY, NOW_MS, ScriptedRecogniser, request_body, serving_api
 
 
 async def test_a_reply_has_the_six_documented_fields() -> None:
     recogniser = ScriptedRecogniser("第一行\nline two")
-    async with served(recogniser) as (url, call):
+    async with serving_api(recogniser) as (url, call):
         response = await call(request_body(), headers={"Content-Type": "application/json"})
     assert response.status == 200
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -64,7 +34,7 @@ async def test_a_reply_has_the_six_documented_fields() -> None:
 async def test_no_response_and_no_log_line_has_the_key(caplog: pytest.LogCaptureFixture) -> None:
     """The reply's `payload` has the URL of the call with the key's value masked."""
     caplog.set_level(logging.DEBUG)
-    async with served(ScriptedRecogniser(), key=KEY) as (url, call):
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (url, call):
         response = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
         bad = await call(b"{", f"{TEXT_RECOGNITION_PATH}?key={KEY}")
         unknown = await call(b"", f"/elsewhere?key={KEY}")
@@ -78,7 +48,7 @@ async def test_no_response_and_no_log_line_has_the_key(caplog: pytest.LogCapture
 async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
     """The body is not parsed."""
     recogniser = ScriptedRecogniser()
-    async with served(recogniser, key=KEY) as (_, call):
+    async with serving_api(recogniser, key=KEY) as (_, call):
         response = await call(b"{", TEXT_RECOGNITION_PATH + query)
     assert (response.status, parse_status_text(response.body)) == (401, "Unauthorized: invalid or missing API key")
     assert recogniser.seen == []
@@ -105,7 +75,7 @@ async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
 )
 async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, message: str) -> None:
     recogniser = ScriptedRecogniser()
-    async with served(recogniser) as (_, call):
+    async with serving_api(recogniser) as (_, call):
         response = await call(body)
     assert response.status == 400
     assert message in parse_status_text(response.body)
@@ -115,7 +85,7 @@ async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, me
 async def test_an_image_of_exactly_ten_mib_is_accepted() -> None:
     """The API's contract, "Is 10 MB of the file or of the base64?"."""
     image = IMAGE + bytes(10 * 1024 * 1024 - len(IMAGE))
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(image))).status == 200
 
 
@@ -129,13 +99,13 @@ async def test_an_image_of_exactly_ten_mib_is_accepted() -> None:
 )
 async def test_an_internal_error_is_a_500_without_details(error: Exception, status: int, message: str) -> None:
     """An error of the page is a 400 with its reason."""
-    async with served(ScriptedRecogniser(error)) as (_, call):
+    async with serving_api(ScriptedRecogniser(error)) as (_, call):
         response = await call(request_body())
     assert (response.status, response.reply) == (status, {"statusText": message})
 
 
 async def test_a_body_that_does_not_match_its_content_encoding_is_400() -> None:
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         response = await call(b"not gzip", headers={"Content-Encoding": "gzip"}, compress=None)
     assert (response.status, response.reply) == (400, {"statusText": "request body cannot be decoded"})
 
@@ -151,7 +121,7 @@ async def test_a_body_that_does_not_match_its_content_encoding_is_400() -> None:
 async def test_unknown_paths_and_methods_get_the_contract_s_error_reply(
     method: str, path: str, status: int, message: str
 ) -> None:
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         response = await call(b"", path, method)
     assert (response.status, response.reply) == (status, {"statusText": message})
     assert ("Allow" in response.headers) == (status == 405)
@@ -159,13 +129,13 @@ async def test_unknown_paths_and_methods_get_the_contract_s_error_reply(
 
 async def test_without_a_configured_key_any_key_or_none_is_accepted() -> None:
     """The vendor's examples then run unchanged against a server on loopback."""
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key=anything")).status == 200
         assert (await call(request_body())).status == 200
 
 
 async def test_health_needs_no_key() -> None:
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
         response = await call(b"", "/healthz", "GET")
     assert (response.status, response.reply) == (200, {"status": "ok", "workers": 1, "queue": 0})
 
@@ -181,7 +151,7 @@ async def test_health_needs_no_key() -> None:
 )
 async def test_health_is_503_while_no_worker_runs(state: EngineState, status: int, message: str) -> None:
     """Load balancers send no requests to a server that responses 503."""
-    async with served(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
+    async with serving_api(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
         response = await call(b"", "/healthz", "GET")
     expected = {"status": message, "workers": state.workers, "queue": state.waiting}
     assert (response.status, response.reply) == (status, expected)
@@ -189,5 +159,5 @@ async def test_health_is_503_while_no_worker_runs(state: EngineState, status: in
 
 async def test_the_reply_to_a_request_without_a_name_has_an_empty_name() -> None:
     """`filename` is text in the API's contract."""
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(filename=None))).reply["filename"] == ""

@@ -21,10 +21,17 @@ from pipeline.server.http.observability import access_logger
 from pipeline.server.http.requests import RequestError
 from pipeline.server.http.responses import DEFAULT_HEADERS
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
-from tests.server.api.test_app import served
-from tests.server.api.test_openapi import TWO_LINES
 from tests.server.keyed import JSON, keyed_server, make_key, used
-from tests.server.serving import IMAGE, KEY, Response, ScriptedRecogniser, port_of, request_body
+from tests.server.serving import (
+    IMAGE,
+    KEY,
+    TWO_LINES,
+    Response,
+    ScriptedRecogniser,
+    port_of,
+    request_body,
+    serving_api,
+)
 
 
 class KeyAsName(Authenticator):
@@ -53,7 +60,7 @@ def access_lines() -> Iterator[list[str]]:
 
 
 async def test_positions_are_those_of_each_line_to_a_tenth_of_a_pixel() -> None:
-    async with served(ScriptedRecogniser(TWO_LINES)) as (url, call):
+    async with serving_api(ScriptedRecogniser(TWO_LINES)) as (url, call):
         response = await call(request_body(), f"{ADVANCED_RECOGNITION_PATH}?key=anything")
     assert response.status == 200
     first, second = response.reply["ocrResult"]["words_info"]
@@ -73,15 +80,31 @@ async def test_positions_are_those_of_each_line_to_a_tenth_of_a_pixel() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        pytest.param(TEXT_RECOGNITION_PATH, ["id", "filename", "content", "format", "timestamp", "payload"], id="text"),
+        pytest.param(
+            ADVANCED_RECOGNITION_PATH,
+            ["id", "filename", "content", "format", "ocrResult", "timestamp", "payload"],
+            id="positions",
+        ),
+    ],
+)
+async def test_the_fields_of_a_reply_keep_their_order(path: str, fields: list[str]) -> None:
+    async with serving_api(ScriptedRecogniser(TWO_LINES)) as (_, call):
+        assert list((await call(request_body(), path)).reply) == fields
+
+
 async def test_the_reply_for_a_page_without_text_has_an_empty_list_of_lines() -> None:
-    async with served(ScriptedRecogniser("")) as (_, call):
+    async with serving_api(ScriptedRecogniser("")) as (_, call):
         reply = (await call(request_body(), ADVANCED_RECOGNITION_PATH)).reply
     assert (reply["content"], reply["ocrResult"]) == ("", {"words_info": []})
 
 
 @pytest.mark.parametrize("path", [TEXT_RECOGNITION_PATH, ADVANCED_RECOGNITION_PATH])
 async def test_a_reply_is_returned_again_byte_for_byte_to_its_caller_only(path: str) -> None:
-    async with served(ScriptedRecogniser(TWO_LINES), access=KeyAsName()) as (_, call):
+    async with serving_api(ScriptedRecogniser(TWO_LINES), authenticator=KeyAsName()) as (_, call):
         response = await call(request_body(), f"{path}?key=anna")
         place = f"/api/documents/{response.reply['id']}"
         again = await call(b"", f"{place}?key=anna", "GET")
@@ -93,13 +116,13 @@ async def test_a_reply_is_returned_again_byte_for_byte_to_its_caller_only(path: 
 
 
 async def test_a_kept_reply_needs_a_key_where_calls_do() -> None:
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
         assert (await call(b"", "/api/documents/1", "GET")).status == 401
 
 
 async def test_a_full_queue_is_429_with_retry_after() -> None:
     recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
-    async with served(recogniser, admission=AdmissionControl(1)) as (_, call):
+    async with serving_api(recogniser, admission=AdmissionControl(1)) as (_, call):
         first = asyncio.ensure_future(call(request_body()))
         await recogniser.began.wait()
         shed = await call(request_body())
@@ -115,7 +138,7 @@ async def test_a_full_queue_is_429_with_retry_after() -> None:
 
 async def test_a_body_beyond_the_limit_for_all_bodies_is_429() -> None:
     admission = AdmissionControl(bodies_max_bytes=1000)
-    async with served(ScriptedRecogniser(), admission=admission) as (_, call):
+    async with serving_api(ScriptedRecogniser(), admission=admission) as (_, call):
         response = await call(request_body(bytes(1000)))
         assert (await call(request_body())).status == 200
     assert response.status == 429
@@ -128,7 +151,7 @@ async def test_an_error_response_leaves_no_reference_cycle() -> None:
     before = _request_errors()
     gc.disable()
     try:
-        async with served(ScriptedRecogniser(), admission=AdmissionControl(bodies_max_bytes=1000)) as (_, call):
+        async with serving_api(ScriptedRecogniser(), admission=AdmissionControl(bodies_max_bytes=1000)) as (_, call):
             assert (await call(request_body(bytes(1000)))).status == 429
             assert (await call(request_body(b"no image"))).status == 400
         left = [error for error in _request_errors() if not any(error is other for other in before)]
@@ -143,14 +166,14 @@ def _request_errors() -> list[RequestError]:
 
 
 async def test_a_busy_engine_is_429_with_retry_after() -> None:
-    async with served(ScriptedRecogniser(BusyError("no worker"))) as (_, call):
+    async with serving_api(ScriptedRecogniser(BusyError("no worker"))) as (_, call):
         response = await call(request_body())
     assert (response.status, "Retry-After" in response.headers) == (429, True)
 
 
 async def test_a_caller_who_disconnects_frees_the_slot_and_is_logged_as_499(access_lines: list[str]) -> None:
     recogniser, admission = ScriptedRecogniser(may_answer=asyncio.Event()), AdmissionControl(1)
-    async with served(recogniser, admission=admission) as (url, _):
+    async with serving_api(recogniser, admission=admission) as (url, _):
         async with raw_request(url, "Host: localhost"):
             await recogniser.began.wait()
             assert admission.statistics().slots_taken == 1
@@ -175,7 +198,7 @@ async def raw_request(url: str, head: str) -> AsyncIterator[asyncio.StreamReader
 
 async def test_each_request_is_logged_in_one_line_without_secrets(access_lines: list[str]) -> None:
     """Also a key that is in the path, because somebody mistyped `?`, is not logged."""
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
         response = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
         await call(b"", f"/api/text-recognition&key={KEY}")
         await call(b"", "/api/documents/secret-id", "GET")
@@ -188,7 +211,7 @@ async def test_each_request_is_logged_in_one_line_without_secrets(access_lines: 
 
 
 async def test_every_response_has_the_default_headers() -> None:
-    async with served(ScriptedRecogniser(ZeroDivisionError())) as (_, call):
+    async with serving_api(ScriptedRecogniser(ZeroDivisionError())) as (_, call):
         responses: list[Response] = [
             await call(b"", "/healthz", "GET"),
             await call(b"", "/metrics", "GET"),
@@ -205,7 +228,7 @@ async def test_every_response_has_the_default_headers() -> None:
 
 async def test_the_metrics_are_in_prometheus_text_format() -> None:
     """Labels have the route's pattern, not the requested path."""
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         await call(b"", "/api/documents/1", "GET")
         response = await call(b"", "/metrics", "GET")
     assert response.headers["Content-Type"].startswith("text/plain; version=")
@@ -222,7 +245,7 @@ async def test_the_metrics_are_in_prometheus_text_format() -> None:
     ],
 )
 async def test_odd_headers_get_a_documented_4xx(head: str, status: int) -> None:
-    async with served(ScriptedRecogniser()) as (url, _), raw_request(url, head) as reader, asyncio.timeout(10):
+    async with serving_api(ScriptedRecogniser()) as (url, _), raw_request(url, head) as reader, asyncio.timeout(10):
         assert int((await reader.readline()).split()[1]) == status
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.workers.frames import (
-    Broken,
+    EngineFailed,
     FrameError,
     NotStarted,
     Ready,
     Task,
-    Unreadable,
+    Undecodable,
     WorkerFrame,
     encode_frame,
     read_task,
@@ -41,7 +41,7 @@ def test_tasks_arrive_as_they_were_sent(images: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [Ready(), NotStarted("why"), Unreadable("why"), Broken("why"), Recognition("文字\n", (LINE,), 90)],
+    [Ready(), NotStarted("why"), Undecodable("why"), EngineFailed("why"), Recognition("文字\n", (LINE,), 90)],
     ids=lambda frame: type(frame).__name__,
 )
 async def test_messages_of_a_worker_arrive_as_they_were_sent(frame: WorkerFrame) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.server.workers.resources import (
-    LIMIT_BYTES,
+    MEMORY_LIMIT_BYTES,
     RECYCLE_BYTES,
     Machine,
     Sizing,
@@ -86,4 +86,4 @@ def test_resident_memory_is_that_of_proc() -> None:
 
 
 def test_a_worker_is_replaced_long_before_its_allocations_fail() -> None:
-    assert LIMIT_BYTES >= 2 * RECYCLE_BYTES
+    assert MEMORY_LIMIT_BYTES >= 2 * RECYCLE_BYTES

@@ -12,7 +12,7 @@ import pytest
 from pipeline.convert.processes import child_environ, module_command
 from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.errors import EngineError, NotAnImageError
-from pipeline.server.workers.frames import Broken, NotStarted, Task, Unreadable, encode_frame
+from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable, encode_frame
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.worker import process_task, start_engine
 
@@ -33,8 +33,8 @@ class FailingEngine:
 async def test_a_failing_page_does_not_end_the_worker() -> None:
     worker = await WorkerProcess.start(COMMAND)
     assert await worker.run_task("第一页".encode()) == Recognition("第一页")
-    assert await worker.run_task(b"unreadable") == Unreadable("the image is truncated or damaged")
-    assert await worker.run_task(b"broken") == Broken("ZeroDivisionError")
+    assert await worker.run_task(b"unreadable") == Undecodable("the image is truncated or damaged")
+    assert await worker.run_task(b"broken") == EngineFailed("ZeroDivisionError")
     assert await worker.run_task(b"next") == Recognition("next")
     assert repr(worker) == f"<WorkerProcess {worker.pid}, alive>"
     await worker.end()
@@ -94,8 +94,8 @@ async def test_no_key_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_errors_of_the_page_and_of_the_engine_are_different_messages() -> None:
-    assert process_task(FailingEngine(NotAnImageError("no image")), Task(b"")) == Unreadable("no image")
-    assert process_task(FailingEngine(OSError("internal path")), Task(b"")) == Broken("OSError")
+    assert process_task(FailingEngine(NotAnImageError("no image")), Task(b"")) == Undecodable("no image")
+    assert process_task(FailingEngine(OSError("internal path")), Task(b"")) == EngineFailed("OSError")
 
 
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
