@@ -146,7 +146,7 @@ async def test_a_body_in_transit_at_the_stop_is_received_and_answered() -> None:
     )
     writer.write(head.encode() + b"\r\n\r\n" + body[:100])
     async with asyncio.timeout(10):
-        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the request is under way
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the request is in flight
         server.stop.set()
         await asyncio.to_thread(wait_until, lambda: has_stopped_listening(server.url.result()))
         writer.write(body[100:])

@@ -272,39 +272,39 @@ async def test_a_caller_without_calls_does_not_make_the_server_fetch_urls(tmp_pa
 
 def test_a_kept_reply_is_found_by_its_caller_only() -> None:
     """The id is not secret; the text is."""
-    documents = RecentReplies()
-    documents.keep("anna", "1", b"text")
-    assert documents.find("anna", "1") == b"text"
-    assert documents.find("ben", "1") is None
-    assert documents.find("anna", "2") is None
+    replies = RecentReplies()
+    replies.keep("anna", "1", b"text")
+    assert replies.find("anna", "1") == b"text"
+    assert replies.find("ben", "1") is None
+    assert replies.find("anna", "2") is None
 
 
 def test_beyond_the_maximum_number_the_oldest_reply_is_dropped() -> None:
-    documents = RecentReplies(max_replies=2)
+    replies = RecentReplies(max_replies=2)
     for i in range(3):
-        documents.keep(f"caller {i}", str(i), b"text")
-    assert [documents.find(f"caller {i}", str(i)) for i in range(3)] == [None, b"text", b"text"]
-    assert repr(documents) == "<RecentReplies 2, 8 bytes>"
+        replies.keep(f"caller {i}", str(i), b"text")
+    assert [replies.find(f"caller {i}", str(i)) for i in range(3)] == [None, b"text", b"text"]
+    assert repr(replies) == "<RecentReplies 2, 8 bytes>"
 
 
 def test_a_reply_larger_than_the_limit_is_not_kept() -> None:
-    documents = RecentReplies(max_bytes=4)
-    documents.keep("anna", "1", b"text!")
-    assert len(documents) == 0
-    documents.keep("anna", "2", b"text")
-    assert documents.find("anna", "2") == b"text"
+    replies = RecentReplies(max_bytes=4)
+    replies.keep("anna", "1", b"text!")
+    assert len(replies) == 0
+    replies.keep("anna", "2", b"text")
+    assert replies.find("anna", "2") == b"text"
 
 
 @given(st.lists(st.binary(max_size=30), max_size=30), st.integers(1, 10), st.integers(1, 100))
 def test_kept_replies_never_exceed_number_and_size_and_are_the_latest(
-    responses: list[bytes], at_most: int, max_bytes: int
+    responses: list[bytes], max_replies: int, max_bytes: int
 ) -> None:
-    documents = RecentReplies(at_most, max_bytes)
+    replies = RecentReplies(max_replies, max_bytes)
     for i, response in enumerate(responses):
-        documents.keep("anna", str(i), response)
-        kept = [documents.find("anna", str(j)) for j in range(i + 1)]
+        replies.keep("anna", str(i), response)
+        kept = [replies.find("anna", str(j)) for j in range(i + 1)]
         found = [one for one in kept if one is not None]
-        assert len(found) == len(documents) <= at_most
+        assert len(found) == len(replies) <= max_replies
         assert sum(map(len, found)) <= max_bytes
         fitting = [one for one, response in zip(kept, responses, strict=False) if len(response) <= max_bytes]
         assert fitting[len(fitting) - len(found) :] == found

@@ -296,7 +296,7 @@ class TestReading:
             )
             await visit.page.keyboard.press("Control+V")
             await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
-        assert len(engine.seen) == 1  # the browser encodes it anew, so the bytes may differ
+        assert len(engine.seen) == 1  # the browser encodes the image again, so its bytes may differ
 
     async def test_the_last_image_chosen_wins(self, browser: Browser) -> None:
         engine = page_reader(may_answer=asyncio.Event())

@@ -244,7 +244,7 @@ async def test_a_connection_beyond_the_maximum_is_closed_until_another_one_ends(
         held[0][1].close()
         await held[0][1].wait_closed()
         async with asyncio.timeout(20):
-            while await try_health(port) != 200:  # the server hears of the end a moment later
+            while await try_health(port) != 200:  # the server notices the closed connection a moment later
                 pass
         for _, writer in held:
             writer.close()

@@ -61,7 +61,7 @@ def test_the_end_of_stdin_ends_a_worker_in_the_middle_of_a_page() -> None:
     process.stdout.read(4)
     process.stdin.write(encode_frame(Task(b"hang")))
     process.stdin.flush()
-    time.sleep(0.2)  # the page is being read now; earlier, the test would be easier to pass, not harder
+    time.sleep(0.2)  # by now the worker reads the page; if not, the test passes more easily, not less
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=5) == 0
