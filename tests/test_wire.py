@@ -1,4 +1,4 @@
-"""The wire format: what is sent is the documented JSON, and what comes back is read or refused, never quoted."""
+"""The wire format: requests are the documented JSON; a reply is parsed, or rejected without being quoted."""
 
 import base64
 import json
@@ -14,6 +14,8 @@ from pipeline.wire import (
     WireReply,
     build_image_body,
     build_url_body,
+    is_api_key,
+    is_url,
     parse_reply,
     parse_status_text,
     replace_surrogates,
@@ -40,25 +42,22 @@ GOLDEN_REPLY = """{
 
 
 def reply(**changes: object) -> bytes:
-    """Return the documented reply with fields changed, or left out when None is given."""
+    """Return the documented reply with fields changed, or removed where the value is None."""
     fields = json.loads(GOLDEN_REPLY) | changes
     return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
 
 
 class TestRequests:
-    """What is sent."""
+    """Bodies of requests."""
 
-    def test_a_request_with_an_image_is_the_contracts_json(self) -> None:
-        """The bytes are those of the contract's example."""
+    def test_a_request_with_an_image_is_the_contract_s_json(self) -> None:
         assert build_image_body(base64.b64decode("/9j/4AAQ"), MEDIA_TYPES["jpeg"], "scan 1.jpg") == GOLDEN_REQUEST
 
-    def test_a_request_with_a_url_is_the_contracts_json(self) -> None:
-        """The URL stands where the data URL would."""
+    def test_a_request_with_a_url_is_the_contract_s_json(self) -> None:
         assert build_url_body("https://example.org/a.png?x=1&y=2", "a.png") == GOLDEN_URL_REQUEST
 
     @given(st.binary(max_size=200), st.sampled_from(sorted(MEDIA_TYPES.values())), ANY_TEXT)
-    def test_any_image_and_any_file_name_arrive(self, image: bytes, media_type: str, filename: str) -> None:
-        """The spliced body is JSON whatever the bytes and the name are."""
+    def test_any_image_and_any_file_name_make_valid_json(self, image: bytes, media_type: str, filename: str) -> None:
         body = json.loads(build_image_body(image, media_type, filename))
         head, _, data = body["document"].pop("image_url").partition(",")
         assert (head, base64.b64decode(data, validate=True)) == (f"data:{media_type};base64", image)
@@ -74,13 +73,11 @@ class TestRequests:
             pytest.param("\ud83d\ude00.png", "\U0001f600.png", id="a-pair-is-a-character"),
         ],
     )
-    def test_a_strange_file_name_is_sent_readably(self, filename: str, sent: str) -> None:
-        """No name of a file can break the request."""
+    def test_a_file_name_of_any_characters_is_sent(self, filename: str, sent: str) -> None:
         assert json.loads(build_image_body(b"x", "image/png", filename))["filename"] == sent
 
     @given(ANY_TEXT)
-    def test_replacing_surrogates_makes_utf_8_and_leaves_the_rest(self, text: str) -> None:
-        """Only lone surrogates change, each into one U+FFFD."""
+    def test_only_lone_surrogates_are_replaced(self, text: str) -> None:
         repaired = replace_surrogates(text)
         repaired.encode("utf-8")
         assert replace_surrogates(repaired) == repaired
@@ -90,10 +87,9 @@ class TestRequests:
 
 
 class TestReplies:
-    """What comes back."""
+    """Bodies of replies."""
 
-    def test_the_contracts_reply_is_read(self) -> None:
-        """All that is kept of it: id, text and time."""
+    def test_the_contract_s_reply_is_parsed(self) -> None:
         assert parse_reply(GOLDEN_REPLY) == WireReply("doc_1a2b3c", "第一行 Hello\nsecond line", 1640995200000)
 
     @pytest.mark.parametrize(
@@ -106,8 +102,7 @@ class TestReplies:
             pytest.param(b" \r\n" + GOLDEN_REPLY + b"\n", None, id="space-around"),
         ],
     )
-    def test_what_else_is_valid_is_read(self, body: bytes, content: str | None) -> None:
-        """Fields that the client does not use may be there or not."""
+    def test_unusual_but_valid_replies_are_parsed(self, body: bytes, content: str | None) -> None:
         read = parse_reply(body)
         assert (read.content, read.repaired) == ("第一行 Hello\nsecond line" if content is None else content, False)
 
@@ -121,13 +116,13 @@ class TestReplies:
             pytest.param(b'"a\xed\xa0\x80b"', "a\ufffd\ufffd\ufffdb", id="surrogate-encoded-in-utf-8"),
         ],
     )
-    def test_text_that_utf_8_cannot_carry_is_repaired_and_marked(self, raw: bytes, content: str) -> None:
-        """A paid text is kept with U+FFFD in it instead of being refused."""
+    def test_text_that_utf_8_cannot_encode_is_repaired_and_marked(self, raw: bytes, content: str) -> None:
+        """A paid text is kept with U+FFFD in it."""
         read = parse_reply(b'{"id":"i","timestamp":1,"content":%b}' % raw)
         assert read == WireReply("i", content, 1, repaired=True)
 
     def test_a_surrogate_in_the_id_is_replaced(self) -> None:
-        """The id goes into the record, which is UTF-8."""
+        """The id becomes part of a record, which is UTF-8."""
         assert parse_reply(b'{"id":"i\\udfff","timestamp":1,"content":"x"}') == WireReply("i\ufffd", "x", 1)
 
     @pytest.mark.parametrize(
@@ -156,8 +151,8 @@ class TestReplies:
             pytest.param(reply(timestamp=10**30, content="\ud800"), "'timestamp'", id="timestamp-beyond-64-bits"),
         ],
     )
-    def test_what_is_not_the_documented_object_is_refused_unquoted(self, body: bytes, problem: str) -> None:
-        """The message names the problem, not the body, which echoes the key."""
+    def test_a_reply_that_is_not_the_documented_object_is_rejected_unquoted(self, body: bytes, problem: str) -> None:
+        """The body echoes the key."""
         with pytest.raises(InvalidReplyError, match=problem) as caught:
             parse_reply(body)
         assert KEY not in str(caught.value)
@@ -169,8 +164,7 @@ class TestReplies:
             {"id": ANY_TEXT, "content": ANY_TEXT, "timestamp": st.integers() | st.floats()},
         ).map(lambda fields: json.dumps(fields).encode())
     )
-    def test_whatever_is_accepted_can_be_written_down(self, body: bytes) -> None:
-        """Any bytes are read or refused, and what was read can become a record."""
+    def test_every_parsed_reply_can_be_written_as_json(self, body: bytes) -> None:
         try:
             read = parse_reply(body)
         except InvalidReplyError:
@@ -194,11 +188,42 @@ class TestReplies:
         pytest.param(b"[" * 10_000, "", id="deep"),
     ],
 )
-def test_the_status_text_of_an_error_is_one_line_or_nothing(body: bytes, text: str) -> None:
-    """An error's body may be anything; only the documented field is quoted."""
+def test_the_status_text_of_an_error_is_one_line_or_empty(body: bytes, text: str) -> None:
+    """Only the documented field of an error's body is quoted."""
     assert parse_status_text(body) == text
 
 
 def test_a_long_status_text_is_shortened() -> None:
-    """A message is one line for a person."""
     assert parse_status_text(b'{"statusText": "%b"}' % (b"x" * 5_000), limit_chars=100) == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("https://example.org/a.png", True, id="https"),
+        pytest.param("HTTP://[::1]/a.png", True, id="in-capitals"),
+        pytest.param("http://", True, id="scheme-alone"),
+        pytest.param("ftp://example.org/a.png", False, id="other-scheme"),
+        pytest.param("httpx://example.org", False, id="longer-scheme"),
+        pytest.param("folder/https://a.png", False, id="path"),
+        pytest.param(" https://example.org", False, id="space-in-front"),
+        pytest.param("", False, id="empty"),
+    ],
+)
+def test_an_image_is_given_by_url_when_the_text_begins_with_http(text: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_url(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("sk-a-secret-key", True, id="key"),
+        pytest.param("ключ", True, id="not-ascii"),
+        pytest.param("", False, id="empty"),
+        pytest.param("two words", False, id="space"),
+        pytest.param("key\n", False, id="newline"),
+        pytest.param("key\x00", False, id="control-character"),
+    ],
+)
+def test_an_api_key_has_neither_spaces_nor_control_characters(text: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_api_key(text) is expected

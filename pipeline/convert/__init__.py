@@ -1,1 +1,1 @@
-"""Worker processes: how a process of this package is started."""
+"""Child processes: how a module of this package is started in a process of its own."""

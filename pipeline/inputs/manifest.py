@@ -13,8 +13,9 @@ from typing import Any, Final
 import orjson
 
 from pipeline.errors import BadEntryError, PageError, UsageError
-from pipeline.inputs.selection import find_fault, is_url
+from pipeline.inputs.selection import find_fault
 from pipeline.records import Meta
+from pipeline.wire import is_url
 
 LINE_MAX_BYTES: Final = 1024 * 1024
 """A line, or a CSV record, above this is no entry; it keeps a file without line ends from filling the memory."""

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pipeline.errors import UsageError
+from pipeline.wire import is_url
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
 """What makes a file in a directory a page, unless `include` globs decide; compared in lower case."""
@@ -71,11 +72,6 @@ def below(directory: str, path: str) -> str:
 def join(directory: str, path: str) -> str:
     """Return the path seen from the directory, an absolute path as it is."""
     return path if path.startswith("/") else f"{directory.rstrip('/')}/{path}"
-
-
-def is_url(target: str) -> bool:
-    """Return whether the page is fetched by the service instead of read from a disk."""
-    return target[:8].lower().startswith(("http://", "https://"))
 
 
 def parse_input(text: str, cwd: str) -> Input | None:

@@ -20,8 +20,9 @@ from pipeline.config import InputConfig
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.manifest import MANIFEST_SUFFIXES, ManifestEntry, Reader, manifest_reader, path_reader
-from pipeline.inputs.selection import Input, Inputs, Selection, absolute, is_url, parse_input, split_glob
+from pipeline.inputs.selection import Input, Inputs, Selection, absolute, parse_input, split_glob
 from pipeline.records import FileStat, SourceFile
+from pipeline.wire import is_url
 
 __all__ = ["Inputs", "count", "resolve_inputs", "walk"]
 

@@ -14,6 +14,7 @@ from pipeline.config import ApiConfig, Config
 from pipeline.errors import UsageError
 from pipeline.records import VENDOR_URL, Service
 from pipeline.remote.client import check_base_url
+from pipeline.wire import is_api_key
 
 _ENGINE_TIMEOUT_S: Final = 300.0
 """Longer than the server's own deadlines for a page, in its queue and in a worker."""
@@ -81,7 +82,7 @@ def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = 
     if key is None:
         return None
     key = key.strip()
-    if not key or not key.isprintable() or " " in key:
+    if not is_api_key(key):
         raise UsageError(f"{origin}: not an API key (empty, or with spaces or control characters in it)")
     return key
 

@@ -1,1 +1,1 @@
-"""The text-recognition API on your own machine: `api`, `access` and `http` down to `workers` and `engine`."""
+"""The text-recognition API on this machine: layers `serve`, `api`, `access`, `http` and `workers`."""

@@ -1,4 +1,4 @@
-"""From a configuration to a server that answers, and to its orderly end."""
+"""Starts the server from its configuration, and shuts it down."""
 
 import asyncio
 import os
@@ -12,16 +12,18 @@ from aiohttp import web
 from pipeline.config import OPERATOR_KEY_VARIABLE, ServeConfig
 from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.errors import UsageError
-from pipeline.server.access.access import Access
+from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.api.app import create_app
 from pipeline.server.http.addresses import is_loopback
+from pipeline.server.http.admission import QUEUE_SLOTS_PER_WORKER, AdmissionControl
+from pipeline.server.http.connections import BoundedSite, Runner, set_send_timeout
 from pipeline.server.http.fetch import Fetcher
-from pipeline.server.http.load import PLACES_PER_WORKER, Load, Traffic
-from pipeline.server.http.metrics import MALFORMED, Metrics
-from pipeline.server.http.protocol import BoundedSite, Runner, limit_unread
+from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.observability import MALFORMED_ROUTE, Metrics
 from pipeline.server.workers.pool import Pool, plan_pool
 from pipeline.shutdown import SERVER_SHUTDOWN_S
+from pipeline.wire import is_api_key
 
 
 async def serve(
@@ -34,38 +36,38 @@ async def serve(
     keyring: Keyring | None = None,
     shutdown_s: float = SERVER_SHUTDOWN_S,
 ) -> None:
-    """Serve the API until asked to stop; then finish the requests in flight and end the workers.
+    """Serve the API until `stop` is set; then finish the requests in flight and end the workers.
 
     Args:
-        config: Where to listen, and which engine.
-        key: The operator's own key, let in without a quota. Without it and without keys in the store, everybody is
-            let in, from this machine alone.
-        stop: Set by a signal, or by the end of stdin.
-        ready: Called once with the base URL when the server answers.
-        recogniser: Reads the images; the default starts the engine's worker processes.
-        keyring: The keys that were made for callers; None takes none of them.
-        shutdown_s: How long requests in flight may take after `stop`.
+        config: Address, engine and limits.
+        key: The operator's key, without a quota. Without it and without a key in the store, the server accepts
+            requests without a key, on loopback only.
+        stop: Set by a signal, or at the end of stdin.
+        ready: Called once with the base URL, when the server accepts requests.
+        recogniser: Reads the images; by default the engine's worker processes.
+        keyring: The keys in the store; None accepts none of them.
+        shutdown_s: Limit for requests in flight after `stop`.
 
     Raises:
-        UsageError: the address cannot be listened on, or is not this machine's alone and there is no key.
+        UsageError: the address cannot be bound, or is not loopback while there is no key.
         EngineError: the engine does not start.
-        KeyStoreError: the keys cannot be read.
+        KeyStoreError: the key store cannot be read.
     """
-    access = await _check_access(config, key, keyring)
+    authenticator = await _make_authenticator(config, key, keyring)
     async with AsyncExitStack() as stack:
-        # Bound before the models load, so that a port in use is told at once; it listens when the engine is ready.
+        # Bind before the models load, to report a port in use at once; listen when the engine is ready.
         listener = stack.enter_context(_bind(config.host, config.port))
-        metrics, traffic = Metrics(), Traffic()
+        metrics, in_flight = Metrics(), InFlightRequests()
         engine, engine_state, workers = _choose_engine(config, recogniser, metrics)
-        started = await _enter(stack, engine, stop)
+        started = await _start_engine(stack, engine, stop)
         if started is None:
             return
         app = create_app(
             started,
-            access,
-            load=Load(workers * PLACES_PER_WORKER),
+            authenticator,
+            admission=AdmissionControl(workers * QUEUE_SLOTS_PER_WORKER),
             metrics=metrics,
-            traffic=traffic,
+            in_flight=in_flight,
             engine_state=engine_state,
             fetch=Fetcher().fetch if config.allow_urls else None,
         )
@@ -73,26 +75,26 @@ async def serve(
             ready(base_url(config.host, listener.getsockname()[1]))
             await stop.wait()
             await site.stop()
-            await traffic.end(shutdown_s)
+            await in_flight.shut_down(shutdown_s)
 
 
 def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
-    """Return the key that callers must show, and take it out of the environment, which child processes inherit.
+    """Return the operator's key and delete it from the environment, which child processes inherit.
 
     Raises:
-        UsageError: it is empty, or has spaces or control characters in it.
+        UsageError: the key is empty, or has spaces or control characters in it.
     """
     key = environ.pop(OPERATOR_KEY_VARIABLE, None)
-    if key is not None and (not key or not key.isprintable() or " " in key):
+    if key is not None and not is_api_key(key):
         raise UsageError(f"{OPERATOR_KEY_VARIABLE}: not a key (empty, or with spaces or control characters in it)")
     return key
 
 
 def stop_at_end_of_stdin(stop: anyio.Event) -> Callable[[], None]:
-    """Set the event when stdin ends, as it does when the process that started this one is gone, however it went.
+    """Set the event at the end of stdin, which comes when the parent process exits or crashes.
 
     Returns:
-        Ends the watch. Call both in the event loop's thread.
+        A function that stops watching stdin. Call both in the event loop's thread.
     """
     loop = asyncio.get_running_loop()
 
@@ -113,31 +115,31 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _check_access(config: ServeConfig, key: str | None, keyring: Keyring | None) -> Access:
-    alone = is_loopback(config.host)
+async def _make_authenticator(config: ServeConfig, key: str | None, keyring: Keyring | None) -> Authenticator:
+    on_loopback = is_loopback(config.host)
     without_keys = key is None and (keyring is None or await keyring.is_empty())
-    if without_keys and not alone:
+    if without_keys and not on_loopback:
         raise UsageError(
             f"serving on {config.host} needs a key: set {OPERATOR_KEY_VARIABLE}, or run: pagemill serve keys add"
         )
-    return Access(key=key, keyring=keyring, rate_per_s=config.rate_per_s, anyone=alone)
+    return Authenticator(key=key, keyring=keyring, rate_per_s=config.rate_per_s, allow_anonymous=on_loopback)
 
 
 def _choose_engine(
     config: ServeConfig, recogniser: AbstractAsyncContextManager[Recogniser] | None, metrics: Metrics
 ) -> tuple[AbstractAsyncContextManager[Recogniser], Callable[[], EngineState], int]:
-    """Return what reads the images, what tells how it is, and its number of workers."""
+    """Return the recogniser, a function that returns its state, and its number of workers."""
     if recogniser is not None:
         return recogniser, EngineState, 1
     options = plan_pool(config)
-    pool = Pool(options, page_took=metrics.page_took)
+    pool = Pool(options, record_page=metrics.record_page)
     return pool, pool.state, options.workers
 
 
-async def _enter(
+async def _start_engine(
     stack: AsyncExitStack, engine: AbstractAsyncContextManager[Recogniser], stop: anyio.Event
 ) -> Recogniser | None:
-    """Return the started engine; None when it was asked to stop before."""
+    """Return the started engine; None when `stop` was set before it had started."""
     start = asyncio.ensure_future(stack.enter_async_context(engine))
     stopped = asyncio.ensure_future(stop.wait())
     try:
@@ -153,7 +155,7 @@ async def _enter(
 async def _listening(
     app: web.Application, listener: socket.socket, config: ServeConfig, metrics: Metrics
 ) -> AsyncIterator[web.BaseSite]:
-    runner = Runner(app, malformed=lambda status: metrics.request_answered(MALFORMED, status))
+    runner = Runner(app, on_malformed=lambda status: metrics.count_response(MALFORMED_ROUTE, status))
     try:
         await runner.setup()
         site = BoundedSite(runner, listener)
@@ -169,12 +171,12 @@ async def _listening(
 def _bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # "localhost" may name both families; the base URL can name one.
+        # "localhost" may resolve to IPv4 and IPv6; the base URL can have only one address.
         family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            limit_unread(listener)
+            set_send_timeout(listener)
             listener.bind(address)
         except OSError:
             listener.close()

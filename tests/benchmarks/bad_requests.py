@@ -1,10 +1,10 @@
-"""Does the server stand what should not be sent to it? Runs the real one, with its engine and with URLs allowed.
+"""Send 1,000 bad requests to the real server, with its engine and with fetching of URLs enabled.
 
     python -m tests.benchmarks.bad_requests
 
-1,000 bad requests: images cut off, bombs, wrong types, 20 MB bodies, broken JSON, URLs that mean this machine in every
-disguise. Each must get an error of the contract that is the caller's; memory (server and workers together) may not rise
-by more than 300 MB at any moment; nobody may knock at a canary on this machine. Returns 1 otherwise.
+The requests: truncated images, decompression bombs, wrong types, 20 MB bodies, broken JSON, and URLs of this machine in
+every spelling. Each must get the contract's error reply with a 4xx; the memory of server and workers together may never
+rise by more than 300 MB; no connection may reach a canary on this machine. Exit status 1 if one of these fails.
 """
 
 import asyncio
@@ -22,36 +22,36 @@ import aiohttp
 import orjson
 from PIL import Image
 
-from pipeline.server.workers.sizing import resident_bytes
+from pipeline.server.workers.resources import resident_bytes
 from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.engine_server import EngineServer, start_engine_server, stop_engine_server
 from tests.rendering import encode, render
 from tests.server.bombs import OVERSIZED, jpeg_with_segments, noise
 from tests.server.canary import Canary, listening_canary
-from tests.server.disguises import INSIDE, disguises
 from tests.server.processes import children
+from tests.server.ssrf_urls import INSIDE, loopback_urls
 
 MEMORY_MAX_BYTES = 300_000_000
-AT_A_TIME = 8
+CONCURRENCY = 8
 HUGE_BYTES = 20_000_000
 KEY = "bad-requests"
 
 COUNTS = {"cut off": 250, "bomb": 150, "wrong type": 125, "broken JSON": 100, "20 MB body": 50, "wrong key": 40}
-"""The rest of the thousand are URLs."""
+"""Requests by kind; the other `URLS` requests name a URL."""
 URLS = 285
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
-    """A request that must be refused.
+class BadRequest:
+    """A request that the server must reject.
 
     Attributes:
-        kind: What is bad about it.
-        body: As it is sent.
-        status: What it must get.
-        headers: Beside the usual.
-        chunked: Sent without its length.
-        key: What the caller shows.
+        kind: The kind of fault.
+        body: The request's body.
+        status: The expected status.
+        headers: Further headers.
+        chunked: Whether it is sent without a Content-Length.
+        key: The key in the query.
     """
 
     kind: str
@@ -63,16 +63,16 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of all of them.
+class Result:
+    """The result of a run.
 
     Attributes:
-        statuses: By kind, how often each status came.
-        texts: By kind, the different texts.
-        faults: What should not have been.
-        rise_bytes: How far memory rose above what it was before, at most.
-        left_bytes: How much more it is afterwards.
-        visits: At the canary.
+        statuses: Number of responses by kind and status.
+        texts: The different error texts by kind.
+        faults: Deviations from the expected responses and bounds.
+        rise_bytes: The highest rise of memory during the run.
+        left_bytes: The rise of memory after the run.
+        visits: Connections to the canary.
     """
 
     statuses: dict[str, Counter[int]]
@@ -83,25 +83,25 @@ class Outcome:
     visits: int
 
 
-def bad_requests(canary_port: int) -> list[Bad]:
-    """Return the thousand."""
+def bad_requests(canary_port: int) -> list[BadRequest]:
+    """Return the thousand requests."""
     kinds = {
-        "cut off": (Bad("cut off", image_body(image)) for image in cut_images()),
-        "bomb": (Bad("bomb", image_body(image)) for image in OVERSIZED.values()),
-        "wrong type": (Bad("wrong type", body) for body in wrong_types()),
-        "broken JSON": (Bad("broken JSON", body) for body in broken_json()),
+        "cut off": (BadRequest("cut off", image_body(image)) for image in cut_images()),
+        "bomb": (BadRequest("bomb", image_body(image)) for image in OVERSIZED.values()),
+        "wrong type": (BadRequest("wrong type", body) for body in wrong_types()),
+        "broken JSON": (BadRequest("broken JSON", body) for body in broken_json()),
         "20 MB body": huge_bodies(),
         "wrong key": (
-            Bad("wrong key", image_body(b"x"), status=401, key=key) for key in ("", "x", KEY[:-1], KEY + "x")
+            BadRequest("wrong key", image_body(b"x"), status=401, key=key) for key in ("", "x", KEY[:-1], KEY + "x")
         ),
     }
     found = [bad for kind, made in kinds.items() for bad in islice(cycle(list(made)), COUNTS[kind])]
-    urls = [*disguises(canary_port), *INSIDE]
-    return found + [Bad("URL", url_body(url)) for url in islice(cycle(urls), URLS)]
+    urls = [*loopback_urls(canary_port), *INSIDE]
+    return found + [BadRequest("URL", url_body(url)) for url in islice(cycle(urls), URLS)]
 
 
 def cut_images() -> Iterator[bytes]:
-    """Yield sound images without their ends, and with a hole."""
+    """Yield valid images with their ends cut off, and one with a gap."""
     for image_format in ("JPEG", "PNG", "GIF", "WEBP"):
         whole = noise(400, 300, image_format)
         for percent in range(1, 96, 2):
@@ -112,7 +112,7 @@ def cut_images() -> Iterator[bytes]:
 
 
 def wrong_types() -> Iterator[bytes]:
-    """Yield requests whose image is none, or one of another kind."""
+    """Yield requests whose image is not an image, or of a format or size that is not accepted."""
     page = Image.new("RGB", (200, 200), "white")
     for image_format in ("TIFF", "BMP", "PPM", "ICO", "PDF", "JPEG2000"):
         yield image_body(encode(page, image_format))
@@ -151,47 +151,47 @@ def broken_json() -> Iterator[bytes]:
         yield f'{{"document": {{"type": "image_url", "image_url": {image_url}}}}}'.encode()
 
 
-def huge_bodies() -> Iterator[Bad]:
-    """Yield bodies beyond all limits, with and without their length, and one that is huge only once it is unpacked."""
+def huge_bodies() -> Iterator[BadRequest]:
+    """Yield bodies beyond all limits, with and without Content-Length, and one that is huge once decompressed."""
     kind, zipped = "20 MB body", {"Content-Encoding": "gzip"}
     for body in (bytes(HUGE_BYTES), image_body(bytes(HUGE_BYTES * 3 // 4))):
-        yield Bad(kind, body)
-        yield Bad(kind, body, chunked=True)
-    yield Bad(kind, gzip.compress(bytes(50 * HUGE_BYTES), 1), headers=zipped)
+        yield BadRequest(kind, body)
+        yield BadRequest(kind, body, chunked=True)
+    yield BadRequest(kind, gzip.compress(bytes(50 * HUGE_BYTES), 1), headers=zipped)
 
 
 def image_body(image: bytes) -> bytes:
-    """Return a request that is sound but for its image."""
+    """Return a valid request with these bytes as its image."""
     return url_body(f"data:image/png;base64,{base64.b64encode(image).decode()}")
 
 
 def url_body(url: str) -> bytes:
-    """Return a request that is sound but for its URL."""
+    """Return a valid request with this URL."""
     return json.dumps({"document": {"type": "image_url", "image_url": url}, "filename": "scan.png"}).encode()
 
 
-async def send_all(server: EngineServer, canary: Canary, bad: Iterable[Bad]) -> Outcome:
-    """Send them, a few at a time, and watch."""
-    pages = await asyncio.to_thread(server.read, encode(render("before")))
+async def send_all(server: EngineServer, canary: Canary, requests: Iterable[BadRequest]) -> Result:
+    """Send the requests, eight at a time, and measure memory."""
+    before = await asyncio.to_thread(server.read, encode(render("before")))
     pids = [server.process.pid, *children(server.process.pid)]
     before_bytes = highest_bytes = sum(map(resident_bytes, pids))
     statuses: dict[str, Counter[int]] = defaultdict(Counter)
     texts: dict[str, set[str]] = defaultdict(set)
-    faults = [] if pages == "before" else [f"the page before reads {pages!r}"]
-    queue = iter(bad)
+    faults = [] if before == "before" else [f"the page before reads {before!r}"]
+    remaining = iter(requests)
 
     async def work(session: aiohttp.ClientSession) -> None:
         nonlocal highest_bytes
-        for each in queue:
-            status, text = await send(session, server.base_url, each)
-            statuses[each.kind][status] += 1
-            texts[each.kind].add(text)
+        for request in remaining:
+            status, text = await send(session, server.base_url, request)
+            statuses[request.kind][status] += 1
+            texts[request.kind].add(text)
             highest_bytes = max(highest_bytes, sum(map(resident_bytes, pids)))
-            if status != each.status or not text:
-                faults.append(f"{each.kind}: {status} {text!r} for {each.body[:120]!r}")
+            if status != request.status or not text:
+                faults.append(f"{request.kind}: {status} {text!r} for {request.body[:120]!r}")
 
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(work(session) for _ in range(AT_A_TIME)))
+        await asyncio.gather(*(work(session) for _ in range(CONCURRENCY)))
     left_bytes = sum(map(resident_bytes, pids)) - before_bytes
     if pids != [server.process.pid, *children(server.process.pid)]:
         faults.append("a worker was replaced")
@@ -202,43 +202,43 @@ async def send_all(server: EngineServer, canary: Canary, bad: Iterable[Bad]) -> 
         faults.append(f"memory rose by {rise_bytes / 1e6:.0f} MB")
     if visits := await canary.count_visits():
         faults.append(f"{visits} connections to the canary")
-    return Outcome(dict(statuses), dict(texts), faults, rise_bytes, left_bytes, visits)
+    return Result(dict(statuses), dict(texts), faults, rise_bytes, left_bytes, visits)
 
 
-async def send(session: aiohttp.ClientSession, base_url: str, bad: Bad) -> tuple[int, str]:
-    """Return the status, and the text of an error that has the contract's form; "" for any other answer."""
+async def send(session: aiohttp.ClientSession, base_url: str, request: BadRequest) -> tuple[int, str]:
+    """Return the status and the error text; "" for a response without the contract's error reply."""
 
     async def in_pieces() -> AsyncIterator[bytes]:
-        for at in range(0, len(bad.body), 1 << 18):
-            yield bad.body[at : at + (1 << 18)]
+        for at in range(0, len(request.body), 1 << 18):
+            yield request.body[at : at + (1 << 18)]
 
-    data = in_pieces() if bad.chunked else BytesIO(bad.body)
-    headers = {"Content-Type": "application/json"} | bad.headers
+    data = in_pieces() if request.chunked else BytesIO(request.body)
+    headers = {"Content-Type": "application/json"} | request.headers
     url = f"{base_url}{TEXT_RECOGNITION_PATH}"
     try:
-        async with session.post(url, params={"key": bad.key}, data=data, headers=headers) as response:
+        async with session.post(url, params={"key": request.key}, data=data, headers=headers) as response:
             reply = orjson.loads(await response.read())
             return response.status, reply["statusText"] if set(reply) == {"statusText"} else ""
     except (aiohttp.ClientError, orjson.JSONDecodeError) as exc:
         return 0, type(exc).__name__
 
 
-def print_table(outcome: Outcome) -> None:
-    """Print a line for each kind."""
+def print_table(result: Result) -> None:
+    """Print a line for each kind of request."""
     print(f"{'kind':<14}{'requests':>9}  {'answers':<24}{'texts':>6}")
-    for kind, statuses in outcome.statuses.items():
+    for kind, statuses in result.statuses.items():
         answers = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-        print(f"{kind:<14}{statuses.total():>9}  {answers:<24}{len(outcome.texts[kind]):>6}")
-    total = sum(statuses.total() for statuses in outcome.statuses.values())
-    rise, left = outcome.rise_bytes / 1e6, outcome.left_bytes / 1e6
+        print(f"{kind:<14}{statuses.total():>9}  {answers:<24}{len(result.texts[kind]):>6}")
+    total = sum(statuses.total() for statuses in result.statuses.values())
+    rise, left = result.rise_bytes / 1e6, result.left_bytes / 1e6
     print(f"\n{total} requests; memory +{rise:.0f} MB at most, {left:+.0f} MB afterwards; ", end="")
-    print(f"{outcome.visits} connections to the canary")
-    for fault in outcome.faults:
+    print(f"{result.visits} connections to the canary")
+    for fault in result.faults:
         print(f"FAULT: {fault}")
 
 
-async def run_bad(step: int = 1) -> Outcome:
-    """Start the real server, send every so many-th of the thousand, and return what came of it."""
+async def run_bad_requests(step: int = 1) -> Result:
+    """Start the real server, send every `step`-th of the thousand requests, and return the result."""
     async with listening_canary() as canary:
         server = await asyncio.to_thread(start_engine_server, KEY, "--workers", "1", "--allow-urls")
         try:
@@ -248,10 +248,10 @@ async def run_bad(step: int = 1) -> Outcome:
 
 
 async def main() -> int:
-    """Run, print, and return 1 when something was not as it must be."""
-    outcome = await run_bad()
-    print_table(outcome)
-    return 1 if outcome.faults else 0
+    """Run, print, and return 1 when there was a fault."""
+    result = await run_bad_requests()
+    print_table(result)
+    return 1 if result.faults else 0
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Literal
 from pipeline.config import ServeConfig
 from pipeline.errors import EngineError
 from pipeline.server.workers.pool import Pool, plan_pool
-from pipeline.server.workers.sizing import resident_bytes
+from pipeline.server.workers.resources import resident_bytes
 from tests.benchmarks.accuracy import Score
 from tests.evaluation.engines import encode_png, load_rapidocr
 from tests.evaluation.groups import GROUPS, make_sample

@@ -1,4 +1,4 @@
-"""Image files that want more than they show: small on the wire, large, endless or broken when opened."""
+"""Malicious image files: small files that announce or unpack to something huge, endless or broken."""
 
 import random
 import struct
@@ -18,13 +18,13 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width_px: int, height_px: int, *, chunks: bytes = b"", data: bytes = b"", colour: int = 2) -> bytes:
-    """Return a PNG with this header, whatever its data say."""
+    """Return a PNG with this header and these data, valid or not."""
     header = struct.pack(">IIBBBBB", width_px, height_px, 8, colour, 0, 0, 0)
     return PNG + png_chunk(b"IHDR", header) + chunks + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
 
 def png_of_zeros(width_px: int, height_px: int) -> bytes:
-    """Return a sound PNG that is a thousand times larger unpacked."""
+    """Return a valid PNG that is a thousand times larger when decoded."""
     packer = zlib.compressobj(1)
     row = bytes(1 + 3 * width_px)
     data = b"".join(packer.compress(row) for _ in range(height_px)) + packer.flush()
@@ -32,7 +32,7 @@ def png_of_zeros(width_px: int, height_px: int) -> bytes:
 
 
 def png_with_text(unpacked_bytes: int, *, kind: bytes = b"zTXt", times: int = 1) -> bytes:
-    """Return a small PNG whose comments or profile unpack to this much each."""
+    """Return a small PNG whose comments or profile unpack to this size each."""
     packed = zlib.compress(bytes(unpacked_bytes), 1)
     chunks = {
         b"zTXt": b"".join(png_chunk(b"zTXt", b"c%d\0\0" % i + packed) for i in range(times)),
@@ -53,7 +53,7 @@ def gif(width_px: int, height_px: int, *frames: bytes) -> bytes:
 
 
 def webp(width_px: int, height_px: int) -> bytes:
-    """Return a WebP whose canvas is announced and whose picture is 100×100."""
+    """Return a WebP whose header announces this canvas and whose picture is 100×100."""
     small = encode(Image.new("RGB", (100, 100)), "WEBP")[12:]
     canvas = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (width_px - 1).to_bytes(3, "little")
     body = b"WEBP" + canvas + (height_px - 1).to_bytes(3, "little") + small
@@ -69,7 +69,7 @@ def jpeg_of(width_px: int, height_px: int) -> bytes:
 
 
 def jpeg_with_segments(marker: int, count: int) -> bytes:
-    """Return a sound JPEG behind so many full application segments (1: EXIF, 2: profile)."""
+    """Return a valid JPEG with this many full application segments in front (1: EXIF, 2: profile)."""
     whole = encode(Image.new("RGB", (200, 200), "white"), "JPEG")
     name = b"Exif\0\0II*\0" if marker == 1 else b"ICC_PROFILE\0\x01\x01"
     segment = bytes([0xFF, 0xE0 + marker]) + struct.pack(">H", 65535) + name.ljust(65533, b"\xff")
@@ -77,7 +77,7 @@ def jpeg_with_segments(marker: int, count: int) -> bytes:
 
 
 def animation(frames: int, image_format: str) -> bytes:
-    """Return a moving picture."""
+    """Return an animated image."""
     pictures = [Image.new("RGB", (120, 120), (i % 256, 255 * (i % 2), 0)) for i in range(frames)]
     buffer = BytesIO()
     pictures[0].save(buffer, image_format, save_all=True, append_images=pictures[1:])
@@ -85,7 +85,7 @@ def animation(frames: int, image_format: str) -> bytes:
 
 
 def noise(width_px: int, height_px: int, image_format: str) -> bytes:
-    """Return a sound image that does not compress."""
+    """Return a valid image that does not compress."""
     data = random.Random(1).randbytes(3 * width_px * height_px)
     return encode(Image.frombytes("RGB", (width_px, height_px), data), image_format)
 
@@ -107,4 +107,4 @@ OVERSIZED = {
     "many-comment-bombs": png_with_text(1 << 20, times=200),
     "profile-bomb": png_with_text(1 << 26, kind=b"iCCP"),
 }
-"""What the header betrays: never decoded."""
+"""Images that the check of the header rejects, so that they are never decoded."""

@@ -1,4 +1,4 @@
-"""A real browser for the page's tests: Debian's chromium, and what it tells of a page."""
+"""A real browser for the tests of the page: Debian's chromium, and a record of what the page did in it."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 PICTURES = Path(__file__).resolve().parents[2] / "test-output" / "page"
-"""Where screenshots go."""
+"""Directory of the screenshots."""
 
 DESK_PX = (1440, 900)
 PHONE_PX = (390, 844)
@@ -21,39 +21,39 @@ DEADLINE_MS = 20_000
 expect.set_options(timeout=DEADLINE_MS)
 
 
-@dataclass  # without slots: the driver keeps attributes of its own on whoever listens
+@dataclass  # without slots: the driver sets attributes on objects whose methods are its listeners
 class Visit:
-    """A page in a browser of its own, and all that it did.
+    """A page in a browser context of its own, with its requests and console messages.
 
     Attributes:
-        page: Where the test acts.
-        origin: The server's.
-        requests: Every URL asked for, but those inside the page (blob and data).
-        complaints: Errors and warnings of the console, violations of the content security policy among them.
-        is_refusal_expected: A refused call stands in the console, too; then that is no complaint.
+        page: The page.
+        origin: The server's origin.
+        requests: Every URL requested, except blob and data URLs.
+        complaints: Errors and warnings in the console, including violations of the content security policy.
+        is_error_expected: Whether the console message about an error response is ignored.
     """
 
     page: Page
     origin: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    is_refusal_expected: bool = False
+    is_error_expected: bool = False
 
     def watch(self) -> None:
         """Begin to record."""
         self.page.on("request", self._note_request)
         self.page.on("console", self._note_message)
-        # from the start: a dialog that is asked for while interception is still being set up never comes
+        # early: a file dialog that opens while interception is still being set up never arrives
         self.page.on("filechooser", lambda _: None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
 
     def check(self) -> None:
-        """Fail when anything left the origin, or the console has complaints."""
+        """Fail when a request went to another origin, or the console has complaints."""
         assert [url for url in self.requests if not url.startswith(f"{self.origin}/")] == []
         assert self.complaints == []
 
     async def violations(self) -> list[str]:
-        """Return the rules of axe-core that the page breaks, with the elements."""
+        """Return the rules of axe-core that the page violates, with the elements."""
         results = await Axe().run(self.page)
         return [
             f"{rule['id']}: {node['html']} {node.get('failureSummary', '')}"
@@ -71,8 +71,8 @@ class Visit:
             self.requests.append(request.url)
 
     def _note_message(self, message: ConsoleMessage) -> None:
-        is_refusal = "Failed to load resource: the server responded with a status of" in message.text
-        if message.type in {"error", "warning"} and not (self.is_refusal_expected and is_refusal):
+        is_error_status = "Failed to load resource: the server responded with a status of" in message.text
+        if message.type in {"error", "warning"} and not (self.is_error_expected and is_error_status):
             self.complaints.append(message.text)
 
 
@@ -82,7 +82,7 @@ async def launched(home: Path) -> AsyncIterator[Browser]:
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(
             executable_path=shutil.which("chromium"),
-            chromium_sandbox=os.geteuid() != 0,  # it refuses to start in its sandbox as root
+            chromium_sandbox=os.geteuid() != 0,  # chromium does not start in its sandbox as root
             env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
         )
         try:
@@ -95,7 +95,7 @@ async def launched(home: Path) -> AsyncIterator[Browser]:
 async def visiting(
     browser: Browser, origin: str, size_px: tuple[int, int] = DESK_PX, *, is_dark: bool = False
 ) -> AsyncIterator[Visit]:
-    """Open the page; when the block ends well, check what it did."""
+    """Open a page; when the block ends without an error, check what the page did."""
     context = await browser.new_context(
         viewport={"width": size_px[0], "height": size_px[1]},
         color_scheme="dark" if is_dark else "light",

@@ -1,4 +1,4 @@
-"""The application with keys, over real connections, with a scripted recogniser and invented clocks."""
+"""The application with a key store, over real connections, with a scripted recogniser and clocks set by the test."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -12,72 +12,80 @@ import orjson
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from pipeline.config import Tier
-from pipeline.server.access.access import COOKIE, Access
+from pipeline.server.access.authentication import SESSION_COOKIE, Authenticator
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetch
 from pipeline.wire import TEXT_RECOGNITION_PATH
-from tests.server.serving import IMAGE, Answer, ScriptedRecogniser, request_body, serving
+from tests.server.serving import IMAGE, Response, ScriptedRecogniser, request_body, serving
 
 Headers = Mapping[str, str]
 JSON: Headers = {"Content-Type": "application/json"}
 NO_HEADERS: Headers = {}
 
+NOW = "2026-11-03T10:00:00.000000Z"
+MONTH = "2026-11"
+
 
 @dataclass(slots=True)
 class Clock:
-    """What time it is."""
+    """The time of the calendar and of the monotonic clock."""
 
     now: datetime = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
     uptime_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Calls a server."""
+class Client:
+    """A client of one server."""
 
     url: str
     session: ClientSession
 
-    async def call(self, method: str, path: str, body: bytes | None = None, headers: Headers = NO_HEADERS) -> Answer:
-        """Make any request."""
+    async def call(self, method: str, path: str, body: bytes | None = None, headers: Headers = NO_HEADERS) -> Response:
+        """Send a request."""
         async with self.session.request(method, self.url + path, data=body, headers=headers) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Response(response.status, dict(response.headers), await response.read())
 
-    async def recognise(self, key: str | None = None, image: bytes = IMAGE, headers: Headers = NO_HEADERS) -> Answer:
-        """Send a page."""
+    async def recognise(self, key: str | None = None, image: bytes = IMAGE, headers: Headers = NO_HEADERS) -> Response:
+        """Send an image."""
         query = "" if key is None else f"?key={key}"
         return await self.call("POST", TEXT_RECOGNITION_PATH + query, request_body(image), {**JSON, **headers})
 
-    async def usage(self, key: str | None = None, headers: Headers = NO_HEADERS) -> Answer:
-        """Ask what the month has left."""
+    async def usage(self, key: str | None = None, headers: Headers = NO_HEADERS) -> Response:
+        """Request the usage of the month."""
         return await self.call("GET", "/api/usage" + ("" if key is None else f"?key={key}"), headers=headers)
 
-    async def sign_in(self, key: str, headers: Headers = NO_HEADERS) -> Answer:
+    async def sign_in(self, key: str, headers: Headers = NO_HEADERS) -> Response:
         """Open a session."""
         return await self.call("POST", "/session", orjson.dumps({"key": key}), {**JSON, **headers})
 
 
-def session_of(answer: Answer) -> dict[str, str]:
-    """Return the session's cookie in an answer as a request's header."""
-    return {"Cookie": f"{COOKIE}={SimpleCookie(answer.headers['Set-Cookie'])[COOKIE].value}"}
+def session_of(response: Response) -> dict[str, str]:
+    """Return the session cookie of a response as a request header."""
+    return {"Cookie": f"{SESSION_COOKIE}={SimpleCookie(response.headers['Set-Cookie'])[SESSION_COOKIE].value}"}
 
 
 def make_key(path: Path, tier: Tier = "free", quota: int | None = None) -> tuple[str, Key]:
-    """Make a key as another process does."""
+    """Make a key, as another process does."""
     with closing(KeyStore(path)) as store:
-        return store.add(name="Anna", tier=tier, quota=quota, now="2026-11-03T10:00:00.000000Z")
+        return add_key(store, tier, quota)
+
+
+def add_key(store: KeyStore, tier: Tier = "free", quota: int | None = None) -> tuple[str, Key]:
+    """Make a key in an open store."""
+    return store.add(name="Anna", tier=tier, quota=quota, now=NOW)
 
 
 def revoke(path: Path, key: Key) -> None:
-    """Revoke a key as another process does."""
+    """Revoke a key, as another process does."""
     with closing(KeyStore(path)) as store:
         assert store.revoke(key.id, "2026-11-04T10:00:00.000000Z")
 
 
-def used(path: Path, key: Key, month: str = "2026-11") -> int:
-    """Return what the file says of a key's use."""
+def used(path: Path, key: Key, month: str = MONTH) -> int:
+    """Return the calls of a key that the file has."""
     with closing(KeyStore(path)) as store:
         return store.used(key.id, month)
 
@@ -89,12 +97,12 @@ async def keyed_server(
     clock: Clock | None = None,
     fetch: Fetch | None = None,
     **options: Any,
-) -> AsyncIterator[Caller]:
-    """Serve with the keys of this file; `options` go to `Access`."""
+) -> AsyncIterator[Client]:
+    """Serve with the keys of this file; `options` are arguments of `Authenticator`."""
     time = clock or Clock()
     async with Keyring(path) as keyring:
-        access = Access(keyring=keyring, now=lambda: time.now, clock_s=lambda: time.uptime_s, **options)
+        access = Authenticator(keyring=keyring, now=lambda: time.now, clock_s=lambda: time.uptime_s, **options)
         app = create_app(recogniser or ScriptedRecogniser(), access, fetch=fetch)
         connector = TCPConnector(limit=0)
         async with serving(app) as url, ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as session:
-            yield Caller(url, session)
+            yield Client(url, session)

@@ -1,4 +1,4 @@
-"""The real application, with its page, in front of a scripted engine."""
+"""The real application with its page, in front of a scripted recogniser."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.engine.recognition import Line, Recognition
-from pipeline.server.access.access import Access
+from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.server.api.app import create_app
 from tests.rendering import encode, font, render
 from tests.server.keyed import make_key
-from tests.server.serving import ScriptedRecogniser, let, serving
+from tests.server.serving import ScriptedRecogniser, already_set, serving
 
 LINES = (
     "东湖区档案馆 馆藏目录",
@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def placed_lines() -> list[Line]:
-    """Return the lines where `render` put them, the first ones surer than the last."""
+    """Return the lines at the positions where `render` drew them, with falling confidence."""
     left, lines = SIZE_PX[0] * 0.07, []
     for i, text in enumerate(LINES):
         right = left + font(TYPE_PX).getlength(text)
@@ -42,17 +42,17 @@ def placed_lines() -> list[Line]:
 
 
 def page_reader(lines: Sequence[Line] | None = None, *, may_answer: asyncio.Event | None = None) -> ScriptedRecogniser:
-    """Return what finds these lines in each image; without any, those of the page."""
+    """Return a recogniser that finds these lines in each image; by default those of the test page."""
     found = tuple(placed_lines() if lines is None else lines)
-    return ScriptedRecogniser(Recognition("\n".join(line.text for line in found), found), may_answer or let())
+    return ScriptedRecogniser(Recognition("\n".join(line.text for line in found), found), may_answer or already_set())
 
 
 def make_used_key(path: Path, used: int = 0) -> str:
-    """Make a key of the basic tier, some of its calls used; return the key."""
+    """Make a key of the basic tier with some of its calls used; return the key."""
     secret, key = make_key(path, "basic")
     with closing(KeyStore(path)) as store, store.transaction():
         for _ in range(used):
-            store.take(key.id, "2026-11")
+            store.take_call(key.id, "2026-11")
     return secret
 
 
@@ -62,9 +62,9 @@ async def serving_page(recogniser: ScriptedRecogniser | None = None, *, keys: Pa
 
     Args:
         recogniser: Reads the images.
-        keys: The key store; None lets everybody in.
+        keys: The key store; None accepts requests without a key.
     """
     async with AsyncExitStack() as stack:
         keyring = await stack.enter_async_context(Keyring(keys)) if keys else None
-        app = create_app(recogniser or page_reader(), Access(keyring=keyring, now=lambda: NOW))
+        app = create_app(recogniser or page_reader(), Authenticator(keyring=keyring, now=lambda: NOW))
         yield await stack.enter_async_context(serving(app))

@@ -1,4 +1,4 @@
-"""Real processes, seen through /proc."""
+"""Processes of this machine, read from /proc."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes whose parent this is."""
+    """Return the ids of the child processes of a process."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # The name in parentheses may hold anything; the parent's id is the second field behind it.
+            # The name in parentheses may hold any character; the parent's id is the second field after it.
             parent = int(stat.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue
@@ -20,7 +20,7 @@ def children(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether the process runs; one that ended and waits to be noticed does not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
     except OSError:
@@ -28,13 +28,13 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_until(holds: Callable[[], bool], deadline_s: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Return when the condition holds.
 
     Raises:
-        TimeoutError: it does not, for too long.
+        TimeoutError: the condition does not hold within the timeout.
     """
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > end:
             raise TimeoutError

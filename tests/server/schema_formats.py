@@ -1,4 +1,4 @@
-"""Tells Schemathesis what images and keys are: loaded by its command through SCHEMATHESIS_HOOKS."""
+"""Strategies for the formats of images and keys, loaded by the schemathesis command (SCHEMATHESIS_HOOKS)."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ EDGES_PX = st.integers(100, 300)
 
 @st.composite
 def images(draw: st.DrawFn) -> str:
-    """Return an image that the API takes, as a data URL or as base64 alone."""
+    """Return an image that the API accepts, as a data URL or as base64."""
     image_format = draw(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]))
     mode = draw(st.sampled_from(["L", "RGB"]))
     data = encode(Image.new(mode, (draw(EDGES_PX), draw(EDGES_PX)), "white"), image_format)
@@ -26,5 +26,5 @@ def images(draw: st.DrawFn) -> str:
 
 schemathesis.openapi.format(IMAGE_FORMAT, images())
 if KEY_VARIABLE in os.environ:
-    # A server that is open to all takes any key, so none would violate the format there.
+    # An open server accepts any key, so no value would violate this format.
     schemathesis.openapi.format(KEY_FORMAT, st.just(os.environ[KEY_VARIABLE]))

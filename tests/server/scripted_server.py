@@ -18,7 +18,7 @@ HANGS_FROM_BYTES = 10_000
 
 
 class SizeRecogniser:
-    """Returns the image's size as its text; with a large one it says so on stdout, and never ends."""
+    """Returns the image's size as the text; for a large image it prints a line and never returns."""
 
     async def recognise(self, image: bytes) -> Recognition:
         """Return the size in bytes."""

@@ -1,4 +1,4 @@
-"""A worker process without an engine: what an image's bytes say, it does."""
+"""A worker process without an engine: the bytes of the image name what it does."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ GROWTH_BYTES = 64 * 1024**2
 
 
 class ScriptedEngine:
-    """Does what the image says, such as "die", "hang", "hog" or "grow", or returns it as the text."""
+    """Does what the image names, such as "die", "hang", "hog" or "grow"; returns any other image as the text."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
 
     def recognise(self, image: bytes) -> Recognition:
-        """Return the image as the text."""
+        """Return the image as the text, unless it names something else."""
         match image:
             case b"die":
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""From a configuration to a server, and to its end."""
+"""The server from its configuration to its shutdown."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ from aiohttp import ClientError, ClientSession
 from pipeline.config import ServeConfig
 from pipeline.engine.recognition import Recogniser, Recognition
 from pipeline.errors import EngineError, UsageError
-from pipeline.server.http.load import RETRY_AFTER_S
+from pipeline.server.http.admission import RETRY_AFTER_S
 from pipeline.server.serve import base_url, read_serve_key, serve
 from tests.engine_server import start_engine_server, stop_engine_server
 from tests.rendering import encode, render
@@ -24,7 +24,7 @@ from tests.server.serving import ScriptedRecogniser, port_of, request_body
 
 
 class Server:
-    """A server in a task, its base URL, and the way to stop it."""
+    """A running server, its base URL, and the event that stops it."""
 
     def __init__(self, recogniser: Recogniser, *, shutdown_s: float = 10.0) -> None:
         self.stop = anyio.Event()
@@ -54,14 +54,13 @@ async def post(url: str) -> int:
 
 
 async def test_a_stop_lets_requests_in_flight_finish() -> None:
-    """The caller gets its 200, new callers are refused, and the engine ends last."""
     recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
     server = Server(recogniser)
     url = await server.url
     request = asyncio.create_task(post(url))
     await recogniser.began.wait()
     server.stop.set()
-    await asyncio.to_thread(wait_until, lambda: is_refused(url))
+    await asyncio.to_thread(wait_until, lambda: has_stopped_listening(url))
     assert not server.task.done()
     assert not server.engine_ended.is_set()
     recogniser.may_answer.set()
@@ -73,16 +72,15 @@ async def test_a_stop_lets_requests_in_flight_finish() -> None:
 
 
 @pytest.mark.engine
-def test_sigterm_lets_the_page_under_way_finish() -> None:
-    """A service manager stops a server without an answer lost; who calls after that is refused."""
-    server = start_engine_server("drain-key", "--workers", "1")
+def test_sigterm_lets_the_page_in_flight_finish() -> None:
+    server = start_engine_server("sigterm-key", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(server.post, page)
             wait_until(lambda: is_busy(server.base_url))
             server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: is_refused(server.base_url))
+            wait_until(lambda: has_stopped_listening(server.base_url))
             assert not answer.done()
             assert answer.result(timeout=60).status_code == 200
     finally:
@@ -91,8 +89,7 @@ def test_sigterm_lets_the_page_under_way_finish() -> None:
 
 
 @pytest.mark.engine
-def test_a_second_signal_does_not_wait() -> None:
-    """Neither the page nor its worker lives on."""
+def test_a_second_signal_ends_server_and_workers_at_once() -> None:
     server = start_engine_server("abort-key", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
@@ -101,7 +98,7 @@ def test_a_second_signal_does_not_wait() -> None:
             wait_until(lambda: is_busy(server.base_url))
             workers = children(server.process.pid)
             server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: is_refused(server.base_url))
+            wait_until(lambda: has_stopped_listening(server.base_url))
             server.process.send_signal(signal.SIGTERM)
             with pytest.raises(requests.ConnectionError):
                 answer.result(timeout=60)
@@ -113,13 +110,13 @@ def test_a_second_signal_does_not_wait() -> None:
 
 
 def is_busy(base_url: str) -> bool:
-    """Return whether a page is in the server's hands."""
+    """Return whether the server holds a request's body."""
     figures = requests.get(f"{base_url}/metrics", timeout=10).text
     return "pagemill_body_bytes 0.0" not in figures
 
 
-def is_refused(base_url: str) -> bool:
-    """Return whether the server takes no more connections."""
+def has_stopped_listening(base_url: str) -> bool:
+    """Return whether the server accepts no more connections."""
     try:
         requests.get(f"{base_url}/healthz", timeout=10)
     except requests.ConnectionError:
@@ -127,8 +124,7 @@ def is_refused(base_url: str) -> bool:
     return False
 
 
-async def test_what_is_no_http_is_counted() -> None:
-    """Among the requests, though no route was found for it."""
+async def test_a_malformed_request_is_counted_without_a_route() -> None:
     server = Server(ScriptedRecogniser())
     url = await server.url
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
@@ -141,8 +137,7 @@ async def test_what_is_no_http_is_counted() -> None:
     await server.task
 
 
-async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
-    """Its caller gets the answer, and then the end of the connection."""
+async def test_a_body_in_transit_at_the_stop_is_received_and_answered() -> None:
     server = Server(ScriptedRecogniser())
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(await server.url))
     body = request_body()
@@ -151,9 +146,9 @@ async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
     )
     writer.write(head.encode() + b"\r\n\r\n" + body[:100])
     async with asyncio.timeout(10):
-        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the request is under way
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the request is in flight
         server.stop.set()
-        await asyncio.to_thread(wait_until, lambda: is_refused(server.url.result()))
+        await asyncio.to_thread(wait_until, lambda: has_stopped_listening(server.url.result()))
         writer.write(body[100:])
         answer = await reader.read()
         await server.task
@@ -162,8 +157,8 @@ async def test_a_body_that_is_on_its_way_at_the_stop_arrives() -> None:
     writer.close()
 
 
-class Queue:
-    """Answers the first of three images when all have come, and keeps the others waiting."""
+class SingleAnswer:
+    """Waits until three images have arrived, then answers one of them."""
 
     def __init__(self) -> None:
         self.all_came = asyncio.Event()
@@ -171,7 +166,7 @@ class Queue:
         self.came = 0
 
     async def recognise(self, _image: bytes) -> Recognition:
-        """Wait for the turn, then answer."""
+        """Wait for the permit to answer."""
         self.came += 1
         if self.came == 3:
             self.all_came.set()
@@ -179,19 +174,19 @@ class Queue:
         return Recognition("")
 
 
-async def test_what_cannot_be_finished_before_the_end_is_refused() -> None:
-    """Who waits for a worker gets a 429 that says when to come back, and so does who is still sending."""
-    recogniser = Queue()
+async def test_requests_unfinished_at_the_shutdown_s_timeout_get_429() -> None:
+    """Both a request that waits for a worker, and one whose body has not arrived."""
+    recogniser = SingleAnswer()
     server = Server(recogniser, shutdown_s=0.5)
     url = await server.url
     _, sender = sending = await asyncio.open_connection("127.0.0.1", port_of(url))
     sender.write(b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-    requests_under_way = [asyncio.create_task(post(url)) for _ in range(3)]
+    in_flight = [asyncio.create_task(post(url)) for _ in range(3)]
     async with asyncio.timeout(10):
         await recogniser.all_came.wait()
         server.stop.set()
         recogniser.may_answer.release()
-        statuses = await asyncio.gather(*requests_under_way)
+        statuses = await asyncio.gather(*in_flight)
         answer = await sending[0].read()
         await server.task
     assert sorted(statuses) == [200, 429, 429]
@@ -202,8 +197,6 @@ async def test_what_cannot_be_finished_before_the_end_is_refused() -> None:
 
 
 async def test_a_stop_while_the_engine_loads_ends_the_server() -> None:
-    """Nobody waits for models that nobody wants any more."""
-
     @asynccontextmanager
     async def loading() -> AsyncIterator[Recogniser]:
         await asyncio.sleep(600)
@@ -221,9 +214,7 @@ async def test_a_stop_while_the_engine_loads_ends_the_server() -> None:
     assert announced == []
 
 
-async def test_an_engine_that_does_not_start_is_the_server_s_error() -> None:
-    """It reaches the command line as it is."""
-
+async def test_the_error_of_an_engine_that_does_not_start_propagates() -> None:
     @asynccontextmanager
     async def failing(problem: EngineError | None) -> AsyncIterator[Recogniser]:
         if problem is not None:
@@ -235,8 +226,7 @@ async def test_an_engine_that_does_not_start_is_the_server_s_error() -> None:
         await serve(ServeConfig(port=0), key=None, stop=anyio.Event(), ready=print, recogniser=failing(problem))
 
 
-async def test_a_port_in_use_is_told_before_anything_is_loaded() -> None:
-    """The message names the address."""
+async def test_a_port_in_use_is_reported_before_the_models_load() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
@@ -244,20 +234,19 @@ async def test_a_port_in_use_is_told_before_anything_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-async def test_without_a_key_only_this_machine_is_served(host: str) -> None:
-    """An open engine on the network is a mistake, not a default."""
+async def test_without_a_key_only_loopback_can_be_served(host: str) -> None:
     with pytest.raises(UsageError, match="needs a key: set PAGEMILL_OPERATOR_KEY"):
         await serve(ServeConfig(host=host, port=0), key=None, stop=anyio.Event(), ready=print)
 
 
 def test_an_ipv6_address_gets_brackets_in_a_url() -> None:
-    """As RFC 3986 has it."""
+    """RFC 3986, 3.2.2."""
     assert base_url("::1", 80) == "http://[::1]:80"
     assert base_url("127.0.0.1", 80) == "http://127.0.0.1:80"
 
 
-def test_the_key_leaves_the_environment_when_it_is_read() -> None:
-    """Children inherit the environment."""
+def test_reading_the_operator_s_key_deletes_it_from_the_environment() -> None:
+    """Child processes inherit the environment."""
     environ = {"PAGEMILL_OPERATOR_KEY": "k", "HOME": "/"}
     assert read_serve_key(environ) == "k"
     assert environ == {"HOME": "/"}
@@ -266,6 +255,6 @@ def test_the_key_leaves_the_environment_when_it_is_read() -> None:
 
 @pytest.mark.parametrize("value", ["", "two words", "line\nbreak"])
 def test_an_unusable_key_stops_the_server(value: str) -> None:
-    """An empty variable does not open the server to everybody."""
+    """An empty variable must not open the server to callers without a key."""
     with pytest.raises(UsageError, match="PAGEMILL_OPERATOR_KEY: not a key"):
         read_serve_key({"PAGEMILL_OPERATOR_KEY": value})

@@ -1,4 +1,4 @@
-"""The vendor's three examples run unchanged, but for the host, against the real server."""
+"""The vendor's three examples run against the real server with only the host and the key replaced."""
 
 import json
 import subprocess
@@ -26,7 +26,6 @@ EXAMPLES = Path(__file__).parent / "examples"
 def test_the_vendor_s_example_works_against_this_server(
     engine_server: EngineServer, tmp_path: Path, example: str, command: list[str]
 ) -> None:
-    """Only the host and the key are filled in; the reply has all documented fields."""
     render("The vendor's example", "供应商的示例", size_px=(900, 300)).save(tmp_path / "document.jpg", quality=95)
     script = (EXAMPLES / example).read_text("utf-8")
     assert "https://llmocr.com/api/text-recognition" in script

@@ -1,1 +1,1 @@
-"""Who may call, and how much."""
+"""Authentication by key or session, quotas per month and rate limits per key."""

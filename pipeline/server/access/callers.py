@@ -1,12 +1,14 @@
-"""Somebody who was let in, and what a call costs them."""
+"""An authenticated caller: the monthly quota, and the calls used of it."""
 
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
 
 from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.config import Tier
@@ -15,35 +17,38 @@ from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key
 from pipeline.server.http.requests import RequestError
 
-_CALENDAR = Calendar()  # the contract's: months of UTC
+_CALENDAR: Final = Calendar()
+"""The server bills by calendar month in UTC, as the API's contract decides in "Which month?"."""
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class MonthlyUse:
-    """What a caller has used.
+class MonthlyUsage(Struct, frozen=True):
+    """Calls of the current month."""
 
-    Attributes:
-        tier: The plan.
-        month: Calendar month in UTC, "2026-11".
-        used: Calls of it.
-        quota: Calls that the plan allows; None is any number.
-        resets: When the next month begins, RFC 3339 UTC.
-    """
-
-    tier: Tier
-    month: str
-    used: int
-    quota: int | None
-    resets: str
+    tier: Annotated[Tier, Meta(description="The plan of the key.")]
+    month: Annotated[
+        str, Meta(pattern="^[0-9]{4}-[0-9]{2}$", description="Calendar month in UTC.", examples=["2026-11"])
+    ]
+    used: Annotated[int, Meta(ge=0, description="Calls counted in this month.")]
+    quota: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Calls per month; null means no limit.", examples=[1000])
+    ]
+    resets: Annotated[
+        str,
+        Meta(
+            description="Start of the next month, RFC 3339 UTC.",
+            examples=["2026-12-01T00:00:00Z"],
+            extra_json_schema={"format": "date-time"},
+        ),
+    ]
 
 
 class Caller(ABC):
-    """Somebody who was let in.
+    """An authenticated caller.
 
     Attributes:
-        name: For the access log and the caller's own documents: never the key.
+        name: For the access log and as the owner of kept replies; never the key.
     """
 
     def __init__(self, name: str, now: Callable[[], datetime]) -> None:
@@ -55,29 +60,29 @@ class Caller(ABC):
 
     @asynccontextmanager
     async def charge(self) -> AsyncGenerator[None]:
-        """Hold one call of the month's quota: it is given back when the block raises.
+        """Take one call from the monthly quota; refund it when the block raises.
 
-        A call whose caller goes away (a cancelled block) stays spent, be the page read or still in the queue: a quota
-        that is only charged to those who wait for the answer limits nothing.
+        Cancellation refunds nothing: a caller who disconnects has used the call, whether its page was read or still
+        queued. Otherwise disconnecting before the response would bypass the quota.
 
         Raises:
-            RequestError: 403, no call of this month is left; 401, the key was revoked meanwhile.
+            RequestError: 403, the quota of this month is used up; 401, the key was revoked meanwhile.
         """
         month = billing_month(self._now(), _CALENDAR)
-        await self._take(month)
+        await self._take_call(month)
         try:
             yield
         except Exception:
             try:
-                await self._give_back(month)
+                await self._refund_call(month)
             except KeyStoreError:
-                _logger.exception("a call that failed stays counted")
+                _logger.exception("a failed call cannot be refunded and stays counted")
             raise
 
-    async def monthly_use(self) -> MonthlyUse:
-        """Return what was used of the current month."""
+    async def monthly_usage(self) -> MonthlyUsage:
+        """Return the usage of the current month."""
         month = billing_month(self._now(), _CALENDAR)
-        return MonthlyUse(self._tier, month, await self._used(month), self._quota, _reset(month))
+        return MonthlyUsage(self._tier, month, await self._used(month), self._quota, _reset(month))
 
     @property
     def _tier(self) -> Tier:
@@ -88,32 +93,32 @@ class Caller(ABC):
         return None
 
     @abstractmethod
-    async def _take(self, month: str) -> None: ...
+    async def _take_call(self, month: str) -> None: ...
 
     @abstractmethod
-    async def _give_back(self, month: str) -> None: ...
+    async def _refund_call(self, month: str) -> None: ...
 
     @abstractmethod
     async def _used(self, month: str) -> int: ...
 
 
 class UnmeteredCaller(Caller):
-    """The holder of the server's own key, or anyone on this machine: counted while the server runs, not limited.
+    """The operator, or an anonymous caller on this machine: calls are counted in memory and not limited.
 
     Args:
-        name: Who.
-        now: The clock.
-        calls: The count, by name and month.
+        name: The caller's name.
+        now: The clock of the calendar.
+        calls: Number of calls by (name, month).
     """
 
     def __init__(self, name: str, now: Callable[[], datetime], calls: Counter[tuple[str, str]]) -> None:
         super().__init__(name, now)
         self._calls = calls
 
-    async def _take(self, month: str) -> None:
+    async def _take_call(self, month: str) -> None:
         self._calls[self.name, month] += 1
 
-    async def _give_back(self, month: str) -> None:
+    async def _refund_call(self, month: str) -> None:
         self._calls[self.name, month] -= 1
 
     async def _used(self, month: str) -> int:
@@ -124,8 +129,8 @@ class KeyHolder(Caller):
     """The holder of a key in the store.
 
     Args:
-        key: Which.
-        now: The clock.
+        key: The key.
+        now: The clock of the calendar.
         keyring: Counts the calls.
     """
 
@@ -142,29 +147,29 @@ class KeyHolder(Caller):
     def _quota(self) -> int | None:
         return self._key.limit
 
-    async def _take(self, month: str) -> None:
-        if await self._keyring.take(self._key.id, month):
+    async def _take_call(self, month: str) -> None:
+        if await self._keyring.take_call(self._key.id, month):
             return
-        if await self._keyring.find_id(self._key.id) is None:
-            raise unauthorized()
+        if await self._keyring.find_by_id(self._key.id) is None:
+            raise unauthorized_error()
         raise RequestError(
             f"Insufficient quota: all {self._quota} calls of {month} are used; they reset at {_reset(month)}", 403
         )
 
-    async def _give_back(self, month: str) -> None:
-        await self._keyring.give_back(self._key.id, month)
+    async def _refund_call(self, month: str) -> None:
+        await self._keyring.refund_call(self._key.id, month)
 
     async def _used(self, month: str) -> int:
         return await self._keyring.used(self._key.id, month)
 
 
-def unauthorized() -> RequestError:
-    """Return the refusal of somebody who shows no good key."""
+def unauthorized_error() -> RequestError:
+    """Return the 401 for a request without a valid key."""
     return RequestError("Unauthorized: invalid or missing API key", 401)
 
 
 def utc_now() -> datetime:
-    """Return the time."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 

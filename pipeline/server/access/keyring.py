@@ -1,4 +1,4 @@
-"""The key store as the event loop sees it: one thread holds the file, and calls that come together share a commit."""
+"""The key store for the event loop: one thread owns the file, and concurrent calls share a commit."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -21,12 +21,12 @@ class _Operation:
 
 
 class Keyring:
-    """The keys of a store that may not be there yet: another process may make it, and the first key in it.
+    """The keys of a store, which another process may create while the server runs.
 
-    Each answer is read from the file, so that what another process adds or revokes holds from then on.
+    Every lookup reads the file, so that a key that another process adds or revokes takes effect at the next request.
 
     Args:
-        path: Where the store lies.
+        path: The key store; the file may be missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,41 +51,41 @@ class Keyring:
 
     async def is_empty(self) -> bool:
         """Return whether no key was ever made."""
-        return await self._read(KeyStore.is_empty, otherwise=True)
+        return await self._read(KeyStore.is_empty, without_store=True)
 
     async def find(self, secret: str) -> Key | None:
-        """Return the good key with this secret."""
+        """Return the valid key with this secret."""
         if not is_well_formed_key(secret):
             return None
-        return _good(await self._read(lambda store: store.find(secret), otherwise=None))
+        return _valid(await self._read(lambda store: store.find(secret), without_store=None))
 
-    async def find_id(self, key_id: str) -> Key | None:
-        """Return the good key with this id."""
-        return _good(await self._read(lambda store: store.find_id(key_id), otherwise=None))
+    async def find_by_id(self, key_id: str) -> Key | None:
+        """Return the valid key with this id."""
+        return _valid(await self._read(lambda store: store.find_by_id(key_id), without_store=None))
 
     async def used(self, key_id: str, month: str) -> int:
-        """Return the calls of a key in a month."""
-        return await self._read(lambda store: store.used(key_id, month), otherwise=0)
+        """Return the number of calls of a key in a month."""
+        return await self._read(lambda store: store.used(key_id, month), without_store=0)
 
-    async def take(self, key_id: str, month: str) -> bool:
-        """Count one more call, durably, if the key is good and the month has room for it."""
-        return await self._write(lambda store: store.take(key_id, month))
+    async def take_call(self, key_id: str, month: str) -> bool:
+        """Count one call, durably, if the key is valid and its quota is not used up."""
+        return await self._write(lambda store: store.take_call(key_id, month))
 
-    async def give_back(self, key_id: str, month: str) -> None:
-        """Take one call off the count."""
-        await self._write(lambda store: store.give_back(key_id, month))
+    async def refund_call(self, key_id: str, month: str) -> None:
+        """Subtract one call from the count."""
+        await self._write(lambda store: store.refund_call(key_id, month))
 
-    async def _read(self, ask: Callable[[KeyStore], _T], *, otherwise: _T) -> _T:
-        """Return the store's answer, or what holds where there is no store."""
-        return await self._submit(ask, writes=False) if self._store or self._path.exists() else otherwise
+    async def _read(self, query: Callable[[KeyStore], _T], *, without_store: _T) -> _T:
+        """Return the result of a query, or this value while the file is missing."""
+        return await self._submit(query, writes=False) if self._store or self._path.exists() else without_store
 
     async def _write(self, change: Callable[[KeyStore], _T]) -> _T:
         return await self._submit(change, writes=True)
 
-    async def _submit(self, ask: Callable[[KeyStore], _T], *, writes: bool) -> _T:
-        answers: list[_T] = []
-        await self._groups.submit(_Operation(lambda store: answers.append(ask(store)), writes))
-        return answers[0]
+    async def _submit(self, operation: Callable[[KeyStore], _T], *, writes: bool) -> _T:
+        results: list[_T] = []
+        await self._groups.submit(_Operation(lambda store: results.append(operation(store)), writes))
+        return results[0]
 
     def _commit(self, group: Sequence[_Operation]) -> "asyncio.Future[Sequence[None]]":
         return asyncio.get_running_loop().run_in_executor(self._thread, self._apply, group)
@@ -103,5 +103,5 @@ class Keyring:
             self._store.close()
 
 
-def _good(key: Key | None) -> Key | None:
+def _valid(key: Key | None) -> Key | None:
     return key if key is not None and key.revoked is None else None

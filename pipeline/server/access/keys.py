@@ -1,7 +1,7 @@
-"""The keys that callers show, and what each used in a month: one SQLite file.
+"""The key store: API keys, by their hashes, and the calls of each key per month, in one SQLite file.
 
-A key is 32 random bytes, so SHA-256 is hash enough: nobody finds the bytes by trying, and the slow hashes that
-passwords need would only give strangers a way to keep the server busy. The key itself is shown once and kept nowhere.
+A key is 32 random bytes, which nobody can guess, so SHA-256 suffices; a slow password hash would only let strangers
+keep the server busy. The secret itself is printed once, when the key is made, and never stored.
 """
 
 import hmac
@@ -27,9 +27,9 @@ CREATE TABLE key (
   hash BLOB NOT NULL UNIQUE,
   name TEXT NOT NULL,
   tier TEXT NOT NULL CHECK (tier IN ('free', 'basic', 'pro', 'ultra')),
-  quota INTEGER,  -- instead of the tier's; NULL: the tier's
+  quota INTEGER,  -- calls per month, overriding the tier; NULL: the tier's
   added TEXT NOT NULL,
-  revoked TEXT  -- NULL while the key is good
+  revoked TEXT  -- NULL: valid
 ) WITHOUT ROWID;
 CREATE TABLE use (
   key_id TEXT NOT NULL REFERENCES key (id),
@@ -59,15 +59,15 @@ _BY_HASH: Final = "SELECT id, name, tier, quota, added, revoked, hash FROM key W
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as the store knows it; the secret itself is not among it.
+    """A row of the key store, which has no secret.
 
     Attributes:
-        id: Names the key in lists and logs.
-        name: Whose it is, as the operator wrote it.
+        id: Identifies the key in lists and logs.
+        name: The owner, as the operator wrote it.
         tier: The plan.
-        quota: Calls a month instead of the tier's; None: the tier's.
-        added: When it was made, RFC 3339 UTC.
-        revoked: When it was revoked; None while it is good.
+        quota: Calls per month, overriding the tier's; None: the tier's.
+        added: Time of creation, RFC 3339 UTC.
+        revoked: Time of revocation; None for a valid key.
     """
 
     id: str
@@ -79,18 +79,18 @@ class Key:
 
     @property
     def limit(self) -> int | None:
-        """Calls a month; None when they are counted, not limited."""
+        """Calls per month; None when calls are counted, not limited."""
         return self.quota if self.quota is not None else TIER_CALLS[self.tier]
 
 
 class KeyStore:
-    """The open file; made when it is missing, readable by its owner alone. For one thread at a time.
+    """The open key store; created when it is missing, readable by its owner only. For one thread at a time.
 
     Args:
-        path: Where it lies, on a disk of this machine: the locks of network filesystems cannot be trusted.
+        path: A file on a disk of this machine: the locks of network filesystems are not reliable.
 
     Raises:
-        KeyStoreError: it is damaged, no key store, on a network filesystem, or cannot be read and written.
+        KeyStoreError: the file is damaged, not a key store, on a network filesystem, or cannot be read and written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,31 +102,31 @@ class KeyStore:
         return f"<KeyStore {self.path.name}>"
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._file.close()
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """Hold the write lock: what is read inside is still true when it is written, and durable behind the block.
+        """Hold the write lock; all changes of the block are committed, durably, when it ends.
 
         Raises:
-            KeyStoreError: nothing was written.
+            KeyStoreError: the transaction failed; nothing was written.
         """
         with self._file.transaction():
             yield
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Only read.
+        """Read only, in the block.
 
         Raises:
-            KeyStoreError: the store cannot be read, or its name leads to another file.
+            KeyStoreError: the store cannot be read, or another file has taken its path.
         """
         with self._file.reading():
             yield
 
     def add(self, *, name: str, tier: Tier, quota: int | None, now: str) -> tuple[str, Key]:
-        """Make a key; return its secret, which is stored nowhere, and what the store knows of it."""
+        """Make a key; return its secret, which is not stored, and its row."""
         secret = f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
         with self.transaction():
             taken = {row[0] for row in self._db.execute("SELECT id FROM key")}
@@ -135,15 +135,15 @@ class KeyStore:
                 key_id = secrets.token_hex(4)
             self._db.execute(
                 "INSERT INTO key (id, hash, name, tier, quota, added) VALUES (?, ?, ?, ?, ?, ?)",
-                (key_id, _hash(secret), name, tier, quota, now),
+                (key_id, hash_secret(secret), name, tier, quota, now),
             )
         return secret, Key(key_id, name, tier, quota, now)
 
     def revoke(self, key_id: str, now: str) -> bool:
-        """Refuse a key from now on; return whether there is such a key."""
+        """Revoke a key; return whether a key has this id."""
         with self.transaction():
             self._db.execute("UPDATE key SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, key_id))
-            return self.find_id(key_id) is not None
+            return self.find_by_id(key_id) is not None
 
     def all_keys(self) -> list[Key]:
         """Return all keys, the oldest first."""
@@ -151,28 +151,28 @@ class KeyStore:
             return [Key(*row) for row in self._db.execute(_ALL)]
 
     def is_empty(self) -> bool:
-        """Return whether no key was ever made: revoking the last one does not open the server to everybody."""
+        """Return whether no key was ever made: a store whose keys are all revoked is not empty."""
         return self._db.execute("SELECT 1 FROM key LIMIT 1").fetchone() is None
 
     def find(self, secret: str) -> Key | None:
-        """Return the key with this secret, revoked or not; looked up by its hash and compared in constant time."""
-        digest = _hash(secret)
+        """Return the key with this secret, valid or revoked; compared in constant time after the lookup by hash."""
+        digest = hash_secret(secret)
         row = self._db.execute(_BY_HASH, (digest,)).fetchone()
         return Key(*row[:-1]) if row is not None and hmac.compare_digest(row[-1], digest) else None
 
-    def find_id(self, key_id: str) -> Key | None:
-        """Return the key with this id, revoked or not."""
+    def find_by_id(self, key_id: str) -> Key | None:
+        """Return the key with this id, valid or revoked."""
         row = self._db.execute(_BY_ID, (key_id,)).fetchone()
         return None if row is None else Key(*row)
 
     def used(self, key_id: str, month: str) -> int:
-        """Return the calls of a key in a month."""
+        """Return the number of calls of a key in a month."""
         row = self._db.execute("SELECT calls FROM use WHERE key_id = ? AND month = ?", (key_id, month)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def take(self, key_id: str, month: str) -> bool:
-        """Count one more call if the key is good and the month has room for it; inside a transaction."""
-        key = self.find_id(key_id)
+    def take_call(self, key_id: str, month: str) -> bool:
+        """Count one call if the key is valid and its quota is not used up; requires a transaction."""
+        key = self.find_by_id(key_id)
         if key is None or key.revoked is not None:
             return False
         if key.limit is not None and self.used(key_id, month) >= key.limit:
@@ -183,20 +183,26 @@ class KeyStore:
         )
         return True
 
-    def give_back(self, key_id: str, month: str) -> None:
-        """Take one call off the count; inside a transaction."""
+    def refund_call(self, key_id: str, month: str) -> None:
+        """Subtract one call from the count; requires a transaction."""
         self._db.execute("UPDATE use SET calls = max(0, calls - 1) WHERE key_id = ? AND month = ?", (key_id, month))
 
 
 def keys_file(config: ServeConfig) -> Path:
-    """Return where the keys lie: as configured, or in the user's state directory."""
+    """Return the path of the key store: as configured, else in the user's state directory."""
     return config.keys if config.keys is not None else default_state_dir() / "serve-keys.sqlite3"
 
 
 def is_well_formed_key(text: str) -> bool:
-    """Return whether it has the form of our keys; what has not needs no look into the store."""
+    """Return whether the text has the syntax of this server's keys; only then can the store have it."""
     return _KEY.fullmatch(text) is not None
 
 
-def _hash(secret: str) -> bytes:
+def hash_secret(secret: str) -> bytes:
+    """Return the SHA-256 of a key or session token; any text from a URL or header has one."""
     return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def is_same_secret(given: str, expected: str) -> bool:
+    """Return whether two secrets are equal; in constant time."""
+    return hmac.compare_digest(hash_secret(given), hash_secret(expected))

@@ -1,1 +1,1 @@
-"""The text-recognition API by its contract, and the page to try it."""
+"""The text-recognition API by its contract, and the page for trying it in a browser."""

@@ -1,4 +1,4 @@
-"""The HTTP application: the text-recognition API by its contract."""
+"""The HTTP application: the API's routes, the page, and the routes for operators."""
 
 import time
 from collections.abc import Callable
@@ -6,27 +6,27 @@ from collections.abc import Callable
 from aiohttp import web
 
 from pipeline.engine.recognition import EngineState, Recogniser
-from pipeline.server.access.access import Access
-from pipeline.server.api.account import add_account
-from pipeline.server.api.handlers import Api
-from pipeline.server.api.openapi import POSITIONS_PATH, describe_api
-from pipeline.server.api.playground import add_page
-from pipeline.server.api.schemas import Status
-from pipeline.server.http.answers import add_headers, answer_errors, json_answer
+from pipeline.server.access.authentication import Authenticator
+from pipeline.server.api.account import add_account_routes
+from pipeline.server.api.handlers import RecognitionHandlers
+from pipeline.server.api.openapi import describe_api
+from pipeline.server.api.playground import add_page_routes
+from pipeline.server.api.schemas import Health, Status
+from pipeline.server.http.admission import AdmissionControl
 from pipeline.server.http.fetch import Fetch
-from pipeline.server.http.load import Load, Traffic
-from pipeline.server.http.metrics import CONTENT_TYPE, Metrics, observe
-from pipeline.server.http.requests import BODY_MAX_BYTES
-from pipeline.wire import TEXT_RECOGNITION_PATH
+from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.observability import METRICS_CONTENT_TYPE, Metrics, record_requests
+from pipeline.server.http.responses import add_default_headers, handle_errors, json_response
+from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
 
 
 def create_app(
     recogniser: Recogniser,
-    access: Access | None = None,
+    authenticator: Authenticator | None = None,
     *,
-    load: Load | None = None,
+    admission: AdmissionControl | None = None,
     metrics: Metrics | None = None,
-    traffic: Traffic | None = None,
+    in_flight: InFlightRequests | None = None,
     engine_state: Callable[[], EngineState] = EngineState,
     now_ms: Callable[[], int] | None = None,
     fetch: Fetch | None = None,
@@ -35,52 +35,54 @@ def create_app(
 
     Args:
         recogniser: Reads the images.
-        access: Judges who may call; None lets everybody in.
-        load: Bounds what is under way.
-        metrics: What `/metrics` tells; it watches the engine and the load from here on.
-        traffic: Counts the requests under way.
-        engine_state: How the engine is.
+        authenticator: Finds the caller of a request; None accepts every request from loopback.
+        admission: Bounds queued requests and buffered bytes.
+        metrics: The metrics at `/metrics`; the engine's and admission control's are added here.
+        in_flight: Tracks requests for the shutdown.
+        engine_state: Returns the state of the engine.
         now_ms: The clock, Unix epoch in milliseconds.
-        fetch: Fetches images that are given as URLs; None refuses these.
+        fetch: Fetches images given by URL; None rejects them.
     """
-    load, metrics, traffic = load or Load(), metrics or Metrics(), traffic or Traffic()
-    metrics.watch(engine_state, load.statistics)
-    access = access or Access()
-    api = Api(recogniser, access, load=load, traffic=traffic, now_ms=now_ms or _now_ms, fetch=fetch)
-    app = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[observe(metrics, traffic), answer_errors])
-    app.on_response_prepare.append(add_headers)
-    app.router.add_post(TEXT_RECOGNITION_PATH, api.recognise_text)
-    app.router.add_post(POSITIONS_PATH, api.recognise_positions)
-    app.router.add_get("/api/documents/{id}", api.tell_document)
-    add_account(app, access)
-    add_page(app)
-    _add_operations(app, access, metrics, engine_state)
+    admission, metrics = admission or AdmissionControl(), metrics or Metrics()
+    in_flight, authenticator = in_flight or InFlightRequests(), authenticator or Authenticator()
+    metrics.add_collectors(engine_state, admission.statistics)
+    handlers = RecognitionHandlers(
+        recogniser, authenticator, admission=admission, in_flight=in_flight, now_ms=now_ms or _now_ms, fetch=fetch
+    )
+    app = web.Application(middlewares=[record_requests(metrics, in_flight), handle_errors])
+    app.on_response_prepare.append(add_default_headers)
+    app.router.add_post(TEXT_RECOGNITION_PATH, handlers.recognise_text)
+    app.router.add_post(ADVANCED_RECOGNITION_PATH, handlers.recognise_positions)
+    app.router.add_get("/api/documents/{id}", handlers.get_reply)
+    add_account_routes(app, authenticator)
+    add_page_routes(app)
+    _add_operator_routes(app, authenticator, metrics, engine_state)
     return app
 
 
-def _add_operations(
-    app: web.Application, access: Access, metrics: Metrics, engine_state: Callable[[], EngineState]
+def _add_operator_routes(
+    app: web.Application, authenticator: Authenticator, metrics: Metrics, engine_state: Callable[[], EngineState]
 ) -> None:
-    """Add what operators and programs ask, without a key: none of it tells who called or what was read."""
+    """Add health, metrics and description: they need no key, and disclose neither callers nor recognised text."""
 
-    async def tell_health(_request: web.Request) -> web.Response:
+    async def get_health(_request: web.Request) -> web.Response:
         state = engine_state()
-        health = {"status": describe_status(state), "workers": state.workers, "queue": state.waiting}
-        return json_answer(200 if state.workers else 503, health)
+        health = Health(engine_status(state), state.workers, state.waiting)
+        return json_response(200 if state.workers else 503, health)
 
-    async def tell_metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
+    async def get_metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.render(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
-    async def tell_description(_request: web.Request) -> web.Response:
-        return json_answer(200, describe_api(open_to_all=await access.is_open()))
+    async def get_description(_request: web.Request) -> web.Response:
+        return json_response(200, describe_api(open_to_all=await authenticator.is_open()))
 
-    app.router.add_get("/healthz", tell_health)
-    app.router.add_get("/metrics", tell_metrics)
-    app.router.add_get("/openapi.json", tell_description)
+    app.router.add_get("/healthz", get_health)
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/openapi.json", get_description)
 
 
-def describe_status(state: EngineState) -> Status:
-    """Return whether pages can be read; those that come while a worker is being replaced wait for it."""
+def engine_status(state: EngineState) -> Status:
+    """Return whether pages can be read; "starting" includes a worker that is being replaced."""
     if state.workers:
         return "ok"
     return "failing" if state.is_failing else "starting"

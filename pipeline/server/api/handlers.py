@@ -1,200 +1,218 @@
-"""The API's handlers: what a request goes through, from the key to the answer."""
+"""The handlers of recognition: from a request to its reply, and the kept replies."""
 
 import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
 from pipeline.engine.geometry import enclose
 from pipeline.engine.recognition import Line, Recogniser, Recognition
-from pipeline.server.access.access import Access
+from pipeline.server.access.authentication import KEY_PARAMETER, Authenticator
 from pipeline.server.access.callers import Caller
-from pipeline.server.http.answers import json_answer, json_bytes_answer
-from pipeline.server.http.fetch import Fetch, obtain_image
+from pipeline.server.api import schemas
+from pipeline.server.api.request_parsing import parse_recognition_request
+from pipeline.server.http.admission import AdmissionControl
+from pipeline.server.http.fetch import Fetch, fetch_image
 from pipeline.server.http.images import check_image
-from pipeline.server.http.load import Load, Traffic
-from pipeline.server.http.metrics import CALLER
-from pipeline.server.http.requests import RequestError, parse_request, read_body
+from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.observability import CALLER
+from pipeline.server.http.requests import RequestError, read_body
+from pipeline.server.http.responses import json_bytes_response, json_response
 from pipeline.wire import TEXT_FORMAT, replace_surrogates
 
-POSITIONS_FORMAT = "json"
-
-Described = dict[str, Any]
-KEPT_AT_MOST: Final = 1_000
-KEPT_MAX_BYTES: Final = 16 * 1024 * 1024
-"""An answer has a few kB; with all positions of a dense page a few 100."""
+KEPT_REPLIES: Final = 1_000
+KEPT_BYTES: Final = 16 * 1024 * 1024
+"""A reply has a few kB; with the positions of a dense page, a few hundred kB."""
 
 
-class Api:
-    """Recognition, and the answers that were given.
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """The fields of a reply that do not depend on the recognised text; `schemas.TextReply` describes them."""
+
+    id: str
+    filename: str
+    timestamp: int
+    payload: str
+
+
+class RecognitionHandlers:
+    """Reads images, and returns earlier replies again.
 
     Args:
         recogniser: Reads the images.
-        access: Judges who may call.
-        load: Bounds what is under way.
-        traffic: Knows when the server ends.
+        authenticator: Finds the caller of a request.
+        admission: Bounds queued requests and buffered bytes.
+        in_flight: Ends the work at the shutdown's timeout.
         now_ms: The clock, Unix epoch in milliseconds.
-        fetch: Fetches images that are given as URLs; None refuses these.
+        fetch: Fetches images given by URL; None rejects them.
     """
 
     def __init__(
         self,
         recogniser: Recogniser,
-        access: Access,
+        authenticator: Authenticator,
         *,
-        load: Load,
-        traffic: Traffic,
+        admission: AdmissionControl,
+        in_flight: InFlightRequests,
         now_ms: Callable[[], int],
         fetch: Fetch | None = None,
     ) -> None:
         self._recogniser = recogniser
-        self._access = access
-        self._load = load
-        self._traffic = traffic
+        self._authenticator = authenticator
+        self._admission = admission
+        self._in_flight = in_flight
         self._now_ms = now_ms
         self._fetch = fetch
-        self._documents = Documents()
-        self._checks = ThreadPoolExecutor(1, thread_name_prefix="check")  # one at a time bounds their memory
+        self._replies = RecentReplies()
+        self._check_thread = ThreadPoolExecutor(1, thread_name_prefix="check")  # one check at a time bounds memory
 
     async def recognise_text(self, request: web.Request) -> web.Response:
-        """Answer with the text."""
-        return await self._recognise(request, describe_text)
+        """Return the text of the image."""
+        return await self._recognise(request, text_reply)
 
     async def recognise_positions(self, request: web.Request) -> web.Response:
-        """Answer with the text, and where each line of it stands."""
-        return await self._recognise(request, describe_positions)
+        """Return the text of the image and the position of each line."""
+        return await self._recognise(request, positions_reply)
 
-    async def tell_document(self, request: web.Request) -> web.Response:
-        """Answer as before, to the caller who got that answer."""
+    async def get_reply(self, request: web.Request) -> web.Response:
+        """Return an earlier reply, byte for byte, to the caller who got it."""
         caller = await self._admit(request)
-        answer = self._documents.find(caller.name, request.match_info["id"])
-        if answer is None:
+        reply = self._replies.find(caller.name, request.match_info["id"])
+        if reply is None:
             raise RequestError("Not Found: no document with this id, or no longer", 404)
-        return json_bytes_answer(200, answer)
+        return json_bytes_response(200, reply)
 
     async def _admit(self, request: web.Request) -> Caller:
-        caller = await self._access.admit(request)
+        caller = await self._authenticator.admit(request)
         request[CALLER] = caller.name
         return caller
 
-    async def _recognise(self, request: web.Request, describe: Callable[[Recognition], Described]) -> web.Response:
+    async def _recognise(
+        self,
+        request: web.Request,
+        make_reply: Callable[[ReplyHead, Recognition], schemas.TextReply | schemas.PositionsReply],
+    ) -> web.Response:
         caller = await self._admit(request)
-        with self._load.body() as hold:
-            async with self._traffic.limit():
-                wanted = parse_request(await read_body(request, hold))
-                if wanted.url is None:
-                    await self._check(wanted.image)
-            self._load.check()  # costs nothing, where a charge writes to the disk
+        with self._admission.body_buffer() as count_bytes:
+            async with self._in_flight.until_shutdown():
+                parsed = parse_recognition_request(await read_body(request, count_bytes))
+                if parsed.url is None:
+                    await self._check(parsed.image)
+            self._admission.check_queue()  # before the charge, which writes to the disk
             async with caller.charge():
-                async with self._traffic.limit():
-                    # Who has no call left must not send the server about.
-                    image = wanted.image if wanted.url is None else await self._obtain(wanted.url, hold)
-                with self._load.place():
-                    async with self._traffic.limit():
+                async with self._in_flight.until_shutdown():
+                    # Fetch only after the quota check: a caller without calls must not make the server fetch URLs.
+                    image = parsed.image if parsed.url is None else await self._fetch_image(parsed.url, count_bytes)
+                with self._admission.queue_slot():
+                    async with self._in_flight.until_shutdown():
                         recognition = await self._recogniser.recognise(image)
-                document_id = str(uuid.uuid4())
-                response = json_answer(
-                    200,
-                    {
-                        "id": document_id,
-                        "filename": wanted.filename,
-                        **describe(recognition),
-                        "timestamp": self._now_ms(),
-                        "payload": _endpoint(request),
-                    },
-                )
+                head = ReplyHead(str(uuid.uuid4()), parsed.filename, self._now_ms(), _called_url(request))
+                response = json_response(200, make_reply(head, recognition))
         assert isinstance(response.body, bytes)
-        self._documents.keep(caller.name, document_id, response.body)
+        self._replies.keep(caller.name, head.id, response.body)
         return response
 
-    async def _obtain(self, url: str, hold: Callable[[int], None]) -> bytes:
-        image = await obtain_image(url, self._fetch)
-        hold(len(image))
+    async def _fetch_image(self, url: str, count_bytes: Callable[[int], None]) -> bytes:
+        image = await fetch_image(url, self._fetch)
+        count_bytes(len(image))
         await self._check(image)
         return image
 
     async def _check(self, image: bytes) -> None:
-        """Return when the engine may see an image."""
-        # Damaged metadata can keep a check busy for a second, which the event loop has not got.
-        await asyncio.get_running_loop().run_in_executor(self._checks, check_image, image)
+        """Raise RequestError when the image is not within the limits of the API."""
+        # In a thread: damaged metadata can keep a check busy for a second.
+        await asyncio.get_running_loop().run_in_executor(self._check_thread, check_image, image)
 
 
-def describe_text(recognition: Recognition) -> Described:
-    """Return the part of an answer that tells the text."""
-    return {"content": recognition.text, "format": TEXT_FORMAT}
+def text_reply(head: ReplyHead, recognition: Recognition) -> schemas.TextReply:
+    """Return the reply with the text alone."""
+    return schemas.TextReply(
+        id=head.id,
+        filename=head.filename,
+        content=recognition.text,
+        format=TEXT_FORMAT,
+        timestamp=head.timestamp,
+        payload=head.payload,
+    )
 
 
-def describe_positions(recognition: Recognition) -> Described:
-    """Return the part of an answer that tells the lines, and where they stand."""
-    return {
-        "content": "\n".join(line.text for line in recognition.lines),
-        "format": POSITIONS_FORMAT,
-        "ocrResult": {"words_info": [describe_line(line) for line in recognition.lines]},
-    }
+def positions_reply(head: ReplyHead, recognition: Recognition) -> schemas.PositionsReply:
+    """Return the reply with the text and the position of each line."""
+    return schemas.PositionsReply(
+        id=head.id,
+        filename=head.filename,
+        content="\n".join(line.text for line in recognition.lines),
+        format="json",
+        ocr_result=schemas.OcrResult(tuple(map(_line, recognition.lines))),
+        timestamp=head.timestamp,
+        payload=head.payload,
+    )
 
 
-def describe_line(line: Line) -> Described:
-    """Return a line as `words_info` has it.
-
-    `location` holds the four corners, x and y in turn, clockwise from the text's top left. `rotate_rect` holds the
-    centre's x and y, the width along the line, the height across it, and the angle as `RotatedRectangle` defines it.
-    All are pixels of the image that was sent, to a tenth.
-    """
+def _line(line: Line) -> schemas.Line:
+    """Return a line with its position, to a tenth of a pixel and of a degree."""
     box = enclose(line.corners)
-    return {
-        "text": line.text,
-        "confidence": round(line.confidence, 4),
-        "location": [round(value, 1) for corner in line.corners for value in corner],
-        "rotate_rect": [round(value, 1) for value in (box.x_px, box.y_px, box.width_px, box.height_px, box.angle_deg)],
-    }
+    return schemas.Line(
+        text=line.text,
+        confidence=round(line.confidence, 4),
+        location=tuple(round(value, 1) for corner in line.corners for value in corner),
+        rotate_rect=(
+            round(box.x_px, 1),
+            round(box.y_px, 1),
+            round(box.width_px, 1),
+            round(box.height_px, 1),
+            round(box.angle_deg, 1),
+        ),
+    )
 
 
-def _endpoint(request: web.Request) -> str:
-    """Return the URL that was called, the key's value masked: what is echoed gets stored."""
-    query = "?key=***" if "key" in request.query else ""
+def _called_url(request: web.Request) -> str:
+    """Return the URL of the call, the key's value masked, because callers store replies."""
+    query = f"?{KEY_PARAMETER}=***" if KEY_PARAMETER in request.query else ""
     return replace_surrogates(f"{request.scheme}://{request.host}{request.rel_url.raw_path}{query}")
 
 
-class Documents:
-    """The latest answers, in memory; the oldest makes room.
+class RecentReplies:
+    """The latest replies, in memory; the oldest are dropped first.
 
     Args:
-        at_most: Number of answers.
-        max_bytes: What they may hold together; a larger one is not kept.
+        max_replies: Number of replies.
+        max_bytes: Size of all replies together; a larger reply is not kept.
     """
 
-    def __init__(self, at_most: int = KEPT_AT_MOST, max_bytes: int = KEPT_MAX_BYTES) -> None:
-        self._at_most = at_most
+    def __init__(self, max_replies: int = KEPT_REPLIES, max_bytes: int = KEPT_BYTES) -> None:
+        self._max_replies = max_replies
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._answers: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._replies: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Documents {len(self._answers)}, {self._bytes} bytes>"
+        return f"<RecentReplies {len(self._replies)}, {self._bytes} bytes>"
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._replies)
 
-    def keep(self, caller: str, document_id: str, answer: bytes) -> None:
-        """Keep an answer for the caller who got it.
+    def keep(self, caller: str, reply_id: str, reply: bytes) -> None:
+        """Keep a reply for its caller.
 
         Args:
             caller: The caller's name.
-            document_id: Not used before.
-            answer: The body that was sent.
+            reply_id: An id that was not used before.
+            reply: The body as sent.
         """
-        if len(answer) > self._max_bytes:
-            return  # nobody else's has to go for one that cannot stay
-        self._answers[caller, document_id] = answer
-        self._bytes += len(answer)
-        while len(self._answers) > self._at_most or self._bytes > self._max_bytes:
-            _, oldest = self._answers.popitem(last=False)
+        if len(reply) > self._max_bytes:
+            return  # dropping all others would not make room
+        self._replies[caller, reply_id] = reply
+        self._bytes += len(reply)
+        while len(self._replies) > self._max_replies or self._bytes > self._max_bytes:
+            _, oldest = self._replies.popitem(last=False)
             self._bytes -= len(oldest)
 
-    def find(self, caller: str, document_id: str) -> bytes | None:
-        """Return an answer that this caller got; None when there is none, or no longer."""
-        return self._answers.get((caller, document_id))
+    def find(self, caller: str, reply_id: str) -> bytes | None:
+        """Return a reply that this caller got; None when there is none, or it was dropped."""
+        return self._replies.get((caller, reply_id))

@@ -1,15 +1,31 @@
-"""The API in OpenAPI 3.1, as `/openapi.json` has it: written by hand, checked against the handlers by the tests."""
+"""The description of the API in OpenAPI 3.1, served at `/openapi.json`; its schemas are made from `schemas`."""
 
 from importlib import metadata
-from typing import Final
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
 
 from pipeline.config import TIER_CALLS
-from pipeline.server.access.access import COOKIE
+from pipeline.server.access.authentication import KEY_PARAMETER, SESSION_COOKIE
 from pipeline.server.api.account import SESSION_PATH, USAGE_PATH
-from pipeline.server.api.schemas import KEY_FORMAT, SCHEMAS, Schema
-from pipeline.wire import TEXT_RECOGNITION_PATH
+from pipeline.server.api.schemas import (
+    Credentials,
+    Health,
+    PositionsReply,
+    RecognitionRequest,
+    TextReply,
+    Usage,
+)
+from pipeline.server.http.responses import ErrorReply
+from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
 
-POSITIONS_PATH: Final = "/api/advanced-recognition"
+Schema = dict[str, Any]
+
+_BODIES: Final = (RecognitionRequest, TextReply, PositionsReply, Credentials, Usage, Health, ErrorReply)
+"""Every request and response body; the structs in their fields are found by msgspec."""
+
+_REF_TEMPLATE: Final = "#/components/schemas/{name}"
 
 _ERRORS: Final = {
     400: ("Bad Request: invalid input parameters", "BadRequest"),
@@ -21,13 +37,20 @@ _ERRORS: Final = {
     500: ("Internal Server Error: processing failed", "InternalServerError"),
 }
 
+_DESCRIPTION: Final = (
+    "Reads Chinese and English text in images. Calls per month by tier: "
+    + ", ".join(f"{tier} {'unlimited' if calls is None else calls}" for tier, calls in TIER_CALLS.items())
+    + ". A server without configured keys listens on loopback only and accepts any key, or none."
+)
+
 
 def describe_api(*, open_to_all: bool) -> Schema:
     """Return the description.
 
     Args:
-        open_to_all: Whether calls need no key, since the server has none.
+        open_to_all: Whether calls need no key, because the server has none.
     """
+    _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REF_TEMPLATE)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -38,73 +61,61 @@ def describe_api(*, open_to_all: bool) -> Schema:
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}, {"session": []}, *([{}] if open_to_all else [])],
-        "paths": {
-            TEXT_RECOGNITION_PATH: {"post": _recognition("recogniseText", "The text of an image", "TextReply")},
-            POSITIONS_PATH: {
-                "post": _recognition(
-                    "recognisePositions", "The text of an image, and where it stands", "PositionsReply"
-                )
-            },
-            "/api/documents/{id}": {"get": _document()},
-            SESSION_PATH: {"post": _sign_in(), "delete": _sign_out()},
-            USAGE_PATH: {"get": _usage()},
-            "/healthz": {"get": _health()},
-            "/metrics": {"get": _open("tellMetrics", "Figures for Prometheus", "text/plain", {"type": "string"})},
-            "/openapi.json": {
-                "get": _open("tellDescription", "This description", "application/json", {"type": "object"})
-            },
-        },
+        "paths": _paths(),
         "components": {
             "securitySchemes": {
-                "key": {"type": "apiKey", "in": "query", "name": "key"},
-                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "key": {"type": "apiKey", "in": "query", "name": KEY_PARAMETER},
+                "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
             },
-            "schemas": SCHEMAS,
-            "responses": {name: _error(status, text) for status, (text, name) in _ERRORS.items()},
+            "schemas": schemas,
+            "responses": {name: _error_response(status, text) for status, (text, name) in _ERRORS.items()},
         },
     }
 
 
-def _recognition(operation: str, summary: str, reply: str) -> Schema:
+def _paths() -> Schema:
+    text = _recognition("recogniseText", "Read the text of an image", TextReply)
+    positions = _recognition(
+        "recognisePositions", "Read the text of an image and the position of each line", PositionsReply
+    )
+    metrics = _public("getMetrics", "Metrics for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+    description = _public("getDescription", "This description", {"application/json": {"schema": {"type": "object"}}})
     return {
-        "operationId": operation,
+        TEXT_RECOGNITION_PATH: {"post": text},
+        ADVANCED_RECOGNITION_PATH: {"post": positions},
+        "/api/documents/{id}": {"get": _document()},
+        SESSION_PATH: {"post": _sign_in(), "delete": _sign_out()},
+        USAGE_PATH: {"get": _usage()},
+        "/healthz": {"get": _health()},
+        "/metrics": {"get": metrics},
+        "/openapi.json": {"get": description},
+    }
+
+
+def _recognition(operation_id: str, summary: str, reply: type[Struct]) -> Schema:
+    link = {"operationId": "getDocument", "parameters": {"id": "$response.body#/id"}}
+    return {
+        "operationId": operation_id,
         "summary": summary,
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RecognitionRequest"}}},
-        },
+        "requestBody": {"required": True, "content": _json(RecognitionRequest)},
         "responses": {
-            "200": {
-                "description": "Recognised",
-                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{reply}"}}},
-                "links": {
-                    "again": {"operationId": "tellDocument", "parameters": {"id": "$response.body#/id"}},
-                },
-            },
+            "200": {"description": "The image was read", "content": _json(reply), "links": {"again": link}},
             **_error_responses(400, 401, 403, 405, 429, 500),
         },
     }
 
 
 def _document() -> Schema:
+    either_reply = {"oneOf": [_ref(TextReply), _ref(PositionsReply)]}
     return {
-        "operationId": "tellDocument",
-        "summary": "An answer of an earlier call",
-        "description": "The latest answers of this server's run are kept, for the caller who got them.",
+        "operationId": "getDocument",
+        "summary": "Return the reply of an earlier call again",
+        "description": "The server keeps the latest replies in memory, each for the caller who got it.",
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}],
         "responses": {
             "200": {
-                "description": "The answer as it was given",
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "oneOf": [
-                                {"$ref": "#/components/schemas/TextReply"},
-                                {"$ref": "#/components/schemas/PositionsReply"},
-                            ]
-                        }
-                    }
-                },
+                "description": "The reply, byte for byte as it was sent",
+                "content": {"application/json": {"schema": either_reply}},
             },
             **_error_responses(400, 401, 403, 404, 405, 429, 500),
         },
@@ -112,16 +123,13 @@ def _document() -> Schema:
 
 
 def _sign_in() -> Schema:
-    schema = {"type": "object", "properties": {"key": {"type": "string", "format": KEY_FORMAT}}, "required": ["key"]}
     return {
         "operationId": "signIn",
         "summary": "Open a session with a key",
         "security": [],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "requestBody": {"required": True, "content": _json(Credentials)},
         "responses": {
-            "204": {
-                "description": "Signed in: the session is in a cookie. Where no key is needed, there is no cookie."
-            },
+            "204": {"description": "Signed in: the session is in a cookie. A server that needs no key sets no cookie."},
             **_error_responses(400, 401, 403, 405, 429, 500),
         },
     }
@@ -138,50 +146,45 @@ def _sign_out() -> Schema:
 
 def _usage() -> Schema:
     return {
-        "operationId": "tellUsage",
-        "summary": "What was used of this month",
+        "operationId": "getUsage",
+        "summary": "Calls used in the current month",
         "responses": {
-            "200": {
-                "description": "The month's calls",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Usage"}}},
-            },
+            "200": {"description": "Usage of the month", "content": _json(Usage)},
             **_error_responses(400, 401, 403, 405, 500),
         },
     }
 
 
 def _health() -> Schema:
-    schema = {"$ref": "#/components/schemas/Health"}
-    operation = _open("tellHealth", "Can pages be read?", "application/json", schema)
-    operation["responses"]["503"] = {
-        "description": "No worker runs",
-        "content": {"application/json": {"schema": schema}},
-    }
+    operation = _public("getHealth", "Whether the server can read pages", _json(Health))
+    operation["responses"]["503"] = {"description": "No worker runs", "content": _json(Health)}
     return operation
 
 
-def _open(operation: str, summary: str, media_type: str, schema: Schema) -> Schema:
-    """Return an operation that takes nothing and needs no key."""
+def _public(operation_id: str, summary: str, content: Schema) -> Schema:
+    """Return an operation without parameters that needs no key."""
     return {
-        "operationId": operation,
+        "operationId": operation_id,
         "summary": summary,
         "security": [],
-        "responses": {
-            "200": {"description": "The answer", "content": {media_type: {"schema": schema}}},
-            **_error_responses(400, 405),
-        },
+        "responses": {"200": {"description": "OK", "content": content}, **_error_responses(400, 405)},
     }
+
+
+def _json(body: type[Struct]) -> Schema:
+    return {"application/json": {"schema": _ref(body)}}
+
+
+def _ref(body: type[Struct]) -> Schema:
+    return {"$ref": _REF_TEMPLATE.format(name=body.__name__)}
 
 
 def _error_responses(*statuses: int) -> Schema:
     return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][1]}"} for status in statuses}
 
 
-def _error(status: int, text: str) -> Schema:
-    described: Schema = {
-        "description": text,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-    }
+def _error_response(status: int, text: str) -> Schema:
+    described: Schema = {"description": text, "content": _json(ErrorReply)}
     if status == 405:
         described["headers"] = {"Allow": {"schema": {"type": "string"}, "required": True}}
     if status == 429:
@@ -193,10 +196,3 @@ def _error(status: int, text: str) -> Schema:
             }
         }
     return described
-
-
-_DESCRIPTION: Final = (
-    "Reads Chinese and English text in images. Calls a month by tier: "
-    + ", ".join(f"{tier} {'any' if calls is None else calls}" for tier, calls in TIER_CALLS.items())
-    + ". A server without configured keys listens on loopback only and takes any key, or none."
-)

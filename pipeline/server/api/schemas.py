@@ -1,149 +1,169 @@
-"""The objects of the API, as its OpenAPI description has them."""
+"""The JSON bodies of the API, each described once: handlers decode and encode these structs, OpenAPI is made from them.
 
-from typing import Any, Final, Literal, get_args
+Docstrings, field descriptions and bounds are published in `/openapi.json`. `extra_json_schema` holds what the
+description says and decoding does not enforce; a handler then checks it with a message of its own.
+"""
 
-from pipeline.config import TIER_CALLS
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from pipeline.server.access.callers import MonthlyUsage
 from pipeline.server.http.images import SERVER_LIMITS
-from pipeline.server.http.requests import FILENAME_MAX_CHARS
 from pipeline.wire import DOCUMENT_TYPE
 
-Schema = dict[str, Any]
+FILENAME_MAX_CHARS: Final = 4096
+"""The longest path on Linux (PATH_MAX)."""
 
 IMAGE_FORMAT: Final = "image"
-"""Of `document.image_url`: a string whose content is an image that the API takes."""
+"""`format` of `document.image_url`: a string that holds an image which the API accepts."""
 
 KEY_FORMAT: Final = "password"
-"""Of a key: programs that show the description hide what is typed (OpenAPI 3.1, "Data Type Format")."""
+"""`format` of a key: tools that show the description hide the input (OpenAPI 3.1, "Data Type Format")."""
 
-Status = Literal["ok", "starting", "failing"]
-"""Whether a worker runs; whether the last attempt to start one failed."""
-
-_LIMITS: Final = (
+_IMAGE_LIMITS: Final = (
     f"JPEG, PNG, GIF (its first frame) or WebP; at most {SERVER_LIMITS.max_bytes // 1024 // 1024} MiB; from "
     f"{SERVER_LIMITS.min_edge_px}x{SERVER_LIMITS.min_edge_px} to "
     f"{SERVER_LIMITS.max_edge_px}x{SERVER_LIMITS.max_edge_px} px"
 )
 
-_REPLY: Final[Schema] = {
-    "id": {"type": "string", "description": "Of the document; /api/documents/{id} tells the answer again."},
-    "filename": {"type": "string", "description": "As given; empty when none was."},
-    "content": {"type": "string", "description": "The text, a newline between lines; empty for a page without text."},
-    "timestamp": {"type": "integer", "description": "Unix epoch in milliseconds."},
-    "payload": {"type": "string", "description": "The URL that was called, its key masked."},
-}
 
-_NUMBER: Final[Schema] = {"type": "number"}
+class Document(Struct, frozen=True):
+    """The image to read."""
 
-SCHEMAS: Final[Schema] = {
-    "RecognitionRequest": {
-        "type": "object",
-        "properties": {
-            "document": {
-                "type": "object",
-                "properties": {
-                    "type": {"const": DOCUMENT_TYPE, "type": "string"},
-                    "image_url": {
-                        "type": "string",
-                        "format": IMAGE_FORMAT,
-                        "minLength": 1,
-                        "description": "The image as a data URL (data:image/jpeg;base64,...) or as base64; or, where "
-                        f"the server allows it, the image's http(s) URL. {_LIMITS}.",
-                    },
-                },
-                "required": ["type", "image_url"],
-            },
-            "filename": {
-                "type": ["string", "null"],
-                "maxLength": FILENAME_MAX_CHARS,
-                "description": "Comes back in the reply.",
-            },
-        },
-        "required": ["document"],
-    },
-    "TextReply": {
-        "type": "object",
-        "properties": {**_REPLY, "format": {"const": "text"}},
-        "required": [*_REPLY, "format"],
-    },
-    "PositionsReply": {
-        "type": "object",
-        "properties": {
-            **_REPLY,
-            "format": {"const": "json"},
-            "ocrResult": {
-                "type": "object",
-                "properties": {
-                    "words_info": {
-                        "type": "array",
-                        "description": "The lines in the order of reading; content joins their texts by newlines.",
-                        "items": {"$ref": "#/components/schemas/Line"},
-                    }
-                },
-                "required": ["words_info"],
-            },
-        },
-        "required": [*_REPLY, "format", "ocrResult"],
-    },
-    "Line": {
-        "type": "object",
-        "description": "Positions are pixels of the image as it was sent, from its top left corner, y downwards.",
-        "properties": {
-            "text": {"type": "string"},
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-            "location": {
-                "type": "array",
-                "description": "Four corners, x and y in turn, clockwise from the top left of the text as it is read.",
-                "items": _NUMBER,
-                "minItems": 8,
-                "maxItems": 8,
-            },
-            "rotate_rect": {
-                "type": "array",
-                "description": "The smallest rectangle around the corners: x and y of its centre, its width along the "
-                "line, its height across it, and the angle in degrees, above -180 and up to 180, by which an upright "
-                "rectangle is turned clockwise about its centre to give this one: 0 is a line read from left to "
-                "right, 90 one read downwards, as on a page that was turned clockwise.",
-                "prefixItems": [
-                    _NUMBER,
-                    _NUMBER,
-                    {"type": "number", "minimum": 0},
-                    {"type": "number", "minimum": 0},
-                    {"type": "number", "exclusiveMinimum": -180, "maximum": 180},
-                ],
-                "minItems": 5,
-                "maxItems": 5,
-            },
-        },
-        "required": ["text", "confidence", "location", "rotate_rect"],
-    },
-    "Usage": {
-        "type": "object",
-        "properties": {
-            "tier": {"enum": list(TIER_CALLS)},
-            "month": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$", "description": "In UTC."},
-            "used": {"type": "integer", "minimum": 0},
-            "quota": {"type": ["integer", "null"], "minimum": 0, "description": "null is any number."},
-            "resets": {"type": "string", "format": "date-time"},
-            "session": {"type": "boolean", "description": "Whether a session, and no key, let the call in."},
-        },
-        "required": ["tier", "month", "used", "quota", "resets", "session"],
-    },
-    "Health": {
-        "type": "object",
-        "properties": {
-            "status": {
-                "enum": list(get_args(Status)),
-                "description": "ok: pages are read; starting: no worker runs, one is being started; "
-                "failing: none could be started, and pages are refused until one can.",
-            },
-            "workers": {"type": "integer", "minimum": 0, "description": "Processes that run."},
-            "queue": {"type": "integer", "minimum": 0, "description": "Pages that wait for one."},
-        },
-        "required": ["status", "workers", "queue"],
-    },
-    "Error": {
-        "type": "object",
-        "properties": {"statusText": {"type": "string", "description": "What is wrong, for a person."}},
-        "required": ["statusText"],
-    },
-}
+    type: Annotated[str, Meta(description="The fixed value.", extra_json_schema={"const": DOCUMENT_TYPE})]
+    image_url: Annotated[
+        str,
+        Meta(
+            description="The image as a data URL (data:image/jpeg;base64,...) or as base64; or its http(s) URL, where "
+            f"the server allows that. {_IMAGE_LIMITS}.",
+            extra_json_schema={"format": IMAGE_FORMAT, "minLength": 1},
+        ),
+    ]
+
+
+class RecognitionRequest(Struct, frozen=True):
+    """A request to read one image."""
+
+    document: Document
+    filename: Annotated[
+        Annotated[str, Meta(max_length=FILENAME_MAX_CHARS)] | None,
+        Meta(description="Name of the image, returned in the reply.", examples=["scan 1.png"]),
+    ] = None
+
+
+ReplyId = Annotated[
+    str,
+    Meta(
+        description="Identifier of the reply; GET /api/documents/{id} returns the reply again.",
+        examples=["b1f9f0c4-4c3e-4b5e-9f6e-5c1d2f3a4b5c"],
+    ),
+]
+Filename = Annotated[
+    str, Meta(description="The name in the request; empty when there was none.", examples=["scan 1.png"])
+]
+Content = Annotated[
+    str,
+    Meta(
+        description="The text, one line of the page per line; empty for a page without text.",
+        examples=["第一行\nsecond line"],
+    ),
+]
+TimestampMs = Annotated[
+    int, Meta(description="Time of the reply, Unix epoch in milliseconds.", examples=[1640995200000])
+]
+Payload = Annotated[
+    str,
+    Meta(
+        description="The URL of the call, the key's value masked.",
+        examples=["http://127.0.0.1:8080/api/text-recognition?key=***"],
+    ),
+]
+
+
+class TextReply(Struct, frozen=True):
+    """The text of an image."""
+
+    id: ReplyId
+    filename: Filename
+    content: Content
+    format: Literal["text"]
+    timestamp: TimestampMs
+    payload: Payload
+
+
+_LengthPx = Annotated[float, Meta(ge=0)]
+
+
+class Line(Struct, frozen=True):
+    """A line of text; coordinates are pixels of the image as sent, from its top left corner, y downwards."""
+
+    text: str
+    confidence: Annotated[float, Meta(ge=0, le=1)]
+    location: Annotated[
+        tuple[float, ...],
+        Meta(
+            min_length=8,
+            max_length=8,
+            description="Four corners, x and y in turn, clockwise from the top left of the text as it is read.",
+        ),
+    ]
+    rotate_rect: Annotated[
+        tuple[float, float, _LengthPx, _LengthPx, Annotated[float, Meta(gt=-180, le=180)]],
+        Meta(
+            description="The smallest rectangle around the corners: x and y of its centre, its width along the line, "
+            "its height across the line, and its angle: the clockwise turn about the centre, in degrees above -180 and "
+            "up to 180, that makes this rectangle of an upright one. The angle is 0 for a line that is read from left "
+            "to right, 90 for one that is read downwards, as on a page that was turned clockwise.",
+        ),
+    ]
+
+
+class OcrResult(Struct, frozen=True):
+    """The lines of a page."""
+
+    words_info: Annotated[
+        tuple[Line, ...],
+        Meta(description="The lines in reading order; `content` is their texts, joined by newlines."),
+    ]
+
+
+class PositionsReply(Struct, frozen=True):
+    """The text of an image, and the position of each line."""
+
+    id: ReplyId
+    filename: Filename
+    content: Content
+    format: Literal["json"]
+    ocr_result: OcrResult = field(name="ocrResult")
+    timestamp: TimestampMs
+    payload: Payload
+
+
+class Credentials(Struct, frozen=True):
+    """The API key that a session is opened with."""
+
+    key: Annotated[str, Meta(extra_json_schema={"format": KEY_FORMAT})]
+
+
+class Usage(MonthlyUsage, frozen=True):
+    """Calls of the current month, and how the request was authenticated."""
+
+    session: Annotated[bool, Meta(description="Whether a session, and not a key, authenticated the request.")]
+
+
+Status = Literal["ok", "starting", "failing"]
+
+
+class Health(Struct, frozen=True):
+    """Whether the server can read pages."""
+
+    status: Annotated[
+        Status,
+        Meta(
+            description="ok: pages are read; starting: no worker runs, one is being started; failing: no worker could "
+            "be started, and pages fail until one can."
+        ),
+    ]
+    workers: Annotated[int, Meta(ge=0, description="Worker processes that run.")]
+    queue: Annotated[int, Meta(ge=0, description="Pages that wait for a worker.")]

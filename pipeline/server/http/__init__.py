@@ -1,1 +1,1 @@
-"""What any HTTP server that faces strangers needs: bounds, errors, figures, and a careful client."""
+"""HTTP for untrusted clients: bounds, error responses, metrics, and fetching URLs safely. Knows no API route."""

@@ -1,4 +1,4 @@
-"""Images that callers name by a URL, fetched without becoming anybody's way into this network."""
+"""Fetching the image behind a caller's URL, from public hosts only (no server-side request forgery)."""
 
 import asyncio
 import socket
@@ -11,71 +11,74 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from pipeline.server.http.addresses import AddressCheck, is_public
-from pipeline.server.http.images import SERVER_LIMITS
+from pipeline.server.http.images import SERVER_LIMITS, image_too_large
 from pipeline.server.http.requests import RequestError
 
 if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType
 
-FETCH_DEADLINE_S: Final = 10.0
-"""From the first look-up to the last byte, redirects included."""
+FETCH_TIMEOUT_S: Final = 10.0
+"""From the first DNS lookup to the last byte, redirects included."""
 
-FETCHES_AT_MOST: Final = 8
-"""At a time; each may hold an image of 10 MiB."""
+MAX_FETCHES: Final = 8
+"""Concurrent fetches; each may hold an image of 10 MiB."""
 
-REDIRECTS_AT_MOST: Final = 3
+MAX_REDIRECTS: Final = 3
 
 URL_MAX_CHARS: Final = 8000
-"""What any recipient should support (RFC 9110, 4.1)."""
+"""The length that every recipient should support (RFC 9110, 4.1)."""
 
 NOT_FETCHED: Final = "document.image_url cannot be fetched"
-"""One text for refused, unreachable and broken: which of them it is would map the network for the caller."""
+"""One message for blocked, unreachable and failing hosts: telling them apart would let a caller map the network."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES: Final = 64 * 1024
 _HEADERS: Final = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "pagemill"}
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Returns what lies at a URL, or raises a RequestError."""
+"""Returns the body at a URL, or raises RequestError."""
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host, as text, for a port; raises OSError when there are none."""
 
 
-async def obtain_image(url: str, fetch: Fetch | None) -> bytes:
+async def fetch_image(url: str, fetch: Fetch | None) -> bytes:
     """Return the image behind a URL.
 
     Args:
-        url: As the caller gave it.
-        fetch: Fetches URLs; None refuses them.
+        url: The URL as the caller gave it.
+        fetch: Fetches the URL; None if the server does not fetch URLs.
 
     Raises:
-        RequestError: it cannot be had.
+        RequestError: the server does not fetch URLs, or cannot fetch this one.
     """
     if fetch is None:
         raise RequestError("fetching URLs is not enabled on this server")
     return await fetch(url)
 
 
-class ForbiddenAddressError(OSError):
-    """The URL, an address behind it, or what it answers is refused; no caller sees this."""
+class BlockedFetchError(OSError):
+    """The URL, one of its addresses or its response is not allowed; never shown to the caller."""
 
 
-def may_dial(address: str) -> bool:
-    """Return whether an address belongs to a public host, and not to this machine.
+def may_connect_to(address: str) -> bool:
+    """Return whether an address belongs to a public host other than this machine.
 
-    This machine may have a public address, too, and behind it services that only a firewall keeps from strangers.
+    This machine can have a public address too, with services behind it that only a firewall protects.
     """
     return is_public(address) and not is_own(address)
 
 
 def is_own(address: str) -> bool:
-    """Return whether an address is one of this machine's: from those alone it sends to itself. Nothing is sent."""
+    """Return whether an address is this machine's: only for these the kernel chooses the same address as the source.
+
+    Connecting a datagram socket sends nothing.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((address, 9))
-        except OSError:  # no way leads there
+        except OSError:  # no route to the address
             return False
         return bool(probe.getsockname()[0] == address)
 
@@ -83,42 +86,42 @@ def is_own(address: str) -> bool:
 class Fetcher:
     """Fetches images from public hosts.
 
-    A name is looked up once a hop, each of its addresses is judged, and the judged addresses are what is dialled:
-    a name that means something else a moment later gains nothing. The caller's key, cookies and referrer stay here.
-    Any port will do, since archives' image servers stand on many.
+    A host name is looked up once per hop, each of its addresses is checked, and the connection goes to the checked
+    addresses: a second lookup with another result (DNS rebinding) does not happen. The caller's key, cookies and
+    referrer are not sent. Every port is allowed, because image servers of archives use many.
 
     Args:
-        judge: Tells which addresses may be dialled.
-        lookup: Finds a name's addresses.
-        deadline_s: How long a fetch may take.
-        max_bytes: How large an image may be once it is decompressed.
+        is_allowed: Returns whether the server may connect to an address.
+        lookup: Returns the addresses of a host name.
+        timeout_s: Limit for one fetch.
+        max_bytes: Limit for the image, decompressed.
     """
 
     def __init__(
         self,
         *,
-        is_allowed: AddressCheck = may_dial,
+        is_allowed: AddressCheck = may_connect_to,
         lookup: Lookup | None = None,
-        deadline_s: float = FETCH_DEADLINE_S,
+        timeout_s: float = FETCH_TIMEOUT_S,
         max_bytes: int = SERVER_LIMITS.max_bytes,
     ) -> None:
         self._is_allowed = is_allowed
         self._lookup = lookup or _SystemLookup()
-        self._deadline_s = deadline_s
+        self._timeout_s = timeout_s
         self._max_bytes = max_bytes
-        self._slots = asyncio.Semaphore(FETCHES_AT_MOST)
+        self._slots = asyncio.Semaphore(MAX_FETCHES)
 
     async def fetch(self, url: str) -> bytes:
-        """Return what lies at a URL.
+        """Return the body at a URL.
 
         Raises:
-            RequestError: it cannot be had, or is too large; 429 when too many fetches are under way.
+            RequestError: the URL cannot be fetched, or its body is too large; 429 when too many fetches are running.
         """
         if self._slots.locked():
             raise RequestError("Too Many Requests: the server fetches other images", 429, retry_after_s=1)
         async with self._slots:
             try:
-                async with asyncio.timeout(self._deadline_s):
+                async with asyncio.timeout(self._timeout_s):
                     return await self._follow(url)
             except (ClientError, OSError, ValueError) as exc:
                 raise RequestError(NOT_FETCHED) from exc
@@ -126,7 +129,7 @@ class Fetcher:
     async def _follow(self, url: str) -> bytes:
         target = self._check_target(url)
         connector = TCPConnector(
-            resolver=_JudgingResolver(self._lookup, self._is_allowed),
+            resolver=_CheckingResolver(self._lookup, self._is_allowed),
             use_dns_cache=False,
             socket_factory=self._open_socket,
             force_close=True,
@@ -134,45 +137,45 @@ class Fetcher:
         async with ClientSession(
             connector=connector, cookie_jar=DummyCookieJar(), headers=_HEADERS, trust_env=False
         ) as session:
-            for _ in range(1 + REDIRECTS_AT_MOST):
+            for _ in range(1 + MAX_REDIRECTS):
                 async with session.get(target, allow_redirects=False) as response:
                     if response.status not in _REDIRECTS:
                         return await self._read(response)
                     target = self._check_target(str(target.join(URL(response.headers.get("Location", "")))))
-        raise ForbiddenAddressError("too many redirects")
+        raise BlockedFetchError("too many redirects")
 
     @staticmethod
     def _check_target(url: str) -> URL:
         if len(url) > URL_MAX_CHARS:
-            raise ForbiddenAddressError("a URL that long")
+            raise BlockedFetchError("the URL is too long")
         target = URL(url)
         if target.scheme not in {"http", "https"} or not target.raw_host:
-            raise ForbiddenAddressError("another scheme, or no host")
+            raise BlockedFetchError("not http(s), or no host")
         if target.user is not None or target.password is not None or "%" in target.raw_host:
-            raise ForbiddenAddressError("credentials, or an encoded host")
+            raise BlockedFetchError("credentials in the URL, or a percent-encoded host")
         return target
 
     def _open_socket(self, address: "AddrInfoType") -> socket.socket:
-        """Return the socket for an address that is about to be dialled: the one place that every connection passes."""
-        family, kind, protocol, _, place = address
-        if not self._is_allowed(str(place[0])):
-            raise ForbiddenAddressError("an address inside")
+        """Return the socket for a connection to an address: every connection passes this check."""
+        family, kind, protocol, _, endpoint = address
+        if not self._is_allowed(str(endpoint[0])):
+            raise BlockedFetchError("the address is not public")
         return socket.socket(family, kind, protocol)
 
     async def _read(self, response: ClientResponse) -> bytes:
         if response.status != 200:
-            raise ForbiddenAddressError(f"status {response.status}")
+            raise BlockedFetchError(f"status {response.status}")
         body = bytearray()
-        # Chunks are decompressed a piece at a time, so that a bomb is cut off at the limit.
+        # aiohttp decompresses chunk by chunk, so a decompression bomb ends at the limit.
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             body += chunk
             if len(body) > self._max_bytes:
-                raise RequestError(f"image is larger than {self._max_bytes // 1024 // 1024} MB")
+                raise image_too_large(self._max_bytes)
         return bytes(body)
 
 
-class _JudgingResolver(AbstractResolver):
-    """Hands out the addresses of a name when every one of them may be dialled."""
+class _CheckingResolver(AbstractResolver):
+    """Returns the addresses of a host name if the server may connect to every one of them."""
 
     def __init__(self, lookup: Lookup, is_allowed: AddressCheck) -> None:
         self._lookup = lookup
@@ -183,25 +186,25 @@ class _JudgingResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         addresses = await self._lookup(host, port)
         if not addresses or not all(map(self._is_allowed, addresses)):
-            raise ForbiddenAddressError("a name of something inside")
+            raise BlockedFetchError("the host has an address that is not public")
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
             for address in addresses
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the resolver holds no resource."""
 
 
 class _SystemLookup:
-    """Asks the operating system, in threads of its own: a name server that does not answer holds up nothing else."""
+    """Resolves names by the operating system, in threads of its own, so that a slow name server blocks nothing else."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(FETCHES_AT_MOST, thread_name_prefix="lookup")
+        self._threads = ThreadPoolExecutor(MAX_FETCHES, thread_name_prefix="lookup")
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, host, port)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._getaddrinfo, host, port)
 
     @staticmethod
-    def _ask(host: str, port: int) -> list[str]:
-        return [str(place[0]) for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    def _getaddrinfo(host: str, port: int) -> list[str]:
+        return [str(endpoint[0]) for *_, endpoint in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]

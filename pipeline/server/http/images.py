@@ -1,21 +1,22 @@
-"""May this image go to the engine? Decided from its header, which costs no decoding."""
+"""Checks of an image before recognition, from its header alone: nothing is decoded."""
 
 from io import BytesIO
+from typing import Final
 
 from PIL import Image, PngImagePlugin
 
 from pipeline.server.http.requests import RequestError
 from pipeline.wire import MEDIA_TYPES, Limits
 
-SERVER_LIMITS = Limits(max_bytes=10 * 1024 * 1024)
-"""The API's contract, "Is 10 MB of the file or of the base64?": the server takes up to 10 MiB decoded."""
+SERVER_LIMITS: Final = Limits(max_bytes=10 * 1024 * 1024)
+"""The API's contract, "Is 10 MB of the file or of the base64?": the server accepts up to 10 MiB decoded."""
 
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024
-"""What a PNG's comments may unpack to. Pillow's own limit, sixteen times that, costs a second and 60 MB a request."""
+"""Limit for the decompressed comments of a PNG. Pillow's own limit, 64 MiB, costs 1 s and 60 MB per request."""
 
-_FORMATS = [name.upper() for name in MEDIA_TYPES]
+_FORMATS: Final = [name.upper() for name in MEDIA_TYPES]
 
-_UNSUPPORTED = {
+_UNSUPPORTED_MAGIC: Final = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
     b"II+\x00": "TIFF",
@@ -25,20 +26,20 @@ _UNSUPPORTED = {
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
     b"AT&TFORM": "DjVu",
 }
-"""How files begin that hold pages, but none that the API takes."""
+"""First bytes of formats that can hold pages and that the API does not accept."""
 
 
 def check_image(image: bytes, limits: Limits = SERVER_LIMITS) -> None:
-    """Return when the engine may see the image.
+    """Return when the image is within the limits of the API.
 
     Raises:
-        RequestError: it is too large, too small, or no image of a format that the API takes.
+        RequestError: the file or the image is too large, the image too small, or its format not accepted.
 
     Source:
         The API's contract, "Images".
     """
     if len(image) > limits.max_bytes:
-        raise RequestError(f"image is larger than {limits.max_bytes // 1024 // 1024} MB")
+        raise image_too_large(limits.max_bytes)
     width, height = _read_size(image)
     if min(width, height) < limits.min_edge_px:
         raise RequestError(
@@ -50,11 +51,16 @@ def check_image(image: bytes, limits: Limits = SERVER_LIMITS) -> None:
         )
 
 
-def name_unsupported(image: bytes) -> str | None:
-    """Return the name of a format that the API does not take; None for what is no image that we know."""
+def image_too_large(max_bytes: int) -> RequestError:
+    """Return the error for an image file beyond this size."""
+    return RequestError(f"image is larger than {max_bytes // 1024 // 1024} MB")
+
+
+def unsupported_format(image: bytes) -> str | None:
+    """Return the name of a known format that the API does not accept; None for any other file."""
     if image[4:8] == b"ftyp":
         return "HEIC or AVIF"
-    return next((name for magic, name in _UNSUPPORTED.items() if image.startswith(magic)), None)
+    return next((name for magic, name in _UNSUPPORTED_MAGIC.items() if image.startswith(magic)), None)
 
 
 def _read_size(image: bytes) -> tuple[int, int]:
@@ -64,7 +70,7 @@ def _read_size(image: bytes) -> tuple[int, int]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise RequestError("image has too many pixels") from exc
     except (OSError, SyntaxError, ValueError) as exc:
-        name = name_unsupported(image)
+        name = unsupported_format(image)
         if name is not None:
             raise RequestError(f"unsupported image format {name}; JPEG, PNG, GIF and WebP are taken") from exc
         raise RequestError("document.image_url holds no image") from exc

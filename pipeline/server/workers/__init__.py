@@ -1,1 +1,1 @@
-"""Processes that own an engine each, and may die without the server."""
+"""Worker processes: each has an engine of its own and can crash without ending the server."""

@@ -1,10 +1,11 @@
-"""One worker process, seen from its parent."""
+"""A worker process, as its parent handles it."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from pipeline.convert.processes import child_environ
 from pipeline.engine.recognition import RecognitionError
@@ -18,10 +19,10 @@ from pipeline.server.workers.frames import (
     encode_frame,
     receive_worker_frame,
 )
-from pipeline.server.workers.sizing import resident_bytes
+from pipeline.server.workers.resources import resident_bytes
 
-START_DEADLINE_S = 120.0
-END_DEADLINE_S = 2.0
+START_TIMEOUT_S: Final = 120.0
+EXIT_TIMEOUT_S: Final = 2.0
 
 
 class WorkerProcess:
@@ -40,10 +41,10 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> "WorkerProcess":
-        """Return a worker whose engine has loaded.
+        """Start a process; return it when its engine has loaded.
 
         Raises:
-            EngineError: it does not start; the message is one line.
+            EngineError: the worker does not start, or takes longer than `START_TIMEOUT_S`; the message is one line.
         """
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -54,40 +55,46 @@ class WorkerProcess:
         )
         worker = cls(process)
         try:
-            async with asyncio.timeout(START_DEADLINE_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 frame = await receive_worker_frame(worker._stdout)
         except (EOFError, FrameError, TimeoutError) as exc:
             await worker.end()
-            raise EngineError(f"a recognition worker does not start: {str(exc) or 'it does not answer'}") from exc
+            raise EngineError(
+                f"a recognition worker does not start: {str(exc) or f'no message within {START_TIMEOUT_S:g} s'}"
+            ) from exc
         except BaseException:
             worker.kill()
             await worker.end()
             raise
         if not isinstance(frame, Ready):
             await worker.end()
-            raise EngineError(frame.message if isinstance(frame, NotStarted) else "a worker that is not ready answers")
+            raise EngineError(
+                frame.message
+                if isinstance(frame, NotStarted)
+                else "a recognition worker sent a result before it was ready"
+            )
         return worker
 
     @property
     def pid(self) -> int:
-        """The process's id, and that of its session."""
+        """The id of the process, and of its process group."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """False once the end of the process was noticed."""
+        """Whether the process runs; False once its exit has been noticed."""
         return self._process.returncode is None
 
     @property
     def memory_bytes(self) -> int:
-        """What it holds; 0 where nobody tells."""
+        """Resident memory; 0 where the system does not report it."""
         return resident_bytes(self.pid)
 
-    async def ask(self, image: bytes) -> WorkerFrame:
-        """Return the worker's answer to an image.
+    async def run_task(self, image: bytes) -> WorkerFrame:
+        """Send an image to the worker; return its result.
 
         Raises:
-            RecognitionError: the worker died, or speaks something else; it is of no more use.
+            RecognitionError: the worker died or sent an invalid message; it must be replaced.
         """
         try:
             self._stdin.write(encode_frame(Task(image)))
@@ -97,19 +104,19 @@ class WorkerProcess:
             raise RecognitionError("the recognition worker died") from exc
 
     async def wait(self) -> None:
-        """Return when the process has ended."""
+        """Return when the process has exited."""
         await self._process.wait()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     async def end(self) -> None:
-        """Close its stdin, which ends it; kill it when that takes too long. Returns when it is gone."""
+        """Close the worker's stdin, at which it exits; kill it after `EXIT_TIMEOUT_S`. Return when it has exited."""
         self._stdin.close()
         try:
-            async with asyncio.timeout(END_DEADLINE_S):
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await self._process.wait()
         except TimeoutError:
             self.kill()

@@ -1,17 +1,16 @@
-"""Sessions, by an invented clock, and what browsers say of the page that asks."""
+"""Sessions with a scripted clock, and the browser's headers about the requesting page."""
 
 import pickle
 
 import pytest
 from multidict import CIMultiDict
 
-from pipeline.server.access.sessions import Sessions, is_foreign, may_use_cookie
+from pipeline.server.access.sessions import Sessions, is_cross_origin, may_use_cookie
 
 HOST = {"Host": "ocr.example.org:8080"}
 
 
 def test_a_token_leads_to_its_key() -> None:
-    """And no other token does."""
     sessions = Sessions()
     token = sessions.open("key 1", 0.0)
     assert sessions.find(token, 1.0) == "key 1"
@@ -20,7 +19,6 @@ def test_a_token_leads_to_its_key() -> None:
 
 
 def test_tokens_are_long_random_and_kept_as_hashes() -> None:
-    """Who reads the server's memory finds nothing to put into a cookie."""
     sessions = Sessions()
     tokens = {sessions.open("key", 0.0) for _ in range(10)}
     assert len(tokens) == 10
@@ -30,23 +28,22 @@ def test_tokens_are_long_random_and_kept_as_hashes() -> None:
 
 
 def test_an_idle_session_ends() -> None:
-    """Each use begins the time anew."""
+    """Each use restarts the time."""
     sessions = Sessions(idle_s=10)
     token = sessions.open("key", 0.0)
     assert [sessions.find(token, at_s) for at_s in (9.0, 18.0, 28.0, 28.0)] == ["key", "key", None, None]
     assert len(sessions) == 0
 
 
-def test_an_old_session_ends_however_busy_it_is() -> None:
-    """A stolen cookie is not good for ever."""
+def test_a_session_ends_at_its_maximum_age_also_when_it_is_used() -> None:
+    """A stolen cookie must not be valid for ever."""
     sessions = Sessions(idle_s=10, age_s=25)
     token = sessions.open("key", 0.0)
     assert [sessions.find(token, at_s) for at_s in (9.0, 18.0, 24.9, 25.0)] == ["key", "key", "key", None]
 
 
-def test_the_number_of_sessions_is_bounded_and_the_idlest_goes() -> None:
-    """Memory does not grow with those who sign in."""
-    sessions = Sessions(at_most=3)
+def test_beyond_the_maximum_the_session_unused_for_longest_ends() -> None:
+    sessions = Sessions(max_sessions=3)
     tokens = [sessions.open(f"key {number}", number) for number in range(3)]
     sessions.find(tokens[0], 5.0)
     sessions.open("key 3", 6.0)
@@ -54,9 +51,8 @@ def test_the_number_of_sessions_is_bounded_and_the_idlest_goes() -> None:
     assert len(sessions) == 3
 
 
-def test_a_key_s_sessions_drive_out_none_of_another_key() -> None:
-    """They take the place of its own."""
-    sessions = Sessions(at_most=10, per_key=2)
+def test_a_key_s_sessions_end_no_session_of_another_key() -> None:
+    sessions = Sessions(max_sessions=10, max_per_key=2)
     other = sessions.open("other", 0.0)
     own = [sessions.open("key", 1.0) for _ in range(100)]
     assert sessions.find(other, 2.0) == "other"
@@ -64,8 +60,8 @@ def test_a_key_s_sessions_drive_out_none_of_another_key() -> None:
     assert len(sessions) == 3
 
 
-def test_a_closed_session_is_over() -> None:
-    """Closing what is none does nothing."""
+def test_a_closed_session_has_ended() -> None:
+    """Closing an unknown token does nothing."""
     sessions = Sessions()
     token = sessions.open("key", 0.0)
     sessions.close(token)
@@ -96,9 +92,9 @@ def test_a_closed_session_is_over() -> None:
         ),
     ],
 )
-def test_a_browser_says_whose_page_asks(headers: dict[str, str], foreign: bool) -> None:  # noqa: FBT001
-    """A page cannot set these headers itself."""
-    assert is_foreign(CIMultiDict(HOST | headers)) is foreign
+def test_the_browser_s_headers_tell_cross_origin_requests(headers: dict[str, str], foreign: bool) -> None:  # noqa: FBT001
+    """A page cannot set these headers."""
+    assert is_cross_origin(CIMultiDict(HOST | headers)) is foreign
 
 
 @pytest.mark.parametrize(
@@ -114,11 +110,11 @@ def test_a_browser_says_whose_page_asks(headers: dict[str, str], foreign: bool) 
         pytest.param("DELETE", "application/octet-stream", {}, False, id="without-a-body"),
     ],
 )
-def test_a_cookie_counts_only_when_our_own_page_sends_it(
+def test_a_cookie_authenticates_only_safe_requests_and_those_of_our_own_page(
     method: str,
     content_type: str,
     headers: dict[str, str],
     may: bool,  # noqa: FBT001
 ) -> None:
-    """SameSite=Strict is the first fence, this the second."""
+    """This applies in addition to SameSite=Strict."""
     assert may_use_cookie(method, content_type, CIMultiDict(HOST | headers)) is may

@@ -1,53 +1,24 @@
 """The HTTP application by its contract, over real connections, with a scripted recogniser."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from io import BytesIO
-from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from PIL import Image
 
-from pipeline.engine.recognition import EngineState, Recogniser, RecognitionError
+from pipeline.engine.recognition import EngineState, RecognitionError
 from pipeline.errors import TruncatedImageError
-from pipeline.server.access.access import Access
-from pipeline.server.api.app import create_app
 from pipeline.wire import TEXT_RECOGNITION_PATH, parse_reply, parse_status_text
 from tests.rendering import encode
-from tests.server.serving import IMAGE, KEY, Answer, ScriptedRecogniser, request_body, serving
-
-NOW_MS = 1640995200000
+from tests.server.serving import IMAGE, KEY, NOW_MS, ScriptedRecogniser, request_body, serving_api
 
 
-Call = Callable[..., Awaitable[Answer]]
-
-
-@asynccontextmanager
-async def served(
-    recogniser: Recogniser, *, key: str | None = None, access: Access | None = None, **parts: Any
-) -> AsyncIterator[tuple[str, Call]]:
-    """Serve the application; yield its base URL and a function that calls it."""
-    app = create_app(recogniser, access or Access(key=key), now_ms=lambda: NOW_MS, **parts)
-    async with serving(app) as url, ClientSession() as session:
-
-        async def call(body: bytes, path: str = TEXT_RECOGNITION_PATH, method: str = "POST", **options: Any) -> Answer:
-            data = BytesIO(body) if body else None
-            async with session.request(method, url + path, data=data, **options) as response:
-                return Answer(response.status, dict(response.headers), await response.read())
-
-        yield url, call
-
-
-async def test_a_page_is_answered_with_all_six_documented_fields() -> None:
-    """The golden reply of the contract's part 1."""
+async def test_a_reply_has_the_six_documented_fields() -> None:
     recogniser = ScriptedRecogniser("第一行\nline two")
-    async with served(recogniser) as (url, call):
-        answer = await call(request_body(), headers={"Content-Type": "application/json"})
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert len(answer.reply.pop("id")) == 36
+    async with serving_api(recogniser) as (url, call):
+        response = await call(request_body(), headers={"Content-Type": "application/json"})
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert len(response.reply.pop("id")) == 36
     expected = {
         "filename": "scan 1.png",
         "content": "第一行\nline two",
@@ -55,36 +26,36 @@ async def test_a_page_is_answered_with_all_six_documented_fields() -> None:
         "timestamp": NOW_MS,
         "payload": f"{url}/api/text-recognition",
     }
-    assert {name: value for name, value in answer.reply.items() if name != "id"} == expected
-    assert parse_reply(answer.body).content == "第一行\nline two"
+    assert {name: value for name, value in response.reply.items() if name != "id"} == expected
+    assert parse_reply(response.body).content == "第一行\nline two"
     assert recogniser.seen == [IMAGE]
 
 
-async def test_the_key_never_comes_back(caplog: pytest.LogCaptureFixture) -> None:
-    """The payload names the endpoint with the key's value masked; no log line holds it either."""
+async def test_no_response_and_no_log_line_has_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    """The reply's `payload` has the URL of the call with the key's value masked."""
     caplog.set_level(logging.DEBUG)
-    async with served(ScriptedRecogniser(), key=KEY) as (url, call):
-        answer = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
-        refused = await call(b"{", f"{TEXT_RECOGNITION_PATH}?key={KEY}")
-        lost = await call(b"", f"/elsewhere?key={KEY}")
-    assert answer.reply["payload"] == f"{url}/api/text-recognition?key=***"
-    assert (refused.status, lost.status) == (400, 404)
-    assert KEY.encode() not in answer.body + refused.body + lost.body
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (url, call):
+        response = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
+        bad = await call(b"{", f"{TEXT_RECOGNITION_PATH}?key={KEY}")
+        unknown = await call(b"", f"/elsewhere?key={KEY}")
+    assert response.reply["payload"] == f"{url}/api/text-recognition?key=***"
+    assert (bad.status, unknown.status) == (400, 404)
+    assert KEY.encode() not in response.body + bad.body + unknown.body
     assert KEY not in caplog.text
 
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=wrong", f"?KEY={KEY}", f"?key={KEY}x"])
 async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
-    """401, before anything of the body is looked at."""
+    """The body is not parsed."""
     recogniser = ScriptedRecogniser()
-    async with served(recogniser, key=KEY) as (_, call):
-        answer = await call(b"{", TEXT_RECOGNITION_PATH + query)
-    assert (answer.status, parse_status_text(answer.body)) == (401, "Unauthorized: invalid or missing API key")
+    async with serving_api(recogniser, key=KEY) as (_, call):
+        response = await call(b"{", TEXT_RECOGNITION_PATH + query)
+    assert (response.status, parse_status_text(response.body)) == (401, "Unauthorized: invalid or missing API key")
     assert recogniser.seen == []
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         pytest.param(b"{", "not valid JSON", id="malformed"),
         pytest.param(b"{}", "document", id="no-document"),
@@ -103,76 +74,74 @@ async def test_a_wrong_or_missing_key_is_unauthorized(query: str) -> None:
     ],
 )
 async def test_a_bad_request_is_400_and_never_reaches_the_engine(body: bytes, message: str) -> None:
-    """Every refusal has the contract's body and says why."""
     recogniser = ScriptedRecogniser()
-    async with served(recogniser) as (_, call):
-        answer = await call(body)
-    assert answer.status == 400
-    assert message in parse_status_text(answer.body)
+    async with serving_api(recogniser) as (_, call):
+        response = await call(body)
+    assert response.status == 400
+    assert message in parse_status_text(response.body)
     assert recogniser.seen == []
 
 
-async def test_an_image_of_exactly_ten_mib_is_taken() -> None:
-    """The server's limit is 10 MiB of the decoded file."""
+async def test_an_image_of_exactly_ten_mib_is_accepted() -> None:
+    """The API's contract, "Is 10 MB of the file or of the base64?"."""
     image = IMAGE + bytes(10 * 1024 * 1024 - len(IMAGE))
-    async with served(ScriptedRecogniser()) as (_, call):
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(image))).status == 200
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         pytest.param(TruncatedImageError("the image is truncated"), 400, "the image is truncated", id="truncated"),
         pytest.param(RecognitionError("worker 17 died"), 500, "Internal Server Error: processing failed", id="engine"),
         pytest.param(ZeroDivisionError("secret path"), 500, "Internal Server Error: processing failed", id="bug"),
     ],
 )
-async def test_a_failure_inside_tells_the_caller_no_details(error: Exception, status: int, message: str) -> None:
-    """The page's fault is a 400 with its reason, everything else a 500 without one."""
-    async with served(ScriptedRecogniser(error)) as (_, call):
-        answer = await call(request_body())
-    assert (answer.status, answer.reply) == (status, {"statusText": message})
+async def test_an_internal_error_is_a_500_without_details(error: Exception, status: int, message: str) -> None:
+    """An error of the page is a 400 with its reason."""
+    async with serving_api(ScriptedRecogniser(error)) as (_, call):
+        response = await call(request_body())
+    assert (response.status, response.reply) == (status, {"statusText": message})
 
 
-async def test_a_body_that_cannot_be_decompressed_is_the_callers_fault() -> None:
-    """Content-Encoding says gzip, the body does not."""
-    async with served(ScriptedRecogniser()) as (_, call):
-        answer = await call(b"not gzip", headers={"Content-Encoding": "gzip"}, compress=None)
-    assert (answer.status, answer.reply) == (400, {"statusText": "request body cannot be decoded"})
+async def test_a_body_that_does_not_match_its_content_encoding_is_400() -> None:
+    async with serving_api(ScriptedRecogniser()) as (_, call):
+        response = await call(b"not gzip", headers={"Content-Encoding": "gzip"}, compress=None)
+    assert (response.status, response.reply) == (400, {"statusText": "request body cannot be decoded"})
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "told"),
+    ("method", "path", "status", "message"),
     [
         ("GET", TEXT_RECOGNITION_PATH, 405, "Method Not Allowed"),
         ("POST", "/healthz", 405, "Method Not Allowed"),
         ("POST", "/api/elsewhere", 404, "Not Found"),
     ],
 )
-async def test_unknown_paths_and_methods_are_told_in_json(method: str, path: str, status: int, message: str) -> None:
-    """Clients parse one kind of error body only."""
-    async with served(ScriptedRecogniser()) as (_, call):
-        answer = await call(b"", path, method)
-    assert (answer.status, answer.reply) == (status, {"statusText": message})
-    assert ("Allow" in answer.headers) == (status == 405)
+async def test_unknown_paths_and_methods_get_the_contract_s_error_reply(
+    method: str, path: str, status: int, message: str
+) -> None:
+    async with serving_api(ScriptedRecogniser()) as (_, call):
+        response = await call(b"", path, method)
+    assert (response.status, response.reply) == (status, {"statusText": message})
+    assert ("Allow" in response.headers) == (status == 405)
 
 
-async def test_without_a_configured_key_any_key_or_none_is_taken() -> None:
-    """So that the vendor's examples run unchanged against a server on loopback."""
-    async with served(ScriptedRecogniser()) as (_, call):
+async def test_without_a_configured_key_any_key_or_none_is_accepted() -> None:
+    """The vendor's examples then run unchanged against a server on loopback."""
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key=anything")).status == 200
         assert (await call(request_body())).status == 200
 
 
 async def test_health_needs_no_key() -> None:
-    """A probe asks without credentials."""
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
-        answer = await call(b"", "/healthz", "GET")
-    assert (answer.status, answer.reply) == (200, {"status": "ok", "workers": 1, "queue": 0})
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
+        response = await call(b"", "/healthz", "GET")
+    assert (response.status, response.reply) == (200, {"status": "ok", "workers": 1, "queue": 0})
 
 
 @pytest.mark.parametrize(
-    ("state", "status", "told"),
+    ("state", "status", "message"),
     [
         pytest.param(EngineState(2, waiting=7), 200, "ok", id="busy"),
         pytest.param(EngineState(1, is_failing=True), 200, "ok", id="one-of-two-cannot-be-replaced"),
@@ -180,15 +149,15 @@ async def test_health_needs_no_key() -> None:
         pytest.param(EngineState(0, is_failing=True), 503, "failing", id="cannot-be-replaced"),
     ],
 )
-async def test_health_tells_whether_a_worker_runs(state: EngineState, status: int, message: str) -> None:
-    """503 keeps a balancer's requests away, for as long as no page can be read."""
-    async with served(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
-        answer = await call(b"", "/healthz", "GET")
+async def test_health_is_503_while_no_worker_runs(state: EngineState, status: int, message: str) -> None:
+    """Load balancers send no requests to a server that responses 503."""
+    async with serving_api(ScriptedRecogniser(), engine_state=lambda: state) as (_, call):
+        response = await call(b"", "/healthz", "GET")
     expected = {"status": message, "workers": state.workers, "queue": state.waiting}
-    assert (answer.status, answer.reply) == (status, expected)
+    assert (response.status, response.reply) == (status, expected)
 
 
-async def test_a_request_without_a_name_gets_an_empty_one_back() -> None:
-    """`filename` is text in the contract."""
-    async with served(ScriptedRecogniser()) as (_, call):
+async def test_the_reply_to_a_request_without_a_name_has_an_empty_name() -> None:
+    """`filename` is text in the API's contract."""
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         assert (await call(request_body(filename=None))).reply["filename"] == ""

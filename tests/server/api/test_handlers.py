@@ -1,4 +1,4 @@
-"""What the handlers answer beside the text: positions, earlier answers, and refusals under load."""
+"""Replies with positions, kept replies, load, the access log and headers."""
 
 import asyncio
 import gc
@@ -13,32 +13,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.recognition import BusyError
-from pipeline.server.access.access import Access
+from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.callers import Caller, UnmeteredCaller, utc_now
-from pipeline.server.api.handlers import Documents
-from pipeline.server.api.openapi import POSITIONS_PATH
-from pipeline.server.http.answers import HEADERS
-from pipeline.server.http.load import Load, LoadStatistics
-from pipeline.server.http.metrics import access_logger
+from pipeline.server.api.handlers import RecentReplies
+from pipeline.server.http.admission import AdmissionControl, AdmissionStatistics
+from pipeline.server.http.observability import access_logger
 from pipeline.server.http.requests import RequestError
-from pipeline.wire import TEXT_RECOGNITION_PATH
-from tests.server.api.test_app import served
-from tests.server.api.test_openapi import TWO_LINES
+from pipeline.server.http.responses import DEFAULT_HEADERS
+from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
 from tests.server.keyed import JSON, keyed_server, make_key, used
-from tests.server.serving import IMAGE, KEY, Answer, ScriptedRecogniser, port_of, request_body
+from tests.server.serving import (
+    IMAGE,
+    KEY,
+    TWO_LINES,
+    Response,
+    ScriptedRecogniser,
+    port_of,
+    request_body,
+    serving_api,
+)
 
 
-class NamedAccess(Access):
-    """Takes the key for the caller's name."""
+class KeyAsName(Authenticator):
+    """Accepts every key, and uses it as the caller's name."""
 
     async def admit(self, request: web.Request) -> Caller:
-        """Let everybody in."""
+        """Return a caller with the name in the query."""
         return UnmeteredCaller(request.query["key"], utc_now, self._unmetered_calls)
 
 
 @pytest.fixture
 def access_lines() -> Iterator[list[str]]:
-    """The access log's lines."""
+    """Return the lines of the access log, appended as they are logged."""
     lines: list[str] = []
 
     class Keeper(logging.Handler):
@@ -53,12 +59,11 @@ def access_lines() -> Iterator[list[str]]:
     access_logger.setLevel(level)
 
 
-async def test_positions_are_told_line_by_line() -> None:
-    """In the order of reading, to a tenth of a pixel; the content is the lines' texts."""
-    async with served(ScriptedRecogniser(TWO_LINES)) as (url, call):
-        answer = await call(request_body(), f"{POSITIONS_PATH}?key=anything")
-    assert answer.status == 200
-    first, second = answer.reply["ocrResult"]["words_info"]
+async def test_positions_are_those_of_each_line_to_a_tenth_of_a_pixel() -> None:
+    async with serving_api(ScriptedRecogniser(TWO_LINES)) as (url, call):
+        response = await call(request_body(), f"{ADVANCED_RECOGNITION_PATH}?key=anything")
+    assert response.status == 200
+    first, second = response.reply["ocrResult"]["words_info"]
     assert first == {
         "text": "第一行",
         "confidence": 0.98,
@@ -66,7 +71,7 @@ async def test_positions_are_told_line_by_line() -> None:
         "rotate_rect": [50, 30, 80, 20, 0],
     }
     assert second["rotate_rect"] == [10, 60, 0, 0, 0]
-    rest = {name: value for name, value in answer.reply.items() if name not in {"id", "ocrResult", "timestamp"}}
+    rest = {name: value for name, value in response.reply.items() if name not in {"id", "ocrResult", "timestamp"}}
     assert rest == {
         "filename": "scan 1.png",
         "content": "第一行\nsecond",
@@ -75,102 +80,111 @@ async def test_positions_are_told_line_by_line() -> None:
     }
 
 
-async def test_a_page_without_text_has_no_lines() -> None:
-    """Empty, not absent."""
-    async with served(ScriptedRecogniser("")) as (_, call):
-        reply = (await call(request_body(), POSITIONS_PATH)).reply
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        pytest.param(TEXT_RECOGNITION_PATH, ["id", "filename", "content", "format", "timestamp", "payload"], id="text"),
+        pytest.param(
+            ADVANCED_RECOGNITION_PATH,
+            ["id", "filename", "content", "format", "ocrResult", "timestamp", "payload"],
+            id="positions",
+        ),
+    ],
+)
+async def test_the_fields_of_a_reply_keep_their_order(path: str, fields: list[str]) -> None:
+    async with serving_api(ScriptedRecogniser(TWO_LINES)) as (_, call):
+        assert list((await call(request_body(), path)).reply) == fields
+
+
+async def test_the_reply_for_a_page_without_text_has_an_empty_list_of_lines() -> None:
+    async with serving_api(ScriptedRecogniser("")) as (_, call):
+        reply = (await call(request_body(), ADVANCED_RECOGNITION_PATH)).reply
     assert (reply["content"], reply["ocrResult"]) == ("", {"words_info": []})
 
 
-@pytest.mark.parametrize("path", [TEXT_RECOGNITION_PATH, POSITIONS_PATH])
-async def test_an_answer_is_told_again_to_the_caller_who_got_it(path: str) -> None:
-    """Byte for byte; to anybody else it does not exist."""
-    async with served(ScriptedRecogniser(TWO_LINES), access=NamedAccess()) as (_, call):
-        answer = await call(request_body(), f"{path}?key=anna")
-        place = f"/api/documents/{answer.reply['id']}"
+@pytest.mark.parametrize("path", [TEXT_RECOGNITION_PATH, ADVANCED_RECOGNITION_PATH])
+async def test_a_reply_is_returned_again_byte_for_byte_to_its_caller_only(path: str) -> None:
+    async with serving_api(ScriptedRecogniser(TWO_LINES), authenticator=KeyAsName()) as (_, call):
+        response = await call(request_body(), f"{path}?key=anna")
+        place = f"/api/documents/{response.reply['id']}"
         again = await call(b"", f"{place}?key=anna", "GET")
         other = await call(b"", f"{place}?key=ben", "GET")
         unknown = await call(b"", "/api/documents/1?key=anna", "GET")
-    assert (again.status, again.body) == (200, answer.body)
+    assert (again.status, again.body) == (200, response.body)
     assert (other.status, other.reply) == (unknown.status, unknown.reply)
     assert other.reply == {"statusText": "Not Found: no document with this id, or no longer"}
 
 
-async def test_a_document_needs_a_key_where_calls_do() -> None:
-    """401 without one."""
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
+async def test_a_kept_reply_needs_a_key_where_calls_do() -> None:
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
         assert (await call(b"", "/api/documents/1", "GET")).status == 401
 
 
-async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
-    """The engine never sees the request; those before it are answered."""
+async def test_a_full_queue_is_429_with_retry_after() -> None:
     recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
-    async with served(recogniser, load=Load(1)) as (_, call):
+    async with serving_api(recogniser, admission=AdmissionControl(1)) as (_, call):
         first = asyncio.ensure_future(call(request_body()))
         await recogniser.began.wait()
-        refused = await call(request_body())
+        shed = await call(request_body())
         recogniser.may_answer.set()
         assert (await first).status == 200
         assert (await call(request_body())).status == 200
         figures = await call(b"", "/metrics", "GET")
-    assert (refused.status, refused.reply) == (429, {"statusText": "Too Many Requests: the server is busy"})
-    assert int(refused.headers["Retry-After"]) > 0
+    assert (shed.status, shed.reply) == (429, {"statusText": "Too Many Requests: the server is busy"})
+    assert int(shed.headers["Retry-After"]) > 0
     assert b"pagemill_calls_shed_total 1.0" in figures.body
     assert len(recogniser.seen) == 2
 
 
-async def test_bodies_beyond_the_memory_for_all_are_429() -> None:
-    """What was read of it is let go."""
-    load = Load(bodies_max_bytes=1000)
-    async with served(ScriptedRecogniser(), load=load) as (_, call):
-        answer = await call(request_body(bytes(1000)))
+async def test_a_body_beyond_the_limit_for_all_bodies_is_429() -> None:
+    admission = AdmissionControl(bodies_max_bytes=1000)
+    async with serving_api(ScriptedRecogniser(), admission=admission) as (_, call):
+        response = await call(request_body(bytes(1000)))
         assert (await call(request_body())).status == 200
-    assert answer.status == 429
-    assert load.statistics().body_bytes == 0
+    assert response.status == 429
+    assert admission.statistics().body_bytes == 0
 
 
-async def test_a_refusal_leaves_nothing_for_the_garbage_collector() -> None:
-    """An error in a cycle keeps its frames, and with them the body, long after the answer."""
+async def test_an_error_response_leaves_no_reference_cycle() -> None:
+    """A cycle through the exception would keep the request's body in memory until the garbage collector runs."""
     gc.collect()
-    before = _error_responses()
+    before = _request_errors()
     gc.disable()
     try:
-        async with served(ScriptedRecogniser(), load=Load(bodies_max_bytes=1000)) as (_, call):
+        async with serving_api(ScriptedRecogniser(), admission=AdmissionControl(bodies_max_bytes=1000)) as (_, call):
             assert (await call(request_body(bytes(1000)))).status == 429
             assert (await call(request_body(b"no image"))).status == 400
-        left = [refusal for refusal in _error_responses() if not any(refusal is other for other in before)]
+        left = [error for error in _request_errors() if not any(error is other for other in before)]
     finally:
         gc.enable()
     assert left == []
 
 
-def _error_responses() -> list[RequestError]:
-    """Return all that are in memory: other tests may have kept some."""
+def _request_errors() -> list[RequestError]:
+    """Return all RequestErrors in memory, including those of other tests."""
     return [thing for thing in gc.get_objects() if isinstance(thing, RequestError)]
 
 
-async def test_an_engine_without_time_is_429() -> None:
-    """Load is no failure."""
-    async with served(ScriptedRecogniser(BusyError("no worker"))) as (_, call):
-        answer = await call(request_body())
-    assert (answer.status, "Retry-After" in answer.headers) == (429, True)
+async def test_a_busy_engine_is_429_with_retry_after() -> None:
+    async with serving_api(ScriptedRecogniser(BusyError("no worker"))) as (_, call):
+        response = await call(request_body())
+    assert (response.status, "Retry-After" in response.headers) == (429, True)
 
 
-async def test_a_caller_who_leaves_gives_the_place_back(access_lines: list[str]) -> None:
-    """And the log says that nobody waited for the answer."""
-    recogniser, load = ScriptedRecogniser(may_answer=asyncio.Event()), Load(1)
-    async with served(recogniser, load=load) as (url, _):
+async def test_a_caller_who_disconnects_frees_the_slot_and_is_logged_as_499(access_lines: list[str]) -> None:
+    recogniser, admission = ScriptedRecogniser(may_answer=asyncio.Event()), AdmissionControl(1)
+    async with serving_api(recogniser, admission=admission) as (url, _):
         async with raw_request(url, "Host: localhost"):
             await recogniser.began.wait()
-            assert load.statistics().places == 1
+            assert admission.statistics().slots_taken == 1
         await recogniser.ended.wait()
-    assert load.statistics() == LoadStatistics(places=0, body_bytes=0, shed=0)
+    assert admission.statistics() == AdmissionStatistics(slots_taken=0, body_bytes=0, shed_requests=0)
     assert " anyone POST /api/text-recognition 499 0 B " in access_lines[0]
 
 
 @asynccontextmanager
 async def raw_request(url: str, head: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Send a page under these headers, as bytes; yield what the answer is read from, then hang up."""
+    """Send an image under these headers; yield the reader of the response, then close the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
     body = request_body()
     request = f"POST {TEXT_RECOGNITION_PATH} HTTP/1.1\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -182,24 +196,23 @@ async def raw_request(url: str, head: str) -> AsyncIterator[asyncio.StreamReader
         await writer.wait_closed()
 
 
-async def test_a_line_a_request_without_secrets(access_lines: list[str]) -> None:
-    """Who, what, how it ended; a key in the query, or in the path by a slip, is not in it."""
-    async with served(ScriptedRecogniser(), key=KEY) as (_, call):
-        answer = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
+async def test_each_request_is_logged_in_one_line_without_secrets(access_lines: list[str]) -> None:
+    """Also a key that is in the path, because somebody mistyped `?`, is not logged."""
+    async with serving_api(ScriptedRecogniser(), key=KEY) as (_, call):
+        response = await call(request_body(), f"{TEXT_RECOGNITION_PATH}?key={KEY}")
         await call(b"", f"/api/text-recognition&key={KEY}")
         await call(b"", "/api/documents/secret-id", "GET")
     assert len(access_lines) == 3
-    begin = f"127.0.0.1 operator POST /api/text-recognition 200 {len(answer.body)} B "
+    begin = f"127.0.0.1 operator POST /api/text-recognition 200 {len(response.body)} B "
     assert access_lines[0].startswith(begin)
     assert access_lines[1].startswith("127.0.0.1 - POST other 404 ")
     assert access_lines[2].startswith("127.0.0.1 - GET /api/documents/{id} 401 ")
     assert not [line for line in access_lines if "secret" in line]
 
 
-async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None:
-    """Whether it is a success, a refusal or a failure."""
-    async with served(ScriptedRecogniser(ZeroDivisionError())) as (_, call):
-        answers: list[Answer] = [
+async def test_every_response_has_the_default_headers() -> None:
+    async with serving_api(ScriptedRecogniser(ZeroDivisionError())) as (_, call):
+        responses: list[Response] = [
             await call(b"", "/healthz", "GET"),
             await call(b"", "/metrics", "GET"),
             await call(b"", "/elsewhere", "GET"),
@@ -207,38 +220,37 @@ async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None
             await call(b"{"),
             await call(request_body()),
         ]
-    assert [answer.status for answer in answers] == [200, 200, 404, 405, 400, 500]
-    for answer in answers:
-        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
-        assert answer.headers["Server"] == "pagemill"
+    assert [response.status for response in responses] == [200, 200, 404, 405, 400, 500]
+    for response in responses:
+        assert {name: response.headers[name] for name in DEFAULT_HEADERS} == DEFAULT_HEADERS
+        assert response.headers["Server"] == "pagemill"
 
 
 async def test_the_metrics_are_in_prometheus_text_format() -> None:
-    """Routes are labels, paths are not."""
-    async with served(ScriptedRecogniser()) as (_, call):
+    """Labels have the route's pattern, not the requested path."""
+    async with serving_api(ScriptedRecogniser()) as (_, call):
         await call(b"", "/api/documents/1", "GET")
-        answer = await call(b"", "/metrics", "GET")
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
-    assert b'pagemill_requests_total{route="/api/documents/{id}",status="404"} 1.0' in answer.body
+        response = await call(b"", "/metrics", "GET")
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+    assert b'pagemill_requests_total{route="/api/documents/{id}",status="404"} 1.0' in response.body
 
 
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        pytest.param("Host: \xff", 403, id="host-that-is-no-text"),
-        pytest.param("Host: localhost\r\nExpect: something", 400, id="expectation-nobody-knows"),
+        pytest.param("Host: \xff", 403, id="host-not-ascii"),
+        pytest.param("Host: localhost\r\nExpect: something", 400, id="unknown-expectation"),
         pytest.param("Host: localhost\r\nCookie: \xff=;;==\x01", 400, id="control-character"),
-        pytest.param("Host: localhost\r\nContent-Encoding: br", 400, id="encoding-of-the-body-that-it-has-not"),
+        pytest.param("Host: localhost\r\nContent-Encoding: br", 400, id="encoding-other-than-the-body-s"),
     ],
 )
-async def test_odd_headers_are_no_failure(head: str, status: int) -> None:
-    """Never a 5xx, and no status that is not documented, for a client's mistake."""
-    async with served(ScriptedRecogniser()) as (url, _), raw_request(url, head) as reader, asyncio.timeout(10):
+async def test_odd_headers_get_a_documented_4xx(head: str, status: int) -> None:
+    async with serving_api(ScriptedRecogniser()) as (url, _), raw_request(url, head) as reader, asyncio.timeout(10):
         assert int((await reader.readline()).split()[1]) == status
 
 
-async def test_who_has_no_call_left_does_not_send_the_server_about(tmp_path: Path) -> None:
-    """The quota is asked before the image is; an image that cannot be had costs nothing."""
+async def test_a_caller_without_calls_does_not_make_the_server_fetch_urls(tmp_path: Path) -> None:
+    """An image that cannot be fetched costs no call."""
     url, fetched = "https://images.example/1.png", list[str]()
 
     async def fetch(url: str) -> bytes:
@@ -249,51 +261,50 @@ async def test_who_has_no_call_left_does_not_send_the_server_about(tmp_path: Pat
 
     secret, key = make_key(tmp_path / "keys.sqlite3", quota=1)
     body = request_body(document={"type": "image_url", "image_url": url})
-    async with keyed_server(tmp_path / "keys.sqlite3", fetch=fetch) as caller:
+    async with keyed_server(tmp_path / "keys.sqlite3", fetch=fetch) as client:
         statuses = [
-            (await caller.call("POST", f"{TEXT_RECOGNITION_PATH}?key={secret}", body, JSON)).status for _ in range(3)
+            (await client.call("POST", f"{TEXT_RECOGNITION_PATH}?key={secret}", body, JSON)).status for _ in range(3)
         ]
     assert statuses == [400, 200, 403]
     assert fetched == [url, url]
     assert used(tmp_path / "keys.sqlite3", key) == 1
 
 
-def test_an_answer_is_found_by_its_caller_alone() -> None:
-    """The id is no secret, the text is."""
-    documents = Documents()
-    documents.keep("anna", "1", b"text")
-    assert documents.find("anna", "1") == b"text"
-    assert documents.find("ben", "1") is None
-    assert documents.find("anna", "2") is None
+def test_a_kept_reply_is_found_by_its_caller_only() -> None:
+    """The id is not secret; the text is."""
+    replies = RecentReplies()
+    replies.keep("anna", "1", b"text")
+    assert replies.find("anna", "1") == b"text"
+    assert replies.find("ben", "1") is None
+    assert replies.find("anna", "2") is None
 
 
-def test_the_oldest_makes_room() -> None:
-    """By number, whoever's it is."""
-    documents = Documents(at_most=2)
+def test_beyond_the_maximum_number_the_oldest_reply_is_dropped() -> None:
+    replies = RecentReplies(max_replies=2)
     for i in range(3):
-        documents.keep(f"caller {i}", str(i), b"text")
-    assert [documents.find(f"caller {i}", str(i)) for i in range(3)] == [None, b"text", b"text"]
-    assert repr(documents) == "<Documents 2, 8 bytes>"
+        replies.keep(f"caller {i}", str(i), b"text")
+    assert [replies.find(f"caller {i}", str(i)) for i in range(3)] == [None, b"text", b"text"]
+    assert repr(replies) == "<RecentReplies 2, 8 bytes>"
 
 
-def test_an_answer_larger_than_all_room_is_not_kept() -> None:
-    """And the store goes on with nothing in it."""
-    documents = Documents(max_bytes=4)
-    documents.keep("anna", "1", b"text!")
-    assert len(documents) == 0
-    documents.keep("anna", "2", b"text")
-    assert documents.find("anna", "2") == b"text"
+def test_a_reply_larger_than_the_limit_is_not_kept() -> None:
+    replies = RecentReplies(max_bytes=4)
+    replies.keep("anna", "1", b"text!")
+    assert len(replies) == 0
+    replies.keep("anna", "2", b"text")
+    assert replies.find("anna", "2") == b"text"
 
 
 @given(st.lists(st.binary(max_size=30), max_size=30), st.integers(1, 10), st.integers(1, 100))
-def test_the_room_is_never_exceeded(answers: list[bytes], at_most: int, max_bytes: int) -> None:
-    """The kept ones are the latest of those that fit, and their sizes add up."""
-    documents = Documents(at_most, max_bytes)
-    for i, answer in enumerate(answers):
-        documents.keep("anna", str(i), answer)
-        kept = [documents.find("anna", str(j)) for j in range(i + 1)]
+def test_kept_replies_never_exceed_number_and_size_and_are_the_latest(
+    responses: list[bytes], max_replies: int, max_bytes: int
+) -> None:
+    replies = RecentReplies(max_replies, max_bytes)
+    for i, response in enumerate(responses):
+        replies.keep("anna", str(i), response)
+        kept = [replies.find("anna", str(j)) for j in range(i + 1)]
         found = [one for one in kept if one is not None]
-        assert len(found) == len(documents) <= at_most
+        assert len(found) == len(replies) <= max_replies
         assert sum(map(len, found)) <= max_bytes
-        fitting = [one for one, answer in zip(kept, answers, strict=False) if len(answer) <= max_bytes]
+        fitting = [one for one, response in zip(kept, responses, strict=False) if len(response) <= max_bytes]
         assert fitting[len(fitting) - len(found) :] == found

@@ -1,4 +1,4 @@
-"""The page to try the API, in a real browser, in front of the real application."""
+"""The page for trying the API, in a real browser, in front of the real application."""
 
 import asyncio
 import base64
@@ -27,12 +27,12 @@ TEXT = "\n".join(LINES)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Screen:
     """A screen and a colour scheme.
 
     Attributes:
         size_px: (width, height) of the screen.
-        is_dark: Whether its owner asks for dark pages.
+        is_dark: Whether the user prefers dark pages.
     """
 
     size_px: tuple[int, int]
@@ -40,41 +40,41 @@ class Look:
 
     @property
     def name(self) -> str:
-        """The end of a screenshot's name."""
+        """The suffix of a screenshot's name."""
         return f"{self.size_px[0]}-{'dark' if self.is_dark else 'light'}"
 
     async def check(self, visit: Visit, state: str) -> None:
-        """Take a screenshot; fail when axe-core has objections or the page is wider than the screen."""
+        """Take a screenshot; fail when axe-core finds a violation or the page is wider than the screen."""
         await visit.picture(f"{state}-{self.name}")
         assert await visit.violations() == []
         assert await visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-LOOKS = pytest.mark.parametrize(
-    "look",
+SCREENS = pytest.mark.parametrize(
+    "screen",
     [
-        pytest.param(look, id=look.name)
-        for look in (Look(size, dark) for size in (DESK_PX, PHONE_PX) for dark in (False, True))
+        pytest.param(screen, id=screen.name)
+        for screen in (Screen(size, dark) for size in (DESK_PX, PHONE_PX) for dark in (False, True))
     ],
 )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """One browser for all tests; each has a profile of its own in it."""
+    """One browser for all tests; each test has a context of its own."""
     async with launched(tmp_path_factory.mktemp("chromium")) as running:
         yield running
 
 
 async def choose(page: Page, file: FilePayload | Path = SCAN) -> None:
-    """Pick a file as a mouse would."""
+    """Choose a file in the file dialog."""
     async with page.expect_file_chooser() as chooser:
         await page.get_by_role("button", name="Choose an image").click()
     await (await chooser.value).set_files(file)
 
 
 async def sign_in(page: Page, key: str) -> None:
-    """Fill in the form and send it by the keyboard."""
+    """Enter the key and submit the form by the keyboard."""
     await page.get_by_label("API key").fill(key)
     await page.keyboard.press("Enter")
 
@@ -87,7 +87,7 @@ async def clipboard(page: Page) -> str:
 
 
 async def drag(page: Page, name: str) -> JSHandle:
-    """Return what a drag of the scan carries, under a name and without a type."""
+    """Return the data of a drag of the scan, with a file name and without a type."""
     return await page.evaluate_handle(
         """([data, name]) => {
             const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -99,64 +99,62 @@ async def drag(page: Page, name: str) -> JSHandle:
     )
 
 
-class TestLook:
-    """Every state of the page, on each screen: axe-core has no objection, and a screenshot is kept."""
+class TestAccessibility:
+    """Every state of the page on each screen, checked by axe-core; screenshots are kept."""
 
-    @LOOKS
-    async def test_the_empty_page_is_accessible(self, browser: Browser, look: Look) -> None:
+    @SCREENS
+    async def test_the_empty_page_is_accessible(self, browser: Browser, screen: Screen) -> None:
         """Before an image is chosen, on a server without keys."""
-        async with serving_page() as origin, visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit:
+        async with serving_page() as origin, visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit:
             await visit.page.goto(origin)
             await expect(visit.page.get_by_text("0 calls, until 1 December")).to_be_visible()
             await expect(visit.page.get_by_role("button", name="Sign out")).to_be_hidden()
-            await look.check(visit, "empty")
+            await screen.check(visit, "empty")
 
-    @LOOKS
-    async def test_a_result_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
-        """With a line marked, for somebody who signed in."""
+    @SCREENS
+    async def test_a_result_is_accessible(self, browser: Browser, screen: Screen, tmp_path: Path) -> None:
+        """With a line marked, for a signed-in user."""
         key = make_used_key(tmp_path / "keys", used=317)
         async with (
             serving_page(keys=tmp_path / "keys") as origin,
-            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+            visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit,
         ):
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
             await choose(visit.page)
             await expect(visit.page.get_by_text("318 of 1,000 calls, until 1 December")).to_be_visible()
             await visit.page.get_by_role("option", name=LINES[1]).hover()
-            await look.check(visit, "result")
+            await screen.check(visit, "result")
 
-    @LOOKS
-    async def test_an_error_is_accessible(self, browser: Browser, look: Look) -> None:
-        """The server's own words are announced."""
+    @SCREENS
+    async def test_an_error_is_accessible(self, browser: Browser, screen: Screen) -> None:
         engine = ScriptedRecogniser(RequestError("Insufficient quota: all 30 calls of 2026-11 are used", 403))
         async with (
             serving_page(engine) as origin,
-            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+            visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit,
         ):
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await choose(visit.page)
             await expect(visit.page.get_by_role("alert")).to_have_text(f"{engine.outcome}.")
             await expect(visit.page.get_by_role("region", name="Text", exact=True)).to_be_hidden()
-            await look.check(visit, "error")
+            await screen.check(visit, "error")
 
-    @LOOKS
-    async def test_the_signed_out_page_is_accessible(self, browser: Browser, look: Look, tmp_path: Path) -> None:
+    @SCREENS
+    async def test_the_signed_out_page_is_accessible(self, browser: Browser, screen: Screen, tmp_path: Path) -> None:
         """A server with keys asks for one."""
         make_used_key(tmp_path / "keys")
         async with (
             serving_page(keys=tmp_path / "keys") as origin,
-            visiting(browser, origin, look.size_px, is_dark=look.is_dark) as visit,
+            visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit,
         ):
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await expect(visit.page.get_by_label("API key")).to_be_visible()
-            await look.check(visit, "signed-out")
+            await screen.check(visit, "signed-out")
 
     async def test_a_busy_page_says_so_and_can_be_cancelled(self, browser: Browser) -> None:
-        """The result is marked busy while the server works; Cancel goes back to the start."""
         engine = page_reader(may_answer=asyncio.Event())
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             page = visit.page
@@ -164,15 +162,15 @@ class TestLook:
             await choose(page)
             await expect(page.get_by_role("status")).to_have_text("Reading scan 1.png …")
             await expect(page.locator("#result")).to_have_attribute("aria-busy", "true")
-            await Look(DESK_PX, is_dark=False).check(visit, "busy")
+            await Screen(DESK_PX, is_dark=False).check(visit, "busy")
             await page.get_by_role("button", name="Cancel").click()
             await expect(page.get_by_role("status")).to_have_text("Cancelled.")
             await expect(page.locator("#result")).to_be_hidden()
             await expect(page.get_by_role("button", name="Choose an image")).to_be_focused()
             engine.may_answer.set()
 
-    async def test_an_outline_lies_over_its_line(self, browser: Browser) -> None:
-        """The overlay scales with the picture, on a phone as on a desk."""
+    async def test_an_outline_covers_its_line(self, browser: Browser) -> None:
+        """On a phone, where the picture is scaled down."""
         async with serving_page() as origin, visiting(browser, origin, PHONE_PX) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
@@ -185,7 +183,7 @@ class TestLook:
         assert outline["y"] - picture["y"] == pytest.approx(0.08 * SIZE_PX[1] * scale, abs=2)
 
     async def test_the_picture_never_hides_the_line_that_has_the_focus(self, browser: Browser) -> None:
-        """On a phone the picture stays in view while the lines pass below it."""
+        """On a phone the picture stays visible while the lines scroll."""
         async with (
             serving_page(page_reader(placed_lines() * 8)) as origin,
             visiting(browser, origin, PHONE_PX) as visit,
@@ -203,7 +201,7 @@ class TestLook:
                 assert line["y"] >= picture["y"] + picture["height"]
 
     async def test_positions_refer_to_the_pixels_as_sent(self, browser: Browser) -> None:
-        """A photo with an EXIF turn is shown without it, since the service does not apply it."""
+        """A photo with an EXIF orientation is shown without it, because the service does not apply it."""
         exif, buffer = Image.Exif(), BytesIO()
         exif[ExifTags.Base.Orientation] = 6
         Image.new("RGB", (300, 200), "white").save(buffer, "JPEG", exif=exif)
@@ -218,7 +216,6 @@ class TestReading:
     """From an image to its text."""
 
     async def test_the_keyboard_alone_leads_from_an_image_to_its_text(self, browser: Browser) -> None:
-        """Tab and Enter choose and copy; arrows go through the lines."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
@@ -245,7 +242,6 @@ class TestReading:
             await expect(page.get_by_role("button", name="Copy command")).to_be_focused()
 
     async def test_a_line_and_its_outline_are_marked_together(self, browser: Browser) -> None:
-        """Pointing at either marks both; a click on an outline goes to the line; leaving unmarks."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             page, marked = visit.page, visit.page.locator(".marked")
             await page.goto(origin)
@@ -264,7 +260,6 @@ class TestReading:
             await expect(marked).to_have_count(0)
 
     async def test_the_text_is_downloaded_as_a_file(self, browser: Browser, tmp_path: Path) -> None:
-        """The file is named after the image and ends with a newline."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
@@ -276,7 +271,6 @@ class TestReading:
         assert (tmp_path / "text").read_text("utf-8") == f"{TEXT}\n"
 
     async def test_a_dropped_image_is_read(self, browser: Browser) -> None:
-        """A file dropped anywhere on the page is sent as it is."""
         engine = page_reader()
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
@@ -289,7 +283,6 @@ class TestReading:
         assert engine.seen == [PAGE]
 
     async def test_a_pasted_image_is_read(self, browser: Browser) -> None:
-        """Ctrl-V takes the image in the clipboard."""
         engine = page_reader()
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
@@ -303,10 +296,9 @@ class TestReading:
             )
             await visit.page.keyboard.press("Control+V")
             await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
-        assert len(engine.seen) == 1  # the browser encodes it anew, so the bytes may differ
+        assert len(engine.seen) == 1  # the browser encodes the image again, so its bytes may differ
 
     async def test_the_last_image_chosen_wins(self, browser: Browser) -> None:
-        """An image that is chosen while another is read takes its place."""
         engine = page_reader(may_answer=asyncio.Event())
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
@@ -318,16 +310,15 @@ class TestReading:
             await expect(visit.page.get_by_text("second.png, 1000 × 640 px")).to_be_visible()
             await expect(visit.page.get_by_role("status")).to_have_text("6 lines of text.")
 
-    async def test_an_image_without_text_is_an_answer(self, browser: Browser) -> None:
-        """The page says that there is none."""
+    async def test_an_image_without_text_gets_a_message_of_its_own(self, browser: Browser) -> None:
         async with serving_page(page_reader([])) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
             await expect(visit.page.get_by_text("No text was found in this image.")).to_be_visible()
             assert await visit.violations() == []
 
-    async def test_a_line_carries_its_language(self, browser: Browser) -> None:
-        """Voices and fonts follow the line: Chinese where it has Chinese characters."""
+    async def test_a_line_has_the_language_of_its_text(self, browser: Browser) -> None:
+        """Screen readers and fonts depend on it."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await choose(visit.page)
@@ -335,7 +326,7 @@ class TestReading:
             await expect(visit.page.get_by_role("option", name=LINES[1])).to_have_attribute("lang", "en")
 
     async def test_text_is_never_markup(self, browser: Browser) -> None:
-        """What an image says, or is called, cannot become part of the document."""
+        """Neither the recognised text nor the file's name."""
         hostile = "<img src=x onerror=alert(1)>"
         engine = page_reader([Line(hostile, 0.9, ((0, 0), (90, 0), (90, 20), (0, 20)))])
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
@@ -346,7 +337,7 @@ class TestReading:
             await expect(visit.page.locator("img")).to_have_count(1)
 
     async def test_text_can_be_copied_without_the_clipboard_interface(self, browser: Browser) -> None:
-        """Browsers withhold it on plain http from another machine; a selection does as well."""
+        """Browsers withhold it on plain http from another machine."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
@@ -361,20 +352,19 @@ class TestReading:
             assert await clipboard(page) == TEXT
 
 
-class TestRefusals:
-    """What goes wrong is said in a sentence."""
+class TestErrors:
+    """Errors are shown in one sentence."""
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            pytest.param(b"II*\0" + bytes(200), "is no JPEG, PNG, GIF or WebP image.", id="not-what-its-name-says"),
-            pytest.param(PAGE + bytes(10 * 1024 * 1024), "is too large: 10 MB are taken at most.", id="too-large"),
+            pytest.param(b"II*\0" + bytes(200), "is not a JPEG, PNG, GIF or WebP image.", id="not-what-its-name-says"),
+            pytest.param(PAGE + bytes(10 * 1024 * 1024), "is too large: at most 10 MB.", id="too-large"),
         ],
     )
-    async def test_a_file_that_cannot_be_taken_is_not_sent(
+    async def test_a_file_outside_the_limits_is_not_sent(
         self, browser: Browser, tmp_path: Path, content: bytes, message: str
     ) -> None:
-        """The page says why, and calls nothing."""
         (tmp_path / "odd.png").write_bytes(content)
         async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
@@ -383,29 +373,27 @@ class TestRefusals:
             await expect(visit.page.locator("#result")).to_be_hidden()
             assert [url for url in visit.requests if "recognition" in url] == []
 
-    async def test_what_the_server_refuses_is_told_in_its_words(self, browser: Browser) -> None:
-        """The reply's `statusText` is the message, and the picture stays to be looked at."""
+    async def test_an_error_response_is_shown_by_its_status_text(self, browser: Browser) -> None:
+        """The picture stays visible."""
         small = BytesIO()
         Image.new("RGB", (99, 120), "white").save(small, "PNG")
         async with serving_page() as origin, visiting(browser, origin) as visit:
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name="small.png", mimeType="image/png", buffer=small.getvalue()))
             await expect(visit.page.get_by_role("alert")).to_contain_text("image is 99x120 px; at least 100x100 px")
             await expect(visit.page.get_by_role("img", name="The image small.png")).to_be_visible()
 
-    async def test_a_burst_says_when_to_come_back(self, browser: Browser) -> None:
-        """The wait that the server asks for stands in the message."""
+    async def test_a_429_shows_the_seconds_to_wait(self, browser: Browser) -> None:
         engine = ScriptedRecogniser(RequestError("Too Many Requests: the server is busy", 429, retry_after_s=7))
         async with serving_page(engine) as origin, visiting(browser, origin) as visit:
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await choose(visit.page)
             message = "Too Many Requests: the server is busy (try again in 7 s)"
             await expect(visit.page.get_by_role("alert")).to_have_text(message)
 
-    async def test_a_server_that_is_gone_is_told_as_such(self, browser: Browser) -> None:
-        """A call that reaches nobody ends in a sentence, not in silence."""
+    async def test_an_unreachable_server_is_shown_as_an_error(self, browser: Browser) -> None:
         async with visiting(browser, "") as visit:
             async with serving_page() as visit.origin:
                 await visit.page.goto(visit.origin)
@@ -418,11 +406,13 @@ class TestRefusals:
 class TestAccount:
     """A server with keys."""
 
-    async def test_a_key_opens_the_page_and_signing_out_closes_it(self, browser: Browser, tmp_path: Path) -> None:
-        """An image that was refused for want of a key is read after the sign-in; a reload keeps the session."""
+    async def test_an_image_that_needs_a_key_is_read_after_the_sign_in_and_signing_out_asks_again(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        """A reload keeps the session."""
         key, engine = make_used_key(tmp_path / "keys", used=18), page_reader()
         async with serving_page(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             page = visit.page
             await page.goto(origin)
             await choose(page)
@@ -441,11 +431,10 @@ class TestAccount:
             await expect(page.get_by_role("region", name="Usage this month")).to_be_hidden()
         assert engine.seen == [PAGE]
 
-    async def test_the_key_is_kept_where_no_script_can_read_it(self, browser: Browser, tmp_path: Path) -> None:
-        """Neither the document nor the browser's stores hold it, nor any URL; the cookie is for the server alone."""
+    async def test_after_the_sign_in_no_script_can_read_the_key(self, browser: Browser, tmp_path: Path) -> None:
         key = make_used_key(tmp_path / "keys")
         async with serving_page(keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
             await choose(visit.page)
@@ -458,13 +447,13 @@ class TestAccount:
             assert cookie["httpOnly"]
             assert cookie["sameSite"] == "Strict"
 
-    async def test_the_command_does_what_the_page_did(self, browser: Browser, tmp_path: Path) -> None:
-        """With the key in the environment, it gets the same text, whatever the file is called."""
+    async def test_the_curl_command_gets_the_same_text(self, browser: Browser, tmp_path: Path) -> None:
+        """Whatever characters the file's name has."""
         key, engine = make_used_key(tmp_path / "keys"), page_reader()
         odd = """it's 100% "odd" $(name) 档.png"""
         (tmp_path / odd).write_bytes(PAGE)
         async with serving_page(engine, keys=tmp_path / "keys") as origin, visiting(browser, origin) as visit:
-            visit.is_refusal_expected = True
+            visit.is_error_expected = True
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
             await choose(visit.page, FilePayload(name=odd, mimeType="image/png", buffer=PAGE))
@@ -475,11 +464,10 @@ class TestAccount:
         assert engine.seen == [PAGE, PAGE]
 
 
-class TestControls:
-    """The checks that every visit ends with can fail."""
+class TestNegativeControls:
+    """The checks at the end of every visit can fail."""
 
-    async def test_a_request_that_leaves_the_server_is_noticed(self, browser: Browser) -> None:
-        """The policy stops it, the console says so, and the visit fails."""
+    async def test_a_request_to_another_origin_is_detected(self, browser: Browser) -> None:
         async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await visit.page.evaluate("fetch('http://127.0.0.2:1/').catch(() => undefined)")
@@ -489,8 +477,8 @@ class TestControls:
             visit.complaints.clear()
             visit.requests.clear()
 
-    async def test_an_inaccessible_element_is_noticed(self, browser: Browser) -> None:
-        """axe-core works on this page in spite of its policy."""
+    async def test_an_inaccessible_element_is_detected(self, browser: Browser) -> None:
+        """axe-core runs on this page in spite of its content security policy."""
         async with serving_page() as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
             await visit.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
@@ -498,7 +486,7 @@ class TestControls:
 
 
 async def run_command(command: str, folder: Path, key: str) -> dict[str, str]:
-    """Run the command as a reader would, and return the reply."""
+    """Run the command in a shell with the key in the environment; return the reply."""
     assert key not in command
     environment = os.environ | {"PAGEMILL_API_KEY": key}
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""The page's files, as any client gets them."""
+"""The files of the page, as a client gets them."""
 
 import re
 
@@ -11,21 +11,19 @@ from tests.server.page_server import serving_page
 FILES = ["/", *sorted(f"/page/{name}" for name in load_assets() if name != INDEX)]
 
 
-def test_the_policy_allows_nothing_inline_and_nothing_foreign() -> None:
-    """No source but this server, and nothing unsafe."""
+def test_the_policy_allows_no_inline_script_and_no_other_origin() -> None:
     assert "default-src 'none'" in CONTENT_SECURITY_POLICY
     assert re.findall(r"unsafe|http|\*", CONTENT_SECURITY_POLICY) == []
 
 
 @pytest.mark.parametrize("name", sorted(load_assets()))
 def test_no_file_names_another_server(name: str) -> None:
-    """But for the names of XML's vocabularies, which nobody fetches."""
+    """Except the namespaces of XML, which are not fetched."""
     text = load_assets()[name].body.decode()
     assert re.findall(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)\w[\w.-]*\.\w+", text) == []
 
 
-async def test_every_file_carries_the_policy() -> None:
-    """The headers stand on all that a browser may open by itself."""
+async def test_every_file_has_the_policy_and_the_other_headers() -> None:
     async with serving_page() as origin, ClientSession(origin) as session:
         for path in FILES:
             async with session.get(path) as response:
@@ -36,8 +34,7 @@ async def test_every_file_carries_the_policy() -> None:
                 assert response.charset == "utf-8"
 
 
-async def test_a_file_is_sent_once() -> None:
-    """Who has it is told so; who has another version gets this one."""
+async def test_a_client_with_the_current_version_gets_304() -> None:
     async with serving_page() as origin, ClientSession(origin) as session:
         for path in FILES:
             async with session.get(path) as response:
@@ -50,7 +47,6 @@ async def test_a_file_is_sent_once() -> None:
 
 
 async def test_no_other_path_is_a_file() -> None:
-    """Files are known by name when the server starts; a path leads nowhere else."""
     async with serving_page() as origin, ClientSession(origin) as session:
         for path in ("/page/", "/page/index.html", "/page/..%2fpages.py", "/page/%2e%2e/pages.py"):
             async with session.get(path) as response:

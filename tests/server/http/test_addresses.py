@@ -1,4 +1,4 @@
-"""Which addresses a server that fetches for strangers may dial."""
+"""Which addresses are public, and which are loopback."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -74,16 +74,14 @@ PUBLIC = [
 
 
 def addresses_in(network: str) -> st.SearchStrategy[IPv4Address | IPv6Address]:
-    """Return a strategy for the addresses of a network, its first and last among them."""
+    """Return a strategy for the addresses of a network, including its first and last."""
     whole = ip_network(network)
     ends: list[IPv4Address | IPv6Address] = [whole[0], whole[-1]]
     return st.one_of(st.sampled_from(ends), st.ip_addresses(network=network))
 
 
 @pytest.mark.parametrize("network", PRIVATE_V4 + PRIVATE_V6)
-def test_no_address_of_a_special_network_is_dialled(network: str) -> None:
-    """From the first to the last."""
-
+def test_no_address_of_a_special_network_is_public(network: str) -> None:
     @given(addresses_in(network))
     def holds(address: IPv4Address | IPv6Address) -> None:
         assert not is_public(str(address))
@@ -93,14 +91,13 @@ def test_no_address_of_a_special_network_is_dialled(network: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_hosts_are_dialled(address: str) -> None:
-    """Well-known ones, and the neighbours of special networks."""
+def test_well_known_hosts_and_neighbours_of_special_networks_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @given(st.ip_addresses())
-def test_what_python_knows_to_be_special_is_refused(address: IPv4Address | IPv6Address) -> None:
-    """Python's own tables have holes, but what they hold is true."""
+def test_no_address_that_python_calls_special_is_public(address: IPv4Address | IPv6Address) -> None:
+    """Python's tables have gaps, but their entries are right."""
     special = (
         address.is_private,
         address.is_loopback,
@@ -114,8 +111,8 @@ def test_what_python_knows_to_be_special_is_refused(address: IPv4Address | IPv6A
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=6))
-def test_no_ipv4_address_hides_in_an_ipv6_address(inner: IPv4Address, prefix: IPv6Address) -> None:
-    """Not even a public one: who sends it there has no need to."""
+def test_an_ipv6_address_that_contains_an_ipv4_address_is_not_public(inner: IPv4Address, prefix: IPv6Address) -> None:
+    """This includes public IPv4 addresses, which can be called directly."""
     number, high = int(inner), int(prefix) >> 64 << 64
     hidden = [
         IPv6Address(number),
@@ -132,8 +129,8 @@ def test_no_ipv4_address_hides_in_an_ipv6_address(inner: IPv4Address, prefix: IP
 
 
 @given(st.text() | st.ip_addresses(v=6).map(lambda address: f"{address}%1"))
-def test_what_is_no_plain_address_is_refused(text: str) -> None:
-    """Names, zones, short and octal forms: a judge that guesses is none."""
+def test_text_that_is_no_plain_address_is_not_public(text: str) -> None:
+    """Names, zones, short and octal forms."""
     try:
         plain = ip_address(text).exploded
     except ValueError:
@@ -145,18 +142,15 @@ def test_what_is_no_plain_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "8.8.8.8.", " 8.8.8.8", "localhost"]
 )
-def test_other_spellings_of_an_address_are_refused(text: str) -> None:
-    """Whatever they would mean to somebody else."""
+def test_other_spellings_of_an_address_are_not_public(text: str) -> None:
     assert not is_public(text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
-def test_loopback_is_this_machine_alone(host: str) -> None:
-    """By number or by name."""
+def test_loopback_by_address_and_by_name(host: str) -> None:
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["localhost.example.org", "127.0.0.1.example.org", "10.0.0.1", "0.0.0.0", "::", ""])
-def test_whatever_others_may_reach_is_no_loopback(host: str) -> None:
-    """Nor what only begins like it."""
+def test_other_hosts_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)

@@ -1,4 +1,4 @@
-"""Images behind URLs, and all that must not be behind them. What stands for a public host listens on 127.0.0.2."""
+"""Fetching images from public hosts, and from no others; 127.0.0.2 stands for a public host."""
 
 import asyncio
 import gzip
@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from pipeline.config import ServeConfig
 from pipeline.server.http.addresses import AddressCheck, is_public
 from pipeline.server.http.fetch import (
-    FETCHES_AT_MOST,
+    MAX_FETCHES,
+    MAX_REDIRECTS,
     NOT_FETCHED,
-    REDIRECTS_AT_MOST,
     Fetcher,
+    fetch_image,
     is_own,
-    may_dial,
-    obtain_image,
+    may_connect_to,
 )
 from pipeline.server.http.requests import RequestError
 from tests.server.canary import Canary, listening_canary
-from tests.server.disguises import INSIDE, SHAPES, SPELLINGS, WHOLE, disguises
+from tests.server.ssrf_urls import INSIDE, SHAPES, SPELLINGS, WHOLE, loopback_urls
 
 OUTSIDE = "127.0.0.2"
 NAME = "images.example"
@@ -36,17 +36,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def is_outside(address: str) -> bool:
-    """Judge as the server does, but for the one address that stands for a public host."""
+    """Return what the server's check returns, and True for the address of the public host."""
     return address == OUTSIDE or is_public(address)
 
 
-def anything(_address: str) -> bool:
-    """Judge nothing: the guarantee taken out."""
+def allow_all(_address: str) -> bool:
+    """Allow every address: the check removed, for the negative controls."""
     return True
 
 
 class Names:
-    """A name server: each look-up of a name gets its next answer, and the last one for ever."""
+    """A name server: each lookup of a name takes its next result, the last one again and again."""
 
     def __init__(self, **answers: list[list[str]]) -> None:
         self._answers = {name.replace("_", "."): answers for name, answers in answers.items()}
@@ -62,7 +62,7 @@ class Names:
 
 @asynccontextmanager
 async def outside(handler: Handler, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve what stands for a public host; yield its port."""
+    """Serve the public host; yield its port."""
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -75,18 +75,18 @@ async def outside(handler: Handler, *, port: int = 0, tls: ssl.SSLContext | None
 
 
 async def send_image(_request: web.Request) -> web.Response:
-    """Answer as a public image server does."""
+    """Return the image, as a public image server does."""
     return web.Response(body=IMAGE)
 
 
-def fetcher(names: Names | None = None, judge: AddressCheck = is_outside, **options: float) -> Fetcher:
-    """Return a fetcher that knows the public host, and no name server but this."""
+def fetcher(names: Names | None = None, is_allowed: AddressCheck = is_outside, **options: float) -> Fetcher:
+    """Return a fetcher with a scripted name server."""
     lookup = names or Names(images_example=[[OUTSIDE]])
-    return Fetcher(is_allowed=judge, lookup=lookup, **options)  # type: ignore[arg-type]
+    return Fetcher(is_allowed=is_allowed, lookup=lookup, **options)  # type: ignore[arg-type]
 
 
-async def refusal(fetch: Awaitable[bytes]) -> str:
-    """Return the text with which a fetch is refused."""
+async def error_of(fetch: Awaitable[bytes]) -> str:
+    """Return the message of the 400 that the fetch ends with."""
     with pytest.raises(RequestError) as caught:
         await fetch
     assert caught.value.status == 400
@@ -94,33 +94,31 @@ async def refusal(fetch: Awaitable[bytes]) -> str:
 
 
 async def test_an_image_of_a_public_host_is_fetched() -> None:
-    """By name and by address."""
     async with outside(send_image) as port:
         assert await fetcher().fetch(f"http://{NAME}:{port}/scan 1.png?size=full#top") == IMAGE
         assert await fetcher().fetch(f"http://{OUTSIDE}:{port}") == IMAGE
 
 
-async def test_nothing_about_the_caller_leaves_the_server() -> None:
-    """No cookie, even when one was set; no referrer, no credentials."""
-    heard: list[web.BaseRequest] = []
+async def test_a_fetch_sends_no_cookie_referrer_or_credentials() -> None:
+    received: list[web.BaseRequest] = []
 
-    async def hand_on(request: web.Request) -> web.Response:
-        heard.append(request)
+    async def redirect_with_cookie(request: web.Request) -> web.Response:
+        received.append(request)
         headers = {"Location": "/next", "Set-Cookie": "track=1"}
         return web.Response(status=302, headers=headers) if request.path == "/" else web.Response(body=IMAGE)
 
-    async with outside(hand_on) as port:
+    async with outside(redirect_with_cookie) as port:
         assert await fetcher().fetch(f"http://{NAME}:{port}/") == IMAGE
-    assert [request.path for request in heard] == ["/", "/next"]
-    for request in heard:
+    assert [request.path for request in received] == ["/", "/next"]
+    for request in received:
         assert set(request.headers) == {"Host", "Accept", "Accept-Encoding", "Connection", "User-Agent"}
 
 
-@pytest.mark.parametrize("url", [*disguises(1), *INSIDE])
-async def test_no_spelling_of_an_inner_host_is_fetched(url: str) -> None:
-    """Each is refused with the one text that tells nothing; none of them asks a name server but for localhost."""
+@pytest.mark.parametrize("url", [*loopback_urls(1), *INSIDE])
+async def test_no_spelling_of_loopback_and_no_inner_host_is_fetched(url: str) -> None:
+    """No name but localhost and the non-canonical numbers reaches the name server."""
     names = Names(localhost=[["127.0.0.1", "::1"]])
-    assert await refusal(fetcher(names).fetch(url)) == NOT_FETCHED
+    assert await error_of(fetcher(names).fetch(url)) == NOT_FETCHED
     assert {name.rstrip(".") for name in names.asked} <= {
         "localhost",
         "0x7f.0.0.1",
@@ -131,43 +129,41 @@ async def test_no_spelling_of_an_inner_host_is_fetched(url: str) -> None:
     }
 
 
-async def knock(canary: Canary, judge: AddressCheck, urls: list[str]) -> None:
-    """Fetch each URL as the real server would."""
-    real = Fetcher(is_allowed=judge, deadline_s=5.0)
+async def fetch_all(canary: Canary, is_allowed: AddressCheck, urls: list[str]) -> None:
+    """Fetch each URL with the system's name lookup."""
+    real = Fetcher(is_allowed=is_allowed, timeout_s=5.0)
     for url in urls:
-        await refusal(real.fetch(url))
+        await error_of(real.fetch(url))
 
 
-def plain_disguises(port: int) -> list[str]:
-    """Return the disguises that stay on this machine whoever follows them."""
+def direct_urls(port: int) -> list[str]:
+    """Return the URLs of loopback that need no gateway, so that a fetch without the check stays on this machine."""
     urls = [SHAPES[0].format(host=host, port=port) for host in SPELLINGS]
     return urls + [url.format(port=port) for url in WHOLE]
 
 
-async def test_no_disguise_of_loopback_reaches_the_canary() -> None:
-    """With the system's own look-up: not one connection."""
+async def test_no_url_of_loopback_reaches_the_canary() -> None:
     async with listening_canary() as canary:
-        await knock(canary, is_public, disguises(canary.port))
+        await fetch_all(canary, is_public, loopback_urls(canary.port))
         assert await canary.count_visits() == 0
 
 
-async def test_without_judgement_the_canary_is_found() -> None:
-    """The negative control: the same disguises, and the check sees them."""
+async def test_without_the_check_the_canary_is_reached() -> None:
+    """Negative control of the test above."""
     async with listening_canary() as canary:
-        await knock(canary, anything, plain_disguises(canary.port))
+        await fetch_all(canary, allow_all, direct_urls(canary.port))
         assert await canary.count_visits() >= 10
 
 
-@pytest.mark.parametrize(("judge", "is_found"), [(is_outside, False), (anything, True)])
+@pytest.mark.parametrize(("is_allowed", "is_found"), [(is_outside, False), (allow_all, True)])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "inner.example", "//127.0.0.1"])
 async def test_a_redirect_to_loopback_is_not_followed(
-    judge: AddressCheck,
+    is_allowed: AddressCheck,
     is_found: bool,  # noqa: FBT001 - what the negative control turns round
     status: int,
     host: str,
 ) -> None:
-    """Every hop is judged like the first; without judgement the canary is found."""
     async with listening_canary() as canary:
 
         async def redirect(_request: web.Request) -> web.Response:
@@ -176,47 +172,44 @@ async def test_a_redirect_to_loopback_is_not_followed(
 
         names = Names(images_example=[[OUTSIDE]], inner_example=[["127.0.0.1"]])
         async with outside(redirect) as port:
-            assert await refusal(fetcher(names, judge).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+            assert await error_of(fetcher(names, is_allowed).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
         assert (await canary.count_visits() > 0) is is_found
 
 
-async def test_a_name_that_changes_its_meaning_gains_nothing() -> None:
-    """DNS rebinding: what was judged is dialled, and the name is not looked up again for that."""
+async def test_dns_rebinding_between_check_and_connection_has_no_effect() -> None:
     names = Names(images_example=[[OUTSIDE], ["127.0.0.1"]])
     async with listening_canary() as canary, outside(send_image, port=canary.port) as port:
         assert await fetcher(names).fetch(f"http://{NAME}:{port}/") == IMAGE
         assert names.asked == [NAME]
-        assert await refusal(fetcher(names).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher(names).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
         assert await canary.count_visits() == 0
 
 
-@pytest.mark.parametrize(("judge", "is_found"), [(is_outside, False), (anything, True)])
-async def test_a_redirect_looks_its_name_up_again_and_judges_again(
-    judge: AddressCheck,
+@pytest.mark.parametrize(("is_allowed", "is_found"), [(is_outside, False), (allow_all, True)])
+async def test_the_name_in_a_redirect_is_looked_up_and_checked_again(
+    is_allowed: AddressCheck,
     is_found: bool,  # noqa: FBT001 - what the negative control turns round
 ) -> None:
-    """A name that was public for the first hop and is loopback for the second."""
+    """The name is public at the first hop and loopback at the second."""
 
     async def redirect(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": str(request.url.with_path("/next"))})
 
     names = Names(images_example=[[OUTSIDE], ["127.0.0.1"]])
     async with listening_canary() as canary, outside(redirect, port=canary.port) as port:
-        assert await refusal(fetcher(names, judge).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher(names, is_allowed).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
         assert (await canary.count_visits() > 0) is is_found
 
 
 @pytest.mark.parametrize(
     "addresses", [[OUTSIDE, "127.0.0.1"], ["::1", OUTSIDE], [OUTSIDE, "fe80::1%1"], [OUTSIDE, ""], []]
 )
-async def test_one_inner_address_spoils_a_name(addresses: list[str]) -> None:
-    """Though another of its addresses would do."""
+async def test_a_name_with_one_inner_address_is_blocked(addresses: list[str]) -> None:
     async with outside(send_image) as port:
-        assert await refusal(fetcher(Names(images_example=[addresses])).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher(Names(images_example=[addresses])).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
 
 
-async def test_redirects_end() -> None:
-    """After so many hops it is a chase."""
+async def test_redirects_are_followed_up_to_a_maximum() -> None:
     asked: list[str] = []
 
     async def redirect(request: web.Request) -> web.Response:
@@ -224,45 +217,39 @@ async def test_redirects_end() -> None:
         return web.Response(status=302, headers={"Location": f"{request.path}x"})
 
     async with outside(redirect) as port:
-        assert await refusal(fetcher().fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
-    assert len(asked) == 1 + REDIRECTS_AT_MOST
+        assert await error_of(fetcher().fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+    assert len(asked) == 1 + MAX_REDIRECTS
 
 
 @pytest.mark.parametrize(
     "location", [None, "", "file:///etc/passwd", "http://[", "ftp://images.example/", "http://u:p@127.0.0.2/"]
 )
-async def test_a_redirect_to_nowhere_is_refused(location: str | None) -> None:
-    """With the text of everything else."""
-
+async def test_a_redirect_without_a_usable_location_fails(location: str | None) -> None:
     async def redirect(_request: web.Request) -> web.Response:
         return web.Response(status=302, headers={} if location is None else {"Location": location})
 
     async with outside(redirect) as port:
-        assert await refusal(fetcher().fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher().fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
 
 
-async def test_refused_unreachable_and_broken_read_the_same() -> None:
-    """Who asks cannot tell a closed port from a forbidden host, or a 404 from either."""
-
+async def test_blocked_unreachable_and_failing_hosts_get_the_same_message() -> None:
     async def fail(request: web.Request) -> web.Response:
         return web.Response(status=int(request.path[1:]))
 
     async with outside(fail) as port:
         message = {
-            await refusal(fetcher().fetch(f"http://{NAME}:{port}/{status}")) for status in (204, 304, 401, 404, 500)
+            await error_of(fetcher().fetch(f"http://{NAME}:{port}/{status}")) for status in (204, 304, 401, 404, 500)
         }
-    message.add(await refusal(fetcher().fetch(f"http://{NAME}:{port}/")))  # nobody listens there any more
-    message.add(await refusal(fetcher().fetch("http://127.0.0.1:1/")))
-    message.add(await refusal(fetcher().fetch("http://nowhere.example/")))
-    message.add(await refusal(fetcher().fetch(f"http://{NAME}/{'x' * 9000}")))
+    message.add(await error_of(fetcher().fetch(f"http://{NAME}:{port}/")))  # no longer listening
+    message.add(await error_of(fetcher().fetch("http://127.0.0.1:1/")))
+    message.add(await error_of(fetcher().fetch("http://nowhere.example/")))
+    message.add(await error_of(fetcher().fetch(f"http://{NAME}/{'x' * 9000}")))
     assert message == {NOT_FETCHED}
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-async def test_a_body_is_cut_off_at_the_limit(packed: bool, chunked: bool) -> None:  # noqa: FBT001
-    """Also one that is small until it is unpacked."""
-
+async def test_a_body_beyond_the_limit_is_rejected_also_when_it_is_compressed(packed: bool, chunked: bool) -> None:  # noqa: FBT001
     async def send_much(_request: web.Request) -> web.Response:
         body = gzip.compress(bytes(50_000_000)) if packed else bytes(50_000_000)
         response = web.Response(body=body, headers={"Content-Encoding": "gzip"} if packed else None)
@@ -271,22 +258,19 @@ async def test_a_body_is_cut_off_at_the_limit(packed: bool, chunked: bool) -> No
         return response
 
     async with outside(send_much) as port:
-        assert await refusal(fetcher().fetch(f"http://{NAME}:{port}/")) == "image is larger than 10 MB"
+        assert await error_of(fetcher().fetch(f"http://{NAME}:{port}/")) == "image is larger than 10 MB"
 
 
-async def test_a_host_that_keeps_silent_is_given_up() -> None:
-    """The deadline holds for the whole of it."""
-
+async def test_a_host_that_does_not_respond_fails_at_the_timeout() -> None:
     async def wait(_request: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
     async with outside(wait) as port:
-        assert await refusal(fetcher(deadline_s=0.2).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher(timeout_s=0.2).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
 
 
-async def test_so_many_fetches_run_at_a_time() -> None:
-    """The one beyond is told to come back; a place that gets free is used."""
+async def test_a_fetch_beyond_the_maximum_gets_429_until_another_one_ends() -> None:
     began, may_answer = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(_request: web.Request) -> web.Response:
@@ -296,19 +280,18 @@ async def test_so_many_fetches_run_at_a_time() -> None:
 
     busy = fetcher()
     async with outside(wait) as port:
-        fetches = [asyncio.create_task(busy.fetch(f"http://{NAME}:{port}/")) for _ in range(FETCHES_AT_MOST)]
+        fetches = [asyncio.create_task(busy.fetch(f"http://{NAME}:{port}/")) for _ in range(MAX_FETCHES)]
         for _ in fetches:
             await began.acquire()
         with pytest.raises(RequestError) as caught:
             await busy.fetch(f"http://{NAME}:{port}/")
         assert (caught.value.status, caught.value.retry_after_s) == (429, 1)
         may_answer.set()
-        assert await asyncio.gather(*fetches) == [IMAGE] * FETCHES_AT_MOST
+        assert await asyncio.gather(*fetches) == [IMAGE] * MAX_FETCHES
         assert await busy.fetch(f"http://{NAME}:{port}/") == IMAGE
 
 
-async def test_tls_asks_for_the_name_and_trusts_no_stranger(tmp_path: Path) -> None:
-    """The address that is dialled was judged, and still the certificate must be the name's."""
+async def test_tls_verifies_the_certificate_for_the_name_and_not_the_address(tmp_path: Path) -> None:
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout key -out cert -subj"
     await anyio.run_process([*make.split(), f"/CN={NAME}"], cwd=tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -316,25 +299,22 @@ async def test_tls_asks_for_the_name_and_trusts_no_stranger(tmp_path: Path) -> N
     asked: list[str | None] = []
     context.sni_callback = lambda _socket, name, _context: asked.append(name)
     async with outside(send_image, tls=context) as port:
-        assert await refusal(fetcher().fetch(f"https://{NAME}:{port}/")) == NOT_FETCHED
+        assert await error_of(fetcher().fetch(f"https://{NAME}:{port}/")) == NOT_FETCHED
     assert asked == [NAME]
 
 
 @given(st.text(max_size=60), st.text(max_size=30))
-async def test_no_url_is_more_than_refused(host: str, rest: str) -> None:
-    """Whatever stands there."""
-    assert await refusal(fetcher(Names()).fetch(f"http://{host}/{rest}")) == NOT_FETCHED
+async def test_any_text_as_a_url_ends_in_the_same_message(host: str, rest: str) -> None:
+    assert await error_of(fetcher(Names()).fetch(f"http://{host}/{rest}")) == NOT_FETCHED
 
 
-async def test_urls_are_refused_where_nothing_fetches() -> None:
-    """The default of the server."""
+async def test_by_default_the_server_fetches_no_urls() -> None:
     assert not ServeConfig().allow_urls
     with pytest.raises(RequestError, match="fetching URLs is not enabled on this server"):
-        await obtain_image("http://images.example/", None)
+        await fetch_image("http://images.example/", None)
 
 
-def test_this_machine_s_own_addresses_are_not_dialled_though_they_be_public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a firewall keeps from strangers stands behind them; other machines are no concern of that."""
+def test_this_machine_s_own_addresses_are_blocked_also_when_they_are_public(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (is_own("127.0.0.1"), is_own("::1"), is_own("192.0.2.1")) == (True, True, False)
     monkeypatch.setattr("pipeline.server.http.fetch.is_public", lambda _: True)
-    assert (may_dial("127.0.0.1"), may_dial("192.0.2.1")) == (False, True)
+    assert (may_connect_to("127.0.0.1"), may_connect_to("192.0.2.1")) == (False, True)

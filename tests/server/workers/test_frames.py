@@ -1,4 +1,4 @@
-"""What a worker and its pool say to each other."""
+"""Messages between a worker and its pool."""
 
 import asyncio
 from io import BytesIO
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.workers.frames import (
-    Broken,
+    EngineFailed,
     FrameError,
     NotStarted,
     Ready,
     Task,
-    Unreadable,
+    Undecodable,
     WorkerFrame,
     encode_frame,
     read_task,
@@ -25,7 +25,7 @@ LINE = Line("文字", 0.98, ((0.0, 0.0), (9.5, 0.0), (9.5, 3.0), (0.0, 3.0)))
 
 
 async def receive(sent: bytes) -> WorkerFrame:
-    """Return what a pool reads from these bytes."""
+    """Return the message that a pool reads from these bytes."""
     reader = asyncio.StreamReader()
     reader.feed_data(sent)
     reader.feed_eof()
@@ -34,7 +34,6 @@ async def receive(sent: bytes) -> WorkerFrame:
 
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_tasks_arrive_as_they_were_sent(images: list[bytes]) -> None:
-    """One after the other, and then the end."""
     stream = BytesIO(b"".join(encode_frame(Task(image)) for image in images))
     assert [read_task(stream) for _ in images] == [Task(image) for image in images]
     assert read_task(stream) is None
@@ -42,25 +41,22 @@ def test_tasks_arrive_as_they_were_sent(images: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [Ready(), NotStarted("why"), Unreadable("why"), Broken("why"), Recognition("文字\n", (LINE,), 90)],
+    [Ready(), NotStarted("why"), Undecodable("why"), EngineFailed("why"), Recognition("文字\n", (LINE,), 90)],
     ids=lambda frame: type(frame).__name__,
 )
-async def test_answers_arrive_as_they_were_sent(frame: WorkerFrame) -> None:
-    """Every kind of answer survives the pipe."""
+async def test_messages_of_a_worker_arrive_as_they_were_sent(frame: WorkerFrame) -> None:
     assert await receive(encode_frame(frame)) == frame
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x00\x00", encode_frame(Ready())[:-1]])
-async def test_a_cut_stream_is_the_end_of_the_worker(sent: bytes) -> None:
-    """A frame that stops short was never said."""
+async def test_a_truncated_frame_is_the_end_of_the_stream(sent: bytes) -> None:
     with pytest.raises(EOFError):
         await receive(sent)
     assert read_task(BytesIO(sent)) is None
 
 
 @pytest.mark.parametrize("sent", [b"printed by a library\n", b"\x00\x00\x00\x01\xc1"])
-async def test_noise_is_no_frame(sent: bytes) -> None:
-    """Text in place of a length, or no msgpack behind one."""
+async def test_bytes_of_something_else_are_a_frame_error(sent: bytes) -> None:
     with pytest.raises(FrameError):
         await receive(sent)
     with pytest.raises(FrameError):

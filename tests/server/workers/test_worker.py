@@ -12,60 +12,56 @@ import pytest
 from pipeline.convert.processes import child_environ, module_command
 from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.errors import EngineError, NotAnImageError
-from pipeline.server.workers.frames import Broken, NotStarted, Task, Unreadable, encode_frame
+from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable, encode_frame
 from pipeline.server.workers.process import WorkerProcess
-from pipeline.server.workers.worker import answer, start_engine
+from pipeline.server.workers.worker import process_task, start_engine
 
 COMMAND = module_command("tests.server.scripted_worker", "--backend", "openvino", "--threads", "1")
 
 
 class FailingEngine:
-    """Raises what it was given."""
+    """Raises an error for every image."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
     def recognise(self, image: bytes) -> Recognition:
-        """Raise."""
+        """Raise the error."""
         raise self.error
 
 
-async def test_a_page_that_breaks_the_engine_costs_one_answer() -> None:
-    """The same process answers before and after."""
+async def test_a_failing_page_does_not_end_the_worker() -> None:
     worker = await WorkerProcess.start(COMMAND)
-    assert await worker.ask("第一页".encode()) == Recognition("第一页")
-    assert await worker.ask(b"unreadable") == Unreadable("the image is truncated or damaged")
-    assert await worker.ask(b"broken") == Broken("ZeroDivisionError")
-    assert await worker.ask(b"next") == Recognition("next")
+    assert await worker.run_task("第一页".encode()) == Recognition("第一页")
+    assert await worker.run_task(b"unreadable") == Undecodable("the image is truncated or damaged")
+    assert await worker.run_task(b"broken") == EngineFailed("ZeroDivisionError")
+    assert await worker.run_task(b"next") == Recognition("next")
     assert repr(worker) == f"<WorkerProcess {worker.pid}, alive>"
     await worker.end()
     assert repr(worker) == f"<WorkerProcess {worker.pid}, exit 0>"
 
 
-async def test_what_native_libraries_print_is_no_frame() -> None:
-    """File descriptor 1 leads to stderr, so noise on it harms no answer."""
+async def test_output_of_native_libraries_does_not_corrupt_the_frames() -> None:
     worker = await WorkerProcess.start(COMMAND)
-    assert await worker.ask(b"noise") == Recognition("noise")
+    assert await worker.run_task(b"noise") == Recognition("noise")
     await worker.end()
 
 
-async def test_ctrl_c_is_left_to_the_parent() -> None:
-    """A SIGINT to the worker changes nothing."""
+async def test_a_worker_ignores_ctrl_c() -> None:
     worker = await WorkerProcess.start(COMMAND)
     os.kill(worker.pid, signal.SIGINT)
-    assert await worker.ask(b"still here") == Recognition("still here")
+    assert await worker.run_task(b"still here") == Recognition("still here")
     await worker.end()
 
 
 def test_the_end_of_stdin_ends_a_worker_in_the_middle_of_a_page() -> None:
-    """So it goes with its parent, whatever the engine is doing."""
     process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environ(os.environ))
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.read(4)
     process.stdin.write(encode_frame(Task(b"hang")))
     process.stdin.flush()
-    time.sleep(0.2)  # the page is being read now; earlier, the test would be easier to pass, not harder
+    time.sleep(0.2)  # by now the worker reads the page; if not, the test passes more easily, not less
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=5) == 0
@@ -73,26 +69,23 @@ def test_the_end_of_stdin_ends_a_worker_in_the_middle_of_a_page() -> None:
 
 
 async def test_a_worker_that_does_not_start_is_an_engine_error() -> None:
-    """One line for a person."""
     with pytest.raises(EngineError, match="a recognition worker does not start"):
         await WorkerProcess.start([*COMMAND, "--fail"])
 
 
 async def test_a_dead_worker_is_a_recognition_error() -> None:
-    """Whoever asks learns it at once."""
     worker = await WorkerProcess.start(COMMAND)
     worker.kill()
     with pytest.raises(RecognitionError, match="died"):
-        await worker.ask(b"anybody there?")
+        await worker.run_task(b"anybody there?")
     await worker.end()
 
 
 async def test_no_key_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the server's nor the client's."""
     for name in ("PAGEMILL_OPERATOR_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY", "UNRELATED"):
         monkeypatch.setenv(name, "value")
     worker = await WorkerProcess.start(COMMAND)
-    recognition = await worker.ask(b"environment")
+    recognition = await worker.run_task(b"environment")
     await worker.end()
     assert isinstance(recognition, Recognition)
     names = recognition.text.splitlines()
@@ -100,14 +93,13 @@ async def test_no_key_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [name for name in names if "KEY" in name]
 
 
-def test_the_page_s_fault_and_the_engine_s_are_told_apart() -> None:
-    """An undecodable image is the caller's to know of; anything else is not."""
-    assert answer(FailingEngine(NotAnImageError("no image")), Task(b"")) == Unreadable("no image")
-    assert answer(FailingEngine(OSError("internal path")), Task(b"")) == Broken("OSError")
+def test_errors_of_the_page_and_of_the_engine_are_different_messages() -> None:
+    assert process_task(FailingEngine(NotAnImageError("no image")), Task(b"")) == Undecodable("no image")
+    assert process_task(FailingEngine(OSError("internal path")), Task(b"")) == EngineFailed("OSError")
 
 
-def test_a_missing_package_is_answered_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a package that was removed since the check at start-up."""
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package may be removed after the check at start-up."""
     monkeypatch.setitem(sys.modules, "pipeline.engine.engine", None)
     frame = start_engine("openvino", 1)
     assert isinstance(frame, NotStarted)
@@ -117,7 +109,6 @@ def test_a_missing_package_is_answered_with_the_command_that_installs_it(monkeyp
 def test_a_folder_named_pipeline_in_the_current_directory_is_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Users have folders of that name; `-P` keeps them out."""
     package = tmp_path / "pipeline"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('the wrong pipeline')")

@@ -1,11 +1,11 @@
-/** Who calls, and how much of the month is used. */
+/** Signing in and out, and the usage of the month. */
 
 import { fetchUsage, signIn, signOut } from "./api.js";
 
 const numbers = new Intl.NumberFormat("en");
 const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
 
-/** The usage in the page's head, and the form to sign in. */
+/** Shows the usage in the page header, or the sign-in form. */
 export class Account {
   /**
    * @param {(id: string) => HTMLElement} find
@@ -18,7 +18,7 @@ export class Account {
     find("sign-out").addEventListener("click", () => this.#signOut());
   }
 
-  /** Asks the server for the usage, and shows it or the form. */
+  /** Fetches the usage; shows it, or the form when the server needs a key. */
   async refresh() {
     try {
       this.#show(await fetchUsage());
@@ -28,7 +28,7 @@ export class Account {
     }
   }
 
-  /** Shows the form to sign in. */
+  /** Shows the sign-in form. */
   askForKey() {
     this.find("usage").hidden = true;
     this.find("sign-in").hidden = false;

@@ -1,15 +1,15 @@
-/** The calls to this server. */
+/** Calls of this server's API. */
 
 export const RECOGNITION_PATH = "/api/advanced-recognition";
 
-const RECOGNITION_DEADLINE_MS = 180_000;
-const ACCOUNT_DEADLINE_MS = 15_000;
+const RECOGNITION_TIMEOUT_MS = 180_000;
+const ACCOUNT_TIMEOUT_MS = 15_000;
 
-/** A call that was refused or failed; the message is for the reader. */
+/** An error response, or a call without a response; the message is shown to the user. */
 export class ApiError extends Error {
   /**
    * @param {string} message
-   * @param {number} status 0 when no answer came.
+   * @param {number} HTTP status; 0 without a response.
    */
   constructor(message, status = 0) {
     super(message);
@@ -18,7 +18,7 @@ export class ApiError extends Error {
 }
 
 /**
- * Returns the server's reply to an image.
+ * Sends an image; returns the reply.
  * @param {string} dataUrl
  * @param {string} filename
  * @param {AbortSignal} signal
@@ -26,16 +26,16 @@ export class ApiError extends Error {
 export async function recognise(dataUrl, filename, signal) {
   const document = { type: "image_url", image_url: dataUrl };
   const options = { method: "POST", body: JSON.stringify({ document, filename }) };
-  const response = await call(RECOGNITION_PATH, options, RECOGNITION_DEADLINE_MS, signal);
+  const response = await call(RECOGNITION_PATH, options, RECOGNITION_TIMEOUT_MS, signal);
   try {
     return await response.json();
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new ApiError("The server's answer broke off. Try again.");
+    throw new ApiError("The response was cut off. Try again.");
   }
 }
 
-/** Returns the month's usage; null from a server that does not count. */
+/** Returns the usage of the month; null from a server without this route. */
 export async function fetchUsage() {
   try {
     return await (await call("/api/usage")).json();
@@ -45,17 +45,21 @@ export async function fetchUsage() {
   }
 }
 
-/** @param {string} key */
+/**
+ * Opens a session.
+ * @param {string} key
+ */
 export async function signIn(key) {
   await call("/session", { method: "POST", body: JSON.stringify({ key }) });
 }
 
+/** Ends the session. */
 export async function signOut() {
   await call("/session", { method: "DELETE" });
 }
 
-async function call(path, options = {}, deadlineMs = ACCOUNT_DEADLINE_MS, signal = undefined) {
-  const deadline = AbortSignal.timeout(deadlineMs);
+async function call(path, options = {}, timeoutMs = ACCOUNT_TIMEOUT_MS, signal = undefined) {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const headers = options.body ? { "Content-Type": "application/json" } : {};
   let response;
   try {
@@ -65,22 +69,22 @@ async function call(path, options = {}, deadlineMs = ACCOUNT_DEADLINE_MS, signal
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
-      signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(deadline.aborted ? "The server took too long. Try again." : "The server cannot be reached.");
+    throw new ApiError(timeout.aborted ? "The server took too long. Try again." : "The server cannot be reached.");
   }
-  if (!response.ok) throw await explain(response);
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
-async function explain(response) {
+async function errorOf(response) {
   let text = "";
   try {
     text = String((await response.json()).statusText ?? "");
   } catch {
-    // a proxy's page instead of the API's body: the status has to do
+    // the response of a proxy, without the API's body
   }
   const wait = response.status === 429 ? Number(response.headers.get("Retry-After")) : 0;
   const message = text || `The server answered ${response.status} without saying why.`;

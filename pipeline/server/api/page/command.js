@@ -1,9 +1,9 @@
-/** The curl command that does what the page does. */
+/** The curl command that sends the same request as the page. */
 
 import { RECOGNITION_PATH } from "./api.js";
 
 /**
- * Returns a command for a POSIX shell. The image goes through a pipe, because a command line could not hold it.
+ * Returns a command for a POSIX shell. The image is piped, because it is too long for a command line.
  * @param {string} origin
  * @param {string} filename
  * @param {string} mediaType

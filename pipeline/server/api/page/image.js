@@ -1,4 +1,4 @@
-/** What may be sent: decided from the file's first bytes, since names and declared types are often wrong. */
+/** Checks a file before it is sent: by its first bytes, because names and declared types are often wrong. */
 
 export const MAX_BYTES = 10 * 1024 * 1024;
 
@@ -9,21 +9,21 @@ const MAGIC = [
   ["image/webp", /^RIFF[^]{4}WEBP/],
 ];
 
-/** A file that is not sent; the message is for the reader. */
-export class RefusedFile extends Error {}
+/** A file that cannot be sent; the message is shown to the user. */
+export class InvalidFileError extends Error {}
 
 /**
- * Returns the file's media type.
+ * Returns the media type of the file.
  * @param {File} file
- * @throws {RefusedFile} it is too large, or no image that the API takes.
+ * @throws {InvalidFileError} the file is too large, or not of a format that the API accepts.
  */
 export async function checkFile(file) {
   if (file.size > MAX_BYTES) {
-    throw new RefusedFile(`${file.name} is too large: 10 MB are taken at most.`);
+    throw new InvalidFileError(`${file.name} is too large: at most 10 MB.`);
   }
   const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 16).arrayBuffer()));
   const found = MAGIC.find(([, pattern]) => pattern.test(head));
-  if (!found) throw new RefusedFile(`${file.name} is no JPEG, PNG, GIF or WebP image.`);
+  if (!found) throw new InvalidFileError(`${file.name} is not a JPEG, PNG, GIF or WebP image.`);
   return found[0];
 }
 
@@ -36,7 +36,7 @@ export async function toDataUrl(file, mediaType) {
   const reader = new FileReader();
   const read = new Promise((resolve, reject) => {
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new RefusedFile(`${file.name} cannot be read.`));
+    reader.onerror = () => reject(new InvalidFileError(`${file.name} cannot be read.`));
   });
   reader.readAsDataURL(file);
   const url = await read;

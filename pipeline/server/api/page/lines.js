@@ -1,23 +1,23 @@
-/** The lines of text and their outlines in the picture: pointing at one marks both. */
+/** The lines of text and their outlines in the picture; pointing at one marks both. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
 
 /**
- * Returns the language of a line, for voices and fonts.
+ * Returns the language of a line, for screen readers and fonts.
  * @param {string} text
  */
 export function languageOf(text) {
   return /\p{Script=Han}/u.test(text) ? "zh" : "en";
 }
 
-/** The list of lines and the outlines over the picture, kept in step. */
+/** The list of lines and the outlines over the picture, with the same line marked in both. */
 export class Lines {
   /**
    * @param {HTMLElement} list
    * @param {SVGElement} outlines
-   * @param {(word: object | null, index: number) => void} onMark called when another line is marked, or none.
+   * @param {(word: object | null, index: number) => void} onMark called with the line that is marked, or null.
    */
   constructor(list, outlines, onMark) {
     this.list = list;
@@ -36,7 +36,7 @@ export class Lines {
   }
 
   /**
-   * Shows lines; an empty array shows none.
+   * Shows these lines instead of the previous ones.
    * @param {{text: string, confidence: number, location: number[]}[]} words
    */
   show(words) {
@@ -49,7 +49,7 @@ export class Lines {
   }
 
   /**
-   * Sets what the outlines' coordinates refer to.
+   * Sets the image size that the coordinates of the outlines refer to.
    * @param {number} widthPx
    * @param {number} heightPx
    */

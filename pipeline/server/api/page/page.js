@@ -1,4 +1,4 @@
-/** Joins the parts of the page: an image comes in, its text and the outlines come out. */
+/** The main module of the page: takes an image, and shows its text and the outlines of its lines. */
 
 import { Account } from "./account.js";
 import { recognise } from "./api.js";
@@ -8,40 +8,41 @@ import { Lines } from "./lines.js";
 
 const find = (id) => document.getElementById(id);
 
-/** The image that a sign-in would let through. */
-let waiting = null;
-let running = null;
+/** The image to read after a sign-in, or null. */
+let pendingFile = null;
+/** The AbortController of the image that is being read, or null. */
+let currentRead = null;
 let text = "";
 let imageUrl = "";
 let downloadUrl = "";
 
 const account = new Account(find, {
-  onError: (error) => tell("error", sentence(error.message)),
+  onError: (error) => showMessage("error", sentence(error.message)),
   onSignedIn: () => {
-    tell("status", "Signed in.");
-    if (waiting) read(waiting);
+    showMessage("status", "Signed in.");
+    if (pendingFile) read(pendingFile);
     else find("choose").focus();
   },
   onSignedOut: () => {
-    waiting = null;
+    pendingFile = null;
     clearResult();
-    tell("status", "Signed out.");
+    showMessage("status", "Signed out.");
   },
 });
 const lines = new Lines(find("lines"), find("outlines"), captionLine);
 
-/** Ends a message of the server's as a sentence. */
+/** Returns a message of the server as a sentence. */
 function sentence(message) {
   return /[.!?)]$/.test(message) ? message : `${message}.`;
 }
 
-function tell(id, message) {
+function showMessage(id, message) {
   find("error").textContent = id === "error" ? message : "";
   find("status").textContent = id === "status" ? message : "";
 }
 
 function setBusy(controller) {
-  running = controller;
+  currentRead = controller;
   document.body.classList.toggle("busy", controller !== null);
   find("result").setAttribute("aria-busy", String(controller !== null));
   find("cancel").hidden = controller === null;
@@ -56,15 +57,15 @@ function clearResult() {
 }
 
 /**
- * Reads one image, in place of one that is being read.
+ * Reads an image; cancels the reading of another one.
  * @param {File} file
  */
 async function read(file) {
-  running?.abort();
+  currentRead?.abort();
   const controller = new AbortController();
   clearResult();
   setBusy(controller);
-  tell("status", `Reading ${file.name} …`);
+  showMessage("status", `Reading ${file.name} …`);
   try {
     const mediaType = await checkFile(file);
     await showPicture(file, controller.signal);
@@ -72,21 +73,21 @@ async function read(file) {
     const dataUrl = await toDataUrl(file, mediaType);
     const reply = await recognise(dataUrl, file.name, controller.signal);
     if (controller.signal.aborted) return;
-    waiting = null;
+    pendingFile = null;
     showText(reply, file.name);
   } catch (error) {
     if (controller.signal.aborted) return;
     fail(error, file);
   } finally {
-    if (running === controller) setBusy(null);
+    if (currentRead === controller) setBusy(null);
   }
   if (find("sign-in").hidden) await account.refresh();
 }
 
 function fail(error, file) {
-  tell("error", sentence(error.message));
+  showMessage("error", sentence(error.message));
   find("transcript").hidden = true;
-  waiting = error.status === 401 ? file : null;
+  pendingFile = error.status === 401 ? file : null;
   if (error.status === 401) {
     account.askForKey();
     find("key").focus();
@@ -100,7 +101,7 @@ async function showPicture(file, signal) {
   image.alt = `The image ${file.name}`;
   find("transcript").hidden = true;
   find("result").hidden = false;
-  await image.decode().catch(() => undefined); // the server says what is wrong with it
+  await image.decode().catch(() => undefined); // the error response of the server has the reason
   if (signal.aborted) return;
   const { width, height } = sentSize(image);
   lines.setSize(width || 1, height || 1);
@@ -108,8 +109,8 @@ async function showPicture(file, signal) {
 }
 
 /**
- * Returns the size of the pixels as they are sent. The natural size has an EXIF turn applied, which the server does not
- * do; the layout, by the style's image-orientation, has not.
+ * Returns the image size before EXIF orientation, which the server does not apply. `naturalWidth` and `naturalHeight` are
+ * those after it; the layout is not, by the style's image-orientation.
  * @param {HTMLImageElement} image
  */
 function sentSize(image) {
@@ -133,25 +134,25 @@ function showText(reply, filename) {
   find("no-text").hidden = words.length > 0;
   find("lines-hint").hidden = words.length === 0;
   find("transcript").hidden = false;
-  tell("status", words.length === 1 ? "1 line of text." : `${words.length} lines of text.`);
+  showMessage("status", words.length === 1 ? "1 line of text." : `${words.length} lines of text.`);
 }
 
 function captionLine(word, index) {
-  const sure = word ? `Line ${index + 1}, ${Math.round(word.confidence * 100)} % sure.` : "";
-  find("line-caption").textContent = sure;
+  const confidence = word ? `Line ${index + 1}, ${Math.round(word.confidence * 100)} % sure.` : "";
+  find("line-caption").textContent = confidence;
 }
 
 async function copy(content, what) {
   try {
     if (navigator.clipboard) await navigator.clipboard.writeText(content);
     else copyBySelection(content);
-    tell("status", `${what} copied.`);
+    showMessage("status", `${what} copied.`);
   } catch {
-    tell("error", `The browser does not let this page copy. Select the text and copy it.`);
+    showMessage("error", `The browser does not let this page copy. Select the text and copy it.`);
   }
 }
 
-/** Copies where the clipboard's interface is missing: on plain http, but for this machine. */
+/** Copies without the clipboard interface, which browsers withhold on plain http from other machines. */
 function copyBySelection(content) {
   const field = document.createElement("textarea");
   const before = document.activeElement;
@@ -165,9 +166,9 @@ function copyBySelection(content) {
   if (!done) throw new Error("not copied");
 }
 
-function take(files) {
+function readFirst(files) {
   if (files.length > 0) read(files[0]);
-  else tell("error", "That is no image file. Save the image, then choose the file.");
+  else showMessage("error", "This is not an image file. Save the image, then choose the file.");
 }
 
 function listen() {
@@ -175,19 +176,19 @@ function listen() {
   find("choose").addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
     if (file.files.length > 0) read(file.files[0]);
-    file.value = ""; // so that the same file can be chosen again
+    file.value = ""; // else choosing the same file again fires no event
   });
   find("cancel").addEventListener("click", () => {
-    running?.abort();
+    currentRead?.abort();
     setBusy(null);
     clearResult();
-    tell("status", "Cancelled.");
+    showMessage("status", "Cancelled.");
     find("choose").focus();
   });
   find("copy").addEventListener("click", () => copy(text, "Text"));
   find("copy-command").addEventListener("click", () => copy(find("command").textContent, "Command"));
   document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length > 0) take(event.clipboardData.files);
+    if (event.clipboardData.files.length > 0) readFirst(event.clipboardData.files);
   });
   listenToDrops();
 }
@@ -202,7 +203,7 @@ function listenToDrops() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     mark(false);
-    take(event.dataTransfer.files);
+    readFirst(event.dataTransfer.files);
   });
 }
 

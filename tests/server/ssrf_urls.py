@@ -1,4 +1,4 @@
-"""URLs that mean this machine, in every spelling that a parser somewhere takes for it; `{port}` is the canary's."""
+"""URLs for server-side request forgery: every spelling of this machine, and inner hosts; `{port}` is the canary's."""
 
 from typing import Final
 
@@ -59,7 +59,7 @@ TRANSLATED: Final = (
     "[2002:7f00:1::]",
     "[2001:0:7f00:1::80ff:fffe]",
 )
-"""IPv6 addresses that some router on the way would take for this machine's IPv4 address."""
+"""IPv6 addresses that a gateway could translate to this machine's IPv4 address."""
 
 SHAPES: Final = (
     "http://{host}:{port}/scan.png",
@@ -118,10 +118,10 @@ INSIDE: Final = (
     "http://[::ffff:169.254.169.254]/",
     "http://[64:ff9b::a9fe:a9fe]/",
 )
-"""Other machines. No check takes its judgement out for these, nor for the translated ones: it would dial them."""
+"""Hosts of inner networks. No negative control fetches these or the translated ones: it would connect to them."""
 
 
-def disguises(port: int) -> list[str]:
-    """Return every URL that means a port of this machine."""
+def loopback_urls(port: int) -> list[str]:
+    """Return every URL of a port of this machine."""
     shaped = [shape.format(host=host, port=port) for shape in SHAPES for host in SPELLINGS + TRANSLATED]
     return shaped + [url.format(port=port) for url in WHOLE]

@@ -1,4 +1,4 @@
-"""How many workers this machine carries, and with how many threads."""
+"""Cores and memory: how many workers this machine gets, with how many threads, and the memory limit of each."""
 
 import os
 import sys
@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-WORKER_MEMORY_BYTES = 5 * 1024**3 // 2
-"""What a worker takes: 0.9 GiB measured after usual pages, 2.3 after those of the smallest type, 2.5 at its peak."""
+WORKER_MEMORY_BYTES: Final = 5 * 1024**3 // 2
+"""Memory planned per worker. Measured: 0.9 GiB after common pages, 2.3 GiB after pages of the smallest type, 2.5 GiB at
+the peak."""
 
-_CGROUP = Path("/sys/fs/cgroup")
 RECYCLE_BYTES: Final = 3 * 1024**3
-"""Resident. Measured: 0.9 GiB after usual pages, 2.3 GiB after those of the smallest type, and no growth."""
-LIMIT_BYTES: Final = 2 * RECYCLE_BYTES
-"""Of data, as the kernel counts it: half as much again as is resident."""
+"""Resident memory beyond which a worker is replaced. Measured: at most 2.3 GiB, without growth."""
+
+MEMORY_LIMIT_BYTES: Final = 2 * RECYCLE_BYTES
+"""RLIMIT_DATA of a worker; the kernel counts about 1.5 times the resident memory as data."""
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to use: cores, and memory where that is known."""
+    """Cores, and memory where it is known, that this process may use."""
 
     cores: int
     memory_bytes: int | None = None
@@ -27,7 +30,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """How many worker processes, and how many threads each has."""
+    """Number of worker processes, and of threads in each."""
 
     workers: int
     threads: int
@@ -37,24 +40,24 @@ def choose_sizing(configured_workers: int, machine: Machine, *, on_gpu: bool = F
     """Return the workers to start.
 
     Args:
-        configured_workers: The setting; 0 chooses: a worker a core, as far as memory goes. On two busy cores, two
-            workers with one thread finish nearly twice the pages of one worker with two threads.
-        machine: What there is.
-        on_gpu: The models run on a GPU, whose memory nobody tells: one worker, unless the setting says otherwise.
+        configured_workers: The setting; 0 means one worker per core, as far as memory allows. On two busy cores,
+            two workers with one thread each finish nearly twice the pages of one worker with two threads.
+        machine: Available cores and memory.
+        on_gpu: Whether the models run on a GPU, whose memory is unknown: 0 then means one worker.
     """
     cores = max(1, machine.cores)
     workers = configured_workers
     if workers == 0:
-        room = cores if machine.memory_bytes is None else machine.memory_bytes // WORKER_MEMORY_BYTES
-        workers = 1 if on_gpu else max(1, min(cores, room))
+        fitting = cores if machine.memory_bytes is None else machine.memory_bytes // WORKER_MEMORY_BYTES
+        workers = 1 if on_gpu else max(1, min(cores, fitting))
     return Sizing(workers, max(1, cores // workers))
 
 
 def read_machine(cgroup: Path = _CGROUP) -> Machine:
-    """Return this process's share of the machine: CPU affinity and the container's limits count.
+    """Return the cores and memory of this process, within its CPU affinity and the container's limits.
 
     Args:
-        cgroup: Where version 2 control groups show this container's limits.
+        cgroup: Directory of the version 2 control group that limits this container.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -67,7 +70,7 @@ def read_machine(cgroup: Path = _CGROUP) -> Machine:
 
 
 def parse_cpu_max(text: str) -> int | None:
-    """Return the whole cores that `cpu.max` allows ("200000 100000": 2), at least 1; None when it sets no limit."""
+    """Return the whole cores that `cpu.max` allows ("200000 100000": 2), at least 1; None without a limit."""
     quota, _, period = text.partition(" ")
     if not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None
@@ -89,7 +92,7 @@ def _physical_memory() -> int | None:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return what a process holds in memory; 0 where nobody tells (no Linux), or when it is gone."""
+    """Return the resident memory of a process; 0 on systems other than Linux, or when the process has ended."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
     except (OSError, IndexError):
@@ -97,20 +100,20 @@ def resident_bytes(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def bound_own_memory(limit_bytes: int) -> None:
-    """Let this process's own allocations fail beyond a limit, and let the kernel, when memory runs out, end it first.
+def limit_own_memory(limit_bytes: int) -> None:
+    """Make this process's allocations fail beyond a limit, and make the kernel kill it first when memory runs out.
 
-    A worker that is refused memory fails its page; without the limit it could drive the server, or its neighbours, out.
+    A worker whose allocation fails fails its page only; without the limit the kernel could kill the server instead.
 
     Args:
-        limit_bytes: Of data; at least what is held already.
+        limit_bytes: RLIMIT_DATA, at least the data that the process holds already.
     """
     if sys.platform == "win32":
         return
     import resource  # noqa: PLC0415 - POSIX only
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with suppress(OSError, ValueError):  # an older system, or a limit that is lower already
+    with suppress(OSError, ValueError):  # an older kernel, or the limit is lower already
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", "ascii")
