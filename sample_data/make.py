@@ -1,10 +1,10 @@
-"""Render every sample page, its truth and the manifest from `pages.toml`: the same bytes on every run.
+"""Render every sample page, its true text and the manifest from `pages.toml`: the same bytes on every run.
 
 `python sample_data/make.py [DEST]` writes into DEST, by default the directory of this file. It needs Pillow, numpy and
-two packages of fonts: `apt-get install fonts-noto-cjk fonts-liberation`.
+two font packages: `apt-get install fonts-noto-cjk fonts-liberation`.
 
-In `pages.toml` a line of text stands as it is rendered. `# ` makes it a centred heading, `> ` sets it right, ` | `
-goes to the next quarter of the width, an empty line is half a line of space.
+In `pages.toml` each line of a text is rendered as one line. `# ` makes it a centred heading, `> ` aligns it right,
+` | ` moves to the next quarter of the width, and an empty line is half a line of space.
 """
 
 import csv
@@ -29,7 +29,7 @@ CELL_MARK = " | "
 
 
 class MissingFontError(Exception):
-    """A font is not installed; the message names the Debian package."""
+    """A font is not installed; the message names its Debian package."""
 
 
 class OverfullPageError(Exception):
@@ -38,7 +38,7 @@ class OverfullPageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """Where Debian keeps a typeface: regular and bold file, place in the collection, family name, package."""
+    """A typeface: its regular and bold files, index in the font collection, family name and Debian package."""
 
     regular: str
     bold: str
@@ -69,10 +69,11 @@ FACES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page as `pages.toml` describes it.
+    """A page as described in `pages.toml`.
 
-    Sizes in px are of the upright page. `turn_deg` turns the stored pixels anticlockwise; `orientation` is the EXIF tag
-    that undoes it, or None. `colours` is what is stored: rgb, grey (16 levels, but 256 in lossy formats) or bitonal.
+    Sizes in px are those of the upright page. The stored pixels are rotated anticlockwise by `turn_deg`; `orientation`
+    is the EXIF tag that undoes the rotation, or None. `colours` is rgb, grey (16 levels; 256 in lossy formats) or
+    bitonal.
     """
 
     path: str
@@ -98,24 +99,24 @@ class Page:
 
     @property
     def truth(self) -> str:
-        """The text on the page, a line each, columns parted by a space."""
+        """The true text of the page: one line per line, with a space between columns."""
         lines = (" ".join(filter(None, _words(line).split(CELL_MARK))) for line in self.text.splitlines())
         return "".join(f"{line}\n" for line in lines if line)
 
 
 def _words(line: str) -> str:
-    """Return the line without its mark."""
+    """Return the line without its markup."""
     return line.removeprefix("# ").removeprefix("> ")
 
 
 def load_pages(path: Path = HERE / "pages.toml") -> tuple[Page, ...]:
-    """Return all pages, in the manifest's order."""
+    """Return all pages in the manifest's order."""
     tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["page"]
     return tuple(Page(**_frozen(table)) for table in tables)
 
 
 def _frozen(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the table with tuples for arrays."""
+    """Return the table with its arrays as tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
@@ -123,7 +124,7 @@ def load_font(name: str, size_px: int, *, bold: bool = False) -> ImageFont.FreeT
     """Return a font of `FACES`.
 
     Raises:
-        MissingFontError: the file is absent or holds another family.
+        MissingFontError: the file is missing or contains another family.
     """
     face = FACES[name]
     path = face.bold if bold else face.regular
@@ -132,15 +133,17 @@ def load_font(name: str, size_px: int, *, bold: bool = False) -> ImageFont.FreeT
     except OSError as exc:
         raise MissingFontError(f"{path} is missing: apt-get install {face.package}") from exc
     if font.getname()[0] != face.family:
-        raise MissingFontError(f"{path} holds {font.getname()[0]}, not {face.family}: apt-get install {face.package}")
+        raise MissingFontError(
+            f"{path} contains {font.getname()[0]}, not {face.family}: apt-get install {face.package}"
+        )
     return font
 
 
 def draw_ink(page: Page) -> Image.Image:
-    """Return the upright page's ink as a mask: 0 is bare paper, 255 full ink.
+    """Return the upright page's ink as a mask: 0 is paper, 255 is ink.
 
     Raises:
-        OverfullPageError: a line leaves the margins.
+        OverfullPageError: a line exceeds the margins.
     """
     mask = Image.new("L", page.size_px)
     draw = ImageDraw.Draw(mask)
@@ -156,7 +159,7 @@ def draw_ink(page: Page) -> Image.Image:
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, page: Page, font: ImageFont.FreeTypeFont, line: str, top: int) -> None:
-    """Draw one line of the markup, each cell at its column."""
+    """Draw one line, each cell at its column."""
     room = page.size_px[0] - 2 * page.margin_px
     shift = {"# ": 0.5, "> ": 1.0}.get(line[:2], 0.0)
     filled = [(room * n // COLUMNS, cell) for n, cell in enumerate(_words(line).split(CELL_MARK)) if cell]
@@ -168,8 +171,8 @@ def _draw_line(draw: ImageDraw.ImageDraw, page: Page, font: ImageFont.FreeTypeFo
         draw.text((round(page.margin_px + start + spare * shift), top), cell, fill=255, font=font)
 
 
-def age(page: Page, ink: Image.Image) -> Image.Image:
-    """Return the page as a scanner sees it: skewed, a little soft, on tinted paper with a shadow and grain."""
+def add_scan_effects(page: Page, ink: Image.Image) -> Image.Image:
+    """Return the page as a scan: skewed, slightly blurred, on tinted paper with a shadow and noise."""
     if page.noise:
         ink = ink.rotate(page.skew_deg, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(0.4))
     width, height = page.size_px
@@ -178,19 +181,19 @@ def age(page: Page, ink: Image.Image) -> Image.Image:
     pixels = paper + (np.asarray(page.ink, dtype=np.float32) - paper) * cover
     if page.noise:
         shadow = np.linspace(-6, 2, width, dtype=np.float32)[None, :, None]
-        pixels += shadow + page.noise * _grain(page.path, (height, width))[..., None]
+        pixels += shadow + page.noise * _noise(page.path, (height, width))[..., None]
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 
 
-def _grain(seed: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return normal noise of deviation 1; `RandomState` because numpy froze its streams (NEP 19)."""
+def _noise(seed: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return normal noise of deviation 1; from `RandomState`, whose streams numpy keeps unchanged (NEP 19)."""
     random = np.random.RandomState(zlib.crc32(seed.encode()))
     return random.standard_normal(shape).astype(np.float32)
 
 
 def render(page: Page) -> Image.Image:
-    """Return the page as it is stored, but for the EXIF tag."""
-    image = age(page, draw_ink(page)).rotate(page.turn_deg, expand=True)
+    """Return the page's stored pixels."""
+    image = add_scan_effects(page, draw_ink(page)).rotate(page.turn_deg, expand=True)
     match page.colours:
         case "rgb":
             return image
@@ -198,12 +201,12 @@ def render(page: Page) -> Image.Image:
             return image.convert("L").point(lambda level: 255 * (level > 140), "1")
         case _ if page.path.endswith((".jpg", ".webp")):
             return image.convert("L")
-        case _:  # 16 levels make a noisy page half as large without loss in print
+        case _:  # 16 levels halve the size of a noisy page
             return image.convert("L").point(lambda level: level // 17 * 17)
 
 
 def write_image(page: Page, path: Path) -> None:
-    """Write the page in the format its name says."""
+    """Write the page in the format of its suffix."""
     image, exif = render(page), Image.Exif()
     match path.suffix:
         case ".jpg":
@@ -221,7 +224,7 @@ def write_image(page: Page, path: Path) -> None:
 
 
 def make_page(page: Page, dest: Path) -> None:
-    """Write the page, its copies and the truth of each under `dest`."""
+    """Write the page, its copies and the true text of each under `dest`."""
     original = dest / page.path
     for name in (page.path, *page.copies):
         path, truth = dest / name, dest / "truth" / f"{name}.txt"
@@ -235,7 +238,7 @@ def make_page(page: Page, dest: Path) -> None:
 
 
 def write_manifest(pages: tuple[Page, ...], path: Path) -> None:
-    """Write a row a page; the columns after the path travel with the page as its metadata."""
+    """Write a row per page; the columns after the path become the record's `meta`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
@@ -245,7 +248,7 @@ def write_manifest(pages: tuple[Page, ...], path: Path) -> None:
 
 
 def main() -> int:
-    """Make everything; 1 and one line on stderr when it cannot."""
+    """Write all pages and the manifest; on an error print one line to stderr and return 1."""
     dest = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
     pages = load_pages()
     try:

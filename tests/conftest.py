@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, and no key of the person who runs them."""
+"""Fixtures of all tests: an empty home directory, an environment without the user's settings, directories of pages."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ settings.load_profile("pagemill")
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests away from the user's ledgers, configuration and keys."""
+    """Keep every test away from the user's ledgers, configuration and keys."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name.startswith(("PAGEMILL_", "LLMOCR_", "XDG_")):
@@ -34,7 +34,7 @@ def scans(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def network_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that is, as far as anybody can tell, mounted from another machine."""
+    """A directory that the mount table lists as an NFS mount."""
     mounted = tmp_path / "far away"
     mounted.mkdir()
     name = str(mounted).replace(" ", "\\040")

@@ -1,4 +1,4 @@
-"""A scripted OCR server: a real aiohttp server that answers as it is told and remembers what it saw and billed."""
+"""A scripted OCR server: a real aiohttp server that answers by a script and records the calls and what it billed."""
 
 import asyncio
 import base64
@@ -13,14 +13,24 @@ from typing import Any
 from aiohttp import web
 
 _QUIET_ROUNDS = 5
-"""Of the event loop, without a connection or a call: what was read last has come to its handler by then."""
+"""Consecutive rounds of the event loop without a connection or a call, after which no request is left to handle."""
 
 Script = Callable[["Call"], "Awaitable[web.StreamResponse] | web.StreamResponse"]
 
 
 @dataclass(slots=True)
 class Call:
-    """One request as the server saw it."""
+    """One request as the server received it.
+
+    Attributes:
+        number: 1-based, in the order of arrival.
+        at_s: When it arrived, on the event loop's clock.
+        request: aiohttp's request.
+        digest: The sha256 of the image sent, or of the image's URL.
+        media_type: As the data URL names it; for an image given as a URL, that URL.
+        filename: The request's `filename`.
+        key: The key in the query string.
+    """
 
     number: int
     at_s: float
@@ -32,7 +42,7 @@ class Call:
 
 
 def accept(call: Call) -> web.Response:
-    """Answer as the service does, with a text that names the image's content."""
+    """Answer like the service, with a text that is made from the image's digest."""
     return web.json_response(
         {
             "id": f"doc-{call.number}",
@@ -45,31 +55,57 @@ def accept(call: Call) -> web.Response:
     )
 
 
-def refuse(status: int, text: str = "Too Many Requests", **headers: str) -> Script:
-    """Return a script that answers with an error."""
+def accept_when(released: asyncio.Event, *, from_call: int = 1) -> Script:
+    """Return a script that accepts calls from this number on only when the event is set, and earlier ones at once."""
+
+    async def script(call: Call) -> web.StreamResponse:
+        if call.number >= from_call:
+            await released.wait()
+        return accept(call)
+
+    return script
+
+
+def answer_error(status: int, text: str = "Too Many Requests", **headers: str) -> Script:
+    """Return a script that answers every call with an error; `Retry_After="7"` sets the header Retry-After."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _: web.json_response({"statusText": text}, status=status, headers=named)
 
 
 class FakeOcr:
-    """The server's memory and script."""
+    """The server's script, and what it has received and billed.
+
+    Attributes:
+        script: Answers each call; a test may replace it at any time.
+        calls: All calls, in the order of arrival.
+        billed: Number of 200 replies per content, by the sha256 of the image sent.
+        in_flight: Calls that are being answered.
+        most_in_flight: The most that were being answered at once.
+        url: The server's base URL.
+        arrived: Set with each call; a test may clear it.
+        connections: Returns the number of open client connections.
+    """
 
     def __init__(self, script: Script = accept) -> None:
         self.script = script
         self.calls: list[Call] = []
         self.billed: Counter[str] = Counter()
-        """How often each content was answered with a text, by sha256 of the image sent."""
         self.in_flight = 0
         self.most_in_flight = 0
         self.url = ""
         self.arrived = asyncio.Event()
         self.connections: Callable[[], int] = lambda: 0
-        """How many connections clients hold."""
+
+    async def wait_for_calls(self, count: int) -> None:
+        """Return once the server has received `count` calls."""
+        while len(self.calls) < count:
+            self.arrived.clear()
+            await self.arrived.wait()
 
     async def wait_until_quiet(self) -> None:
-        """Return once all that clients sent before they died is answered; what is billed now stays as it is."""
+        """Return once all requests of clients that have died are answered; after that `billed` does not change."""
         host, _, port = self.url.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))  # is accepted after all that came before
+        reader, writer = await asyncio.open_connection(host, int(port))  # accepted after all earlier connections
         writer.write(b"GET / HTTP/1.1\r\nHost: fake\r\nConnection: close\r\n\r\n")
         await reader.read()
         writer.close()
@@ -80,7 +116,7 @@ class FakeOcr:
             quiet = quiet + 1 if self.connections() == self.in_flight == 0 else 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request by the script."""
+        """Record one request and answer it by the script."""
         body: dict[str, Any] = json.loads(await request.read())
         url = body["document"]["image_url"]
         head, _, data = url.partition(";base64,")
@@ -110,7 +146,7 @@ class FakeOcr:
 
 @asynccontextmanager
 async def serve_fake(script: Script = accept) -> AsyncGenerator[FakeOcr]:
-    """Run the fake on a free loopback port."""
+    """Run the scripted server on a free loopback port."""
     fake = FakeOcr(script)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/api/text-recognition", fake.handle)

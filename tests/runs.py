@@ -1,4 +1,4 @@
-"""Runs pagemill in tests: in this process against a fake server, or as the real command."""
+"""Runs pagemill in tests: in this process, or as the real command in a process of its own."""
 
 import os
 import signal
@@ -23,11 +23,13 @@ from pipeline.shutdown import Shutdown
 
 KEY = "sk-test-0123456789abcdef"
 COMMAND = (sys.executable, "-m", "pipeline")
+SABOTAGE = (sys.executable, "-m", "tests.faults.sabotage")
+"""The command with guarantees removed; their names follow, separated by commas."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
-    """Return a configuration with a ledger beside the workspace and the given sections on top."""
+    """Return a configuration with the given sections and, unless they name another, a ledger beside the workspace."""
     budget = {"ledger": str(workspace.parent / "ledger"), **sections.pop("budget", {})}
     return msgspec.convert({"budget": budget, **sections}, Config)
 
@@ -35,7 +37,15 @@ def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
 async def run_here(
     inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, shutdown: Shutdown | None = None, **sections: Any
 ) -> Summary:
-    """Run in this process with the test key; sections are those of the configuration."""
+    """Run in this process with the test key.
+
+    Args:
+        inputs: A directory or manifest, or several INPUTs.
+        workspace: The directory given to `-o`.
+        url: The service's base URL.
+        shutdown: Lets the test end the run early.
+        sections: Sections of the configuration, such as `run={"jobs": 4}`.
+    """
     listed = [inputs] if isinstance(inputs, Path) else inputs
     job = Job(
         inputs=[str(item) for item in listed],
@@ -49,7 +59,14 @@ async def run_here(
 async def run_command(
     *arguments: str | Path, key: str | None = KEY, command: Sequence[str] = COMMAND, **environ: str
 ) -> CompletedProcess[bytes]:
-    """Run the real command, or one that sabotages or traces it, to its end."""
+    """Run the real command, or one that sabotages or traces it, to its end.
+
+    Args:
+        arguments: The command's arguments.
+        key: The API key in its environment; None sets none.
+        command: The command itself; another one sabotages or traces it.
+        environ: Further variables of its environment.
+    """
     return await anyio.run_process(
         [*command, *map(str, arguments)], check=False, env=environment(key, **environ), cwd=Path.cwd()
     )
@@ -59,12 +76,12 @@ async def run_command(
 async def start_command(
     *arguments: str | Path, command: Sequence[str] = COMMAND, stdin: int | None = None, **environ: str
 ) -> AsyncGenerator[Process]:
-    """Start the real command with the test key, in a process group of its own that does not outlive the context.
+    """Start the real command with the test key, in a process group that is killed when the context ends.
 
     Args:
-        arguments: Of the command.
+        arguments: The command's arguments.
         command: The command itself; another one sabotages or traces it.
-        stdin: What it reads; None is the pipe `process.stdin`.
+        stdin: A descriptor for its stdin; None makes the pipe `process.stdin`.
         environ: Further variables of its environment.
     """
     process = await anyio.open_process(
@@ -77,37 +94,42 @@ async def start_command(
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # a process that is stopped is not ended by the end of its tracer
+        with suppress(ProcessLookupError):  # the end of its tracer does not end a stopped process
             os.killpg(process.pid, signal.SIGKILL)
         await process.aclose()
 
 
+def run_arguments(inputs: str | Path, directory: Path, url: str, *more: str | Path) -> tuple[str | Path, ...]:
+    """Return arguments of `run` with workspace and ledger in a directory: `out` and `ledger`."""
+    return ("run", inputs, "-o", directory / "out", "--ledger", directory / "ledger", "--api-url", url, *more)
+
+
 async def read_until(process: Process, text: bytes) -> bytes:
-    """Return what a command said on stderr, as soon as it has said this."""
-    said = b""
+    """Read stderr until it contains the text, and return what was read."""
+    stderr = b""
     assert process.stderr is not None
-    while text not in said:
-        said += await process.stderr.receive()
-    return said
+    while text not in stderr:
+        stderr += await process.stderr.receive()
+    return stderr
 
 
 async def wait_for_end(process: Process) -> tuple[int, str]:
-    """Return the exit code of a command, and what else it said on stderr until its end."""
+    """Return the command's exit code and the rest of its stderr."""
     assert process.stderr is not None
-    said = b"".join([block async for block in process.stderr])
-    return await process.wait(), said.decode(errors="replace")
+    stderr = b"".join([block async for block in process.stderr])
+    return await process.wait(), stderr.decode(errors="replace")
 
 
 def environment(key: str | None, **environ: str) -> dict[str, str]:
-    """Return the environment of a command: that of a user, with the checkout importable and a key."""
+    """Return a command's environment: the current one without PYTHON*, with this checkout importable and the key."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    inherited["SSL_CERT_FILE"] = os.devnull  # to read the authorities of the world takes each command 0.1 s
+    inherited["SSL_CERT_FILE"] = os.devnull  # reading the system's certificate authorities takes 0.1 s per command
     named = {"PAGEMILL_API_KEY": key} if key is not None else {}
     return {**inherited, "PYTHONPATH": str(ROOT), **named, **environ}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSONL file; none when it is missing."""
+    """Return the objects of a JSONL file; an empty list when it is missing."""
     return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 

@@ -1,8 +1,8 @@
-"""Calls against a limited account under a virtual clock: no I/O, no waiting, the same result every time.
+"""Simulates calls against a limited account: no I/O, no real waiting, the same result for the same seed.
 
-A pace (anything with the methods of `pipeline.remote.pace.Pace`) is asked when the next call may go; a limit
+A pacer (anything with the methods of `pipeline.remote.pace.Pace`) decides when the next call is sent. A limit
 (`tests.benchmarks.limits`) admits or refuses it half a round trip later. A refusal comes back at once, an answer after
-the latency. The first call of each process goes alone until it is answered, as `pipeline.remote.gate` has it.
+the latency. The first call of each process goes alone until it is answered, as in `pipeline.remote.gate`.
 """
 
 import heapq
@@ -16,28 +16,28 @@ from tests.benchmarks.limits import Limit
 
 
 class Pacer(Protocol):
-    """What the simulation needs of a pace; tokens are the pace's own."""
+    """The methods of a pace that the simulation calls; tokens are opaque."""
 
     def ready_at(self, now_s: float) -> float: ...
-    def send(self, now_s: float) -> Any: ...
-    def accepted(self, now_s: float, token: Any) -> None: ...
-    def refused(self, now_s: float, token: Any, wait_s: float | None) -> None: ...
+    def report_sent(self, now_s: float) -> Any: ...
+    def report_accepted(self, now_s: float, token: Any) -> None: ...
+    def report_refused(self, now_s: float, token: Any, wait_s: float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent, and over what kind of line.
+    """The calls of a simulation, and the latencies of service and network.
 
     Attributes:
-        pages: All pages; processes that share the key share them.
-        jobs: Calls in flight at most, a process.
+        pages: Pages in all, shared by all processes.
+        jobs: Most calls in flight per process.
         latency_s: Mean time to an answer.
-        jitter: 0 constant; below 1 uniform within this share of the mean; 1 exponential.
+        jitter: Of the latency; 0 is constant, below 1 uniform within this share of the mean, 1 exponential.
         round_trip_s: Time to a refusal.
-        retry_after_s: What a refusal names.
-        processes: How many share the key.
-        noise_s: Timers and arrivals are late by up to this.
-        checks_late: The limit is asked when the work is done, so a refusal takes as long as an answer.
+        retry_after_s: The Retry-After of a refusal; None sends none.
+        processes: Number of processes that share the key.
+        noise_s: Largest delay of a timer or an arrival.
+        checks_late: The service checks its limit when the work is done, so a refusal takes as long as an answer.
     """
 
     pages: int
@@ -53,16 +53,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it went.
+    """The result of a simulation.
 
     Attributes:
-        elapsed_s: Until the last answer.
-        ideal_s: What the limit and the jobs would have allowed.
+        elapsed_s: Time to the last answer.
+        ideal_s: Least time that the limit and the number of jobs allow.
         answered: Pages answered.
         refusals: Calls refused.
-        inside_pause: Calls sent inside a Retry-After that had arrived.
-        admitted_s: When each admitted call came to the service.
-        refused_s: When each refused call did.
+        inside_pause: Calls sent inside a Retry-After that the process had received.
+        admitted_s: When each admitted call arrived at the service.
+        refused_s: When each refused call arrived at the service.
     """
 
     elapsed_s: float
@@ -75,12 +75,12 @@ class Result:
 
     @property
     def efficiency(self) -> float:
-        """Share of what was permitted that was used."""
+        """The ideal time divided by the elapsed time."""
         return self.ideal_s / self.elapsed_s if self.elapsed_s else 0.0
 
     @property
     def refused_share(self) -> float:
-        """Share of the calls that were refused."""
+        """Refused calls divided by all calls."""
         return self.refusals / max(1, self.answered + self.refusals)
 
 
@@ -88,7 +88,7 @@ class Result:
 class _Process:
     pace: Pacer
     in_flight: int = 0
-    scouted: bool = False
+    answered: bool = False
     paused_until_s: float = -math.inf
     wakes_s: float = -math.inf
 
@@ -99,7 +99,7 @@ class _Simulation:
     limit: Limit
     dice: random.Random
     processes: list[_Process]
-    left: int
+    unsent_pages: int
     now_s: float = 0.0
     in_service: int = 0
     inside_pause: int = 0
@@ -113,15 +113,15 @@ class _Simulation:
         for process in self.processes:
             self._send(process)
         while self.events and self.now_s < give_up_s and len(self.answered_s) < self.load.pages:
-            self.now_s, _, happen = heapq.heappop(self.events)
-            happen()
+            self.now_s, _, action = heapq.heappop(self.events)
+            action()
 
-    def _after(self, wait_s: float, happen: Callable[[], None]) -> None:
+    def _after(self, wait_s: float, action: Callable[[], None]) -> None:
         self.scheduled += 1
-        heapq.heappush(self.events, (self.now_s + wait_s, self.scheduled, happen))
+        heapq.heappush(self.events, (self.now_s + wait_s, self.scheduled, action))
 
     def _send(self, process: _Process) -> None:
-        while self.left and process.in_flight < (self.load.jobs if process.scouted else 1):
+        while self.unsent_pages and process.in_flight < (self.load.jobs if process.answered else 1):
             ready_s = process.pace.ready_at(self.now_s)
             if ready_s > self.now_s + 1e-12:
                 if ready_s < math.inf and (process.wakes_s <= self.now_s or ready_s < process.wakes_s):
@@ -129,13 +129,13 @@ class _Simulation:
                     self._after(ready_s - self.now_s + self._noise_s(), lambda: self._send(process))
                 return
             self.inside_pause += self.now_s < process.paused_until_s - 1e-9
-            self.left -= 1
+            self.unsent_pages -= 1
             process.in_flight += 1
-            token = process.pace.send(self.now_s)
-            way_s = self.load.round_trip_s / 2 + self._noise_s()
+            token = process.pace.report_sent(self.now_s)
+            delay_s = self.load.round_trip_s / 2 + self._noise_s()
             if self.load.checks_late:
-                way_s += self._latency_s()
-            self._after(way_s, lambda token=token: self._arrive(process, token))  # type: ignore[misc]
+                delay_s += self._latency_s()
+            self._after(delay_s, lambda token=token: self._arrive(process, token))  # type: ignore[misc]
 
     def _arrive(self, process: _Process, token: Any) -> None:
         if self.limit.admit(self.now_s, self.in_service):
@@ -162,31 +162,31 @@ class _Simulation:
     def _answered(self, process: _Process, token: Any) -> None:
         self.answered_s.append(self.now_s)
         process.in_flight -= 1
-        process.scouted = True
-        process.pace.accepted(self.now_s, token)
+        process.answered = True
+        process.pace.report_accepted(self.now_s, token)
         self._send(process)
 
     def _refused(self, process: _Process, token: Any) -> None:
-        self.left += 1
+        self.unsent_pages += 1
         process.in_flight -= 1
         wait_s = self.load.retry_after_s
         if wait_s is not None:
             process.paused_until_s = max(process.paused_until_s, self.now_s + wait_s)
-        process.pace.refused(self.now_s, token, wait_s)
+        process.pace.report_refused(self.now_s, token, wait_s)
         self._send(process)
 
 
 def simulate(
     pacer: Callable[[], Pacer], limit: Limit, load: Load, *, seed: int = 1, give_up_s: float = 5000.0
 ) -> Result:
-    """Return how the pages went through.
+    """Send all pages and return the result.
 
     Args:
         pacer: Makes the pace of each process.
-        limit: What the account permits; it changes.
-        load: What is sent.
-        seed: Of the latencies.
-        give_up_s: Virtual time after which the rest is left.
+        limit: The service's limiter; its state changes.
+        load: The calls and latencies.
+        seed: Of the latencies and the noise.
+        give_up_s: Virtual time after which the simulation ends, finished or not.
     """
     processes = [_Process(pacer()) for _ in range(load.processes)]
     simulation = _Simulation(load, limit, random.Random(seed), processes, load.pages)

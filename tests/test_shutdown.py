@@ -1,4 +1,4 @@
-"""How a run ends early: what is not sent is called off, what is on the wire lands."""
+"""How a run ends early: calls that are not sent are cancelled, and calls in flight end."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -33,9 +33,7 @@ QUOTA = QuotaExhaustedError("used up")
 
 
 @BOTH
-def test_what_is_not_sent_is_called_off(guard: Guard) -> None:
-    """Whoever waits before a call gets a DrainedError at once when the run ends."""
-
+def test_a_request_cancels_all_work_before_the_call(guard: Guard) -> None:
     async def main() -> None:
         shutdown, ends = Shutdown(), list[tuple[str, float]]()
 
@@ -44,21 +42,21 @@ def test_what_is_not_sent_is_called_off(guard: Guard) -> None:
                 with guard(shutdown):
                     await anyio.sleep(3600)
             except ShuttingDownError:
-                ends.append(("drained", anyio.current_time()))
+                ends.append(("cancelled", anyio.current_time()))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(wait)
             await anyio.sleep(5)
             shutdown.request(DurationReachedError("over"))
-        assert ends == [("drained", 5.0)] * 3
+        assert ends == [("cancelled", 5.0)] * 3
 
     run_virtual(main())
 
 
 @BOTH
-def test_work_that_ends_in_the_moment_of_the_request_is_not_followed_by_a_call(guard: Guard) -> None:
-    """Work that finishes although the run was just ended raises, too: no call may follow it."""
+def test_work_that_ends_at_the_moment_of_the_request_raises_too(guard: Guard) -> None:
+    """Otherwise a call would follow it."""
 
     async def main() -> None:
         shutdown = Shutdown()
@@ -69,9 +67,7 @@ def test_work_that_ends_in_the_moment_of_the_request_is_not_followed_by_a_call(g
 
 
 @BOTH
-def test_nothing_begins_once_the_run_is_ending(guard: Guard) -> None:
-    """A page that comes to the guard after the request does not even begin to wait."""
-
+def test_no_work_begins_after_the_request(guard: Guard) -> None:
     async def main() -> None:
         shutdown, begun = Shutdown(), list[str]()
         shutdown.request(InterruptedRunError("SIGINT", exit_code=130))
@@ -83,8 +79,7 @@ def test_nothing_begins_once_the_run_is_ending(guard: Guard) -> None:
 
 
 @on_virtual_time
-async def test_a_used_up_budget_spares_the_pages_that_have_their_reservation() -> None:
-    """The end of the quota calls off who has no reservation, and lets the others wait for their turn and go."""
+async def test_a_used_up_budget_cancels_only_pages_without_a_reservation() -> None:
     shutdown, ends = Shutdown(), dict[str, str]()
 
     async def wait(name: str, guard: Guard) -> None:
@@ -93,7 +88,7 @@ async def test_a_used_up_budget_spares_the_pages_that_have_their_reservation() -
                 await anyio.sleep(10)
             ends[name] = "sent"
         except ShuttingDownError:
-            ends[name] = "drained"
+            ends[name] = "cancelled"
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait, "unreserved", lambda shutdown: shutdown.cancels_unsent())
@@ -101,15 +96,13 @@ async def test_a_used_up_budget_spares_the_pages_that_have_their_reservation() -
         await anyio.wait_all_tasks_blocked()
         shutdown.request(QUOTA, spare_reserved=True)
         tasks.start_soon(wait, "reserved in that moment", lambda shutdown: shutdown.cancels_unsent(reserved=True))
-    assert ends == {"unreserved": "drained", "reserved": "sent", "reserved in that moment": "sent"}
+    assert ends == {"unreserved": "cancelled", "reserved": "sent", "reserved in that moment": "sent"}
     with pytest.raises(ShuttingDownError):
         shutdown.check()
 
 
 @pytest.mark.parametrize("order", [pytest.param(1, id="quota-first"), pytest.param(-1, id="signal-first")])
-def test_a_signal_calls_off_what_the_quota_spared(order: int) -> None:
-    """Two reasons together are as strict as the stricter one, in either order."""
-
+def test_a_signal_also_cancels_the_pages_that_the_quota_spared(order: int) -> None:
     async def main() -> None:
         shutdown = Shutdown()
         requests: list[tuple[StopError, bool]] = [(QUOTA, True), (InterruptedRunError("SIGINT", exit_code=130), False)]
@@ -124,7 +117,7 @@ def test_a_signal_calls_off_what_the_quota_spared(order: int) -> None:
 
 @on_virtual_time
 async def test_without_a_request_the_guards_change_nothing() -> None:
-    """Negative control: while the run goes on, work passes the guards with its result, and errors pass as they are."""
+    """Negative control: before a request, work completes inside the guards and its errors pass through."""
     shutdown = Shutdown()
     shutdown.check()
     with shutdown.cancels_unsent(), shutdown.cancels_unsent(reserved=True):
@@ -136,8 +129,7 @@ async def test_without_a_request_the_guards_change_nothing() -> None:
 
 
 @on_virtual_time
-async def test_a_cancellation_from_outside_is_no_drain() -> None:
-    """Cancelling the task that waits is not mistaken for the end of the run."""
+async def test_a_cancellation_from_outside_is_no_shutdown() -> None:
     shutdown = Shutdown()
     with anyio.move_on_after(3) as scope, shutdown.cancels_unsent():
         await anyio.sleep(3600)
@@ -156,9 +148,7 @@ async def test_a_cancellation_from_outside_is_no_drain() -> None:
         pytest.param([QUOTA, LedgerError("")], 1, id="fault-before-quota"),
     ],
 )
-def test_the_reason_that_comes_first_in_the_table_wins(reasons: list[StopError], exit_code: int) -> None:
-    """Of several reasons the documented precedence decides, in either order of their coming."""
-
+def test_the_reason_of_higher_precedence_wins_in_either_order(reasons: list[StopError], exit_code: int) -> None:
     async def main() -> None:
         for order in (reasons, reasons[::-1]):
             shutdown = Shutdown()
@@ -171,8 +161,7 @@ def test_the_reason_that_comes_first_in_the_table_wins(reasons: list[StopError],
 
 
 @on_virtual_time
-async def test_of_two_reasons_of_one_rank_the_first_is_told() -> None:
-    """The message is that of the first cause."""
+async def test_of_two_reasons_of_equal_precedence_the_first_wins() -> None:
     shutdown, first = Shutdown(), KeyRejectedError("first")
     shutdown.request(first)
     shutdown.request(KeyRejectedError("second"))

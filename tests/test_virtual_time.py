@@ -1,4 +1,4 @@
-"""The virtual clock jumps when all wait for it, and only then."""
+"""The virtual clock jumps to the next timer when nothing else can happen, and only then."""
 
 import asyncio
 import threading
@@ -14,8 +14,7 @@ REAL_LIMIT_S = 5.0
 
 
 @on_virtual_time
-async def test_two_sleeps_of_hours_end_in_order_at_once() -> None:
-    """Sleeps of two hours and one hour end at their times, the shorter first, in no real time."""
+async def test_two_sleeps_of_hours_end_in_order_in_no_real_time() -> None:
     begun_s = time.monotonic()
     ended: list[tuple[int, float]] = []
 
@@ -37,8 +36,7 @@ async def test_two_sleeps_of_hours_end_in_order_at_once() -> None:
         pytest.param(lambda work: asyncio.get_running_loop().run_in_executor(None, work), id="executor"),
     ],
 )
-def test_the_clock_stands_still_while_a_thread_works(run_in_thread: object) -> None:
-    """A timer does not go off before a thread that works has ended."""
+def test_the_clock_does_not_advance_while_a_thread_works(run_in_thread: object) -> None:
     begun, may_end = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -63,8 +61,7 @@ def test_the_clock_stands_still_while_a_thread_works(run_in_thread: object) -> N
 
 
 @on_virtual_time
-async def test_data_on_a_socket_come_before_a_timer() -> None:
-    """What one end of a connection wrote is read before any timer goes off."""
+async def test_data_on_a_socket_is_read_before_a_timer_fires() -> None:
     received: list[bytes] = []
     done = asyncio.Event()
 
@@ -86,8 +83,7 @@ async def test_data_on_a_socket_come_before_a_timer() -> None:
 
 
 @on_virtual_time
-async def test_a_timeout_cancels_at_its_time() -> None:
-    """`move_on_after` ends at its deadline, not at that of the sleep inside."""
+async def test_a_timeout_cancels_at_its_deadline_in_virtual_time() -> None:
     with anyio.move_on_after(10) as scope:
         await anyio.sleep(3600)
     assert scope.cancelled_caught
@@ -95,7 +91,6 @@ async def test_a_timeout_cancels_at_its_time() -> None:
 
 
 def test_a_deadlock_fails_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that nothing will ever wake ends the test with an error."""
     monkeypatch.setattr("tests.virtual_time._STUCK_S", 0.01)
     with pytest.raises(RuntimeError, match="stuck"):
         run_virtual(anyio.Event().wait())

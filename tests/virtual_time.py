@@ -1,7 +1,7 @@
-"""An event loop on virtual time: nobody waits, and yet everything happens in its order.
+"""An event loop on virtual time: timers fire in their order, without real waiting.
 
-The clock stands still while anything runs: a callback, a worker thread, data on a socket. When all wait for the clock,
-it jumps to the next timer. Precedent: trio's `MockClock(autojump_threshold=0)`.
+The clock does not advance while a callback or a worker thread runs or data is in transit on a socket. When nothing but
+timers is left, it jumps to the next one. Precedent: trio's `MockClock(autojump_threshold=0)`.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 _STUCK_S = 10.0
-"""Real seconds without anything that could ever happen, after which a test fails instead of hanging."""
+"""Real time without timers, threads or data, after which a test fails instead of hanging."""
 
-_THREAD_ENDS_S = 0.01
-"""Real seconds after which a worker thread is looked at again."""
+_THREAD_POLL_S = 0.01
+"""Real time between two checks whether a worker thread has ended."""
 
 _IN_TRANSIT_S = 0.02
-"""Real seconds that data may take from one end of an open socket to the other before its reader counts as idle."""
+"""Real time that data may take from one end of a socket to the other before the clock jumps."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for the clock by moving it."""
+    """A selector that advances the loop's clock instead of waiting for a timer."""
 
     loop: "VirtualTimeLoop"
 
@@ -33,10 +33,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         if timeout is not None and timeout <= 0:
             return super().select(0)
         while self.loop.is_busy():
-            # A thread wakes the loop when its work is done, but some are counted as busy for a moment longer.
-            if ready := super().select(_THREAD_ENDS_S):
+            # a thread wakes the loop when its work is done, but may count as busy for a moment longer
+            if ready := super().select(_THREAD_POLL_S):
                 return ready
-        in_transit_s = _IN_TRANSIT_S if len(self.get_map()) > 1 else 0  # one is the loop's own
+        in_transit_s = _IN_TRANSIT_S if len(self.get_map()) > 1 else 0  # the loop itself registers one socket
         ready = super().select(in_transit_s if timeout is not None else _STUCK_S)
         if timeout is None and not ready:
             raise RuntimeError("stuck: no timer, no thread and no socket will ever wake a task")
@@ -46,7 +46,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """The standard loop, but its time passes only when nothing else can happen."""
+    """The standard event loop with a clock that advances only when nothing else can happen."""
 
     def __init__(self) -> None:
         selector = _JumpingSelector()
@@ -56,16 +56,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
 
     def time(self) -> float:
-        """Return the virtual time in seconds; it begins at 0."""
+        """Return the virtual time in seconds since the loop was made."""
         return self._now_s
 
     def jump(self, wait_s: float) -> None:
-        """Move the clock forward."""
+        """Advance the clock to the next timer, or by `wait_s` when there is none."""
         timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
-        self._now_s = max(self._now_s, min(timers, default=self._now_s + wait_s))  # the exact time, free of rounding
+        # the timer's own time: adding `wait_s` to the clock would round it
+        self._now_s = max(self._now_s, min(timers, default=self._now_s + wait_s))
 
     def is_busy(self) -> bool:
-        """Return True while a worker thread of this loop is at work: the executor's, or one of anyio's."""
+        """Return True while a worker thread of this loop works: one of the executor or one of anyio."""
         return self._executor_calls > 0 or any(
             getattr(thread, "loop", None) is self and thread.queue.unfinished_tasks  # type: ignore[attr-defined]
             for thread in threading.enumerate()
@@ -73,7 +74,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         )
 
     def run_in_executor(self, executor: Any, func: Callable[..., Result], *args: Any) -> "asyncio.Future[Result]":  # type: ignore[override]
-        """Run a function in a thread; the clock stands still until it ends."""
+        """Run a function in a thread; the clock does not advance until it ends."""
         future = super().run_in_executor(executor, func, *args)
         self._executor_calls += 1
         future.add_done_callback(self._end_executor_call)
@@ -84,7 +85,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end on a virtual-time loop of its own."""
+    """Run a coroutine to its end on a new virtual-time loop."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 

@@ -108,7 +108,7 @@ class Attempts:
                     attempts, unreached = attempts + 1, 0
                     if (ended := self._give_up(attempts, reason)) is not None:
                         return ended
-                    await self._back_off(attempts, until_s=self._retries.take(anyio.current_time()))
+                    await self._back_off(attempts, until_s=self._retries.schedule_retry(anyio.current_time()))
 
     def _give_up(self, attempts: int, reason: str) -> PageError | None:
         """Return how a page ends after so many attempts that may have been billed; None when it may try again."""
@@ -167,7 +167,7 @@ class Attempts:
         self._contacts += not isinstance(verdict, Failed) or verdict.billed
         match verdict:
             case Accepted():
-                self._retries.succeed()
+                self._retries.count_success()
                 self._gate.report_accepted(turn)
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)

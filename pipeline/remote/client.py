@@ -1,7 +1,7 @@
-"""One POST, one outcome. The only stage that speaks HTTP.
+"""The HTTP client: sends one POST and returns one outcome.
 
-The key travels in the query string, so no URL of a request ever leaves this module: aiohttp's errors are translated
-by their kind, not by their text, where the text may hold the URL.
+The API takes the key in the query string, so no request URL may leave this module. aiohttp's errors are therefore
+translated by their class: their text may contain the URL.
 """
 
 import asyncio
@@ -30,11 +30,12 @@ from pipeline.wire import (
 )
 
 _KEEPALIVE_S: Final = 4.0
-"""Shorter than common servers' idle timeouts (Node 5 s, gunicorn 2 s aside, nginx 75 s): a connection that the server
-has just closed would make an unsent call look like a lost one."""
+"""Shorter than the idle timeouts of Node (5 s) and nginx (75 s), longer than gunicorn's (2 s). A request on a
+connection that the server has just closed counts as lost, although the server never read it."""
 
 _HEADER_MAX_BYTES: Final = 64 * 1024
-"""Some gateways send security policies of more than aiohttp's 8 kB; the reply behind them was paid for."""
+"""Some gateways send Content-Security-Policy headers longer than aiohttp's default limit of 8 kB; the reply that
+follows was billed."""
 
 _READ_BLOCK_BYTES: Final = 64 * 1024
 _DETAIL_MAX_CHARS: Final = 300
@@ -42,7 +43,13 @@ _DETAIL_MAX_CHARS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Deadlines of one call, in seconds."""
+    """Deadlines of one call.
+
+    Attributes:
+        total_s: From the start of the call to the end of the reply.
+        connect_s: To open the TCP connection.
+        read_s: Between two reads of the reply.
+    """
 
     total_s: float = 120.0
     connect_s: float = 10.0
@@ -50,11 +57,11 @@ class Timeouts:
 
 
 class Client:
-    """Calls one service.
+    """Sends requests to one service.
 
     Args:
-        session: aiohttp's session.
-        service: Where to, and with which key.
+        session: The aiohttp session that sends them.
+        service: Base URL and key.
     """
 
     def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
@@ -68,7 +75,7 @@ class Client:
         return f"<Client {self._url.host}>"
 
     async def post(self, body: bytes) -> Outcome:
-        """Send one request and return what it brought; raises nothing that a service or a network can cause."""
+        """Send one request and return its outcome; failures of the service or the network are returned, not raised."""
         upload = BytesIO(body)
         try:
             async with self._session.post(
@@ -77,17 +84,20 @@ class Client:
                 headers={"Content-Type": "application/json", "Accept": "application/json"},
                 allow_redirects=False,
             ) as response:
-                if response.status == 200 and upload.tell() < len(body):  # an answer to nothing that we asked
+                if response.status == 200 and upload.tell() < len(body):  # it cannot be the text of this page
                     response.close()
-                    return Outcome(fault=Fault.LOST, detail="a text before the page had been sent")
+                    return Outcome(fault=Fault.LOST, detail="the reply came before the whole page was sent")
                 return self._redact(_interpret(response, await _read_bounded(response)))
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError) as exc:
             return _translate(exc, begun=upload.tell() > 0)
-        except ValueError as exc:  # aiohttp's header parser lets some malformed replies through as ValueError
+        except ValueError as exc:  # aiohttp raises it for some malformed headers
             return Outcome(fault=Fault.LOST, detail=f"malformed reply ({type(exc).__name__})")
 
     def _redact(self, outcome: Outcome) -> Outcome:
-        """Take the key, as it is and as it stands in a URL, out of what the service said; only then shorten it."""
+        """Remove the key, plain and percent-encoded, from the outcome's detail, then shorten the detail.
+
+        In this order, because half a key at the cut would not be found.
+        """
         detail = outcome.detail
         for secret in self._secrets:
             detail = detail.replace(secret, "***")
@@ -96,7 +106,13 @@ class Client:
 
 @asynccontextmanager
 async def open_client(service: Service, timeouts: Timeouts, *, connections: int) -> AsyncGenerator[Client]:
-    """Open a client with as many connections as calls may be in flight."""
+    """Open a client for one service.
+
+    Args:
+        service: Base URL and key.
+        timeouts: Deadlines of each call.
+        connections: Most connections open at once; each call in flight takes one.
+    """
     timeout = aiohttp.ClientTimeout(
         total=timeouts.total_s, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
     )
@@ -112,10 +128,10 @@ async def open_client(service: Service, timeouts: Timeouts, *, connections: int)
 
 
 def check_base_url(base_url: str) -> str:
-    """Return the URL when it can be the base of a service.
+    """Return the URL without its trailing slash if it can be the base of a service.
 
     Raises:
-        UsageError: it is not http(s), has no host, or carries a query, fragment or password.
+        UsageError: the URL is not http(s), has no host, or has a query, a fragment, a user or a password.
     """
     try:
         url = URL(base_url)
@@ -128,9 +144,9 @@ def check_base_url(base_url: str) -> str:
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, None when it is longer than any honest reply; counted after decompression.
+    """Return the body, or None when it is longer than REPLY_MAX_BYTES after decompression.
 
-    The body of an error may break off: its status already says whose fault it is.
+    A body that breaks off raises only with status 200; the status of an error is enough for its verdict.
     """
     blocks: list[bytes] = []
     size = 0
@@ -157,7 +173,7 @@ def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
         detail = f"a reply of more than {REPLY_MAX_BYTES} bytes"
         return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
     if response.status != 200:
-        detail = parse_status_text(body, limit_chars=REPLY_MAX_BYTES)  # shortened once the key is out of it
+        detail = parse_status_text(body, limit_chars=REPLY_MAX_BYTES)  # `_redact` shortens it
         return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
     try:
         return Outcome(200, reply=parse_reply(body))
@@ -166,15 +182,17 @@ def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
 
 
 def _translate(exc: Exception, *, begun: bool) -> Outcome:
-    """Say whether the request can have reached the service.
+    """Return the outcome of a call that raised.
 
-    Before the first byte of the page has been handed to a connection (refused, DNS, TLS, time-out of connecting), it
-    cannot have been billed.
+    Args:
+        exc: aiohttp's error.
+        begun: The first byte of the body was given to a connection; before that (connection refused, DNS, TLS,
+            connect timeout) the call cannot have been billed.
     """
     if not begun:
         return Outcome(fault=Fault.NOT_SENT, detail=_describe_unreached(exc))
     if isinstance(exc, TimeoutError):
-        return Outcome(fault=Fault.LOST, detail="time-out while waiting for the reply")
+        return Outcome(fault=Fault.LOST, detail="timeout while waiting for the reply")
     return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")
 
 
@@ -187,6 +205,6 @@ def _describe_unreached(exc: Exception) -> str:
         case aiohttp.ClientConnectorError():
             return f"cannot connect ({exc.os_error.strerror or 'refused'})"
         case TimeoutError():
-            return "time-out while connecting"
+            return "timeout while connecting"
         case _:
-            return f"connection lost before the call ({type(exc).__name__})"
+            return f"connection lost before the request was sent ({type(exc).__name__})"

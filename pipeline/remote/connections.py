@@ -1,10 +1,12 @@
-"""The client's connections: a stray reply does not become the next page's, and a refusal is heard.
+"""The client's TCP connections: no page gets another page's reply, and an early error reply is read.
 
-Two gaps between sockets and HTTP libraries cost money here. A service that sends two replies to one request, or a
-word too many, leaves it in an idle connection, where the next page would read it as its own. And a service that
-refuses a page while that is still going out answers and hangs up, whereupon the next write fails and the answer,
-which is there, would be dropped with the connection. (What comes in while the next reply is awaited, nobody can tell
-from it.)
+Two gaps between sockets and HTTP libraries would cost paid pages:
+
+- A service that sends two replies to one request, or extra bytes behind a reply, leaves them in the idle connection,
+  where the next call would read them as its own reply. `Connector` does not reuse such a connection. Bytes that arrive
+  only after the next request was sent cannot be told from its reply.
+- A service that answers with an error while the page is still being sent, and closes, makes the next write fail; the
+  error reply, already received, would be dropped with the connection. `ReadingSocket` keeps it.
 """
 
 import select
@@ -24,17 +26,17 @@ if TYPE_CHECKING:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Connections that serve again only as long as their service is silent between two calls.
+    """A connection pool that reuses a connection only if nothing arrived on it since the last reply.
 
     Args:
-        connections: How many may be open.
-        keepalive_s: How long one is kept idle.
+        connections: Most connections open at once.
+        keepalive_s: Time after which an idle connection is closed.
     """
 
     def __init__(self, *, connections: int, keepalive_s: float) -> None:
         super().__init__(limit=connections, keepalive_timeout=keepalive_s, socket_factory=_open_socket)
-        self._served: WeakKeyDictionary[ResponseHandler, select.poll] = WeakKeyDictionary()
-        """Connections that served a call, and what asks the kernel whether anything has come in since."""
+        self._polls: WeakKeyDictionary[ResponseHandler, select.poll] = WeakKeyDictionary()
+        """Per connection that has served a call: the poll object that asks the kernel for unread bytes."""
 
     async def connect(
         self,
@@ -42,14 +44,14 @@ class Connector(aiohttp.TCPConnector):
         traces: "list[Trace]",
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> "Connection":
-        """Return a new connection, or an idle one on which nothing has come in."""
+        """Return a new connection, or an idle one without unread bytes."""
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert protocol is not None
-            poll = self._served.get(protocol)
-            if poll is None:  # TLS session tickets may be waiting in a new one
-                self._served[protocol] = _watch(protocol)
+            poll = self._polls.get(protocol)
+            if poll is None:  # a new connection is not polled: it may hold TLS session tickets
+                self._polls[protocol] = _make_poll(protocol)
                 return connection
             if not protocol.should_close and not poll.poll(0):
                 return connection
@@ -57,28 +59,28 @@ class Connector(aiohttp.TCPConnector):
 
 
 class ReadingSocket(socket.socket):
-    """A socket that the peer cannot hang up before its last words are read.
+    """A socket whose received bytes are still read after the peer has closed it.
 
-    A write that fails while an answer is waiting counts as done: nobody reads it any more, the event loop reads the
-    answer next, and then finds the end. uvloop writes past this object: there, about one in ten such answers to a
-    large page is still lost.
+    A write that fails while received bytes are unread is reported as complete: the event loop then reads the reply,
+    and after it the end of the connection. uvloop bypasses this class: with it about 10 % of such replies to large
+    pages are lost.
     """
 
     def send(self, data: "ReadableBuffer", flags: int = 0, /) -> int:
-        """Send, as `socket.send` does."""
+        """Send like `socket.send`; report all bytes as sent when the peer is gone and its reply is unread."""
         try:
             return super().send(data, flags)
         except (BrokenPipeError, ConnectionResetError):
-            if not self._has_answer():
+            if not self._has_unread_bytes():
                 raise
             return memoryview(data).nbytes
 
     def sendmsg(self, buffers: "Iterable[ReadableBuffer]", /, *rest: object) -> int:
-        """Send several pieces, as asyncio does from Python 3.12 on."""
+        """Send several buffers; asyncio calls this from Python 3.12 on."""
         del rest
         return self.send(b"".join(buffers))
 
-    def _has_answer(self) -> bool:
+    def _has_unread_bytes(self) -> bool:
         try:
             return bool(self.recv(1, socket.MSG_PEEK))
         except OSError:
@@ -90,8 +92,8 @@ def _open_socket(address: "AddrInfoType") -> socket.socket:
     return ReadingSocket(family, kind, protocol)
 
 
-def _watch(protocol: "ResponseHandler") -> select.poll:
-    """Return what tells of all that comes in or ends: what the kernel has and the event loop has not seen."""
+def _make_poll(protocol: "ResponseHandler") -> select.poll:
+    """Return a poll object that reports unread bytes or the end of the connection, before the event loop sees them."""
     poll = select.poll()
     if protocol.transport is not None:
         poll.register(protocol.transport.get_extra_info("socket"), select.POLLIN)

@@ -1,36 +1,38 @@
-"""The retry budget: how fast failed calls may be repeated, for the whole account."""
+"""The retry budget: limits how fast failed calls are repeated, for the whole account."""
 
 import math
 from typing import Final
 
-_MOST_RETRIES: Final = 10
-_SUCCESSES_A_RETRY: Final = 10
-_SPACING_S: Final = 0.5
+_MAX_SAVED_RETRIES: Final = 10
+_SUCCESSES_PER_RETRY: Final = 10
+_UNPAID_SPACING_S: Final = 0.5
 
 
 class RetryBudget:
-    """Retries feed on successes; times are seconds on one clock.
+    """Ten successful calls pay for one retry; at most ten paid retries are saved up, and ten are there at the start.
 
-    Where fewer than one call in ten fails, retries go out unhindered. Where more fail, the service is in trouble, and
-    what the successes do not pay for goes out at two a second. It delays and never denies: a page fails only by its
-    own attempts. Precedent: retry throttling in gRPC (proposal A6), `RetryBudget` in Finagle.
+    While fewer than one call in ten fails, every retry is paid for and goes out at once. While more fail, the service
+    is in trouble: unpaid retries go out at two per second. The budget delays retries and never denies one: a page
+    fails only by its own attempts. Precedent: retry throttling in gRPC (proposal A6), `RetryBudget` in Finagle.
+
+    All times are seconds on one clock.
     """
 
     def __init__(self) -> None:
-        self._successes = _MOST_RETRIES * _SUCCESSES_A_RETRY
-        self._next_s = -math.inf
+        self._unspent_successes = _MAX_SAVED_RETRIES * _SUCCESSES_PER_RETRY
+        self._last_unpaid_s = -math.inf
 
     def __repr__(self) -> str:
-        return f"<RetryBudget {self._successes / _SUCCESSES_A_RETRY} retries>"
+        return f"<RetryBudget {self._unspent_successes / _SUCCESSES_PER_RETRY} retries>"
 
-    def succeed(self) -> None:
-        """Count a call that brought a text."""
-        self._successes = min(_MOST_RETRIES * _SUCCESSES_A_RETRY, self._successes + 1)
+    def count_success(self) -> None:
+        """Count a call that was answered with a text."""
+        self._unspent_successes = min(_MAX_SAVED_RETRIES * _SUCCESSES_PER_RETRY, self._unspent_successes + 1)
 
-    def take(self, now_s: float) -> float:
-        """Return when a retry that is due may go out: at once if it is paid for, else half a second after the last."""
-        if self._successes >= _SUCCESSES_A_RETRY:
-            self._successes -= _SUCCESSES_A_RETRY
+    def schedule_retry(self, now_s: float) -> float:
+        """Return when a due retry may be sent: now if it is paid for, else 0.5 s after now and the last unpaid one."""
+        if self._unspent_successes >= _SUCCESSES_PER_RETRY:
+            self._unspent_successes -= _SUCCESSES_PER_RETRY
             return now_s
-        self._next_s = max(now_s, self._next_s) + _SPACING_S
-        return self._next_s
+        self._last_unpaid_s = max(now_s, self._last_unpaid_s) + _UNPAID_SPACING_S
+        return self._last_unpaid_s

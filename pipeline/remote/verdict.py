@@ -1,6 +1,6 @@
-"""What a reply means: one pure function from the outcome of a call to a verdict.
+"""Verdicts: one pure function from the outcome of a call to what it means for the page, the account and the run.
 
-Source: the API's contract ("Errors") and the decisions for where it is silent.
+Source: the API's contract ("Errors"), and our decisions where the contract leaves a question open.
 """
 
 import re
@@ -21,38 +21,38 @@ from pipeline.errors import (
 from pipeline.wire import WireReply
 
 QUOTA_RETRY_AFTER_S: Final = 3600.0
-"""Who asks for more than an hour means the quota, not the rate."""
+"""A longer Retry-After means that the quota is used up, not that the rate is too high."""
 
 _QUOTA_WORDS: Final = re.compile(
     r"quota|per month|monthly|this month|subscription|upgrade|insufficient|exceeded your (?:current )?plan",
     re.IGNORECASE,
 )
-"""Source: the API's contract, "Is the quota's end a 403 or a 429?"."""
+"""Words of a used-up quota, not of a rate limit. Source: the API's contract, "Is the quota's end a 403 or a 429?"."""
 
 _PAGE_STATUSES: Final = frozenset({400, 413, 415, 422})
 _MAX_RETRY_AFTER_S: Final = 366 * 86400.0
 
 
 class Fault(Enum):
-    """A call that brought no reply."""
+    """Why a call brought no reply."""
 
     NOT_SENT = "not sent"
-    """Refused, DNS, TLS: the request cannot have reached the service."""
+    """Connection refused, DNS, TLS: the request cannot have reached the service."""
 
     LOST = "lost"
-    """Reset, timeout, truncated: it may have been billed."""
+    """Connection reset, timeout, truncated reply: the call may have been billed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one POST brought.
+    """The result of one POST, before it is interpreted.
 
     Attributes:
-        status: HTTP status; None when there was no usable reply.
-        fault: Why there was none.
-        detail: One line for a person, without secrets.
-        retry_after_s: What the service asks us to wait, already relative; None when it does not.
-        reply: The valid body of a 200; a 200 without one is a failed attempt.
+        status: HTTP status; None when no usable reply was received.
+        fault: Why no usable reply was received; None when one was.
+        detail: One line for the user, without secrets.
+        retry_after_s: Seconds that the service asks the client to wait; None when it does not ask.
+        reply: The parsed body of a valid 200; None otherwise.
     """
 
     status: int | None = None
@@ -64,17 +64,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The page is recognised."""
+    """The service recognised the page."""
 
     reply: WireReply
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The whole account pauses; the page keeps its attempts.
+    """The service refused the call for now: the whole account pauses, and the page keeps its attempts.
 
     Attributes:
-        wait_s: What the service named; None leaves it to the gate.
+        wait_s: Seconds to wait, as the service asks; None lets the gate decide.
+        reason: One line for the user.
     """
 
     wait_s: float | None
@@ -83,11 +84,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt of this page is used up.
+    """The call failed and uses up one attempt of the page.
 
     Attributes:
-        billed: True when the call may have been billed.
-        reason: One line for a person.
+        billed: The call may have been billed.
+        reason: One line for the user.
     """
 
     billed: bool
@@ -96,14 +97,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class PageRejected:
-    """The page failed for what it is and is not retried."""
+    """The service rejected the page itself; it is not retried."""
 
     error: RejectedPageError
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The run ends."""
+    """The run must end."""
 
     error: StopError
 
@@ -112,49 +113,49 @@ Verdict = Accepted | Refused | Failed | PageRejected | Stop
 
 
 def verdict_of(outcome: Outcome) -> Verdict:
-    """Return what the outcome of a call means, for the page, the account and the run."""
+    """Return what the outcome of one call means for the page, the account and the run."""
     status = outcome.status
     if outcome.fault is not None or status is None:
         return Failed(billed=outcome.fault is not Fault.NOT_SENT, reason=outcome.detail)
     if outcome.reply is not None:
         return Accepted(outcome.reply)
-    said = f"HTTP {status}" + (f": {outcome.detail}" if outcome.detail else "")
+    reason = f"HTTP {status}" + (f": {outcome.detail}" if outcome.detail else "")
     if status in _PAGE_STATUSES:
-        return PageRejected(RejectedPageError(said))
+        return PageRejected(RejectedPageError(reason))
     if status == 401:
-        return Stop(KeyRejectedError(f"the API rejected the key ({said})"))
+        return Stop(KeyRejectedError(f"the API rejected the key ({reason})"))
     if status in {404, 405}:
-        return Stop(UsageError(f"no text-recognition API at this URL ({said})"))
-    return _account_verdict(status, outcome, said)
+        return Stop(UsageError(f"no text-recognition API at this URL ({reason}); check --api-url"))
+    return _account_verdict(status, outcome, reason)
 
 
-def _account_verdict(status: int, outcome: Outcome, said: str) -> Verdict:
-    """Judge the statuses that may speak of the account: 403, 429, 503; all others used up an attempt."""
+def _account_verdict(status: int, outcome: Outcome, reason: str) -> Verdict:
+    """Return the verdict on 403, 429 and 503, which may concern the whole account, and on all remaining statuses."""
     wait_s = outcome.retry_after_s
     if status not in {403, 429, 503}:
-        return Failed(billed=True, reason=said)
-    speaks_of_quota = status in {403, 429} and _QUOTA_WORDS.search(outcome.detail) is not None
-    if speaks_of_quota or (wait_s is not None and wait_s > QUOTA_RETRY_AFTER_S):
-        when = "" if wait_s is None else f"; it asks to come back in {wait_s / 3600:.1f} h"
-        return Stop(QuotaExhaustedError(f"the API's quota is used up ({said}){when}"))
+        return Failed(billed=True, reason=reason)
+    names_quota = status in {403, 429} and _QUOTA_WORDS.search(outcome.detail) is not None
+    if names_quota or (wait_s is not None and wait_s > QUOTA_RETRY_AFTER_S):
+        when = "" if wait_s is None else f"; the service says to come back in {wait_s / 3600:.1f} h"
+        return Stop(QuotaExhaustedError(f"the API's quota is used up ({reason}){when}"))
     if status == 403:
-        return Stop(PermissionDeniedError(f"the API denies this key the operation ({said})"))
+        return Stop(PermissionDeniedError(f"the API denies this key permission ({reason})"))
     if status == 503 and wait_s is None:
-        return Failed(billed=True, reason=said)
-    return Refused(wait_s, said)
+        return Failed(billed=True, reason=reason)
+    return Refused(wait_s, reason)
 
 
 def parse_retry_after(value: str | None, milliseconds: str | None, date: str | None, now: datetime) -> float | None:
-    """Return the seconds that the service asks us to wait.
+    """Return the seconds that the service asks the client to wait.
 
     Args:
         value: `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).
-        milliseconds: `retry-after-ms`, which wins, being the finer one.
-        date: The response's own `Date`, against which an HTTP date is measured: clocks differ.
-        now: Our clock, for when there is no `Date`.
+        milliseconds: `retry-after-ms`; it wins over `value` because it is finer.
+        date: The response's `Date`; an HTTP date in `value` is relative to it, because the two clocks differ.
+        now: The client's clock, used when `date` is absent or invalid.
 
     Returns:
-        Seconds >= 0; None when there is no such header, or it is garbage or negative.
+        Seconds >= 0, at most a year; None when both headers are absent, invalid or negative.
     """
     if milliseconds is not None and (wait_ms := _parse_number(milliseconds)) is not None:
         return wait_ms / 1000
@@ -169,13 +170,13 @@ def parse_retry_after(value: str | None, milliseconds: str | None, date: str | N
 
 
 def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float = 20.0) -> float:
-    """Return the wait before the next attempt: full jitter, rand(0, min(cap, base·2ⁿ)).
+    """Return the wait before the next attempt: full jitter, rand(0, min(cap_s, base_s·2ⁿ)).
 
     Args:
-        attempt: Attempts made so far, >= 1.
-        jitter: Uniform in [0, 1).
-        base_s: Upper bound before the second attempt.
-        cap_s: Upper bound of all.
+        attempt: Attempts made so far, >= 1; n is one less.
+        jitter: A random number, uniform in [0, 1).
+        base_s: Longest wait before the second attempt.
+        cap_s: Longest wait before any attempt.
     """
     return jitter * min(cap_s, base_s * 2.0 ** min(attempt - 1, 64))
 

@@ -1,9 +1,9 @@
-"""Does every page end when replies break? Runs the real command against a server that breaks one reply in five.
+"""Does every page end when replies are broken? Runs the real command against a server that breaks one reply in five.
 
     python -m tests.benchmarks.broken_replies [PAGES]
 
-Each way to break one comes up in its turn; one page is poisoned: its replies are always broken. Prints what became of
-each way, and returns 1 when the accounts do not add up.
+The kinds of breakage take turns. One page's replies are always broken. Prints the verdict and the number of replies per
+kind; exit code 1 when the accounts do not add up.
 """
 
 import asyncio
@@ -20,58 +20,59 @@ from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
 from tests.faults.accounts import count_used
-from tests.faults.broken import BREAKAGES
-from tests.faults.raw_server import WELL, RawServer, Way, serve_raw
+from tests.faults.broken_replies import BREAKAGES
+from tests.faults.raw_server import GOOD, Behaviour, RawServer, serve_raw
 from tests.pages import write_page, write_pages
-from tests.runs import KEY, failures, results, run_command
+from tests.runs import KEY, failures, results, run_arguments, run_command
 
 PAGES = 1000
-BROKEN = 0.2
+BROKEN_SHARE = 0.2
 SEED = 20260131
-POISON = "body-half-json"
-VERDICTS = {WELL.name: Accepted, **{breakage.name: breakage.verdict for breakage in BREAKAGES}}
+ALWAYS_BROKEN = "body-half-json"
+VERDICTS = {GOOD.name: Accepted, **{breakage.name: breakage.verdict for breakage in BREAKAGES}}
 HOW_PAGES_FAIL = {("attempts-exhausted", 3), ("rejected", 1), ("rejected", 2), ("rejected", 3)}
 DEADLINES = {"PAGEMILL_API_TIMEOUT_S": "1.5", "PAGEMILL_API_READ_TIMEOUT_S": "0.5"}
 
 
 class Chooser:
-    """Breaks so many replies, each way in its turn, in an order that the seed decides."""
+    """Chooses a breakage for a fifth of the requests: each kind in turn, in an order that the seed decides."""
 
     def __init__(self, names: frozenset[str] | None = None) -> None:
         self._dice = random.Random(SEED)
-        self._ways = [each.way for each in BREAKAGES if each.in_runs and (names is None or each.name in names)]
-        self._next: list[Way] = []
+        chosen = [each for each in BREAKAGES if each.in_runs and (names is None or each.name in names)]
+        self._behaviours = [each.behaviour for each in chosen]
+        self._next: list[Behaviour] = []
 
-    def __call__(self, number: int) -> Way:
-        """Return how the request with that number is answered."""
+    def __call__(self, number: int) -> Behaviour:
+        """Return the behaviour for the request with that number."""
         del number
-        if self._dice.random() >= BROKEN:
-            return WELL
+        if self._dice.random() >= BROKEN_SHARE:
+            return GOOD
         if not self._next:
-            self._next = self._dice.sample(self._ways, len(self._ways))
+            self._next = self._dice.sample(self._behaviours, len(self._behaviours))
         return self._next.pop()
 
 
 @dataclass(slots=True)
 class Faults:
-    """What does not add up."""
+    """The facts that were expected and do not hold."""
 
     found: list[str] = field(default_factory=list)
 
     def expect(self, fact: object, otherwise: str) -> None:
-        """Note the fault unless the fact holds."""
+        """Add the fault unless the fact holds."""
         if not fact:
             self.found.append(otherwise)
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """A run that ended.
+class BrokenRun:
+    """A run with broken replies, after its end.
 
     Attributes:
-        exit_code: Of the command.
-        faults: What does not add up.
-        server: What it saw.
+        exit_code: The command's exit code.
+        faults: The checks that failed.
+        server: The server, with all requests it received.
     """
 
     exit_code: int
@@ -80,48 +81,47 @@ class Ran:
 
 
 Runner = Callable[[Path, str], Awaitable[int]]
-"""Runs over `in` of a place into `out`, with its ledger in `ledger`, against this URL; returns the exit code."""
+"""Takes a directory and a URL; runs on `in` into `out` with the ledger in `ledger`, and returns the exit code."""
 
 
-async def run_broken(place: Path, pages: int, run: Runner, *, ways: frozenset[str] | None = None) -> Ran:
-    """Run over so many pages and check all accounts.
+async def run_broken(place: Path, pages: int, run: Runner, *, names: frozenset[str] | None = None) -> BrokenRun:
+    """Run on new pages with broken replies, and check all accounts.
 
     Args:
         place: An empty directory.
-        pages: How many, the poisoned one included.
+        pages: Number of pages, including the one whose replies are always broken.
         run: Makes the run.
-        ways: The names of the ways to break a reply; None takes all.
+        names: The kinds of breakage; None takes all.
     """
     write_pages(place / "in", pages)
-    poisoned = write_page(place / "in" / f"page-{pages // 2:04}.png", pages, size_px=(1000, 1000))
-    digest = sha256(poisoned.read_bytes()).hexdigest()
-    async with serve_raw() as elsewhere, serve_raw(Chooser(ways)) as server:
-        server.elsewhere = elsewhere.url
-        server.poisoned_from_bytes = poisoned.stat().st_size
-        server.poison = next(breakage.way for breakage in BREAKAGES if breakage.name == POISON)
+    always_broken = write_page(place / "in" / f"page-{pages // 2:04}.png", pages, size_px=(1000, 1000))
+    digest = sha256(always_broken.read_bytes()).hexdigest()
+    async with serve_raw() as redirected, serve_raw(Chooser(names)) as server:
+        server.redirect_url = redirected.url
+        server.large_from_bytes = always_broken.stat().st_size
+        server.large_behaviour = next(breakage.behaviour for breakage in BREAKAGES if breakage.name == ALWAYS_BROKEN)
         exit_code = await run(place, server.url)
     faults = Faults()
     faults.expect(exit_code == 3, f"exit {exit_code} instead of 3")
-    faults.expect(elsewhere.connections == 0, f"{elsewhere.connections} redirects were followed")
+    faults.expect(redirected.connections == 0, f"{redirected.connections} redirects were followed")
     _check_pages(faults, place / "out", pages, server)
-    _check_poisoned(faults, place / "out", digest)
+    _check_always_broken(faults, place / "out", digest)
     _check_ledger(faults, place / "ledger", server)
     faults.found.extend(f"verify: {fault}" for fault in audit(place / "out", read_run_file(place / "out")))
     for path in place.rglob("*"):
         faults.expect(path.is_dir() or KEY.encode() not in path.read_bytes(), f"the key is in {path.name}")
-    return Ran(exit_code, faults.found, server)
+    return BrokenRun(exit_code, faults.found, server)
 
 
 async def run_the_command(place: Path, url: str) -> int:
-    """Run the real command; what it says goes to `said`."""
-    places = (place / "in", "-o", place / "out", "--ledger", place / "ledger")
-    ran = await run_command("run", *places, "--api-url", url, "-j", "16", "-v", **DEADLINES)
-    (place / "said").write_bytes(ran.stdout + ran.stderr)
+    """Run the real command; its output goes to the file `output`, which must not contain the key."""
+    ran = await run_command(*run_arguments(place / "in", place, url, "-j", "16", "-v"), **DEADLINES)
+    (place / "output").write_bytes(ran.stdout + ran.stderr)
     return ran.returncode
 
 
 def _check_pages(faults: Faults, out: Path, pages: int, server: RawServer) -> None:
-    """Every page ends once, in the state that its replies call for, with its own text."""
+    """Check that every page ends once, in the state that its replies demand, and with its own text."""
     done, failed = results(out), failures(out)
     ends = Counter(line["source"] for line in done + failed)
     expected = {f"page-{number:04}.png" for number in range(pages)}
@@ -130,43 +130,43 @@ def _check_pages(faults: Faults, out: Path, pages: int, server: RawServer) -> No
     for line in done:
         own = line["text"].startswith(f"text of {line['sha256'][:12]}")
         faults.expect(own, f"{line['source']} has the text {line['text'][:40]!r}")
-    answered = {each.digest for each in server.exchanges if VERDICTS[each.breakage] is Accepted}
+    answered = {each.digest for each in server.exchanges if VERDICTS[each.behaviour] is Accepted}
     for line in failed:
         how = (line["class"], line["attempts"])
         faults.expect(how in HOW_PAGES_FAIL, f"{line['source']} failed as {how}")
-        faults.expect(line["id"][7:71] not in answered, f"{line['source']} failed although its text came")
+        faults.expect(line["id"][7:71] not in answered, f"{line['source']} failed although a text was received")
 
 
-def _check_poisoned(faults: Faults, out: Path, digest: str) -> None:
-    """The page whose replies never come right stands in failures.jsonl with its class."""
+def _check_always_broken(faults: Faults, out: Path, digest: str) -> None:
+    """Check that the page whose replies are always broken is in failures.jsonl with its class."""
     lines = [line for line in failures(out) if line["id"] == f"sha256:{digest}#1"]
-    message = [(line["class"], line["attempts"], "not JSON" in line["message"]) for line in lines]
-    faults.expect(message == [("attempts-exhausted", 3, True)], f"the poisoned page stands there as {message}")
+    ends = [(line["class"], line["attempts"], "not JSON" in line["message"]) for line in lines]
+    faults.expect(ends == [("attempts-exhausted", 3, True)], f"the always broken page failed as {ends}")
 
 
 def _check_ledger(faults: Faults, ledgers: Path, server: RawServer) -> None:
-    """The ledger counts every call that may have been billed, and no other."""
+    """Check that the ledger counts every call that may have been billed, and no other."""
     used, billed = count_used(ledgers), sum(server.billed.values())
     faults.expect(used >= billed, f"the ledger counts {used} calls, the server billed {billed}")
-    chargeable = sum(VERDICTS[exchange.breakage] in {Accepted, Failed} for exchange in server.exchanges)
+    chargeable = sum(VERDICTS[exchange.behaviour] in {Accepted, Failed} for exchange in server.exchanges)
     faults.expect(used == chargeable, f"the ledger counts {used} calls, {chargeable} may have been billed")
 
 
-def print_table(ran: Ran) -> None:
-    """Print a line for each way to break a reply."""
+def print_table(ran: BrokenRun) -> None:
+    """Print a line per kind of breakage."""
     exchanges: dict[str, list[str]] = defaultdict(list)
     for exchange in ran.server.exchanges:
-        exchanges[exchange.breakage].append(exchange.digest)
-    names = {Accepted: "accepted", Failed: "failed, charged", PageRejected: "page rejected", Refused: "all wait"}
+        exchanges[exchange.behaviour].append(exchange.digest)
+    names = {Accepted: "accepted", Failed: "failed, charged", PageRejected: "page rejected", Refused: "account waits"}
     print(f"{'reply':<38}{'verdict':<18}{'replies':>8}{'pages':>8}")
-    for name in sorted(exchanges, key=lambda name: (name != WELL.name, name)):
+    for name in sorted(exchanges, key=lambda name: (name != GOOD.name, name)):
         pages = len({digest for digest in exchanges[name] if digest})
-        known = pages or "-"  # who answers before the body does not know the page
+        known = pages or "-"  # an early answer is sent before the server knows the page
         print(f"{name:<38}{names[VERDICTS[name]]:<18}{len(exchanges[name]):>8}{known:>8}")
 
 
 async def main() -> int:
-    """Run, print, and return 1 when the accounts do not add up."""
+    """Run and print the table; return 1 when the accounts do not add up."""
     pages = int(sys.argv[1]) if len(sys.argv) > 1 else PAGES
     with tempfile.TemporaryDirectory() as directory:
         ran = await run_broken(Path(directory), pages, run_the_command)

@@ -1,52 +1,50 @@
-"""Benchmark: `kill -9` at distinct points of a run; what was lost, what was paid again, what the ledger knew.
+"""Does `kill -9` lose a page or repeat a paid call? Kills runs at distinct points and prints the losses and repeats.
 
     python -m tests.benchmarks.kills [--points 200]
 
-A run of 50 pages, 8 in flight, is killed when it begins its n-th system call of a name, before that has any effect;
-then it is started again until it ends, and every fourth restart is killed while it recovers. Exit status 1 when a
-promise is broken.
+A run of 50 pages, 8 in flight, is killed when it begins its n-th system call of a name, before the call has any effect.
+Then it is started again until it ends; every fourth restart is killed while it recovers. Exit code 1 when a promise is
+broken, or when fewer points were reached than asked for.
 """
 
 import argparse
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 
-from tests.fakes import serve_fake
-from tests.faults.points import Point, draw, find_points, spread
-from tests.faults.scene import JOBS, PAGES, Scene, answer_after
+from tests.faults.kill_points import KillPoint, draw, find_points, spread
+from tests.faults.scene import JOBS, PAGES, Scene, open_scene
 from tests.faults.tracing import read_log
 from tests.pages import write_pages
 
-_LATENCY_S = 0.05
-_AT_A_TIME = 2
+_PARALLEL_RUNS = 2
 _KILLED = -9
 _LINE = "{:<12} {:>6} {:>13} {:>14} {:>6} {:>15} {:>9} {:>8} {:>7}"
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """What came of one point.
+    """The result of killing a run at one point.
 
     Attributes:
-        point: Where the first run was killed.
-        place: The system call, how many of them all threads had begun, and the file; None when it was not reached.
-        kills: Kills of the first run and of the restarts.
-        recorded: Pages that stood recorded at the first kill; where there are none, none can be lost.
+        point: Where the first run was to be killed.
+        place: The system call, the number of system calls logged until then, and the file; None when the point was not
+            reached.
+        kills: Number of kills, of the first run and of its restarts.
+        recorded: Pages recorded at the first kill; with 0, no page can be lost.
         in_flight: Pages that the first run had sent and not recorded when it was killed.
-        repeated: The most calls repeated for one kill.
-        surplus: The least that the ledger counted beyond the calls billed, over all kills.
-        fault: Which promise was broken; None when all were kept.
+        repeated: Most calls repeated after one kill.
+        surplus: Least number of calls that the ledger counted beyond those billed, over all kills.
+        fault: The promise that was broken; None when all were kept.
     """
 
-    point: Point
+    point: KillPoint
     place: tuple[str, int, str] | None
     kills: int
     recorded: int
@@ -56,21 +54,16 @@ class Crash:
     fault: str | None
 
 
-@asynccontextmanager
-async def open_scene(scans: Path, directory: Path) -> AsyncGenerator[Scene]:
-    """Serve the pages, slowly enough for eight calls to be in flight."""
-    async with serve_fake(answer_after(_LATENCY_S)) as fake:
-        yield Scene(fake, scans, directory)
-
-
-async def crash(scene: Scene, point: Point, restarts: Sequence[Point] = (), *, sabotage: str | None = None) -> Crash:
-    """Kill a run at the point and its restarts at theirs, restart until it ends, and check all accounts.
+async def crash(
+    scene: Scene, point: KillPoint, restarts: Sequence[KillPoint] = (), *, sabotage: str | None = None
+) -> Crash:
+    """Kill a run and its first restarts, restart until a run ends, and check all accounts.
 
     Args:
-        scene: A new one.
+        scene: A scene that was not used before.
         point: Where the first run is killed.
-        restarts: Where the next ones are.
-        sabotage: A guarantee to take out of every run.
+        restarts: Where the restarts are killed, one point each.
+        sabotage: Name of the guarantee to remove from every run.
     """
     place: tuple[str, int, str] | None = None
     fault: str | None = None
@@ -102,20 +95,20 @@ async def crash(scene: Scene, point: Point, restarts: Sequence[Point] = (), *, s
     )
 
 
-def _find_place(scene: Scene, point: Point) -> tuple[str, int, str]:
+def _find_place(scene: Scene, point: KillPoint) -> tuple[str, int, str]:
     calls = read_log(scene.log)
     paths = calls[-1].paths
     return point.name, len(calls), Path(paths[0]).name if paths else "a connection"
 
 
 async def measure(count: int) -> list[Crash]:
-    """Crash runs, two at a time, until so many distinct points were reached."""
+    """Crash runs, two at a time, until this many distinct points were reached."""
     crashes: list[Crash] = []
     with TemporaryDirectory(prefix="kills-") as name:
         directory = Path(name)
         scans = directory / "scans"
         write_pages(scans, PAGES)
-        async with open_scene(scans, _make(directory / "whole")) as scene:
+        async with open_scene(scans, _make_directory(directory / "whole")) as scene:
             points = await find_points(scene)
         first = spread(points, count)
         others = sorted(set(points) - set(first), key=lambda point: point.nth)
@@ -127,17 +120,17 @@ async def measure(count: int) -> list[Crash]:
                     return
                 rng = random.Random(number)
                 restarts = [draw(points, rng) for _ in range(1 + number % 8 // 4)] if number % 4 == 0 else []
-                async with open_scene(scans, _make(directory / str(number))) as scene:
+                async with open_scene(scans, _make_directory(directory / str(number))) as scene:
                     crashes.append(await crash(scene, point, restarts))
                 print(f"{number + 1}: {point}: {crashes[-1].place}: {crashes[-1].fault or 'ok'}", file=sys.stderr)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(_AT_A_TIME):
+            for _ in range(_PARALLEL_RUNS):
                 tasks.start_soon(work)
     return crashes
 
 
-def _make(directory: Path) -> Path:
+def _make_directory(directory: Path) -> Path:
     directory.mkdir()
     return directory
 
@@ -147,9 +140,9 @@ def _places(crashes: Sequence[Crash]) -> set[tuple[str, int, str]]:
 
 
 def describe(crashes: Sequence[Crash]) -> Iterator[str]:
-    """Yield the table, a row a system call, and the totals.
+    """Yield the table: a row per system call, and the totals.
 
-    Points with pages recorded are those that can show a loss, points with calls in flight those that can show a repeat.
+    Only points with recorded pages can show a loss, and only points with calls in flight can show a repeat.
     """
     yield _LINE.format(
         "system call",

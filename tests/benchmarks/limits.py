@@ -1,4 +1,4 @@
-"""How services limit an account: each model admits or refuses a call, and knows the best possible time."""
+"""Models of how services limit an account: each admits or refuses calls and knows the least possible time."""
 
 import math
 from collections import deque
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class Limit(Protocol):
-    """A limiter."""
+    """A limiter of one account."""
 
     def admit(self, now_s: float, in_service: int) -> bool:
-        """Return whether a call that arrives now, with so many others in service, is admitted."""
+        """Return whether a call is admitted that arrives now, while `in_service` others are being worked on."""
         ...
 
     def ideal_s(self, pages: int) -> float:
-        """Return the least time in which so many calls can be admitted."""
+        """Return the least time in which this many calls can be served."""
         ...
 
 
 class TokenBucket:
-    """A bucket that holds `burst` tokens and gains `rate_per_s`; it is full at the start."""
+    """A token bucket of size `burst` that is refilled at `rate_per_s` and full at the start."""
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self.rate_per_s = rate_per_s
@@ -39,7 +39,7 @@ class TokenBucket:
 
 
 class SlidingWindow:
-    """At most `calls` in any `window_s`; refused calls do not count."""
+    """At most `calls` in any period of `window_s`; refused calls do not count."""
 
     def __init__(self, calls: int, window_s: float) -> None:
         self._calls = calls
@@ -59,7 +59,7 @@ class SlidingWindow:
 
 
 class FixedWindow:
-    """At most `calls` in each `window_s` of the service's clock, which is a third into a window at the start."""
+    """At most `calls` in each window of the service's clock; the first window has two thirds of its time left."""
 
     def __init__(self, calls: int, window_s: float) -> None:
         self._calls = calls
@@ -81,7 +81,7 @@ class FixedWindow:
 
 
 class Concurrency:
-    """At most `calls` in service; `latency_s` is the mean, for the ideal time."""
+    """At most `calls` in service at once; `latency_s` is their mean duration, for the ideal time."""
 
     def __init__(self, calls: int, latency_s: float) -> None:
         self._calls = calls
@@ -94,8 +94,8 @@ class Concurrency:
         return pages / self._calls * self._latency_s
 
 
-class Change:
-    """One bucket, and from a moment on another."""
+class BucketChange:
+    """A token bucket that is replaced by another one at a time."""
 
     def __init__(self, before: TokenBucket, after: TokenBucket, *, at_s: float) -> None:
         self._before = before
@@ -111,7 +111,7 @@ class Change:
 
 
 class ConcurrencyChange:
-    """So many in service, and from a moment on another number."""
+    """A limit of the calls in service that is replaced by another one at a time."""
 
     def __init__(self, before: int, after: int, latency_s: float, *, at_s: float) -> None:
         self._before = before
@@ -123,5 +123,5 @@ class ConcurrencyChange:
         return in_service < (self._before if now_s < self._at_s else self._after)
 
     def ideal_s(self, pages: int) -> float:
-        left = pages - self._before * self._at_s / self._latency_s
-        return self._at_s + left / self._after * self._latency_s
+        left_pages = pages - self._before * self._at_s / self._latency_s
+        return self._at_s + left_pages / self._after * self._latency_s

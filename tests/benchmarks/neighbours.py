@@ -1,10 +1,10 @@
-"""How does the pace fare around its promises? Services drawn at random, family by family; all in virtual time.
+"""How does the pace do against services near the promised ones? Draws them at random, in virtual time.
 
     python -m tests.benchmarks.neighbours [WORD]
 
-A draw varies rate, burst, latency, jitter, jobs, round trip and Retry-After, with late timers on top; the seed is
-fixed. The table tells each family's quantiles. With a WORD only the families whose name holds it run, and every draw
-is listed, worst first.
+A draw varies rate, burst, latency, jitter, jobs, round trip and Retry-After, and adds timer delays; the seed is fixed.
+The table has the quantiles per family of services. With a WORD only the families whose name contains it run, and every
+draw is listed, worst first. Exit code 1 when a draw breaks its family's promise.
 """
 
 import random
@@ -27,9 +27,9 @@ class Family:
     """Services of one kind.
 
     Attributes:
-        name: What they have in common.
-        draw: Makes one of them.
-        promise: What every draw must reach.
+        name: Describes them; names the row.
+        draw: Makes one of them at random.
+        promise: What the pace must reach against each of them.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Family:
     promise: Promise = NO_PROMISE
 
     def draws(self, count: int) -> list[Scenario]:
-        """Return so many of them, the same every time."""
+        """Return `count` of them, the same every time."""
         dice = random.Random(f"{SEED} {self.name}")
         drawn = [(self.draw(dice), dice.randrange(1 << 30)) for _ in range(count)]
         return [replace(scenario, promise=self.promise, seed=seed) for scenario, seed in drawn]
 
 
 def drawn_load(dice: random.Random, rate_per_s: float, **named: float | None) -> Load:
-    """Return a load that wants more than the rate, for some 40 s."""
+    """Return a load that needs more than the rate, for about 40 s."""
     latency_s = named.pop("latency_s", None) or dice.choice((0.02, 0.05, 0.1, 0.2, 0.5))
     enough = [jobs for jobs in (8, 16, 32, 64) if jobs > 1.3 * rate_per_s * latency_s] or [128]
     load = Load(
@@ -69,8 +69,8 @@ def bucket(
     return Scenario(f"bucket {rate}/s, burst {burst}", partial(limits.TokenBucket, rate, burst), load)
 
 
-def near(dice: random.Random, *, duration_s: int, retry_after_s: float | None = None) -> Scenario:
-    """Draw what is close to the promises for buckets; with Retry-After there must be time for a pause or two."""
+def near_promise(dice: random.Random, *, duration_s: int, retry_after_s: float | None = None) -> Scenario:
+    """Draw a bucket close to those of the promises."""
     rate, burst = dice.choice((30, 40, 50, 60, 70, 80)), dice.choice((5, 8, 10, 15, 20))
     load = drawn_load(dice, rate, retry_after_s=retry_after_s, latency_s=dice.choice((0.05, 0.1, 0.2)))
     load = replace(load, pages=rate * duration_s)
@@ -78,7 +78,7 @@ def near(dice: random.Random, *, duration_s: int, retry_after_s: float | None = 
 
 
 def window(dice: random.Random, *, pause: bool = False) -> Scenario:
-    """Draw a window of a second or a minute."""
+    """Draw a window of a second or of a minute."""
     kind, window_s = dice.choice((limits.FixedWindow, limits.SlidingWindow)), dice.choice((1, 1, 60))
     wait_s = dice.choice((1, 5)) if pause else None
     calls = dice.randint(20, 200 // (wait_s or 1)) * (1 if window_s == 1 else 12)
@@ -89,7 +89,7 @@ def window(dice: random.Random, *, pause: bool = False) -> Scenario:
 
 
 def concurrency(dice: random.Random, *, pause: bool = False, processes: int = 1) -> Scenario:
-    """Draw a number in flight."""
+    """Draw a limit of the calls in flight."""
     calls, latency_s = dice.randint(4, 32), dice.choice((0.05, 0.1, 0.2, 0.5))
     load = drawn_load(dice, calls / latency_s, latency_s=latency_s, retry_after_s=1 if pause else None)
     pages = min(12_000, int(calls * 60 / latency_s)) if pause else calls * 250
@@ -107,7 +107,7 @@ def changing_rate(dice: random.Random) -> Scenario:
 
 
 def changing_concurrency(dice: random.Random) -> Scenario:
-    """Draw a number in flight that halves or doubles at 15 s."""
+    """Draw a limit of the calls in flight that halves or doubles at 15 s."""
     calls, latency_s, factor = dice.randint(4, 16) * 2, dice.choice((0.1, 0.2)), dice.choice((0.5, 2))
     after = int(calls * factor)
     load = drawn_load(dice, calls / latency_s * max(1, factor), latency_s=latency_s)
@@ -117,7 +117,7 @@ def changing_concurrency(dice: random.Random) -> Scenario:
 
 
 def unlimited(dice: random.Random) -> Scenario:
-    """Draw a service that has no limit."""
+    """Draw a service without a limit."""
     load = drawn_load(dice, 1)
     load = replace(load, jobs=dice.choice((8, 16, 32, 64)), latency_s=dice.choice((0.1, 0.2, 0.5)))
     load = replace(load, pages=int(load.jobs / load.latency_s * 30))
@@ -125,7 +125,7 @@ def unlimited(dice: random.Random) -> Scenario:
 
 
 def noisy(scenario: Scenario, dice: random.Random) -> Scenario:
-    """Draw a promise on a busy machine: late timers, a slower line, answers that vary."""
+    """Draw a promised service on a busy machine: timer delays, a slower network, varying latencies."""
     load = replace(
         scenario.load,
         jitter=dice.choice((0.0, 0.05, 0.3)),
@@ -141,10 +141,10 @@ FAMILIES = [
         for scenario in PROMISED
         if not scenario.load.jitter
     ),
-    Family("near 50/s, burst 10", partial(near, duration_s=20), Promise(0.97, 0.015)),
+    Family("near 50/s, burst 10", partial(near_promise, duration_s=20), Promise(0.97, 0.015)),
     Family(
         "near 50/s, burst 10, Retry-After 1 s",
-        partial(near, duration_s=60, retry_after_s=1),
+        partial(near_promise, duration_s=60, retry_after_s=1),
         Promise(0.92, refusals_at_most=4),
     ),
     Family("bucket, burst 1-3", partial(bucket, bursts=(1, 2, 3))),
@@ -173,7 +173,7 @@ FAMILIES = [
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table; return 1 when a draw breaks its family's promise."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     print(
         f"{'':<48}{'reached: least':>14}{'p5':>8}{'median':>8}{'refused: most':>15}{'p95':>8}{'median':>8}{'kept':>9}"
@@ -186,7 +186,7 @@ def main() -> int:
 
 
 def report(family: Family, *, listed: bool) -> bool:
-    """Print a family's line; return whether a draw falls short."""
+    """Print a family's line; return whether a draw breaks the promise."""
     draws = family.draws(DRAWS)
     results = [draw.run() for draw in draws]
     reached = sorted(result.efficiency for result in results)

@@ -24,12 +24,11 @@ from anyio.abc import Process
 from pipeline.billing import Calendar, Usage
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
-from tests.benchmarks.allowed import Bucket
+from tests.benchmarks.limits import TokenBucket
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages
-from tests.runs import COMMAND, KEY, environment
+from tests.runs import COMMAND, KEY, SABOTAGE, environment
 
-SABOTAGE = (sys.executable, "-m", "tests.faults.sabotage")
 QUOTA_EXIT = 8
 DEADLINE_S = 240
 
@@ -219,7 +218,7 @@ async def main() -> int:
     broken = 0
     for seed in seeds:
         broken += bool(await _show(f"seed {seed}", Plan(seed)))
-    broken += bool(await _show("bucket 50/s, burst 10", Plan(seeds[0], limit=Bucket(50, 10))))
+    broken += bool(await _show("bucket 50/s, burst 10", Plan(seeds[0], limit=TokenBucket(50, 10).admit)))
     for name in ("reserve-nothing", "void-the-lost"):
         faults = await _show(f"without: {name}", Plan(seeds[0], command=(*SABOTAGE, name)))
         broken += not any("billed" in fault for fault in faults)

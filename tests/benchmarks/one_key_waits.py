@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.cli import main as cli
 from pipeline.ledger.ledger import Ledger
-from tests.benchmarks.memory import fast_server
+from tests.benchmarks.fast_server import fast_server
 from tests.pages import write_pages
 from tests.runs import KEY, environment
 

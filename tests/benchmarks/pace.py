@@ -1,9 +1,9 @@
-"""How near does the pace come to what is permitted? Prints a table and draws the rate over time; all in virtual time.
+"""How much of the permitted rate does the pace use? Prints a table and draws rates over time; all in virtual time.
 
     python -m tests.benchmarks.pace [WORD]
 
-One setting for all services. A row is the worst of three seeds; `must` is what the project promises. With a WORD only
-the rows whose name holds it run.
+The same constants are used for all services. A row is the worst of three seeds; `must` is the project's promise. With a
+WORD only the rows whose name contains it run. Exit code 1 when a promise is broken.
 """
 
 import sys
@@ -24,12 +24,12 @@ PICTURE = Path("test-output/pace.png")
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a service of some kind is worth.
+    """What the pace must reach against a service.
 
     Attributes:
-        at_least: Efficiency.
-        refused_at_most: The share of calls that may be refused.
-        refusals_at_most: Their number.
+        at_least: Least efficiency.
+        refused_at_most: Largest share of calls that may be refused.
+        refusals_at_most: Largest number of calls that may be refused.
     """
 
     at_least: float = 0.0
@@ -37,7 +37,7 @@ class Promise:
     refusals_at_most: int = 1_000_000
 
     def kept(self, result: Result) -> bool:
-        """Return whether it is."""
+        """Return whether a result keeps the promise."""
         return (
             result.inside_pause == 0
             and result.efficiency >= self.at_least
@@ -51,15 +51,15 @@ NO_PROMISE = Promise()
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A service, and what is sent to it.
+    """A limited service and the calls to it.
 
     Attributes:
-        name: What is limited, and how.
+        name: Describes the limit; names the row.
         limit: Makes the service's limiter.
-        load: What is sent.
-        promise: What must be reached.
+        load: The calls and latencies.
+        promise: What the pace must reach.
         seed: Of the latencies.
-        drawn: Part of the picture.
+        drawn: The picture has a panel for it.
     """
 
     name: str
@@ -70,28 +70,33 @@ class Scenario:
     drawn: bool = False
 
     def run(self, pacer: Callable[[], Pacer] = Pace, *, seed: int | None = None) -> Result:
-        """Return how it went, with another seed than its own if one is given."""
+        """Simulate the scenario and return the result.
+
+        Args:
+            pacer: Makes the pace.
+            seed: Replaces the scenario's own seed.
+        """
         return simulate(pacer, self.limit(), self.load, seed=self.seed if seed is None else seed)
 
     def kept(self, result: Result) -> bool:
-        """Return whether every page was answered, and as fast as was promised."""
+        """Return whether every page was answered and the promise kept."""
         return result.answered == self.load.pages and self.promise.kept(result)
 
 
-fifty_a_second = partial(limits.TokenBucket, 50, 10)
+fifty_per_second = partial(limits.TokenBucket, 50, 10)
 eight_in_flight = partial(limits.Concurrency, 8, 0.1)
 
 
 def changing_bucket(before: float, after: float, *, burst: float = 10) -> limits.Limit:
-    """Return a bucket whose rate is another one from 20 s on."""
-    return limits.Change(limits.TokenBucket(before, burst), limits.TokenBucket(after, burst), at_s=20)
+    """Return a bucket whose rate changes at 20 s."""
+    return limits.BucketChange(limits.TokenBucket(before, burst), limits.TokenBucket(after, burst), at_s=20)
 
 
 PROMISED = [
-    Scenario("bucket 50/s, burst 10", fifty_a_second, Load(1000), Promise(0.97, 0.015), drawn=True),
+    Scenario("bucket 50/s, burst 10", fifty_per_second, Load(1000), Promise(0.97, 0.015), drawn=True),
     Scenario(
         "bucket 50/s, burst 10, Retry-After 1 s",
-        fifty_a_second,
+        fifty_per_second,
         Load(3000, retry_after_s=1),
         Promise(0.92, refusals_at_most=4),
         drawn=True,
@@ -126,9 +131,9 @@ PAUSED = [
 ]
 
 OTHERS = [
-    Scenario("bucket 50/s, burst 10, latency +-50 %", fifty_a_second, Load(1000, jitter=0.5)),
-    Scenario("bucket 50/s, burst 10, exponential latency", fifty_a_second, Load(2000, jitter=1)),
-    Scenario("bucket 50/s, burst 10, 50 ms round trip", fifty_a_second, Load(1000, round_trip_s=0.05)),
+    Scenario("bucket 50/s, burst 10, latency +-50 %", fifty_per_second, Load(1000, jitter=0.5)),
+    Scenario("bucket 50/s, burst 10, exponential latency", fifty_per_second, Load(2000, jitter=1)),
+    Scenario("bucket 50/s, burst 10, 50 ms round trip", fifty_per_second, Load(1000, round_trip_s=0.05)),
     Scenario("sliding window 50 in 1 s", partial(limits.SlidingWindow, 50, 1), Load(3000), drawn=True),
     Scenario("fixed window 50 in 1 s", partial(limits.FixedWindow, 50, 1), Load(3000), drawn=True),
     Scenario("sliding window 600 in 60 s", partial(limits.SlidingWindow, 600, 60), Load(6000), drawn=True),
@@ -168,7 +173,7 @@ CHANGED = [
 SHARED = [
     Scenario(
         f"bucket 50/s, burst 10, {processes} processes{', Retry-After 1 s' if wait_s else ''}",
-        fifty_a_second,
+        fifty_per_second,
         Load(6000, 16, retry_after_s=wait_s, processes=processes),
     )
     for processes in (4, 8)
@@ -205,7 +210,7 @@ def main() -> int:
 
 
 def draw(runs: list[tuple[str, Result]], *, width_px: int = 900, panel_px: int = 150) -> None:
-    """Draw a panel a run: admitted calls a second over time (blue) and refusals (red ticks)."""
+    """Draw a panel per run: admitted calls per second over time (blue) and refusals (red ticks)."""
     image = Image.new("RGB", (width_px, panel_px * max(1, len(runs))), "white")
     pen = ImageDraw.Draw(image)
     for number, (name, result) in enumerate(runs):

@@ -1,4 +1,4 @@
-"""`pagemill quota`: the ledger by month, as people and programs read it."""
+"""`pagemill quota`: the ledger by month, as a table and as JSON."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ NOW = datetime.now(UTC)
 PAGE = PageId("sha256:00#1")
 
 
-def fill(directory: Path, now: datetime, calendar: Calendar) -> None:
+def fill_ledger(directory: Path, now: datetime, calendar: Calendar) -> None:
     """Make a ledger with three calls of one month: one posted, one pending, one unknown."""
     path = ledger_path(directory, KEY, "127.0.0.1")
     with closing(Ledger(path, calendar, None, now=lambda: now)) as ledger:
@@ -31,8 +31,8 @@ def fill(directory: Path, now: datetime, calendar: Calendar) -> None:
         ledger.execute([Settle(ids[0], AttemptState.POSTED), Settle(ids[2], AttemptState.UNKNOWN)], "w", "o", str)
 
 
-async def ask(directory: Path, *flags: str, **environ: str) -> tuple[list[dict[str, Any]], str]:
-    """Return what `quota --json` says, and what stands on stderr."""
+async def read_quota(directory: Path, *flags: str, **environ: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the months that `quota --json` prints, and its stderr."""
     done = await run_command("quota", "--api-url", URL, "--ledger", directory, "--json", *flags, **environ)
     assert done.returncode == 0, done.stderr.decode()
     return orjson.loads(done.stdout), done.stderr.decode()
@@ -46,17 +46,17 @@ async def ask(directory: Path, *flags: str, **environ: str) -> tuple[list[dict[s
         pytest.param("America/New_York", 28, id="new-york-on-the-28th"),
     ],
 )
-async def test_each_month_is_told_with_its_end(tmp_path: Path, zone: str, day: int) -> None:
-    """Used, pending, unknown and left, and the moment of the reset in UTC, by the plan's zone and day."""
+async def test_each_month_has_its_counts_and_its_end(tmp_path: Path, zone: str, day: int) -> None:
+    """The end is the reset in UTC, by the plan's time zone and day."""
     calendar = Calendar(zone, day)
-    fill(tmp_path, NOW, calendar)
+    fill_ledger(tmp_path, NOW, calendar)
     environ = {"PAGEMILL_BUDGET_TIMEZONE": zone, "PAGEMILL_BUDGET_RESET_DAY": str(day)}
-    months, said = await ask(tmp_path, "--quota", "10", **environ)
+    months, stderr = await read_quota(tmp_path, "--quota", "10", **environ)
     month = billing_month(NOW, calendar)
     resets = reset_time(month, calendar)
-    assert said == ""
-    (message,) = [message for message in months if message["month"] == month]
-    assert message == {
+    assert stderr == ""
+    (row,) = [row for row in months if row["month"] == month]
+    assert row == {
         "month": month,
         "used": 3,
         "pending": 1,
@@ -69,50 +69,48 @@ async def test_each_month_is_told_with_its_end(tmp_path: Path, zone: str, day: i
     assert f"{month}        3        1        1         7  {resets:%Y-%m-%d %H:%M}" in table.stdout.decode()
 
 
-async def test_the_current_month_is_told_though_nothing_was_called_in_it(tmp_path: Path) -> None:
-    """Who asks what is left wants to know of this month."""
-    fill(tmp_path, NOW - timedelta(days=60), Calendar())
-    months, _ = await ask(tmp_path, "--tier", "free")
+async def test_the_current_month_is_listed_without_any_call(tmp_path: Path) -> None:
+    fill_ledger(tmp_path, NOW - timedelta(days=60), Calendar())
+    months, _ = await read_quota(tmp_path, "--tier", "free")
     assert months[-1]["month"] == billing_month(NOW, Calendar())
-    assert months[-1]["left"] == 29  # the pending call may still be made, for all that the ledger knows
+    assert months[-1]["left"] == 29  # a call that was pending 60 days ago may still be sent
 
 
-async def test_a_ledger_ahead_of_the_clock_is_told_and_repaired(scans: Path, tmp_path: Path) -> None:
-    """`run` and `quota` warn in one line; `--already-used` puts the ledger right, and then nobody warns."""
+async def test_a_ledger_ahead_of_the_clock_is_reported_and_repaired(scans: Path, tmp_path: Path) -> None:
+    """`run` and `quota` warn in one line; `--already-used` corrects the ledger."""
     later = NOW + timedelta(days=4 * 365)
-    fill(tmp_path / "ledger", later, Calendar())
+    fill_ledger(tmp_path / "ledger", later, Calendar())
     write_page(scans / "a.png", 1)
     async with serve_fake() as fake:
         flags = ("--api-url", fake.url, "--ledger", tmp_path / "ledger", "--no-progress")
         run = await run_command("run", scans, "-o", tmp_path / "out", *flags)
-    _, said = await ask(tmp_path / "ledger")
-    for text in (run.stderr.decode(), said):
+    _, stderr = await read_quota(tmp_path / "ledger")
+    for text in (run.stderr.decode(), stderr):
         (line,) = [line for line in text.splitlines() if "clock" in line]
         assert billing_month(later, Calendar()) in line
         assert billing_month(NOW, Calendar()) in line
         assert "--already-used" in line
-    months, said = await ask(tmp_path / "ledger", "--already-used", "5", "--quota", "10")
-    assert said == ""
-    assert [(message["month"], message["used"], message["left"]) for message in months][-1] == (
+    months, stderr = await read_quota(tmp_path / "ledger", "--already-used", "5", "--quota", "10")
+    assert stderr == ""
+    assert [(row["month"], row["used"], row["left"]) for row in months][-1] == (
         billing_month(NOW, Calendar()),
         6,
         4,
     )
-    assert (await ask(tmp_path / "ledger"))[1] == ""
+    assert (await read_quota(tmp_path / "ledger"))[1] == ""
 
 
 async def test_a_key_that_was_never_used_has_no_months(tmp_path: Path) -> None:
-    """An empty list for programs, a sentence for people; asking makes no ledger."""
-    months, said = await ask(tmp_path / "ledger")
+    """`quota` makes no ledger."""
+    months, stderr = await read_quota(tmp_path / "ledger")
     assert months == []
-    assert "nothing was counted" in said
+    assert "nothing was counted" in stderr
     assert not (tmp_path / "ledger").exists()
 
 
-async def test_calls_of_a_run_are_told(scans: Path, tmp_path: Path) -> None:
-    """What a run has called stands there when it has ended."""
+async def test_the_calls_of_a_run_are_listed(scans: Path, tmp_path: Path) -> None:
     write_page(scans / "a.png", 1)
     async with serve_fake() as fake:
         await run_here(scans, tmp_path / "out", fake.url)
-    months, _ = await ask(tmp_path / "ledger")
-    assert [(message["used"], message["pending"], message["left"]) for message in months][-1] == (1, 0, None)
+    months, _ = await read_quota(tmp_path / "ledger")
+    assert [(row["used"], row["pending"], row["left"]) for row in months][-1] == (1, 0, None)

@@ -1,4 +1,4 @@
-"""The sample pages and a page that nobody has seen, recognised by the real engine behind the real server."""
+"""The sample pages and a page of random text, recognised by the real engine behind the real server."""
 
 import random
 from collections import Counter
@@ -20,8 +20,8 @@ WORDS = "the ledger counts every page before it leaves and none is lost when the
 CHARACTERS = "天地人和春夏秋冬山水田园书画琴棋东西南北风云雨雪江河湖海花草树木金银铜铁"
 
 
-async def test_the_sample_pages_are_read_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every page is accounted for; at most 1 % wrong characters on upright pages, 2 % on the one that lies down."""
+async def test_the_sample_pages_are_read_correctly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At most 1 % of the characters are wrong on upright pages, and 2 % on the page that lies on its side."""
     out = tmp_path / "out"
     done = await run_command("run", SAMPLES, "-o", out, key=None)
     assert done.returncode == 0, done.stderr.decode()
@@ -38,8 +38,8 @@ async def test_the_sample_pages_are_read_right(tmp_path: Path, capsys: pytest.Ca
     assert (await run_command("verify", out)).returncode == 0
 
 
-async def test_a_random_sentence_comes_back_right_and_home_stays_empty(tmp_path: Path) -> None:
-    """No model or test knows the text by heart; OpenVINO's telemetry, which reports to the web, leaves no trace."""
+async def test_a_random_text_is_read_correctly_and_the_home_directory_stays_empty(tmp_path: Path) -> None:
+    """Random, so that no model knows the text; OpenVINO's telemetry would leave files in the home directory."""
     home = tmp_path / "home"
     home.mkdir()
     dice = random.SystemRandom()
@@ -63,8 +63,8 @@ def _limit(name: str) -> float:
     return TURNED_LIMIT if "sideways" in name else UPRIGHT_LIMIT
 
 
-async def test_a_damaged_index_is_made_anew_by_a_run_on_the_embedded_engine(tmp_path: Path) -> None:
-    """The quick look for something to do may meet it first; that ends nothing and repeats nothing."""
+async def test_a_run_on_the_embedded_engine_replaces_a_damaged_index(tmp_path: Path) -> None:
+    """The check whether the engine is needed reads the index first; it must not fail or repeat a page."""
     page = write_page(tmp_path / "page.png", 1, size_px=(300, 300))
     await run_command("run", page, "-o", tmp_path / "out", key=None)
     (tmp_path / "out" / "index.sqlite3").write_bytes(b"no database" * 1000)

@@ -1,4 +1,4 @@
-"""What must hold whatever happened: compares a workspace and its ledger with what the server saw and billed."""
+"""Invariants after any fault: a workspace and its ledger against the calls that the server received and billed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,21 +8,23 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.billing import Calendar
+from pipeline.billing import Calendar, Usage
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
+from pipeline.verify.audit import audit
 from pipeline.workspace.lines import DamagedLineError, check_seal
+from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call
 from tests.runs import KEY, results
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What stood on disk when a run ended or was killed.
+    """A workspace's records when a run ended or was killed.
 
     Attributes:
-        lines: The whole lines of results.jsonl.
-        calls: Requests that the server had seen.
+        lines: The intact lines of results.jsonl.
+        calls: Number of requests that the server had received by then.
     """
 
     lines: Sequence[bytes]
@@ -30,17 +32,17 @@ class Noted:
 
     @property
     def contents(self) -> frozenset[str]:
-        """The sha256 of the files whose text stood there; of a page that was sent as it is, the image sent."""
+        """The sha256 of each recorded file; of a file sent unchanged this is also the digest of the image sent."""
         return frozenset(orjson.loads(line)["sha256"] for line in self.lines)
 
 
 def note(workspace: Path, calls: Sequence[Call]) -> Noted:
-    """Return what stands in the workspace: the lines that end and whose checksum is right."""
-    return Noted(tuple(whole_lines(workspace / "results.jsonl")), len(calls))
+    """Return the workspace's records as they are now."""
+    return Noted(tuple(intact_lines(workspace / "results.jsonl")), len(calls))
 
 
-def whole_lines(path: Path) -> Iterable[bytes]:
-    """Yield the lines that are as they were written, without their newlines."""
+def intact_lines(path: Path) -> Iterable[bytes]:
+    """Yield the lines that have a newline and a correct checksum, without their newlines."""
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
         try:
             check_seal(line)
@@ -50,14 +52,14 @@ def whole_lines(path: Path) -> Iterable[bytes]:
 
 
 def check_nothing_vanished(noted: Noted, workspace: Path) -> None:
-    """Fail when a line that stood there is gone, or changed."""
-    there = Counter(whole_lines(workspace / "results.jsonl"))
-    vanished = [line for line in noted.lines if not there[line]]
+    """Fail when a noted line is no longer in results.jsonl."""
+    lines = Counter(intact_lines(workspace / "results.jsonl"))
+    vanished = [line for line in noted.lines if not lines[line]]
     assert not vanished, f"{len(vanished)} recorded pages vanished, the first: {vanished[0][:200]!r}"
 
 
 def check_nothing_paid_again(noted: Noted, calls: Sequence[Call]) -> None:
-    """Fail when a page whose text stood there was sent after that."""
+    """Fail when a noted page was sent again afterwards."""
     again = [call.filename for call in calls[noted.calls :] if call.digest in noted.contents]
     assert not again, f"recorded pages were sent again: {again}"
 
@@ -68,13 +70,20 @@ def check_every_page_once(workspace: Path, pages: int) -> None:
     assert Counter(line["source"] for line in results(workspace)) == expected
 
 
+def list_faults(workspace: Path) -> list[str]:
+    """Return the faults that `verify` finds."""
+    return list(audit(workspace, require_workspace(workspace)))
+
+
+def read_usage(ledgers: Path, *, key: str = KEY, host: str = "127.0.0.1") -> Usage:
+    """Return this month's usage by the key's ledger in that directory, which must exist."""
+    with closing(Ledger(ledger_path(ledgers, key, host), Calendar(), None)) as ledger:
+        return ledger.usage()
+
+
 def count_used(ledgers: Path, *, key: str = KEY, host: str = "127.0.0.1") -> int:
-    """Return how many calls of this month the ledger in that directory counts."""
-    path = ledger_path(ledgers, key, host)
-    if not path.exists():
-        return 0
-    with closing(Ledger(path, Calendar(), None)) as ledger:
-        return ledger.usage().used
+    """Return the number of calls that the key's ledger counts this month; 0 when there is no ledger."""
+    return read_usage(ledgers, key=key, host=host).used if ledger_path(ledgers, key, host).exists() else 0
 
 
 def check_ledger_covers(ledgers: Path, billed: Counter[str]) -> None:

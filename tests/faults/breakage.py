@@ -1,4 +1,4 @@
-"""A broken reply: what the server does, what the client must make of it, and the means to do it."""
+"""A broken reply: how the server behaves, and which verdict the client must reach."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,72 +6,61 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.remote.verdict import Accepted, Failed, Verdict
-from tests.faults.raw_server import Act, Exchange, Way
+from tests.faults.raw_server import Act, Behaviour, Exchange, send_and
 
 Build = Callable[[Exchange], bytes]
 
-PATIENCE_S: Final = 1.0
-"""Between two bytes of a reply that comes slowly."""
+SLOW_PAUSE_S: Final = 1.0
+"""Between two pieces of a reply that comes slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breakage:
-    """A way to answer badly.
+    """One way in which a reply can be broken.
 
     Attributes:
-        way: What the server does.
-        verdict: What the client must make of it; a failed attempt counts as billed.
-        in_runs: False when one of them would end a run, or needs a large page to be told from a good reply.
+        behaviour: How the server answers.
+        verdict: The type of the client's verdict; a failed attempt counts as billed.
+        in_runs: False when one such reply would end a run, or when only a large page can tell it from a good reply.
     """
 
-    way: Way
+    behaviour: Behaviour
     verdict: type[Verdict] = Failed
     in_runs: bool = True
 
     @property
     def name(self) -> str:
-        """What it is called."""
-        return self.way.name
+        """The behaviour's name."""
+        return self.behaviour.name
 
 
-def act_by(build: Build, ending: str) -> Act:
-    """Return an act: these bytes, then "stay" (the next request may come), "close", "reset" or "hang"."""
-
-    async def act(exchange: Exchange) -> None:
-        await exchange.send(build(exchange))
-        match ending:
-            case "close":
-                exchange.writer.close()
-            case "reset":
-                exchange.reset()
-            case "hang":
-                await exchange.hang()
-            case _:
-                pass
-
-    return act
-
-
-def say(
+def sends(
     name: str, build: Build, ending: str = "close", *, verdict: type[Verdict] = Failed, in_runs: bool = True
 ) -> Breakage:
-    """Return a reply that can be written down; it counts as work done unless it refuses."""
+    """Return a breakage that is a sequence of bytes; it counts as work done unless the verdict is a refusal."""
     worked = verdict in {Accepted, Failed}
-    return Breakage(Way(name, act_by(build, ending), worked=worked), verdict, in_runs)
+    return Breakage(Behaviour(name, send_and(ending, build), worked=worked), verdict, in_runs)
 
 
-def do(name: str, act: Act, verdict: type[Verdict] = Failed) -> Breakage:
-    """Return a reply that takes more than writing."""
-    return Breakage(Way(name, act), verdict)
+def acts(name: str, act: Act, verdict: type[Verdict] = Failed) -> Breakage:
+    """Return a breakage that takes more than sending bytes."""
+    return Breakage(Behaviour(name, act), verdict)
 
 
-def plain(data: bytes) -> Build:
-    """Return what builds the same bytes for every request."""
+def constant(data: bytes) -> Build:
+    """Return a builder of the same bytes for every request."""
     return lambda _: data
 
 
 async def pour(begin: bytes, again: bytes, exchange: Exchange, *, pause_s: float = 0.0) -> None:
-    """Send without end; with pauses where nothing but a deadline can end it."""
+    """Send `begin`, then `again` without end.
+
+    Args:
+        begin: Sent once.
+        again: Sent until the connection ends.
+        exchange: The request.
+        pause_s: Between two sends; needed where only a deadline ends the call, so that virtual time passes.
+    """
     await exchange.send(begin)
     while True:
         await exchange.send(again)

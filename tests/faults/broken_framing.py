@@ -1,4 +1,4 @@
-"""Replies that are broken as HTTP: cut off, of the wrong length, with strange heads, too early, or two for one."""
+"""Replies that are broken as HTTP: truncated, of the wrong length, with odd headers, too early, or two for one."""
 
 import asyncio
 import gzip
@@ -7,31 +7,31 @@ from functools import partial
 from operator import methodcaller
 
 from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Stop
-from tests.faults.breakage import PATIENCE_S, Breakage, Build, act_by, do, plain, pour, say
-from tests.faults.raw_server import Exchange, Way, head, response
+from tests.faults.breakage import SLOW_PAUSE_S, Breakage, Build, acts, constant, pour, sends
+from tests.faults.raw_server import Behaviour, Exchange, head, response, send_and
 
 
-def cut() -> Iterator[Breakage]:
-    """Replies that break off: closed, reset, or never continued."""
+def truncated_replies() -> Iterator[Breakage]:
+    """Replies that break off: the connection is closed, is reset, or stays silent."""
     places: Sequence[tuple[str, Build]] = (
-        ("before-the-head", plain(b"")),
-        ("within-the-status", plain(b"HTTP/1.1 2")),
-        ("within-a-header", lambda e: e.good()[:40]),
-        ("between-head-and-body", lambda e: e.good()[: -len(e.text())]),
-        ("within-the-body", lambda e: e.good()[: -len(e.text()) // 2]),
-        ("before-the-last-byte", lambda e: e.good()[:-1]),
-        ("within-a-chunk", lambda e: e.chunked(b"%x\r\n%b")[:-20]),
-        ("before-the-last-chunk", lambda e: e.chunked(b"%x\r\n%b\r\n")),
-        ("within-gzip", lambda e: e.packed("gzip", gzip.compress)[:-12]),
+        ("before-the-head", constant(b"")),
+        ("within-the-status", constant(b"HTTP/1.1 2")),
+        ("within-a-header", lambda e: e.reply()[:40]),
+        ("between-head-and-body", lambda e: e.reply()[: -len(e.json())]),
+        ("within-the-body", lambda e: e.reply()[: -len(e.json()) // 2]),
+        ("before-the-last-byte", lambda e: e.reply()[:-1]),
+        ("within-a-chunk", lambda e: e.chunked_reply(b"%x\r\n%b")[:-20]),
+        ("before-the-last-chunk", lambda e: e.chunked_reply(b"%x\r\n%b\r\n")),
+        ("within-gzip", lambda e: e.encoded_reply("gzip", gzip.compress)[:-12]),
     )
     for ending in ("close", "reset", "hang"):
         for place, build in places:
-            yield say(f"{ending}-{place}", build, ending)
-    yield say("reset-after-a-whole-reply", Exchange.good, "reset", verdict=Accepted)
+            yield sends(f"{ending}-{place}", build, ending)
+    yield sends("reset-after-a-whole-reply", Exchange.reply, "reset", verdict=Accepted)
 
 
-def lengths() -> Iterator[Breakage]:
-    """Replies whose length is not what their head says."""
+def wrong_lengths() -> Iterator[Breakage]:
+    """Replies whose length is not the one in their head."""
     lengths = (
         ("negative", "-5"),
         ("no-number", "many"),
@@ -40,32 +40,32 @@ def lengths() -> Iterator[Breakage]:
         ("empty", ""),
     )
     for name, length in lengths:
-        yield say(f"length-{name}", partial(_behind, head(f"Content-Length: {length}")))
+        yield sends(f"length-{name}", partial(_prepend, head(f"Content-Length: {length}")))
     for ending in ("close", "hang"):
-        yield say(f"length-too-long-and-{ending}", lambda e: e.good().replace(b"-Length: ", b"-Length: 1"), ending)
-    yield say("length-too-short", lambda e: head("Content-Length: 20") + e.text(), "stay")
-    yield say("length-zero", lambda e: head("Content-Length: 0") + e.text(), "stay")
-    yield say("two-lengths", lambda e: e.good("Content-Length: 3"))
-    yield say("length-and-chunks", lambda e: head("Content-Length: 9", "Transfer-Encoding: chunked") + e.text())
-    yield say("chunk-size-garbage", lambda e: e.chunked(b"zz%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-size-negative", lambda e: e.chunked(b"-%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-size-huge", lambda e: e.chunked(b"ffffffffffffffff%x\r\n%b\r\n0\r\n\r\n"))
-    yield say("chunk-longer-than-it-says", lambda e: e.chunked(b"%x\r\n%bmore\r\n0\r\n\r\n"))
-    yield say("no-length-but-the-end", lambda e: head() + e.text(), verdict=Accepted)
-    yield say("chunks-of-one-byte", _tiny_chunks, "stay", verdict=Accepted)
+        yield sends(f"length-too-long-and-{ending}", lambda e: e.reply().replace(b"-Length: ", b"-Length: 1"), ending)
+    yield sends("length-too-short", lambda e: head("Content-Length: 20") + e.json(), "stay")
+    yield sends("length-zero", lambda e: head("Content-Length: 0") + e.json(), "stay")
+    yield sends("two-lengths", lambda e: e.reply("Content-Length: 3"))
+    yield sends("length-and-chunks", lambda e: head("Content-Length: 9", "Transfer-Encoding: chunked") + e.json())
+    yield sends("chunk-size-garbage", lambda e: e.chunked_reply(b"zz%x\r\n%b\r\n0\r\n\r\n"))
+    yield sends("chunk-size-negative", lambda e: e.chunked_reply(b"-%x\r\n%b\r\n0\r\n\r\n"))
+    yield sends("chunk-size-huge", lambda e: e.chunked_reply(b"ffffffffffffffff%x\r\n%b\r\n0\r\n\r\n"))
+    yield sends("chunk-longer-than-it-says", lambda e: e.chunked_reply(b"%x\r\n%bmore\r\n0\r\n\r\n"))
+    yield sends("no-length-but-the-end", lambda e: head() + e.json(), verdict=Accepted)
+    yield sends("chunks-of-one-byte", _tiny_chunks, "stay", verdict=Accepted)
 
 
-def _behind(start: bytes, exchange: Exchange) -> bytes:
-    return start + exchange.text()
+def _prepend(start: bytes, exchange: Exchange) -> bytes:
+    return start + exchange.json()
 
 
 def _tiny_chunks(exchange: Exchange) -> bytes:
-    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in exchange.text())
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in exchange.json())
     return head("Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
 
 
-def no_http() -> Iterator[Breakage]:
-    """Replies that are not HTTP, or another one than was asked for."""
+def malformed_http() -> Iterator[Breakage]:
+    """Replies that are not HTTP, or not the version that was asked for."""
     for name, data in (
         ("garbage", b"\0\xff\xfegarbage\r\n\r\n"),
         ("another-protocol", b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -75,18 +75,18 @@ def no_http() -> Iterator[Breakage]:
         ("status-999", b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n"),
         ("http-7", b"HTTP/7.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ):
-        yield say(name, plain(data))
-    yield say("http-0.9", Exchange.text)
-    yield say("http-1.0", lambda e: b"HTTP/1.0 200 OK\r\n\r\n" + e.text(), verdict=Accepted)
-    yield say("no-reason", lambda e: e.good().replace(b"200 OK", b"200", 1), "stay", verdict=Accepted)
-    yield say("switching-protocols", plain(head("Upgrade: h2c", "Connection: Upgrade", status="101 Go")), "hang")
-    yield say("continue-noise", lambda e: 3 * head(status="100 Continue") + e.good(), "stay", verdict=Accepted)
-    yield say("early-hints", lambda e: head("Link: </a>", status="103 Hints") + e.good(), "stay", verdict=Accepted)
-    yield do("endless-continue", partial(pour, b"", 1000 * head(status="100 Continue"), pause_s=PATIENCE_S))
+        yield sends(name, constant(data))
+    yield sends("http-0.9", Exchange.json)
+    yield sends("http-1.0", lambda e: b"HTTP/1.0 200 OK\r\n\r\n" + e.json(), verdict=Accepted)
+    yield sends("no-reason", lambda e: e.reply().replace(b"200 OK", b"200", 1), "stay", verdict=Accepted)
+    yield sends("switching-protocols", constant(head("Upgrade: h2c", "Connection: Upgrade", status="101 Go")), "hang")
+    yield sends("continue-noise", lambda e: 3 * head(status="100 Continue") + e.reply(), "stay", verdict=Accepted)
+    yield sends("early-hints", lambda e: head("Link: </a>", status="103 Hints") + e.reply(), "stay", verdict=Accepted)
+    yield acts("endless-continue", partial(pour, b"", 1000 * head(status="100 Continue"), pause_s=SLOW_PAUSE_S))
 
 
-def strange_headers() -> Iterator[Breakage]:
-    """Replies with strange headers."""
+def odd_headers() -> Iterator[Breakage]:
+    """Replies with malformed, huge, duplicate or endless headers."""
     for name, header in (
         ("header-of-100-kB", "X-A: " + "a" * 100_000),
         ("header-without-a-colon", "no colon"),
@@ -94,7 +94,7 @@ def strange_headers() -> Iterator[Breakage]:
         ("header-with-a-space-in-its-name", "X A: a"),
         ("100000-headers", "\r\n".join(f"X-{number}: a" for number in range(100_000))),
     ):
-        yield say(name, methodcaller("good", header))
+        yield sends(name, methodcaller("reply", header))
     for name, headers in (
         ("content-type-twice", ("Content-Type: text/html; charset=nonsense", "Content-Type: image/png")),
         ("date-twice", ("Date: yesterday", "Date: Sat, 31 Jan 2026 11:00:00 GMT")),
@@ -104,14 +104,14 @@ def strange_headers() -> Iterator[Breakage]:
         ("header-of-20-kB", ("X-A: " + "a" * 20_000,)),
         ("location-of-a-200", ("Location: http://127.0.0.1:9/", "Refresh: 0; url=http://127.0.0.1:9/")),
     ):
-        yield say(name, methodcaller("good", *headers), "stay", verdict=Accepted)
-    yield do("endless-header", partial(pour, b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 65_536))
-    yield do("endless-headers", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n" * 8_192))
-    yield do("one-header-a-second", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n", pause_s=PATIENCE_S))
+        yield sends(name, methodcaller("reply", *headers), "stay", verdict=Accepted)
+    yield acts("endless-header", partial(pour, b"HTTP/1.1 200 OK\r\nX-A: ", b"a" * 65_536))
+    yield acts("endless-headers", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n" * 8_192))
+    yield acts("one-header-a-second", partial(pour, b"HTTP/1.1 200 OK\r\n", b"X-A: a\r\n", pause_s=SLOW_PAUSE_S))
 
 
-def early() -> Iterator[Breakage]:
-    """Answers to a request that is still on its way."""
+def early_answers() -> Iterator[Breakage]:
+    """Answers that are sent before the server has read the request's body."""
     for name, status, verdict in (
         ("400", "400 No", PageRejected),
         ("413", "413 No", PageRejected),
@@ -121,37 +121,38 @@ def early() -> Iterator[Breakage]:
         ("401", "401 No", Stop),
         ("403", "403 No", Stop),
     ):
-        answer = plain(response(b'{"statusText":"at once"}', status, "Connection: close"))
+        answer = constant(response(b'{"statusText":"at once"}', status, "Connection: close"))
         for ending in ("close", "reset", "hang"):
-            way = Way(f"early-{name}-and-{ending}", act_by(answer, ending), early=True)
-            yield Breakage(way, verdict, in_runs=verdict is not Stop)
-    yield Breakage(Way("early-text", act_by(Exchange.good, "hang"), early=True), in_runs=False)
-    yield Breakage(Way("early-reset", act_by(plain(b""), "reset"), early=True))
-    yield Breakage(Way("early-close", act_by(plain(b""), "close"), early=True))
-    yield Breakage(Way("early-silence", _deafen, early=True))
+            behaviour = Behaviour(f"early-{name}-and-{ending}", send_and(ending, answer), early=True)
+            yield Breakage(behaviour, verdict, in_runs=verdict is not Stop)
+    yield Breakage(Behaviour("early-text", send_and("hang", Exchange.reply), early=True), in_runs=False)
+    yield Breakage(Behaviour("early-reset", send_and("reset", constant(b"")), early=True))
+    yield Breakage(Behaviour("early-close", send_and("close", constant(b"")), early=True))
+    yield Breakage(Behaviour("early-silence", _ignore, early=True))
 
 
-async def _deafen(exchange: Exchange) -> None:
-    """Never read, never answer."""
+async def _ignore(exchange: Exchange) -> None:
+    """Never read and never answer."""
     del exchange
     await asyncio.Event().wait()
 
 
-def twice() -> Iterator[Breakage]:
-    """Two replies to one request: the second must not become the next page's."""
-    yield say("two-replies-at-once", lambda e: e.good() + _foreign(e), "stay", verdict=Accepted)
-    for name, wait_s in (("in-a-row", 0.0), ("one-later", PATIENCE_S / 10)):  # nobody can tell while another is awaited
-        yield Breakage(Way(f"two-replies-{name}", partial(_speak_again, wait_s)), Accepted, in_runs=False)
-    yield say("a-newline-too-much", lambda e: e.good() + b"\r\n", "stay", verdict=Accepted)
-    yield say("garbage-behind-the-reply", lambda e: e.good() + b"garbage\r\n", "stay")
-    yield say("an-error-and-a-reply", lambda e: response(b"{}", "500 No") + _foreign(e), "stay")
+def two_replies() -> Iterator[Breakage]:
+    """Two replies, or extra bytes, for one request: the next page must not get them."""
+    yield sends("two-replies-at-once", lambda e: e.reply() + _foreign_reply(e), "stay", verdict=Accepted)
+    # not in runs: a second reply that arrives after the next request was sent cannot be told from its own reply
+    for name, wait_s in (("in-a-row", 0.0), ("one-later", SLOW_PAUSE_S / 10)):
+        yield Breakage(Behaviour(f"two-replies-{name}", partial(_reply_twice, wait_s)), Accepted, in_runs=False)
+    yield sends("a-newline-too-much", lambda e: e.reply() + b"\r\n", "stay", verdict=Accepted)
+    yield sends("garbage-behind-the-reply", lambda e: e.reply() + b"garbage\r\n", "stay")
+    yield sends("an-error-and-a-reply", lambda e: response(b"{}", "500 No") + _foreign_reply(e), "stay")
 
 
-def _foreign(exchange: Exchange) -> bytes:
-    return response(exchange.text(content="text of another page"))
+def _foreign_reply(exchange: Exchange) -> bytes:
+    return response(exchange.json(content="text of another page"))
 
 
-async def _speak_again(wait_s: float, exchange: Exchange) -> None:
-    await exchange.send(exchange.good())
+async def _reply_twice(wait_s: float, exchange: Exchange) -> None:
+    await exchange.send(exchange.reply())
     await asyncio.sleep(wait_s)
-    await exchange.send(_foreign(exchange))
+    await exchange.send(_foreign_reply(exchange))

@@ -15,53 +15,54 @@ from tests.faults.raw_server import RESET
 _BLOCK_BYTES: Final = 4096
 
 
-class Mishap(Enum):
-    """What befalls a connection after so many bytes."""
+class ConnectionFault(Enum):
+    """What happens to a connection after a number of bytes."""
 
     RESET = auto()
+    """Both ends get a RST."""
     STALL = auto()
-    """Nothing more is passed on, and nothing is closed."""
+    """No more bytes are forwarded, and nothing is closed."""
     HALF_CLOSE = auto()
-    """The one who was being written to sees the end; the other way stays open."""
+    """The receiving end sees the end of the stream; the other direction stays open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
-    """How bad the network is.
+class Network:
+    """The quality of a network.
 
     Attributes:
         latency_s: Of each block, one way.
-        jitter_s: Uniform on top of that.
-        up_bytes_per_s: Bandwidth towards the server; None is any.
-        down_bytes_per_s: Bandwidth towards the client; None is any.
-        mishaps: What may befall a connection.
-        share: Of the connections that meet with one, in [0, 1].
-        within_bytes: It happens after so many bytes at most, counted in both directions.
-        open_s: How long connections are accepted, in turn with `shut_s`; 0 is always.
-        shut_s: How long they are refused, and those that stood are gone.
+        jitter_s: Added to the latency, uniform in [0, jitter_s).
+        up_bytes_per_s: Bandwidth towards the server; None is unlimited.
+        down_bytes_per_s: Bandwidth towards the client; None is unlimited.
+        faults: The faults that connections may have.
+        fault_share: Share of the connections that have a fault, in [0, 1].
+        fault_within_bytes: Most bytes, in both directions together, before the fault.
+        up_s: Time for which connections are accepted between outages; 0 is always.
+        down_s: Length of an outage: open connections are closed, and new ones refused.
     """
 
     latency_s: float = 0.0
     jitter_s: float = 0.0
     up_bytes_per_s: float | None = None
     down_bytes_per_s: float | None = None
-    mishaps: tuple[Mishap, ...] = ()
-    share: float = 0.0
-    within_bytes: int = 4000
-    open_s: float = 0.0
-    shut_s: float = 0.0
+    faults: tuple[ConnectionFault, ...] = ()
+    fault_share: float = 0.0
+    fault_within_bytes: int = 4000
+    up_s: float = 0.0
+    down_s: float = 0.0
 
 
-class _Fate:
-    """What a connection has before it."""
+class _PlannedFault:
+    """The fault of one connection, if any, and the bytes left before it."""
 
-    def __init__(self, weather: Weather, dice: random.Random) -> None:
-        self.mishap = dice.choice(weather.mishaps) if dice.random() < weather.share else None
-        self._left_bytes = dice.randrange(weather.within_bytes)
+    def __init__(self, network: Network, dice: random.Random) -> None:
+        self.fault = dice.choice(network.faults) if dice.random() < network.fault_share else None
+        self._left_bytes = dice.randrange(network.fault_within_bytes)
 
     def let_pass(self, data: bytes) -> bytes:
-        """Return what still gets through."""
-        if self.mishap is None:
+        """Return the part of the data that is forwarded before the fault."""
+        if self.fault is None:
             return data
         passed = data[: self._left_bytes]
         self._left_bytes -= len(passed)
@@ -69,28 +70,28 @@ class _Fate:
 
 
 class Proxy:
-    """Passes bytes on to a server, as well as the weather allows.
+    """Forwards bytes to a server over a simulated network.
 
     Attributes:
-        url: Where it listens.
-        mishaps: How many connections met with one.
-        outages: How often it went away.
+        url: The base URL at which it listens.
+        faulty_connections: Number of connections that had a fault.
+        outages: Number of outages.
     """
 
-    def __init__(self, target: str, weather: Weather, seed: int) -> None:
+    def __init__(self, target: str, network: Network, seed: int) -> None:
         self._target = urlsplit(target)
-        self._weather = weather
+        self._network = network
         self._dice = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._port = 0
         self._server: asyncio.Server | None = None
-        self.mishaps = 0
+        self.faulty_connections = 0
         self.outages = 0
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The base URL at which it listens."""
         return f"http://127.0.0.1:{self._port}"
 
     async def listen(self) -> None:
@@ -98,26 +99,26 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    async def open_and_shut(self) -> None:
-        """Listen and refuse in turn, without end."""
+    async def alternate_outages(self) -> None:
+        """Accept and refuse connections in turn, without end."""
         while True:
-            await asyncio.sleep(self._weather.open_s)
+            await asyncio.sleep(self._network.up_s)
             self.outages += 1
             await self.end()
-            await asyncio.sleep(self._weather.shut_s)
+            await asyncio.sleep(self._network.down_s)
             await self.listen()
 
     async def end(self) -> None:
-        """Refuse connections, and end those that stand."""
+        """Refuse new connections and abort the open ones."""
         assert self._server is not None
         self._server.close()
-        await asyncio.sleep(0.01)  # what has been accepted comes to its handler
+        await asyncio.sleep(0.01)  # connections accepted by the kernel reach their handler
         for task in self._tasks:
             task.cancel()
-        recorder = await asyncio.gather(*self._tasks, return_exceptions=True)
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        for outcome in recorder:
+        for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
         self._tasks.clear()
@@ -125,48 +126,52 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
-        self._tasks.add(asyncio.create_task(self._join(reader, writer)))
+        self._tasks.add(asyncio.create_task(self._forward(reader, writer)))
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what comes from either end, until both have ended or a mishap ends them."""
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward the bytes of both ends until both have ended or a fault ends them."""
         assert self._target.port is not None
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target.port)
         self._writers.append(server_writer)
-        fate = _Fate(self._weather, self._dice)
+        planned = _PlannedFault(self._network, self._dice)
         try:
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._pass_on(reader, server_writer, self._weather.up_bytes_per_s, fate))
-                ways.create_task(self._pass_on(server_reader, writer, self._weather.down_bytes_per_s, fate))
+            async with asyncio.TaskGroup() as directions:
+                directions.create_task(self._copy(reader, server_writer, self._network.up_bytes_per_s, planned))
+                directions.create_task(self._copy(server_reader, writer, self._network.down_bytes_per_s, planned))
         except* ConnectionError:
             for each in (writer, server_writer):
-                with suppress(OSError):  # it may be closed
+                with suppress(OSError):  # it may be closed already
                     each.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         finally:
             for each in (writer, server_writer):
                 each.transport.abort()
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_s: float | None, fate: _Fate
+    async def _copy(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        bytes_per_s: float | None,
+        planned: _PlannedFault,
     ) -> None:
         while data := await reader.read(_BLOCK_BYTES):
-            wait_s = self._weather.latency_s + self._weather.jitter_s * self._dice.random()
+            wait_s = self._network.latency_s + self._network.jitter_s * self._dice.random()
             wait_s += len(data) / bytes_per_s if bytes_per_s is not None else 0.0
             if wait_s:
                 await asyncio.sleep(wait_s)
-            passed = fate.let_pass(data)
+            passed = planned.let_pass(data)
             writer.write(passed)
             await writer.drain()
             if len(passed) < len(data):
-                await self._meet(fate, writer)
-        with suppress(OSError):  # the other end may have gone
+                await self._fail(planned, writer)
+        with suppress(OSError):  # the other end may have closed it
             writer.write_eof()
 
-    async def _meet(self, fate: _Fate, writer: asyncio.StreamWriter) -> None:
-        self.mishaps += 1
-        match fate.mishap:
-            case Mishap.RESET:
+    async def _fail(self, planned: _PlannedFault, writer: asyncio.StreamWriter) -> None:
+        self.faulty_connections += 1
+        match planned.fault:
+            case ConnectionFault.RESET:
                 raise ConnectionResetError
-            case Mishap.HALF_CLOSE:
+            case ConnectionFault.HALF_CLOSE:
                 writer.write_eof()
                 await asyncio.Event().wait()
             case _:
@@ -174,14 +179,14 @@ class Proxy:
 
 
 @asynccontextmanager
-async def open_proxy(target: str, weather: Weather, *, seed: int = 0) -> AsyncGenerator[Proxy]:
-    """Run a proxy before the server with that base URL."""
-    proxy = Proxy(target, weather, seed)
+async def open_proxy(target: str, network: Network, *, seed: int = 0) -> AsyncGenerator[Proxy]:
+    """Run a proxy in front of the server with that base URL."""
+    proxy = Proxy(target, network, seed)
     await proxy.listen()
-    timetable = asyncio.create_task(proxy.open_and_shut()) if weather.open_s else None
+    outages = asyncio.create_task(proxy.alternate_outages()) if network.up_s else None
     try:
         yield proxy
     finally:
-        if timetable is not None:
-            timetable.cancel()
+        if outages is not None:
+            outages.cancel()
         await proxy.end()

@@ -1,4 +1,4 @@
-"""A caller of `pipeline.batch.runner` that gives up by asyncio's own means: nothing that was paid for is lost."""
+"""Cancelling `pipeline.batch.runner.run` by asyncio's own means loses no paid text."""
 
 import asyncio
 from collections import Counter
@@ -27,8 +27,8 @@ JOBS = 4
 
 
 @pytest.mark.parametrize("at_call", [pytest.param(value, id=f"call-{value}") for value in (1, 2, 7, 20)])
-async def test_a_run_that_is_cancelled_is_finished_by_the_next(scans: Path, tmp_path: Path, at_call: int) -> None:
-    """`Task.cancel`, or `asyncio.wait_for`, in the middle: only calls in flight repeat, and all accounts add up."""
+async def test_the_next_run_finishes_a_cancelled_one(scans: Path, tmp_path: Path, at_call: int) -> None:
+    """`Task.cancel` or `asyncio.wait_for`: only calls in flight are repeated, and the accounts add up."""
     write_pages(scans, PAGES)
     out = tmp_path / "out"
     reached = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The index may be deleted at any time: no page is lost or paid for again, and what is told stays true."""
+"""The index may be deleted at any time: no page is lost or paid for again, and reports stay correct."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.runs import results, run_here
 
 
 async def run_without_index(inputs: Path, out: Path, fake: FakeOcr) -> None:
-    """Lose the index, find nothing wrong, and run again."""
+    """Delete the index, verify, run again, and verify."""
     (out / INDEX).unlink()
     assert verify_workspace(out) == 0
     await run_here(inputs, out, fake.url)
@@ -22,7 +22,7 @@ async def run_without_index(inputs: Path, out: Path, fake: FakeOcr) -> None:
 
 
 async def test_a_changed_page_that_was_pending_is_sent_after_the_index_was_lost(scans: Path, tmp_path: Path) -> None:
-    """Without the index it counts as done, by its old line; the next run looks into the file all the same."""
+    """Without the index it counts as done, by its old line; the next run reads the file nevertheless."""
     out = tmp_path / "out"
     changed, *_ = write_pages(scans, 3)
     async with serve_fake() as fake:
@@ -36,8 +36,10 @@ async def test_a_changed_page_that_was_pending_is_sent_after_the_index_was_lost(
     assert count_pages(out)[State.DONE] == 3
 
 
-async def test_a_page_that_has_its_first_text_back_keeps_it_without_the_index(scans: Path, tmp_path: Path) -> None:
-    """The last line of a page in results.jsonl is its text: a reader of that file alone takes the right one."""
+async def test_a_page_whose_first_content_is_back_has_its_first_text_without_the_index(
+    scans: Path, tmp_path: Path
+) -> None:
+    """The last line of a page in results.jsonl is its text, also for a program that reads only this file."""
     out = tmp_path / "out"
     page = write_page(scans / "page.png", 1)
     first = page.read_bytes()
@@ -54,10 +56,7 @@ async def test_a_page_that_has_its_first_text_back_keeps_it_without_the_index(sc
 
 
 @pytest.mark.parametrize("lost", [pytest.param(True, id="index-lost"), pytest.param(False, id="index-kept")])
-async def test_a_file_that_was_away_for_a_while_is_done_when_it_is_back(
-    scans: Path, tmp_path: Path, *, lost: bool
-) -> None:
-    """It failed as missing; back again it has its text again, uncalled."""
+async def test_a_missing_file_that_is_back_is_done_without_a_call(scans: Path, tmp_path: Path, *, lost: bool) -> None:
     out, listed = tmp_path / "out", scans / "list.txt"
     page = write_page(scans / "page.png", 1)
     listed.write_text("page.png\n")

@@ -18,7 +18,7 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import State
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
-from tests.fakes import Call, accept, refuse, serve_fake
+from tests.fakes import Call, accept, answer_error, serve_fake
 from tests.faults.tracing import QUICK_STRACE
 from tests.pages import write_pages
 from tests.runs import COMMAND, KEY, results, run_command, run_here
@@ -194,14 +194,14 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(
 async def test_a_failed_call_need_not_count(scans: Path, tmp_path: Path) -> None:
     """With `count_failed_calls = false` a call that brought no text is not counted; by default it is."""
     write_pages(scans, 1)
-    async with serve_fake(refuse(500, "oops")) as fake:
+    async with serve_fake(answer_error(500, "oops")) as fake:
         kept = await run_here(scans, tmp_path / "out", fake.url, run={"retries": 0})
         free = await run_here(
             scans, tmp_path / "other", fake.url, run={"retries": 0}, budget={"count_failed_calls": False, "quota": 1}
         )
     assert (kept.calls, free.calls) == (1, 0)
     assert free.exit_code == 8
-    async with serve_fake(refuse(500, "oops")) as fake:
+    async with serve_fake(answer_error(500, "oops")) as fake:
         budget = {"count_failed_calls": False, "quota": 2}
         again = await run_here(scans, tmp_path / "other", fake.url, run={"retries": 0}, budget=budget)
         assert (len(fake.calls), again.calls, again.calls_left) == (1, 0, 1)

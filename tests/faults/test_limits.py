@@ -1,4 +1,4 @@
-"""How runs end early, and that nothing which hangs can keep them from it."""
+"""Runs that end early: how they end, and that no hanging read, thread or stdin keeps them from ending."""
 
 import signal
 from collections.abc import AsyncGenerator, Sequence
@@ -11,18 +11,23 @@ import pytest
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.billing import Calendar, Usage
 from pipeline.errors import InterruptedRunError
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger
 from pipeline.records import State
 from pipeline.shutdown import Shutdown
-from pipeline.verify.audit import audit
-from pipeline.workspace.run_file import require_workspace
-from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import Call, FakeOcr, accept, serve_fake
+from tests.faults.accounts import list_faults, read_usage
 from tests.pages import write_pages
-from tests.runs import COMMAND, KEY, failures, read_until, results, run_here, start_command, wait_for_end
+from tests.runs import (
+    COMMAND,
+    SABOTAGE,
+    failures,
+    read_until,
+    results,
+    run_arguments,
+    run_here,
+    start_command,
+    wait_for_end,
+)
 
 PAGES = 30
 JOBS = 4
@@ -30,17 +35,8 @@ OTHERS = 3
 DEADLINE_S = 60
 
 
-def look_into(ledgers: Path) -> Usage:
-    """Return what the ledger counts this month."""
-    ledger = Ledger(ledger_path(ledgers, KEY, "127.0.0.1"), Calendar(), None)
-    try:
-        return ledger.usage()
-    finally:
-        ledger.close()
-
-
 class TestEnds:
-    """Every reason to end early ends in the same way."""
+    """Every reason to end a run early ends it in the same way."""
 
     @pytest.mark.parametrize(
         ("sections", "exit_code", "counts_the_rest"),
@@ -52,10 +48,10 @@ class TestEnds:
             pytest.param({"run": {"jobs": JOBS}}, 130, False, id="signal"),
         ],
     )
-    async def test_what_is_on_the_wire_lands_and_the_accounts_add_up(
+    async def test_replies_to_calls_in_flight_are_recorded_and_the_accounts_add_up(
         self, scans: Path, tmp_path: Path, sections: dict[str, Any], exit_code: int, *, counts_the_rest: bool
     ) -> None:
-        """No call follows, each text that was billed is recorded, no reservation stays open; the next run finishes."""
+        """No call follows, each billed text is recorded, no reservation stays pending; the next run finishes."""
         write_pages(scans, PAGES)
         shutdown, out = Shutdown(), tmp_path / "out"
         full = anyio.Event()
@@ -82,19 +78,19 @@ class TestEnds:
             assert summary.exit_code == exit_code
             assert counts_the_rest or not full.is_set() or calls == calls_at_the_end
             assert len(results(out)) == summary.totals[State.DONE] == billed == summary.calls
-            usage = look_into(tmp_path / "ledger")
+            usage = read_usage(tmp_path / "ledger")
             assert (usage.used, usage.pending, usage.unknown) == (billed, 0, 0)
             assert summary.totals[State.FAILED] == len(failures(out))
             assert summary.pages == sum(summary.totals.values()) <= PAGES
             assert (summary.pages == PAGES) == counts_the_rest
-            assert list(audit(out, require_workspace(out))) == []
+            assert list_faults(out) == []
             again = await run_here(scans, out, fake.url)
         failed = len(failures(out))
         assert (again.totals[State.DONE], again.totals[State.FAILED], again.pages) == (PAGES - failed, failed, PAGES)
         assert set(fake.billed.values()) == {1}
 
     async def test_a_server_that_hangs_costs_its_pages_not_the_run(self, scans: Path, tmp_path: Path) -> None:
-        """Each call has a deadline; what it may have cost is counted."""
+        """Each call has a deadline and counts as billed."""
         write_pages(scans, 3)
 
         async def hang(call: Call) -> web.StreamResponse:
@@ -105,21 +101,15 @@ class TestEnds:
             with anyio.fail_after(DEADLINE_S):
                 summary = await run_here(scans, tmp_path / "out", fake.url, api={"timeout_s": 0.2}, run={"retries": 0})
         assert (summary.exit_code, summary.totals[State.FAILED]) == (3, 3)
-        assert look_into(tmp_path / "ledger").used == len(fake.calls) == 3
-
-
-def arguments(directory: Path, fake: FakeOcr, *more: str) -> list[str]:
-    """Return the arguments of a run into a directory."""
-    ledger = str(directory / "ledger")
-    return ["run", "-o", str(directory / "out"), "--api-url", fake.url, "--ledger", ledger, "--json", *more]
+        assert read_usage(tmp_path / "ledger").used == len(fake.calls) == 3
 
 
 @asynccontextmanager
-async def name_pages(
+async def run_on_stdin(
     fake: FakeOcr, pages: Sequence[Path], directory: Path, *limit: str, command: Sequence[str] = COMMAND
 ) -> AsyncGenerator[Process]:
-    """Start a run that reads its paths from a stdin that stays open; the first page is on the wire."""
-    async with start_command(*arguments(directory, fake, "-", *limit), command=command) as process:
+    """Start a run on pages that are named one by one on its stdin, which stays open."""
+    async with start_command(*run_arguments("-", directory, fake.url, *limit), command=command) as process:
         assert process.stdin is not None
         with anyio.fail_after(DEADLINE_S):
             for page in pages:
@@ -128,11 +118,11 @@ async def name_pages(
         yield process
 
 
-async def end_of(process: Process, *, deadline_s: float = DEADLINE_S) -> int:
-    """Return the exit code of a run.
+async def exit_code_of(process: Process, *, deadline_s: float = DEADLINE_S) -> int:
+    """Wait for the run's end and return its exit code.
 
     Raises:
-        TimeoutError: it does not end.
+        TimeoutError: the run does not end within the deadline.
     """
     with anyio.fail_after(deadline_s):
         code, _ = await wait_for_end(process)
@@ -140,8 +130,6 @@ async def end_of(process: Process, *, deadline_s: float = DEADLINE_S) -> int:
 
 
 class TestHangs:
-    """What may hang for ever besides a server."""
-
     @pytest.mark.parametrize(
         ("limit", "exit_code"),
         [
@@ -151,27 +139,31 @@ class TestHangs:
             pytest.param(["--quota", "1"], 8, id="quota"),
         ],
     )
-    async def test_a_stdin_that_stays_open_keeps_no_run_from_its_end(
+    async def test_a_stdin_that_stays_open_does_not_keep_the_run_from_ending(
         self, scans: Path, tmp_path: Path, limit: list[str], exit_code: int
     ) -> None:
-        """Nobody waits for more names when no call may follow."""
-        async with serve_fake() as fake, name_pages(fake, write_pages(scans, 2), tmp_path, *limit) as process:
+        async with serve_fake() as fake, run_on_stdin(fake, write_pages(scans, 2), tmp_path, *limit) as process:
             if not limit:
                 process.send_signal(signal.SIGINT)
-            assert await end_of(process) == exit_code
+            assert await exit_code_of(process) == exit_code
         assert len(results(tmp_path / "out")) == sum(fake.billed.values()) <= 2
 
-    async def test_a_run_that_waits_for_names_while_it_drains_is_seen(self, scans: Path, tmp_path: Path) -> None:
-        """Negative control: when the wait for stdin is not called off, only the end of stdin ends the run."""
+    async def test_a_wait_for_stdin_that_is_not_cancelled_ends_only_with_stdin(
+        self, scans: Path, tmp_path: Path
+    ) -> None:
+        """Negative control."""
         waiting = (*SABOTAGE, "wait-for-names")
-        async with serve_fake() as fake, name_pages(fake, write_pages(scans, 1), tmp_path, command=waiting) as process:
+        async with (
+            serve_fake() as fake,
+            run_on_stdin(fake, write_pages(scans, 1), tmp_path, command=waiting) as process,
+        ):
             process.send_signal(signal.SIGINT)
             await read_until(process, b"SIGINT")
             with pytest.raises(TimeoutError):
-                await end_of(process, deadline_s=2)
+                await exit_code_of(process, deadline_s=2)
             assert process.stdin is not None
             await process.stdin.aclose()
-            assert await end_of(process) == 130
+            assert await exit_code_of(process) == 130
 
     @pytest.mark.parametrize(
         ("limit", "exit_code"),
@@ -181,31 +173,33 @@ class TestHangs:
             pytest.param(["--max-calls", "2"], 8, id="max-calls"),
         ],
     )
-    async def test_a_read_that_never_returns_keeps_no_run_from_its_end(
+    async def test_a_read_that_never_returns_does_not_keep_the_run_from_ending(
         self, scans: Path, tmp_path: Path, limit: list[str], exit_code: int
     ) -> None:
-        """As on a network mount whose server is gone: its page stays pending, the others are recorded."""
+        """As on a network mount whose server is gone: the page stays pending, the others are recorded."""
         write_stuck_page(scans)
         async with serve_fake() as fake:
-            stuck = arguments(tmp_path, fake, str(scans), *limit)
+            stuck = run_arguments(scans, tmp_path, fake.url, *limit)
             async with start_command(*stuck, command=(*SABOTAGE, "stuck-read")) as process:
                 with anyio.fail_after(DEADLINE_S):
                     if not limit:
-                        await arrivals(fake, OTHERS)
+                        await fake.wait_for_calls(OTHERS)
                         process.send_signal(signal.SIGINT)
-                    code, said = await wait_for_end(process)
-        assert code == exit_code, said
+                    code, stderr = await wait_for_end(process)
+        assert code == exit_code, stderr
         assert len(results(tmp_path / "out")) == sum(fake.billed.values()) <= OTHERS
         assert "stuck.png" not in {line["source"] for line in results(tmp_path / "out")}
 
-    async def test_the_second_signal_ends_a_run_whatever_hangs(self, scans: Path, tmp_path: Path) -> None:
-        """Negative control as well: a run that waited for its threads would not come to its end by itself."""
+    async def test_a_second_signal_ends_a_run_that_waits_for_a_hanging_thread(
+        self, scans: Path, tmp_path: Path
+    ) -> None:
+        """Also the negative control: a run that waits for its threads does not end by itself."""
         write_stuck_page(scans)
         async with serve_fake() as fake:
-            stuck = arguments(tmp_path, fake, str(scans))
+            stuck = run_arguments(scans, tmp_path, fake.url)
             async with start_command(*stuck, command=(*SABOTAGE, "stuck-read,wait-for-threads")) as process:
                 with anyio.fail_after(DEADLINE_S):
-                    await arrivals(fake, OTHERS)
+                    await fake.wait_for_calls(OTHERS)
                     process.send_signal(signal.SIGINT)
                     await read_until(process, b"SIGINT")
                     with anyio.move_on_after(2):
@@ -216,13 +210,6 @@ class TestHangs:
 
 
 def write_stuck_page(scans: Path) -> None:
-    """Write a page that the launcher never reads to the end, and others."""
+    """Write three pages, and `stuck.png`, which the sabotage `stuck-read` never finishes reading."""
     first, *_ = write_pages(scans, OTHERS + 1)
     first.rename(scans / "stuck.png")
-
-
-async def arrivals(fake: FakeOcr, calls: int) -> None:
-    """Return when the server has seen so many calls."""
-    while len(fake.calls) < calls:
-        fake.arrived.clear()
-        await fake.arrived.wait()

@@ -1,12 +1,12 @@
-"""Power loss: only what was synced is there afterwards. A kill cannot show this, since the page cache survives it.
+"""Power loss: only synced data is left. A kill cannot show this, because the page cache survives it.
 
-The system calls of one real run are replayed on a disk that keeps what was synced, and cut wherever we like.
+The system calls of a real run are replayed on a simulated disk that keeps only synced data, up to any point.
 """
 
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,30 +14,18 @@ from tempfile import TemporaryDirectory
 import orjson
 import pytest
 
-from tests.benchmarks.kills import open_scene
 from tests.fakes import Call
 from tests.faults.accounts import count_used, note
-from tests.faults.durability import CALLS, Disk, File, replay
-from tests.faults.scene import JOBS, PAGES, Scene
+from tests.faults.disk_replay import CALLS, Disk, File, replay
+from tests.faults.scene import JOBS, Scene
 from tests.faults.tracing import SystemCall, read_log, trace
-from tests.pages import write_pages
 
 _POST = b"POST /api/text-recognition"
 
 
-@pytest.fixture
-async def scene(scans: Path, tmp_path: Path) -> AsyncGenerator[Scene]:
-    """A workspace of fifty pages and its server; nothing else is in its directory."""
-    write_pages(scans, PAGES)
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    async with open_scene(scans, directory) as opened:
-        yield opened
-
-
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A whole run, and how its disk was before."""
+    """The system calls of a complete run, and the disk before it."""
 
     scene: Scene
     disk: Disk
@@ -45,7 +33,7 @@ class Recording:
 
 
 async def record(scene: Scene, *, sabotage: str | None = None) -> Recording:
-    """Run to the end, with all that changes files or sends something in the log."""
+    """Run to the end and record all system calls that change files or send data."""
     disk = Disk(scene.directory)
     log = scene.directory.parent / "strace.log"
     assert await scene.run(trace(log, CALLS, shown_bytes=1 << 20), sabotage=sabotage) == 0
@@ -53,9 +41,9 @@ async def record(scene: Scene, *, sabotage: str | None = None) -> Recording:
 
 
 def check_order(recording: Recording) -> None:
-    """Fail when a request went out before its reservation was on disk, or while too many replies were not.
+    """Fail if, at any request, its reservation is not on disk, or more than `JOBS` replies are not.
 
-    Looks at the disk at every request, as if the power were lost then.
+    The disk is checked at every request as if the power were lost then.
     """
     scene, sent = recording.scene, 0
     for call in replay(recording.disk, recording.calls):
@@ -66,8 +54,8 @@ def check_order(recording: Recording) -> None:
             recording.disk.leave(Path(name))
             reserved = count_used(Path(name, scene.ledgers.name))
             written = len(note(Path(name, scene.out.name), ()).lines)
-        assert reserved >= sent, f"call {sent} went out when {reserved} reservations were on disk"
-        assert sent - written <= JOBS, f"call {sent} went out when {written} lines were on disk"
+        assert reserved >= sent, f"call {sent} was sent when {reserved} reservations were on disk"
+        assert sent - written <= JOBS, f"call {sent} was sent when {written} lines were on disk"
 
 
 def _is_request(call: SystemCall) -> bool:
@@ -79,8 +67,8 @@ class Cut:
     """A power loss.
 
     Attributes:
-        disk: What it left.
-        requests: Names of the pages whose requests had gone out.
+        disk: The directory that it left.
+        requests: Number of requests sent before it, by the page's name.
     """
 
     disk: Path
@@ -90,7 +78,7 @@ class Cut:
 def lose_power(
     recording: Recording, when: Callable[[int, SystemCall], bool], places: Path, rng: random.Random | None
 ) -> Iterator[Cut]:
-    """Yield what a power loss leaves at each call for which `when`, given its number, is true."""
+    """Yield a power loss at each system call for which `when`, given its number and the call, is true."""
     requests: Counter[str] = Counter()
     for number, call in enumerate(replay(recording.disk, recording.calls)):
         if _is_request(call):
@@ -104,7 +92,7 @@ def lose_power(
 
 
 async def check_recovery(scene: Scene, calls: Sequence[Call], cut: Cut) -> None:
-    """Put the disk back as the power loss left it, check it, and run to the end; the server keeps what it saw."""
+    """Restore the disk and the server to the power loss, check the accounts, and run to the end."""
     left, billed = cut.requests.copy(), Counter[str]()
     scene.fake.calls.clear()
     for call in calls:
@@ -121,8 +109,8 @@ async def check_recovery(scene: Scene, calls: Sequence[Call], cut: Cut) -> None:
     again.check_finished()
 
 
-async def test_the_replayed_disk_is_the_real_one(scene: Scene) -> None:
-    """What processes see of the replayed files at the end is what stands in the files: the replay missed nothing."""
+async def test_the_replayed_files_equal_the_real_ones(scene: Scene) -> None:
+    """So the replay missed no change."""
     recording = await record(scene)
     for _ in replay(recording.disk, recording.calls):
         pass
@@ -134,8 +122,7 @@ async def test_the_replayed_disk_is_the_real_one(scene: Scene) -> None:
         assert file.content() == path.read_bytes(), path
 
 
-async def test_no_request_goes_out_before_its_reservation_nor_with_too_many_replies_unsynced(scene: Scene) -> None:
-    """At every request of a run the disk, without what was not synced, has its reservation and all but 8 replies."""
+async def test_at_every_request_its_reservation_and_all_but_8_replies_are_synced(scene: Scene) -> None:
     check_order(await record(scene))
 
 
@@ -148,8 +135,8 @@ async def test_no_request_goes_out_before_its_reservation_nor_with_too_many_repl
         pytest.param("reserve-nothing", "0 reservations were on disk", id="nothing-is-reserved"),
     ],
 )
-async def test_without_syncs_the_order_is_broken(scene: Scene, sabotage: str, fault: str) -> None:
-    """Negative control: the same check fails."""
+async def test_without_syncs_the_check_of_the_order_fails(scene: Scene, sabotage: str, fault: str) -> None:
+    """Negative control."""
     recording = await record(scene, sabotage=sabotage)
     with pytest.raises(AssertionError, match=fault):
         check_order(recording)
@@ -163,8 +150,10 @@ async def test_without_syncs_the_order_is_broken(scene: Scene, sabotage: str, fa
         *(pytest.param(seed, id=f"other-survives-{seed}", marks=pytest.mark.deep) for seed in range(2, 8)),
     ],
 )
-async def test_after_a_power_loss_the_run_goes_on(scene: Scene, tmp_path: Path, seed: int | None) -> None:
-    """At any moment: nothing that was synced vanishes or is paid again, and the ledger knew of every call."""
+async def test_the_next_run_finishes_after_a_power_loss_at_any_time(
+    scene: Scene, tmp_path: Path, seed: int | None
+) -> None:
+    """No synced page vanishes or is sent again, and the ledger counts every call."""
     rng = random.Random(seed)
     recording = await record(scene)
     calls = list(scene.fake.calls)
@@ -174,7 +163,7 @@ async def test_after_a_power_loss_the_run_goes_on(scene: Scene, tmp_path: Path, 
 
 
 async def test_a_line_torn_by_a_power_loss_is_moved_aside(scene: Scene, tmp_path: Path) -> None:
-    """Half a line is kept as evidence, and its page is sent again; the lines before it stay."""
+    """The torn line is kept as evidence and its page is sent again; the lines before it stay."""
     recording = await record(scene)
     calls = list(scene.fake.calls)
     results = str(scene.out / "results.jsonl")
@@ -190,8 +179,8 @@ async def test_a_line_torn_by_a_power_loss_is_moved_aside(scene: Scene, tmp_path
     assert list(scene.out.glob("results.jsonl.broken-*"))
 
 
-async def test_lines_that_are_not_synced_are_lost_with_the_power(scene: Scene, tmp_path: Path) -> None:
-    """Negative control: the same check fails, because more pages than were in flight have no line."""
+async def test_unsynced_lines_are_lost_in_a_power_loss(scene: Scene, tmp_path: Path) -> None:
+    """Negative control: the check fails, because more pages than were in flight have no line."""
     recording = await record(scene, sabotage="sync-nothing")
     calls = list(scene.fake.calls)
     last = len(recording.calls) - 1

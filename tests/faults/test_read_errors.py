@@ -1,4 +1,4 @@
-"""Disks that fail while a page is read: whatever the file is, it costs a line, and no text is made of a part."""
+"""Read errors: a file of any format that cannot be read completely costs one page, and no part of it is sent."""
 
 import os
 from collections import Counter
@@ -8,23 +8,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.benchmarks.one_key import SABOTAGE
 from tests.fakes import FakeOcr, serve_fake
 from tests.faults.accounts import count_used
 from tests.faults.tracing import QUICK_STRACE
 from tests.pages import write_page
-from tests.runs import COMMAND, failures, results, run_command
+from tests.runs import COMMAND, SABOTAGE, failures, results, run_arguments, run_command
 
 SUFFIXES = ("png", "jpg", "gif", "bmp", "tif", "webp")
-BEHIND_BYTES = 1 << 17
-"""What follows the image in its file: a bad sector there spoils no pixel."""
+TRAILING_BYTES = 1 << 17
+"""Bytes behind the image in its file: a read error there affects no pixel."""
 
 
-def write_odd_files(scans: Path) -> tuple[set[str], Counter[str]]:
-    """Write two files of each format, with bytes behind the image; the TIFFs have two frames.
+def write_bad_and_good_files(scans: Path) -> tuple[set[str], Counter[str]]:
+    """Write a bad and a good file of each format, with bytes behind the image; the TIFFs have two frames.
 
     Returns:
-        The names of the files that cannot be read to their end; how many pages each other file has.
+        The names of the bad files, whose reads will fail; the number of pages per good file.
     """
     for seed, suffix in enumerate(SUFFIXES):
         for name, colour in (("bad", 2 * seed), ("good", 2 * seed + 1)):
@@ -33,7 +32,7 @@ def write_odd_files(scans: Path) -> tuple[set[str], Counter[str]]:
                 frames = [Image.new("L", (120, 120), 20 * colour + frame) for frame in range(2)]
                 frames[0].save(path, save_all=True, append_images=frames[1:])
             with path.open("ab") as file:
-                file.write(bytes(BEHIND_BYTES))
+                file.write(bytes(TRAILING_BYTES))
     bad = {f"bad.{suffix}" for suffix in SUFFIXES}
     return bad, Counter({f"good.{suffix}": 2 if suffix == "tif" else 1 for suffix in SUFFIXES})
 
@@ -41,18 +40,17 @@ def write_odd_files(scans: Path) -> tuple[set[str], Counter[str]]:
 async def run_on_a_failing_disk(
     fake: FakeOcr, scans: Path, directory: Path, inject: str, command: Sequence[str] = COMMAND
 ) -> int:
-    """Run while reads of the bad files fail as strace is told; return the exit code."""
+    """Run while strace injects this fault into reads of the bad files; return the exit code."""
     strace = [*QUICK_STRACE, "-o", os.devnull, "-e", "trace=read", "-e", f"inject=read:{inject}"]
     for suffix in SUFFIXES:
         strace += ["-P", str(scans / f"bad.{suffix}")]
-    place = ("-o", directory / "out", "--ledger", directory / "ledger", "--api-url", fake.url)
-    return (await run_command("run", scans, *place, command=[*strace, *command])).returncode
+    return (await run_command(*run_arguments(scans, directory, fake.url), command=[*strace, *command])).returncode
 
 
-def check_costs_a_line_each(fake: FakeOcr, directory: Path, bad: set[str], good: Counter[str]) -> None:
-    """Fail unless nothing was billed for the bad files, each has its line, and all other pages have their text."""
+def check_only_bad_files_failed(fake: FakeOcr, directory: Path, bad: set[str], good: Counter[str]) -> None:
+    """Fail unless no bad file was sent, each has one failure, and all good pages have their text."""
     paid = bad & {call.filename for call in fake.calls}
-    assert not paid, f"billed for what could not be read: {sorted(paid)}"
+    assert not paid, f"billed for unreadable files: {sorted(paid)}"
     failed = sorted((line["source"], line["class"]) for line in failures(directory / "out"))
     assert failed == [(name, "unreadable") for name in sorted(bad)]
     assert Counter(line["source"] for line in results(directory / "out")) == good
@@ -62,23 +60,22 @@ def check_costs_a_line_each(fake: FakeOcr, directory: Path, bad: set[str], good:
 @pytest.mark.parametrize(
     "inject",
     [
-        pytest.param("error=EIO:when=2+2", id="breaks-off"),  # a file takes two reads; the second finds its end
-        pytest.param("error=ESTALE", id="server-has-another-file"),
-        pytest.param("error=EAGAIN", id="would-wait"),
+        pytest.param("error=EIO:when=2+2", id="error-at-the-end"),  # the second read of a file finds its end
+        pytest.param("error=ESTALE", id="stale-nfs-handle"),
+        pytest.param("error=EAGAIN", id="not-ready"),
     ],
 )
-async def test_a_failing_read_costs_one_line_whatever_the_file_is(scans: Path, tmp_path: Path, inject: str) -> None:
-    """Each ends as unreadable, uncalled and uncounted; those beside it are done, frame by frame."""
-    bad, good = write_odd_files(scans)
+async def test_a_failing_read_costs_one_page_of_any_format(scans: Path, tmp_path: Path, inject: str) -> None:
+    bad, good = write_bad_and_good_files(scans)
     async with serve_fake() as fake:
         assert await run_on_a_failing_disk(fake, scans, tmp_path, inject) == 3
-    check_costs_a_line_each(fake, tmp_path, bad, good)
+    check_only_bad_files_failed(fake, tmp_path, bad, good)
 
 
-async def test_an_error_that_is_passed_over_is_seen(scans: Path, tmp_path: Path) -> None:
-    """Negative control: what came before the error passes for the file, and is paid for."""
-    bad, good = write_odd_files(scans)
+async def test_ignored_read_errors_fail_the_check(scans: Path, tmp_path: Path) -> None:
+    """Negative control: the bytes before the error count as the file and are sent."""
+    bad, good = write_bad_and_good_files(scans)
     async with serve_fake() as fake:
-        await run_on_a_failing_disk(fake, scans, tmp_path, "error=EIO:when=2+2", (*SABOTAGE, "take-what-was-read"))
-    with pytest.raises(AssertionError, match="billed for what could not be read"):
-        check_costs_a_line_each(fake, tmp_path, bad, good)
+        await run_on_a_failing_disk(fake, scans, tmp_path, "error=EIO:when=2+2", (*SABOTAGE, "ignore-read-errors"))
+    with pytest.raises(AssertionError, match="billed for unreadable files"):
+        check_only_bad_files_failed(fake, tmp_path, bad, good)

@@ -14,12 +14,12 @@ from aiohttp import web
 from anyio.abc import Process
 
 from pipeline.ledger.budget import ledger_path
-from tests.benchmarks.one_key import SABOTAGE, Plan, find_faults, play
+from tests.benchmarks.one_key import Plan, find_faults, play
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_every_page_once, check_nothing_vanished, count_used, note
 from tests.faults.tracing import STRACE
 from tests.pages import write_pages
-from tests.runs import COMMAND, KEY, read_until, results, run_command, start_command, wait_for_end
+from tests.runs import COMMAND, KEY, SABOTAGE, read_until, results, run_command, start_command, wait_for_end
 
 PAGES = 12
 STOPPED = b"stopped by SIGSTOP"

@@ -1,5 +1,6 @@
-"""System calls of a real run: strace's command line, which may also kill at one of them, and its log."""
+"""The system calls of a real run: strace's command line, which can also kill the run at one of them, and its log."""
 
+import errno
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 STRACE: Final = ("strace", "-f", "-qq")
-"""Follows all threads."""
+"""Traces all threads."""
 
 QUICK_STRACE: Final = (*STRACE, "--seccomp-bpf")
-"""Stops threads at the calls that are asked for, no others: runs take half the time, but injected signals get lost."""
+"""Stops threads only at the traced calls, which halves the run's time; injected signals get lost with it."""
 
 _BEGUN = re.compile(r"(?P<thread>\d+) +(?P<name>\w+)\((?P<rest>.*)")
 _RESUMED = re.compile(r"(?P<thread>\d+) +<\.\.\. \w+ resumed>(?P<rest>.*)")
@@ -27,12 +28,12 @@ class SystemCall:
     """One system call of a trace.
 
     Attributes:
-        thread: Which thread made it.
-        name: As in the manual.
-        arguments: As strace prints them with -xx -yy.
-        result: What it returned; None when it did not come back.
-        begun: Its place in the log.
-        ended: The place of its return; None when it did not come back.
+        thread: The id of the calling thread.
+        name: The system call's name, as in section 2 of the manual.
+        arguments: The arguments as strace prints them with -xx -yy.
+        result: The returned value; None when the call did not return.
+        begun: The log's line on which it begins, 0-based.
+        ended: The log's line on which it returns; None when it did not return.
     """
 
     thread: int
@@ -49,18 +50,18 @@ class SystemCall:
 
     @property
     def data(self) -> bytes:
-        """The bytes that a writing call was given."""
+        """The bytes that a writing call passed to the kernel."""
         return b"".join(self.strings)
 
     @property
     def descriptor(self) -> int | None:
-        """The descriptor that is its first argument."""
+        """The first argument, if it is a descriptor."""
         found = _DESCRIPTOR.match(self.arguments)
         return int(found["number"]) if found and found["number"] != "AT_FDCWD" else None
 
     @property
     def paths(self) -> Sequence[str]:
-        """The files that it names, by descriptor or by path; none when the descriptor's file was deleted."""
+        """The files that the call names, by descriptor or by path; none when the descriptor's file was deleted."""
         if self.descriptor is None:
             return [text.decode("utf-8", "surrogateescape") for text in self.strings]
         found = _DESCRIPTOR.match(self.arguments)
@@ -70,7 +71,7 @@ class SystemCall:
 
     @property
     def to_network(self) -> bool:
-        """True when its first argument is a TCP connection."""
+        """True when the first argument is a TCP connection."""
         found = _DESCRIPTOR.match(self.arguments)
         return found is not None and found["target"].startswith("TCP")
 
@@ -86,11 +87,12 @@ def trace(
     """Return the command line that, put before a command, logs its system calls.
 
     Args:
-        log: Where to.
-        names: Which system calls; unknown ones are passed over.
-        kill_at: The command is killed when a thread begins its n-th call of that name, before it has any effect.
-        files: Log, and count, only calls that name one of these; all when empty.
-        shown_bytes: So much of the data is logged.
+        log: The file to log to.
+        names: The system calls to log; names that this kernel does not know are ignored.
+        kill_at: A name and a number n: the command is killed when a thread begins its n-th call of that name, before
+            the call has any effect.
+        files: Log and count only calls that name one of these files; all calls when empty.
+        shown_bytes: Bytes of data logged per call.
     """
     line = [*(QUICK_STRACE if kill_at is None else STRACE), "-xx", "-yy", "-e", "signal=none", "-s", str(shown_bytes)]
     line += ["-o", str(log), "-e", "trace=" + ",".join(f"?{name}" for name in names)]
@@ -99,6 +101,16 @@ def trace(
     if kill_at is not None:
         line += ["-e", f"inject={kill_at[0]}:signal=KILL:when={kill_at[1]}"]
     return line
+
+
+def inject(log: Path, file: Path, call: str, code: int, nth: int) -> list[str]:
+    """Return the command line that makes a thread's n-th such call on a file fail, and logs the writes to the file."""
+    error = errno.errorcode[code]
+    return [
+        *trace(log, ["write", "fdatasync", "fsync", "fallocate"], files=[file]),
+        "-e",
+        f"inject={call}:error={error}:when={nth}",
+    ]
 
 
 def read_log(log: Path) -> list[SystemCall]:
@@ -111,7 +123,7 @@ def _decode(text: str) -> bytes:
 
 
 def _join(lines: Iterable[str]) -> Iterator[SystemCall]:
-    """Yield whole calls: other threads' lines may stand between a call's begin and its return."""
+    """Yield complete calls; lines of other threads may come between a call's begin and its return."""
     open_calls: dict[int, tuple[int, str, str]] = {}
     for number, line in enumerate(lines):
         if begun := _BEGUN.fullmatch(line):

@@ -1,4 +1,7 @@
-"""Sockets that are read before they are given up, and connections that are used again only while they are silent."""
+"""`ReadingSocket`: a reply that was received before the peer closed the connection is still read.
+
+That a connection with unread bytes is not reused is tested in `tests/faults/test_replies.py`.
+"""
 
 import socket
 import struct
@@ -22,34 +25,32 @@ def ends() -> Iterator[Pair]:
             yield ours, theirs
 
 
-def hang_up(theirs: socket.socket, last_words: bytes) -> None:
-    """Say something and reset the connection."""
-    theirs.sendall(last_words)
+def reply_and_reset(theirs: socket.socket, reply: bytes) -> None:
+    """Send a reply and end the connection with a RST."""
+    theirs.sendall(reply)
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     theirs.close()
 
 
-def test_a_write_that_fails_leaves_the_answer_to_be_read(ends: Pair) -> None:
-    """It counts as done, in one piece or in several; then the answer is there, and then the end."""
+def test_a_write_to_a_closed_connection_leaves_the_reply_to_be_read(ends: Pair) -> None:
+    """The write, of one buffer or of several, reports all bytes as sent; after the reply comes the end."""
     ours, theirs = ends
-    hang_up(theirs, b"no")
+    reply_and_reset(theirs, b"no")
     assert [ours.send(b"a page"), ours.sendmsg([b"a ", b"page"])] == [6, 6]
     assert ours.recv(9) == b"no"
     with pytest.raises(OSError, match=r"."):
         ours.send(b"a page")
 
 
-def test_a_write_that_fails_without_an_answer_fails(ends: Pair) -> None:
-    """Nothing is hidden."""
+def test_a_write_to_a_closed_connection_without_a_reply_fails(ends: Pair) -> None:
     ours, theirs = ends
-    hang_up(theirs, b"")
+    reply_and_reset(theirs, b"")
     for _ in range(2):
         with pytest.raises(ConnectionError):
             ours.send(b"a page")
 
 
-def test_what_can_be_sent_is_sent(ends: Pair) -> None:
-    """As much as the buffers take."""
+def test_a_write_to_an_open_connection_sends_its_buffers(ends: Pair) -> None:
     ours, theirs = ends
     assert ours.send(b"a page") == 6
     assert ours.sendmsg([b"another", memoryview(b" one")]) == 11

@@ -1,4 +1,4 @@
-"""As fast as is allowed: the pace against simulated services, in virtual time, with one setting for all."""
+"""The pace against simulated services in virtual time, with the same constants for all kinds of limits."""
 
 import math
 from collections.abc import Callable
@@ -18,31 +18,30 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
 class HalvingPace:
-    """The negative control: as many jobs as there are, a second's pause, doubled at every refusal in a row."""
+    """The negative control: no spacing, and a pause of 1 s that doubles with each consecutive refusal."""
 
     def __init__(self) -> None:
-        self._next_s = 0.0
-        self._row = 0
+        self._next_send_s = 0.0
+        self._consecutive_refusals = 0
 
     def ready_at(self, now_s: float) -> float:
-        return max(now_s, self._next_s)
+        return max(now_s, self._next_send_s)
 
-    def send(self, now_s: float) -> float:
+    def report_sent(self, now_s: float) -> float:
         return now_s
 
-    def accepted(self, now_s: float, token: float) -> None:
-        self._row = 0
+    def report_accepted(self, now_s: float, token: float) -> None:
+        self._consecutive_refusals = 0
 
-    def refused(self, now_s: float, token: float, wait_s: float | None) -> None:
-        if now_s >= self._next_s:
-            self._row += 1
-            self._next_s = now_s + (0.5 * 2**self._row if wait_s is None else wait_s)
+    def report_refused(self, now_s: float, token: float, wait_s: float | None) -> None:
+        if now_s >= self._next_send_s:
+            self._consecutive_refusals += 1
+            self._next_send_s = now_s + (0.5 * 2**self._consecutive_refusals if wait_s is None else wait_s)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("scenario", PROMISED, ids=lambda scenario: scenario.name)
-def test_it_is_as_fast_as_is_allowed(scenario: Scenario, seed: int) -> None:
-    """Efficiency, refusals and pauses are as promised, for each kind of limit."""
+def test_the_pace_is_as_fast_as_promised_for_each_kind_of_limit(scenario: Scenario, seed: int) -> None:
     result = scenario.run(seed=seed)
     assert scenario.kept(result), summary(result)
 
@@ -50,13 +49,12 @@ def test_it_is_as_fast_as_is_allowed(scenario: Scenario, seed: int) -> None:
 @pytest.mark.parametrize(
     "scenario", [scenario for scenario in PROMISED if "no limit" not in scenario.name], ids=lambda s: s.name
 )
-def test_a_naive_pace_is_not(scenario: Scenario) -> None:
-    """Negative control: a pause that doubles fails every promise that a limited account gets."""
+def test_a_doubling_pause_breaks_the_promise_of_each_kind_of_limit(scenario: Scenario) -> None:
+    """Negative control."""
     assert not scenario.kept(scenario.run(HalvingPace))
 
 
-def test_no_window_is_sent_at_once() -> None:
-    """The ramp spaces its sends: 64 jobs do not go out in one burst."""
+def test_the_ramp_does_not_send_64_jobs_in_one_burst() -> None:
     sent_s = BY_NAME["no limit, 64 jobs, 500 ms"].run().admitted_s
     assert max(sum(at_s <= other_s < at_s + 0.01 for other_s in sent_s[:200]) for at_s in sent_s[:200]) <= 5
 
@@ -64,18 +62,17 @@ def test_no_window_is_sent_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "at_least", "refused_at_most"),
     [
-        pytest.param("bucket halves, 50/s to 25/s", 0.97, 0.02, id="a-limit-that-halves"),
-        pytest.param("bucket doubles, 50/s to 100/s", 0.93, 0.02, id="a-limit-that-doubles"),
-        pytest.param("sliding window 50 in 1 s", 0.90, 0.02, id="a-sliding-window"),
-        pytest.param("fixed window 50 in 1 s", 0.90, 0.02, id="a-fixed-window"),
-        pytest.param("fixed window 600 in 60 s", 0.85, 0.02, id="a-minute"),
+        pytest.param("bucket halves, 50/s to 25/s", 0.97, 0.02, id="bucket-halves"),
+        pytest.param("bucket doubles, 50/s to 100/s", 0.93, 0.02, id="bucket-doubles"),
+        pytest.param("sliding window 50 in 1 s", 0.90, 0.02, id="sliding-window"),
+        pytest.param("fixed window 50 in 1 s", 0.90, 0.02, id="fixed-window-of-a-second"),
+        pytest.param("fixed window 600 in 60 s", 0.85, 0.02, id="fixed-window-of-a-minute"),
         pytest.param("3 in flight, 200 ms exponential", 0.90, 0.02, id="three-in-flight"),
         pytest.param("bucket 50/s, burst 10, 4 processes", 0.97, 0.04, id="four-processes"),
         pytest.param("bucket 50/s, burst 10, 4 processes, Retry-After 1 s", 0.90, 0.02, id="four-paused-processes"),
     ],
 )
-def test_other_limits_are_found_too(name: str, at_least: float, refused_at_most: float) -> None:
-    """What is not promised is still near what is permitted."""
+def test_limits_without_a_promise_are_nearly_used_up_too(name: str, at_least: float, refused_at_most: float) -> None:
     result = BY_NAME[name].run()
     assert result.answered == BY_NAME[name].load.pages
     assert result.efficiency >= at_least, summary(result)
@@ -90,8 +87,10 @@ def test_other_limits_are_found_too(name: str, at_least: float, refused_at_most:
         pytest.param("near 50/s, burst 10, Retry-After 1 s", 0.88, 0.005, id="pauses-near-the-promise"),
     ],
 )
-def test_neighbours_of_the_promises_fare_well(name: str, at_least: float, refused_at_most: float) -> None:
-    """Other rates, bursts, latencies and late timers do not make it collapse."""
+def test_services_near_the_promised_ones_are_nearly_used_up_too(
+    name: str, at_least: float, refused_at_most: float
+) -> None:
+    """Rates, bursts, latencies and timer delays are drawn at random."""
     family = next(family for family in FAMILIES if family.name == name)
     for draw in family.draws(6):
         result = draw.run()
@@ -101,20 +100,20 @@ def test_neighbours_of_the_promises_fare_well(name: str, at_least: float, refuse
         assert result.refused_share <= refused_at_most, f"{draw}: {summary(result)}"
 
 
-def test_a_pause_is_rarely_provoked() -> None:
-    """Three refusals find a bucket's rate when each costs a second: the second tells it to 1 %."""
+def test_at_most_three_pauses_of_a_second_find_a_buckets_rate() -> None:
+    """After the second refusal the estimate is within 1 %."""
     result = BY_NAME["bucket 50/s, burst 10, Retry-After 1 s"].run()
     assert result.refusals <= 3, summary(result)
 
 
-def test_a_refusal_that_comes_late_is_judged_by_the_rate_of_its_sending() -> None:
-    """The pace has climbed on meanwhile; what was refused was sent at the lower rate."""
+def test_a_late_refusal_is_measured_by_the_rate_at_which_its_call_was_sent() -> None:
+    """By the time it arrives, the pacing rate is higher."""
     prompt, late = Pace(), Pace()
     for pace, more in ((prompt, 0), (late, 20)):
-        tokens = [pace.send(number / 50) for number in range(30)]
+        tokens = [pace.report_sent(number / 50) for number in range(30)]
         for number in range(more):
-            pace.send(0.6 + number / 200)
-        pace.refused(0.7, tokens[-1], 1.0)
+            pace.report_sent(0.6 + number / 200)
+        pace.report_refused(0.7, tokens[-1], 1.0)
     assert late.rate_per_s == prompt.rate_per_s
 
 
@@ -137,8 +136,9 @@ def test_a_refusal_that_comes_late_is_judged_by_the_rate_of_its_sending() -> Non
     ),
     seed=st.integers(0, 9),
 )
-def test_every_page_gets_through_and_no_pause_is_broken(limit: Callable[[], Limit], load: Load, seed: int) -> None:
-    """Whatever the limit: it ends, in bounded time, and nothing is sent inside a Retry-After that has arrived."""
+def test_every_page_gets_through_and_no_call_is_sent_inside_a_pause(
+    limit: Callable[[], Limit], load: Load, seed: int
+) -> None:
     result = simulate(Pace, limit(), load, seed=seed, give_up_s=100_000)
     assert result.answered == load.pages
     assert result.inside_pause == 0
@@ -147,7 +147,7 @@ def test_every_page_gets_through_and_no_pause_is_broken(limit: Callable[[], Limi
 WAITS = st.none() | st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 10)
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["send", "accepted", "refused", "refused", "ended"]),
+        st.sampled_from(["sent", "accepted", "refused", "refused", "ended"]),
         st.integers(0, 5),
         st.one_of(st.just(0.0), st.floats(0, 100), st.floats(0, 0.01)),
         WAITS,
@@ -158,26 +158,26 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(steps=STEPS, bound=st.none() | st.floats(0.001, 1000))
-def test_nothing_raises_and_the_next_call_is_never_beyond_reach(
+def test_any_history_keeps_the_pauses_and_sends_within_20_s_without_one(
     steps: list[tuple[str, int, float, float | None]], bound: float | None
 ) -> None:
-    """Sends at any time, ends in any order, any wait: pauses are kept, and without one a call goes in 20 s."""
+    """Calls are sent at any time and end in any order, with any Retry-After."""
     pace, now_s, paused_until_s = Pace(bound), 0.0, 0.0
     in_flight: list[Token] = []
-    for what, which, later_s, wait_s in steps:
+    for step, which, later_s, wait_s in steps:
         now_s += later_s
-        if what == "send":
-            in_flight.append(pace.send(now_s))
+        if step == "sent":
+            in_flight.append(pace.report_sent(now_s))
         elif in_flight:
             token = in_flight.pop(which % len(in_flight))
-            if what == "refused":
-                pace.refused(now_s, token, wait_s)
+            if step == "refused":
+                pace.report_refused(now_s, token, wait_s)
                 if wait_s is not None and wait_s > 0:
                     paused_until_s = max(paused_until_s, now_s + min(wait_s, 366 * 86400))
-            elif what == "accepted":
-                pace.accepted(now_s, token)
+            elif step == "accepted":
+                pace.report_accepted(now_s, token)
             else:
-                pace.ended(now_s, token)
+                pace.report_ended(now_s, token)
         ready_s = pace.ready_at(now_s)
         assert ready_s >= max(now_s, paused_until_s)
         assert ready_s < math.inf or in_flight
@@ -186,57 +186,55 @@ def test_nothing_raises_and_the_next_call_is_never_beyond_reach(
         assert repr(pace).startswith("<Pace ")
 
 
-def test_thousands_of_refusals_do_not_stall() -> None:
-    """After a day of refusals a call still goes out every 20 s, and an answer speeds it up again."""
+def test_after_thousands_of_refusals_a_call_is_sent_every_20_s() -> None:
+    """An accepted call raises the rate again."""
     pace, now_s = Pace(), 0.0
     for _ in range(5000):
         now_s = pace.ready_at(now_s)
-        pace.refused(now_s + 0.01, pace.send(now_s), None)
+        pace.report_refused(now_s + 0.01, pace.report_sent(now_s), None)
     assert pace.ready_at(now_s) <= now_s + 20.02
     began_s = now_s
     for _ in range(200):
         now_s = pace.ready_at(now_s)
-        pace.accepted(now_s + 0.01, pace.send(now_s))
+        pace.report_accepted(now_s + 0.01, pace.report_sent(now_s))
     assert now_s - began_s < 600
 
 
-def test_a_clock_that_stands_still_is_borne() -> None:
-    """No time passes between sends, answers and refusals, and nothing divides by it."""
+def test_a_clock_that_does_not_advance_is_no_division_by_zero() -> None:
     pace = Pace()
     for number in range(300):
-        token = pace.send(1.0)
+        token = pace.report_sent(1.0)
         if number % 3:
-            pace.accepted(1.0, token)
+            pace.report_accepted(1.0, token)
         else:
-            pace.refused(1.0, token, None)
+            pace.report_refused(1.0, token, None)
     assert pace.ready_at(1.0) <= 21.0
 
 
-def test_calls_on_the_wire_share_one_refusal() -> None:
-    """Ten calls sent before the first refusal came back lower the rate once."""
+def test_ten_refusals_of_calls_in_flight_lower_the_rate_once() -> None:
     one, ten = Pace(), Pace()
     for pace, refusals in ((one, 1), (ten, 10)):
-        tokens = [pace.send(number / 10) for number in range(30)]
+        tokens = [pace.report_sent(number / 10) for number in range(30)]
         for token in tokens[:20]:
-            pace.accepted(3.0, token)
+            pace.report_accepted(3.0, token)
         for token in tokens[20 : 20 + refusals]:
-            pace.refused(3.01, token, 1.0)
+            pace.report_refused(3.01, token, 1.0)
     assert one.rate_per_s == ten.rate_per_s
 
 
 @given(rate=st.floats(0.5, 200))
 @settings(deadline=None, max_examples=25)
 def test_the_users_rate_is_an_upper_bound(rate: float) -> None:
-    """`--rate` holds from the first call on, however much the service would permit."""
+    """`--rate` holds from the first call on."""
     pace, now_s = Pace(rate), 0.0
     for _ in range(200):
         now_s = pace.ready_at(now_s)
-        pace.accepted(now_s, pace.send(now_s))
+        pace.report_accepted(now_s, pace.report_sent(now_s))
     assert now_s >= 199 / rate * 0.999
 
 
 def summary(result: Result) -> str:
-    """Return what a failed assertion should show."""
+    """Return the figures that a failed assertion shows."""
     return (
         f"{result.efficiency:.1%}, {result.refusals} refused ({result.refused_share:.2%}) in {result.elapsed_s:.1f} s"
     )

@@ -1,4 +1,4 @@
-"""What a reply means: the table of the design, row by row, and the waits that services name."""
+"""Verdicts: what each reply means, row by row of the design's table; Retry-After; backoff."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -29,19 +29,17 @@ from pipeline.remote.verdict import (
 from pipeline.wire import WireReply
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-SENT = "Sat, 31 Jan 2026 11:00:00 GMT"  # the service's clock is an hour behind ours
+SENT = "Sat, 31 Jan 2026 11:00:00 GMT"  # the service's clock is an hour behind the client's
 REPLY = WireReply("doc-1", "text", 1640995200000)
 YEAR_S = 366 * 86400
 
 
 def test_a_valid_200_is_accepted() -> None:
-    """The reply is handed on as it is."""
     assert verdict_of(Outcome(200, reply=REPLY)) == Accepted(REPLY)
 
 
 @pytest.mark.parametrize("status", [400, 413, 415])
-def test_a_refused_page_fails_and_is_not_retried(status: int) -> None:
-    """The page is at fault; the message carries what the service said."""
+def test_a_rejected_page_fails_and_is_not_retried(status: int) -> None:
     verdict = verdict_of(Outcome(status, detail="image too small"))
     assert isinstance(verdict, PageRejected)
     assert str(verdict.error) == f"HTTP {status}: image too small"
@@ -52,21 +50,20 @@ def test_a_refused_page_fails_and_is_not_retried(status: int) -> None:
     ("outcome", "error", "exit_code"),
     [
         pytest.param(Outcome(401, detail="Unauthorized"), KeyRejectedError, 7, id="401"),
-        pytest.param(Outcome(401, detail="monthly quota"), KeyRejectedError, 7, id="401-whatever-it-says"),
+        pytest.param(Outcome(401, detail="monthly quota"), KeyRejectedError, 7, id="401-that-names-the-quota"),
         pytest.param(Outcome(403, detail="Insufficient quota"), QuotaExhaustedError, 8, id="403-quota"),
         pytest.param(Outcome(429, detail="Monthly quota exceeded"), QuotaExhaustedError, 8, id="429-quota"),
         pytest.param(Outcome(429, retry_after_s=3601), QuotaExhaustedError, 8, id="429-beyond-an-hour"),
         pytest.param(Outcome(403, retry_after_s=86400), QuotaExhaustedError, 8, id="403-beyond-an-hour"),
         pytest.param(Outcome(503, retry_after_s=7200), QuotaExhaustedError, 8, id="503-beyond-an-hour"),
         pytest.param(Outcome(403, detail="Forbidden"), PermissionDeniedError, 7, id="other-403"),
-        pytest.param(Outcome(403), PermissionDeniedError, 7, id="silent-403"),
+        pytest.param(Outcome(403), PermissionDeniedError, 7, id="403-without-a-message"),
         pytest.param(Outcome(403, detail="no", retry_after_s=60), PermissionDeniedError, 7, id="403-short-wait"),
         pytest.param(Outcome(404), UsageError, 2, id="404-no-api-here"),
         pytest.param(Outcome(405), UsageError, 2, id="405-no-api-here"),
     ],
 )
 def test_a_reply_about_the_account_stops_the_run(outcome: Outcome, error: type[StopError], exit_code: int) -> None:
-    """The run ends with the exit code of whose fault it is."""
     verdict = verdict_of(outcome)
     assert isinstance(verdict, Stop)
     assert type(verdict.error) is error
@@ -74,8 +71,7 @@ def test_a_reply_about_the_account_stops_the_run(outcome: Outcome, error: type[S
     assert f"HTTP {outcome.status}" in str(verdict.error)
 
 
-def test_a_quota_that_names_its_wait_says_when_to_come_back() -> None:
-    """The message holds the hours that the service named."""
+def test_a_used_up_quota_with_retry_after_says_when_to_come_back() -> None:
     verdict = verdict_of(Outcome(429, retry_after_s=9000.0))
     assert isinstance(verdict, Stop)
     assert "come back in 2.5 h" in str(verdict.error)
@@ -96,12 +92,11 @@ def test_a_quota_that_names_its_wait_says_when_to_come_back() -> None:
         pytest.param(
             Outcome(503, detail="quota service is down", retry_after_s=5.0),
             Refused(5.0, "HTTP 503: quota service is down"),
-            id="503-never-speaks-of-our-quota",
+            id="503-that-names-a-quota",
         ),
     ],
 )
-def test_a_busy_service_pauses_the_account(outcome: Outcome, verdict: Refused) -> None:
-    """The page keeps its attempts; the wait is the service's own."""
+def test_a_busy_service_pauses_the_account_for_its_retry_after(outcome: Outcome, verdict: Refused) -> None:
     assert verdict_of(outcome) == verdict
 
 
@@ -123,12 +118,10 @@ def test_a_busy_service_pauses_the_account(outcome: Outcome, verdict: Refused) -
     ],
 )
 def test_a_failed_call_may_have_been_billed(outcome: Outcome, reason: str) -> None:
-    """An attempt of the page is used up, and the call is charged."""
     assert verdict_of(outcome) == Failed(billed=True, reason=reason)
 
 
-def test_a_call_that_never_left_is_not_billed() -> None:
-    """Refused, DNS, TLS."""
+def test_a_call_that_was_not_sent_is_not_billed() -> None:
     outcome = Outcome(fault=Fault.NOT_SENT, detail="cannot connect (Connection refused)")
     assert verdict_of(outcome) == Failed(billed=False, reason="cannot connect (Connection refused)")
 
@@ -150,7 +143,7 @@ def test_a_call_that_never_left_is_not_billed() -> None:
     ],
 )
 def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
-    """The contract: quota, per month, subscription, upgrade, insufficient or exceeded monthly."""
+    """Source: the API's contract: quota, per month, subscription, upgrade, insufficient or exceeded monthly."""
     verdict = verdict_of(Outcome(status, detail=text, retry_after_s=1.0))
     assert isinstance(verdict, Stop)
     assert isinstance(verdict.error, QuotaExhaustedError)
@@ -168,13 +161,10 @@ def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
     ],
 )
 def test_words_about_the_rate_do_not_mean_the_quota(text: str) -> None:
-    """A burst must not end a run of a million pages."""
     assert verdict_of(Outcome(429, detail=text)) == Refused(None, f"HTTP 429: {text}")
 
 
 class TestRetryAfter:
-    """How long the service asks us to wait."""
-
     @pytest.mark.parametrize(
         ("value", "wait_s"),
         [
@@ -202,12 +192,11 @@ class TestRetryAfter:
         ],
     )
     def test_both_forms_are_read_and_garbage_is_not(self, value: str | None, wait_s: float | None) -> None:
-        """RFC 9110, 10.2.3; a date counts from the response's own Date, not from our clock."""
+        """Source: RFC 9110, 10.2.3. A date is relative to the response's Date, not to the client's clock."""
         assert parse_retry_after(value, None, SENT, NOW) == wait_s
 
     @pytest.mark.parametrize("date", [None, "garbage", ""])
-    def test_without_a_usable_date_our_clock_counts(self, date: str | None) -> None:
-        """A date is then relative to now."""
+    def test_without_a_valid_date_header_the_clients_clock_counts(self, date: str | None) -> None:
         assert parse_retry_after("Sat, 31 Jan 2026 12:00:07 GMT", None, date, NOW) == 7
 
     @pytest.mark.parametrize(
@@ -219,12 +208,10 @@ class TestRetryAfter:
             pytest.param("soon", 60, id="garbage-leaves-it-to-the-other"),
         ],
     )
-    def test_milliseconds_win_when_they_are_a_number(self, milliseconds: str, wait_s: float) -> None:
-        """`retry-after-ms` is the finer one."""
+    def test_retry_after_ms_wins_if_it_is_a_number(self, milliseconds: str, wait_s: float) -> None:
         assert parse_retry_after("60", milliseconds, None, NOW) == wait_s
 
-    def test_milliseconds_alone_are_enough(self) -> None:
-        """Some services send no other."""
+    def test_retry_after_ms_alone_is_enough(self) -> None:
         assert parse_retry_after(None, "250", None, NOW) == 0.25
 
     @given(
@@ -232,8 +219,9 @@ class TestRetryAfter:
         st.text(max_size=20) | st.none(),
         st.text(max_size=40) | st.none(),
     )
-    def test_no_header_breaks_it(self, value: str | None, milliseconds: str | None, date: str | None) -> None:
-        """Any text gives a wait in bounds or none."""
+    def test_any_header_gives_a_wait_within_a_year_or_none(
+        self, value: str | None, milliseconds: str | None, date: str | None
+    ) -> None:
         wait_s = parse_retry_after(value, milliseconds, date, NOW)
         assert wait_s is None or 0 <= wait_s <= YEAR_S
 
@@ -242,23 +230,19 @@ class TestRetryAfter:
         st.integers(-12 * 60, 14 * 60),
         st.integers(0, 86400),
     )
-    def test_a_date_counts_from_the_responses_date_in_any_zone(
+    def test_a_date_is_relative_to_the_responses_date_in_any_time_zone(
         self, moment: datetime, offset_min: int, wait_s: int
     ) -> None:
-        """Neither our clock nor the zone matters."""
         sent = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=offset_min)))
         until = (sent + timedelta(seconds=wait_s)).astimezone(UTC)
         assert parse_retry_after(format_datetime(until), None, format_datetime(sent), NOW) == wait_s
 
 
 class TestBackoff:
-    """The wait before the next attempt."""
-
     @pytest.mark.parametrize(
         ("attempt", "bound_s"), [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 20.0), (50, 20.0), (100_000, 20.0)]
     )
-    def test_its_bound_doubles_up_to_the_cap(self, attempt: int, bound_s: float) -> None:
-        """rand(0, min(20 s, base·2ⁿ))."""
+    def test_the_bound_doubles_up_to_the_cap(self, attempt: int, bound_s: float) -> None:
         assert backoff_s(attempt, 0.5) == bound_s / 2
 
     @given(
@@ -267,8 +251,9 @@ class TestBackoff:
         st.floats(0.001, 100),
         st.floats(0.001, 1000),
     )
-    def test_it_is_full_jitter_within_the_bound(self, attempt: int, jitter: float, base_s: float, cap_s: float) -> None:
-        """It is proportional to the jitter, never above the cap, and never shrinks with the attempts."""
+    def test_the_wait_is_proportional_to_the_jitter_and_never_above_the_cap(
+        self, attempt: int, jitter: float, base_s: float, cap_s: float
+    ) -> None:
         wait_s = backoff_s(attempt, jitter, base_s=base_s, cap_s=cap_s)
         assert 0 <= wait_s <= cap_s
         assert backoff_s(attempt, 0.0, base_s=base_s, cap_s=cap_s) == 0

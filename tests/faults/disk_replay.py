@@ -1,7 +1,7 @@
-"""What a power loss leaves: a disk that has only what was synced, replayed from the system calls of a run.
+"""Replays the system calls of a run on a simulated disk that keeps only synced data, as a power loss would leave it.
 
-Precedent: CrashMonkey and ALICE. A write is on disk once a sync of its file that began after it has returned; a name
-once a sync of its directory has. What was not synced is lost, or survives in part.
+Precedent: CrashMonkey and ALICE. A write is on disk once a sync of its file has returned that began after it; a name is
+on disk once such a sync of its directory has returned. Unsynced changes are lost, or survive in part.
 """
 
 import random
@@ -18,7 +18,7 @@ _SYNCS = ("fsync", "fdatasync", "sync_file_range")
 _NAMES = ("open", "openat", "creat", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat")
 _DIRECTORIES = ("mkdir", "mkdirat", "rmdir")
 CALLS = (*_CHANGES, *_SIZES, *_SYNCS, *_NAMES, *_DIRECTORIES, "sendto", "sendmsg")
-"""All that changes a file or sends something; a change that the replay does not know is an error."""
+"""The system calls that change a file or send data; a change that the replay does not implement is an error."""
 
 
 @dataclass(slots=True)
@@ -26,9 +26,10 @@ class File:
     """A file's bytes.
 
     Attributes:
-        synced: As they are on disk for certain.
-        size: Their number, for processes.
-        changes: Since the last sync: (offset, bytes written there), or (size, None) when it was cut or extended.
+        synced: The bytes that are certainly on disk.
+        size: The file's size as processes see it.
+        changes: Changes since the last sync: (offset, bytes written there), or (size, None) for a truncation or
+            extension.
     """
 
     synced: bytearray = field(default_factory=bytearray)
@@ -36,28 +37,28 @@ class File:
     changes: list[tuple[int, bytes | None]] = field(default_factory=list)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write for processes."""
+
         self.changes.append((offset, data))
         self.size = max(self.size, offset + len(data))
 
     def resize(self, size: int) -> None:
-        """Cut or extend for processes."""
+
         self.changes.append((size, None))
         self.size = size
 
     def sync(self, count: int) -> None:
-        """Put the first changes on disk."""
+        """Put the first `count` changes on disk."""
         for change in self.changes[:count]:
             _apply(self.synced, *change)
         del self.changes[:count]
 
     def after_loss(self, rng: random.Random | None) -> bytes:
-        """Return the bytes that a power loss leaves: those synced, and by chance some of the others."""
+        """Return the bytes after a power loss: the synced ones, and with a generator a random part of the others."""
         left = bytearray(self.synced)
         if rng is None:
             return bytes(left)
         whole = bytearray(self.content())
-        if whole.startswith(left) and len(whole) > len(left):  # appends: the last that survives is torn
+        if whole.startswith(left) and len(whole) > len(left):  # only appends: a random prefix of them survives
             return bytes(whole[: rng.randint(len(left), len(whole))])
         for change in self.changes:
             if rng.random() < 0.5:
@@ -74,25 +75,25 @@ class File:
 
 @dataclass(slots=True)
 class Directory:
-    """A directory's names: those on disk for certain, those that processes see, and the changes since the last sync."""
+    """A directory's names: those certainly on disk, those that processes see, and the changes since the last sync."""
 
     synced: dict[str, "File | Directory"] = field(default_factory=dict)
     names: dict[str, "File | Directory"] = field(default_factory=dict)
     changes: list[dict[str, "File | Directory | None"]] = field(default_factory=list)
 
     def change(self, changed: dict[str, "File | Directory | None"]) -> None:
-        """Change names, all at once; None takes one away."""
+        """Change several names in one step; None removes a name."""
         self.changes.append(changed)
         _rename(self.names, changed)
 
     def sync(self, count: int) -> None:
-        """Put the first changes on disk."""
+        """Put the first `count` changes on disk."""
         for changed in self.changes[:count]:
             _rename(self.synced, changed)
         del self.changes[:count]
 
     def after_loss(self, rng: random.Random | None) -> dict[str, "File | Directory"]:
-        """Return the names that a power loss leaves: those synced, and by chance the next ones, in their order."""
+        """Return the names after a power loss: the synced ones, and with a generator a random number of the next."""
         left = dict(self.synced)
         for changed in self.changes[: rng.randint(0, len(self.changes)) if rng is not None else 0]:
             _rename(left, changed)
@@ -103,40 +104,39 @@ class Disk:
     """A directory as processes see it, and as a power loss would leave it.
 
     Args:
-        root: Its path; everything in it is on disk.
+        root: The directory's path; its present content counts as synced.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._tree = _load(root)
+        self._content = _load(root)
         self._positions: dict[int, int | None] = {}
         self._begun: dict[int, tuple[File | Directory, int]] = {}
 
     def begin(self, call: SystemCall) -> None:
-        """A call begins: a sync covers what was written before."""
+        """Note the begin of a system call: a sync covers the changes before it."""
         if call.name in {"fsync", "fdatasync"} and (node := self._find(call)) is not None:
             self._begun[call.begun] = (node, len(node.changes))
 
     def end(self, call: SystemCall) -> None:
-        """A call returned: what it did is seen by all."""
+        """Note the return of a system call: from now on processes see its effect."""
         if call.result is None or call.result < 0:
             self._begun.pop(call.begun, None)
             return
-        handler = getattr(self, f"_{call.name.removesuffix('at').removesuffix('64')}", self._unknown)
+        handler = getattr(self, f"_{call.name.removesuffix('at').removesuffix('64')}", self._reject)
         handler(call)
 
     def find(self, path: Path) -> "File | Directory | None":
-        """Return what stands there for processes."""
         return self._walk(str(path))
 
     def leave(self, place: Path, rng: random.Random | None = None) -> None:
-        """Make `place`, an empty directory, what a power loss leaves of this one.
+        """Write the content that a power loss leaves into an empty directory.
 
         Args:
-            place: Where.
-            rng: Decides what survives of what was not synced; None: nothing.
+            place: The empty directory.
+            rng: Decides which unsynced changes survive; with None, none does.
         """
-        _write(self._tree, place, rng)
+        _write(self._content, place, rng)
 
     def _open(self, call: SystemCall) -> None:
         directory, name = self._parent(call.strings[0].decode())
@@ -217,17 +217,17 @@ class Disk:
             directory.change({name: Directory()})
 
     def _sendto(self, call: SystemCall) -> None:
-        """Nothing happens to a file."""
+        """Change no file."""
 
     _sendmsg = _sendto
 
     def _mmap(self, call: SystemCall) -> None:
         if "MAP_SHARED" in call.arguments and "PROT_WRITE" in call.arguments and self._find(call) is not None:
-            self._unknown(call)
+            self._reject(call)
 
-    def _unknown(self, call: SystemCall) -> None:
+    def _reject(self, call: SystemCall) -> None:
         if self._find(call) is not None:
-            raise ValueError(f"the replay does not know {call.name}({call.arguments[:200]})")
+            raise ValueError(f"the replay does not implement {call.name}({call.arguments[:200]})")
 
     def _find(self, call: SystemCall) -> File | Directory | None:
         return self._walk(call.paths[0]) if call.paths else None
@@ -238,17 +238,17 @@ class Disk:
         return (found if isinstance(found, Directory) else None), name
 
     def _walk(self, path: str) -> File | Directory | None:
-        """Return what stands at an absolute path; None when it is not in this directory."""
+        """Return the file or directory at an absolute path; None when it is outside this directory."""
         if path != str(self._root) and not path.startswith(f"{self._root}/"):
             return None
-        node: File | Directory | None = self._tree
+        node: File | Directory | None = self._content
         for name in Path(path).relative_to(self._root).parts:
             node = node.names.get(name) if isinstance(node, Directory) else None
         return node
 
 
 def replay(disk: Disk, calls: Iterable[SystemCall]) -> Iterator[SystemCall]:
-    """Play a run's calls; yield each one when it begins, at the disk as it is then."""
+    """Play a run's system calls; yield each one when it begins, before it has any effect on the disk."""
     steps: list[tuple[int, bool, SystemCall]] = []
     for call in calls:
         steps.append((call.begun, False, call))

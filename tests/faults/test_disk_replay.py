@@ -1,4 +1,4 @@
-"""The replayed disk itself: a small program writes and syncs in known ways, and the power is lost at its end."""
+"""The disk replay itself: small programs write and sync in known ways, and the power is lost when they end."""
 
 import os
 import random
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.durability import CALLS, Disk, replay
+from tests.faults.disk_replay import CALLS, Disk, replay
 from tests.faults.tracing import read_log, trace
 
 _SYNC_DIRECTORY = "os.fsync(os.open('.', os.O_RDONLY))"
 
 
 def lose_power_after(program: str, place: Path, rng: random.Random | None = None) -> dict[str, bytes]:
-    """Run a Python program in an empty directory; return the files, and their bytes, that a power loss leaves."""
+    """Run a Python program in an empty directory; return the files, with their bytes, after a power loss."""
     place = place.resolve()
     work, left, log = place / "work", place / "left", place / "strace.log"
     work.mkdir()
@@ -63,19 +63,17 @@ def lose_power_after(program: str, place: Path, rng: random.Random | None = None
         ),
     ],
 )
-def test_only_what_was_synced_is_left(tmp_path: Path, program: str, left: dict[str, bytes]) -> None:
-    """A file has the bytes of its last sync, and the names of its directory's."""
+def test_only_synced_bytes_and_names_are_left(tmp_path: Path, program: str, left: dict[str, bytes]) -> None:
     assert os.O_WRONLY | os.O_CREAT == 65
     assert lose_power_after(program, tmp_path) == left
 
 
-def test_an_append_that_survives_in_part_is_torn(tmp_path: Path) -> None:
-    """Some first bytes of what was not synced may be there."""
+def test_a_prefix_of_an_unsynced_append_may_survive(tmp_path: Path) -> None:
     program = f"f = os.open(at('a'), 65); os.write(f, b'x'); os.fsync(f); os.write(f, b'abcdefgh')\n{_SYNC_DIRECTORY}"
     assert lose_power_after(program, tmp_path, random.Random(1)) == {"a": b"xa"}
 
 
-def test_a_change_that_the_replay_does_not_know_is_an_error(tmp_path: Path) -> None:
-    """It would be missing on the replayed disk, and nobody would notice."""
-    with pytest.raises(ValueError, match="does not know truncate"):
+def test_a_system_call_that_the_replay_does_not_implement_is_an_error(tmp_path: Path) -> None:
+    """Its change would be missing on the replayed disk unnoticed."""
+    with pytest.raises(ValueError, match="does not implement truncate"):
         lose_power_after("os.close(os.open(at('a'), 65)); os.truncate(at('a'), 5)", tmp_path)

@@ -1,4 +1,4 @@
-"""Where a run can be killed: distinct points spread over its system calls, found by one run that is not killed."""
+"""Points at which to kill a run: distinct system calls spread over it, found by one run that is not killed."""
 
 import itertools
 import random
@@ -15,13 +15,13 @@ SOCKET_CALLS = ("connect", "read", "recvfrom", "recvmsg", "write", "writev", "se
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class KillPoint:
     """A point of a run: a thread begins its n-th system call of a name.
 
     Attributes:
-        name: The system call.
-        nth: From 1; counted for each thread, as strace counts.
-        on_files: True counts only calls that name a file of the workspace or the ledger.
+        name: The system call's name.
+        nth: 1-based; counted per thread, as strace counts.
+        on_files: Count only calls that name a file of the workspace or the ledger.
     """
 
     name: str
@@ -32,15 +32,16 @@ class Point:
         return f"{self.name} {self.nth}{' of a file' if self.on_files else ''}"
 
     def prefix(self, scene: Scene) -> list[str]:
-        """Return what kills a command at this point."""
+        """Return the command line that, put before a command, kills it at this point."""
         files = scene.files if self.on_files else ()
         return trace(scene.log, [self.name], kill_at=(self.name, self.nth), files=files)
 
 
-async def find_points(scene: Scene) -> list[Point]:
-    """Run to the end and return the points that other runs reach too, those of each system call in their order.
+async def find_points(scene: Scene) -> list[KillPoint]:
+    """Run to the end and return the points that other runs probably reach too, in order per system call.
 
-    How calls fall to threads, and how often the event loop wakes, differs from run to run: the last third is left out.
+    The last third of each system call's points is left out: how calls are spread over threads, and how often the event
+    loop wakes, differs between runs.
     """
     names = dict.fromkeys((*FILE_CALLS, *SOCKET_CALLS))
     assert await scene.run(trace(scene.log, names)) == 0
@@ -51,8 +52,8 @@ async def find_points(scene: Scene) -> list[Point]:
     return [point for group in groups for point in group[: len(group) * 2 // 3 + 1]]
 
 
-def spread(points: Sequence[Point], count: int) -> list[Point]:
-    """Return so many points, as even a share of each system call as there are, spread over the run."""
+def spread(points: Sequence[KillPoint], count: int) -> list[KillPoint]:
+    """Return `count` points spread over the run, in shares as equal as possible per system call."""
     groups = _group(points)
     shares = Counter[tuple[str, bool]]()
     turns = itertools.chain.from_iterable(
@@ -62,29 +63,29 @@ def spread(points: Sequence[Point], count: int) -> list[Point]:
     return [group[len(group) * n // shares[key]] for key, group in groups.items() for n in range(shares[key])]
 
 
-def draw(points: Sequence[Point], rng: random.Random) -> Point:
-    """Return a point early in a run, where it recovers from the one before."""
+def draw(points: Sequence[KillPoint], rng: random.Random) -> KillPoint:
+    """Return a random point early in a run, while it recovers from the run before."""
     name = rng.choice(sorted({point.name for point in points if point.on_files}))
     return rng.choice([point for point in points if point.on_files and point.name == name][:20])
 
 
-def _group(points: Iterable[Point]) -> dict[tuple[str, bool], list[Point]]:
-    groups: dict[tuple[str, bool], list[Point]] = defaultdict(list)
+def _group(points: Iterable[KillPoint]) -> dict[tuple[str, bool], list[KillPoint]]:
+    groups: dict[tuple[str, bool], list[KillPoint]] = defaultdict(list)
     for point in points:
         groups[point.name, point.on_files].append(point)
     return groups
 
 
-def _of_files(calls: Sequence[SystemCall], files: frozenset[str]) -> Iterator[Point]:
-    """Yield a point for each n that a thread reaches among the calls that name one of the files."""
+def _of_files(calls: Sequence[SystemCall], files: frozenset[str]) -> Iterator[KillPoint]:
+    """Yield a point for each n that any thread reaches, counting only calls that name one of the files."""
     counts = Counter((call.thread, call.name) for call in calls if not files.isdisjoint(call.paths))
     for name in FILE_CALLS:
         most = max((count for (_, other), count in counts.items() if other == name), default=0)
-        yield from (Point(name, nth, on_files=True) for nth in range(1, most + 1))
+        yield from (KillPoint(name, nth, on_files=True) for nth in range(1, most + 1))
 
 
-def _of_sockets(calls: Sequence[SystemCall]) -> Iterator[Point]:
-    """Yield a point for each call on a connection that no other thread reaches before."""
+def _of_sockets(calls: Sequence[SystemCall]) -> Iterator[KillPoint]:
+    """Yield a point for each call on a connection whose n no other thread has reached before."""
     counts: Counter[tuple[int, str]] = Counter()
     most: Counter[str] = Counter()
     for call in calls:
@@ -93,4 +94,4 @@ def _of_sockets(calls: Sequence[SystemCall]) -> Iterator[Point]:
         if nth > most[call.name]:
             most[call.name] = nth
             if call.to_network and call.name in SOCKET_CALLS:
-                yield Point(call.name, nth, on_files=False)
+                yield KillPoint(call.name, nth, on_files=False)

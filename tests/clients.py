@@ -1,0 +1,40 @@
+"""Clients of the API for tests, and addresses at which they reach no server."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+
+from pipeline.records import Service
+from pipeline.remote.client import Client, Timeouts, open_client
+from tests.runs import KEY
+
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+def connect(
+    url: str, *, key: str | None = KEY, timeouts: Timeouts = DEFAULT_TIMEOUTS, connections: int = 1
+) -> AbstractAsyncContextManager[Client]:
+    """Open a client of the service at a base URL."""
+    return open_client(Service(url, key, "test"), timeouts, connections=connections)
+
+
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """Yield the base URL of a port that is bound and refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def full_queue() -> Iterator[str]:
+    """Yield the base URL of a port whose accept queue is full: connecting gets no answer, as behind a firewall."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            queued = stack.enter_context(socket.socket())
+            queued.settimeout(0)
+            queued.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

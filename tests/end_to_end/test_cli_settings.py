@@ -1,0 +1,99 @@
+"""Settings and keys on the command line: files, environment and flags, and that no output contains a key."""
+
+import tomllib
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.fakes import serve_fake
+from tests.pages import write_pages
+from tests.runs import KEY, results, run_command
+
+
+async def test_config_show_prints_the_effective_configuration_as_toml(tmp_path: Path) -> None:
+    """`config show` merges file and environment, and never shows a key."""
+    (tmp_path / "my.toml").write_text("[run]\njobs = 3\n")
+    done = await run_command("config", "show", "-c", tmp_path / "my.toml", PAGEMILL_BUDGET_TIER="pro")
+    shown = tomllib.loads(done.stdout.decode())
+    assert (shown["run"]["jobs"], shown["budget"]["tier"]) == (3, "pro")
+    assert KEY.encode() not in done.stdout
+    assert (await run_command("config", "check", "-c", tmp_path / "my.toml")).returncode == 0
+
+
+async def test_flags_can_come_from_the_environment(scans: Path, tmp_path: Path) -> None:
+    write_pages(scans, 5)
+    async with serve_fake() as fake:
+        done = await run_command(
+            "run", scans, "-o", tmp_path / "out", PAGEMILL_API_URL=fake.url, PAGEMILL_MAX_CALLS="2"
+        )
+    assert done.returncode == 8
+    assert len(results(tmp_path / "out")) == 2
+
+
+async def test_a_misspelt_variable_is_an_error(scans: Path, tmp_path: Path) -> None:
+    """A misspelt limit would otherwise be no limit."""
+    done = await run_command("run", scans, "-o", tmp_path / "out", PAGEMILL_BUDGET_QOUTA="3")
+    assert done.returncode == 2
+    assert b"PAGEMILL_BUDGET_QOUTA; did you mean PAGEMILL_BUDGET_QUOTA?" in done.stderr
+
+
+async def test_local_from_the_environment_excludes_an_api_url(scans: Path, tmp_path: Path) -> None:
+    """PAGEMILL_LOCAL with an API URL is an error, so that no paid service is called."""
+    write_pages(scans, 1)
+    async with serve_fake() as fake:
+        done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url, PAGEMILL_LOCAL="1")
+        assert fake.calls == []
+    assert done.returncode == 2
+    assert b"--local" in done.stderr
+
+
+async def test_a_key_file_given_as_a_flag_wins_over_the_environment(scans: Path, tmp_path: Path) -> None:
+    write_pages(scans, 1)
+    (tmp_path / "key").write_text("sk-from-the-file\n")
+    async with serve_fake() as fake:
+        flags = ("--api-url", fake.url, "--api-key-file", tmp_path / "key")
+        done = await run_command("run", scans, "-o", tmp_path / "out", *flags)
+        assert [call.key for call in fake.calls] == ["sk-from-the-file"]
+    assert done.returncode == 0
+
+
+async def test_a_key_over_plain_http_gets_a_warning(scans: Path, tmp_path: Path) -> None:
+    """The warning does not repeat the key."""
+    write_pages(scans, 1)
+    done = await run_command(
+        "run", scans, "-o", tmp_path / "out", "--api-url", "http://pagemill.invalid", "--retries", "0"
+    )
+    assert done.returncode == 5
+    assert b"clear text" in done.stderr
+    assert KEY.encode() not in done.stderr
+
+
+async def test_the_key_is_in_no_message(scans: Path, tmp_path: Path) -> None:
+    """Although the service echoes it in its errors, and with `-v`."""
+    write_pages(scans, 3)
+    output = b""
+    async with serve_fake(lambda call: web.json_response({"statusText": f"{call.request.url}"}, status=500)) as fake:
+        url = fake.url
+        for script in (fake.script, lambda call: web.json_response({"statusText": call.key}, status=401)):
+            fake.script = script
+            done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", url, "-v", "--retries", "0")
+            output += done.stdout + done.stderr
+    done = await run_command("run", scans, "-o", tmp_path / "out", "--api-url", url, "-v", "--retries", "0")
+    output += done.stdout + done.stderr
+    assert b"HTTP 500" in output
+    assert b"HTTP 401" in output
+    assert b"unreachable" in output
+    assert KEY.encode() not in output
+
+
+async def test_the_key_command_is_neither_recorded_nor_shown(scans: Path, tmp_path: Path) -> None:
+    """`key_command` may contain a secret itself."""
+    write_pages(scans, 1)
+    (tmp_path / "my.toml").write_text('[api]\nkey_command = "echo sk-secret-in-a-command"\n')
+    async with serve_fake() as fake:
+        flags = ("-c", tmp_path / "my.toml", "--api-url", fake.url)
+        done = await run_command("run", scans, "-o", tmp_path / "out", *flags, key=None)
+        assert [call.key for call in fake.calls] == ["sk-secret-in-a-command"]
+    shown = await run_command("config", "show", "-c", tmp_path / "my.toml")
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"sk-secret" not in written + shown.stdout + done.stderr

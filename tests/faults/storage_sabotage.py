@@ -1,0 +1,160 @@
+"""Sabotages of the ledger, the workspace and their disk; `tests.faults.sabotage` applies them by name."""
+
+import errno
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pipeline.ledger import ledger
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.schema import LEDGER
+from pipeline.records import AttemptState, OpenAttempt, Span
+from pipeline.storage import sqlite
+from pipeline.workspace import index, run_file
+from pipeline.workspace.ballast import Ballast
+from pipeline.workspace.index import Index
+from pipeline.workspace.sink import JsonlFile, Rescue
+
+
+def sync_nothing() -> None:
+    """Lines are written and never synced."""
+
+    def fdatasync(fd: object) -> None:
+        pass
+
+    os.fdatasync = fdatasync
+
+
+def sync_no_directory() -> None:
+    """Files are synced; directories are not."""
+    fsync = os.fsync
+
+    def fsync_files(fd: int) -> None:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            fsync(fd)
+
+    os.fsync = fsync_files  # type: ignore[assignment]
+
+
+def sync_no_ledger() -> None:
+    """Reservations are committed and never synced."""
+    prepare = sqlite.DurableDatabase._prepare
+
+    def prepare_unsynced(self: sqlite.DurableDatabase) -> None:
+        prepare(self)
+        self.db.execute("PRAGMA synchronous = OFF")
+
+    sqlite.DurableDatabase._prepare = prepare_unsynced  # type: ignore[method-assign]
+
+
+def count_before_writing() -> None:
+    """A page counts as done before its line is written: lines are buffered in memory, sixteen at a time."""
+    append = JsonlFile.append
+    buffered: dict[int, list[bytes]] = {}
+
+    async def append_later(self: JsonlFile, line: bytes) -> Span:
+        lines = buffered.setdefault(id(self), [])
+        lines.append(line)
+        if len(lines) == 16:
+            span = await append(self, b"".join(lines))
+            lines.clear()
+            return span
+        return Span(0, 0)
+
+    JsonlFile.append = append_later  # type: ignore[method-assign]
+
+
+def reserve_nothing() -> None:
+    """Calls are sent without a reservation in the ledger."""
+
+    def execute(
+        _: Ledger, operations: Sequence[Reserve | Settle], __: str, ___: str, new_id: Callable[[], str]
+    ) -> list[str | None]:
+        return [new_id() if isinstance(operation, Reserve) else None for operation in operations]
+
+    Ledger.execute = execute  # type: ignore[method-assign,assignment]
+
+
+def void_the_lost() -> None:
+    """A call whose outcome was lost in a crash becomes void."""
+    recover = Ledger.recover
+
+    def void_unproven(self: Ledger, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
+        recover(self, proven, ())
+        voided = [Settle(attempt.id, AttemptState.VOID) for attempt in unproven]
+        self.execute(voided, "", "", lambda: "")
+
+    Ledger.recover = void_unproven  # type: ignore[method-assign]
+
+
+def lock_nothing() -> None:
+    """Two runs may use one workspace; the second one gets an index of its own, because SQLite locks the first."""
+    connect = sqlite3.connect
+
+    def connect_elsewhere(path: str | Path, **options: Any) -> sqlite3.Connection:
+        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(index.INDEX) else path, **options)
+        return second
+
+    class NoLock(FileLock):
+        def _acquire(self) -> None:
+            self._context.lock_file_fd = os.open(os.devnull, os.O_RDONLY)
+
+        def _release(self) -> None:
+            pass
+
+    run_file.FileLock = NoLock  # type: ignore[attr-defined]
+    sqlite3.connect = connect_elsewhere  # type: ignore[assignment]
+
+
+def wait_briefly_for_the_ledger() -> None:
+    """Removes no guarantee: the wait for a locked ledger is short."""
+    ledger.LEDGER = replace(LEDGER, busy_timeout_s=0.5)  # type: ignore[attr-defined]
+
+
+def forget_records() -> None:
+    """A run ignores the records of earlier runs."""
+    Index.settled_states = lambda *_, **__: None  # type: ignore[method-assign]
+    Index.find_record = lambda *_: None  # type: ignore[method-assign]
+    Index.has_result = lambda *_: False  # type: ignore[method-assign]
+
+
+def keep_the_ballast() -> None:
+    """The ballast file is not deleted when the disk is full."""
+    Ballast.make_room = lambda *_: False  # type: ignore[method-assign]
+
+
+def ignore_a_full_disk() -> None:
+    """The ballast file is deleted, but the run does not end when the disk is full."""
+    Ballast.tell_full = lambda *_: None  # type: ignore[method-assign]
+
+
+def rescue_nothing() -> None:
+    """Lines that a failing disk did not take are not written to another file."""
+
+    def fail(*_: object) -> Path:
+        raise OSError(errno.EIO, "no rescue")
+
+    Rescue.add = fail  # type: ignore[assignment,method-assign]
+
+
+def trust_a_failed_descriptor() -> None:
+    """An error of fdatasync is ignored: the next fdatasync succeeds."""
+    sync = os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        with suppress(OSError):
+            sync(fd)
+
+    os.fdatasync = fdatasync  # type: ignore[assignment]
+
+
+def commit_often() -> None:
+    """Removes no guarantee: the index commits after every eight changes."""
+    index._COMMIT_EVERY = 8  # type: ignore[misc]
