@@ -17,11 +17,11 @@ from pipeline.ledger.budget import _is_locked, ledger_path, own
 from pipeline.records import AttemptState
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import read_run_file
+from tests.factories import make_record
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states
 from tests.pages import write_page
 from tests.runs import KEY, results, run_here
-from tests.workspace.test_index import make_record
 
 
 def forget_settlements(ledger: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.workspace.index import INDEX, Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.run_file import RunFile, hold_workspace
 from pipeline.workspace.tables import FAILURES, RESULTS
-from tests.workspace.test_index import make_failure, make_record, on_disk, page_id
+from tests.factories import make_failure, make_record, on_disk, page_id
 
 DONE, DUPLICATES = 40, 2
 

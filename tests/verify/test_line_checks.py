@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.records import PageId
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.lines import DamagedLineError, encode_failure, encode_record, parse_failure
-from tests.workspace.test_lines import FAILURE, RECORD
+from tests.factories import FAILURE, RECORD
 
 LINE = encode_record(RECORD)
 URL = replace(
@@ -29,7 +29,7 @@ def test_a_sound_line_gives_no_cause_for_complaint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         pytest.param(b"\n", "an empty line", id="empty"),
         pytest.param(LINE[:50] + bytes(30) + LINE[80:], "30 zero bytes", id="zeros"),
@@ -56,7 +56,7 @@ def test_any_bytes_are_described_on_one_line(before: bytes, after: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         pytest.param({"page": 2}, "does not fit", id="page"),
         pytest.param({"sha256": "cd" * 32}, "does not fit", id="sha256"),
@@ -77,7 +77,7 @@ def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object],
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         pytest.param({"error": "tired"}, "the class 'tired' is unknown", id="class"),
         pytest.param(

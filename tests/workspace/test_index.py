@@ -14,47 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, FileStat, PageId, Record, Reply, SourceFile, Span, State
+from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.workspace.index import INDEX, Index
 from pipeline.workspace.lines import encode_failure, encode_record, encode_source
 from pipeline.workspace.repair import repair_tail
 from pipeline.workspace.tables import FAILURES, RESULTS
-
-STAT = FileStat(1000, 1_700_000_000_000_000_000)
-
-
-def page_id(content: int) -> PageId:
-    """Return the identity of a content."""
-    return PageId(f"sha256:{content:064x}#1")
-
-
-def make_record(name: str, content: int, *, duplicate_of: str | None = None, added: int = 0, page: int = 1) -> Record:
-    """Return a record of a page with this content."""
-    return Record(
-        id=page_id(content),
-        source=name,
-        page=page,
-        sha256=f"{content:064x}",
-        text=f"text {content}",
-        duplicate_of=duplicate_of,
-        prep=None,
-        reply=Reply("doc", 1, "host"),
-        attempt=f"owner-{added:06d}",
-        elapsed_ms=1,
-        added=_moment(added),
-    )
-
-
-def make_failure(
-    name: str, content: int | None, *, error: str = "rejected", retryable: bool = False, added: int = 0
-) -> Failure:
-    """Return a failure of a page's first page."""
-    identity = None if content is None else page_id(content)
-    return Failure(identity, name, 1, error, "why", 1, retryable=retryable, added=_moment(added))
-
-
-def _moment(added: int) -> str:
-    return f"2026-01-01T00:00:{added // 1000:02d}.{added % 1000:03d}000Z"
+from tests.factories import STAT, make_failure, make_record, on_disk, page_id
 
 
 def append(path: Path, line: bytes) -> Span:
@@ -104,11 +69,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     opened = Workspace(tmp_path)
     yield opened
     opened.index._db.close()
-
-
-def on_disk(name: str, *, stat: FileStat | None = STAT) -> SourceFile:
-    """Return a file as the source finds it."""
-    return SourceFile(name, Path("/scans") / name, stat)
 
 
 def states(index: Index) -> dict[str, State]:

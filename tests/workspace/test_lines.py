@@ -23,30 +23,8 @@ from pipeline.workspace.lines import (
     printable,
     seal,
 )
+from tests.factories import FAILURE, RECORD
 
-RECORD = Record(
-    id=PageId(f"sha256:{'ab' * 32}#1"),
-    source="letters/1897/brief 1.tif",
-    page=1,
-    sha256="ab" * 32,
-    text="第一行\nline two\r\n\u2028\x85end",
-    duplicate_of=None,
-    prep=Prep("png", 2480, 3508, 912_345, 0.5, 90),
-    reply=Reply("doc-1", 1640995200000, "llmocr.com"),
-    attempt="0123456789abcdef",
-    elapsed_ms=1234,
-    added="2026-01-31T12:00:00.000000Z",
-)
-FAILURE = Failure(
-    id=RECORD.id,
-    source=RECORD.source,
-    page=1,
-    error="attempts-exhausted",
-    message="HTTP 500: failed",
-    attempts=3,
-    retryable=True,
-    added=RECORD.added,
-)
 DESIGN_FIELDS = [
     "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "attempt", "elapsed_ms", "added",
     "crc32",

@@ -16,34 +16,18 @@ import orjson
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, PageId, Record, Reply, Span
+from pipeline.records import Failure, Span
 from pipeline.storage.files import replace_file
 from pipeline.workspace.ballast import BALLAST, Ballast, hold_ballast
 from pipeline.workspace.lines import parse_record
 from pipeline.workspace.repair import waiting_rescues
 from pipeline.workspace.sink import JsonlFile, SyncedFile, open_sink
 from pipeline.workspace.tables import FAILURES, RESULTS
+from tests.factories import make_record
 from tests.runs import ROOT
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-
-def make_record(number: int, text: str = "text") -> Record:
-    """Return a record of its own content."""
-    return Record(
-        id=PageId(f"sha256:{number:064x}#1"),
-        source=f"page-{number}.png",
-        page=1,
-        sha256=f"{number:064x}",
-        text=text,
-        duplicate_of=None,
-        prep=None,
-        reply=Reply("doc", 1, "host"),
-        attempt=f"owner-{number:06d}",
-        elapsed_ms=1,
-        added="2026-01-31T12:00:00.000000Z",
-    )
 
 
 async def append_all(
@@ -67,7 +51,7 @@ class TestAppending:
 
     async def test_the_bytes_on_disk_are_the_lines(self, tmp_path: Path) -> None:
         """Records and failures land in their files, in order, and read back as they were."""
-        records = [make_record(number, text="页\n" * number) for number in range(3)]
+        records = [make_record(f"page-{number}.png", number, text="页\n" * number) for number in range(3)]
         failure = Failure(None, "bad.png", 1, "empty", "zero bytes", 0, retryable=False, added="2026")
         async with open_sink(tmp_path) as sink:
             spans = [await sink.append_record(record) for record in records]
@@ -83,7 +67,9 @@ class TestAppending:
         async with open_sink(tmp_path) as sink:
 
             async def append(number: int) -> None:
-                found[number] = await sink.append_record(make_record(number, text="x" * (number * 37 % 5000)))
+                found[number] = await sink.append_record(
+                    make_record(f"page-{number}.png", number, text="x" * (number * 37 % 5000))
+                )
 
             async with anyio.create_task_group() as tasks:
                 for number in range(200):
@@ -101,7 +87,7 @@ class TestAppending:
         """A file that has lines already is appended to, and the spans count from its beginning."""
         for number in range(2):
             async with open_sink(tmp_path) as sink:
-                span = await sink.append_record(make_record(number))
+                span = await sink.append_record(make_record(f"page-{number}.png", number))
                 assert f"<JsonlFile results.jsonl {span.end} bytes>" in repr(sink)
         content = (tmp_path / RESULTS).read_bytes()
         assert orjson.loads(content[span.start : span.end])["source"] == "page-1.png"
@@ -111,7 +97,7 @@ class TestAppending:
         """A process need not wait for a thread that nobody gives work to any more."""
         before = set(threading.enumerate())
         async with open_sink(tmp_path) as sink:
-            await sink.append_record(make_record(1))
+            await sink.append_record(make_record("page-1.png", 1))
             writers = [thread for thread in threading.enumerate() if thread.name.startswith(RESULTS)]
         assert len(set(writers) - before) == 1
         writers[0].join(10)
@@ -174,7 +160,7 @@ class TestFailedSyncs:
         async with open_sink(tmp_path) as sink:
             with pytest.raises(StorageError, match=r"failures\.jsonl\.rescued-0-"):
                 await sink.append_failure(Failure(None, "a", 1, "empty", "", 0, retryable=False, added="2026"))
-            assert (await sink.append_record(make_record(1))).start == 0
+            assert (await sink.append_record(make_record("page-1.png", 1))).start == 0
         assert len((tmp_path / RESULTS).read_bytes().splitlines()) == 1
 
 
@@ -318,12 +304,12 @@ import sys
 from pathlib import Path
 import anyio
 from pipeline.workspace.sink import open_sink
-from tests.workspace.test_sink import make_record
+from tests.factories import make_record
 
 async def main(workspace, fsync):
     async with open_sink(workspace, fsync=fsync) as sink:
         for number in range(3):
-            await sink.append_record(make_record(number))
+            await sink.append_record(make_record(f"page-{number}.png", number))
             print(f"told {number}", flush=True)
 
 anyio.run(main, Path(sys.argv[1]), sys.argv[2] == "fsync")
