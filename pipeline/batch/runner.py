@@ -33,17 +33,11 @@ from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
+from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import mend
-from pipeline.workspace.run_file import (
-    RunFile,
-    choose_root,
-    claim_service,
-    hold_workspace,
-    read_run_file,
-    write_run_file,
-)
+from pipeline.workspace.run_file import RunFile, choose_root, claim_service, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
-from pipeline.workspace.tables import FAILURES, RESULTS
 
 logger = logging.getLogger("pagemill")
 
@@ -154,7 +148,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold_workspace(job.workspace))
+        stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
         run_file = _begin(job, last, inputs)
         for name in (RESULTS, FAILURES):
@@ -168,7 +162,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
             open_budget(
                 ledger,
                 former,
-                run_file.workspace,
+                run_file.workspace_id,
                 index=index,
                 results=job.workspace / RESULTS,
                 config=config,
@@ -235,7 +229,7 @@ def _begin(job: Job, last: RunFile | None, inputs: source.Inputs) -> RunFile:
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
     ledger = ledger_file(job.config, job.service)
     return RunFile(
-        workspace=workspace_id,
+        workspace_id=workspace_id,
         version=version("pagemill"),
         service=job.service.name,
         root=str(inputs.names_root or inputs.root),

@@ -17,8 +17,9 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.records import State
 from pipeline.remote.endpoint import choose_service
 from pipeline.verify.audit import audit, count_pages
-from pipeline.workspace.run_file import require_workspace, watch_workspace
-from pipeline.workspace.tables import RESULTS
+from pipeline.workspace.lock import share_workspace
+from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.run_file import require_workspace
 
 logger = logging.getLogger("pagemill")
 
@@ -49,7 +50,7 @@ def verify_workspace(workspace: Path) -> int:
     """
     faults = 0
     run_file = None
-    with watch_workspace(workspace):
+    with share_workspace(workspace):
         try:
             run_file = require_workspace(workspace)
         except UsageError as exc:

@@ -11,7 +11,8 @@ from pipeline.records import Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
-from pipeline.workspace.tables import FAILURES, FORMAT, RESULTS, SCHEMA, Tables, failure_row, result_row
+from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.tables import FORMAT, SCHEMA, Tables, failure_row, result_row
 from pipeline.workspace.tail import read_lines
 
 _BATCH: Final = 500

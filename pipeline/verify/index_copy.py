@@ -11,7 +11,8 @@ from pipeline.records import State
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import ERRORS
-from pipeline.workspace.index import INDEX, Index, copy_index
+from pipeline.workspace.index import Index, copy_index
+from pipeline.workspace.paths import INDEX
 from pipeline.workspace.tables import OtherFilesError
 
 _HAS_LINE: Final = """CASE

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
+from pipeline.workspace.paths import BALLAST
 
-BALLAST: Final = ".reserve"
 _MIN_BYTES: Final = 4 << 20
 """Also for the last commits of the index and of a ledger on the same disk, with their journals."""
 _BYTES_A_JOB: Final = 64 << 10

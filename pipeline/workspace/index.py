@@ -26,9 +26,9 @@ from pipeline.workspace.cache_database import (
     remove_database,
 )
 from pipeline.workspace.lines import encode_source
+from pipeline.workspace.paths import INDEX
 from pipeline.workspace.tables import FINAL, FORMAT, SCHEMA, Damage, PageRow, Tables
 
-INDEX: Final = "index.sqlite3"
 _COMMIT_EVERY: Final = 512
 
 

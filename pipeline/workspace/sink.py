@@ -23,8 +23,8 @@ from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
 from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
+from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import name_rescue
-from pipeline.workspace.tables import FAILURES, RESULTS
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -21,10 +21,9 @@ from pipeline.workspace.lines import (
     parse_record,
     parse_result,
 )
+from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.tail import Mark
 
-RESULTS: Final = "results.jsonl"
-FAILURES: Final = "failures.jsonl"
 FORMAT: Final = 2
 FINAL: Final = ("done", "duplicate", "skipped")
 SCHEMA: Final = """

@@ -48,7 +48,7 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
         assert len(fake.calls) == calls
     run_file = read_run_file(out)
     assert run_file is not None
-    return list(read_attempt_states(ledger, run_file.workspace).values())
+    return list(read_attempt_states(ledger, run_file.workspace_id).values())
 
 
 async def test_each_call_for_one_content_finds_its_record(

@@ -20,7 +20,8 @@ from pipeline.records import Service, State
 from pipeline.shutdown import Shutdown
 from pipeline.verify.audit import audit
 from pipeline.workspace.index import Index
-from pipeline.workspace.run_file import hold_workspace, require_workspace
+from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call, accept, refuse, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import KEY, configure, failures, results, run_here
@@ -502,7 +503,7 @@ async def test_another_service_needs_the_switch(scans: Path, tmp_path: Path) -> 
 async def test_a_second_run_on_a_held_workspace_is_refused(scans: Path, tmp_path: Path) -> None:
     """One run at a time."""
     write_pages(scans, 1)
-    with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
+    with lock_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
         await run_here(scans, tmp_path / "out", "http://127.0.0.1:9")
 
 
@@ -552,7 +553,7 @@ async def test_no_service_is_started_for_a_run_that_cannot_have_the_workspace(sc
     write_pages(scans, 1)
     async with serve_fake() as fake:
         starter = Starter(fake.url)
-        with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
+        with lock_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
             await run(starter.job(scans, tmp_path / "out"))
         await run_here(scans, tmp_path / "out", fake.url)
         write_page(scans / "new.png", 9)

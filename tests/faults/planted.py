@@ -14,9 +14,8 @@ import orjson
 from aiohttp import web
 from PIL import Image
 
-from pipeline.workspace.index import INDEX
 from pipeline.workspace.lines import seal
-from pipeline.workspace.tables import RESULTS
+from pipeline.workspace.paths import INDEX, RESULTS
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import run_here

@@ -35,9 +35,10 @@ from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, Payload, Span
 from pipeline.shutdown import Shutdown
 from pipeline.storage import files, sqlite
-from pipeline.workspace import index, run_file
+from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
+from pipeline.workspace.paths import INDEX
 from pipeline.workspace.sink import JsonlFile, Rescue
 
 
@@ -117,7 +118,7 @@ def _lock_nothing() -> None:
     connect = sqlite3.connect
 
     def connect_elsewhere(path: str | Path, **options: Any) -> sqlite3.Connection:
-        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(index.INDEX) else path, **options)
+        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(INDEX) else path, **options)
         return second
 
     class NoLock(FileLock):
@@ -127,7 +128,7 @@ def _lock_nothing() -> None:
         def _release(self) -> None:
             pass
 
-    run_file.FileLock = NoLock  # type: ignore[attr-defined]
+    lock.FileLock = NoLock  # type: ignore[attr-defined]
     sqlite3.connect = connect_elsewhere  # type: ignore[assignment]
 
 

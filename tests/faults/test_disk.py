@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.verify.audit import audit
-from pipeline.workspace.ballast import BALLAST
+from pipeline.workspace.paths import BALLAST
 from pipeline.workspace.repair import waiting_rescues
 from pipeline.workspace.run_file import read_run_file, require_workspace
 from tests.fakes import Call, FakeOcr, accept, serve_fake

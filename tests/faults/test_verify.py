@@ -15,9 +15,9 @@ import pytest
 
 from pipeline.cli.inspect import show_status, verify_workspace
 from pipeline.records import SourceFile
-from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import seal
-from pipeline.workspace.tables import FAILURES, RESULTS
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from tests.faults.planted import Planted, make_workspace, only_readable, resealed
 from tests.runs import COMMAND, environment, results
 

@@ -16,10 +16,11 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
 from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
-from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
-from pipeline.workspace.run_file import RunFile, hold_workspace
-from pipeline.workspace.tables import FAILURES, RESULTS
+from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
+from pipeline.workspace.run_file import RunFile
 from tests.factories import make_failure, make_record, on_disk, page_id
 
 DONE, DUPLICATES = 40, 2
@@ -34,7 +35,7 @@ class Sound:
 
     def faults(self) -> list[str]:
         """Return what the audit says."""
-        with hold_workspace(self.path):
+        with lock_workspace(self.path):
             return list(audit(self.path, self.run_file))
 
     def lines(self) -> list[bytes]:
@@ -74,7 +75,7 @@ def sound(tmp_path: Path) -> Sound:
     ledger.close()
     finished = "2026-01-31T12:00:00.000000Z"
     run_file = RunFile(
-        workspace="w",
+        workspace_id="w",
         version="1",
         service="vendor",
         ledger=str(ledger.path),
@@ -260,20 +261,20 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
 ) -> None:
     """At every look into an index a run may begin; while one holds the workspace, the same is counted."""
     change(sound)
-    with hold_workspace(sound.path):
+    with lock_workspace(sound.path):
         pass
     before = _read(sound.path)
     totals, begun = Index.totals, []
 
     def begin_a_run(index: Index) -> dict[State, int]:
-        with hold_workspace(sound.path):
+        with lock_workspace(sound.path):
             begun.append(index)
         return totals(index)
 
     with monkeypatch.context() as patch:
         patch.setattr(Index, "totals", begin_a_run)
         free = count_pages(sound.path)
-    with hold_workspace(sound.path):
+    with lock_workspace(sound.path):
         held = count_pages(sound.path)
     assert begun
     assert free == held

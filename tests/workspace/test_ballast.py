@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.workspace.ballast import BALLAST, Ballast, hold_ballast, is_disk_full
+from pipeline.workspace.ballast import Ballast, hold_ballast, is_disk_full
+from pipeline.workspace.paths import BALLAST
 
 MIB = 1 << 20
 

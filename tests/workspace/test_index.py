@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
-from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record, encode_source
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.repair import repair_tail
-from pipeline.workspace.tables import FAILURES, RESULTS
 from tests.factories import STAT, make_failure, make_record, on_disk, page_id
 
 

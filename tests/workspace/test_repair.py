@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
 from pipeline.workspace.lines import seal
+from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.repair import mend, name_rescue, repair_tail, take_in, waiting_rescues
-from pipeline.workspace.tables import RESULTS
 
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"), max_size=6)
 

@@ -18,11 +18,11 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.records import Failure, Span
 from pipeline.storage.files import replace_file
-from pipeline.workspace.ballast import BALLAST, Ballast, hold_ballast
+from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.lines import parse_record
+from pipeline.workspace.paths import BALLAST, FAILURES, RESULTS
 from pipeline.workspace.repair import waiting_rescues
 from pipeline.workspace.sink import JsonlFile, SyncedFile, open_sink
-from pipeline.workspace.tables import FAILURES, RESULTS
 from tests.factories import make_record
 from tests.runs import ROOT
 
