@@ -171,7 +171,7 @@ class JsonlFile:
     def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
         if self._ballast is None or not is_disk_full(problem):
             return False
-        self._loop.call_soon_threadsafe(self._ballast.tell_full, problem)
+        self._loop.call_soon_threadsafe(self._ballast.report_full, problem)
         return self._ballast.make_room(needed_bytes)
 
     def _save(self, lines: Sequence[bytes], problem: OSError) -> StorageError:

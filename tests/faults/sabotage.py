@@ -256,7 +256,7 @@ def _give_no_room_back() -> None:
 
 def _give_room_in_silence() -> None:
     """The run is not told that the disk is full."""
-    Ballast.tell_full = lambda *_: None  # type: ignore[method-assign]
+    Ballast.report_full = lambda *_: None  # type: ignore[method-assign]
 
 
 def _rescue_nothing() -> None:
