@@ -102,12 +102,6 @@ class PrepareConfig(_Section, frozen=True):
     dedup: bool = True
 
 
-class OutputConfig(_Section, frozen=True):
-    """`[output]`: how results are written."""
-
-    fsync: bool = True
-
-
 class LogConfig(_Section, frozen=True):
     """`[log]`: what stderr tells."""
 
@@ -136,7 +130,6 @@ class Config(_Section, frozen=True):
     run: RunConfig = RunConfig()
     input: InputConfig = InputConfig()
     prepare: PrepareConfig = PrepareConfig()
-    output: OutputConfig = OutputConfig()
     log: LogConfig = LogConfig()
     serve: ServeConfig = ServeConfig()
 

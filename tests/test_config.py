@@ -93,7 +93,7 @@ class TestPrecedence:
             pytest.param("PAGEMILL_BUDGET_TIER", "pro", "budget", "tier", "pro", id="choice"),
             pytest.param("PAGEMILL_API_TIMEOUT_S", "2.5", "api", "timeout_s", 2.5, id="number"),
             pytest.param("PAGEMILL_RUN_AT_MOST_ONCE", "true", "run", "at_most_once", True, id="true"),
-            pytest.param("PAGEMILL_OUTPUT_FSYNC", "0", "output", "fsync", False, id="zero-is-false"),
+            pytest.param("PAGEMILL_PREPARE_ORIENT", "0", "prepare", "orient", False, id="zero-is-false"),
             pytest.param("PAGEMILL_INPUT_INCLUDE", "*.tif,a/*", "input", "include", ("*.tif", "a/*"), id="list"),
             pytest.param("PAGEMILL_INPUT_EXCLUDE", "", "input", "exclude", (), id="empty-list"),
             pytest.param("PAGEMILL_API_KEY_FILE", "/run/key", "api", "key_file", Path("/run/key"), id="path"),

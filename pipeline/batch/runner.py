@@ -35,7 +35,7 @@ from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
-from pipeline.workspace.repair import mend
+from pipeline.workspace.repair import repair_file
 from pipeline.workspace.run_file import RunFile, choose_root, claim_service, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
@@ -152,7 +152,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
         last = read_run_file(job.workspace)
         run_file = _begin(job, last, inputs)
         for name in (RESULTS, FAILURES):
-            mend(job.workspace / name)
+            repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
         service = await stack.enter_async_context(_open_service(job, inputs, index, shutdown))
@@ -172,7 +172,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
-        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, fsync=config.output.fsync))
+        sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         calls = Attempts(
@@ -192,7 +192,7 @@ async def _open(job: Job, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGen
 
 async def _open_index(workspace: Path) -> Index:
     index = await anyio.to_thread.run_sync(Index.open, workspace)
-    for damage in index.damages:
+    for damage in index.damaged:
         logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
     return index
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 
 from pipeline.config import LogConfig
+from pipeline.errors import one_line
 from pipeline.records import rfc3339
 from pipeline.wire import replace_surrogates
 
@@ -18,7 +19,7 @@ class _StderrHandler(logging.Handler):
         if sys.stderr is None:  # closed before Python started; without a file, `print` would write to stdout
             return
         try:
-            line = replace_surrogates(self.format(record))
+            line = self.format(record)
             if "tqdm" in sys.modules:
                 sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
             else:
@@ -30,7 +31,7 @@ class _StderrHandler(logging.Handler):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"pagemill: {prefix}{printable_line(record.getMessage())}"
+        return f"pagemill: {prefix}{one_line(record.getMessage())}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -51,11 +52,3 @@ def set_up_logging(config: LogConfig) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(config.level.upper())
     logger.propagate = False
-
-
-def printable_line(text: str) -> str:
-    """Return the text on one line: a file name may hold newlines and control characters."""
-    return "".join(
-        character if character.isprintable() or "\ud800" <= character <= "\udfff" else repr(character)[1:-1]
-        for character in text
-    )

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.options import budget_flags, config_flag, flag, json_flag, load
 from pipeline.cli.serve import serve
-from pipeline.errors import StopError
+from pipeline.errors import StopError, one_line
 
 
 def main() -> None:
@@ -24,9 +24,7 @@ def main() -> None:
         print(f"pagemill: error: {exc.format_message()}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except StopError as exc:
-        from pipeline.cli.console import printable_line  # noqa: PLC0415 - keeps --help quick
-
-        print(f"pagemill: error: {printable_line(str(exc))}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
+        print(f"pagemill: error: {one_line(str(exc))}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
         code = exc.exit_code
     except BrokenPipeError:  # whoever read our stdout has gone
         code = 1

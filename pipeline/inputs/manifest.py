@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.errors import BadEntryError, PageError, UsageError
+from pipeline.errors import BadManifestEntryError, PageError, UsageError
 from pipeline.inputs.selection import find_fault, is_url
 from pipeline.records import Meta
 
@@ -97,7 +97,7 @@ def _entry(label: str, target: str, meta: Mapping[str, Any] | None = None) -> Ma
 
 
 def _broken(label: str, fault: str, meta: Meta | None = None) -> ManifestEntry:
-    return ManifestEntry(None, label, meta or None, BadEntryError(fault))
+    return ManifestEntry(None, label, meta or None, BadManifestEntryError(fault))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import orjson
 from pipeline.billing import Calendar
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
-from pipeline.workspace.lines import DamagedLineError, check_seal
+from pipeline.workspace.lines import DamagedLineError, check_checksum
 from tests.fakes import Call
 from tests.runs import KEY, results
 
@@ -43,7 +43,7 @@ def whole_lines(path: Path) -> Iterable[bytes]:
     """Yield the lines that are as they were written, without their newlines."""
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
         try:
-            check_seal(line)
+            check_checksum(line)
         except DamagedLineError:
             continue
         yield line

@@ -39,7 +39,7 @@ from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import INDEX
-from pipeline.workspace.sink import JsonlFile, Rescue
+from pipeline.workspace.sink import JsonlFile, RescueFile
 
 
 def _sync_nothing() -> None:
@@ -265,7 +265,7 @@ def _rescue_nothing() -> None:
     def fail(*_: object) -> Path:
         raise OSError(errno.EIO, "no rescue")
 
-    Rescue.add = fail  # type: ignore[assignment,method-assign]
+    RescueFile.append = fail  # type: ignore[assignment,method-assign]
 
 
 def _trust_a_failed_descriptor() -> None:

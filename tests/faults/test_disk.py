@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pipeline.verify.audit import audit
 from pipeline.workspace.paths import BALLAST
-from pipeline.workspace.repair import waiting_rescues
+from pipeline.workspace.repair import find_rescues
 from pipeline.workspace.run_file import read_run_file, require_workspace
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_nothing_vanished, count_used, note
@@ -54,8 +54,8 @@ def inject(log: Path, file: Path, call: str, code: int, nth: int) -> list[str]:
 
 
 def list_rescued(workspace: Path) -> set[str]:
-    """Return the sha256 of all pages whose lines wait to be taken in."""
-    lines = [line for path in waiting_rescues(workspace) for line in path.read_bytes().splitlines()]
+    """Return the sha256 of all pages whose lines are in rescue files."""
+    lines = [line for path in find_rescues(workspace) for line in path.read_bytes().splitlines()]
     return {orjson.loads(line)["sha256"] for line in lines}
 
 
@@ -76,7 +76,7 @@ async def check_resumes(scene: Scene, *, unsent: int = 0) -> None:
     assert scene.repeated == 0, f"{scene.repeated} calls repeated"
     assert set(scene.fake.billed.values()) == {1}
     assert PAGES <= count_used(scene.ledgers) <= PAGES + unsent
-    assert waiting_rescues(scene.out) == []
+    assert find_rescues(scene.out) == []
 
 
 class Disk:
@@ -267,9 +267,12 @@ class TestFailingSync:
             code, said = await run_badly(scene, failing_sync(scene, nth))
             recorded = note(scene.out, scene.fake.calls).contents | list_rescued(scene.out)
             assert scene.fake.billed.keys() <= recorded
-            [rescued] = waiting_rescues(scene.out)
+            [rescued] = find_rescues(scene.out)
             assert code == 1
-            assert f"{scene.out / 'results.jsonl'}: Input/output error; what came in since is safe in {rescued}" in said
+            assert (
+                f"{scene.out / 'results.jsonl'}: Input/output error; this line and later ones are saved in {rescued}"
+                in said
+            )
             assert any(fault.startswith(rescued.name) for fault in list_faults(scene.out))
             drop_unsynced(scene)
             await check_resumes(scene)

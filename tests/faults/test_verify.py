@@ -16,7 +16,7 @@ import pytest
 from pipeline.cli.inspect import show_status, verify_workspace
 from pipeline.records import SourceFile
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import seal
+from pipeline.workspace.lines import append_checksum
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from tests.faults.planted import Planted, make_workspace, only_readable, resealed
 from tests.runs import COMMAND, environment, results
@@ -135,7 +135,7 @@ def test_a_change_of_a_workspace_would_be_seen(planted: Planted) -> None:
     after = planted.snapshot()
     assert after != before
     with Index.open(planted.workspace) as index:
-        index.leave_file(SourceFile("new.png", None))
+        index.mark_file_pending(SourceFile("new.png", None))
     assert planted.snapshot() != after
 
 
@@ -181,14 +181,14 @@ def _fail_later(planted: Planted) -> None:
 def _break_text(planted: Planted) -> None:
     at = planted.find(A)
     body = planted.lines()[at].partition(b',"crc32":')[0].replace(b"text of", b"text \xff\xfe") + b"}"
-    planted.edit(at, lambda _: seal(body))
+    planted.edit(at, lambda _: append_checksum(body))
 
 
 def _take_for_ever(planted: Planted) -> None:
     """Say a number that no database holds."""
     at = planted.find(A)
     body = re.sub(rb',"crc32":\d+\}\n', b"}", planted.lines()[at])
-    planted.edit(at, lambda _: seal(re.sub(rb'"elapsed_ms":\d+', b'"elapsed_ms":-' + b"9" * 30, body)))
+    planted.edit(at, lambda _: append_checksum(re.sub(rb'"elapsed_ms":\d+', b'"elapsed_ms":-' + b"9" * 30, body)))
 
 
 def _rescue(planted: Planted) -> None:
@@ -226,7 +226,9 @@ LINES = [
     pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line, and a whole one behind it", id="torn-in-the-middle"),
     pytest.param(lambda p: p.edit(p.find(A), lambda line: b"\n" + line), "an empty line", id="empty-line"),
     pytest.param(
-        lambda p: p.edit(p.find(A), lambda _: seal(b'{"hello":1}')), "missing required field `id`", id="foreign-line"
+        lambda p: p.edit(p.find(A), lambda _: append_checksum(b'{"hello":1}')),
+        "missing required field `id`",
+        id="foreign-line",
     ),
     pytest.param(_break_text, "utf-?8", id="text-that-is-not-utf-8"),
     pytest.param(lambda p: p.reseal(p.find(A), page=0), "Expected `int` >= 1 - at `$.page`", id="page-0"),
@@ -234,11 +236,15 @@ LINES = [
     pytest.param(
         lambda p: p.reseal(p.find(A), sha256="0" * 64), f"{A}: its id sha256:.* does not fit", id="another-file"
     ),
-    pytest.param(lambda p: p.reseal(p.find(A), id="page 1"), f"{A}: its id 'page 1' is none of a page", id="no-id"),
+    pytest.param(
+        lambda p: p.reseal(p.find(A), id="page 1"), f"{A}: its id 'page 1' is not the id of a page", id="no-id"
+    ),
     pytest.param(
         lambda p: p.reseal(p.find(URL), source=URL + "?"), "its id url:.* is that of another URL", id="another-url"
     ),
-    pytest.param(lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is no time: 'yesterday'", id="no-time"),
+    pytest.param(
+        lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is not a time: 'yesterday'", id="no-time"
+    ),
     pytest.param(_take_for_ever, f"{A}: elapsed_ms is -999", id="negative-time"),
     pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it names no call", id="no-call"),
 ]
@@ -316,13 +322,13 @@ FAULTS = [
     ),
     pytest.param(
         lambda p: p.reseal(p.find(EMPTY, FAILURES), FAILURES, added="2026-13-01T00:00:00.000000Z"),
-        f"failures.jsonl:1: {EMPTY}: added is no time",
+        f"failures.jsonl:1: {EMPTY}: added is not a time",
         id="failure-in-month-13",
     ),
     pytest.param(
         lambda p: (p.workspace / FAILURES).unlink(), f"{TEXT} page 1: counts as failed and has no line", id="failures"
     ),
-    pytest.param(_rescue, "lines of a failed disk wait here; the next run takes them in", id="rescued-lines"),
+    pytest.param(_rescue, "holds lines saved from a failed disk; the next run merges them", id="rescued-lines"),
     pytest.param(
         lambda p: p.change_run_file(totals={"done": 17, "duplicate": 2, "failed": 3, "uncertain": 1, "pending": 1}),
         "run.json: 17 pages done, the files say 18",

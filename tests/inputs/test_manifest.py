@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import BadEntryError, UsageError
+from pipeline.errors import BadManifestEntryError, UsageError
 from pipeline.inputs.manifest import (
     LINE_MAX_BYTES,
     Line,
@@ -52,7 +52,7 @@ def pairs(entries: list[ManifestEntry]) -> list[tuple[str | None, Any]]:
 
 def faults(entries: list[ManifestEntry]) -> list[tuple[str, str]]:
     """Label and message of the broken ones."""
-    return [(entry.label, str(entry.problem)) for entry in entries if isinstance(entry.problem, BadEntryError)]
+    return [(entry.label, str(entry.problem)) for entry in entries if isinstance(entry.problem, BadManifestEntryError)]
 
 
 @given(st.binary(max_size=200), BLOCK)

@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from pipeline.config import InputConfig
-from pipeline.errors import BadEntryError, MissingFileError, UnreadableFileError, UsageError
+from pipeline.errors import BadManifestEntryError, MissingFileError, UnreadableFileError, UsageError
 from pipeline.inputs import directory, source
 from pipeline.inputs.source import count, resolve_inputs, walk
 from pipeline.records import SourceFile
@@ -387,7 +387,7 @@ class TestManifests:
         line = text.rstrip("\n").count("\n") + 1
         assert [file.name for file in files] == ["sub/a.png", "https://e.org/1.png", "gone.png", f"{name}:{line}"]
         assert [file.is_url for file in files] == [False, True, False, False]
-        assert [type(file.problem) for file in files[2:]] == [MissingFileError, BadEntryError]
+        assert [type(file.problem) for file in files[2:]] == [MissingFileError, BadManifestEntryError]
         assert files[0].path == tmp_path / "m/sub/a.png"
 
     async def test_extra_fields_are_carried(self, tmp_path: Path) -> None:
