@@ -1,6 +1,8 @@
 """What all tests share: a home of their own, and no key of the person who runs them."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,18 @@ def network_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(filesystems, "_MOUNTINFO", tmp_path / "mountinfo")
     return mounted
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """Yield a directory, and run the test as an ordinary user: root may do what permissions forbid."""
+    uid = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        if uid == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            if uid == 0:
+                os.seteuid(0)

@@ -3,9 +3,8 @@
 import io
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 from glob import iglob
 from pathlib import Path
@@ -165,21 +164,6 @@ class TestDirectories:
         (tmp_path / "b.png").unlink()
         found += [file async for file in files]
         assert problems(found) == [("b.png", MissingFileError, "no such file")]
-
-
-@pytest.fixture
-def as_nobody() -> Iterator[Path]:
-    """Yield a directory of an ordinary user, which the test then is: permission bits do not bind root."""
-    uid = os.geteuid()
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o777)
-        if uid == 0:
-            os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            if uid == 0:
-                os.seteuid(0)
 
 
 class TestLinks:
