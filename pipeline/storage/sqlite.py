@@ -182,7 +182,7 @@ class DurableDatabase:
         found = find_network_filesystem(self.path)
         if found is not None:
             raise self._spec.error(
-                f"{self._spec.name} {self.path}: it lies on a network filesystem ({found}), where locks cannot be "
+                f"{self._spec.name} {self.path}: it is on a network filesystem ({found}), where locks cannot be "
                 f"trusted; {self._spec.place_hint}"
             )
 

@@ -28,7 +28,7 @@ CREATE TABLE file_pages (source BLOB PRIMARY KEY, pages INTEGER) WITHOUT ROWID;
 INSERT INTO file_pages SELECT source, min(pages) FROM copy.file GROUP BY source;
 """
 _IS_REMOVED: Final = "EXISTS (SELECT 1 FROM file_pages WHERE file_pages.source = page.source AND pages < page.page)"
-"""The page had a number that its file, as it is now, does not have."""
+"""The page's number is above the number of pages that its file has now."""
 _PAGES_WITHOUT_LINE: Final = f"""
 SELECT source, page, state FROM copy.page AS indexed WHERE state <> 'pending' AND NOT {_HAS_LINE}
 """  # noqa: S608 - made of constants, as are those below
@@ -131,15 +131,15 @@ class IndexCopy:
 
     def _compare_pages(self) -> Iterator[str]:
         for source, page, indexed, expected in self._db.stream(_OTHER_PAGES):
-            yield f"{INDEX}: {show_name(source)} page {page}: it says {indexed}; the lines say {expected}"
+            yield f"{INDEX}: {show_name(source)} page {page}: {indexed} in the index; by the lines {expected}"
         for source, page, state in self._db.stream(_UNKNOWN_PAGES):
-            yield f"{INDEX}: {show_name(source)} page {page}: it does not know the page; the lines say {state}"
+            yield f"{INDEX}: {show_name(source)} page {page}: missing in the index; by the lines {state}"
 
     def _compare_contents(self) -> Iterator[str]:
         for page_id, offset, first in self._db.stream(_OTHER_CONTENTS):
             if self._evidence.damaged and (first is None or self._db.rows(_HOLDS_RECORD, (page_id, offset))):
                 continue  # the index was made before a line was damaged
             message = "no line has it" if first is None else f"its first record begins at byte {first}"
-            yield f"{INDEX}: content {page_id} is looked for at byte {offset}; {message}"
+            yield f"{INDEX}: content {page_id}: at byte {offset} in the index; {message}"
         for page_id, offset in self._db.stream(_UNKNOWN_CONTENTS):
-            yield f"{INDEX}: it does not know the content {page_id}, whose record begins at byte {offset}"
+            yield f"{INDEX}: content {page_id}: missing in the index; its first record begins at byte {offset}"

@@ -39,10 +39,10 @@ def _describe_joint(body: bytes) -> str | None:
     if body.endswith(b"\r") and is_intact(body[:-1]):
         return "its end is CR LF: an editor or a transfer has changed the file"
     if (end := _END.search(body)) is not None and end.end() < len(body) and is_intact(body[: end.end()]):
-        return f"a whole line that goes on behind its end: at its byte {end.end()} a newline is missing"
+        return f"a whole line and more: the newline at its byte {end.end()} is missing"
     *_, last = (0, *(begin.start() for begin in _BEGIN.finditer(body, 1)))
     if last and is_intact(body[last:]):
-        return f"a torn line, and a whole one behind it from its byte {last}"
+        return f"a torn line followed by a whole one at its byte {last}"
     return None
 
 
@@ -56,7 +56,7 @@ def check_record(record: Record) -> Iterator[str]:
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
     if not record.attempt:
-        yield "it names no call"
+        yield "it has no attempt"
     if record.elapsed_ms < 0:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):

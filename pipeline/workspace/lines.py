@@ -21,11 +21,11 @@ _Line = TypeVar("_Line")
 
 
 class DamagedLineError(ValueError):
-    """A line is not the whole line of a record or failure; the message says why."""
+    """A line is damaged, or is no record or failure; the message is the reason."""
 
 
 class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a line of results.jsonl that the index keeps.
+    """The fields of a line of results.jsonl that the index needs.
 
     `source_b64` and `duplicate_of_b64` hold the exact bytes of names that are not UTF-8.
     """
@@ -73,7 +73,7 @@ class _ResultLine(ResultHead, frozen=True, kw_only=True):
 
 
 class FailureHead(msgspec.Struct, frozen=True):
-    """The fields of a line of failures.jsonl that the index keeps."""
+    """The fields of a line of failures.jsonl that the index needs."""
 
     source: str
     page: _PageNumber

@@ -62,7 +62,7 @@ def merge_rescue(path: Path, rescue: Path) -> None:
 
     Args:
         path: The lines' own file.
-        rescue: The rescue file; its name says where the durable part of the own file ends.
+        rescue: The rescue file; its name contains the offset at which the durable part of the own file ends.
 
     Raises:
         StorageError: a file cannot be read or written; the rescue file still exists.

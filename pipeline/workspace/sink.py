@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RescueFile:
-    """The file that takes lines when their own file can no longer be written.
+    """The file that receives lines when their own file can no longer be written.
 
     Args:
         path: The lines' own file.

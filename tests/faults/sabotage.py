@@ -166,7 +166,7 @@ def _never_find_an_input() -> None:
         while True:
             threading.Event().wait()
 
-    source._find = look_for_ever  # type: ignore[assignment]
+    source._locate = look_for_ever  # type: ignore[assignment]
 
 
 class _StillGrowing(io.FileIO):

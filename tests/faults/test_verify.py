@@ -222,8 +222,8 @@ LINES = [
     pytest.param(
         lambda p: p.edit(p.find(A), lambda line: line[:-1] + b"\r\n"), "its end is CR LF", id="line-end-of-windows"
     ),
-    pytest.param(lambda p: _join(p, p.find(A), 9999), "a whole line that goes on behind its end", id="newline-lost"),
-    pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line, and a whole one behind it", id="torn-in-the-middle"),
+    pytest.param(lambda p: _join(p, p.find(A), 9999), "a whole line and more", id="newline-lost"),
+    pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line followed by a whole one", id="torn-in-the-middle"),
     pytest.param(lambda p: p.edit(p.find(A), lambda line: b"\n" + line), "an empty line", id="empty-line"),
     pytest.param(
         lambda p: p.edit(p.find(A), lambda _: append_checksum(b'{"hello":1}')),
@@ -246,7 +246,7 @@ LINES = [
         lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is not a time: 'yesterday'", id="no-time"
     ),
     pytest.param(_take_for_ever, f"{A}: elapsed_ms is -999", id="negative-time"),
-    pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it names no call", id="no-call"),
+    pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it has no attempt", id="no-call"),
 ]
 
 
@@ -282,7 +282,7 @@ FAULTS = [
         id="x2",
     ),
     pytest.param(
-        lambda p: _swap(p, 0, 1), "is looked for at byte 0; its first record begins at byte", id="lines-swapped"
+        lambda p: _swap(p, 0, 1), "at byte 0 in the index; its first record begins at byte", id="lines-swapped"
     ),
     pytest.param(
         lambda p: _delete(p, p.find(ORIGINAL)), f"{COPY}: a duplicate of '{ORIGINAL}' without its record", id="original"
@@ -342,7 +342,7 @@ FAULTS = [
     ),
     pytest.param(
         lambda p: p.change_index("DELETE FROM page WHERE source = ?", A.encode()),
-        f"index.sqlite3: {A} page 1: it does not know the page; the lines say done",
+        f"index.sqlite3: {A} page 1: missing in the index; by the lines done",
         id="index-lacks-a-page",
     ),
     pytest.param(
@@ -359,22 +359,22 @@ FAULTS = [
         lambda p: p.change_index(
             "UPDATE page SET retryable = 0 WHERE source = 'missing.png' OR source = ?", b"missing.png"
         ),
-        "index.sqlite3: missing.png page 1: it says failed, ",
+        "index.sqlite3: missing.png page 1: failed, ",
         id="index-gives-a-page-up",
     ),
     pytest.param(
         lambda p: p.change_index("UPDATE content SET offset = offset + 1 WHERE offset = 0"),
-        "is looked for at byte 1; its first record begins at byte 0",
+        "at byte 1 in the index; its first record begins at byte 0",
         id="index-leads-astray",
     ),
     pytest.param(
         lambda p: p.change_index("UPDATE content SET id = ? WHERE offset = 0", NOBODY),
-        f"index.sqlite3: content {NOBODY} is looked for at byte 0; no line has it",
+        f"index.sqlite3: content {NOBODY}: at byte 0 in the index; no line has it",
         id="index-invents-a-content",
     ),
     pytest.param(
         lambda p: p.change_index("DELETE FROM content WHERE offset = 0"),
-        "index.sqlite3: it does not know the content sha256:",
+        "missing in the index; its first record begins at byte",
         id="index-lacks-a-content",
     ),
     pytest.param(
