@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pipeline.batch.runner import run, run_sync
     from pipeline.config import Config, load_config
     from pipeline.records import Record, Service
+    from pipeline.workspace.reader import read_records
 
-__all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "run", "run_sync"]
+__all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "read_records", "run", "run_sync"]
 
 _MODULES = {
     "Config": "config",
@@ -24,6 +25,7 @@ _MODULES = {
     "Service": "records",
     "Summary": "batch.progress",
     "load_config": "config",
+    "read_records": "workspace.reader",
     "run": "batch.runner",
     "run_sync": "batch.runner",
 }

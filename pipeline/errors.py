@@ -1,30 +1,30 @@
-"""The error tree. Each branch says whose fault it is, and so what happens next.
+"""The error tree: a class says whether an error costs a page or ends the run, and with which exit code.
 
 PagemillError
-├── PageError                 costs one page; the run goes on; a line in failures.jsonl
-│   ├── MissingFileError          not there (yet): tried again by the next run
-│   ├── UnreadableFileError       there, but cannot be read: tried again by the next run
+├── PageError                 costs one page; the run continues; a line in failures.jsonl
+│   ├── MissingFileError          the file does not exist; the next run tries again
+│   ├── UnreadableFileError       the file cannot be read; the next run tries again
 │   ├── EmptyFileError            zero bytes
-│   ├── NotAnImageError           no image format that we know
-│   ├── TruncatedImageError       the end of the file is missing
+│   ├── NotAnImageError           not a known image format
+│   ├── TruncatedImageError       the end of the image is missing
 │   ├── DecompressionBombError    more pixels than any page has
-│   ├── UnfittableImageError      no size within the API's limits keeps it legible
-│   ├── BadEntryError             a manifest line that names no page
+│   ├── UnfittableImageError      no size within the API's limits is legible
+│   ├── BadManifestEntryError     a manifest row that names no page
 │   ├── RejectedPageError         the API answered 400, 413 or 415
-│   ├── AttemptsExhaustedError    every attempt failed for a passing reason: tried again by the next run
+│   ├── AttemptsExhaustedError    all attempts failed for temporary reasons; the next run tries again
 │   └── UncertainCallError        a call may have been billed and its answer is lost (`--at-most-once`)
 └── StopError                 ends the run; carries the exit code
-    ├── UsageError                exit 2: an option, a key or an input is wrong
-    ├── MaxFailuresError          exit 12
+    ├── UsageError                exit 2: an option, a setting or an input is wrong
+    ├── MaxFailuresError          exit 12: more pages failed than `--max-failures` allows
     ├── KeyRejectedError          exit 7: 401
-    ├── PermissionDeniedError     exit 7: 403 that does not speak of quota
-    ├── QuotaExhaustedError       exit 8: the plan's month, or --max-calls, is used up
-    ├── DurationReachedError      exit 10: --max-duration
-    ├── TemporaryError            exit 5: the API cannot be reached, or refuses for too long
+    ├── PermissionDeniedError     exit 7: 403 that does not mention the quota
+    ├── QuotaExhaustedError       exit 8: the month's calls, or `--max-calls`, are used up
+    ├── DurationReachedError      exit 10: `--max-duration`
+    ├── TemporaryError            exit 5: the API is unreachable, or refuses calls for too long
     ├── WorkspaceLockedError      exit 11: another run holds the workspace
-    ├── LedgerError               exit 1: without a ledger no call goes out
-    ├── KeyStoreError             exit 1: the server's keys cannot be read or counted
-    ├── StorageError              exit 1: a result cannot be put on disk
+    ├── LedgerError               exit 1: the ledger cannot be trusted, and no call is sent without it
+    ├── KeyStoreError             exit 1: the server's keys cannot be read, or a call cannot be counted
+    ├── StorageError              exit 1: a file of the workspace cannot be read or written
     ├── EngineError               exit 1: the embedded engine does not start
     └── InterruptedRunError       exit 130 / 143: SIGINT, SIGTERM
 """
@@ -33,32 +33,46 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    r"""Return text as one line for a terminal or a message: every character that is not printable is escaped.
+
+    Escapes are those of Python's string literals. The surrogate escape of a byte that is not UTF-8 becomes `\xe9`.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a surrogate escape: U+DC00 + the byte
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class PagemillError(Exception):
     """Base of all errors that pagemill raises on purpose; the message is one line for a person."""
 
 
 class PageError(PagemillError):
-    """One page cannot be recognised; the run goes on."""
+    """One page cannot be recognised; the run continues."""
 
     name: ClassVar[str] = "page"
-    """The class as it stands in failures.jsonl."""
+    """The value of `class` in failures.jsonl."""
 
     retryable: ClassVar[bool] = False
-    """True when the next `run` tries the page again by itself; False leaves it to `retry`."""
+    """True when the next run tries the page again; False leaves the page to `retry`."""
 
     attempts: int = 0
-    """Calls that were made for the page."""
+    """Number of calls made for the page."""
 
 
 class MissingFileError(PageError):
-    """The file is not there."""
+    """The file does not exist."""
 
     name = "missing"
     retryable = True
 
 
 class UnreadableFileError(PageError):
-    """The operating system refuses to read the file."""
+    """The file exists and cannot be read."""
 
     name = "unreadable"
     retryable = True
@@ -71,7 +85,7 @@ class EmptyFileError(PageError):
 
 
 class NotAnImageError(PageError):
-    """The content is no image format that pagemill knows."""
+    """The content is not a known image format."""
 
     name = "not-an-image"
 
@@ -83,50 +97,50 @@ class TruncatedImageError(PageError):
 
 
 class DecompressionBombError(PageError):
-    """The header announces more pixels than any page has."""
+    """The image header announces more pixels than any page has."""
 
     name = "bomb"
 
 
 class UnfittableImageError(PageError):
-    """No conversion within the API's limits keeps the page legible."""
+    """No size within the API's limits keeps the page legible."""
 
     name = "unfittable"
 
 
-class BadEntryError(PageError):
-    """A line of a manifest names no page."""
+class BadManifestEntryError(PageError):
+    """A row of a manifest names no page."""
 
     name = "bad-entry"
 
 
 class RejectedPageError(PageError):
-    """The API refused this page for what it is: 400, 413 or 415."""
+    """The API rejected this page with 400, 413 or 415."""
 
     name = "rejected"
 
 
 class AttemptsExhaustedError(PageError):
-    """All attempts failed for reasons that pass; the next run tries again."""
+    """All attempts failed for temporary reasons; the next run tries again."""
 
     name = "attempts-exhausted"
     retryable = True
 
 
 class UncertainCallError(PageError):
-    """A call for this page may have been billed, its answer is lost, and `--at-most-once` forbids another."""
+    """A call for this page may have been billed, its answer is lost, and `--at-most-once` forbids another call."""
 
     name = "uncertain"
 
 
 class StopError(PagemillError):
-    """The run ends, cleanly and resumable."""
+    """The run ends; running again resumes it."""
 
     exit_code: int = 1
 
 
 class UsageError(StopError):
-    """An option, a configuration key or an input is wrong."""
+    """An option, a setting or an input is wrong."""
 
     exit_code = 2
 
@@ -144,7 +158,7 @@ class KeyRejectedError(StopError):
 
 
 class PermissionDeniedError(StopError):
-    """The API knows the key and denies the operation."""
+    """The API accepted the key and denied the operation."""
 
     exit_code = 7
 
@@ -156,13 +170,13 @@ class QuotaExhaustedError(StopError):
 
 
 class DurationReachedError(StopError):
-    """`--max-duration` is over."""
+    """The run lasted for `--max-duration`."""
 
     exit_code = 10
 
 
 class TemporaryError(StopError):
-    """The API cannot be reached, or refuses everything for longer than our patience."""
+    """The API is unreachable, or refused all calls for longer than `[run] patience_s`."""
 
     exit_code = 5
 
@@ -174,15 +188,15 @@ class WorkspaceLockedError(StopError):
 
 
 class LedgerError(StopError):
-    """The ledger cannot be trusted, so no call goes out."""
+    """The ledger cannot be trusted, so no call is sent."""
 
 
 class KeyStoreError(StopError):
-    """The server's keys cannot be read, or a call of theirs cannot be counted."""
+    """The server's keys cannot be read, or a call cannot be counted."""
 
 
 class StorageError(StopError):
-    """A result cannot be put on disk."""
+    """A file of the workspace cannot be read or written."""
 
 
 class EngineError(StopError):
@@ -196,11 +210,11 @@ class InterruptedRunError(StopError):
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # the one error whose code depends on what happened: on the signal
+        self.exit_code = exit_code  # 130 or 143, by signal
 
 
 EXIT_PRECEDENCE: tuple[int, ...] = (130, 143, 1, 2, 11, 7, 12, 8, 10, 5, 3, 0)
-"""Where several exit codes apply, the first of these wins."""
+"""Where several exit codes apply, the first of these is returned."""
 
 EXIT_CODES: Mapping[int, str] = {
     0: "done, or nothing to do",
@@ -217,8 +231,3 @@ EXIT_CODES: Mapping[int, str] = {
     143: "SIGTERM, likewise",
 }
 """What help and documentation say about the exit codes."""
-
-
-def one_line(text: str) -> str:
-    """Return the text on one line, with non-printable characters escaped: a file name may hold newlines."""
-    return "".join(char if char.isprintable() or "\ud800" <= char <= "\udfff" else repr(char)[1:-1] for char in text)

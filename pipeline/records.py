@@ -1,6 +1,6 @@
-"""Frozen values that cross borders between the stages.
+"""Frozen values that the stages pass to one another.
 
-A `SourceFile` becomes a `Payload`, a `Payload` becomes a `Reply`, a `Reply` becomes a `Record` or a `Failure`.
+A `SourceFile` becomes one `Payload` per page; a page ends as a `Record`, which holds the `Reply`, or as a `Failure`.
 """
 
 from collections.abc import Mapping
@@ -8,20 +8,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NewType
+from typing import Any, AnyStr, NewType
 from urllib.parse import urlsplit
+
+from pipeline.errors import UncertainCallError
 
 VENDOR_URL = "https://llmocr.com"
 
 PageId = NewType("PageId", str)
-"""A page known by its content: "sha256:<64 hex>#<page>", or "url:<64 hex of the URL>#1" for a page given as a URL."""
+"""Identity of a content's page: "sha256:<64 hex>#<page>"; given as a URL: "url:<64 hex of the URL's SHA-256>#1"."""
 
 Meta = Mapping[str, Any]
-"""Extra fields of a manifest's line, carried into the record."""
+"""The fields of a manifest row that do not name the page; copied into the record."""
 
 
 class State(StrEnum):
-    """The one state in which every page of a workspace stands."""
+    """State of a page in a workspace; each page has exactly one."""
 
     DONE = "done"
     DUPLICATE = "duplicate"
@@ -38,7 +40,7 @@ class Service:
     Attributes:
         base_url: Scheme, host and port; the client adds the path.
         key: The API key; never in a repr, a file or a message.
-        name: "vendor", "embedded", or the host: what a workspace remembers.
+        name: "vendor", "embedded" or the host; run.json records it.
     """
 
     base_url: str
@@ -47,7 +49,7 @@ class Service:
 
     @property
     def metered(self) -> bool:
-        """True when calls are counted in a ledger; the embedded engine's are free."""
+        """True when a ledger counts the calls; calls of the embedded engine are free."""
         return self.name != "embedded"
 
     @property
@@ -58,7 +60,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """What tells, without opening a file, that it did not change."""
+    """Size and modification time; while both are the same, a file counts as unchanged and is not opened."""
 
     size_bytes: int
     mtime_ns: int
@@ -66,14 +68,14 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file, or a URL, that the source found.
+    """A file or URL that the source found.
 
     Attributes:
-        name: Relative to the input root, or the URL; may hold surrogate escapes for bytes that are not UTF-8.
-        path: Where to read it; None for a URL.
-        stat: Size and time of change when it was found; None for a URL and for a file that could not be found.
-        meta: Extra fields of its line in the manifest.
-        problem: Why the entry cannot become a page, when that is already known.
+        name: Relative to the input root, or the URL; bytes that are not UTF-8 are surrogate escapes.
+        path: The file; None for a URL, and for a manifest row that names no page.
+        stat: When the file was found; None for a URL and for a missing file.
+        meta: Further fields of its manifest row.
+        problem: Why it cannot become a page; None when no reason is known yet.
     """
 
     name: str
@@ -84,21 +86,21 @@ class SourceFile:
 
     @property
     def is_url(self) -> bool:
-        """True for a page that the service fetches by itself."""
+        """True for a page that the service fetches itself."""
         return self.path is None and self.problem is None
 
 
 @dataclass(frozen=True, slots=True)
 class Prep:
-    """How the bytes that were sent differ from the page's pixels.
+    """The image as it was sent.
 
     Attributes:
-        format: "jpeg", "png", "gif" or "webp", as sent.
-        width_px: Width as sent.
-        height_px: Height as sent.
-        bytes: Size of the encoded image as sent.
+        format: "jpeg", "png", "gif" or "webp".
+        width_px: Width.
+        height_px: Height.
+        bytes: Size of the encoded image.
         scale: Sent pixels per source pixel, in (0, 1].
-        rotation_deg: Clockwise turn that made the page upright: 0, 90, 180 or 270.
+        rotation_deg: Clockwise rotation that made the page upright: 0, 90, 180 or 270.
     """
 
     format: str
@@ -114,12 +116,12 @@ class Payload:
     """A page ready to be sent.
 
     Attributes:
-        id: The page's identity.
+        id: Identity of the page's content.
         sha256: Of the source file's bytes, in hex; None for a URL.
         page: 1-based.
-        pages: How many pages the file has.
+        pages: Number of pages in the file.
         body: The JSON request body.
-        prep: What was done; None for a URL.
+        prep: The image as sent; None for a URL.
     """
 
     id: PageId
@@ -132,32 +134,42 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where a text comes from: the service's id and time, and its host; never the key."""
+    """The origin of a text: the id and timestamp in the service's reply, and the service's host; never the key."""
 
     id: str
     timestamp: int | float
     host: str
 
 
+def result_state(source: AnyStr, duplicate_of: AnyStr | None) -> State:
+    """Return a page's state after a record: a page that got its own earlier text again is done, not a duplicate."""
+    return State.DONE if duplicate_of is None or duplicate_of == source else State.DUPLICATE
+
+
+def failure_state(error: str) -> State:
+    """Return a page's state after a failure of this class (`PageError.name`)."""
+    return State.UNCERTAIN if error == UncertainCallError.name else State.FAILED
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A finished page: one line of results.jsonl (a checksum of the line is appended when it is written).
+    """A finished page: one line of results.jsonl.
 
     Attributes:
-        id: The page's identity.
+        id: Identity of the page's content.
         source: Relative to the input root, or the URL.
         page: 1-based.
         sha256: Of the source file's bytes, in hex; None for a URL.
         text: The recognised text.
-        duplicate_of: The source of the id's first record when this page was not sent for this record; its own source
-            when it has its earlier content back.
-        prep: What was done to the pixels; None for a URL.
-        reply: Where the text comes from.
-        attempt: The ledger's id of the call that produced the text.
-        elapsed_ms: From taking the page up to its reply.
-        added: When, RFC 3339 in UTC.
-        meta: Extra fields of the manifest.
-        note: What a reader of the text should know, such as replaced surrogates.
+        duplicate_of: None when the page was sent for this record; else the source of the first record with this id,
+            which is the page's own source when its file has its earlier content again.
+        prep: The image as sent; None for a URL.
+        reply: The origin of the text.
+        attempt: The ledger's id of the call that returned the text.
+        elapsed_ms: From the start of the page's preparation to its reply.
+        added: RFC 3339 in UTC.
+        meta: Further fields of the manifest row.
+        note: A remark on the text, such as replaced surrogates.
     """
 
     id: PageId
@@ -176,13 +188,13 @@ class Record:
 
     @property
     def state(self) -> State:
-        """The state in which the page stands after this record."""
-        return State.DONE if self.duplicate_of in {None, self.source} else State.DUPLICATE
+        """The page's state after this record."""
+        return result_state(self.source, self.duplicate_of)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a line stands in its file: offsets in bytes, `end` behind the newline."""
+    """A line's place in its file: offsets in bytes of its first byte and of the byte after its newline."""
 
     start: int
     end: int
@@ -193,15 +205,15 @@ class Failure:
     """A page that ended without a text: one line of failures.jsonl.
 
     Attributes:
-        id: The page's identity; None when its content could not be read.
+        id: Identity of the page's content; None when the content could not be read.
         source: Relative to the input root, or the URL.
         page: 1-based.
         error: The error's class, `PageError.name`.
         message: One line for a person.
-        attempts: How many calls were made for it.
-        retryable: True when the next run tries it again by itself.
-        added: When, RFC 3339 in UTC.
-        meta: Extra fields of the manifest.
+        attempts: Number of calls made for the page.
+        retryable: True when the next run sends the page again without being asked.
+        added: RFC 3339 in UTC.
+        meta: Further fields of the manifest row.
     """
 
     id: PageId | None
@@ -216,12 +228,12 @@ class Failure:
 
     @property
     def state(self) -> State:
-        """The state in which the page stands after this failure."""
-        return State.UNCERTAIN if self.error == "uncertain" else State.FAILED
+        """The page's state after this failure."""
+        return failure_state(self.error)
 
 
 class AttemptState(StrEnum):
-    """What became of a reservation."""
+    """State of a reservation in the ledger."""
 
     PENDING = "pending"
     POSTED = "posted"
@@ -231,7 +243,7 @@ class AttemptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """A reservation of an earlier run of this workspace whose outcome that run did not write down."""
+    """A reservation that an earlier run of this workspace did not settle."""
 
     id: str
     page: PageId
@@ -240,5 +252,5 @@ class OpenAttempt:
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return an aware datetime in UTC with microseconds, such as 2026-01-31T12:00:00.000000Z: sortable as text."""
+    """Return an aware datetime in UTC with microseconds, such as 2026-01-31T12:00:00.000000Z, which sorts as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,6 +1,8 @@
 """Fixtures of all tests: an empty home directory, an environment without the user's settings, directories of pages."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,18 @@ def network_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(filesystems, "_MOUNTINFO", tmp_path / "mountinfo")
     return mounted
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """Yield a directory, and run the test as an ordinary user: root may do what permissions forbid."""
+    uid = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        if uid == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            if uid == 0:
+                os.seteuid(0)

@@ -1,4 +1,4 @@
-"""Small real images, each with a content of its own."""
+"""Small real images of different contents."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def write_page(path: Path, seed: int, *, size_px: tuple[int, int] = (120, 120)) -> Path:
-    """Write an image whose bytes depend on the seed, in the format that the suffix names; return its path."""
+    """Write an image whose pixels depend on the seed, in the format of the suffix; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", size_px, ((seed * 37) % 256, (seed // 7) % 256, seed % 256))
     image.putpixel((seed % size_px[0], (seed // size_px[0]) % size_px[1]), (255, 255, 255))
@@ -15,5 +15,5 @@ def write_page(path: Path, seed: int, *, size_px: tuple[int, int] = (120, 120)) 
 
 
 def write_pages(directory: Path, count: int, *, first_seed: int = 0) -> list[Path]:
-    """Write so many PNG pages of different content."""
+    """Write PNG pages of different contents; return their paths."""
     return [write_page(directory / f"page-{seed:04}.png", seed) for seed in range(first_seed, first_seed + count)]

@@ -181,8 +181,8 @@ class Dispatcher:
                 pages.start_soon(self._dispatch_file, file, slot)
 
     async def _leave_pending(self, file: SourceFile) -> None:
-        self._index.leave_file(file)
-        if self._index.wants_commit:
+        self._index.mark_file_pending(file)
+        if self._index.needs_commit:
             await anyio.to_thread.run_sync(self._index.commit)
 
     def _is_settled(self, file: SourceFile) -> bool:
@@ -190,14 +190,14 @@ class Dispatcher:
             return False
         settled = self._index.settled_states(file, keep_uncertain=self._config.run.at_most_once)
         if settled is not None:
-            self._recorder.settled.update(settled.states)
+            self._recorder.settled.update(settled)
         return settled is not None
 
     async def _dispatch_file(self, file: SourceFile, slot: Slot) -> None:
         """Recognise a file's pages one after another; a `StopError` requests the shutdown and cancels no other page."""
         try:
             await self._dispatch_pages(file, slot)
-            if self._index.wants_commit:
+            if self._index.needs_commit:
                 await anyio.to_thread.run_sync(self._index.commit)
         except ShuttingDownError:
             self._note_pending(file)
@@ -209,7 +209,7 @@ class Dispatcher:
 
     def _note_pending(self, file: SourceFile) -> None:
         with suppress(StorageError):  # a failed index is rebuilt; raised here, the error would cancel other calls
-            self._index.leave_file(file)
+            self._index.mark_file_pending(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
@@ -226,7 +226,7 @@ class Dispatcher:
                 await self._dispatch_page(Page(file, payload, begun_s), slot)
             pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
             number += 1
-        self._index.end_file(file, pages)
+        self._index.add_file(file, pages)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:
@@ -246,7 +246,7 @@ class Dispatcher:
             await self._recognise_page(page, slot)
         except (ShuttingDownError, StopError):
             with suppress(StorageError):
-                self._index.leave_page(page.file, payload.page, payload.id)
+                self._index.mark_page_pending(page.file, payload.page, payload.id)
             raise
 
     async def _recognise_page(self, page: Page, slot: Slot) -> None:

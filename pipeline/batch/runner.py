@@ -34,17 +34,11 @@ from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
-from pipeline.workspace.repair import mend
-from pipeline.workspace.run_file import (
-    RunFile,
-    choose_root,
-    claim_service,
-    hold_workspace,
-    read_run_file,
-    write_run_file,
-)
+from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.repair import repair_file
+from pipeline.workspace.run_file import RunFile, choose_root, claim_service, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
-from pipeline.workspace.tables import FAILURES, RESULTS
 
 logger = logging.getLogger("pagemill")
 
@@ -132,11 +126,11 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold_workspace(job.workspace))
+        stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
         run_file = _begin(job, last, inputs)
         for name in (RESULTS, FAILURES):
-            mend(job.workspace / name)
+            repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
         service = await stack.enter_async_context(_open_service(job, inputs, index, shutdown))
@@ -146,7 +140,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
             open_budget(
                 ledger,
                 former,
-                run_file.workspace,
+                run_file.workspace_id,
                 index=index,
                 results=job.workspace / RESULTS,
                 config=config,
@@ -176,7 +170,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
 
 async def _open_index(workspace: Path) -> Index:
     index = await anyio.to_thread.run_sync(Index.open, workspace)
-    for damage in index.damages:
+    for damage in index.damaged:
         logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
     return index
 
@@ -216,7 +210,7 @@ def _begin(job: ResolvedJob, last: RunFile | None, inputs: source.Inputs) -> Run
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
     ledger = ledger_file(job.config, job.service)
     return RunFile(
-        workspace=workspace_id,
+        workspace_id=workspace_id,
         version=version("pagemill"),
         service=job.service.name,
         root=str(inputs.names_root or inputs.root),

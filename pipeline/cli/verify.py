@@ -9,8 +9,9 @@ from pipeline.cli.console import print_text, set_up_logging
 from pipeline.cli.help import command as as_command
 from pipeline.errors import UsageError
 from pipeline.verify.audit import audit
-from pipeline.workspace.run_file import require_workspace, watch_workspace
-from pipeline.workspace.tables import RESULTS
+from pipeline.workspace.lock import share_workspace
+from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.run_file import require_workspace
 
 logger = logging.getLogger("pagemill")
 
@@ -24,7 +25,7 @@ def verify_workspace(workspace: Path) -> int:
     """
     faults = 0
     run_file = None
-    with watch_workspace(workspace):
+    with share_workspace(workspace):
         try:
             run_file = require_workspace(workspace)
         except UsageError as exc:

@@ -1,1 +1,1 @@
-"""Which pages there are, and how a file becomes bytes that the API accepts."""
+"""Finds the pages of the INPUTs, and prepares the bytes to send."""

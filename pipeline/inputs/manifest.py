@@ -1,6 +1,7 @@
-"""What the bytes of a manifest mean: its entries, in bounded memory whatever the file's size.
+"""Parses manifests and lists of paths in bounded memory, whatever their size.
 
-Bytes are fed in blocks, entries come out (in the manner of h11); a broken line is an entry with a problem.
+Blocks of bytes are fed to a reader, which returns the rows that end in them (without I/O, as in h11). A broken row
+becomes an entry with a problem.
 """
 
 import csv
@@ -12,33 +13,33 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.errors import BadEntryError, PageError, UsageError
+from pipeline.errors import BadManifestEntryError, PageError, UsageError
 from pipeline.inputs.selection import find_fault
 from pipeline.records import Meta
 from pipeline.wire import is_url
 
 LINE_MAX_BYTES: Final = 1024 * 1024
-"""A line, or a CSV record, above this is no entry; it keeps a file without line ends from filling the memory."""
+"""Limit of a line or CSV record; it bounds the memory that a file without newlines takes."""
 
 PAGE_FIELDS: Final = ("path", "file", "image", "url")
-"""Where a manifest's row names its page; the first that exists counts."""
+"""Fields that name the page of a row; the first of these that the row has counts."""
 
 MANIFEST_SUFFIXES: Final = (".txt", ".csv", ".tsv", ".jsonl")
-"""What makes an INPUT a manifest; compared in lower case."""
+"""A file given as INPUT is a manifest when it has one of these suffixes, in any case."""
 
 _TOO_LONG: Final = "line longer than 1 MiB"
-_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of other bytes
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # surrogate escapes
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What a listing says about one page-to-be.
+    """A row of a manifest, a line of a list, or a file of a directory: a page, as far as is known.
 
     Attributes:
-        target: A path (absolute, or relative to the listing's directory) or a URL; None when the entry names none.
-        label: "<listing>:<line number>", the name of an entry without a target; empty for a file of a directory.
+        target: A path (absolute, or relative to the manifest's directory) or a URL; None when the row names no page.
+        label: "<manifest>:<line number>", which names a row without a target; empty for a file of a directory.
         meta: The row's other fields; always encodable as JSON.
-        problem: Why it cannot become a page.
+        problem: Why the row cannot become a page; None when no reason is known.
     """
 
     target: str | None
@@ -48,12 +49,12 @@ class ManifestEntry:
 
 
 def parse_path(label: str, line: bytes, errors: str = "strict") -> ManifestEntry | None:
-    """Return the entry of a line that is a path or a URL; None for a blank line.
+    """Parse a line that is a path or a URL; return None for a blank line.
 
     Args:
-        label: "<listing>:<line number>".
+        label: "<manifest>:<line number>".
         line: Without its newline; a carriage return at the end is dropped.
-        errors: What to do with bytes that are not UTF-8, as in `bytes.decode`.
+        errors: Treatment of bytes that are not UTF-8, as in `bytes.decode`.
     """
     if not line.strip():
         return None
@@ -64,12 +65,12 @@ def parse_path(label: str, line: bytes, errors: str = "strict") -> ManifestEntry
 
 
 def parse_object(label: str, line: bytes) -> ManifestEntry | None:
-    """Return the entry of a line that is a JSON object with one of `PAGE_FIELDS`; None for a blank line."""
+    """Parse a line that is a JSON object with one of `PAGE_FIELDS`; return None for a blank line."""
     if not line.strip():
         return None
     try:
         row = orjson.loads(line)
-        # orjson reads deeper values than it writes; what it would refuse in the record is refused here.
+        # orjson parses deeper nesting than it encodes; the record nests the row two levels deeper.
         orjson.dumps([[row]])
     except (orjson.JSONDecodeError, TypeError) as exc:
         return _broken(label, f"not JSON: {exc}")
@@ -85,7 +86,7 @@ def parse_object(label: str, line: bytes) -> ManifestEntry | None:
 
 
 def find_page_field(names: Iterable[str]) -> str | None:
-    """Return which of these fields names the page, whatever its case; None when none does."""
+    """Return the field that names the page, compared in any case; None when there is none."""
     by_name = {name.strip().lower(): name for name in reversed(list(names))}
     return next((by_name[field] for field in PAGE_FIELDS if field in by_name), None)
 
@@ -98,7 +99,7 @@ def _entry(label: str, target: str, meta: Mapping[str, Any] | None = None) -> Ma
 
 
 def _broken(label: str, fault: str, meta: Meta | None = None) -> ManifestEntry:
-    return ManifestEntry(None, label, meta or None, BadEntryError(fault))
+    return ManifestEntry(None, label, meta or None, BadManifestEntryError(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Line:
 
 
 class LineSplitter:
-    """Turns blocks of bytes into lines; a byte order mark before the first line is dropped."""
+    """Splits blocks of bytes into lines; drops a byte order mark before the first line."""
 
     def __init__(self, separator: bytes = b"\n") -> None:
         self._separator = separator
@@ -124,7 +125,7 @@ class LineSplitter:
         self._is_overlong = False
 
     def feed(self, block: bytes) -> list[Line]:
-        """Return the lines that end in this block."""
+        """Add a block; return the lines that end in it."""
         *ended, rest = (self._rest + block).split(self._separator)
         lines = [self._end(data) for data in ended]
         self._is_overlong = self._is_overlong or len(rest) > LINE_MAX_BYTES
@@ -132,7 +133,7 @@ class LineSplitter:
         return lines
 
     def close(self) -> list[Line]:
-        """Return the last line when nothing ended it."""
+        """Return the last line when no separator ended it."""
         return [self._end(self._rest)] if self._rest or self._is_overlong else []
 
     def _end(self, data: bytes) -> Line:
@@ -143,27 +144,27 @@ class LineSplitter:
         return Line(self._number, None if is_overlong else data)
 
 
-class Reader:
-    """Turns blocks of a listing's bytes into entries."""
+class ManifestReader:
+    """Parses blocks of a manifest's bytes."""
 
     def __init__(self, label: str, splitter: LineSplitter) -> None:
         self._label = label
         self._splitter = splitter
 
     def feed(self, block: bytes) -> list[ManifestEntry]:
-        """Return the entries that end in this block."""
+        """Add a block; return the rows that end in it."""
         return self._read(self._splitter.feed(block), is_last=False)
 
     def close(self) -> list[ManifestEntry]:
-        """Return what was still open at the end."""
+        """Return the rows that the end of the file ends."""
         return self._read(self._splitter.close(), is_last=True)
 
     def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
         raise NotImplementedError
 
 
-class ListReader(Reader):
-    """Reads a list with one entry a line: paths, or JSON objects."""
+class ListReader(ManifestReader):
+    """Parses one path, or one JSON object, per line."""
 
     def __init__(
         self, label: str, parse: Callable[[str, bytes], ManifestEntry | None], separator: bytes = b"\n"
@@ -177,13 +178,13 @@ class ListReader(Reader):
         return [entry for entry in entries if entry is not None]
 
 
-class TableReader(Reader):
-    """Reads CSV or TSV with a header; quoted fields may hold line ends."""
+class TableReader(ManifestReader):
+    """Parses CSV or TSV with a header; quoted fields may contain newlines."""
 
     def __init__(self, label: str, delimiter: str) -> None:
         super().__init__(label, LineSplitter())
         self._delimiter = delimiter
-        self._open = _Cursor([])
+        self._open = _LineCursor([])
         self._header: list[str] = []
         self._page_field = ""
 
@@ -201,7 +202,7 @@ class TableReader(Reader):
         return entries
 
     def _read_records(self, *, is_last: bool) -> list[ManifestEntry]:
-        """Read the open lines up to the last complete record; the rest waits for more, unless there is none."""
+        """Parse the open lines up to the last complete record, or at the end of the file all of them."""
         entries: list[ManifestEntry] = []
         cursor = self._open
         records = csv.reader(cursor, delimiter=self._delimiter)
@@ -217,12 +218,12 @@ class TableReader(Reader):
             if not cursor.is_starved:
                 entries += self._read_row(number, row)
             elif is_last or cursor.size_bytes(start) > LINE_MAX_BYTES:
-                # Only its first line is lost: those after it are most likely records of their own.
+                # Drop its first line only: the lines after it are most likely records of their own.
                 entries.append(self._broken_row(number, "a quote is not closed"))
                 cursor.rewind(start + 1)
             else:
                 break
-        self._open = _Cursor(cursor.lines[start:])
+        self._open = _LineCursor(cursor.lines[start:])
         return entries
 
     def _read_row(self, number: int, row: list[str]) -> list[ManifestEntry]:
@@ -252,15 +253,15 @@ class TableReader(Reader):
         return _broken(f"{self._label}:{number}", fault)
 
 
-class _Cursor:
-    """Lines for `csv.reader`, which reads a line ahead only within quotes: being starved tells an open record."""
+class _LineCursor:
+    """Iterates lines for `csv.reader`, which asks for another line only within quotes: then `is_starved` is set."""
 
     def __init__(self, lines: list[Line]) -> None:
         self.lines = lines
         self.next = 0
         self.is_starved = False
 
-    def __iter__(self) -> "_Cursor":
+    def __iter__(self) -> "_LineCursor":
         return self
 
     def __next__(self) -> str:
@@ -279,22 +280,22 @@ class _Cursor:
         return sum(len(line.data or b"") for line in self.lines[start:])
 
 
-def manifest_reader(suffix: str, label: str) -> Reader:
-    """Return the reader for a manifest with this suffix, one of `MANIFEST_SUFFIXES`.
+def manifest_reader(suffix: str, label: str) -> ManifestReader:
+    """Return the reader for manifests with this suffix.
 
-    Readers of tables raise `UsageError`, from `feed` or `close`, when no header has a column that names pages.
+    A table's reader raises `UsageError`, from `feed` or `close`, when the header has no column of `PAGE_FIELDS`.
 
     Args:
-        suffix: In lower case.
-        label: How the manifest is called in the names of broken entries and in messages.
+        suffix: One of `MANIFEST_SUFFIXES`.
+        label: The manifest's name in labels and messages.
     """
     if suffix in {".csv", ".tsv"}:
         return TableReader(label, "," if suffix == ".csv" else "\t")
     return ListReader(label, parse_object if suffix == ".jsonl" else parse_path)
 
 
-def path_reader(label: str, *, null_separated: bool) -> Reader:
-    """Return the reader for paths as `find` prints them: any bytes but the separator, and NUL, are a name."""
+def path_reader(label: str, *, null_separated: bool) -> ManifestReader:
+    """Return the reader for paths as `find` prints them: a name may be any bytes except the separator and NUL."""
     if null_separated:
         return ListReader(label, lambda name, item: _entry(name, os.fsdecode(item)) if item else None, b"\0")
     return ListReader(label, lambda name, line: parse_path(name, line, "surrogateescape"))

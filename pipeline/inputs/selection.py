@@ -1,4 +1,4 @@
-"""What a user's INPUT means: paths and their names, URLs, globs; which files of a tree are pages."""
+"""INPUTs and the selection of pages: path names, URLs, globs, `include` and `exclude`."""
 
 import fnmatch
 import os
@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.wire import is_url
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
-"""What makes a file in a directory a page, unless `include` globs decide; compared in lower case."""
+"""Without `include` globs, a file in a directory is a page when it has one of these suffixes, in any case."""
 
 
 InputKind = Literal["directory", "file", "glob", "manifest", "stdin", "url"]
@@ -24,11 +24,11 @@ class Input:
     """One INPUT of the command line.
 
     Attributes:
-        text: As it was given.
-        kind: What it is.
-        base: The absolute directory that its names and relative entries are seen from.
-        path: What to list or read, absolute; the URL itself for a URL.
-        pattern: Of a glob, relative to `base`.
+        text: The argument as given.
+        kind: Its kind.
+        base: The absolute directory that relative paths in it are relative to.
+        path: Absolute path to list or read; the URL for a URL.
+        pattern: The pattern of a glob, relative to `base`.
     """
 
     text: str
@@ -43,44 +43,44 @@ class Inputs:
     """All INPUTs of a run.
 
     Attributes:
-        root: The directory that all INPUTs share; include and exclude globs are relative to it.
+        root: The lowest directory that contains all INPUTs; include and exclude globs are relative to it.
         items: In the order given.
-        names_root: What the names of files are relative to; None is `root`.
+        names_root: The directory that source names are relative to; None stands for `root`.
     """
 
     root: Path
     items: tuple[Input, ...]
     names_root: Path | None = None
 
-    def name(self, path: str) -> str:
-        """Return what a file at this absolute path is called in records: relative below the root, else absolute."""
+    def source_name(self, path: str) -> str:
+        """Return the source name of a file: relative to the root when it is below the root, else its absolute path."""
         root = str(self.names_root or self.root)
-        return "." if path == root else below(root, path)
+        return "." if path == root else relative_path(root, path)
 
 
-def absolute(base: str, path: str) -> str:
-    """Return the path as `os.path.abspath` would from this absolute directory; links stay as they are named."""
-    # POSIX gives two leading slashes a meaning of their own; here they would make two names of one file.
-    return "/" + os.path.normpath(join(base, path)).lstrip("/")
+def absolute_path(base: str, path: str) -> str:
+    """Return a normalised path, relative to an absolute directory; symbolic links are not resolved."""
+    # normpath keeps two leading slashes, as POSIX demands; a file would have two names.
+    return "/" + os.path.normpath(join_path(base, path)).lstrip("/")
 
 
-def below(directory: str, path: str) -> str:
-    """Return the absolute path relative to the directory if it lies below it, else as it is."""
-    return path.removeprefix(join(directory, ""))
+def relative_path(directory: str, path: str) -> str:
+    """Return an absolute path relative to a directory when it is below the directory, else unchanged."""
+    return path.removeprefix(join_path(directory, ""))
 
 
-def join(directory: str, path: str) -> str:
-    """Return the path seen from the directory, an absolute path as it is."""
+def join_path(directory: str, path: str) -> str:
+    """Return a path below a directory; an absolute path unchanged."""
     return path if path.startswith("/") else f"{directory.rstrip('/')}/{path}"
 
 
 def parse_input(text: str, cwd: str) -> Input | None:
-    """Return stdin or a URL, which the text alone tells; None for an INPUT that has to be looked for on the disk.
+    """Return the INPUT when it is stdin or a URL; None for a path, whose kind only the filesystem knows.
 
     Raises:
-        UsageError: the text can be no INPUT.
+        UsageError: the text is not a valid INPUT.
     """
-    # An empty INPUT is a shell variable that was never set; read as a path it would be the whole current directory.
+    # An empty argument comes from an unset shell variable; as a path it would mean the whole current directory.
     fault = find_fault(text) if text else "an INPUT is empty"
     if fault is not None:
         raise UsageError(f"{text}: {fault}" if text else fault)
@@ -90,7 +90,7 @@ def parse_input(text: str, cwd: str) -> Input | None:
 
 
 def find_fault(target: str) -> str | None:
-    """Return why no page can be behind this path or URL, or None when one can."""
+    """Return why a path or URL cannot name a page; None when it can."""
     if "\0" in target:
         return "NUL in the path"
     if target[:5].lower() in {"s3://", "gs://", "az://"}:
@@ -105,21 +105,21 @@ def find_fault(target: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A pattern over `/`-separated paths; a part of None stands for `**`, any number of directories.
+    """A pattern over `/`-separated paths; None among its parts stands for `**`, any number of directories.
 
-    Matched as a set of positions in the pattern, so that several `**` cost no backtracking.
+    Matching keeps the set of possible positions in the pattern, so several `**` need no backtracking.
     """
 
     parts: tuple[re.Pattern[str] | None, ...]
 
     def matches(self, path: str) -> bool:
-        """Return whether the whole relative path matches."""
+        """Return True when the whole relative path matches."""
         if len(self.parts) == 2 and self.parts[0] is None and self.parts[1] is not None:
             return self.parts[1].match(path.rpartition("/")[2]) is not None
         return len(self.parts) in self._positions(path)
 
     def may_match_below(self, directory: str) -> bool:
-        """Return whether some path below this directory can match; False allows to leave the directory out."""
+        """Return False when no path below this directory can match, so that it need not be listed."""
         return any(position < len(self.parts) for position in self._positions(directory))
 
     def _positions(self, path: str) -> set[int]:
@@ -146,11 +146,11 @@ class Glob:
 
 
 def compile_glob(pattern: str, *, anchored: bool = False) -> Glob:
-    """Return a glob with `*`, `?`, `[…]` within a name and `**` across directories; case counts.
+    """Return a glob with `*`, `?`, `[…]` within a name and `**` across directories; it is case-sensitive.
 
     Args:
-        pattern: A `/` at its end means all that is below the directory.
-        anchored: False lets a pattern without `/` (but for one at the end) match the base name at any depth.
+        pattern: A `/` at its end matches everything below the directory.
+        anchored: False lets a pattern without `/`, except one at its end, match the base name at any depth.
     """
     names = [name for name in pattern.split("/") if name not in {"", "."}]
     parts = [None if name == "**" else re.compile(fnmatch.translate(name)) for name in names]
@@ -162,7 +162,7 @@ def compile_glob(pattern: str, *, anchored: bool = False) -> Glob:
 
 
 def split_glob(text: str) -> tuple[str, str] | None:
-    """Return (fixed prefix, pattern): the pattern starts at the first name with `*`, `?` or `[`; None without any."""
+    """Split before the first name with `*`, `?` or `[`: return (fixed prefix, pattern), or None without such a name."""
     names = text.split("/")
     first = next((i for i, name in enumerate(names) if any(char in name for char in "*?[")), None)
     if first is None:
@@ -172,13 +172,13 @@ def split_glob(text: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which files of a tree are pages, and which directories are worth listing.
+    """Which files below a directory are pages, and which directories may hold some.
 
     Attributes:
         include: When there are any, they decide instead of the suffix.
-        exclude: Win over everything; prune directories.
-        pattern: The INPUT itself when it is a glob.
-        images_only: Whether, without `include`, only known image suffixes are pages.
+        exclude: Take precedence over all others, and exclude whole directories.
+        pattern: The INPUT's pattern when it is a glob.
+        images_only: True requires an image suffix when there is no `include`.
     """
 
     include: tuple[Glob, ...] = ()
@@ -187,8 +187,10 @@ class Selection:
     images_only: bool = True
 
     @classmethod
-    def of(cls, include: Sequence[str] = (), exclude: Sequence[str] = (), pattern: str | None = None) -> "Selection":
-        """Return the selection that these globs make; a pattern that spells a suffix (`*.jp2`) admits that suffix."""
+    def from_globs(
+        cls, include: Sequence[str] = (), exclude: Sequence[str] = (), pattern: str | None = None
+    ) -> "Selection":
+        """Return the selection of these globs; a pattern that ends with a suffix (`*.jp2`) admits that suffix."""
         suffix = re.search(r"\.[^./]*\Z", pattern or "")
         return cls(
             include=tuple(compile_glob(glob) for glob in include),
@@ -197,22 +199,22 @@ class Selection:
             images_only=suffix is None or not suffix[0].strip(".*?"),
         )
 
-    def takes(self, name: str, local: str) -> bool:
-        """Return whether the file is a page.
+    def is_page(self, from_root: str, from_top: str) -> bool:
+        """Return True when the file is a page.
 
         Args:
-            name: Relative to the input root: what `include` and `exclude` see.
-            local: Relative to the tree's top: what the INPUT's own pattern sees.
+            from_root: Its path relative to the input root; `include` and `exclude` are matched with it.
+            from_top: Its path relative to the directory walked; the INPUT's pattern is matched with it.
         """
         if self.include:
-            wanted = any(glob.matches(name) for glob in self.include)
+            wanted = any(glob.matches(from_root) for glob in self.include)
         else:
-            wanted = not self.images_only or name.lower().endswith(IMAGE_SUFFIXES)
-        return wanted and (self.pattern is None or self.pattern.matches(local)) and not self._excludes(name)
+            wanted = not self.images_only or from_root.lower().endswith(IMAGE_SUFFIXES)
+        return wanted and (self.pattern is None or self.pattern.matches(from_top)) and not self._excludes(from_root)
 
-    def descends(self, name: str, local: str) -> bool:
-        """Return whether the directory can hold pages; arguments as for `takes`."""
-        return not self._excludes(name) and (self.pattern is None or self.pattern.may_match_below(local))
+    def may_hold_pages(self, from_root: str, from_top: str) -> bool:
+        """Return False when no file below the directory can be a page; arguments as for `is_page`."""
+        return not self._excludes(from_root) and (self.pattern is None or self.pattern.may_match_below(from_top))
 
     def _excludes(self, name: str) -> bool:
         return any(glob.matches(name) for glob in self.exclude)

@@ -1,7 +1,7 @@
-"""Directories, globs, manifests, stdin and URLs become a stream of files, in an order that never changes.
+"""Turns INPUTs (directories, globs, manifests, stdin, URLs) into a stream of files, in the same order every time.
 
-The stream starts before the walk ends: `resolve_inputs` looks at each INPUT once, `walk` lists and stats piece by
-piece, each in one thread hop. A hop that a dead network mount never ends is abandoned when the walk is called off.
+The first file is yielded before the walk ends: `resolve_inputs` examines each INPUT once, `walk` lists and stats a
+few hundred files per thread hop. When the walk is cancelled, a hop that hangs on a dead network mount is abandoned.
 """
 
 import io
@@ -19,8 +19,8 @@ from anyio import to_thread, wait_readable
 from pipeline.config import InputConfig
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
-from pipeline.inputs.manifest import MANIFEST_SUFFIXES, ManifestEntry, Reader, manifest_reader, path_reader
-from pipeline.inputs.selection import Input, Inputs, Selection, absolute, parse_input, split_glob
+from pipeline.inputs.manifest import MANIFEST_SUFFIXES, ManifestEntry, ManifestReader, manifest_reader, path_reader
+from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path, parse_input, split_glob
 from pipeline.records import FileStat, SourceFile
 from pipeline.wire import is_url
 
@@ -28,22 +28,22 @@ __all__ = ["Inputs", "count", "resolve_inputs", "walk"]
 
 BLOCK_BYTES: Final = 64 * 1024
 STATS_PER_HOP: Final = 256
-"""A thread hop costs about 50 µs, a stat 1 µs on a local disk and 1 ms on a network: 256 keep both in bounds."""
+"""A thread hop takes 50 µs, a stat 1 µs on a local disk and 1 ms on a network filesystem, so a hop is below 0.3 s."""
 
 
 def resolve_inputs(inputs: Sequence[str], *, cwd: Path) -> Inputs:
-    """Return what each INPUT is and the root that they share; looks at each, lists none but globs to their first match.
+    """Return the kind and path of each INPUT, and their common root; list only globs, up to their first match.
 
     Args:
         inputs: As given on the command line; `-` is stdin.
-        cwd: Absolute; what relative INPUTs are relative to.
+        cwd: The absolute directory that relative INPUTs are relative to.
 
     Raises:
         UsageError: an INPUT does not exist, cannot be read, matches nothing or is not supported; the message names it.
     """
     if not inputs:
         raise UsageError("no INPUT given")
-    items = tuple(parse_input(text, str(cwd)) or _find(text, str(cwd)) for text in inputs)
+    items = tuple(parse_input(text, str(cwd)) or _locate(text, str(cwd)) for text in inputs)
     bases = [item.base for item in items if item.kind != "url"]
     return Inputs(root=Path(os.path.commonpath(bases or [str(cwd)])), items=items)
 
@@ -51,51 +51,51 @@ def resolve_inputs(inputs: Sequence[str], *, cwd: Path) -> Inputs:
 async def walk(
     inputs: Inputs, config: InputConfig, *, stdin: BinaryIO | None, null_separated: bool
 ) -> AsyncGenerator[SourceFile, None]:
-    """Yield every page-to-be of the INPUTs, one after another; close it (`contextlib.aclosing`) when leaving early.
+    """Yield the files of the INPUTs; use `contextlib.aclosing` when leaving early.
 
-    An entry that is known not to become a page has a `problem`: a broken line of a manifest, a file that is not there
-    or is not a regular one, a directory that cannot be listed.
+    A file that cannot become a page has a `problem`: a broken row of a manifest, a file that is missing or not a
+    regular file, a directory that cannot be listed.
 
     Args:
         inputs: From `resolve_inputs`.
         config: Which files of directories and globs are pages.
-        stdin: Where `-` reads paths; its file descriptor is read directly when it has one.
-        null_separated: Whether those paths end with NUL instead of a newline.
+        stdin: The stream from which `-` reads paths; read by its file descriptor when it has one.
+        null_separated: True when NUL instead of a newline ends each path.
 
     Raises:
         UsageError: a manifest became unreadable, or a table's header names no pages.
     """
     for item in inputs.items:
-        examine = partial(_examine, item.base, inputs)
-        async with aclosing(_list_entries(item, inputs, config, stdin, null_separated=null_separated)) as batches:
+        to_file = partial(_to_source_file, item.base, inputs)
+        async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:
             async for batch in batches:
                 for start in range(0, len(batch), STATS_PER_HOP):
-                    part = map(examine, batch[start : start + STATS_PER_HOP])
+                    part = map(to_file, batch[start : start + STATS_PER_HOP])
                     for file in await to_thread.run_sync(list, part, abandon_on_cancel=True):
                         yield file
 
 
 async def count(inputs: Inputs, config: InputConfig) -> int | None:
-    """Return how many files `walk` would yield, opening and asking for none of them; None when stdin is an INPUT."""
+    """Return the number of files that `walk` would yield, without a stat of them; None when stdin is an INPUT."""
     if any(item.kind == "stdin" for item in inputs.items):
         return None
     total = 0
     for item in inputs.items:
-        async with aclosing(_list_entries(item, inputs, config, None, null_separated=False)) as batches:
+        async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
             async for batch in batches:
                 total += len(batch)
     return total
 
 
-def _find(text: str, cwd: str) -> Input:
-    path = absolute(cwd, text)
+def _locate(text: str, cwd: str) -> Input:
+    path = absolute_path(cwd, text)
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as exc:
         glob = split_glob(text)
         if glob is None:
             raise UsageError(f"{text}: no such file or directory") from exc
-        return _find_glob(text, absolute(cwd, glob[0]), glob[1])
+        return _locate_glob(text, absolute_path(cwd, glob[0]), glob[1])
     except OSError as exc:
         raise UsageError(f"{text}: {exc.strerror}") from exc
     if stat.S_ISDIR(mode):
@@ -109,16 +109,16 @@ def _find(text: str, cwd: str) -> Input:
     return Input(text, "file", str(Path(path).parent), path)
 
 
-def _find_glob(text: str, prefix: str, pattern: str) -> Input:
-    # Links are followed here and the configuration is not asked: only a glob that can never match is a mistake.
-    trees = walk_directory(prefix, Inputs(Path(prefix), ()), Selection.of(pattern=pattern), follow=True)
-    if not any(listing.files for listing in trees):
+def _locate_glob(text: str, prefix: str, pattern: str) -> Input:
+    # Follow links and ignore the configuration: only a glob that matches nothing in any case is a mistake.
+    listings = walk_directory(prefix, Inputs(Path(prefix), ()), Selection.from_globs(pattern=pattern), follow=True)
+    if not any(listing.files for listing in listings):
         raise UsageError(f"{text}: no such file, and as a pattern it matches no image")
     return Input(text, "glob", prefix, prefix, pattern)
 
 
 def _check_manifest(text: str, path: str) -> None:
-    """Raise UsageError now, before anything was sent, if the manifest cannot be read or its header names no pages."""
+    """Raise UsageError, before any call, when the manifest cannot be read or its header names no pages."""
     reader = manifest_reader(Path(path).suffix.lower(), text)
     try:
         with Path(path).open("rb") as file:
@@ -130,36 +130,36 @@ def _check_manifest(text: str, path: str) -> None:
         reader.close()
 
 
-# --- listing: INPUT -> entries ---------------------------------------------------------------------------------------
+# --- INPUT -> entries ------------------------------------------------------------------------------------------------
 
 
-async def _list_entries(
+async def _list_input(
     item: Input, inputs: Inputs, config: InputConfig, stdin: BinaryIO | None, *, null_separated: bool
 ) -> AsyncGenerator[Sequence[ManifestEntry], None]:
     if item.kind in {"file", "url"}:
         yield [ManifestEntry(item.path)]
         return
     if item.kind in {"directory", "glob"}:
-        batches = _list_directory_pages(item, inputs, config)
+        batches = _list_directory(item, inputs, config)
     elif item.kind == "stdin":
         if stdin is None:
             raise UsageError("-: there is no standard input")
-        batches = _read_entries(_read_stdin(stdin), path_reader("-", null_separated=null_separated))
+        batches = _parse_blocks(_read_stdin(stdin), path_reader("-", null_separated=null_separated))
     else:
-        reader = manifest_reader(Path(item.path).suffix.lower(), inputs.name(item.path))
-        batches = _read_entries(_read_manifest(item), reader)
+        reader = manifest_reader(Path(item.path).suffix.lower(), inputs.source_name(item.path))
+        batches = _parse_blocks(_read_manifest(item), reader)
     async with aclosing(batches):
         async for batch in batches:
             yield batch
 
 
-async def _list_directory_pages(
+async def _list_directory(
     item: Input, inputs: Inputs, config: InputConfig
 ) -> AsyncGenerator[Sequence[ManifestEntry], None]:
-    selection = Selection.of(config.include, config.exclude, item.pattern)
+    selection = Selection.from_globs(config.include, config.exclude, item.pattern)
     listings = walk_directory(item.path, inputs, selection, follow=config.follow_symlinks)
     while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
-        # A directory may have a million files: their paths are built a piece at a time.
+        # A directory may have a million files: build their paths in batches.
         for start in range(0, len(listing.files), STATS_PER_HOP):
             yield [ManifestEntry(f"{listing.path}/{name}") for name in listing.files[start : start + STATS_PER_HOP]]
         if listing.fault:
@@ -168,8 +168,8 @@ async def _list_directory_pages(
             ]
 
 
-async def _read_entries(
-    blocks: AsyncGenerator[bytes, None], reader: Reader
+async def _parse_blocks(
+    blocks: AsyncGenerator[bytes, None], reader: ManifestReader
 ) -> AsyncGenerator[Sequence[ManifestEntry], None]:
     async with aclosing(blocks):
         async for block in blocks:
@@ -184,7 +184,7 @@ async def _read_manifest(item: Input) -> AsyncGenerator[bytes, None]:
             yield block
     except OSError as exc:
         raise UsageError(f"{item.text}: {exc.strerror}") from exc
-    finally:  # on a dead mount a close may take as long as a read: for ever
+    finally:  # on a dead mount close() may never return
         Thread(target=_close, args=[blocks], daemon=True).start()
 
 
@@ -195,7 +195,7 @@ def _read_blocks(path: str) -> Generator[bytes, None, None]:
 
 
 def _close(blocks: Generator[bytes, None, None]) -> None:
-    with suppress(ValueError, OSError):  # one that a thread still reads is closed when that thread lets it go
+    with suppress(ValueError, OSError):  # a file that another thread still reads is closed when that read returns
         blocks.close()
 
 
@@ -207,7 +207,7 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
             yield block
         return
     mode = os.fstat(fd).st_mode
-    # A thread that waits in read() could not be cancelled; the event loop waits for all but files: those never block.
+    # A thread blocked in read() could not be cancelled, so the event loop waits; a regular file never blocks.
     may_block = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
     while True:
         if may_block:
@@ -218,20 +218,20 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
         yield block
 
 
-# --- examining: entries -> files -------------------------------------------------------------------------------------
+# --- entries -> files ------------------------------------------------------------------------------------------------
 
 
-def _examine(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile:
+def _to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile:
     if entry.target is None or is_url(entry.target):
         return SourceFile(entry.target or entry.label, None, meta=entry.meta, problem=entry.problem)
-    path = Path(full := absolute(base, entry.target))
-    found = entry.problem or _look(path)
+    path = Path(full := absolute_path(base, entry.target))
+    found = entry.problem or _stat_file(path)
     if isinstance(found, FileStat):
-        return SourceFile(inputs.name(full), path, found, entry.meta)
-    return SourceFile(inputs.name(full), path, None, entry.meta, found)
+        return SourceFile(inputs.source_name(full), path, found, entry.meta)
+    return SourceFile(inputs.source_name(full), path, None, entry.meta, found)
 
 
-def _look(path: Path) -> FileStat | PageError:
+def _stat_file(path: Path) -> FileStat | PageError:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.errors import LedgerError
 from pipeline.records import AttemptState
-from pipeline.storage.sqlite import DatabaseSpec
+from pipeline.storage.sqlite import DatabaseSpec, connect_read_only
 
 _SCHEMA: Final = """
 CREATE TABLE attempt (
@@ -77,7 +77,7 @@ def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
         LedgerError: the ledger is damaged, or cannot be read.
     """
     try:
-        with closing(_open_for_audit(path)) as db:
+        with closing(connect_read_only(path, busy_timeout_s=LEDGER.busy_timeout_s)) as db:
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise sqlite3.DatabaseError(problem)
@@ -94,11 +94,7 @@ def read_folded(path: Path) -> dict[str, int]:
         LedgerError: the ledger cannot be read.
     """
     try:
-        with closing(_open_for_audit(path)) as db:
+        with closing(connect_read_only(path, busy_timeout_s=LEDGER.busy_timeout_s)) as db:
             return dict(db.execute("SELECT month, folded FROM month").fetchall())
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise LedgerError(f"ledger {path}: {exc}") from exc
-
-
-def _open_for_audit(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LEDGER.busy_timeout_s)

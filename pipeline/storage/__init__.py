@@ -1,1 +1,1 @@
-"""What lies on disk: whole files, the ledger's database, the index's lines, and what crashes leave behind."""
+"""Durable storage shared by ledger, workspace and server: files, filesystems, SQLite, group commit."""

@@ -1,4 +1,4 @@
-"""Files: read as a whole or not at all, replaced as a whole or not at all."""
+"""Files that are read as a whole or not at all, and replaced as a whole or not at all."""
 
 import errno
 import os
@@ -17,23 +17,23 @@ from pipeline.storage.filesystems import sync_directory
 
 
 def read_stable(path: Path, max_bytes: int) -> bytes:
-    """Return a regular file's bytes; never waits for a FIFO, never takes a file that changes meanwhile.
+    """Return the bytes of a regular file that does not change meanwhile; a FIFO does not block the call.
 
     Raises:
-        MissingFileError: it is not there.
-        UnreadableFileError: it cannot be read, is no regular file, or changed while it was read.
-        EmptyFileError: it has no bytes.
-        UnfittableImageError: it has more than `max_bytes`.
+        MissingFileError: the file does not exist.
+        UnreadableFileError: the file cannot be read, is not a regular file, or changed while it was read.
+        EmptyFileError: the file has no bytes.
+        UnfittableImageError: the file has more than `max_bytes`.
     """
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise UnreadableFileError("not a regular file")
             if before.st_size > max_bytes:
                 raise UnfittableImageError(f"{before.st_size} bytes; files of more than {max_bytes} are not read")
             data = file.readall()
-            if data is None:  # the file system has it elsewhere, and was asked not to wait
+            if data is None:  # O_NONBLOCK, and a filesystem that would have to fetch the data first
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             after = os.fstat(file.fileno())
     except FileNotFoundError as exc:
@@ -49,10 +49,10 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one: temporary file, fsync, rename, fsync.
+    """Replace a file so that a crash leaves the old content or the new one: temporary file, fsync, rename, fsync.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -68,5 +68,5 @@ def replace_file(path: Path, content: bytes) -> None:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Where files lie: on a disk of this machine or not, in directories whose names survive a power loss."""
+"""Filesystems: whether a path is on a network filesystem, and directories whose entries survive a power loss."""
 
 import os
 import re
@@ -53,28 +53,28 @@ NETWORK_FILESYSTEMS: Final = frozenset(
         "wekafs",
     }
 )
-"""Filesystems on which other machines write too, so that a lock may not keep everybody out."""
+"""Filesystems that several machines may write to, so that a lock may not exclude all writers."""
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
 
 def find_network_filesystem(path: Path) -> str | None:
-    """Return the type of the network filesystem that a path lies on; None for a disk of this machine, or unknown.
+    """Return the type of the network filesystem that a path is on; None for a local or an unknown filesystem.
 
-    Asked before a database is trusted to its locks.
+    The locks of an SQLite file can be trusted on a local filesystem only.
 
     Args:
-        path: It need not be there yet.
+        path: May name a file that does not exist yet.
     """
     try:
         mountinfo = _MOUNTINFO.read_text("utf-8", "surrogateescape")
     except OSError:
-        return None  # only Linux has this list
+        return None  # only Linux has this file
     found = find_filesystem(mountinfo, str(path.resolve()))
     return found if found in NETWORK_FILESYSTEMS else None
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the entries of a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,11 +83,11 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path, *, mode: int = 0o777) -> None:
-    """Make a directory that is missing, and those above it, with names that survive a power loss.
+    """Create a directory and its missing parents durably.
 
     Args:
-        directory: Of those above it, the missing ones get the usual permissions.
-        mode: Its permissions, less the umask.
+        directory: May exist. Missing parents get the default permissions.
+        mode: The directory's permissions, less the umask.
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(mode, parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def make_directory(directory: Path, *, mode: int = 0o777) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Mount:
-    """A line of the list."""
+    """A line of mountinfo."""
 
     id: str
     parent: str
@@ -106,17 +106,17 @@ class _Mount:
 
 
 def find_filesystem(mountinfo: str, path: str) -> str | None:
-    """Return the type of the filesystem that a path lies on; None when the list does not tell.
+    """Return the type of the filesystem that a path is on; None when mountinfo does not cover the path.
 
     Args:
-        mountinfo: The text of /proc/self/mountinfo; names as the operating system's calls give them.
+        mountinfo: The text of /proc/self/mountinfo, decoded with surrogate escapes.
         path: Absolute, without symbolic links.
     """
     mounts = [mount for line in mountinfo.split("\n") if (mount := _parse(line)) is not None]
     known = {mount.id for mount in mounts}
     reachable = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.id]
     found: _Mount | None = None
-    for _ in mounts:  # from mount to mount, as the kernel follows a path; so none is asked that another one hides
+    for _ in mounts:  # follow the path from mount to mount, as the kernel does, so that hidden mounts are skipped
         entered = [mount for mount in reversed(reachable) if _covers(mount.point, path)]
         if not entered:
             break
@@ -126,7 +126,7 @@ def find_filesystem(mountinfo: str, path: str) -> str | None:
 
 
 def _parse(line: str) -> _Mount | None:
-    """Return what a line says; None when it is none of the kernel's."""
+    """Return the mount of a line; None when the line has another format."""
     head, separator, tail = line.partition(" - ")
     fields = head.split(" ")
     if not separator or len(fields) < 6:

@@ -1,10 +1,10 @@
-"""Group commit: many waiters, one durable write.
+"""Group commit: one durable write for all items that wait.
 
-A durable write (fdatasync, an SQLite commit) costs about a millisecond whatever it carries. While one is under way,
-the next waiters gather; its end begins the next, for all of them. There is no timer: an idle system writes at once, a
+A durable write (fdatasync, an SQLite commit) takes about a millisecond whatever its size. Items submitted during a
+write form the next group, which is written when this one ends. There is no timer: an idle system writes at once, a
 busy one in large groups. Precedent: group commit in PostgreSQL and MySQL.
 
-A thread that writes cannot be called off: whoever is cancelled meanwhile, by anyio or by asyncio, waits for its end.
+A thread that writes cannot be cancelled: a submitter that anyio or asyncio cancels waits for the end of the write.
 """
 
 import asyncio
@@ -32,24 +32,25 @@ class _Submission(Generic[Item, Result]):
 
     def wake(self) -> None:
         for waiter in self.waiters:
-            if not waiter.done():  # it is when its task was cancelled
+            if not waiter.done():  # a waiter of a cancelled task is done
                 waiter.set_result(None)
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Collects items while a commit runs and commits them together, in the order of their submission.
+    """Collects items while a commit runs, and commits them together in the order of their submission.
 
     Args:
-        commit: Begins to write a group durably; what it returns brings one result an item, in their order, or what is
-            raised to every member of the group. A future is the quickest: each task costs turns of the event loop.
-        max_items: The largest group.
+        commit: Starts the durable write of a group; the awaitable returns one result per item, in their order, or
+            raises an error, which every submitter of the group gets. A future is faster than a coroutine, which
+            needs a task and further turns of the event loop.
+        max_items: Maximum number of items per group.
     """
 
     def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, max_items: int = 64) -> None:
         self._commit = commit
         self._max_items = max_items
         self._waiting: deque[_Submission[Item, Result]] = deque()
-        self._under_way: Sequence[_Submission[Item, Result]] = ()
+        self._committing: Sequence[_Submission[Item, Result]] = ()
 
     def __repr__(self) -> str:
         return f"<GroupCommit {len(self._waiting)} waiting>"
@@ -64,63 +65,63 @@ class GroupCommit(Generic[Item, Result]):
         return submission.results[0]
 
     def defer(self, item: Item) -> None:
-        """Let the item go with the next group; nobody waits for it, so `flush` must follow."""
+        """Add the item to the next group without waiting for it; `flush` must follow."""
         self._waiting.append(_Submission(item))
 
     async def flush(self) -> None:
-        """Return once nothing waits any more; cancellation waits for that.
+        """Return once all items submitted so far are durable; cancellation waits for that.
 
         Raises:
-            BaseException: the first error that a commit raised meanwhile.
+            BaseException: the first error of a commit.
         """
-        for submission in (*self._under_way, *self._waiting):
+        for submission in (*self._committing, *self._waiting):
             await self._wait_for(submission)
             if submission.error is not None:
                 raise submission.error
 
     async def _wait_for(self, submission: _Submission[Item, Result]) -> None:
-        """Wait until the entry is done; a cancellation that comes meanwhile takes effect at the caller's next wait.
+        """Wait until the submission is done; a cancellation meanwhile takes effect at the caller's next await.
 
-        A shield of anyio's holds off anyio's cancellation only, not `asyncio.wait_for` nor `Task.cancel`.
+        anyio's shield defers only anyio's cancellation, not that of `asyncio.wait_for` and `Task.cancel`.
         """
-        reasons: list[asyncio.CancelledError] = []
+        cancellations: list[asyncio.CancelledError] = []
         loop = asyncio.get_running_loop()
         with anyio.CancelScope(shield=True):
             while not submission.done:
                 waiter = loop.create_future()
                 submission.waiters.append(waiter)
-                self._begin()
+                self._start_commit()
                 try:
                     await waiter
                 except asyncio.CancelledError as exc:
-                    reasons.append(exc)
+                    cancellations.append(exc)
         caller = asyncio.current_task()
-        if reasons and caller is not None:
-            caller.uncancel()  # one request is passed on, not counted twice
-            caller.cancel(*reasons[0].args)
+        if cancellations and caller is not None:
+            caller.uncancel()  # the request below replaces the one that was caught
+            caller.cancel(*cancellations[0].args)
 
-    def _begin(self) -> None:
-        """Write the next group, unless one is under way or nobody waits; what nobody waits for goes with the others."""
-        if self._under_way or not any(submission.waiters for submission in self._waiting):
+    def _start_commit(self) -> None:
+        """Start the next commit, with deferred items, unless one is running or no task waits."""
+        if self._committing or not any(submission.waiters for submission in self._waiting):
             return
-        self._under_way = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+        self._committing = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
         writing: asyncio.Future[Sequence[Result]]
         try:
-            writing = asyncio.ensure_future(self._commit([submission.item for submission in self._under_way]))
-        except BaseException as exc:  # noqa: BLE001 - or the others of the group would wait for ever
+            writing = asyncio.ensure_future(self._commit([submission.item for submission in self._committing]))
+        except BaseException as exc:  # noqa: BLE001 - the group's other submitters must get the error, or they would wait for ever
             writing = asyncio.get_running_loop().create_future()
             writing.set_exception(exc)
-        writing.add_done_callback(self._end)
+        writing.add_done_callback(self._finish_commit)
 
-    def _end(self, written: "asyncio.Future[Sequence[Result]]") -> None:
-        """Tell the group how it ended, and begin the next."""
-        group, self._under_way = self._under_way, ()
+    def _finish_commit(self, written: "asyncio.Future[Sequence[Result]]") -> None:
+        """Give the group its results or its error, and start the next commit."""
+        group, self._committing = self._committing, ()
         try:
             for submission, result in zip(group, written.result(), strict=True):
                 submission.results.append(result)
-        except BaseException as exc:  # noqa: BLE001 - raised again to every member of the group
+        except BaseException as exc:  # noqa: BLE001 - raised again to every submitter of the group
             for submission in group:
                 submission.error = exc
-        self._begin()
+        self._start_commit()
         for submission in group:
             submission.wake()

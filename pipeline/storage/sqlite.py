@@ -1,37 +1,76 @@
-"""SQLite files on which money depends: made, upgraded, checked, and written in transactions that hold or raise.
+"""SQLite: connections, translated errors, and `DurableDatabase` for files that count money.
 
-Rollback journal with `synchronous=EXTRA`; never WAL, which loses transactions in the SQLite of stable distributions.
-A file that cannot be trusted is an error, whatever is wrong with it.
+`DurableDatabase` uses a rollback journal with `synchronous=EXTRA`; never WAL, which loses transactions in the SQLite
+of stable distributions. A file with any fault is an error. Databases that can be rebuilt are in
+`workspace.cache_database`.
 """
 
 import os
 import secrets
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from pipeline.errors import StopError
 from pipeline.storage.filesystems import find_network_filesystem, make_directory, sync_directory
 
+ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""The errors that the sqlite3 module raises; a message about a damaged file may quote bytes that are not UTF-8."""
+
+
+def connect(path: Path, *, busy_timeout_s: float = 10.0, autocommit: bool = False) -> sqlite3.Connection:
+    """Return a connection that one thread at a time may use.
+
+    Args:
+        path: The file; created when it is missing.
+        busy_timeout_s: How long to wait for another connection's lock.
+        autocommit: False begins a transaction at the first change; True only at `BEGIN`.
+    """
+    return sqlite3.connect(
+        path, timeout=busy_timeout_s, isolation_level=None if autocommit else "DEFERRED", check_same_thread=False
+    )
+
+
+def connect_read_only(path: Path, *, busy_timeout_s: float = 10.0) -> sqlite3.Connection:
+    """Return a connection that reads the committed content of an existing file, and cannot change it."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, check_same_thread=False)
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and its rollback journal."""
+    for name in (path, path.with_name(f"{path.name}-journal")):
+        name.unlink(missing_ok=True)
+
+
+@contextmanager
+def translate_errors(translate: Callable[[Exception], StopError]) -> Generator[None]:
+    """Replace errors of SQLite and of the operating system by those that `translate` returns."""
+    try:
+        yield
+    except (*ERRORS, OSError) as exc:
+        raise translate(exc) from exc
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSpec:
-    """What a file is for, and what its errors say.
+    """The purpose and schema of a durable database, and the words of its errors.
 
     Attributes:
-        name: With the path it begins each message.
-        description: What it should have been.
+        name: Begins each message, before the path.
+        description: The kind of file, for the message about a file of another kind.
         consequence: Ends each message.
-        place_hint: How it comes onto a disk of this machine.
-        error: What is raised.
-        application_id: SQLite's mark of whose file it is.
-        format: Counted up when the schema changes.
-        schema: Makes an empty file.
-        upgrades: By an earlier format, the statements that lead to this one.
-        is_private: Whether it is made for its owner's eyes alone, with its directory; else the umask is asked.
-        busy_timeout_s: How long another process may hold the file.
+        place_hint: How to move the file to a local disk.
+        error: The class of the errors raised.
+        application_id: SQLite's mark of the application that a file belongs to.
+        format: Version of the schema.
+        schema: Statements that create the tables.
+        upgrades: By earlier format, the statements that upgrade to this one.
+        is_private: True creates the file, and its directory, readable by its owner only; False obeys the umask.
+        busy_timeout_s: How long to wait for another process's lock.
     """
 
     name: str
@@ -48,29 +87,30 @@ class DatabaseSpec:
 
 
 class DurableDatabase:
-    """An open file; made when it is missing.
+    """An open database whose commits survive a power loss; created when it is missing.
 
     Args:
-        path: Where it lies.
-        kind: What it is for.
+        path: The file.
+        spec: Its purpose and schema.
 
     Attributes:
-        db: To be used inside `reading` and `transaction`, for one thread at a time.
+        db: The connection; used only inside `reading` and `transaction`, by one thread at a time.
 
     Raises:
-        StopError: the kind's: it is damaged, of another kind, on a network filesystem, or cannot be read and written.
+        StopError: of the spec's class: the file is damaged, of another kind, on a network filesystem, or cannot be
+            read and written.
     """
 
     def __init__(self, path: Path, spec: DatabaseSpec) -> None:
         self.path = path
         self._spec = spec
-        with self._translated():
+        with translate_errors(self._translate):
             self._require_local_disk()
             if not path.exists():
-                self._make()
-            self.db = sqlite3.connect(path, timeout=spec.busy_timeout_s, isolation_level=None, check_same_thread=False)
+                self._create()
+            self.db = connect(path, busy_timeout_s=spec.busy_timeout_s, autocommit=True)
         try:
-            with self._translated():
+            with translate_errors(self._translate):
                 self._identity = _identify(path)
                 self._prepare()
         except BaseException:
@@ -81,26 +121,26 @@ class DurableDatabase:
         return f"<DurableDatabase {self.path.name}>"
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the connection."""
         self.db.close()
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """Only read.
+        """Yield the connection for queries.
 
         Raises:
-            StopError: the kind's: it cannot be read, or its name leads to another file.
+            StopError: of the spec's class: the file cannot be read, or its name leads to another file.
         """
-        with self._translated():
+        with translate_errors(self._translate):
             self._check_identity()
             yield self.db
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
-        """Hold the write lock: what is read inside is still true when it is written, and durable behind the block.
+        """Hold the write lock for the block; its changes are durable when the block has ended.
 
         Raises:
-            StopError: the kind's: nothing was written, or not where the file's name leads.
+            StopError: of the spec's class: nothing was written, or the file's name leads to another file.
         """
         with self.reading():
             self.db.execute("BEGIN IMMEDIATE")
@@ -114,7 +154,7 @@ class DurableDatabase:
             self._check_identity()
 
     def _prepare(self) -> None:
-        self.db.execute("PRAGMA journal_mode = PERSIST")  # a file that stays is cheaper than one made for each commit
+        self.db.execute("PRAGMA journal_mode = PERSIST")  # faster than creating a journal for each commit
         self.db.execute("PRAGMA synchronous = EXTRA")
         problem = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
@@ -133,49 +173,45 @@ class DurableDatabase:
             self.db.execute(statement)
 
     def _check_identity(self) -> None:
-        """Raise when the name leads to another file: SQLite goes on writing to one that was deleted."""
+        """Raise when the name leads to another file: SQLite would go on writing to a deleted one."""
         if _identify(self.path) != self._identity:
             raise self._error("it was replaced while it was in use")
 
     def _require_local_disk(self) -> None:
-        """Raise on a filesystem whose locks do not keep out the other machines that share it."""
+        """Raise on a network filesystem: its locks may not exclude other machines."""
         found = find_network_filesystem(self.path)
         if found is not None:
             raise self._spec.error(
-                f"{self._spec.name} {self.path}: it lies on a network filesystem ({found}), where locks cannot be "
+                f"{self._spec.name} {self.path}: it is on a network filesystem ({found}), where locks cannot be "
                 f"trusted; {self._spec.place_hint}"
             )
 
-    def _make(self) -> None:
-        """Make an empty file under its name in one step, so that one without a schema is never taken for a new one."""
+    def _create(self) -> None:
+        """Create the file with its schema under another name, then link it: no process sees it without a schema."""
         path, is_private = self.path, self._spec.is_private
         make_directory(path.parent, mode=0o700 if is_private else 0o777)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
-            if is_private:  # SQLite would ask the umask
+            if is_private:  # SQLite would create it with the umask's permissions
                 os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             with closing(sqlite3.connect(temporary)) as db:
                 db.executescript(
                     f"{self._spec.schema};"
                     f"PRAGMA application_id = {self._spec.application_id}; PRAGMA user_version = {self._spec.format};"
                 )
-            with suppress(FileExistsError):  # another process was quicker
+            with suppress(FileExistsError):  # another process has created it meanwhile
                 os.link(temporary, path)
             sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
-    @contextmanager
-    def _translated(self) -> Generator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
-            raise self._error(str(exc)) from exc
+    def _translate(self, exc: Exception) -> StopError:
+        return self._error(str(exc))
 
     def _error(self, problem: str) -> StopError:
         return self._spec.error(f"{self._spec.name} {self.path}: {problem}{self._spec.consequence}")
 
 
 def _identify(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino

@@ -1,1 +1,1 @@
-"""`verify`: do the accounts add up? The lines alone, against the index, and against the ledger; nothing is changed."""
+"""`verify`: checks the lines, and compares them with the index and the ledgers; changes nothing."""

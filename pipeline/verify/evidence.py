@@ -1,6 +1,6 @@
-"""Every line of a workspace in a temporary database, beside an index made from nothing but these lines.
+"""All lines of a workspace in a temporary database, together with an index made from these lines alone.
 
-What one line says of another is asked there in SQL, so that memory does not grow with the number of pages.
+Lines are compared with one another in SQL, so memory does not grow with the number of pages.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,14 @@ from typing import Final
 from pipeline.records import Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.lines import DamagedLineError, encode_source, parse_failure, parse_record, parse_result
-from pipeline.workspace.tables import FAILURES, FORMAT, RESULTS, SCHEMA, Tables, failure_row, result_row
+from pipeline.workspace.lines import DamagedLineError, encode_name, parse_failure, parse_record
+from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.tables import SCHEMA, SCHEMA_VERSION, Tables, failure_row, record_row
 from pipeline.workspace.tail import read_lines
 
 _BATCH: Final = 500
 _MAX_ELAPSED_MS: Final = 10**12
-"""More than any page takes, and a number that SQLite can hold; a foreign line may say anything."""
+"""Longer than any page takes; a line written by another program may hold a number that SQLite cannot store."""
 _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
@@ -59,31 +60,31 @@ SELECT count(*) FROM page WHERE source IN (
   SELECT source FROM page WHERE id IS NOT NULL GROUP BY source HAVING count(DISTINCT substr(id, 1, 71)) > 1
 )
 """
-"""Its pages are of several files: an id is "sha256:", 64 digits, and the page."""
+"""Files whose pages have several contents; the first 71 characters of an id are "sha256:" and 64 digits."""
 
 
 class Evidence:
-    """What the lines of a workspace say.
+    """The lines of a workspace.
 
     Args:
-        workspace: Its directory; only read.
-        directory: Where the temporary database is made.
+        workspace: The directory; only read.
+        directory: The directory for the temporary database.
     """
 
     def __init__(self, workspace: Path, directory: Path) -> None:
         self._workspace = workspace
-        self.database = CacheDatabase(directory / "evidence.sqlite3", SCHEMA + _LINES, FORMAT)
+        self.database = CacheDatabase.open(directory / "evidence.sqlite3", SCHEMA + _LINES, SCHEMA_VERSION)
         self._tables = Tables(workspace, self.database)
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self.database.rows(f"PRAGMA {pragma}")
         self.damaged = 0
-        """Lines of results.jsonl that are no whole records."""
+        """Number of damaged lines in results.jsonl."""
 
     def __repr__(self) -> str:
         return f"<Evidence {self._tables!r}>"
 
     def read(self) -> Iterator[str]:
-        """Take in all lines; yield what is wrong with each by itself."""
+        """Read all lines into the database; yield the faults that a line shows by itself."""
         yield from self._read_results()
         yield from self._read_failures()
         self._tables.commit()
@@ -91,10 +92,10 @@ class Evidence:
             self.database.rows(statement)
 
     def compare_lines(self, *, once: bool) -> Iterator[str]:
-        """Yield what is wrong with lines beside others.
+        """Yield the faults that lines show when compared with one another.
 
         Args:
-            once: True when each content was to be sent once.
+            once: True when each content should have been sent once.
         """
         for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
             yield f"{_place(RESULTS, number, source)}: line {first} has a text of the same call, {attempt}"
@@ -108,27 +109,26 @@ class Evidence:
             yield f"{_place(FAILURES, number, source)}: it failed after its text was on disk ({RESULTS}:{first})"
 
     def totals(self) -> dict[State, int]:
-        """Return in how many pages the lines end, by state."""
+        """Return the number of pages by state, according to the lines."""
         counts = dict(self.database.rows("SELECT state, count(*) FROM page GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
     def pages_of_changed_files(self) -> int:
-        """Return how many pages belong to files whose pages are not all of one content: some may be history."""
+        """Return the number of pages of files with several contents: some pages may be of an earlier content."""
         return int(self.database.rows(_CHANGED_FILES)[0][0])
 
     def _read_results(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / RESULTS):
             try:
-                body = _whole(line)
-                head, record = parse_result(body), parse_record(body)
+                record = parse_record(_without_newline(line))
             except DamagedLineError as exc:
                 self.damaged += 1
                 yield f"{RESULTS}:{number}: {describe_damage(line, exc)}"
                 continue
             for problem in check_record(record):
-                yield f"{_place(RESULTS, number, encode_source(record.source))}: {problem}"
-            row = result_row(head)
+                yield f"{_place(RESULTS, number, encode_name(record.source))}: {problem}"
+            row = record_row(record)
             self._tables.add_result(row, span, sent=record.duplicate_of is None)
             rows.append(
                 (number, span.start, row.source, row.page, row.id, row.state.value, row.added,
@@ -142,21 +142,21 @@ class Evidence:
         rows: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / FAILURES):
             try:
-                head = parse_failure(_whole(line))
+                head = parse_failure(_without_newline(line))
             except DamagedLineError as exc:
                 yield f"{FAILURES}:{number}: {describe_damage(line, exc)}"
                 continue
             row = failure_row(head)
             for problem in check_failure(head):
                 yield f"{_place(FAILURES, number, row.source)}: {problem}"
-            self._tables.add_failure_again(row, span)
+            self._tables.replay_failure(row, span)
             rows.append((number, row.source, row.page, row.id, row.state.value, row.added))
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)
 
     def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
-        """Put the rows into a table, many at a time: that is where the time goes."""
+        """Insert rows into a table and clear the list; most of the time of `verify` is spent in inserts."""
         if rows:
             self.database.change_many(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
             rows.clear()
@@ -166,14 +166,14 @@ def _place(file: str, number: int, source: bytes) -> str:
     return f"{file}:{number}: {show_name(source)}"
 
 
-def _whole(line: bytes) -> bytes:
+def _without_newline(line: bytes) -> bytes:
     if not line.endswith(b"\n"):
         raise DamagedLineError("no newline at its end")
     return line[:-1]
 
 
 def _original(record: Record) -> bytes | None:
-    return None if record.duplicate_of is None else encode_source(record.duplicate_of)
+    return None if record.duplicate_of is None else encode_name(record.duplicate_of)
 
 
 def _clamp(elapsed_ms: int) -> int:

@@ -11,8 +11,8 @@ from pipeline.errors import LedgerError
 from pipeline.ledger.schema import read_attempts, read_folded
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import RunFile
-from pipeline.workspace.tables import RESULTS
 
 logger = logging.getLogger("pagemill")
 
@@ -71,7 +71,7 @@ class LedgerCopy:
                 logger.info("ledger %s: the ledger of an earlier run is gone", path)
             return
         try:
-            calls = read_attempts(Path(path), self._run_file.workspace)
+            calls = read_attempts(Path(path), self._run_file.workspace_id)
             rows = ((call.id, call.page, call.source, call.state.value) for call in calls)
             self._db.change_many("INSERT OR REPLACE INTO call VALUES (?, ?, ?, ?)", rows)
             for month, number in read_folded(Path(path)).items():

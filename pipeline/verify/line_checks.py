@@ -1,29 +1,28 @@
-"""What is wrong with a single line of results.jsonl or failures.jsonl; each kind of damage has words of its own."""
+"""Faults of a single line of results.jsonl or failures.jsonl; each kind of damage has a message of its own."""
 
 import hashlib
 import re
-import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from pipeline.errors import PageError
+from pipeline.errors import PageError, one_line
 from pipeline.records import Record
-from pipeline.workspace.lines import DamagedLineError, FailureHead, check_seal
+from pipeline.workspace.lines import DamagedLineError, FailureHead, decode_name, is_intact
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
-_END: Final = re.compile(rb',"crc32":(\d{1,10})\}')
-_CONTENT: Final = re.compile(r"sha256:([0-9a-f]{64})#([1-9]\d*)")
-_URL: Final = re.compile(r"url:([0-9a-f]{64})#1")
+_END: Final = re.compile(rb',"crc32":\d{1,10}\}')
+_CONTENT_ID: Final = re.compile(r"sha256:([0-9a-f]{64})#([1-9]\d*)")
+_URL_ID: Final = re.compile(r"url:([0-9a-f]{64})#1")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def describe_damage(line: bytes, problem: DamagedLineError) -> str:
-    """Return what probably happened to a line that is no whole record.
+    """Return the probable cause of the damage to a line.
 
     Args:
-        line: As it stands in the file, its newline included when it has one.
-        problem: What the parser says of it.
+        line: The line with its newline, if it has one.
+        problem: The parser's error; its message is returned when no cause is recognised.
     """
     body = line.removesuffix(b"\n")
     if not body:
@@ -36,53 +35,52 @@ def describe_damage(line: bytes, problem: DamagedLineError) -> str:
 
 
 def _describe_joint(body: bytes) -> str | None:
-    """Return what stands before or behind a whole line that is part of this one; None when there is none."""
-    if body.endswith(b"\r") and _is_sealed(body[:-1]):
+    """Return what surrounds an intact line that is part of this one; None when no part is intact."""
+    if body.endswith(b"\r") and is_intact(body[:-1]):
         return "its end is CR LF: an editor or a transfer has changed the file"
-    if (end := _END.search(body)) is not None and end.end() < len(body) and _matches(body, end):
-        return f"a whole line that goes on behind its end: at its byte {end.end()} a newline is missing"
+    if (end := _END.search(body)) is not None and end.end() < len(body) and is_intact(body[: end.end()]):
+        return f"a whole line and more: the newline at its byte {end.end()} is missing"
     *_, last = (0, *(begin.start() for begin in _BEGIN.finditer(body, 1)))
-    if last and _is_sealed(body[last:]):
-        return f"a torn line, and a whole one behind it from its byte {last}"
+    if last and is_intact(body[last:]):
+        return f"a torn line followed by a whole one at its byte {last}"
     return None
 
 
 def check_record(record: Record) -> Iterator[str]:
-    """Yield what is wrong with a record whose checksum and types are right."""
-    if (match := _CONTENT.fullmatch(record.id)) is not None:
+    """Yield the faults of a record whose checksum and types are right."""
+    if (match := _CONTENT_ID.fullmatch(record.id)) is not None:
         if (match[1], int(match[2])) != (record.sha256, record.page):
             yield f"its id {record.id} does not fit its sha256 and page {record.page}"
-    elif (match := _URL.fullmatch(record.id)) is None:
-        yield f"its id {record.id[:80]!r} is none of a page"
+    elif (match := _URL_ID.fullmatch(record.id)) is None:
+        yield f"its id {record.id[:80]!r} is not the id of a page"
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
     if not record.attempt:
-        yield "it names no call"
+        yield "it has no attempt"
     if record.elapsed_ms < 0:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):
-        yield f"added is no time: {record.added[:40]!r}"
+        yield f"added is not a time: {record.added[:40]!r}"
 
 
 def check_failure(failure: FailureHead) -> Iterator[str]:
-    """Yield what is wrong with a failure whose checksum and types are right."""
+    """Yield the faults of a failure whose checksum and types are right."""
     retryable = _retryable_by_class().get(failure.error)
     if retryable is None:
         yield f"the class {failure.error[:40]!r} is unknown"
     elif retryable != failure.retryable:
         yield f"retryable is {str(failure.retryable).lower()}, which the class {failure.error} never is"
     if failure.id is not None:
-        match = _CONTENT.fullmatch(failure.id)
-        if (match is None or int(match[2]) != failure.page) and _URL.fullmatch(failure.id) is None:
+        match = _CONTENT_ID.fullmatch(failure.id)
+        if (match is None or int(match[2]) != failure.page) and _URL_ID.fullmatch(failure.id) is None:
             yield f"its id {failure.id[:80]!r} is not that of page {failure.page}"
     if not _is_moment(failure.added):
-        yield f"added is no time: {failure.added[:40]!r}"
+        yield f"added is not a time: {failure.added[:40]!r}"
 
 
 def show_name(source: bytes) -> str:
-    """Return a name on one line of printable characters, whatever its bytes are."""
-    text = source.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    """Return the bytes of a name as printable characters on one line."""
+    return one_line(decode_name(source))
 
 
 def _retryable_by_class() -> dict[str, bool]:
@@ -100,15 +98,3 @@ def _is_moment(added: str) -> bool:
         return _MOMENT.fullmatch(added) is not None and datetime.fromisoformat(added) is not None
     except ValueError:
         return False
-
-
-def _is_sealed(line: bytes) -> bool:
-    try:
-        check_seal(line)
-    except DamagedLineError:
-        return False
-    return True
-
-
-def _matches(line: bytes, end: re.Match[bytes]) -> bool:
-    return zlib.crc32(memoryview(line)[: end.start()]) == int(end[1])

@@ -1,1 +1,1 @@
-"""The directory given to `-o`: results, failures, index, lock."""
+"""The directory given to `-o`: results, failures, their index, run.json, the lock."""

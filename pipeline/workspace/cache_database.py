@@ -1,16 +1,18 @@
-"""An SQLite file that holds nothing but what can be derived again: when it is damaged, it is removed."""
+"""A cache in an SQLite file: everything in it can be rebuilt, so a damaged file is removed."""
 
 import itertools
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import StorageError
+from pipeline.storage.sqlite import ERRORS, connect, connect_read_only, remove_database, translate_errors
 
-_PASSING: Final = frozenset(
+_MACHINE_ERRORS: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -22,110 +24,134 @@ _PASSING: Final = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     }
 )
-"""Errors of the machine; every other one means that the file is damaged."""
-ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises on a damaged file; its message may quote the damage."""
+"""Result codes that say nothing about the file's content; all others mean that the file is damaged."""
 _STEP_PAGES: Final = 1000
-"""SQLite's pages, of 4 KiB: they are copied in milliseconds, for which a writer waits."""
+"""SQLite's pages, of 4 KiB: a step takes milliseconds, during which a writer waits."""
 
 
 class DamagedDatabaseError(StorageError):
-    """SQLite found it out while the file was in use; it is gone, and made anew when it is next opened."""
+    """The file is damaged, or of another version; it was removed, and the next opening creates it.
+
+    Attributes:
+        problem: SQLite's message.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}; the next run rebuilds it")
+        self.problem = problem
 
 
 class CacheDatabase:
-    """A connection that translates SQLite's errors; changes of several threads are committed together.
+    """A connection whose uncommitted changes several threads share; errors are `StorageError`s.
 
     Args:
         path: The file.
-        schema: Statements that make its tables.
-        version: Of the schema; a file of another version counts as damaged.
-
-    Raises:
-        sqlite3.Error: it cannot be opened.
+        connection: To the file.
+        removes_damaged: True removes the file when SQLite finds damage.
     """
 
-    def __init__(self, path: Path, schema: str, version: int) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, removes_damaged: bool) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        self._db = connection
+        self._translate = partial(_translate, path, removes_damaged=removes_damaged)
         self._lock = threading.Lock()
         self.uncommitted = 0
-        """Changes since the last commit."""
-        self._lost: StorageError | None = None
-        try:
-            self._db.execute("PRAGMA synchronous = FULL")
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found == 0:
-                self._db.executescript(schema)
-                self._db.execute(f"PRAGMA user_version = {version}")
-            elif found != version:
-                raise sqlite3.DatabaseError(f"format {found}")
-        except ERRORS:
-            self._db.close()
-            raise
+        """Number of changes since the last commit."""
+        self._lost_changes: StorageError | None = None
+        """The error that rolled back uncommitted changes."""
+
+    @classmethod
+    def open(cls, path: Path, schema: str, version: int) -> "CacheDatabase":
+        """Open a file for reading and writing; create it when it is missing.
+
+        Args:
+            path: The file.
+            schema: Statements that create its tables.
+            version: The schema's version; a file of another version counts as damaged.
+
+        Raises:
+            DamagedDatabaseError: the file was damaged; it is removed.
+            StorageError: the file cannot be opened.
+        """
+        with translate_errors(partial(_translate, path, removes_damaged=True)):
+            connection = connect(path)
+            try:
+                _prepare(connection, schema, version)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection, removes_damaged=True)
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> "CacheDatabase":
+        """Open the committed content of a file that another process may be writing; change nothing.
+
+        Raises:
+            StorageError: the file cannot be opened.
+        """
+        with translate_errors(partial(_translate, path, removes_damaged=False)):
+            return cls(path, connect_read_only(path), removes_damaged=False)
 
     def __repr__(self) -> str:
         return f"<CacheDatabase {self.path.name} {self.uncommitted} uncommitted>"
 
     def close(self) -> None:
-        """Release the file without a commit."""
+        """Close the connection without a commit."""
         self._db.close()
 
     def change(self, statement: str, values: tuple[object, ...]) -> int:
-        """Make a change that the next commit writes; return how many rows it touched.
+        """Execute a change, which the next commit writes; return the number of rows changed.
 
         Raises:
-            StorageError: it cannot be made.
+            StorageError: the change failed.
         """
-        with self._turn():
+        with self._exclusive():
             self.uncommitted += 1
             return self._db.execute(statement, values).rowcount
 
     def change_many(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Make the same change with each of these rows; they must not come from this connection.
+        """Execute a change with each of these rows, which must not come from this connection.
 
         Raises:
-            StorageError: it cannot be made.
+            StorageError: the change failed.
         """
-        with self._turn():
+        with self._exclusive():
             self._db.executemany(statement, rows)
 
     def rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
-        """Return what a query finds.
+        """Execute a statement; return all of its rows.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the statement failed.
         """
-        with self._turn():
+        with self._exclusive():
             return self._db.execute(statement, values).fetchall()
 
     def stream(self, statement: str) -> Iterator[Any]:
-        """Yield what a query finds, row by row.
+        """Execute a query; yield row by row.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the query failed.
         """
-        try:
+        with translate_errors(self._translate):
             yield from self._db.execute(statement)
-        except ERRORS as exc:
-            raise self._translate(exc) from exc
 
     def commit(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Write what has changed, and with it these rows.
+        """Execute a change with each of these rows, and commit all changes.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the commit failed.
         """
-        with self._turn():
+        with self._exclusive():
             self.uncommitted = 0
             self._db.executemany(statement, rows)
             self._db.commit()
 
     def copy_to(self, path: Path) -> None:
-        """Copy what is committed, in steps between which others may write; each commit of theirs starts it over.
+        """Copy the committed content, in steps between which others may write; each of their commits restarts it.
 
         Raises:
-            StorageError: it cannot be copied, or changes too often.
+            StorageError: the copy failed, or was restarted too often.
         """
         steps = itertools.count(1)
 
@@ -133,59 +159,46 @@ class CacheDatabase:
             if next(steps) * _STEP_PAGES > 3 * pages + _STEP_PAGES:
                 raise StorageError(f"{self.path}: it changes faster than it can be copied")
 
-        with self._turn(), closing(sqlite3.connect(path)) as copy:
+        with self._exclusive(), closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy, pages=_STEP_PAGES, progress=give_up)
 
     @contextmanager
-    def _turn(self) -> Generator[None]:
-        """Let one thread at a time use the connection: they share its transaction, and its last error."""
+    def _exclusive(self) -> Generator[None]:
+        """Let one thread at a time use the connection: threads share its transaction and its last error."""
         with self._lock:
             self._require_changes()
             changing = self._db.in_transaction
             try:
-                yield
-            except ERRORS as exc:
-                error = self._translate(exc)
-                if changing and not self._db.in_transaction:  # a full or failing disk takes earlier changes along
-                    self._lost = error
-                raise error from exc
+                with translate_errors(self._translate):
+                    yield
+            except StorageError as exc:
+                if changing and not self._db.in_transaction:  # a full or failing disk rolls earlier changes back
+                    self._lost_changes = exc
+                raise
 
     def _require_changes(self) -> None:
-        """Raise when changes are gone: a later commit would pass for one of all that were made."""
-        if self._lost is not None:
-            raise self._lost
-
-    def _translate(self, exc: sqlite3.Error | UnicodeDecodeError) -> StorageError:
-        if not is_passing(exc):
-            remove_database(self.path)
-            return DamagedDatabaseError(f"{self.path}: {exc}; the next run makes it anew")
-        return StorageError(f"{self.path}: {exc}")
+        """Raise when changes were rolled back: a later commit would claim to contain them."""
+        if self._lost_changes is not None:
+            raise self._lost_changes
 
 
-class ReadOnlyDatabase(CacheDatabase):
-    """What is committed in a file that somebody else may be writing.
-
-    Raises:
-        sqlite3.Error: it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        self._lock = threading.Lock()
-        self.uncommitted = 0
-        self._lost = None
-
-    def _translate(self, exc: sqlite3.Error | UnicodeDecodeError) -> StorageError:
-        return StorageError(f"{self.path}: {exc}")
+def _prepare(connection: sqlite3.Connection, schema: str, version: int) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found == 0:
+        connection.executescript(schema)
+        connection.execute(f"PRAGMA user_version = {version}")
+    elif found != version:
+        raise sqlite3.DatabaseError(f"format {found}")
 
 
-def is_passing(exc: Exception) -> bool:
-    """Return True when an error is the machine's, not the file's."""
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _PASSING  # without the extension
+def _translate(path: Path, exc: Exception, *, removes_damaged: bool) -> StorageError:
+    if removes_damaged and _is_damage(exc):
+        remove_database(path)
+        return DamagedDatabaseError(path, str(exc))
+    return StorageError(f"{path}: {exc}")
 
 
-def remove_database(path: Path) -> None:
-    """Remove the file and its journal."""
-    for name in (path, path.with_name(path.name + "-journal")):
-        name.unlink(missing_ok=True)
+def _is_damage(exc: Exception) -> bool:
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # without the extended code
+    return isinstance(exc, ERRORS) and code not in _MACHINE_ERRORS

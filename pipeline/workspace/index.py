@@ -1,52 +1,48 @@
-"""What is done, by path and by content; derived from the JSONL files, may be deleted at any time.
+"""The index: which pages are done, by path and by content; rebuilt from the JSONL files when it is lost.
 
-One SQLite file on disk, so that memory and start-up do not grow with the number of pages. When it is opened it
-catches up with the JSONL files, and starts over when they are not the ones it has read. Changes are committed in bulk:
-what a crash takes from the index is read again from the JSONL.
+It is an SQLite file, so memory and start-up time do not grow with the number of pages. Opening it reads the lines
+that it has not read yet, or all of them when the files are not those that it has read. Changes are committed in bulk:
+those that a crash takes are read again from the JSONL files.
 """
 
 import os
 import shutil
-import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
-from pipeline.workspace.cache_database import (
-    ERRORS,
-    CacheDatabase,
-    DamagedDatabaseError,
-    ReadOnlyDatabase,
-    is_passing,
-    remove_database,
+from pipeline.storage.sqlite import remove_database
+from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.lines import encode_name
+from pipeline.workspace.paths import INDEX
+from pipeline.workspace.tables import (
+    FINAL_STATES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    DamagedLine,
+    OtherFilesError,
+    Tables,
+    failure_row,
+    record_row,
 )
-from pipeline.workspace.lines import encode_source
-from pipeline.workspace.tables import FINAL, FORMAT, SCHEMA, Damage, PageRow, Tables
 
-INDEX: Final = "index.sqlite3"
 _COMMIT_EVERY: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A file that need not be opened: how many of its pages stand in which state."""
-
-    states: Mapping[State, int]
+"""Changes per commit."""
 
 
 class Index:
-    """The index of one workspace; used by one run at a time (the workspace's lock sees to that)."""
+    """The index of one workspace; the workspace's lock lets one run at a time change it."""
 
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
         self._tables = Tables(workspace, database)
-        self.damages: list[Damage] = []
-        """Lines that were passed over when the files were read."""
+        self.damaged: list[DamagedLine] = []
+        """Lines that were skipped while the JSONL files were read."""
 
     def __repr__(self) -> str:
         return f"<Index {self._db!r}>"
@@ -57,48 +53,61 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with closing(self._db), suppress(StorageError):  # what is lost here is read again from the JSONL
+        with closing(self._db), suppress(StorageError):  # lost changes are read again from the JSONL files
             self.commit()
 
     def close(self) -> None:
-        """Release the file without a commit: what was not committed is read again from the JSONL."""
+        """Close the file without a commit; uncommitted changes are read again from the JSONL files."""
         self._db.close()
 
     @classmethod
     def open(cls, workspace: Path, path: Path | None = None) -> "Index":
-        """Return the workspace's index, caught up with its JSONL files; made anew when it is missing or not theirs.
+        """Return a workspace's index with all lines read; a missing, damaged or foreign file is rebuilt.
 
         Args:
-            workspace: The directory of the JSONL files.
-            path: Where the index lies, when it is a copy.
+            workspace: The directory with the JSONL files.
+            path: The index's file; None for the one in the workspace.
 
         Raises:
-            StorageError: it can be neither read nor made.
+            StorageError: the index, or a JSONL file, cannot be read or written.
         """
         path = path if path is not None else workspace / INDEX
         try:
-            try:
-                return cls.open_as_it_is(workspace, path)
-            except (*ERRORS, DamagedDatabaseError) as exc:
-                if is_passing(exc):
-                    raise
-                remove_database(path)
-                return cls.open_as_it_is(workspace, path)
-        except (*ERRORS, OSError) as exc:
-            raise StorageError(f"{path}: {exc}") from exc
+            return cls.open_intact(workspace, path)
+        except (DamagedDatabaseError, OtherFilesError):
+            remove_database(path)
+            return cls.open_intact(workspace, path)
 
     @classmethod
-    def peek(cls, workspace: Path) -> "Index":
-        """Return the index of a workspace that a run may hold, for reading what is committed.
+    def open_intact(cls, workspace: Path, path: Path) -> "Index":
+        """Return a workspace's index with all lines read; never rebuild it.
+
+        Raises:
+            DamagedDatabaseError: the file was damaged; it is removed.
+            OtherFilesError: the file is the index of other JSONL files.
+            StorageError: the index, or a JSONL file, cannot be read or written.
+        """
+        index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION))
+        try:
+            index._tables.restore_positions()
+            index.damaged = index._tables.catch_up()
+            index.commit()
+        except OSError as exc:
+            index.close()
+            raise StorageError(f"{path}: {exc}") from exc
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    @classmethod
+    def open_read_only(cls, workspace: Path) -> "Index":
+        """Return the committed content of the index of a workspace that a run may hold.
 
         Raises:
             StorageError: it cannot be read.
         """
-        path = workspace / INDEX
-        try:
-            index = cls(workspace, ReadOnlyDatabase(path))
-        except sqlite3.Error as exc:
-            raise StorageError(f"{path}: {exc}") from exc
+        index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
             index.totals()
         except StorageError:
@@ -106,31 +115,16 @@ class Index:
             raise
         return index
 
-    @classmethod
-    def open_as_it_is(cls, workspace: Path, path: Path) -> "Index":
-        """Return an index of the workspace that lies at this path, caught up with the JSONL files.
+    def settled_states(self, file: SourceFile, *, keep_uncertain: bool = False) -> Mapping[State, int] | None:
+        """Return the number of a file's pages by state when the file need not be opened, else None.
 
-        Raises:
-            sqlite3.Error, UnicodeDecodeError, StorageError: it is damaged, or not that of the workspace.
-        """
-        index = cls(workspace, CacheDatabase(path, SCHEMA, FORMAT))
-        try:
-            index._tables.restore_marks()
-            index.damages = index._tables.catch_up()
-            index.commit()
-        except BaseException:
-            index.close()
-            raise
-        return index
-
-    def settled_states(self, file: SourceFile, *, keep_uncertain: bool = False) -> Settled | None:
-        """Return the states of a file that did not change and needs nothing more; None when it must be opened.
+        That is so when it is unchanged and all of its pages are done, skipped, or failed and not retryable.
 
         Args:
-            file: What the source found.
-            keep_uncertain: True settles uncertain pages too, which are not to be sent again.
+            file: A file that the source found.
+            keep_uncertain: True for a run that must not send uncertain pages again: these need nothing more, too.
         """
-        source = encode_source(file.name)
+        source = encode_name(file.name)
         pages = 1
         if file.path is not None:
             found = self._db.rows(
@@ -141,32 +135,32 @@ class Index:
                 return None
             pages = found[0][2]
         rows = self._db.rows("SELECT state, retryable FROM page WHERE source = ?", (source,))
-        final = (*FINAL, "uncertain") if keep_uncertain else FINAL
+        final = (*FINAL_STATES, State.UNCERTAIN) if keep_uncertain else FINAL_STATES
         if len(rows) < pages or any(
-            state not in final and (retryable or state != "failed") for state, retryable in rows
+            state not in final and (retryable or state != State.FAILED) for state, retryable in rows
         ):
             return None
-        states: dict[State, int] = {}
-        for state, _ in rows:
-            states[State(state)] = states.get(State(state), 0) + 1
-        return Settled(states)
+        return Counter(State(state) for state, _ in rows)
 
-    def leave_file(self, file: SourceFile) -> None:
-        """Note that a file's first page was left for another run; a state that it already has stays."""
-        self._db.change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_source(file.name),))
+    def mark_file_pending(self, file: SourceFile) -> None:
+        """Record that a file is left for another run; if its first page has a state already, keep that."""
+        self._db.change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_name(file.name),))
 
-    def leave_page(self, file: SourceFile, page: int, page_id: PageId) -> None:
-        """Note that a page of this content was left for another run; other content at its place is history."""
+    def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
+        """Record that a page with this content is left for another run; if it has a state already, keep that.
+
+        A state that the page had with another content is overwritten.
+        """
         self._db.change(
             "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?) ON CONFLICT DO UPDATE"
             " SET state = excluded.state, retryable = 1, added = '', id = excluded.id WHERE id IS NOT excluded.id",
-            (encode_source(file.name), page, page_id),
+            (encode_name(file.name), page, page_id),
         )
 
-    def end_file(self, file: SourceFile, pages: int) -> None:
-        """Note how the file looked when all of its pages had ended."""
-        source = encode_source(file.name)
-        if file.path is not None and file.stat is not None:  # else there is nothing to tell how many pages it has
+    def add_file(self, file: SourceFile, pages: int) -> None:
+        """Record a file's size, time and number of pages once all of its pages have ended."""
+        source = encode_name(file.name)
+        if file.path is not None and file.stat is not None:  # the number of pages of a missing file is unknown
             self._db.change("DELETE FROM page WHERE source = ? AND page > ?", (source, pages))
             self._db.change(
                 "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)",
@@ -174,73 +168,69 @@ class Index:
             )
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a page's content; None when there is none that can be trusted."""
+        """Return the first record of a content; None when there is none, or its line is damaged."""
         return self._tables.find_record(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
-        """Return True when this very page, with this content, has its record."""
+        """Return True when this page has a record of this content."""
         rows = self._db.rows(
-            "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_source(file.name), page, page_id)
+            "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_name(file.name), page, page_id)
         )
-        return bool(rows) and rows[0][0] in FINAL
+        return bool(rows) and rows[0][0] in FINAL_STATES
 
     def add_record(self, record: Record, span: Span) -> None:
-        """Note a record whose line stands there in results.jsonl."""
-        source = encode_source(record.source)
-        row = PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id)
-        self._tables.add_result(row, span, sent=record.duplicate_of is None)
+        """Add a record that was appended to results.jsonl."""
+        self._tables.add_result(record_row(record), span, sent=record.duplicate_of is None)
 
     def add_failure(self, failure: Failure, span: Span) -> None:
-        """Note a failure whose line stands there in failures.jsonl."""
-        source, retryable = encode_source(failure.source), failure.retryable
-        row = PageRow(source, failure.page, failure.state, retryable=retryable, added=failure.added, id=failure.id)
-        self._tables.add_failure(row, span)
+        """Add a failure that was appended to failures.jsonl."""
+        self._tables.add_failure(failure_row(failure), span)
 
     def uncertain_ids(self) -> frozenset[PageId]:
-        """Return the contents whose call may have been billed without an answer."""
+        """Return the contents for which a call may have been billed and its answer is lost."""
         rows = self._db.rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
         return frozenset(PageId(row[0]) for row in rows)
 
     def totals(self) -> dict[State, int]:
-        """Return how many pages stand in each state."""
+        """Return the number of pages by state."""
         counts: dict[str, int] = dict(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
     def is_current(self) -> bool:
-        """Return True when every line of the workspace's JSONL files is known here."""
+        """Return True when all lines of the workspace's JSONL files have been read."""
         return self._tables.is_current()
 
-    def copy_into(self, directory: Path) -> Path:
-        """Copy what is committed, at the cost of milliseconds to a run that fills the index; return where it lies.
+    def copy_to(self, directory: Path) -> Path:
+        """Copy the committed content to a file in a directory, and return it; delays a run by milliseconds.
 
         Raises:
-            StorageError: it cannot be copied, or changes too often.
+            StorageError: the copy failed, or the index changes too fast.
         """
         self._db.copy_to(directory / INDEX)
         return directory / INDEX
 
     def commit(self) -> None:
-        """Write what has changed.
+        """Commit all changes.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the commit failed.
         """
         self._tables.commit()
 
     @property
-    def wants_commit(self) -> bool:
-        """True when enough has changed for a commit to be worth its sync."""
+    def needs_commit(self) -> bool:
+        """True when enough changes are uncommitted to be worth a sync."""
         return self._db.uncommitted >= _COMMIT_EVERY
 
 
 def copy_index(workspace: Path, directory: Path) -> Path:
-    """Copy the index of a workspace that no run holds; return where the copy lies, or would lie if there were one.
+    """Copy the index of a workspace that no run holds; return the copy's path, which does not exist without an index.
 
     Raises:
-        StorageError: it cannot be copied.
+        StorageError: the index cannot be copied.
     """
     try:
-        for name in (INDEX, f"{INDEX}-journal"):  # a journal that a crash left belongs to it
+        for name in (INDEX, f"{INDEX}-journal"):  # a journal that a crash left belongs to the index
             with suppress(FileNotFoundError):
                 shutil.copyfile(workspace / name, directory / name)
     except OSError as exc:

@@ -1,29 +1,34 @@
-"""The lines of results.jsonl and failures.jsonl: how they are written, and what can be trusted when read again.
+"""The lines of results.jsonl and failures.jsonl: encoding, parsing, checksum.
 
 A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes before this comma>}` and a newline.
 """
 
 import re
 import zlib
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import orjson
 import pybase64
 
-from pipeline.records import Failure, Record, State
+from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
+from pipeline.wire import replace_surrogates
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
 _PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+_Line = TypeVar("_Line")
 
 
 class DamagedLineError(ValueError):
-    """A line that is no whole record; the message says in what way."""
+    """A line is damaged, or is no record or failure; the message is the reason."""
 
 
-class ResultHead(msgspec.Struct, frozen=True):
-    """What the index keeps of a line of results.jsonl."""
+class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a line of results.jsonl that the index needs.
+
+    `source_b64` and `duplicate_of_b64` hold the exact bytes of names that are not UTF-8.
+    """
 
     id: str
     source: str
@@ -35,19 +40,40 @@ class ResultHead(msgspec.Struct, frozen=True):
     duplicate_of_b64: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError when a name is no base64."""
-        decode_source(self.source, self.source_b64)
-        decode_source("", self.duplicate_of_b64)
+        """Raise ValueError when a name is not base64."""
+        self.source_bytes()
+        self.original_bytes()
+
+    def source_bytes(self) -> bytes:
+        """Return the bytes of the source's name."""
+        return _name_bytes(self.source, self.source_b64)
+
+    def original_bytes(self) -> bytes | None:
+        """Return the bytes of the name in `duplicate_of`; None when the page is not a duplicate."""
+        if self.duplicate_of is None and self.duplicate_of_b64 is None:
+            return None
+        return _name_bytes(self.duplicate_of or "", self.duplicate_of_b64)
 
     @property
     def state(self) -> State:
-        """The state in which the page stands after this record."""
-        names = (self.duplicate_of, self.duplicate_of_b64)
-        return State.DONE if names in {(None, None), (self.source, self.source_b64)} else State.DUPLICATE
+        """The page's state after this record."""
+        return result_state(self.source_bytes(), self.original_bytes())
+
+
+class _ResultLine(ResultHead, frozen=True, kw_only=True):
+    """All fields of a line of results.jsonl."""
+
+    sha256: str | None
+    text: str
+    prep: Prep | None
+    reply: Reply
+    elapsed_ms: int
+    meta: dict[str, Any] | None = None
+    note: str | None = None
 
 
 class FailureHead(msgspec.Struct, frozen=True):
-    """What the index keeps of a line of failures.jsonl."""
+    """The fields of a line of failures.jsonl that the index needs."""
 
     source: str
     page: _PageNumber
@@ -58,17 +84,22 @@ class FailureHead(msgspec.Struct, frozen=True):
     source_b64: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError when the name is no base64."""
-        decode_source(self.source, self.source_b64)
+        """Raise ValueError when the name is not base64."""
+        self.source_bytes()
+
+    def source_bytes(self) -> bytes:
+        """Return the bytes of the source's name."""
+        return _name_bytes(self.source, self.source_b64)
 
     @property
     def state(self) -> State:
-        """The state in which the page stands after this failure."""
-        return State.UNCERTAIN if self.error == "uncertain" else State.FAILED
+        """The page's state after this failure."""
+        return failure_state(self.error)
 
 
-_RESULT = msgspec.json.Decoder(ResultHead)
-_FAILURE = msgspec.json.Decoder(FailureHead)
+_RESULT_HEAD = msgspec.json.Decoder(ResultHead)
+_RESULT = msgspec.json.Decoder(_ResultLine)
+_FAILURE_HEAD = msgspec.json.Decoder(FailureHead)
 
 
 def encode_record(record: Record) -> bytes:
@@ -90,7 +121,7 @@ def encode_record(record: Record) -> bytes:
         fields["meta"] = record.meta
     if record.note is not None:
         fields["note"] = record.note
-    return seal(orjson.dumps(fields))
+    return append_checksum(orjson.dumps(fields))
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -100,27 +131,27 @@ def encode_failure(failure: Failure) -> bytes:
         **_name_fields("source", failure.source),
         "page": failure.page,
         "class": failure.error,
-        "message": printable(failure.message),
+        "message": replace_surrogates(failure.message),
         "attempts": failure.attempts,
         "retryable": failure.retryable,
         "added": failure.added,
     }
     if failure.meta is not None:
         fields["meta"] = failure.meta
-    return seal(orjson.dumps(fields))
+    return append_checksum(orjson.dumps(fields))
 
 
-def seal(body: bytes) -> bytes:
-    """Return the JSON object with the CRC-32 of what stands before it as its last field, and a newline."""
-    opened = body[:-1]
+def append_checksum(json_object: bytes) -> bytes:
+    """Return the JSON object as a line, with the CRC-32 of the bytes before it as its last field."""
+    opened = json_object[:-1]
     return b'%b,"crc32":%d}\n' % (opened, zlib.crc32(opened))
 
 
-def check_seal(line: bytes) -> None:
-    """Return quietly when the line (without its newline) is as it was written.
+def check_checksum(line: bytes) -> None:
+    """Return when the checksum of a line (without its newline) is right.
 
     Raises:
-        DamagedLineError: no checksum, or another one.
+        DamagedLineError: the checksum is missing or wrong.
     """
     match = _CHECKSUM.search(line, max(0, len(line) - _MAX_CHECKSUM_BYTES))
     if match is None:
@@ -129,75 +160,83 @@ def check_seal(line: bytes) -> None:
         raise DamagedLineError("its checksum does not match")
 
 
+def is_intact(line: bytes) -> bool:
+    """Return True when the checksum of a line (without its newline) is right."""
+    try:
+        check_checksum(line)
+    except DamagedLineError:
+        return False
+    return True
+
+
 def parse_result(line: bytes) -> ResultHead:
-    """Return the head of a line of results.jsonl.
+    """Return the index's fields of a line of results.jsonl.
 
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    check_seal(line)
-    try:
-        return _RESULT.decode(line)
-    except msgspec.DecodeError as exc:
-        raise DamagedLineError(str(exc)) from exc
+    return _parse(line, _RESULT_HEAD)
 
 
 def parse_failure(line: bytes) -> FailureHead:
-    """Return the head of a line of failures.jsonl.
+    """Return the index's fields of a line of failures.jsonl.
 
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    check_seal(line)
-    try:
-        return _FAILURE.decode(line)
-    except msgspec.DecodeError as exc:
-        raise DamagedLineError(str(exc)) from exc
+    return _parse(line, _FAILURE_HEAD)
 
 
 def parse_record(line: bytes) -> Record:
-    """Return the whole record of a line of results.jsonl.
+    """Return the record of a line of results.jsonl.
 
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    check_seal(line)
-    try:
-        fields = msgspec.json.decode(line)
-        for field in ("source", "duplicate_of"):
-            name_b64 = fields.pop(f"{field}_b64", None)
-            if name_b64 is not None:
-                fields[field] = decode_source(fields[field], name_b64).decode("utf-8", "surrogateescape")
-        return msgspec.convert(fields, Record)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:  # msgspec's errors are ValueErrors
-        raise DamagedLineError(str(exc)) from exc
+    fields = _parse(line, _RESULT)
+    original = fields.original_bytes()
+    return Record(
+        id=PageId(fields.id),
+        source=decode_name(fields.source_bytes()),
+        page=fields.page,
+        sha256=fields.sha256,
+        text=fields.text,
+        duplicate_of=None if original is None else decode_name(original),
+        prep=fields.prep,
+        reply=fields.reply,
+        attempt=fields.attempt,
+        elapsed_ms=fields.elapsed_ms,
+        added=fields.added,
+        meta=fields.meta,
+        note=fields.note,
+    )
 
 
-def decode_source(source: str, source_b64: str | None) -> bytes:
-    """Return the bytes of a source's name: UTF-8 of the text, or the base64 when the name is not UTF-8."""
-    return source.encode("utf-8") if source_b64 is None else pybase64.b64decode(source_b64, validate=True)
-
-
-def encode_source(name: str) -> bytes:
-    """Return the bytes of a name in which bytes that are not UTF-8 stand as surrogate escapes."""
+def encode_name(name: str) -> bytes:
+    """Return the bytes of a name; its surrogate escapes stand for bytes that are not UTF-8."""
     return name.encode("utf-8", "surrogateescape")
 
 
-def printable(name: str) -> str:
-    """Return the name with U+FFFD where it is not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def decode_name(name: bytes) -> str:
+    """Return a name with surrogate escapes for bytes that are not UTF-8."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
+    check_checksum(line)
+    try:
+        return decoder.decode(line)
+    except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
+        raise DamagedLineError(str(exc)) from exc
 
 
 def _name_fields(field: str, name: str | None) -> dict[str, str | None]:
-    """Return the field of a name, and its `_b64` when the name's bytes are not UTF-8."""
-    if name is None or name.isascii() or _is_utf8(name):
+    """Return the JSON field of a name, and its `_b64` when the name's bytes are not UTF-8."""
+    if name is None or name.isascii() or (text := replace_surrogates(name)) == name:
         return {field: name}
-    return {field: printable(name), f"{field}_b64": pybase64.b64encode(encode_source(name)).decode("ascii")}
+    return {field: text, f"{field}_b64": pybase64.b64encode(encode_name(name)).decode("ascii")}
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _name_bytes(text: str, text_b64: str | None) -> bytes:
+    """Return the bytes of a name from its JSON field and its `_b64`; ValueError when that is not base64."""
+    return text.encode("utf-8") if text_b64 is None else pybase64.b64decode(text_b64, validate=True)

@@ -1,6 +1,6 @@
-"""What earlier runs left in a JSONL file: a torn tail, or lines that a failing disk drove into another file.
+"""Repairs a JSONL file before it is read: a line torn by a crash, and lines saved from a failed disk.
 
-A crash may cut off each of these repairs at any point: doing it again comes to the same end.
+A crash may cut off any repair at any step: repairing again gives the same file.
 """
 
 import logging
@@ -13,108 +13,117 @@ from typing import Final
 from pipeline.errors import StorageError
 from pipeline.storage.files import replace_file
 from pipeline.storage.filesystems import sync_directory
-from pipeline.workspace.lines import DamagedLineError, check_seal
+from pipeline.workspace.lines import is_intact
 
 _TAIL_BLOCK_BYTES: Final = 1 << 20
-_RESCUED: Final = re.compile(r"(?P<file>.+\.jsonl)\.rescued-(?P<start>\d+)-(?P<time>\d{8}T\d{12})")
+_RESCUE_NAME: Final = re.compile(r"(?P<file>.+\.jsonl)\.rescued-(?P<start>\d+)-(?P<time>\d{8}T\d{12})")
+_EVIDENCE_GLOB: Final = "*.jsonl.broken-*"
 
 logger = logging.getLogger("pagemill")
 
 
-def mend(path: Path) -> None:
-    """Make a JSONL file whole and durable before anybody reads it: what is found there is proof of a paid call.
+def repair_file(path: Path) -> None:
+    """Make a JSONL file whole and durable; its lines are the proof of paid calls, so this precedes every reading.
 
     Raises:
-        StorageError: it cannot be read or written.
+        StorageError: the file cannot be read or written.
     """
-    for rescued in waiting_rescues(path.parent):
-        if _parse_name(rescued)["file"] == path.name:
-            take_in(path, rescued)
-            logger.warning("%s: took in the lines that waited in %s", path.name, rescued.name)
-    torn = repair_tail(path)
-    if torn is not None:
-        logger.warning("%s: a line torn by a crash was moved to %s", path.name, torn.name)
+    for rescue in find_rescues(path.parent):
+        if _parse_name(rescue)["file"] == path.name:
+            merge_rescue(path, rescue)
+            logger.warning("%s: merged the lines of %s", path.name, rescue.name)
+    evidence = remove_torn_tail(path)
+    if evidence is not None:
+        logger.warning("%s: a line torn by a crash was moved to %s", path.name, evidence.name)
 
 
-def name_rescue(path: Path, start: int) -> Path:
-    """Return a new name for the lines of a file that can be trusted up to the byte `start`, and no further."""
+def new_rescue_path(path: Path, start: int) -> Path:
+    """Return an unused name for a rescue file of a file whose bytes are durable up to `start` only."""
     return path.with_name(f"{path.name}.rescued-{start}-{_now()}")
 
 
-def waiting_rescues(workspace: Path) -> list[Path]:
-    """Return the files with rescued lines that no run has taken in yet, oldest first."""
-    found = [path for path in workspace.iterdir() if _RESCUED.fullmatch(path.name)]
+def find_rescues(workspace: Path) -> list[Path]:
+    """Return the rescue files that no run has merged yet, oldest first."""
+    found = [path for path in workspace.iterdir() if _RESCUE_NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: _parse_name(path)["time"])
 
 
-def take_in(path: Path, rescued: Path) -> None:
-    """Put rescued lines where they belong, and delete their file once they are there.
+def find_evidence(workspace: Path) -> list[Path]:
+    """Return the files that hold bytes removed by a repair."""
+    return sorted(workspace.glob(_EVIDENCE_GLOB))
 
-    What stands behind the trusted part was never synced: reading may show bytes that are not on disk. So it is cut
-    off and written anew. Mostly these are the first of the rescued lines; of anything else, the whole lines are kept,
-    and all of it goes to `<name>.broken-<time>`.
+
+def merge_rescue(path: Path, rescue: Path) -> None:
+    """Move the lines of a rescue file to the end of their own file, and delete the rescue file.
+
+    The bytes after the durable part were never synced: a read may return bytes that are not on disk. They are cut
+    off and written again. Usually they are the first of the rescued lines. Otherwise their intact lines are kept
+    before the rescued ones, and all of these bytes are copied to `<name>.broken-<time>`.
 
     Args:
         path: The lines' own file.
-        rescued: Where they are; its name tells where the trusted part of the file ends.
+        rescue: The rescue file; its name contains the offset at which the durable part of the own file ends.
 
     Raises:
-        StorageError: a file cannot be read or written; the rescued lines are still there.
+        StorageError: a file cannot be read or written; the rescue file still exists.
     """
     try:
-        repair_tail(rescued)
-        with open(path, "rb+", buffering=0, opener=_open_or_make) as file:
-            start, rescued = _find_start(file.fileno(), path, rescued)
-            tail, lines = os.pread(file.fileno(), os.fstat(file.fileno()).st_size - start, start), rescued.read_bytes()
+        remove_torn_tail(rescue)
+        with open(path, "rb+", buffering=0, opener=_open_or_create) as file:
+            start, rescue = _find_start(file.fileno(), path, rescue)
+            tail, lines = os.pread(file.fileno(), os.fstat(file.fileno()).st_size - start, start), rescue.read_bytes()
             if not lines.startswith(tail):
-                _keep_aside(path, tail)
-                lines = _merge(tail, lines)
-                replace_file(rescued, lines)
-            _put(file.fileno(), start, lines)
+                _write_evidence(path, tail)
+                lines = _add_missing(tail, lines)
+                replace_file(rescue, lines)
+            _rewrite_from(file.fileno(), start, lines)
         sync_directory(path.parent)
-        rescued.unlink()
+        rescue.unlink()
         sync_directory(path.parent)
     except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}; {rescued.name} waits to be taken in") from exc
+        raise StorageError(f"{path}: {exc.strerror or exc}; the lines of {rescue.name} are not merged yet") from exc
 
 
-def repair_tail(path: Path) -> Path | None:
-    """Move what stands after the last newline to `<name>.broken-<time>` and cut it off; the paid lines stay.
+def remove_torn_tail(path: Path) -> Path | None:
+    """Move the bytes after the last newline to `<name>.broken-<time>`, and sync the file.
 
     Returns:
-        The file with the torn tail; None when there was none.
+        The file with the removed bytes; None when the file ended with a newline.
 
     Raises:
         StorageError: the file cannot be read, cut or synced.
     """
-    torn: Path | None = None
+    evidence: Path | None = None
     try:
         with path.open("rb+") as file:
             end, kept = file.seek(0, os.SEEK_END), _end_of_last_line(file.fileno())
             if kept < end:
-                torn = _keep_aside(path, os.pread(file.fileno(), end - kept, kept))
+                evidence = _write_evidence(path, os.pread(file.fileno(), end - kept, kept))
                 os.ftruncate(file.fileno(), kept)
-            os.fsync(file.fileno())  # lines of a killed run may stand in memory only
+            os.fsync(file.fileno())  # lines of a killed run may be in the page cache only
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
-    return torn
+    return evidence
 
 
-def _find_start(descriptor: int, path: Path, rescued: Path) -> tuple[int, Path]:
-    """Return where the trusted part ends, and the rescued file's name, which says so even if it did not fit."""
-    start = int(_parse_name(rescued)["start"])
+def _find_start(descriptor: int, path: Path, rescue: Path) -> tuple[int, Path]:
+    """Return where the durable part of the file ends, and the rescue file.
+
+    The file may be shorter than the rescue file's name says; the rescue file is renamed then.
+    """
+    start = int(_parse_name(rescue)["start"])
     if start == 0 or os.pread(descriptor, 1, start - 1) == b"\n":
-        return start, rescued
+        return start, rescue
     start = _end_of_last_line(descriptor)
-    rescued = rescued.rename(name_rescue(path, start))
+    rescue = rescue.rename(new_rescue_path(path, start))
     sync_directory(path.parent)
-    return start, rescued
+    return start, rescue
 
 
-def _put(descriptor: int, start: int, lines: bytes) -> None:
-    """Let the file end with these lines, durably."""
+def _rewrite_from(descriptor: int, start: int, lines: bytes) -> None:
+    """Replace all bytes of the file from `start` on with these lines, and sync."""
     os.ftruncate(descriptor, start)
     end = start + len(lines)
     while start < end:
@@ -122,30 +131,22 @@ def _put(descriptor: int, start: int, lines: bytes) -> None:
     os.fsync(descriptor)
 
 
-def _merge(tail: bytes, lines: bytes) -> bytes:
-    """Return the lines, and before them those of the tail that are whole and missing among them."""
+def _add_missing(tail: bytes, lines: bytes) -> bytes:
+    """Return the lines, preceded by those intact lines of the tail that are not among them."""
     known = frozenset(lines.split(b"\n"))
-    missing = [line + b"\n" for line in tail.split(b"\n")[:-1] if line not in known and _is_whole(line)]
+    missing = [line + b"\n" for line in tail.split(b"\n")[:-1] if line not in known and is_intact(line)]
     return b"".join(missing) + lines
 
 
-def _is_whole(line: bytes) -> bool:
-    try:
-        check_seal(line)
-    except DamagedLineError:
-        return False
-    return True
-
-
-def _keep_aside(path: Path, content: bytes) -> Path:
-    """Put bytes that are about to be cut off into a file of their own, durably."""
-    aside = path.with_name(f"{path.name}.broken-{_now()}")
-    with aside.open("xb") as copy:
+def _write_evidence(path: Path, content: bytes) -> Path:
+    """Write bytes that a repair removes to a file of their own, durably; return that file."""
+    evidence = path.with_name(f"{path.name}.broken-{_now()}")
+    with evidence.open("xb") as copy:
         copy.write(content)
         copy.flush()
         os.fsync(copy.fileno())
     sync_directory(path.parent)
-    return aside
+    return evidence
 
 
 def _end_of_last_line(descriptor: int) -> int:
@@ -159,9 +160,9 @@ def _end_of_last_line(descriptor: int) -> int:
     return 0
 
 
-def _parse_name(rescued: Path) -> re.Match[str]:
-    match = _RESCUED.fullmatch(rescued.name)
-    assert match is not None, rescued
+def _parse_name(rescue: Path) -> re.Match[str]:
+    match = _RESCUE_NAME.fullmatch(rescue.name)
+    assert match is not None, rescue
     return match
 
 
@@ -169,5 +170,5 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
-def _open_or_make(path: str, flags: int) -> int:
+def _open_or_create(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CREAT, 0o666)

@@ -1,8 +1,8 @@
-"""Appends finished pages to the JSONL files: a page counts as finished once its line is synced.
+"""Appends records and failures to the JSONL files; an append returns once its line is synced.
 
-Lines go through one descriptor a file, in groups, each group followed by fdatasync. On a full disk the reserve gives
-way. After any other error the descriptor is not used again: later syncs might report success for lines that the
-kernel has dropped. What comes in from then on goes to a new file, which the next run takes in (`repair`).
+Lines are written through one descriptor per file, in groups, each group followed by fdatasync. On a full disk the
+ballast is freed. After any other error the descriptor is not used again, because later syncs may succeed although the
+kernel has dropped lines; this line and all later ones go to a rescue file, which the next run merges (`repair`).
 """
 
 import asyncio
@@ -23,63 +23,61 @@ from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
 from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
-from pipeline.workspace.repair import name_rescue
-from pipeline.workspace.tables import FAILURES, RESULTS
+from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.repair import new_rescue_path
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class Rescue:
-    """Where the lines of a file go that can no longer be written.
+class RescueFile:
+    """The file that receives lines when their own file can no longer be written.
 
     Args:
-        path: Their own file.
+        path: The lines' own file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._target: Path | None = None
+        self._rescue: Path | None = None
 
     def __repr__(self) -> str:
-        return f"<Rescue {self._target}>"
+        return f"<RescueFile {self._rescue}>"
 
-    def add(self, lines: bytes, start: int) -> Path:
-        """Put lines on disk, each time through a new descriptor; return their file.
+    def append(self, lines: bytes, start: int) -> Path:
+        """Write and sync lines through a new descriptor; return the rescue file.
 
         Args:
-            lines: Whole ones.
-            start: How far their own file can be trusted, in bytes.
+            lines: Whole lines.
+            start: Where the durable part of the own file ends, in bytes.
 
         Raises:
-            OSError: this file cannot be written either; the next lines try another.
+            OSError: the rescue file cannot be written either; the next call tries another one.
         """
-        target = self._target if self._target is not None else name_rescue(self._path, start)
-        self._target = None
-        with target.open("ab") as file:
+        rescue = self._rescue if self._rescue is not None else new_rescue_path(self._path, start)
+        self._rescue = None
+        with rescue.open("ab") as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
-        sync_directory(target.parent)
-        self._target = target
-        return target
+        sync_directory(rescue.parent)
+        self._rescue = rescue
+        return rescue
 
 
 class SyncError(OSError):
-    """What was written may not be on disk."""
+    """Bytes were written and could not be synced; they may not be on disk."""
 
 
 class SyncedFile:
-    """A file opened for appending, each write of which is on disk when it returns.
+    """A file opened for appending; a write returns once its bytes are synced.
 
     Args:
-        descriptor: Of the open file.
-        fsync: False leaves durability to the operating system.
+        descriptor: The open file's descriptor.
     """
 
-    def __init__(self, descriptor: int, *, fsync: bool) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._fsync = fsync
 
     def __repr__(self) -> str:
         return f"<SyncedFile {self._descriptor}>"
@@ -89,14 +87,14 @@ class SyncedFile:
         return self._descriptor
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Return how many bytes were written; they are synced when these are all.
+        """Write and return the number of bytes written; sync when that is all of them.
 
         Raises:
-            SyncError: they were written and could not be synced.
+            SyncError: the bytes were written and could not be synced.
             OSError: nothing was written.
         """
         written = os.write(self._descriptor, data)
-        if self._fsync and written == memoryview(data).nbytes:
+        if written == memoryview(data).nbytes:
             try:
                 os.fdatasync(self._descriptor)
             except OSError as exc:
@@ -108,10 +106,10 @@ class JsonlFile:
     """One append-only JSONL file.
 
     Args:
-        path: The file, whole up to its last newline.
-        file: It, opened; used in one thread at a time.
-        size_bytes: Its length when it was opened.
-        reserve: Gives way when the disk is full; None is none.
+        path: The file; it ends with a newline, or is empty.
+        file: The same file, opened; used by one thread at a time.
+        size_bytes: Its size when it was opened.
+        ballast: Freed when the disk is full.
     """
 
     def __init__(self, path: Path, file: SyncedFile, size_bytes: int, *, ballast: Ballast | None = None) -> None:
@@ -119,8 +117,9 @@ class JsonlFile:
         self._file = file
         self._size_bytes = size_bytes
         self._ballast = ballast
-        self._problem: OSError | None = None
-        self._rescue = Rescue(path)
+        self._error: OSError | None = None
+        """The first error; from then on all lines go to the rescue file."""
+        self._rescue = RescueFile(path)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, path.name)
         self._group: GroupCommit[bytes, Span] = GroupCommit(self._commit)
@@ -129,35 +128,35 @@ class JsonlFile:
         return f"<JsonlFile {self._path.name} {self._size_bytes} bytes>"
 
     def close(self) -> None:
-        """End the thread; the file stays open."""
+        """End the thread; the descriptor stays open."""
         self._thread.shutdown(wait=False)
 
     async def append(self, line: bytes) -> Span:
-        """Return where the line stands once it is on disk.
+        """Append a line, and return its place in the file once it is synced.
 
         Raises:
-            StorageError: it could not be written or synced here; the message says where it is instead.
+            StorageError: the line could not be written or synced here; the message names its rescue file.
         """
         return await self._group.submit(line)
 
     def _commit(self, lines: Sequence[bytes]) -> Awaitable[list[Span]]:
-        return self._loop.run_in_executor(self._thread, self._write, lines)
+        return self._loop.run_in_executor(self._thread, self._write_group, lines)
 
-    def _write(self, lines: Sequence[bytes]) -> list[Span]:
-        if self._problem is None:
+    def _write_group(self, lines: Sequence[bytes]) -> list[Span]:
+        if self._error is None:
             try:
-                self._put(b"".join(lines))
+                self._write(b"".join(lines))
             except OSError as exc:
-                self._problem = exc
-        if self._problem is not None:
-            raise self._save(lines, self._problem) from self._problem
+                self._error = exc
+        if self._error is not None:
+            raise self._rescue_lines(lines, self._error) from self._error
         spans = []
         for line in lines:
             spans.append(Span(self._size_bytes, self._size_bytes + len(line)))
             self._size_bytes += len(line)
         return spans
 
-    def _put(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             try:
@@ -171,25 +170,25 @@ class JsonlFile:
     def _make_room(self, problem: OSError, needed_bytes: int) -> bool:
         if self._ballast is None or not is_disk_full(problem):
             return False
-        self._loop.call_soon_threadsafe(self._ballast.tell_full, problem)
+        self._loop.call_soon_threadsafe(self._ballast.report_full, problem)
         return self._ballast.make_room(needed_bytes)
 
-    def _save(self, lines: Sequence[bytes], problem: OSError) -> StorageError:
-        """Put lines elsewhere, and return what to say of it."""
+    def _rescue_lines(self, lines: Sequence[bytes], problem: OSError) -> StorageError:
+        """Write lines to the rescue file; return the error that names it."""
         if is_disk_full(problem):
-            with suppress(OSError):  # half a line is of no use, and takes room
+            with suppress(OSError):  # the first half of a line is useless, and occupies space
                 os.ftruncate(self._file.fileno(), self._size_bytes)
         message = f"{self._path}: {problem.strerror or problem}"
         try:
-            rescued = self._rescue.add(b"".join(lines), self._size_bytes)
+            rescue = self._rescue.append(b"".join(lines), self._size_bytes)
         except OSError as exc:
             lost = f"{len(lines)} lines may be lost, the ledger counts their calls"
             return StorageError(f"{message}; no other file can be written ({exc.strerror or exc}): {lost}")
-        return StorageError(f"{message}; what came in since is safe in {rescued}, the next run takes it in")
+        return StorageError(f"{message}; this line and later ones are saved in {rescue}; the next run merges them")
 
 
 class Sink:
-    """The workspace's two files of finished pages."""
+    """Appends to the two JSONL files of a workspace."""
 
     def __init__(self, results: JsonlFile, failures: JsonlFile) -> None:
         self._results = results
@@ -199,24 +198,24 @@ class Sink:
         return f"<Sink {self._results!r} {self._failures!r}>"
 
     async def append_record(self, record: Record) -> Span:
-        """Return where the record's line stands in results.jsonl once it is on disk."""
+        """Append a record to results.jsonl; return its line's place once it is synced."""
         return await self._results.append(encode_record(record))
 
     async def append_failure(self, failure: Failure) -> Span:
-        """Return where the failure's line stands in failures.jsonl once it is on disk."""
+        """Append a failure to failures.jsonl; return its line's place once it is synced."""
         return await self._failures.append(encode_failure(failure))
 
 
 @asynccontextmanager
-async def open_sink(workspace: Path, ballast: Ballast | None = None, *, fsync: bool = True) -> AsyncGenerator[Sink]:
-    """Open the two files of a workspace, which are whole (`repair.mend`).
+async def open_sink(workspace: Path, ballast: Ballast | None = None) -> AsyncGenerator[Sink]:
+    """Open the two JSONL files of a workspace, which `repair.repair_file` has made whole.
 
     Raises:
         StorageError: a file cannot be opened.
     """
     async with (
-        _open_jsonl(workspace / RESULTS, ballast, fsync=fsync) as results,
-        _open_jsonl(workspace / FAILURES, ballast, fsync=fsync) as failures,
+        _open_jsonl(workspace / RESULTS, ballast) as results,
+        _open_jsonl(workspace / FAILURES, ballast) as failures,
     ):
         try:
             await anyio.to_thread.run_sync(sync_directory, workspace)
@@ -226,13 +225,13 @@ async def open_sink(workspace: Path, ballast: Ballast | None = None, *, fsync: b
 
 
 @asynccontextmanager
-async def _open_jsonl(path: Path, ballast: Ballast | None, *, fsync: bool) -> AsyncGenerator[JsonlFile]:
+async def _open_jsonl(path: Path, ballast: Ballast | None) -> AsyncGenerator[JsonlFile]:
     try:
         file = await aiofiles.open(path, "ab", buffering=0)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:
-        synced = SyncedFile(file.fileno(), fsync=fsync)
+        synced = SyncedFile(file.fileno())
         with closing(JsonlFile(path, synced, os.fstat(synced.fileno()).st_size, ballast=ballast)) as jsonl:
             yield jsonl
     finally:

@@ -1,32 +1,31 @@
-"""How the lines of results.jsonl and failures.jsonl become the index: the later line of a page counts.
+"""The tables of the index, and how lines of results.jsonl and failures.jsonl change them.
 
-The index remembers how far it has read each file and catches up from there. Two files do not tell which of their
-lines came first; where that matters, `added` decides.
+A page's later line replaces its earlier one. The index stores how far each file has been read and continues from
+there. The order of lines in different files is unknown; where it matters, `added` decides.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
-from pipeline.records import PageId, Record, Span, State
+from pipeline.records import Failure, PageId, Record, Span, State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import (
     DamagedLineError,
     FailureHead,
     ResultHead,
-    decode_source,
+    encode_name,
     parse_failure,
     parse_record,
     parse_result,
 )
-from pipeline.workspace.tail import Mark
+from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.tail import ReadPosition
 
-RESULTS: Final = "results.jsonl"
-FAILURES: Final = "failures.jsonl"
-FORMAT: Final = 2
-FINAL: Final = ("done", "duplicate", "skipped")
+SCHEMA_VERSION: Final = 2
+FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
+"""States that no later run changes while the page's content stays the same."""
 SCHEMA: Final = """
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -41,18 +40,18 @@ CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, finge
 """
 
 
-class OtherFilesError(sqlite3.DatabaseError):
+class OtherFilesError(StorageError):
     """The JSONL files are not those that the index has read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """A line that was passed over.
+class DamagedLine:
+    """A line that the index skipped.
 
     Attributes:
-        file: Its file's name.
-        offset_bytes: Where it begins.
-        problem: What is wrong with it.
+        file: The file's name.
+        offset_bytes: Offset of the line's first byte.
+        problem: Why it was skipped.
     """
 
     file: str
@@ -62,15 +61,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class PageRow:
-    """What one line says of a page; a page of the index.
+    """A row of the table `page`: a page's state after one line.
 
     Attributes:
-        source: The bytes of its name.
+        source: The bytes of the source's name.
         page: 1-based.
-        state: Where it stands.
-        retryable: True when the next run tries it again by itself.
-        added: When, RFC 3339.
-        id: Its content; None when that could not be read.
+        state: The page's state.
+        retryable: True when the next run sends the page again without being asked.
+        added: RFC 3339.
+        id: Identity of the page's content; None when the content could not be read.
     """
 
     source: bytes
@@ -82,130 +81,137 @@ class PageRow:
 
 
 class Tables:
-    """The tables of an index, and how far they have read the two files of a workspace."""
+    """The tables of an index, and the read positions in the two JSONL files of its workspace."""
 
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
-        self.results = Mark(workspace / RESULTS)
-        self.failures = Mark(workspace / FAILURES)
+        self._results = ReadPosition(workspace / RESULTS)
+        self._failures = ReadPosition(workspace / FAILURES)
 
     def __repr__(self) -> str:
-        return f"<Tables {self.results!r} {self.failures!r}>"
-
-    def put(self, row: PageRow) -> None:
-        """Let a page stand as this entry says."""
-        self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
-            (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
-        )
+        return f"<Tables {self._results!r} {self._failures!r}>"
 
     def add_result(self, row: PageRow, span: Span, *, sent: bool) -> None:
-        """Take a line of results.jsonl.
+        """Apply a line of results.jsonl.
 
         Args:
-            row: What it says.
-            span: Where it stands.
-            sent: True when its text is that of a call of its own.
+            row: The page's state after this line.
+            span: The line's place.
+            sent: True when the page was sent for this record; False for a duplicate.
         """
         assert row.id is not None
-        self.put(row)
+        self._put(row)
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
-        if not is_new and sent and self.find_offset(row.id) != span.start and self.find_record(row.id) is None:
-            # a record that can be read takes the place of one that no longer can: else each copy were paid for again
+        if not is_new and sent and self._find_offset(row.id) != span.start and self.find_record(row.id) is None:
+            # The first record is damaged: this one replaces it, or each further copy would be sent and paid again.
             self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
-        self.results.add(span)
+        self._results.add(span)
 
     def add_failure(self, row: PageRow, span: Span) -> None:
-        """Take a line of failures.jsonl."""
-        self.put(row)
-        self.failures.add(span)
+        """Apply a line of failures.jsonl that was written just now."""
+        self._put(row)
+        self._failures.add(span)
 
-    def add_failure_again(self, row: PageRow, span: Span) -> None:
-        """Take a line of failures.jsonl, unless its page has a text or a later line."""
+    def replay_failure(self, row: PageRow, span: Span) -> None:
+        """Apply a line of failures.jsonl that was read, unless its page has a text or a later line."""
         rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (row.source, row.page))
-        has_text = bool(rows) and rows[0][2] in FINAL and rows[0][1] == row.id
+        has_text = bool(rows) and rows[0][2] in FINAL_STATES and rows[0][1] == row.id
         if not has_text and (not rows or rows[0][0] <= row.added):
-            self.put(row)
-        self.failures.add(span)
-
-    def find_offset(self, page_id: PageId) -> int | None:
-        """Return where the first record of a page's content stands in results.jsonl; None when there is none."""
-        rows = self._db.rows("SELECT offset FROM content WHERE id = ?", (page_id,))
-        return rows[0][0] if rows else None
+            self._put(row)
+        self._failures.add(span)
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a page's content; None when there is none that can be trusted."""
-        offset = self.find_offset(page_id)
+        """Return the first record of a content; None when there is none, or its line is damaged."""
+        offset = self._find_offset(page_id)
         if offset is None:
             return None
         try:
-            with self.results.path.open("rb") as file:
+            with self._results.path.open("rb") as file:
                 file.seek(offset)
                 record = parse_record(file.readline().removesuffix(b"\n"))
         except (OSError, DamagedLineError):
             return None
         return record if record.id == page_id else None
 
-    def restore_marks(self) -> None:
-        """Go on where reading stopped.
+    def restore_positions(self) -> None:
+        """Continue reading where the last commit ended.
 
         Raises:
             OtherFilesError: the JSONL files are not those that were read.
             StorageError: the index cannot be read.
         """
-        for mark in (self.results, self.failures):
-            rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (mark.path.name,))
-            mark.end, fingerprint = rows[0] if rows else (0, 0)
-            if mark.fingerprint() != fingerprint:
-                raise OtherFilesError(f"it has read another {mark.path.name}")
+        for position in (self._results, self._failures):
+            rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (position.path.name,))
+            position.end, fingerprint = rows[0] if rows else (0, 0)
+            if position.fingerprint() != fingerprint:
+                raise OtherFilesError(f"it has read another {position.path.name}")
 
     def is_current(self) -> bool:
-        """Return True when these very files have been read to their ends."""
+        """Return True when the JSONL files are those that were read, and were read to their ends."""
         try:
-            self.restore_marks()
+            self.restore_positions()
         except OtherFilesError:
             return False
-        return self.results.is_at_end() and self.failures.is_at_end()
+        return self._results.is_at_end() and self._failures.is_at_end()
 
-    def catch_up(self) -> list[Damage]:
-        """Read what came after the marks; return the lines that were passed over."""
-        damages = []
-        for span, line in self.results.unread_lines():
+    def catch_up(self) -> list[DamagedLine]:
+        """Apply all unread lines; return the damaged ones, which were skipped."""
+        damaged = []
+        for span, line in self._results.unread_lines():
             try:
                 head = parse_result(line)
                 self.add_result(result_row(head), span, sent=head.duplicate_of is None)
             except DamagedLineError as exc:
-                damages.append(Damage(RESULTS, span.start, str(exc)))
-                self.results.add(span)
-        for span, line in self.failures.unread_lines():
+                damaged.append(DamagedLine(RESULTS, span.start, str(exc)))
+                self._results.add(span)
+        for span, line in self._failures.unread_lines():
             try:
-                self.add_failure_again(failure_row(parse_failure(line)), span)
+                self.replay_failure(failure_row(parse_failure(line)), span)
             except DamagedLineError as exc:
-                damages.append(Damage(FAILURES, span.start, str(exc)))
-                self.failures.add(span)
-        return damages
+                damaged.append(DamagedLine(FAILURES, span.start, str(exc)))
+                self._failures.add(span)
+        return damaged
 
     def commit(self) -> None:
-        """Write what has changed, and how far the files have been read.
+        """Commit all changes together with the read positions.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the commit failed.
         """
         try:
-            marks = [(mark.path.name, mark.end, mark.fingerprint()) for mark in (self.results, self.failures)]
+            rows = [
+                (position.path.name, position.end, position.fingerprint())
+                for position in (self._results, self._failures)
+            ]
         except OSError as exc:
             raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
-        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", marks)
+        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+
+    def _put(self, row: PageRow) -> None:
+        self._db.change(
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
+        )
+
+    def _find_offset(self, page_id: PageId) -> int | None:
+        """Return the offset of a content's first record in results.jsonl; None when there is none."""
+        rows = self._db.rows("SELECT offset FROM content WHERE id = ?", (page_id,))
+        return rows[0][0] if rows else None
+
+
+def record_row(record: Record) -> PageRow:
+    """Return a page's row after a record."""
+    source = encode_name(record.source)
+    return PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id)
 
 
 def result_row(head: ResultHead) -> PageRow:
-    """Return what a line of results.jsonl says of its page."""
-    source = decode_source(head.source, head.source_b64)
-    return PageRow(source, head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
+    """Return a page's row after a line of results.jsonl."""
+    return PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
 
 
-def failure_row(head: FailureHead) -> PageRow:
-    """Return what a line of failures.jsonl says of its page."""
-    source = decode_source(head.source, head.source_b64)
-    page_id = None if head.id is None else PageId(head.id)
-    return PageRow(source, head.page, head.state, retryable=head.retryable, added=head.added, id=page_id)
+def failure_row(failure: Failure | FailureHead) -> PageRow:
+    """Return a page's row after a failure, or after its line in failures.jsonl."""
+    source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
+    page_id = None if failure.id is None else PageId(failure.id)
+    return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)

@@ -1,4 +1,4 @@
-"""How far a JSONL file has been read, so that only what came after need be read again."""
+"""Read positions in JSONL files: later reads begin at the first line not read yet."""
 
 import zlib
 from collections.abc import Iterator
@@ -11,26 +11,31 @@ from pipeline.records import Span
 _FINGERPRINT_BYTES: Final = 4096
 
 
-class Mark:
-    """How far a file has been read without a gap; lines that are noted out of order wait for those before."""
+class ReadPosition:
+    """How far a file has been read without a gap; lines added out of order count once the lines before are added.
+
+    Attributes:
+        path: The file.
+        end: Offset in bytes after the last line read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.end = 0
-        """Offset in bytes behind the last line that was read."""
         self._ahead: dict[int, int] = {}
+        """Ends of lines added before a gap was filled, by start."""
 
     def __repr__(self) -> str:
-        return f"<Mark {self.path.name} at {self.end}, {len(self._ahead)} lines ahead>"
+        return f"<ReadPosition {self.path.name} at {self.end}, {len(self._ahead)} lines ahead>"
 
     def add(self, span: Span) -> None:
-        """Note a line that was read."""
+        """Count a line as read."""
         self._ahead[span.start] = span.end
         while self.end in self._ahead:
             self.end = self._ahead.pop(self.end)
 
     def fingerprint(self) -> int:
-        """Return a checksum of the file's last bytes before the mark; that of nothing when they are not there."""
+        """Return a checksum of the last 4 KiB before the position; 0 for a missing file."""
         start = max(0, self.end - _FINGERPRINT_BYTES)
         with suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(start)
@@ -38,23 +43,23 @@ class Mark:
         return 0
 
     def is_at_end(self) -> bool:
-        """Return True when there is nothing behind the mark."""
+        """Return True when the whole file has been read."""
         with suppress(FileNotFoundError):
             return self.path.stat().st_size == self.end
         return self.end == 0
 
     def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
-        """Yield the whole lines behind the mark, without their newlines."""
+        """Yield the whole lines after the position, without their newlines."""
         for _, span, line in read_lines(self.path, start=self.end):
             if not line.endswith(b"\n"):
-                return  # somebody may be writing it: what comes next is the rest of it
+                return  # a run may be writing this line, and a further read would return its second half
             yield span, line[:-1]
 
 
 def read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Span, bytes]]:
-    """Yield (number from 1, where it stands, bytes) of each line of a file, which may be missing.
+    """Yield (number from 1, place, bytes) of each line from an offset on; nothing for a missing file.
 
-    Only the last line may lack its newline.
+    The last line may lack its newline.
     """
     with suppress(FileNotFoundError), path.open("rb") as file:
         begin = file.seek(start)

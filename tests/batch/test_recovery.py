@@ -17,11 +17,11 @@ from pipeline.ledger.budget import _is_locked, ledger_path, own
 from pipeline.records import AttemptState
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import read_run_file
+from tests.factories import make_record
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states
 from tests.pages import write_page
 from tests.runs import KEY, results, run_here
-from tests.workspace.test_index import make_record
 
 
 def forget_settlements(ledger: Path) -> None:
@@ -48,7 +48,7 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
         assert len(fake.calls) == calls
     run_file = read_run_file(out)
     assert run_file is not None
-    return list(read_attempt_states(ledger, run_file.workspace).values())
+    return list(read_attempt_states(ledger, run_file.workspace_id).values())
 
 
 async def test_each_call_for_one_content_finds_its_record(

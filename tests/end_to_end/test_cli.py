@@ -9,7 +9,7 @@ import anyio
 import orjson
 import pytest
 
-from pipeline.workspace.run_file import hold_workspace
+from pipeline.workspace.lock import lock_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import COMMAND, KEY, environment, failures, results, run_command
@@ -156,7 +156,7 @@ async def test_status_works_while_a_run_holds_the_workspace(scans: Path, tmp_pat
     write_pages(scans, 2)
     async with serve_fake() as fake:
         await run_command("run", scans, "-o", tmp_path / "out", "--api-url", fake.url)
-    with hold_workspace(tmp_path / "out"):
+    with lock_workspace(tmp_path / "out"):
         status = await run_command("status", tmp_path / "out", "--json")
         verify = await run_command("verify", tmp_path / "out")
     assert orjson.loads(status.stdout)["done"] == 2
@@ -166,7 +166,7 @@ async def test_status_works_while_a_run_holds_the_workspace(scans: Path, tmp_pat
 async def test_a_held_workspace_is_an_error_before_the_engine_starts(scans: Path, tmp_path: Path) -> None:
     """`run --local` in a second terminal ends at once, not after the models have loaded."""
     write_pages(scans, 1)
-    with hold_workspace(tmp_path / "out"):
+    with lock_workspace(tmp_path / "out"):
         done = await run_command("run", scans, "-o", tmp_path / "out", "--local", key=None)
     assert done.returncode == 11, done.stderr
     assert b"engine" not in done.stderr

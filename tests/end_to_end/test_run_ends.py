@@ -18,7 +18,7 @@ from pipeline.errors import InterruptedRunError, StorageError, UsageError, Works
 from pipeline.records import Service, State
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
-from pipeline.workspace.run_file import hold_workspace
+from pipeline.workspace.lock import lock_workspace
 from tests.fakes import accept_when, serve_fake
 from tests.faults.accounts import list_faults
 from tests.pages import write_page, write_pages
@@ -150,7 +150,7 @@ async def test_another_service_needs_switch_service(scans: Path, tmp_path: Path)
 
 async def test_a_second_run_on_a_held_workspace_is_an_error(scans: Path, tmp_path: Path) -> None:
     write_pages(scans, 1)
-    with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
+    with lock_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
         await run_here(scans, tmp_path / "out", "http://127.0.0.1:9")
 
 
@@ -205,7 +205,7 @@ async def test_no_service_is_started_for_a_run_that_cannot_use_the_workspace(sca
     write_pages(scans, 1)
     async with serve_fake() as fake:
         startable = StartableService(fake.url)
-        with hold_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
+        with lock_workspace(tmp_path / "out"), pytest.raises(WorkspaceLockedError):
             await run(startable.job(scans, tmp_path / "out"))
         await run_here(scans, tmp_path / "out", fake.url)
         write_page(scans / "new.png", 9)

@@ -12,7 +12,7 @@ from pipeline.billing import Calendar, Usage
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.verify.audit import audit
-from pipeline.workspace.lines import DamagedLineError, check_seal
+from pipeline.workspace.lines import DamagedLineError, check_checksum
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call
 from tests.runs import KEY, results
@@ -45,7 +45,7 @@ def intact_lines(path: Path) -> Iterable[bytes]:
     """Yield the lines that have a newline and a correct checksum, without their newlines."""
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
         try:
-            check_seal(line)
+            check_checksum(line)
         except DamagedLineError:
             continue
         yield line

@@ -7,9 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.workspace.index import INDEX
-from pipeline.workspace.lines import seal
-from pipeline.workspace.tables import FAILURES, RESULTS
+from pipeline.workspace.lines import append_checksum
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from tests.faults.tampering import TamperedWorkspace, resealed
 
 A, B, COPY, LATIN = "scans/page-0001.png", "scans/page-0002.png", "scans/z-copy.png", "scans/z-cafe.png"
@@ -64,14 +63,14 @@ def _fail_later(tampered: TamperedWorkspace) -> None:
 def _break_text(tampered: TamperedWorkspace) -> None:
     at = tampered.find(A)
     body = tampered.lines()[at].partition(b',"crc32":')[0].replace(b"text of", b"text \xff\xfe") + b"}"
-    tampered.edit(at, lambda _: seal(body))
+    tampered.edit(at, lambda _: append_checksum(body))
 
 
 def _exceed_64_bits(tampered: TamperedWorkspace) -> None:
     """Write a number that does not fit into 64 bits."""
     at = tampered.find(A)
     body = re.sub(rb',"crc32":\d+\}\n', b"}", tampered.lines()[at])
-    tampered.edit(at, lambda _: seal(re.sub(rb'"elapsed_ms":\d+', b'"elapsed_ms":-' + b"9" * 30, body)))
+    tampered.edit(at, lambda _: append_checksum(re.sub(rb'"elapsed_ms":\d+', b'"elapsed_ms":-' + b"9" * 30, body)))
 
 
 def _rescue(tampered: TamperedWorkspace) -> None:
@@ -107,7 +106,9 @@ DAMAGED_LINES = [
     pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line, and a whole one behind it", id="torn-in-the-middle"),
     pytest.param(lambda p: p.edit(p.find(A), lambda line: b"\n" + line), "an empty line", id="empty-line"),
     pytest.param(
-        lambda p: p.edit(p.find(A), lambda _: seal(b'{"hello":1}')), "missing required field `id`", id="foreign-line"
+        lambda p: p.edit(p.find(A), lambda _: append_checksum(b'{"hello":1}')),
+        "missing required field `id`",
+        id="foreign-line",
     ),
     pytest.param(_break_text, "utf-?8", id="text-that-is-not-utf-8"),
     pytest.param(lambda p: p.reseal(p.find(A), page=0), "Expected `int` >= 1 - at `$.page`", id="page-0"),

@@ -59,7 +59,7 @@ def _hang_finding_an_input() -> None:
         while True:
             threading.Event().wait()
 
-    source._find = find_and_hang  # type: ignore[assignment]
+    source._locate = find_and_hang  # type: ignore[assignment]
 
 
 class _GrowingFile(io.FileIO):

@@ -12,7 +12,7 @@ from aiohttp import web
 from anyio.abc import Process
 
 from pipeline.ledger.budget import ledger_path
-from pipeline.workspace.repair import waiting_rescues
+from pipeline.workspace.repair import find_rescues
 from tests.fakes import Call, FakeOcr, Script, accept, serve_fake
 from tests.faults.accounts import (
     Noted,
@@ -160,7 +160,7 @@ class Scene:
         assert self.repeated == 0, f"{self.repeated} calls repeated"
         assert set(self.fake.billed.values()) == {1}
         assert PAGES <= count_used(self.ledgers) <= PAGES + unsent
-        assert waiting_rescues(self.out) == []
+        assert find_rescues(self.out) == []
 
     def _check_recorded(self) -> None:
         for stopped in self.stops:

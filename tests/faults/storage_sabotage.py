@@ -17,10 +17,11 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, Span
 from pipeline.storage import sqlite
-from pipeline.workspace import index, run_file
+from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
-from pipeline.workspace.sink import JsonlFile, Rescue
+from pipeline.workspace.paths import INDEX
+from pipeline.workspace.sink import JsonlFile, RescueFile
 
 
 def sync_nothing() -> None:
@@ -99,7 +100,7 @@ def lock_nothing() -> None:
     connect = sqlite3.connect
 
     def connect_elsewhere(path: str | Path, **options: Any) -> sqlite3.Connection:
-        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(index.INDEX) else path, **options)
+        second: sqlite3.Connection = connect(f"{path}.second" if str(path).endswith(INDEX) else path, **options)
         return second
 
     class NoLock(FileLock):
@@ -109,7 +110,7 @@ def lock_nothing() -> None:
         def _release(self) -> None:
             pass
 
-    run_file.FileLock = NoLock  # type: ignore[attr-defined]
+    lock.FileLock = NoLock  # type: ignore[attr-defined]
     sqlite3.connect = connect_elsewhere  # type: ignore[assignment]
 
 
@@ -132,7 +133,7 @@ def keep_the_ballast() -> None:
 
 def ignore_a_full_disk() -> None:
     """The ballast file is deleted, but the run does not end when the disk is full."""
-    Ballast.tell_full = lambda *_: None  # type: ignore[method-assign]
+    Ballast.report_full = lambda *_: None  # type: ignore[method-assign]
 
 
 def rescue_nothing() -> None:
@@ -141,7 +142,7 @@ def rescue_nothing() -> None:
     def fail(*_: object) -> Path:
         raise OSError(errno.EIO, "no rescue")
 
-    Rescue.add = fail  # type: ignore[assignment,method-assign]
+    RescueFile.append = fail  # type: ignore[assignment,method-assign]
 
 
 def trust_a_failed_descriptor() -> None:

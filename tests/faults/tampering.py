@@ -14,9 +14,8 @@ import orjson
 from aiohttp import web
 from PIL import Image
 
-from pipeline.workspace.index import INDEX
-from pipeline.workspace.lines import seal
-from pipeline.workspace.tables import RESULTS
+from pipeline.workspace.lines import append_checksum
+from pipeline.workspace.paths import INDEX, RESULTS
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import run_here
@@ -100,7 +99,7 @@ def resealed(line: bytes, **changes: Any) -> bytes:
     """Return a line with changed fields and a correct checksum, newline included."""
     fields = orjson.loads(line) | changes
     del fields["crc32"]
-    return seal(orjson.dumps(fields))
+    return append_checksum(orjson.dumps(fields))
 
 
 @contextmanager

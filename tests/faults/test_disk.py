@@ -13,7 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from pipeline.workspace.ballast import BALLAST
+from pipeline.workspace.paths import BALLAST
 from pipeline.workspace.run_file import read_run_file
 from tests.fakes import Call, FakeOcr, accept
 from tests.faults.accounts import list_faults

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.workspace.repair import waiting_rescues
+from pipeline.workspace.repair import find_rescues
 from tests.faults.accounts import check_nothing_vanished, list_faults, note
 from tests.faults.scene import PAGES, Scene, answer_after
 from tests.faults.tracing import inject, read_log, trace
@@ -21,7 +21,7 @@ def scene(scene: Scene) -> Scene:
 
 def list_rescued(workspace: Path) -> set[str]:
     """Return the sha256 of all pages whose lines are in a rescue file."""
-    lines = [line for path in waiting_rescues(workspace) for line in path.read_bytes().splitlines()]
+    lines = [line for path in find_rescues(workspace) for line in path.read_bytes().splitlines()]
     return {orjson.loads(line)["sha256"] for line in lines}
 
 
@@ -33,7 +33,7 @@ class TestFailingSync:
         code, stderr = await scene.run_and_read(failing_sync(scene, nth))
         recorded = note(scene.out, scene.fake.calls).contents | list_rescued(scene.out)
         assert scene.fake.billed.keys() <= recorded
-        [rescued] = waiting_rescues(scene.out)
+        [rescued] = find_rescues(scene.out)
         assert code == 1
         assert f"{scene.out / 'results.jsonl'}: Input/output error; what came in since is safe in {rescued}" in stderr
         assert any(fault.startswith(rescued.name) for fault in list_faults(scene.out))

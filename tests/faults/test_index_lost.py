@@ -7,7 +7,7 @@ import pytest
 from pipeline.cli.verify import verify_workspace
 from pipeline.records import State
 from pipeline.verify.audit import count_pages
-from pipeline.workspace.index import INDEX
+from pipeline.workspace.paths import INDEX
 from tests.fakes import FakeOcr, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import results, run_here

@@ -15,8 +15,8 @@ import pytest
 from pipeline.cli.status import show_status
 from pipeline.cli.verify import verify_workspace
 from pipeline.records import SourceFile
-from pipeline.workspace.index import INDEX, Index
-from pipeline.workspace.tables import RESULTS
+from pipeline.workspace.index import Index
+from pipeline.workspace.paths import INDEX, RESULTS
 from tests.faults.planted_faults import CHANGED, DAMAGED_LINES, LATIN, NOBODY, OTHER_FAULTS, URL, A, Tamper
 from tests.faults.tampering import TamperedWorkspace, make_workspace, only_readable
 from tests.runs import COMMAND, environment, results
@@ -127,7 +127,7 @@ def test_the_snapshot_sees_a_change_of_the_index(tampered: TamperedWorkspace) ->
     after = tampered.snapshot()
     assert after != before
     with Index.open(tampered.workspace) as index:
-        index.leave_file(SourceFile("new.png", None))
+        index.mark_file_pending(SourceFile("new.png", None))
     assert tampered.snapshot() != after
 
 

@@ -1,4 +1,4 @@
-"""Manifests: bytes in, entries out, whatever the block size."""
+"""Manifests: the same rows whatever the block size."""
 
 import csv
 import io
@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import BadEntryError, UsageError
+from pipeline.errors import BadManifestEntryError, UsageError
 from pipeline.inputs.manifest import (
     LINE_MAX_BYTES,
     Line,
     LineSplitter,
     ManifestEntry,
-    Reader,
+    ManifestReader,
     manifest_reader,
     path_reader,
 )
@@ -32,8 +32,8 @@ JSON = st.recursive(
 BLOCK = st.integers(1, 40)
 
 
-def read(reader: Reader, data: bytes, block_bytes: int = 1 << 16) -> list[ManifestEntry]:
-    """Feed all of it, block by block."""
+def read(reader: ManifestReader, data: bytes, block_bytes: int = 1 << 16) -> list[ManifestEntry]:
+    """Feed all bytes, block by block; return all entries."""
     entries = []
     for start in range(0, len(data), block_bytes):
         entries += reader.feed(data[start : start + block_bytes])
@@ -41,23 +41,22 @@ def read(reader: Reader, data: bytes, block_bytes: int = 1 << 16) -> list[Manife
 
 
 def read_manifest(suffix: str, data: bytes, block_bytes: int = 1 << 16) -> list[ManifestEntry]:
-    """Read it under the name "m"."""
+    """Read a manifest with the label "m"."""
     return read(manifest_reader(suffix, "m"), data, block_bytes)
 
 
 def pairs(entries: list[ManifestEntry]) -> list[tuple[str | None, Any]]:
-    """Targets and fields."""
+    """Return target and fields of each entry."""
     return [(entry.target, entry.meta) for entry in entries]
 
 
 def faults(entries: list[ManifestEntry]) -> list[tuple[str, str]]:
-    """Label and message of the broken ones."""
-    return [(entry.label, str(entry.problem)) for entry in entries if isinstance(entry.problem, BadEntryError)]
+    """Return label and message of each broken row."""
+    return [(entry.label, str(entry.problem)) for entry in entries if isinstance(entry.problem, BadManifestEntryError)]
 
 
 @given(st.binary(max_size=200), BLOCK)
 def test_lines_do_not_depend_on_blocks(data: bytes, block_bytes: int) -> None:
-    """The splitter gives what splitting the whole gives."""
     splitter = LineSplitter()
     lines = [line for i in range(0, len(data), block_bytes) for line in splitter.feed(data[i : i + block_bytes])]
     lines += splitter.close()
@@ -69,8 +68,7 @@ def test_lines_do_not_depend_on_blocks(data: bytes, block_bytes: int) -> None:
     assert lines == [Line(number, line) for number, line in enumerate(expected, 1)]
 
 
-def test_an_endless_line_is_dropped_while_it_is_read() -> None:
-    """What the splitter holds never passes the limit and a block."""
+def test_the_memory_for_an_endless_line_is_bounded() -> None:
     splitter = LineSplitter()
     for _ in range(100):
         assert splitter.feed(b"x" * 65536) == []
@@ -79,8 +77,8 @@ def test_an_endless_line_is_dropped_while_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv"])
-def test_a_line_above_1_mib_is_one_broken_entry(suffix: str) -> None:
-    """The lines around it are read."""
+def test_a_line_above_1_mib_is_one_broken_row(suffix: str) -> None:
+    """The lines around it are parsed."""
     good = b'{"path": "a.png"}\n' if suffix == ".jsonl" else b"a.png\n"
     head = b"path\n" if suffix == ".csv" else b""
     entries = read_manifest(suffix, head + good + b"x" * (LINE_MAX_BYTES + 1) + b"\n" + good)
@@ -89,14 +87,14 @@ def test_a_line_above_1_mib_is_one_broken_entry(suffix: str) -> None:
 
 
 @given(st.lists(NAME, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans(), BLOCK)
-def test_paths_survive_a_text_manifest(names: list[str], end: str, has_mark: bool, block_bytes: int) -> None:  # noqa: FBT001
+def test_paths_of_a_text_manifest_are_kept(names: list[str], end: str, has_mark: bool, block_bytes: int) -> None:  # noqa: FBT001
     """With either line end, with and without a byte order mark."""
     data = ("\ufeff" if has_mark else "") + end.join(names)
     assert [entry.target for entry in read_manifest(".txt", data.encode(), block_bytes)] == names
 
 
-def test_blank_lines_are_ignored_and_still_counted() -> None:
-    """Labels carry the number that an editor shows; `#` starts a file name like any other."""
+def test_blank_lines_are_skipped_and_counted() -> None:
+    """Labels have the line number that an editor shows; `#` begins a file name like any other character."""
     entries = read_manifest(".txt", b"\n  \n#a.png\r\n\r\n b.png \nhttps://e.org/1.png  \n")
     assert [(entry.label, entry.target) for entry in entries] == [
         ("m:3", "#a.png"),
@@ -105,8 +103,7 @@ def test_blank_lines_are_ignored_and_still_counted() -> None:
     ]
 
 
-def test_broken_lines_of_a_text_manifest_are_entries_with_a_problem() -> None:
-    """Each is named by its line."""
+def test_broken_lines_of_a_text_manifest_have_a_problem_and_their_number() -> None:
     entries = read_manifest(".txt", b"a.png\n\xff.png\na\0b\ns3://x/y\nhttp://\nb.png")
     assert [entry.target for entry in entries] == ["a.png", None, None, None, None, "b.png"]
     assert faults(entries) == [
@@ -118,22 +115,22 @@ def test_broken_lines_of_a_text_manifest_are_entries_with_a_problem() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=9).filter(lambda name: b"\0" not in name), max_size=6), BLOCK)
-def test_any_name_survives_null_separated_stdin(names: list[bytes], block_bytes: int) -> None:
+def test_null_separated_stdin_keeps_any_name(names: list[bytes], block_bytes: int) -> None:
     """Newlines, carriage returns and bytes that are not UTF-8 included."""
     names = [name for name in names if not name.strip().lower().startswith((b"http", b"s3:", b"gs:", b"az:"))]
     entries = read(path_reader("-", null_separated=True), b"".join(name + b"\0" for name in names), block_bytes)
     assert [(entry.target or "").encode("utf-8", "surrogateescape") for entry in entries] == names
 
 
-def test_stdin_takes_names_that_are_not_utf_8() -> None:
-    """They come out with surrogate escapes, as from a directory."""
+def test_stdin_keeps_names_that_are_not_utf_8() -> None:
+    """As surrogate escapes, like the names in a directory."""
     entries = read(path_reader("-", null_separated=False), b"\xff.png\r\n\nb.png\n")
     assert [entry.target for entry in entries] == ["\udcff.png", "b.png"]
 
 
 @given(st.lists(st.tuples(NAME, CELL, CELL), max_size=6), st.sampled_from([".csv", ".tsv"]), BLOCK)
-def test_rows_survive_a_table(rows: list[tuple[str, str, str]], suffix: str, block_bytes: int) -> None:
-    """Delimiters, quotes and newlines within the fields included, however the blocks fall."""
+def test_rows_of_a_table_are_kept(rows: list[tuple[str, str, str]], suffix: str, block_bytes: int) -> None:
+    """Fields may contain delimiters, quotes and newlines, wherever blocks end."""
     table = io.StringIO()
     writer = csv.writer(table, delimiter="," if suffix == ".csv" else "\t")
     writer.writerows([("title", "Path", "note"), *((title, name, note) for name, title, note in rows)])
@@ -143,8 +140,8 @@ def test_rows_survive_a_table(rows: list[tuple[str, str, str]], suffix: str, blo
 
 @given(st.binary(max_size=300), BLOCK)
 @settings(max_examples=300)
-def test_no_bytes_break_a_table(data: bytes, block_bytes: int) -> None:
-    """Whatever follows the header: entries, the same for every block size, and all encodable as JSON."""
+def test_any_bytes_after_a_header_are_parsed(data: bytes, block_bytes: int) -> None:
+    """The entries are the same for every block size, and encodable as JSON."""
     data = b"path,note\n" + data.replace(b"\x01", b'"').replace(b"\x02", b"\n").replace(b"\x03", b",")
     entries = read_manifest(".csv", data)
     small = read_manifest(".csv", data, block_bytes)
@@ -164,7 +161,7 @@ def test_no_bytes_break_a_table(data: bytes, block_bytes: int) -> None:
     ],
 )
 def test_the_first_known_column_names_the_page(header: str, target: str) -> None:
-    """`path`, `file`, `image`, `url`, in this order and any case; the others are carried."""
+    """In the order `path`, `file`, `image`, `url`, in any case; other columns are kept as fields."""
     (entry,) = read_manifest(".csv", f"\ufeff{header}\r\na,b,c,d\r\n".encode())
     assert entry.target == target
     assert entry.meta is not None
@@ -175,13 +172,12 @@ def test_the_first_known_column_names_the_page(header: str, target: str) -> None
     "data", [b"", b"\n", b"name,title\na,b\n", b"path;title\na;b\n", b'"path\n', b"\xff\n", b"x" * 2_000_000]
 )
 def test_a_table_without_a_usable_header_is_a_usage_error(data: bytes) -> None:
-    """The message names the file."""
     with pytest.raises(UsageError, match=r"^m: "):
         read_manifest(".csv", data)
 
 
-def test_broken_rows_of_a_table_are_entries_with_a_problem() -> None:
-    """The rows between them are read, empty rows are nothing, missing and empty surplus fields are no fault."""
+def test_broken_rows_of_a_table_have_a_problem() -> None:
+    """Empty rows are skipped; missing fields and empty surplus fields are no fault."""
     rows = [
         b"path,note",
         b"a.png",
@@ -202,7 +198,7 @@ def test_broken_rows_of_a_table_are_entries_with_a_problem() -> None:
 
 @pytest.mark.parametrize("rows", [10, 10_000, 100_000], ids=["small", "above-the-field-limit", "above-1-mib"])
 def test_a_quote_that_is_never_closed_costs_one_row(rows: int) -> None:
-    """The rows after it are not swallowed, and memory is not filled."""
+    """The rows after it are not part of the quoted field, and memory stays bounded."""
     data = b'path,note\na.png,"oops\n' + b"".join(b"page-%06d.png,x\n" % i for i in range(rows))
     entries = read_manifest(".csv", data)
     assert [label for label, _ in faults(entries)] == ["m:2"]
@@ -210,16 +206,18 @@ def test_a_quote_that_is_never_closed_costs_one_row(rows: int) -> None:
 
 
 @given(st.lists(st.tuples(NAME, st.dictionaries(CELL, JSON, max_size=3)), max_size=5), st.booleans(), BLOCK)
-def test_objects_survive_json_lines(rows: list[tuple[str, dict[str, Any]]], ascii_only: bool, block_bytes: int) -> None:  # noqa: FBT001
-    """Extra fields come out as they went in."""
+def test_objects_of_json_lines_are_kept(
+    rows: list[tuple[str, dict[str, Any]]],
+    ascii_only: bool,  # noqa: FBT001
+    block_bytes: int,
+) -> None:
     rows = [(name, {key + "_": value for key, value in meta.items()}) for name, meta in rows]
     lines = [json.dumps({"path": name, **meta}, ensure_ascii=ascii_only) for name, meta in rows]
     entries = read_manifest(".jsonl", "\r\n".join(lines).encode(), block_bytes)
     assert pairs(entries) == [(name, meta or None) for name, meta in rows]
 
 
-def test_a_null_field_leaves_the_page_to_the_next() -> None:
-    """A dataset with `path: null, url: …` names its page by the URL."""
+def test_a_null_field_does_not_name_the_page() -> None:
     (entry,) = read_manifest(".jsonl", b'{"path": null, "Url": "https://e.org/1.png", "n": 1}')
     assert (entry.target, entry.meta) == ("https://e.org/1.png", {"path": None, "n": 1})
 
@@ -239,8 +237,8 @@ def test_a_null_field_leaves_the_page_to_the_next() -> None:
         pytest.param(b'{"path": "a", "x": ' + b"[" * 9000 + b"]" * 9000 + b"}", id="too-deep-to-read"),
     ],
 )
-def test_a_broken_json_line_is_an_entry_with_a_problem(line: bytes) -> None:
-    """The lines around it are read."""
+def test_a_broken_json_line_has_a_problem(line: bytes) -> None:
+    """The lines around it are parsed."""
     entries = read_manifest(".jsonl", b'{"file": "a"}\n' + line + b'\n\n{"image": "b"}\n')
     assert [(entry.label, entry.target) for entry in entries] == [("m:1", "a"), ("m:2", None), ("m:4", "b")]
     assert [label for label, _ in faults(entries)] == ["m:2"]

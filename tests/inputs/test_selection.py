@@ -1,4 +1,4 @@
-"""Names, URLs and globs: what a user's INPUT means."""
+"""INPUTs, path names, URLs, globs and selections."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,12 +12,12 @@ from pipeline.inputs.selection import (
     IMAGE_SUFFIXES,
     Inputs,
     Selection,
-    absolute,
-    below,
+    absolute_path,
     compile_glob,
     find_fault,
-    join,
+    join_path,
     parse_input,
+    relative_path,
     split_glob,
 )
 
@@ -28,7 +28,7 @@ PATTERNS = st.lists(PATTERN_PARTS, min_size=1, max_size=5)
 
 
 def match_slowly(pattern: list[str], path: list[str]) -> bool:
-    """The definition of a glob, by trying everything."""
+    """Match by the definition of a glob, trying all ways."""
     if not pattern:
         return not path
     if pattern[0] == "**":
@@ -38,14 +38,12 @@ def match_slowly(pattern: list[str], path: list[str]) -> bool:
 
 @given(PATTERNS, PATHS)
 def test_a_glob_matches_as_its_definition_says(pattern: list[str], path: list[str]) -> None:
-    """Walking a set of positions gives what trying all ways gives."""
     glob = compile_glob("/".join(pattern), anchored=True)
     assert glob.matches("/".join(path)) == match_slowly(pattern, path)
 
 
 @given(PATTERNS, PATHS)
-def test_pruning_never_hides_a_match(pattern: list[str], path: list[str]) -> None:
-    """A directory is only left out when nothing below it can match."""
+def test_no_directory_above_a_match_is_pruned(pattern: list[str], path: list[str]) -> None:
     glob = compile_glob("/".join(pattern), anchored=True)
     if glob.matches("/".join(path)):
         assert all(glob.may_match_below("/".join(path[:depth])) for depth in range(1, len(path)))
@@ -53,12 +51,11 @@ def test_pruning_never_hides_a_match(pattern: list[str], path: list[str]) -> Non
 
 @given(PATTERN_PARTS, PATHS)
 def test_a_pattern_without_a_slash_matches_the_base_name_at_any_depth(pattern: str, path: list[str]) -> None:
-    """The directories above do not matter."""
     assert compile_glob(pattern).matches("/".join(path)) == match_slowly([pattern], path[-1:])
 
 
-def test_many_spans_cost_no_backtracking() -> None:
-    """A pattern that takes a backtracking matcher years is answered at once."""
+def test_many_double_stars_need_no_backtracking() -> None:
+    """A matcher that backtracks would take years."""
     assert not compile_glob("**/a/" * 30 + "b").matches("/".join("a" * 200))
 
 
@@ -71,7 +68,7 @@ def test_many_spans_cost_no_backtracking() -> None:
         pytest.param("x/**/1.png", "x/a/b/1.png", True, id="two-stars-span-directories"),
         pytest.param("/x.png", "y/x.png", False, id="a-leading-slash-anchors"),
         pytest.param("./x/*.png", "x/1.png", True, id="a-leading-dot-is-nothing"),
-        pytest.param("drafts/", "a/drafts/b/1.png", True, id="a-trailing-slash-is-all-below"),
+        pytest.param("drafts/", "a/drafts/b/1.png", True, id="a-trailing-slash-is-everything-below"),
         pytest.param("*.PNG", "1.png", False, id="case-counts"),
         pytest.param("[0-9]?.png", "12.png", True, id="class"),
         pytest.param("*.png", "a\nb.png", True, id="newline-in-the-name"),
@@ -79,36 +76,34 @@ def test_many_spans_cost_no_backtracking() -> None:
         pytest.param("", "a", False, id="empty"),
     ],
 )
-def test_a_glob_means_what_people_expect(pattern: str, path: str, matches: bool) -> None:  # noqa: FBT001
-    """The cases that users of other tools know."""
+def test_a_glob_matches_what_users_expect(pattern: str, path: str, matches: bool) -> None:  # noqa: FBT001
+    """As in gitignore files and shells."""
     assert compile_glob(pattern).matches(path) is matches
 
 
-def test_images_are_known_by_their_suffix_whatever_its_case() -> None:
-    """Without globs the suffix decides."""
-    selection = Selection.of()
-    assert all(selection.takes(f"a{suffix.upper()}", f"a{suffix}") for suffix in IMAGE_SUFFIXES)
-    assert not selection.takes("a.xml", "a.xml")
-    assert not selection.takes("png", "png")
+def test_without_globs_the_suffix_decides_in_any_case() -> None:
+    selection = Selection.from_globs()
+    assert all(selection.is_page(f"a{suffix.upper()}", f"a{suffix}") for suffix in IMAGE_SUFFIXES)
+    assert not selection.is_page("a.xml", "a.xml")
+    assert not selection.is_page("png", "png")
 
 
 def test_include_decides_instead_of_the_suffix_and_exclude_wins() -> None:
-    """With `include`, an image that it leaves out is no page."""
-    selection = Selection.of(["*.jp2"], ["drafts"])
-    assert selection.takes("a/1.jp2", "1.jp2")
-    assert not selection.takes("a/1.png", "1.png")
-    assert not selection.descends("a/drafts", "drafts")
-    assert not Selection.of(exclude=["a/*.png"]).takes("a/1.png", "1.png")
+    selection = Selection.from_globs(["*.jp2"], ["drafts"])
+    assert selection.is_page("a/1.jp2", "1.jp2")
+    assert not selection.is_page("a/1.png", "1.png")
+    assert not selection.may_hold_pages("a/drafts", "drafts")
+    assert not Selection.from_globs(exclude=["a/*.png"]).is_page("a/1.png", "1.png")
 
 
 @pytest.mark.parametrize("pattern", ["drafts", "drafts/", "drafts/**", "**/drafts/**", "dra*"])
 def test_exclude_prunes_the_directory(pattern: str) -> None:
-    """Every way to name a whole directory keeps it from being listed."""
-    assert not Selection.of(exclude=[pattern]).descends("drafts", "drafts")
+    """With every way to name a whole directory."""
+    assert not Selection.from_globs(exclude=[pattern]).may_hold_pages("drafts", "drafts")
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name", "takes"),
+    ("pattern", "name", "expected"),
     [
         pytest.param("*", "1.png", True, id="image"),
         pytest.param("*", "Thumbs.db", False, id="no-image"),
@@ -117,10 +112,10 @@ def test_exclude_prunes_the_directory(pattern: str) -> None:
         pytest.param("v1.0/*", "1.xml", False, id="a-dot-in-a-directory-is-no-suffix"),
     ],
 )
-def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str, takes: bool) -> None:  # noqa: FBT001
-    """`scans/*` means its images; `scans/*.jp2` means what it says."""
+def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str, expected: bool) -> None:  # noqa: FBT001
+    """`scans/*` selects images; `scans/*.jp2` selects JPEG 2000 files."""
     folder = pattern.rpartition("/")[0]
-    assert Selection.of(pattern=pattern).takes(name, join(folder, name).lstrip("/")) is takes
+    assert Selection.from_globs(pattern=pattern).is_page(name, join_path(folder, name).lstrip("/")) is expected
 
 
 @pytest.mark.parametrize(
@@ -134,7 +129,6 @@ def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str
     ],
 )
 def test_a_glob_is_split_after_its_fixed_prefix(text: str, parts: tuple[str, str] | None) -> None:
-    """The prefix is the directory that has to be listed."""
     assert split_glob(text) == parts
 
 
@@ -151,24 +145,23 @@ def test_a_glob_is_split_after_its_fixed_prefix(text: str, parts: tuple[str, str
     ],
 )
 def test_a_file_has_one_absolute_path(base: str, path: str, result: str) -> None:
-    """However it is spelt."""
-    assert absolute(base, path) == result
+    """However its path is written."""
+    assert absolute_path(base, path) == result
 
 
 @given(PATHS, PATHS)
-def test_below_undoes_join(directory: list[str], path: list[str]) -> None:
-    """What is joined to a directory is found below it."""
+def test_relative_path_undoes_join_path(directory: list[str], path: list[str]) -> None:
     base = "/" + "/".join(directory)
-    assert below(base, join(base, "/".join(path))) == "/".join(path)
+    assert relative_path(base, join_path(base, "/".join(path))) == "/".join(path)
 
 
 def test_files_outside_the_root_keep_their_absolute_path() -> None:
-    """A directory whose name only starts like the root's is outside."""
+    """A directory whose name begins with the root's name is outside."""
     inputs = Inputs(Path("/data/scans"), ())
-    assert inputs.name("/data/scans/a/1.png") == "a/1.png"
-    assert inputs.name("/data/scans-2/1.png") == "/data/scans-2/1.png"
-    assert inputs.name("/data/scans") == "."
-    assert Inputs(Path("/"), ()).name("/a/1.png") == "a/1.png"
+    assert inputs.source_name("/data/scans/a/1.png") == "a/1.png"
+    assert inputs.source_name("/data/scans-2/1.png") == "/data/scans-2/1.png"
+    assert inputs.source_name("/data/scans") == "."
+    assert Inputs(Path("/"), ()).source_name("/a/1.png") == "a/1.png"
 
 
 @pytest.mark.parametrize(
@@ -186,13 +179,11 @@ def test_files_outside_the_root_keep_their_absolute_path() -> None:
         ("a\0b", "NUL in the path"),
     ],
 )
-def test_targets_that_can_be_no_page_are_told_from_the_text(text: str, fault: str | None) -> None:
-    """No disk is asked."""
+def test_a_target_that_cannot_be_a_page_has_a_fault(text: str, fault: str | None) -> None:
     assert find_fault(text) == fault
 
 
-def test_stdin_and_urls_are_told_from_the_text() -> None:
-    """Everything else is looked for on the disk."""
+def test_stdin_and_urls_need_no_filesystem() -> None:
     stdin, url = parse_input("-", "/c"), parse_input("https://e.org/1.png", "/c")
     assert stdin is not None
     assert url is not None
@@ -201,7 +192,7 @@ def test_stdin_and_urls_are_told_from_the_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s3://bucket", "http://"])
-def test_an_impossible_input_is_a_usage_error(text: str) -> None:
-    """An empty INPUT too: as a path it would be the whole current directory."""
+def test_an_invalid_input_is_a_usage_error(text: str) -> None:
+    """An empty INPUT, too: as a path it would be the whole current directory."""
     with pytest.raises(UsageError, match=text or "empty"):
         parse_input(text, "/c")

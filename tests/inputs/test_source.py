@@ -1,11 +1,10 @@
-"""The source on real files: what is found, what it is called, and that the stream starts before the walk ends."""
+"""The source on real files: which files it finds under which names, and when it yields them."""
 
 import io
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing
 from glob import iglob
 from pathlib import Path
@@ -16,7 +15,7 @@ import anyio
 import pytest
 
 from pipeline.config import InputConfig
-from pipeline.errors import BadEntryError, MissingFileError, UnreadableFileError, UsageError
+from pipeline.errors import BadManifestEntryError, MissingFileError, UnreadableFileError, UsageError
 from pipeline.inputs import directory, source
 from pipeline.inputs.source import count, resolve_inputs, walk
 from pipeline.records import SourceFile
@@ -37,7 +36,7 @@ async def collect(
     stdin: BinaryIO | bytes | None = None,
     null_separated: bool = False,
 ) -> list[SourceFile]:
-    """Walk to the end, and check that the count in advance was right."""
+    """Walk to the end; check that `count` returned the same number."""
     config = config or InputConfig()
     resolved = resolve_inputs(inputs, cwd=cwd)
     stream = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
@@ -54,15 +53,12 @@ async def names(cwd: Path, *inputs: str, **config: object) -> list[str]:
 
 
 def problems(files: list[SourceFile]) -> list[tuple[str, type[BaseException], str]]:
-    """Return what went wrong, by name."""
+    """Return name, class and message of each problem."""
     return [(file.name, type(file.problem), str(file.problem)) for file in files if file.problem]
 
 
 class TestDirectories:
-    """Which files of a tree are pages."""
-
     async def test_a_directory_is_listed_in_byte_order_files_first(self, tmp_path: Path) -> None:
-        """The order is the same on every machine and in every run."""
         make(
             tmp_path,
             "b/1.png",
@@ -80,12 +76,10 @@ class TestDirectories:
         ]  # fmt: skip
 
     async def test_hidden_files_and_other_suffixes_are_no_pages(self, tmp_path: Path) -> None:
-        """Thumbnails, sidecars and version control are left alone."""
         make(tmp_path, ".a.png", ".git/b.png", "c.xml", "Thumbs.db", "d.png")
         assert await names(tmp_path, ".") == ["d.png"]
 
-    async def test_size_and_time_of_change_come_with_the_file(self, tmp_path: Path) -> None:
-        """So the index can tell an unchanged file without opening it."""
+    async def test_a_file_has_its_size_and_modification_time(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(b"12345")
         os.utime(tmp_path / "a.png", ns=(1, 1_234_567_890_123_456_789))
         (file,) = await collect(tmp_path, ".")
@@ -93,8 +87,8 @@ class TestDirectories:
         assert file.stat is not None
         assert (file.stat.size_bytes, file.stat.mtime_ns) == (5, 1_234_567_890_123_456_789)
 
-    async def test_include_decides_and_exclude_wins_and_prunes(self, tmp_path: Path) -> None:
-        """Both see the name that stands in the records."""
+    async def test_include_decides_and_exclude_wins_and_excludes_directories(self, tmp_path: Path) -> None:
+        """Both are matched with the source name."""
         make(tmp_path, "a/1.jp2", "a/2.png", "drafts/3.jp2", "a/b/4.jp2", "a/b/5.jp2")
         found = await names(tmp_path, ".", include=("*.jp2",), exclude=("drafts", "a/**/5.*"))
         assert found == ["a/1.jp2", "a/b/4.jp2"]
@@ -103,8 +97,8 @@ class TestDirectories:
             "drafts/3.jp2",
         ]
 
-    async def test_an_excluded_directory_is_not_even_listed(self, tmp_path: Path) -> None:
-        """One that cannot be listed does no harm when it is excluded."""
+    async def test_an_excluded_directory_is_not_listed(self, tmp_path: Path) -> None:
+        """So it does not matter whether it can be listed."""
         deep = tmp_path / "bad"
         make(tmp_path, "a.png", "bad/b.png")
         resolved = resolve_inputs(["."], cwd=tmp_path)
@@ -113,7 +107,7 @@ class TestDirectories:
             shutil.rmtree(deep)
             assert [file async for file in files] == []
 
-    async def test_odd_names_survive(self, tmp_path: Path) -> None:
+    async def test_unusual_names_are_kept(self, tmp_path: Path) -> None:
         """Newlines, leading dashes, and bytes that are not UTF-8 (as surrogate escapes)."""
         make(tmp_path, "\udcff\udcfe.png", "a\nb.png", "-n.png", " .png", "*.png")
         assert b"\xff\xfe.png" in os.listdir(os.fsencode(tmp_path))  # noqa: PTH208 - a Path has no bytes
@@ -121,8 +115,8 @@ class TestDirectories:
         assert [file.name for file in files] == [" .png", "*.png", "-n.png", "a\nb.png", "\udcff\udcfe.png"]
         assert all(file.path is not None and file.path.read_bytes() == b"x" for file in files)
 
-    async def test_what_is_no_regular_file_is_never_opened(self, tmp_path: Path) -> None:
-        """A FIFO would block for ever: skipped in a directory, a failed page when it is named."""
+    async def test_only_regular_files_are_opened(self, tmp_path: Path) -> None:
+        """Opening a FIFO would block. In a directory it is ignored; one that is named is a failed page."""
         os.mkfifo(tmp_path / "a.png")
         make(tmp_path, "b.png")
         (tmp_path / "list.txt").write_text("a.png\n.\n")
@@ -135,7 +129,7 @@ class TestDirectories:
         ]
 
     async def test_a_vanished_directory_is_one_failed_page(self, tmp_path: Path) -> None:
-        """The walk goes on behind it."""
+        """The walk continues after it."""
         make(tmp_path, "a/1.png", "b/2.png", "c/3.png")
         resolved = resolve_inputs(["."], cwd=tmp_path)
         files = walk(resolved, InputConfig(), stdin=None, null_separated=False)
@@ -146,7 +140,6 @@ class TestDirectories:
         assert problems(found) == [("b", UnreadableFileError, "cannot list the directory: No such file or directory")]
 
     async def test_a_directory_without_permission_is_one_failed_page(self, as_nobody: Path) -> None:
-        """Whoever runs the tests, the kernel refuses this one."""
         make(as_nobody, "a/1.png", "b/2.png", "c.png")
         (as_nobody / "a").chmod(0)
         files = await collect(as_nobody, ".")
@@ -157,7 +150,6 @@ class TestDirectories:
     async def test_a_file_that_vanishes_during_the_walk_is_missing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It was listed, so it is accounted for."""
         monkeypatch.setattr(source, "STATS_PER_HOP", 1)
         make(tmp_path, "a.png", "b.png")
         files = walk(resolve_inputs(["."], cwd=tmp_path), InputConfig(), stdin=None, null_separated=False)
@@ -167,26 +159,9 @@ class TestDirectories:
         assert problems(found) == [("b.png", MissingFileError, "no such file")]
 
 
-@pytest.fixture
-def as_nobody() -> Iterator[Path]:
-    """Yield a directory of an ordinary user, which the test then is: permission bits do not bind root."""
-    uid = os.geteuid()
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o777)
-        if uid == 0:
-            os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            if uid == 0:
-                os.seteuid(0)
-
-
 class TestLinks:
-    """Symbolic links."""
-
     async def test_links_are_not_followed_unless_asked(self, tmp_path: Path) -> None:
-        """Neither to files nor to directories; one that is an INPUT is."""
+        """Except a link given as INPUT."""
         make(tmp_path, "in/a.png", "out/b.png")
         (tmp_path / "in/file.png").symlink_to(tmp_path / "out/b.png")
         (tmp_path / "in/folder").symlink_to(tmp_path / "out")
@@ -195,7 +170,6 @@ class TestLinks:
         assert await names(tmp_path, "in/folder") == ["b.png"]
 
     async def test_a_loop_of_links_ends(self, tmp_path: Path) -> None:
-        """Each directory is listed once on the way down."""
         make(tmp_path, "a/b/1.png")
         (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
         (tmp_path / "a/b/self").symlink_to(tmp_path / "a/b")
@@ -203,7 +177,7 @@ class TestLinks:
         assert await names(tmp_path, ".", follow_symlinks=True) == ["a/again/1.png", "a/b/1.png"]
 
     async def test_a_link_to_nothing_is_a_missing_page(self, tmp_path: Path) -> None:
-        """When links are followed, one that leads nowhere is accounted for; one to a device is not a page."""
+        """When links are followed; a link to a device is not a page."""
         (tmp_path / "a.png").symlink_to("gone.png")
         (tmp_path / "b.png").symlink_to("b.png")
         (tmp_path / "c.png").symlink_to("/dev/null")
@@ -215,7 +189,7 @@ class TestLinks:
 
 
 class SlowToClose(io.BytesIO):
-    """A manifest of one line that is on a mount whose server is gone until the `release`."""
+    """A manifest on a network mount that does not answer a close until `release` is set."""
 
     def __init__(self) -> None:
         super().__init__(b"a.png\n" * source.BLOCK_BYTES)
@@ -231,7 +205,7 @@ class TestLaziness:
     """The stream starts at once, and can be left at any time."""
 
     async def test_the_first_file_comes_before_the_walk_ends(self, tmp_path: Path) -> None:
-        """What is created behind the walk's back while it runs is still found."""
+        """A file created during the walk, in a directory not listed yet, is found."""
         make(tmp_path, "a/1.png", "b/2.png")
         async with aclosing(
             walk(resolve_inputs(["."], cwd=tmp_path), InputConfig(), stdin=None, null_separated=False)
@@ -241,7 +215,7 @@ class TestLaziness:
             assert [file.name async for file in files] == ["b/2.png", "b/late.png"]
 
     async def test_a_long_manifest_is_not_read_in_advance(self, tmp_path: Path) -> None:
-        """After the first page only the first block was read."""
+        """Only its first block has been read when the first file is yielded."""
         path = tmp_path / "list.txt"
         path.write_text("a.png\n" * 100_000)
         async with aclosing(
@@ -253,7 +227,7 @@ class TestLaziness:
         assert len(rest) < 2 * source.BLOCK_BYTES / len("a.png\n")
 
     async def test_paths_on_a_pipe_are_pages_as_they_come(self, tmp_path: Path) -> None:
-        """The writer need not close; leaving while nothing comes does not hang."""
+        """The writer need not close the pipe; cancelling while the pipe is empty does not hang."""
         make(tmp_path, "a.png")
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb") as stdin, os.fdopen(writer, "wb", 0) as pipe:
@@ -266,8 +240,8 @@ class TestLaziness:
                     await anext(files)
                 assert scope.cancelled_caught
 
-    async def test_a_cancelled_walk_leaves_nothing_behind(self, tmp_path: Path) -> None:
-        """No open file, no task: a leak would be a warning, and warnings are errors."""
+    async def test_a_cancelled_walk_leaves_no_open_file_or_task(self, tmp_path: Path) -> None:
+        """An open file or task would cause a warning, and warnings are errors."""
         (tmp_path / "list.txt").write_text("a.png\n" * 1000)
         make(tmp_path, *(f"{i}/{i}.png" for i in range(20)))
         async with anyio.create_task_group() as group:
@@ -285,12 +259,11 @@ class TestLaziness:
 
     @pytest.mark.parametrize(
         ("module", "step"),
-        [pytest.param(directory, "_list_directory", id="listing"), pytest.param(source, "_examine", id="stat")],
+        [pytest.param(directory, "_list_directory", id="listing"), pytest.param(source, "_to_source_file", id="stat")],
     )
-    async def test_a_walk_that_a_dead_mount_holds_can_be_left(
+    async def test_a_walk_that_hangs_on_a_dead_mount_can_be_cancelled(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
     ) -> None:
-        """Whoever is called off does not wait for a listing, or a stat, that never comes back."""
         make(tmp_path, "a.png")
         begun, release = threading.Event(), threading.Event()
 
@@ -302,17 +275,17 @@ class TestLaziness:
         monkeypatch.setattr(module, step, hang)
         async with anyio.create_task_group() as group:
 
-            async def look() -> None:
+            async def read_first() -> None:
                 async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
                     await anext(files)
 
-            group.start_soon(look)
+            group.start_soon(read_first)
             await anyio.to_thread.run_sync(begun.wait)
             group.cancel_scope.cancel()
         release.set()
 
-    async def test_a_manifest_whose_read_never_returns_can_be_left(self, tmp_path: Path) -> None:
-        """As on a dead mount; here a FIFO to which nobody writes took its place."""
+    async def test_a_manifest_whose_read_never_returns_can_be_cancelled(self, tmp_path: Path) -> None:
+        """A FIFO without a writer stands for the dead mount."""
         manifest = tmp_path / "list.txt"
         manifest.write_text("a.png\n")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
@@ -320,13 +293,13 @@ class TestLaziness:
         os.mkfifo(manifest)
         async with anyio.create_task_group() as group:
 
-            async def look() -> None:
+            async def read_first() -> None:
                 async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
                     await anext(files)
 
-            group.start_soon(look)
+            group.start_soon(read_first)
             writer = await anyio.to_thread.run_sync(manifest.open, "wb")  # returns when the reader is there
-            release = threading.Timer(30, writer.close)  # so that the test fails, and ends, when the walk waits
+            release = threading.Timer(30, writer.close)  # ends the test, which then fails, when the walk waits
             release.start()
             group.cancel_scope.cancel()
         assert not writer.closed
@@ -337,7 +310,7 @@ class TestLaziness:
     async def test_a_manifest_whose_close_never_returns_can_be_left(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, cancel: bool
     ) -> None:
-        """It is closed in a thread of its own, also when no other thread is free, and nobody waits for that."""
+        """A thread of its own closes it, even when the thread pool is exhausted."""
         make(tmp_path, "a.png")
         (tmp_path / "list.txt").write_text("a.png\n")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
@@ -356,7 +329,7 @@ class TestLaziness:
         await anyio.to_thread.run_sync(manifest.ended.wait)
 
     async def test_a_stream_without_a_descriptor_is_read_too(self, tmp_path: Path) -> None:
-        """As in-memory streams are in tests and notebooks; a file as stdin never waits either."""
+        """Tests and notebooks use in-memory streams; regular files as stdin never block."""
         make(tmp_path, "a.png")
         (tmp_path / "list").write_bytes(b"a.png\n")
         assert [file.name for file in await collect(tmp_path, "-", stdin=b"a.png")] == ["a.png"]
@@ -368,8 +341,6 @@ class TestLaziness:
 
 
 class TestManifests:
-    """Lists of pages."""
-
     @pytest.mark.parametrize(
         ("name", "text"),
         [
@@ -379,48 +350,47 @@ class TestManifests:
             ("list.jsonl", '{"path":"sub/a.png"}\n{"url":"https://e.org/1.png"}\n{"path":"gone.png"}\n{}\n'),
         ],
     )
-    async def test_a_broken_entry_costs_one_page(self, tmp_path: Path, name: str, text: str) -> None:
-        """Paths are relative to the manifest, wherever the command runs."""
+    async def test_a_broken_row_costs_one_page(self, tmp_path: Path, name: str, text: str) -> None:
+        """Paths are relative to the manifest, whatever the working directory."""
         make(tmp_path, "m/sub/a.png")
         (tmp_path / "m" / name).write_text("\ufeff" + text.replace("\n", "\r\n"))
         files = await collect(Path("/"), str(tmp_path / "m" / name))
         line = text.rstrip("\n").count("\n") + 1
         assert [file.name for file in files] == ["sub/a.png", "https://e.org/1.png", "gone.png", f"{name}:{line}"]
         assert [file.is_url for file in files] == [False, True, False, False]
-        assert [type(file.problem) for file in files[2:]] == [MissingFileError, BadEntryError]
+        assert [type(file.problem) for file in files[2:]] == [MissingFileError, BadManifestEntryError]
         assert files[0].path == tmp_path / "m/sub/a.png"
 
-    async def test_extra_fields_are_carried(self, tmp_path: Path) -> None:
-        """Also by pages that fail."""
+    async def test_further_fields_of_a_row_are_kept(self, tmp_path: Path) -> None:
+        """Failed pages keep them, too."""
         make(tmp_path, "a.png")
         (tmp_path / "list.jsonl").write_text('{"path":"a.png","n":[1]}\n{"path":"gone","n":2}\n{"path":"","n":3}\n')
         files = await collect(tmp_path, "list.jsonl", config=InputConfig(exclude=("*",)))
         assert [file.meta for file in files[:2]] == [{"n": [1]}, {"n": 2}]
 
-    async def test_a_manifest_in_use_by_many_blocks_is_complete(self, tmp_path: Path) -> None:
-        """No entry is lost or doubled where blocks meet."""
+    async def test_a_manifest_of_many_blocks_is_complete(self, tmp_path: Path) -> None:
         make(tmp_path, *(f"{i}.png" for i in range(3)))
         (tmp_path / "list.txt").write_text("".join(f"{i % 3}.png\n" for i in range(50_000)))
         files = await collect(tmp_path, "list.txt")
         assert [file.name for file in files] == [f"{i % 3}.png" for i in range(50_000)]
 
     @pytest.mark.parametrize("name", ["list.csv", "list.tsv"])
-    def test_a_table_without_a_page_column_is_refused_at_once(self, tmp_path: Path, name: str) -> None:
-        """Before anything is sent, and by name."""
+    def test_a_table_without_a_page_column_is_a_usage_error_at_once(self, tmp_path: Path, name: str) -> None:
+        """Before any call."""
         (tmp_path / name).write_text("title,name\na,b\n")
         with pytest.raises(UsageError, match=rf"{name}: no column"):
             resolve_inputs([name], cwd=tmp_path)
 
     async def test_a_manifest_that_vanishes_ends_the_run(self, tmp_path: Path) -> None:
-        """Its pages are not known, so they cannot be accounted for."""
+        """Its pages are unknown, so they cannot be accounted for."""
         (tmp_path / "list.txt").write_text("a.png\n")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
         (tmp_path / "list.txt").unlink()
         with pytest.raises(UsageError, match=r"list\.txt: No such file"):
             await count(inputs, InputConfig())
 
-    async def test_stdin_takes_any_name_when_separated_by_nul(self, tmp_path: Path) -> None:
-        """As `find -print0` writes them; relative to the working directory."""
+    async def test_null_separated_stdin_keeps_any_name(self, tmp_path: Path) -> None:
+        """As `find -print0` prints them, relative to the working directory."""
         make(tmp_path, "a\nb.png", "\udcff.png")
         found = await collect(tmp_path, "-", stdin=b"a\nb.png\0./\xff.png\0gone\0", null_separated=True)
         assert [file.name for file in found] == ["a\nb.png", "\udcff.png", "gone"]
@@ -431,8 +401,7 @@ class TestGlobs:
     """Patterns that the shell did not expand."""
 
     @pytest.mark.parametrize("pattern", ["*.png", "*/*.png", "**/*.png", "a/**/*.png", "[ab]/?.png", "**/b/**/*.png"])
-    async def test_a_glob_finds_what_python_finds(self, tmp_path: Path, pattern: str) -> None:
-        """But for the order."""
+    async def test_a_glob_matches_the_files_that_python_finds(self, tmp_path: Path, pattern: str) -> None:
         make(tmp_path, "1.png", "a/1.png", "a/b/2.png", "a/b/c/d/3.png", "b/22.png", "c/b/.h/1.png", "c/.h.png")
         found = resolve_inputs([pattern], cwd=tmp_path)
         files = [file async for file in walk(found, InputConfig(), stdin=None, null_separated=False)]
@@ -440,29 +409,27 @@ class TestGlobs:
         assert {str(file.path) for file in files} == {str(tmp_path / name) for name in expected}
 
     async def test_a_glob_is_named_from_its_fixed_prefix(self, tmp_path: Path) -> None:
-        """As the directory would be; filters apply."""
+        """Source names are those of the directory given as INPUT; filters apply."""
         make(tmp_path, "s/a/1.png", "s/b/2.png", "s/b/3.xml")
         assert await names(tmp_path, "s/*/*") == await names(tmp_path, "s") == ["a/1.png", "b/2.png"]
         assert await names(tmp_path, "s/*/*", exclude=("a",)) == ["b/2.png"]
         assert await names(tmp_path, "s/*/*.xml") == ["b/3.xml"]
 
-    async def test_a_file_that_looks_like_a_glob_is_a_file(self, tmp_path: Path) -> None:
-        """A pattern is only what no file is called; brackets in the working directory are no pattern either."""
+    async def test_a_file_whose_name_is_a_pattern_is_a_file(self, tmp_path: Path) -> None:
+        """Brackets in the working directory are no pattern either."""
         make(tmp_path, "v[1]/scan[1].png", "v[1]/scan1.png")
         assert await names(tmp_path / "v[1]", "scan[1].png") == ["scan[1].png"]
         assert await names(tmp_path / "v[1]", "scan?.png") == ["scan1.png"]
 
     @pytest.mark.parametrize("pattern", ["*.png", "gone/*.png", "a/*/*", "**/*.tif"])
     def test_a_glob_that_matches_nothing_is_a_usage_error(self, tmp_path: Path, pattern: str) -> None:
-        """It is a typing error more often than an empty folder."""
+        """A typing error is more likely than an empty folder."""
         make(tmp_path, "a/1.jpg", "a/b/2.xml")
         with pytest.raises(UsageError, match="matches no image"):
             resolve_inputs([pattern], cwd=tmp_path)
 
 
 class TestNames:
-    """A file has one name."""
-
     @pytest.mark.parametrize(
         ("inputs", "expected"),
         [
@@ -481,7 +448,7 @@ class TestNames:
     async def test_the_name_is_relative_to_the_input_root(
         self, tmp_path: Path, inputs: list[str], expected: str
     ) -> None:
-        """Whichever way the file is listed."""
+        """However the file is listed."""
         make(tmp_path, "s/a/1.png")
         (tmp_path / "s/b").mkdir()
         (tmp_path / "s/list.txt").write_text("./a//1.png")
@@ -490,13 +457,13 @@ class TestNames:
         assert (first.name, first.path) == (expected, tmp_path / "s/a/1.png")
 
     async def test_a_file_outside_the_root_keeps_its_absolute_path(self, tmp_path: Path) -> None:
-        """A manifest may point anywhere."""
+        """The rows of a manifest may name any file."""
         make(tmp_path, "elsewhere/a.png", "m/x")
         (tmp_path / "m/list.txt").write_text("../elsewhere/a.png")
         assert await names(tmp_path, "m/list.txt") == [f"{tmp_path}/elsewhere/a.png"]
 
-    async def test_links_stay_as_they_are_named(self, tmp_path: Path) -> None:
-        """A root behind a link has the same names after the link moved."""
+    async def test_links_in_an_input_are_not_resolved(self, tmp_path: Path) -> None:
+        """Source names stay the same when the link is moved to another directory."""
         make(tmp_path, "real/a.png")
         (tmp_path / "link").symlink_to("real")
         (file,) = await collect(tmp_path, "link")
@@ -504,7 +471,7 @@ class TestNames:
 
 
 class TestInputs:
-    """What is refused before anything happens."""
+    """Errors before the first file."""
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -518,19 +485,17 @@ class TestInputs:
         ],
     )
     def test_a_wrong_input_is_named(self, tmp_path: Path, text: str, message: str) -> None:
-        """With the reason."""
         make(tmp_path, "a.png", "d.parquet")
         with pytest.raises(UsageError, match=message):
             resolve_inputs(["a.png", text], cwd=tmp_path)
 
-    def test_no_input_at_all_is_refused(self, tmp_path: Path) -> None:
-        """The current directory is never guessed."""
+    def test_no_input_is_a_usage_error(self, tmp_path: Path) -> None:
+        """The current directory is not a default."""
         with pytest.raises(UsageError, match="no INPUT"):
             resolve_inputs([], cwd=tmp_path)
 
     @pytest.mark.parametrize("path_of", [lambda root: root / "a" / "1.png", lambda root: root / "a" / "list.txt"])
     def test_an_input_without_permission_is_named(self, as_nobody: Path, path_of: Callable[[Path], Path]) -> None:
-        """Whether it is the directory or the manifest that is closed."""
         make(as_nobody, "a/1.png", "a/list.txt")
         path = path_of(as_nobody)
         closed = path if path.suffix == ".txt" else path.parent
@@ -539,7 +504,7 @@ class TestInputs:
             resolve_inputs([str(path)], cwd=as_nobody)
         closed.chmod(0o700)
 
-    async def test_a_missing_stdin_is_refused(self, tmp_path: Path) -> None:
-        """A service has none."""
+    async def test_a_missing_stdin_is_a_usage_error(self, tmp_path: Path) -> None:
+        """A system service has none."""
         with pytest.raises(UsageError, match="-: there is no standard input"):
             await collect(tmp_path, "-")

@@ -1,4 +1,4 @@
-"""Disks of this machine, and of others."""
+"""Network filesystems and local ones."""
 
 from pathlib import Path
 
@@ -10,36 +10,34 @@ from pipeline.storage import filesystems
 from pipeline.storage.filesystems import NETWORK_FILESYSTEMS, find_filesystem, find_network_filesystem
 
 
-def test_what_lies_beneath_a_network_mount_is_found(network_mount: Path) -> None:
-    """Whether it is there or not."""
+def test_a_path_below_a_network_mount_is_on_the_network(network_mount: Path) -> None:
+    """The path need not exist."""
     assert find_network_filesystem(network_mount) == "nfs4"
     assert find_network_filesystem(network_mount / "state" / "l.sqlite3") == "nfs4"
 
 
-def test_a_link_does_not_hide_it(network_mount: Path, tmp_path: Path) -> None:
-    """The filesystem on which the file really lies counts."""
+def test_a_symbolic_link_to_a_network_mount_is_followed(network_mount: Path, tmp_path: Path) -> None:
     (tmp_path / "near").symlink_to(network_mount)
     assert find_network_filesystem(tmp_path / "near" / "l.sqlite3") == "nfs4"
 
 
-def test_a_disk_of_this_machine_is_none(network_mount: Path, tmp_path: Path) -> None:
-    """What only lies beside the mount is no concern of it."""
+def test_a_path_beside_a_network_mount_is_local(network_mount: Path, tmp_path: Path) -> None:
+    """A mount point's name may be a prefix of another directory's."""
     assert find_network_filesystem(tmp_path / "l.sqlite3") is None
     assert find_network_filesystem(tmp_path / f"{network_mount.name}-not" / "l.sqlite3") is None
 
 
-def test_without_a_list_of_mounts_nothing_is_found(network_mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other systems than Linux have no such list."""
+def test_without_mountinfo_every_path_counts_as_local(network_mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only Linux has /proc/self/mountinfo."""
     monkeypatch.setattr(filesystems, "_MOUNTINFO", network_mount / "none")
     assert find_network_filesystem(network_mount / "l.sqlite3") is None
 
 
-def test_this_machines_own_list_is_read(tmp_path: Path) -> None:
-    """The real list names a local filesystem for the tests' directory."""
+def test_the_tests_directory_is_local(tmp_path: Path) -> None:
     assert find_network_filesystem(tmp_path) is None
 
 
-# From a machine of the kind that people have, with a home directory from a server.
+# A common machine whose home directories are on a server.
 MACHINE = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
 25 24 0:23 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24684096k
@@ -66,7 +64,7 @@ MACHINE = """\
     ],
 )
 def test_the_longest_mount_point_decides(path: str, found: str) -> None:
-    """Names are unescaped, optional fields passed over, whatever the order of the lines."""
+    """Names are unescaped and optional fields skipped, in any order of the lines."""
     assert find_filesystem(MACHINE, path) == found
     assert find_filesystem("\n".join(reversed(MACHINE.splitlines())), path) == found
 
@@ -96,14 +94,13 @@ def test_the_longest_mount_point_decides(path: str, found: str) -> None:
         pytest.param(["garbage", "", "1 0 0:1 / /"], None, id="no-list-at-all"),
     ],
 )
-def test_a_hidden_mount_is_not_asked(lines: list[str], found: str | None) -> None:
-    """A path leads from mount to mount as it does in the kernel."""
+def test_a_mount_that_a_later_one_hides_is_skipped(lines: list[str], found: str | None) -> None:
+    """The path is followed from mount to mount, as in the kernel."""
     assert find_filesystem("\n".join(lines), "/a/b/ledger") == found
 
 
 @given(st.text(st.characters(codec="utf-8")), st.text())
-def test_no_list_is_too_strange(mountinfo: str, path: str) -> None:
-    """Whatever stands there, an answer comes."""
+def test_any_text_is_parsed_as_mountinfo_without_an_error(mountinfo: str, path: str) -> None:
     assert find_filesystem(mountinfo, f"/{path}") is None or " - " in mountinfo
 
 
@@ -111,19 +108,17 @@ def test_no_list_is_too_strange(mountinfo: str, path: str) -> None:
     st.lists(st.tuples(*[st.integers(0, 4)] * 2, st.sampled_from(["/", "/a", "/a/b"])), max_size=8),
     st.sampled_from(["/a/b/c", "/x"]),
 )
-def test_no_tree_of_mounts_is_without_an_end(tree: list[tuple[int, int, str]], path: str) -> None:
-    """Not even one that no kernel has, where a mount is its own grandchild."""
-    lines = [f"{number} {parent} 0:1 / {point} rw - ext4 a rw" for number, parent, point in tree]
+def test_a_cycle_of_mounts_does_not_hang(mounts: list[tuple[int, int, str]], path: str) -> None:
+    """Not even when a mount is its own grandchild."""
+    lines = [f"{number} {parent} 0:1 / {point} rw - ext4 a rw" for number, parent, point in mounts]
     assert find_filesystem("\n".join(lines), path) in {"ext4", None}
 
 
 @pytest.mark.parametrize("name", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre", "ceph"])
-def test_what_machines_share_is_known(name: str) -> None:
-    """Where others write too, a lock may not keep them out."""
+def test_filesystems_shared_by_machines_are_network_filesystems(name: str) -> None:
     assert name in NETWORK_FILESYSTEMS
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "apfs", "fuseblk"])
-def test_what_one_machine_has_is_not(name: str) -> None:
-    """Containers and memory included."""
+def test_local_filesystems_are_not(name: str) -> None:
     assert name not in NETWORK_FILESYSTEMS

@@ -1,4 +1,4 @@
-"""Group commit: what waits together is written together, in order, and its errors stay in the group."""
+"""Group commit: items that wait are written together, in order; an error stays in its group."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tests.virtual_time import on_virtual_time
 
 
 class Log:
-    """A durable log that takes as long as it is told, and fails when told."""
+    """A durable log whose commits wait for `may_end`, and fail for the item `poison`."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
@@ -22,7 +22,7 @@ class Log:
         self.lost: int | None = None
 
     async def commit(self, items: Sequence[int]) -> list[str]:
-        """Write a group once it may; one result an item."""
+        """Write a group once `may_end` is set; return one result per item."""
         self.begun.set()
         self.under_way += 1
         self.most_at_a_time = max(self.most_at_a_time, self.under_way)
@@ -35,7 +35,7 @@ class Log:
 
 
 async def submit(group: GroupCommit[int, str], item: int, ends: dict[int, object]) -> None:
-    """Submit an item and note how that ended."""
+    """Submit an item; store its result or error."""
     try:
         ends[item] = await group.submit(item)
     except (OSError, ValueError) as exc:
@@ -43,7 +43,7 @@ async def submit(group: GroupCommit[int, str], item: int, ends: dict[int, object
 
 
 async def run_group(log: Log, count: int, *, max_items: int = 64) -> dict[int, object]:
-    """Submit 0 alone, all others while its commit runs; return how each ended."""
+    """Submit item 0, then the others while its commit runs; return each item's result or error."""
     group: GroupCommit[int, str] = GroupCommit(log.commit, max_items=max_items)
     ends: dict[int, object] = {}
     async with anyio.create_task_group() as tasks:
@@ -57,8 +57,7 @@ async def run_group(log: Log, count: int, *, max_items: int = 64) -> dict[int, o
 
 
 @on_virtual_time
-async def test_what_waits_while_a_commit_runs_becomes_one_group() -> None:
-    """The first item is written at once, alone; the nine that come meanwhile are written together, in order."""
+async def test_items_submitted_during_a_commit_form_one_group_in_order() -> None:
     log = Log()
     ends = await run_group(log, 10)
     assert log.groups == [[0], list(range(1, 10))]
@@ -67,8 +66,6 @@ async def test_what_waits_while_a_commit_runs_becomes_one_group() -> None:
 
 @pytest.mark.parametrize("max_items", [pytest.param(value, id=f"max-{value}") for value in (1, 3, 64)])
 def test_no_group_is_larger_than_the_maximum(max_items: int) -> None:
-    """Waiting items beyond the maximum form the next group, and none is lost or reordered."""
-
     @on_virtual_time
     async def main() -> None:
         log = Log()
@@ -81,8 +78,7 @@ def test_no_group_is_larger_than_the_maximum(max_items: int) -> None:
 
 
 @on_virtual_time
-async def test_an_error_reaches_all_members_of_its_group_and_only_these() -> None:
-    """Of three groups of four the middle one fails: its members get the error, all others their results."""
+async def test_an_error_reaches_the_submitters_of_its_group_only() -> None:
     log = Log()
     log.poison = 6
     ends = await run_group(log, 13, max_items=4)
@@ -93,7 +89,7 @@ async def test_an_error_reaches_all_members_of_its_group_and_only_these() -> Non
 
 @on_virtual_time
 async def test_a_missing_result_fails_the_group_instead_of_hanging_it() -> None:
-    """A commit that returns too few results is an error for every member: none waits for ever, none gets another's."""
+    """A commit that returns too few results must not give an item another item's result."""
     log = Log()
     log.lost = 2
     with anyio.fail_after(60):
@@ -104,8 +100,6 @@ async def test_a_missing_result_fails_the_group_instead_of_hanging_it() -> None:
 
 @pytest.mark.parametrize("cancelled", [pytest.param(0, id="the-one-that-writes"), pytest.param(2, id="one-that-waits")])
 def test_cancellation_waits_until_the_item_is_durable(cancelled: int) -> None:
-    """A submitter that is cancelled, writing or waiting, returns after its item was written, with its result."""
-
     @on_virtual_time
     async def main() -> None:
         log = Log()
@@ -141,8 +135,8 @@ def test_cancellation_waits_until_the_item_is_durable(cancelled: int) -> None:
         pytest.param([0, 1, 2, 3], id="all"),
     ],
 )
-def test_asyncios_own_cancellation_waits_too(cancelled: list[int], times: int) -> None:
-    """`Task.cancel` strands nobody: all items are written, one group at a time, and then the tasks are cancelled."""
+def test_task_cancel_waits_until_the_item_is_durable(cancelled: list[int], times: int) -> None:
+    """All items are written, one group at a time; then the tasks are cancelled."""
 
     @on_virtual_time
     async def main() -> None:
@@ -176,8 +170,7 @@ def test_asyncios_own_cancellation_waits_too(cancelled: list[int], times: int) -
 
 
 @on_virtual_time
-async def test_a_deadline_of_asyncios_is_kept_after_the_write() -> None:
-    """`asyncio.timeout` still ends what it surrounds, with its own error, once the item is durable."""
+async def test_asyncio_timeout_takes_effect_after_the_write() -> None:
     log = Log()
     group: GroupCommit[int, str] = GroupCommit(log.commit)
     asyncio.get_running_loop().call_later(5, log.may_end.set)
@@ -197,7 +190,6 @@ async def test_a_deadline_of_asyncios_is_kept_after_the_write() -> None:
 
 @on_virtual_time
 async def test_a_flush_that_is_cancelled_still_writes_all() -> None:
-    """What nobody waits for is written although the task that flushes is cancelled meanwhile."""
     log = Log()
     group: GroupCommit[int, str] = GroupCommit(log.commit, max_items=2)
     for item in range(5):
@@ -214,7 +206,7 @@ async def test_a_flush_that_is_cancelled_still_writes_all() -> None:
 
 @on_virtual_time
 async def test_an_item_of_a_cancelled_task_is_still_written() -> None:
-    """A task that was cancelled before it submits still has its item written: it may be a paid page."""
+    """It may be a paid page."""
     log = Log()
     log.may_end.set()
     group: GroupCommit[int, str] = GroupCommit(log.commit)
@@ -225,8 +217,7 @@ async def test_an_item_of_a_cancelled_task_is_still_written() -> None:
 
 
 @on_virtual_time
-async def test_an_idle_group_writes_at_once() -> None:
-    """One item alone waits for no timer."""
+async def test_an_item_submitted_alone_is_written_at_once() -> None:
     log = Log()
     log.may_end.set()
     group: GroupCommit[int, str] = GroupCommit(log.commit)

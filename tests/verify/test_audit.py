@@ -1,4 +1,4 @@
-"""The audit: a sound workspace has no fault, and every planted one is named."""
+"""The audit: a workspace without a fault has none, and every planted one is named."""
 
 import errno
 import os
@@ -16,39 +16,37 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
 from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
-from pipeline.workspace.index import INDEX, Index
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
-from pipeline.workspace.run_file import RunFile, hold_workspace
-from pipeline.workspace.tables import FAILURES, RESULTS
-from tests.workspace.test_index import make_failure, make_record, on_disk, page_id
+from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
+from pipeline.workspace.run_file import RunFile
+from tests.factories import make_failure, make_record, on_disk, page_id
 
 DONE, DUPLICATES = 40, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A workspace whose accounts add up."""
+    """A workspace without a fault."""
 
     path: Path
     run_file: RunFile
 
     def faults(self) -> list[str]:
-        """Return what the audit says."""
-        with hold_workspace(self.path):
+        with lock_workspace(self.path):
             return list(audit(self.path, self.run_file))
 
     def lines(self) -> list[bytes]:
-        """Return the lines of results.jsonl."""
         return (self.path / RESULTS).read_bytes().splitlines(keepends=True)
 
     def rewrite(self, lines: list[bytes]) -> None:
-        """Put other lines in their place."""
         (self.path / RESULTS).write_bytes(b"".join(lines))
 
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Sound:
-    """Forty pages done, two duplicates, two failures, one uncertain, one pending; the ledger knows the calls."""
+    """Forty pages done, two duplicates, two failures, one uncertain, one pending; the ledger has the calls."""
     workspace = tmp_path / "out"
     workspace.mkdir()
     records: list[Record] = [make_record(f"{number}.png", number, added=number) for number in range(DONE)]
@@ -64,7 +62,7 @@ def sound(tmp_path: Path) -> Sound:
     (workspace / RESULTS).write_bytes(b"".join(map(encode_record, records)))
     (workspace / FAILURES).write_bytes(b"".join(map(encode_failure, failures)))
     with Index.open(workspace) as index:
-        index.leave_file(on_disk("waiting.png"))
+        index.mark_file_pending(on_disk("waiting.png"))
         totals = {state.value: number for state, number in index.totals().items()}
     attempts = [record.attempt for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
@@ -74,7 +72,7 @@ def sound(tmp_path: Path) -> Sound:
     ledger.close()
     finished = "2026-01-31T12:00:00.000000Z"
     run_file = RunFile(
-        workspace="w",
+        workspace_id="w",
         version="1",
         service="vendor",
         ledger=str(ledger.path),
@@ -86,7 +84,7 @@ def sound(tmp_path: Path) -> Sound:
 
 
 def test_a_sound_workspace_has_no_fault(sound: Sound) -> None:
-    """Negative control of all that follows, with the index as it is and after it was deleted."""
+    """Negative control of the other tests, with the index and without it."""
     expected = {"done": 40, "duplicate": 2, "skipped": 0, "failed": 2, "uncertain": 1, "pending": 1}
     assert sound.run_file.totals == expected
     assert sound.faults() == []
@@ -167,7 +165,7 @@ def _flip_failure(sound: Sound) -> None:
     ],
 )
 def test_a_planted_fault_is_named(sound: Sound, plant: Callable[[Sound], object], named: str) -> None:
-    """What is wrong with the files is told with its place, with the index as it was and without one."""
+    """With the index made before the fault, and without an index."""
     plant(sound)
     faults = sound.faults()
     assert [fault for fault in faults if named in fault], faults
@@ -176,14 +174,14 @@ def test_a_planted_fault_is_named(sound: Sound, plant: Callable[[Sound], object]
     assert [fault for fault in faults if named in fault], faults
 
 
-def test_a_page_whose_record_rotted_is_named(sound: Sound) -> None:
-    """An index that was made while the line was sound does not vouch for it."""
+def test_a_page_whose_record_is_damaged_is_named(sound: Sound) -> None:
+    """The index was made before the line was damaged."""
     _flip(sound, 5)
     assert "5.png page 1: counts as done and has no line that can be read" in sound.faults()
 
 
 def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
-    """A text on disk whose call counts as never made is under-counting."""
+    """A voided call with a text on disk is under-counted."""
     assert sound.run_file.ledger is not None
     attempt = make_record("", 0, added=11).attempt
     ledger = Ledger(Path(sound.run_file.ledger), Calendar(), None)
@@ -195,21 +193,20 @@ def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
 
 
 @pytest.mark.parametrize("state", [pytest.param(state.value, id=state.value) for state in State])
-def test_wrong_sums_are_named(sound: Sound, state: str) -> None:
-    """One page more or less in run.json, in any state, is told with both numbers."""
+def test_wrong_totals_are_named_with_both_numbers(sound: Sound, state: str) -> None:
     totals = {**sound.run_file.totals, state: sound.run_file.totals[state] + 1}
     wrong = replace(sound, run_file=msgspec.structs.replace(sound.run_file, totals=totals))
     assert wrong.faults() == [f"run.json: {totals[state]} pages {state}, the files say {totals[state] - 1}"]
 
 
-def test_a_run_that_was_killed_left_no_sums_to_compare(sound: Sound) -> None:
-    """While `finished` is not set, totals of an earlier run are no fault."""
+def test_totals_are_not_compared_after_a_killed_run(sound: Sound) -> None:
+    """While `finished` is not set, the totals are those of an earlier run."""
     killed = msgspec.structs.replace(sound.run_file, totals={"done": 1}, finished=None)
     assert replace(sound, run_file=killed).faults() == []
 
 
 def test_without_a_ledger_the_files_are_still_checked(sound: Sound) -> None:
-    """Nothing is missed when none was kept; one that is gone is named, and not made by the audit."""
+    """A ledger that run.json names and that is gone is a fault; the audit does not create it."""
     missing = str(sound.path / "missing.sqlite3")
     for ledger, faults in ((None, 0), (missing, 1)):
         run_file = msgspec.structs.replace(sound.run_file, ledger=ledger, ledgers=())
@@ -219,8 +216,8 @@ def test_without_a_ledger_the_files_are_still_checked(sound: Sound) -> None:
     assert not Path(missing).exists()
 
 
-def _leave_as_it_is(_: Sound) -> None:
-    """The index knows all lines."""
+def _change_nothing(_: Sound) -> None:
+    """The index has read all lines."""
 
 
 def _end_in_a_crash(sound: Sound) -> None:
@@ -248,7 +245,7 @@ def _read(workspace: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("change", "done", "pending"),
     [
-        pytest.param(_leave_as_it_is, DONE, 1, id="index-current"),
+        pytest.param(_change_nothing, DONE, 1, id="index-current"),
         pytest.param(_end_in_a_crash, DONE + 1, 1, id="index-behind"),
         pytest.param(_lose_the_index, DONE, 0, id="index-missing"),
         pytest.param(_damage_the_index, DONE, 0, id="index-damaged"),
@@ -258,22 +255,22 @@ def _read(workspace: Path) -> dict[str, bytes]:
 def test_counting_pages_disturbs_no_run_and_changes_nothing(
     sound: Sound, monkeypatch: pytest.MonkeyPatch, change: Callable[[Sound], None], done: int, pending: int
 ) -> None:
-    """At every look into an index a run may begin; while one holds the workspace, the same is counted."""
+    """A run may begin at every access to the index; a run that holds the workspace changes no count."""
     change(sound)
-    with hold_workspace(sound.path):
+    with lock_workspace(sound.path):
         pass
     before = _read(sound.path)
     totals, begun = Index.totals, []
 
     def begin_a_run(index: Index) -> dict[State, int]:
-        with hold_workspace(sound.path):
+        with lock_workspace(sound.path):
             begun.append(index)
         return totals(index)
 
     with monkeypatch.context() as patch:
         patch.setattr(Index, "totals", begin_a_run)
         free = count_pages(sound.path)
-    with hold_workspace(sound.path):
+    with lock_workspace(sound.path):
         held = count_pages(sound.path)
     assert begun
     assert free == held
@@ -281,8 +278,8 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
     assert _read(sound.path) == before
 
 
-def test_without_room_for_a_copy_the_last_commit_is_counted(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a look costs must not matter; without an index there is nothing but the lines, and it fails."""
+def test_without_space_for_a_copy_the_last_commit_is_counted(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an index the count fails."""
     _end_in_a_crash(sound)
     monkeypatch.setattr(audit_module, "TemporaryDirectory", _no_room)
     assert count_pages(sound.path)[State.DONE] == DONE

@@ -1,4 +1,4 @@
-"""What is said of a single line: each kind of damage in its own words, and nothing of a sound one."""
+"""Faults of a single line: each kind of damage has its own message; an intact line has none."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.records import PageId
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.lines import DamagedLineError, encode_failure, encode_record, parse_failure
-from tests.workspace.test_lines import FAILURE, RECORD
+from tests.factories import FAILURE, RECORD
 
 LINE = encode_record(RECORD)
 URL = replace(
@@ -20,7 +20,7 @@ URL = replace(
 )
 
 
-def test_a_sound_line_gives_no_cause_for_complaint() -> None:
+def test_an_intact_line_has_no_fault() -> None:
     """Negative control: a page of a file, a page given as a URL, a failure with and without a content."""
     assert list(check_record(RECORD)) == []
     assert list(check_record(URL)) == []
@@ -29,26 +29,24 @@ def test_a_sound_line_gives_no_cause_for_complaint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         pytest.param(b"\n", "an empty line", id="empty"),
         pytest.param(LINE[:50] + bytes(30) + LINE[80:], "30 zero bytes", id="zeros"),
         pytest.param(LINE[:-1], "without a newline", id="torn-at-the-end"),
         pytest.param(LINE[:-1] + b"\r\n", "CR LF", id="windows"),
-        pytest.param(LINE[:-1] + LINE, f"at its byte {len(LINE) - 1} a newline is missing", id="two-lines"),
-        pytest.param(LINE[:70] + LINE, "a whole one behind it from its byte 70", id="torn-and-whole"),
+        pytest.param(LINE[:-1] + LINE, f"the newline at its byte {len(LINE) - 1} is missing", id="two-lines"),
+        pytest.param(LINE[:70] + LINE, "a torn line followed by a whole one at its byte 70", id="torn-and-whole"),
         pytest.param(LINE[:70] + LINE[90:], "the parser's words", id="anything-else"),
         pytest.param(LINE[:70] + LINE[:90] + b"\n", "the parser's words", id="torn-twice"),
     ],
 )
-def test_damage_is_described(line: bytes, message: str) -> None:
-    """What happened to a line tells its owner what happened to the disk."""
+def test_each_kind_of_damage_has_a_description(line: bytes, message: str) -> None:
     assert message in describe_damage(line, DamagedLineError("the parser's words"))
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-def test_any_bytes_are_described_on_one_line(before: bytes, after: bytes) -> None:
-    """Whatever stands around a whole line, there are words for it."""
+def test_damage_of_any_bytes_is_described_on_one_line(before: bytes, after: bytes) -> None:
     for line in (before + after, before + LINE[:-1] + after + b"\n"):
         message = describe_damage(line, DamagedLineError("the parser's words"))
         assert message
@@ -56,28 +54,28 @@ def test_any_bytes_are_described_on_one_line(before: bytes, after: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         pytest.param({"page": 2}, "does not fit", id="page"),
         pytest.param({"sha256": "cd" * 32}, "does not fit", id="sha256"),
         pytest.param({"sha256": None}, "does not fit", id="no-sha256"),
-        pytest.param({"id": PageId("sha256:ab#1")}, "is none of a page", id="id"),
+        pytest.param({"id": PageId("sha256:ab#1")}, "is not the id of a page", id="id"),
         pytest.param({"id": URL.id}, "of another URL", id="url"),
-        pytest.param({"attempt": ""}, "names no call", id="attempt"),
+        pytest.param({"attempt": ""}, "has no attempt", id="attempt"),
         pytest.param({"elapsed_ms": -1}, "elapsed_ms is -1", id="elapsed"),
-        pytest.param({"added": "2026-02-31T12:00:00.000000Z"}, "no time", id="day-31"),
-        pytest.param({"added": "2026-01-31T12:00:00Z"}, "no time", id="not-sortable"),
+        pytest.param({"added": "2026-02-31T12:00:00.000000Z"}, "not a time", id="day-31"),
+        pytest.param({"added": "2026-01-31T12:00:00Z"}, "not a time", id="not-sortable"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object], message: str) -> None:
-    """A line with a right checksum can still be wrong."""
+def test_a_contradiction_in_a_record_is_a_fault(changes: dict[str, object], message: str) -> None:
+    """Its checksum is right."""
     problems = list(check_record(replace(RECORD, **changes)))  # type: ignore[arg-type]
     assert len(problems) == 1
     assert message in problems[0]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         pytest.param({"error": "tired"}, "the class 'tired' is unknown", id="class"),
         pytest.param(
@@ -85,11 +83,10 @@ def test_a_record_that_contradicts_itself_is_told_of(changes: dict[str, object],
         ),
         pytest.param({"id": PageId("sha256:ab#1")}, "is not that of page 1", id="id"),
         pytest.param({"page": 2}, "is not that of page 2", id="page"),
-        pytest.param({"added": ""}, "added is no time", id="time"),
+        pytest.param({"added": ""}, "added is not a time", id="time"),
     ],
 )
-def test_a_failure_that_contradicts_itself_is_told_of(changes: dict[str, object], message: str) -> None:
-    """The class says whether the next run tries again; the line must say the same."""
+def test_a_contradiction_in_a_failure_is_a_fault(changes: dict[str, object], message: str) -> None:
     failure = replace(FAILURE, **changes)  # type: ignore[arg-type]
     problems = list(check_failure(parse_failure(encode_failure(failure)[:-1])))
     assert len(problems) == 1
@@ -105,5 +102,5 @@ def test_a_failure_that_contradicts_itself_is_told_of(changes: dict[str, object]
     ],
 )
 def test_a_name_is_shown_on_one_line(source: bytes, shown: str) -> None:
-    """Nothing in a name can break a line of output, or the terminal."""
+    """No name can break a line of output, or control the terminal."""
     assert show_name(source) == shown

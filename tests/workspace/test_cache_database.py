@@ -1,4 +1,4 @@
-"""A database of what can be derived again: when the disk fails under it, it never says that it has what it lost."""
+"""The cache database: after a rollback by a failing disk, no commit claims to contain the lost changes."""
 
 import sqlite3
 import threading
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
 
 SCHEMA = "CREATE TABLE item (text TEXT PRIMARY KEY) WITHOUT ROWID; CREATE TABLE mark (items INTEGER PRIMARY KEY);"
 MARK = "INSERT OR REPLACE INTO mark VALUES (?)"
@@ -18,14 +18,14 @@ MARK = "INSERT OR REPLACE INTO mark VALUES (?)"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[CacheDatabase]:
-    """A database that has room for a few pages more."""
-    with closing(CacheDatabase(tmp_path / "derived.sqlite3", SCHEMA, 1)) as database:
-        database._db.execute("PRAGMA max_page_count = 6")  # SQLITE_FULL, with all that a full disk does to SQLite
+    """A database that has room for a few more of SQLite's pages."""
+    with closing(CacheDatabase.open(tmp_path / "cache.sqlite3", SCHEMA, 1)) as database:
+        database._db.execute("PRAGMA max_page_count = 6")  # the error is SQLITE_FULL, as on a full disk
         yield database
 
 
 def add(database: CacheDatabase, first: int, count: int) -> int:
-    """Add items until they are all there, or one fails; return how many were taken."""
+    """Add items until one fails; return how many were added."""
     for number in range(first, first + count):
         try:
             database.change("INSERT INTO item VALUES (?)", (f"{number:0100}",))
@@ -35,7 +35,7 @@ def add(database: CacheDatabase, first: int, count: int) -> int:
 
 
 def count_committed(database: CacheDatabase) -> tuple[int, int]:
-    """Return how many items another process sees, and how many the mark says that there are."""
+    """Return the number of items that another process sees, and the number in the table `mark`."""
     with closing(sqlite3.connect(database.path)) as db:
         items = db.execute("SELECT count(*) FROM item").fetchone()[0]
         marked = db.execute("SELECT coalesce(max(items), 0) FROM mark").fetchone()[0]
@@ -43,7 +43,7 @@ def count_committed(database: CacheDatabase) -> tuple[int, int]:
 
 
 def fill_then_commit(database: CacheDatabase) -> tuple[int, int]:
-    """Commit ten items, add more until there is no room, go on and commit; return what is committed."""
+    """Commit ten items, add items until the disk is full, add five more, commit; return the committed numbers."""
     assert add(database, 0, 10) == 10
     database.commit(MARK, [(10,)])
     taken = add(database, 10, 10_000)
@@ -54,25 +54,25 @@ def fill_then_commit(database: CacheDatabase) -> tuple[int, int]:
     return count_committed(database)
 
 
-def test_no_commit_passes_for_one_that_failed(database: CacheDatabase) -> None:
-    """A full disk takes all uncommitted changes along: from then on every use is an error, and no mark is written."""
+def test_after_a_full_disk_has_rolled_changes_back_every_use_is_an_error(database: CacheDatabase) -> None:
     assert fill_then_commit(database) == (10, 10)
     with pytest.raises(StorageError, match="full"):
         database.rows("SELECT 1")
 
 
-def test_a_commit_after_a_rollback_says_too_much(database: CacheDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: without the check, the mark counts items that are gone."""
+def test_without_the_check_a_commit_counts_items_that_were_rolled_back(
+    database: CacheDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control."""
     monkeypatch.setattr(CacheDatabase, "_require_changes", lambda _: None)
     items, marked = fill_then_commit(database)
     assert items < marked
 
 
-def test_an_error_that_takes_nothing_along_ends_nothing(database: CacheDatabase) -> None:
-    """A commit that another process's reading holds off is made later, with all that was changed."""
+def test_a_commit_that_another_reader_blocks_succeeds_later_with_all_changes(database: CacheDatabase) -> None:
     database._db.execute("PRAGMA busy_timeout = 0")
     assert add(database, 0, 1) == 1
-    with hold_off_commits(database), pytest.raises(StorageError, match="locked"):
+    with block_commits(database), pytest.raises(StorageError, match="locked"):
         database.commit(MARK, [(1,)])
     assert add(database, 1, 1) == 1
     database.commit(MARK, [(2,)])
@@ -80,16 +80,16 @@ def test_an_error_that_takes_nothing_along_ends_nothing(database: CacheDatabase)
 
 
 @contextmanager
-def hold_off_commits(database: CacheDatabase) -> Iterator[None]:
-    """Read in another connection, and do not end."""
+def block_commits(database: CacheDatabase) -> Iterator[None]:
+    """Keep a read transaction open in another connection."""
     with closing(sqlite3.connect(database.path)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM item").fetchall()
         yield
 
 
-def test_threads_do_not_take_each_others_errors(database: CacheDatabase) -> None:
-    """While commits fail in one thread and another one reads, each gets its own outcome: an error of ours, or none."""
+def test_threads_do_not_get_one_anothers_errors(database: CacheDatabase) -> None:
+    """Commits fail in one thread while others read."""
     database._db.execute("PRAGMA busy_timeout = 0")
     done = threading.Event()
 
@@ -97,7 +97,7 @@ def test_threads_do_not_take_each_others_errors(database: CacheDatabase) -> None
         while not done.is_set():
             database.rows("SELECT count(*) FROM item")
 
-    with hold_off_commits(database), ThreadPoolExecutor() as threads:
+    with block_commits(database), ThreadPoolExecutor() as threads:
         readers = [threads.submit(read) for _ in range(2)]
         try:
             assert add(database, 0, 1) == 1
@@ -110,26 +110,51 @@ def test_threads_do_not_take_each_others_errors(database: CacheDatabase) -> None
             reader.result()
 
 
-class Restless:
-    """A connection to a file that somebody else changes at every step of a copy."""
+class ChangingConnection:
+    """A connection to a file that another process changes during every step of a copy."""
 
     in_transaction = False
 
     def backup(self, _: sqlite3.Connection, *, pages: int, progress: Callable[[int, int, int], object]) -> None:
-        assert pages > 0, "a copy in one step would keep the writer waiting"
+        assert pages > 0, "a copy in one step would block the writer"
         for _step in range(1000):
             progress(sqlite3.SQLITE_OK, 5 * pages, 5 * pages)
 
 
-def test_a_copy_of_what_never_rests_is_given_up(tmp_path: Path) -> None:
-    """Each commit of a run starts the copy over: who looks must come to an end all the same."""
-    with closing(CacheDatabase(tmp_path / "index.sqlite3", "CREATE TABLE page (name TEXT)", 1)) as database:
+def test_a_copy_that_commits_restart_again_and_again_is_given_up(tmp_path: Path) -> None:
+    with closing(CacheDatabase.open(tmp_path / "index.sqlite3", "CREATE TABLE page (name TEXT)", 1)) as database:
         database.change("INSERT INTO page VALUES (?)", ("a",))
         database.commit("INSERT INTO page VALUES (?)", [("b",)])
         database.copy_to(tmp_path / "copy")
         with closing(sqlite3.connect(tmp_path / "copy")) as copy:
             assert copy.execute("SELECT name FROM page").fetchall() == [("a",), ("b",)]
-        connection, database._db = database._db, Restless()  # type: ignore[assignment]
+        connection, database._db = database._db, ChangingConnection()  # type: ignore[assignment]
         with pytest.raises(StorageError, match="faster than it can be copied"):
             database.copy_to(tmp_path / "other")
         database._db = connection
+
+
+@pytest.mark.parametrize("content", [pytest.param(b"x" * 9000, id="no-database"), pytest.param(None, id="version")])
+def test_a_damaged_file_is_removed_when_it_is_opened(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "cache.sqlite3"
+    CacheDatabase.open(path, SCHEMA, 2).close()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DamagedDatabaseError, match=r"cache\.sqlite3: .*; the next run rebuilds it"):
+        CacheDatabase.open(path, SCHEMA, 1)
+    assert list(tmp_path.iterdir()) == []
+    CacheDatabase.open(path, SCHEMA, 1).close()
+
+
+def test_a_reader_changes_and_removes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite3"
+    with pytest.raises(StorageError, match="unable to open"):
+        CacheDatabase.open_read_only(path)
+    assert list(tmp_path.iterdir()) == []
+    CacheDatabase.open(path, SCHEMA, 1).close()
+    with closing(CacheDatabase.open_read_only(path)) as database, pytest.raises(StorageError, match="readonly"):
+        database.change("INSERT INTO item VALUES (?)", ("a",))
+    path.write_bytes(b"x" * 9000)
+    with closing(CacheDatabase.open_read_only(path)) as database, pytest.raises(StorageError, match="not a database"):
+        database.rows("SELECT * FROM item")
+    assert path.read_bytes() == b"x" * 9000

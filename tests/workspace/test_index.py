@@ -1,4 +1,4 @@
-"""The index on real files: derived from the JSONL, and whatever happens to it, never in contradiction to it."""
+"""The index on real files: whatever happens to it, it agrees with the JSONL files."""
 
 import itertools
 import os
@@ -14,51 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, FileStat, PageId, Record, Reply, SourceFile, Span, State
-from pipeline.workspace.index import INDEX, Index
-from pipeline.workspace.lines import encode_failure, encode_record, encode_source
-from pipeline.workspace.repair import repair_tail
-from pipeline.workspace.tables import FAILURES, RESULTS
-
-STAT = FileStat(1000, 1_700_000_000_000_000_000)
-
-
-def page_id(content: int) -> PageId:
-    """Return the identity of a content."""
-    return PageId(f"sha256:{content:064x}#1")
-
-
-def make_record(name: str, content: int, *, duplicate_of: str | None = None, added: int = 0, page: int = 1) -> Record:
-    """Return a record of a page with this content."""
-    return Record(
-        id=page_id(content),
-        source=name,
-        page=page,
-        sha256=f"{content:064x}",
-        text=f"text {content}",
-        duplicate_of=duplicate_of,
-        prep=None,
-        reply=Reply("doc", 1, "host"),
-        attempt=f"owner-{added:06d}",
-        elapsed_ms=1,
-        added=_moment(added),
-    )
-
-
-def make_failure(
-    name: str, content: int | None, *, error: str = "rejected", retryable: bool = False, added: int = 0
-) -> Failure:
-    """Return a failure of a page's first page."""
-    identity = None if content is None else page_id(content)
-    return Failure(identity, name, 1, error, "why", 1, retryable=retryable, added=_moment(added))
-
-
-def _moment(added: int) -> str:
-    return f"2026-01-01T00:00:{added // 1000:02d}.{added % 1000:03d}000Z"
+from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
+from pipeline.workspace.index import Index
+from pipeline.workspace.lines import encode_failure, encode_name, encode_record
+from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
+from pipeline.workspace.repair import remove_torn_tail
+from tests.factories import STAT, make_failure, make_record, on_disk, page_id
 
 
 def append(path: Path, line: bytes) -> Span:
-    """Append a line as the sink does; return where it stands."""
+    """Append a line as the sink does; return its place."""
     with path.open("ab") as file:
         start = file.tell()
         file.write(line)
@@ -66,24 +31,24 @@ def append(path: Path, line: bytes) -> Span:
 
 
 class Workspace:
-    """A workspace whose lines are written and noted together, as a run does it."""
+    """A workspace whose lines are appended and added to the index together, as in a run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.index = Index.open(path)
 
     def record(self, record: Record) -> Span:
-        """Write a record's line and note it."""
+        """Append a record's line and add it to the index."""
         span = append(self.path / RESULTS, encode_record(record))
         self.index.add_record(record, span)
         return span
 
     def failure(self, failure: Failure) -> None:
-        """Write a failure's line and note it."""
+        """Append a failure's line and add it to the index."""
         self.index.add_failure(failure, append(self.path / FAILURES, encode_failure(failure)))
 
     def crash(self) -> None:
-        """Lose what is not committed, and open the index again."""
+        """Lose uncommitted changes, and open the index again."""
         self.index._db.close()
         self.index = Index.open(self.path)
 
@@ -106,28 +71,23 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     opened.index._db.close()
 
 
-def on_disk(name: str, *, stat: FileStat | None = STAT) -> SourceFile:
-    """Return a file as the source finds it."""
-    return SourceFile(name, Path("/scans") / name, stat)
-
-
 def states(index: Index) -> dict[str, State]:
-    """Return the state of each page by `source page`, what is not committed included."""
+    """Return the state of each page by `source page`, including uncommitted changes."""
     rows = index._db.rows("SELECT source, page, state FROM page")
     return {f"{os.fsdecode(source)} {page}": State(state) for source, page, state in rows}
 
 
 def first_records(index: Index) -> dict[PageId, int]:
-    """Return where the first record of each content begins in results.jsonl."""
+    """Return the offset of each content's first record in results.jsonl."""
     return dict(index._db.rows("SELECT id, offset FROM content"))
 
 
 class TestRebuilding:
-    """An index that is missing, damaged or not that of the files."""
+    """An index that is missing, damaged or made from other files."""
 
     @staticmethod
     def fill(workspace: Workspace) -> dict[str, State]:
-        """Write some lines, commit, and return the states."""
+        """Append 64 lines, commit, and return the states."""
         for number in range(60):
             workspace.record(make_record(f"{number}.png", number))
         workspace.record(make_record("copy.png", 3, duplicate_of="3.png"))
@@ -148,8 +108,7 @@ class TestRebuilding:
             pytest.param(lambda path: path.write_bytes(path.read_bytes()[:100] + bytes(20000)), id="zeros"),
         ],
     )
-    def test_it_is_made_anew_from_the_files(self, workspace: Workspace, harm: Callable[[Path], object]) -> None:
-        """Whatever happened to the index, opening it brings back the state of every page."""
+    def test_it_is_rebuilt_from_the_files(self, workspace: Workspace, harm: Callable[[Path], object]) -> None:
         expected = self.fill(workspace)
         assert len(expected) == 64
         harm(workspace.path / INDEX)
@@ -159,10 +118,10 @@ class TestRebuilding:
             assert index.find_record(page_id(7)) == make_record("7.png", 7)
 
     @settings(max_examples=30)
-    @example(at=3446, noise=b"\x80")  # SQLite quotes the damaged schema in its message, which is then no UTF-8
+    @example(at=3446, noise=b"\x80")  # SQLite's message quotes the damaged schema, which is not UTF-8
     @given(st.integers(0, 30_000), st.binary(min_size=1, max_size=200))
     def test_damage_anywhere_stops_with_a_storage_error_at_most_once(self, at: int, noise: bytes) -> None:
-        """Noise over any part of the index: it is found, and the next opening is right; or it did no harm to SQLite."""
+        """SQLite may detect damage when it opens the file, while it uses it, or never because nothing reads it."""
         with tempfile.TemporaryDirectory() as directory:
             self.fill(Workspace(Path(directory)))
             path = Path(directory) / INDEX
@@ -170,14 +129,14 @@ class TestRebuilding:
             at %= len(content)
             content[at : at + len(noise)] = noise[: len(content) - at]
             path.write_bytes(content)
-            for last in (False, True):  # what is found out while the index is in use costs one run
+            for last in (False, True):  # damage detected during use costs one run
                 try:
                     with Index.open(Path(directory)) as index:
                         index.totals()
                         for number in range(60):
                             index.settled_states(on_disk(f"{number}.png"))
                             index.find_record(page_id(number))
-                            index.leave_file(on_disk(f"{number}.png"))
+                            index.mark_file_pending(on_disk(f"{number}.png"))
                     break
                 except StorageError:
                     assert not last
@@ -194,10 +153,9 @@ class TestRebuilding:
             pytest.param(lambda _: [], id="emptied"),
         ],
     )
-    def test_files_that_were_replaced_are_read_anew(
+    def test_an_index_of_replaced_files_is_rebuilt(
         self, workspace: Workspace, change: Callable[[list[bytes]], list[bytes]]
     ) -> None:
-        """When results.jsonl is not the file that was read, the index knows what stands there now, and nothing else."""
         self.fill(workspace)
         path = workspace.path / RESULTS
         path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
@@ -207,32 +165,27 @@ class TestRebuilding:
         with Index.open(workspace.path) as index:
             assert found == states(index)
 
-    def test_results_that_were_deleted_are_forgotten(self, workspace: Workspace) -> None:
-        """Without results.jsonl only the failures are known."""
+    def test_pages_of_deleted_results_are_forgotten(self, workspace: Workspace) -> None:
         self.fill(workspace)
         (workspace.path / RESULTS).unlink()
         with Index.open(workspace.path) as index:
             assert set(states(index)) == {"bad.png 1", "gone.png 1", "lost.png 1"}
 
-    def test_an_index_of_another_format_is_made_anew(self, workspace: Workspace) -> None:
-        """What a later version left does not stop this one."""
+    def test_an_index_of_another_schema_version_is_rebuilt(self, workspace: Workspace) -> None:
+        """A later release may have written it."""
         expected = self.fill(workspace)
         workspace.index = Index.open(workspace.path)
         workspace.index._db.rows("PRAGMA user_version = 99")
         workspace.crash()
         assert states(workspace.index) == expected
 
-    def test_a_workspace_that_is_no_directory_is_a_storage_error(self, tmp_path: Path) -> None:
-        """What can be neither read nor made is an error of ours."""
+    def test_a_workspace_that_does_not_exist_is_a_storage_error(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"index\.sqlite3"):
             Index.open(tmp_path / "missing")
 
 
 class TestDamagedLines:
-    """Lines that cannot be trusted."""
-
-    def test_they_are_passed_over_and_named(self, workspace: Workspace) -> None:
-        """A flipped byte costs its line alone, and the damage tells file, place and problem."""
+    def test_damaged_lines_are_skipped_and_listed_with_file_and_offset(self, workspace: Workspace) -> None:
         spans = [workspace.record(make_record(f"{n}.png", n)) for n in range(3)]
         workspace.failure(make_failure("bad.png", 9))
         workspace.close()
@@ -242,14 +195,14 @@ class TestDamagedLines:
             (workspace.path / name).write_bytes(content)
         with Index.open(workspace.path) as index:
             assert set(states(index)) == {"0.png 1", "2.png 1"}
-            assert [(damage.file, damage.offset_bytes) for damage in index.damages] == [
+            assert [(damage.file, damage.offset_bytes) for damage in index.damaged] == [
                 (RESULTS, spans[1].start),
                 (FAILURES, 0),
             ]
-            assert {damage.problem for damage in index.damages} == {"its checksum does not match"}
+            assert {damage.problem for damage in index.damaged} == {"its checksum does not match"}
 
-    def test_a_new_record_takes_the_place_of_one_that_can_no_longer_be_read(self, workspace: Workspace) -> None:
-        """When a record rots, its content is paid for once more, not once for each further copy."""
+    def test_a_new_record_replaces_a_first_record_that_is_damaged(self, workspace: Workspace) -> None:
+        """Otherwise each further copy of this content would be sent and paid again."""
         span = workspace.record(make_record("a.png", 1))
         for number in range(2, 30):
             workspace.record(make_record(f"{number}.png", number))
@@ -257,7 +210,7 @@ class TestDamagedLines:
         path = workspace.path / RESULTS
         content = bytearray(path.read_bytes())
         content[span.start + 90] ^= 1
-        path.write_bytes(content)  # too far before the end for the index to notice when it is opened
+        path.write_bytes(content)  # outside the last 4 KiB, which the index compares when it is opened
         workspace.index = Index.open(workspace.path)
         assert first_records(workspace.index)[page_id(1)] == span.start
         assert workspace.index.find_record(page_id(1)) is None
@@ -267,7 +220,7 @@ class TestDamagedLines:
         assert workspace.index.find_record(page_id(1)) == make_record("b.png", 1, added=5)
 
     def test_a_line_without_its_newline_is_not_read(self, workspace: Workspace) -> None:
-        """A line that is still being written, or torn, counts only once it is whole."""
+        """A run may be writing it, or a crash tore it."""
         workspace.record(make_record("a.png", 1))
         line = encode_record(make_record("b.png", 2))
         append(workspace.path / RESULTS, line[:-1])
@@ -279,10 +232,8 @@ class TestDamagedLines:
 
 
 class TestCrashes:
-    """What was not committed is read again."""
-
-    def test_a_line_that_was_not_noted_before_a_later_one_is_not_skipped(self, workspace: Workspace) -> None:
-        """Lines are noted in any order: a commit between them does not count the gap as read."""
+    def test_a_line_added_after_a_later_one_is_not_skipped_after_a_crash(self, workspace: Workspace) -> None:
+        """Lines are added in any order, so a commit must not count a gap as read."""
         first, second = make_record("first.png", 1), make_record("second.png", 2)
         append(workspace.path / RESULTS, encode_record(first))
         workspace.record(second)
@@ -291,8 +242,7 @@ class TestCrashes:
         workspace.crash()
         assert set(states(workspace.index)) == {"first.png 1", "second.png 1"}
 
-    def test_what_was_not_committed_is_read_again(self, workspace: Workspace) -> None:
-        """Lines of both files that came after the last commit are known after a crash."""
+    def test_uncommitted_lines_of_both_files_are_read_again_after_a_crash(self, workspace: Workspace) -> None:
         workspace.record(make_record("a.png", 1))
         workspace.index.commit()
         workspace.record(make_record("b.png", 2))
@@ -302,10 +252,9 @@ class TestCrashes:
 
 
 class TestStates:
-    """What is done, by page and by content."""
+    """States by page and by content."""
 
     def test_the_first_record_of_a_content_is_the_original(self, workspace: Workspace) -> None:
-        """Duplicates are counted apart and lead to the first record, whatever comes after it."""
         workspace.record(make_record("a.png", 1))
         workspace.record(make_record("b.png", 1, duplicate_of="a.png"))
         assert workspace.index.totals() == dict.fromkeys(State, 0) | {State.DONE: 1, State.DUPLICATE: 1}
@@ -320,7 +269,6 @@ class TestStates:
     def test_of_a_text_and_a_failure_the_later_one_counts(
         self, workspace: Workspace, content: int | None, *, crash: bool, failed_first: bool
     ) -> None:
-        """A retried page is done; a page whose new content fails is failed; reading the files again says the same."""
         if failed_first:
             workspace.failure(make_failure("a.png", content, retryable=True, added=1))
             workspace.record(make_record("a.png", 1, added=2))
@@ -331,8 +279,8 @@ class TestStates:
             workspace.crash()
         assert states(workspace.index) == {"a.png 1": State.DONE if failed_first else State.FAILED}
 
-    def test_a_text_is_not_lost_when_the_clock_went_back(self, workspace: Workspace) -> None:
-        """A failure that claims to be later than the text of the same content does not hide it when read again."""
+    def test_a_clock_set_back_does_not_hide_a_text_behind_a_failure(self, workspace: Workspace) -> None:
+        """The failure's `added` is later than that of the text, although its line was written before it."""
         workspace.failure(make_failure("a.png", 1, retryable=True, added=9))
         workspace.record(make_record("a.png", 1, added=2))
         workspace.crash()
@@ -341,7 +289,6 @@ class TestStates:
     def test_a_failed_page_is_remembered_though_its_content_was_recognised_elsewhere(
         self, workspace: Workspace
     ) -> None:
-        """Reading the files again does not drop a failed page because another page has the same content."""
         workspace.failure(make_failure("a.png", 1, retryable=True, added=1))
         workspace.record(make_record("b.png", 1, added=2))
         before = states(workspace.index)
@@ -349,30 +296,27 @@ class TestStates:
         workspace.crash()
         assert states(workspace.index) == before
 
-    def test_leave_page_makes_other_content_history(self, workspace: Workspace) -> None:
-        """A page with new content is pending; with the content that it had, it stays done."""
+    def test_a_page_whose_content_changed_can_be_marked_pending(self, workspace: Workspace) -> None:
         workspace.record(make_record("a.png", 1))
-        workspace.index.leave_file(on_disk("a.png"))
-        workspace.index.leave_page(on_disk("a.png"), 1, page_id(1))
+        workspace.index.mark_file_pending(on_disk("a.png"))
+        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(1))
         assert workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
-        workspace.index.leave_page(on_disk("a.png"), 1, page_id(2))
+        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(2))
         assert not workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
         assert states(workspace.index) == {"a.png 1": State.PENDING}
         assert workspace.index.find_record(page_id(1)) is not None
 
-    def test_uncertain_contents_are_listed(self, workspace: Workspace) -> None:
-        """The contents that must not be sent again are known after a crash, too."""
+    def test_uncertain_contents_are_known_after_a_crash(self, workspace: Workspace) -> None:
         workspace.failure(make_failure("a.png", 1, error="uncertain"))
         workspace.failure(make_failure("b.png", 2))
         workspace.crash()
         assert workspace.index.uncertain_ids() == {page_id(1)}
 
     def test_names_that_are_not_utf8_keep_their_bytes(self, workspace: Workspace) -> None:
-        """A name in Latin-1 is the same page in the run, in the index and after a crash."""
         name = os.fsdecode(b"caf\xe9.png")
         file = SourceFile(name, Path("/scans") / name, STAT)
         workspace.record(make_record(name, 1))
-        workspace.index.end_file(file, 1)
+        workspace.index.add_file(file, 1)
         for _ in range(2):
             assert workspace.index.has_result(file, 1, page_id(1))
             assert workspace.index.find_record(page_id(1)) == make_record(name, 1)
@@ -382,7 +326,7 @@ class TestStates:
 
 
 class TestFiles:
-    """Which files need not be opened."""
+    """Files that need not be opened."""
 
     @pytest.mark.parametrize(
         ("note", "settled"),
@@ -394,26 +338,24 @@ class TestFiles:
             pytest.param(lambda w: w.failure(make_failure("a.png", 1)), State.FAILED, id="failed-for-good"),
             pytest.param(lambda w: w.failure(make_failure("a.png", 1, retryable=True)), None, id="failed-for-now"),
             pytest.param(lambda w: w.failure(make_failure("a.png", 1, error="uncertain")), None, id="uncertain"),
-            pytest.param(lambda w: w.index.leave_file(on_disk("a.png")), None, id="pending"),
+            pytest.param(lambda w: w.index.mark_file_pending(on_disk("a.png")), None, id="pending"),
         ],
     )
-    def test_only_files_that_need_nothing_more_are_settled(
+    def test_an_unchanged_file_is_settled_when_its_page_needs_no_call(
         self, workspace: Workspace, note: Callable[[Workspace], object], settled: State | None
     ) -> None:
-        """An unchanged file is left closed when its pages are done or failed for what they are."""
         note(workspace)
-        workspace.index.end_file(on_disk("a.png"), 1)
+        workspace.index.add_file(on_disk("a.png"), 1)
         workspace.reopen()
         found = workspace.index.settled_states(on_disk("a.png"))
-        assert (None if found is None else dict(found.states)) == (None if settled is None else {settled: 1})
+        assert found == (None if settled is None else {settled: 1})
 
     def test_uncertain_pages_are_settled_when_they_must_not_be_sent_again(self, workspace: Workspace) -> None:
-        """With `keep_uncertain` an uncertain page is left alone."""
         workspace.failure(make_failure("a.png", 1, error="uncertain"))
-        workspace.index.end_file(on_disk("a.png"), 1)
+        workspace.index.add_file(on_disk("a.png"), 1)
         found = workspace.index.settled_states(on_disk("a.png"), keep_uncertain=True)
         assert found is not None
-        assert found.states == {State.UNCERTAIN: 1}
+        assert found == {State.UNCERTAIN: 1}
 
     @pytest.mark.parametrize(
         "file",
@@ -426,36 +368,34 @@ class TestFiles:
         ],
     )
     def test_a_file_that_changed_is_opened(self, workspace: Workspace, file: SourceFile) -> None:
-        """Another size, time, name or path: the file must be looked into."""
         workspace.record(make_record("a.png", 1))
-        workspace.index.end_file(on_disk("a.png"), 1)
+        workspace.index.add_file(on_disk("a.png"), 1)
         assert workspace.index.settled_states(on_disk("a.png")) is not None
         assert workspace.index.settled_states(file) is None
 
-    def test_a_file_is_settled_with_all_of_its_pages(self, workspace: Workspace) -> None:
-        """Of three pages one is missing: not settled; with it: settled; with fewer pages the rest is forgotten."""
+    def test_a_file_is_settled_when_all_of_its_pages_are(self, workspace: Workspace) -> None:
         for page in (1, 2):
             workspace.record(make_record("a.tif", page, page=page))
-        workspace.index.end_file(on_disk("a.tif"), 3)
+        workspace.index.add_file(on_disk("a.tif"), 3)
         assert workspace.index.settled_states(on_disk("a.tif")) is None
         workspace.record(make_record("a.tif", 3, page=3))
         found = workspace.index.settled_states(on_disk("a.tif"))
         assert found is not None
-        assert found.states == {State.DONE: 3}
-        workspace.index.end_file(on_disk("a.tif"), 2)
+        assert found == {State.DONE: 3}
+        workspace.index.add_file(on_disk("a.tif"), 2)
         assert states(workspace.index) == {"a.tif 1": State.DONE, "a.tif 2": State.DONE}
 
-    def test_a_file_that_is_away_keeps_its_pages(self, workspace: Workspace) -> None:
-        """A missing file does not tell how many pages it has: those that are done stay in the accounts."""
+    def test_a_missing_file_keeps_the_states_of_its_pages(self, workspace: Workspace) -> None:
+        """The number of pages of a missing file is unknown."""
         for page in (1, 2):
             workspace.record(make_record("a.tif", page, page=page))
-        workspace.index.end_file(on_disk("a.tif"), 2)
+        workspace.index.add_file(on_disk("a.tif"), 2)
         workspace.failure(make_failure("a.tif", None, error="missing", retryable=True, added=9))
-        workspace.index.end_file(on_disk("a.tif", stat=None), 1)
+        workspace.index.add_file(on_disk("a.tif", stat=None), 1)
         assert states(workspace.index) == {"a.tif 1": State.FAILED, "a.tif 2": State.DONE}
 
     def test_a_url_is_settled_by_its_name(self, workspace: Workspace) -> None:
-        """A page that the service fetches has no size or time; its record is enough."""
+        """A URL has no size and modification time."""
         url = SourceFile("https://example.org/a.png", None)
         assert workspace.index.settled_states(url) is None
         workspace.record(make_record(url.name, 1))
@@ -463,33 +403,30 @@ class TestFiles:
 
 
 class TestSharing:
-    """Who may look while a run goes on."""
+    """Other threads and processes during a run."""
 
-    def test_peek_sees_what_is_committed(self, workspace: Workspace) -> None:
-        """A second process reads the last commit, not what came after it, and blocks nobody."""
+    def test_a_reader_sees_the_last_commit(self, workspace: Workspace) -> None:
         workspace.record(make_record("a.png", 1))
         workspace.index.commit()
         workspace.record(make_record("b.png", 2))
-        with Index.peek(workspace.path) as peeked:
-            assert set(states(peeked)) == {"a.png 1"}
+        with Index.open_read_only(workspace.path) as reader:
+            assert set(states(reader)) == {"a.png 1"}
         workspace.index.commit()
-        with Index.peek(workspace.path) as peeked:
-            assert set(states(peeked)) == {"a.png 1", "b.png 1"}
+        with Index.open_read_only(workspace.path) as reader:
+            assert set(states(reader)) == {"a.png 1", "b.png 1"}
 
     @pytest.mark.parametrize(
         "content",
         [pytest.param(None, id="missing"), pytest.param(b"x" * 9000, id="damaged"), pytest.param(b"", id="new")],
     )
-    def test_peek_at_what_is_no_index_is_a_storage_error(self, tmp_path: Path, content: bytes | None) -> None:
-        """Looking never makes or repairs an index."""
+    def test_a_reader_never_creates_or_repairs_an_index(self, tmp_path: Path, content: bytes | None) -> None:
         if content is not None:
             (tmp_path / INDEX).write_bytes(content)
         with pytest.raises(StorageError, match=r"index\.sqlite3"):
-            Index.peek(tmp_path)
+            Index.open_read_only(tmp_path)
         assert ((tmp_path / INDEX).read_bytes() if content is not None else None) == content
 
-    def test_commits_in_threads_do_not_disturb_changes(self, workspace: Workspace) -> None:
-        """Two threads that commit without pause while pages begin: no error, and nothing is missing afterwards."""
+    def test_commits_in_two_threads_lose_no_change(self, workspace: Workspace) -> None:
         errors: list[Exception] = []
         ended = threading.Event()
 
@@ -505,7 +442,7 @@ class TestSharing:
             thread.start()
         try:
             for number in range(3000):
-                workspace.index.leave_file(on_disk(f"{number}.png"))
+                workspace.index.mark_file_pending(on_disk(f"{number}.png"))
         finally:
             ended.set()
             for thread in threads:
@@ -514,19 +451,18 @@ class TestSharing:
         workspace.reopen()
         assert workspace.index.totals()[State.PENDING] == 3000
 
-    def test_a_commit_is_wanted_now_and_then(self, workspace: Workspace) -> None:
-        """Single changes do not cost a sync each, and the want ends with the commit."""
-        wanted = []
+    def test_a_commit_is_needed_after_many_changes(self, workspace: Workspace) -> None:
+        needed = []
         for number in range(1000):
-            workspace.index.leave_file(on_disk(f"{number}.png"))
-            wanted.append(workspace.index.wants_commit)
-        assert (wanted[100], wanted[-1]) == (False, True)
+            workspace.index.mark_file_pending(on_disk(f"{number}.png"))
+            needed.append(workspace.index.needs_commit)
+        assert (needed[100], needed[-1]) == (False, True)
         workspace.index.commit()
-        assert not workspace.index.wants_commit
+        assert not workspace.index.needs_commit
 
 
 class History(RuleBasedStateMachine):
-    """Any history of a workspace: lines are written, noted out of order or never, commits and crashes come between."""
+    """Any history of a workspace: lines appended, added to the index out of order or never, commits and crashes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -538,13 +474,12 @@ class History(RuleBasedStateMachine):
         self.written: list[tuple[Record | Failure, Span]] = []
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
         self.workspace.index._db.close()
         shutil.rmtree(self.directory)
 
     @rule(content=st.integers(0, 5), name=st.integers(0, 8))
     def write_record(self, content: int, name: int) -> None:
-        """Put a result on disk; the index hears of it later."""
+        """Append a record; the index gets it later."""
         source = f"{content}-{name}.png"
         known = page_id(content) in self.originals
         record = make_record(source, content, duplicate_of="original" if known else None, added=next(self.clock))
@@ -555,7 +490,7 @@ class History(RuleBasedStateMachine):
 
     @rule(content=st.integers(6, 9), retryable=st.booleans())
     def write_failure(self, content: int, *, retryable: bool) -> None:
-        """Put a failure on disk; the index hears of it later."""
+        """Append a failure; the index gets it later."""
         failure = make_failure(f"{content}.png", content, retryable=retryable, added=next(self.clock))
         self.expected[f"{content}.png 1"] = State.FAILED
         self.written.append((failure, append(self.directory / FAILURES, encode_failure(failure))))
@@ -563,12 +498,12 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.written)
     @rule(data=st.data())
     def note(self, data: st.DataObject) -> None:
-        """Tell the index of one of the lines that it has not heard of, in any order but for one page's own."""
+        """Add a line to the index, in any order except among the lines of one page."""
         outcome, span = data.draw(st.sampled_from(self.written))
         first = next(item for item in self.written if item[0].source == outcome.source)
         before = self.written[: self.written.index((outcome, span))]
         if any(item[0].id == outcome.id for item in before):
-            return  # a duplicate is written once the index knows its original
+            return  # a run writes a duplicate once the index has its original
         self.written.remove(first)
         if isinstance(first[0], Record):
             self.workspace.index.add_record(first[0], first[1])
@@ -577,19 +512,17 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """Make what the index knows durable."""
         self.workspace.index.commit()
 
     @rule()
     def crash(self) -> None:
-        """Lose what is not committed."""
+        """Lose uncommitted changes."""
         self.written.clear()
         self.workspace.crash()
         self.check_all()
 
     @rule()
     def lose_index(self) -> None:
-        """Delete the index."""
         self.written.clear()
         self.workspace.index._db.close()
         (self.directory / INDEX).unlink()
@@ -597,17 +530,17 @@ class History(RuleBasedStateMachine):
         self.check_all()
 
     def check_all(self) -> None:
-        """After opening, the index knows every line on disk, and each content by its first record."""
+        """After opening, the index has the state of every line on disk, and the first record of each content."""
         assert states(self.workspace.index) == self.expected
         assert first_records(self.workspace.index) == self.originals
 
     @invariant()
     def nothing_is_known_that_is_not_on_disk(self) -> None:
-        """No state comes from anywhere but a line."""
-        unheard = {f"{outcome.source} 1" for outcome, _ in self.written}
+        """Every state in the index comes from a line."""
+        not_added = {f"{outcome.source} 1" for outcome, _ in self.written}
         found = states(self.workspace.index)
         assert set(found) <= set(self.expected)
-        assert set(self.expected) - set(found) <= unheard
+        assert set(self.expected) - set(found) <= not_added
 
 
 TestHistory = History.TestCase
@@ -615,7 +548,7 @@ TestHistory.settings = settings(max_examples=25, stateful_step_count=20, deadlin
 
 
 class Disasters(RuleBasedStateMachine):
-    """Whatever happens to the files between two runs, the index that is opened is the one that they would make."""
+    """After anything that can happen to the files between two runs, the index opened is the one made from the lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -625,43 +558,40 @@ class Disasters(RuleBasedStateMachine):
         self.clock = itertools.count(1)
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
         self.workspace.index._db.close()
         shutil.rmtree(self.directory)
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 5), of=st.sampled_from([None, "0.png", "other.png"]))
     def record(self, name: int, content: int, of: str | None) -> None:
-        """A page gets a text, whatever it had before: it may have changed, or have its first content back."""
+        """A page gets a text: its file may have changed, or may have its first content again."""
         record = make_record(f"{name}.png", content, duplicate_of=of, added=next(self.clock))
-        self.workspace.index.leave_page(on_disk(record.source), 1, record.id)
+        self.workspace.index.mark_page_pending(on_disk(record.source), 1, record.id)
         self.workspace.record(record)
 
     @rule(name=st.integers(0, 5), content=st.none() | st.integers(6, 9), retryable=st.booleans())
     def fail(self, name: int, content: int | None, *, retryable: bool) -> None:
-        """A page fails, whatever it had before."""
         failure = make_failure(f"{name}.png", content, retryable=retryable, added=next(self.clock))
-        self.workspace.index.leave_file(on_disk(failure.source))
+        self.workspace.index.mark_file_pending(on_disk(failure.source))
         self.workspace.failure(failure)
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 9))
     def begin(self, name: int, content: int) -> None:
-        """A page is on its way."""
-        self.workspace.index.leave_page(on_disk(f"{name}.png"), 1, page_id(content))
+        """A page is left for another run."""
+        self.workspace.index.mark_page_pending(on_disk(f"{name}.png"), 1, page_id(content))
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 5))
     def write_and_crash(self, name: int, content: int) -> None:
-        """A text is on disk, and the run is killed before the index hears of it."""
+        """A run is killed after it appended a record, before it added it to the index."""
         append(self.directory / RESULTS, encode_record(make_record(f"{name}.png", content, added=next(self.clock))))
         self.open_again()
 
     @rule()
     def commit(self) -> None:
-        """Make what the index knows durable."""
         self.workspace.index.commit()
 
     @rule()
     def keep_a_backup(self) -> None:
-        """Copy the index away."""
+        """Copy the index."""
         self.workspace.close()
         shutil.copyfile(self.directory / INDEX, self.former)
         self.open_again()
@@ -669,14 +599,13 @@ class Disasters(RuleBasedStateMachine):
     @precondition(lambda self: self.former.exists())
     @rule()
     def restore_the_backup(self) -> None:
-        """Put an earlier index back, under lines that have come since, or gone."""
+        """Restore an earlier index; the lines may have changed since."""
         self.workspace.index._db.close()
         shutil.copyfile(self.former, self.directory / INDEX)
         self.open_again()
 
     @rule()
     def take_the_index_of_another_workspace(self) -> None:
-        """Put an index there that has read other lines."""
         self.workspace.index._db.close()
         with tempfile.TemporaryDirectory() as other:
             there = Workspace(Path(other))
@@ -687,24 +616,23 @@ class Disasters(RuleBasedStateMachine):
 
     @rule()
     def lose_the_index(self) -> None:
-        """Delete the index."""
         self.workspace.index._db.close()
         (self.directory / INDEX).unlink()
         self.open_again()
 
     @rule(name=st.sampled_from([RESULTS, FAILURES]), cut_bytes=st.integers(1, 2000))
     def lose_a_tail(self, name: str, cut_bytes: int) -> None:
-        """Cut a file off anywhere; a run moves the torn line aside before it opens the index."""
+        """Cut a file anywhere; a run repairs it before it opens the index."""
         path = self.directory / name
         self.workspace.index._db.close()
         if path.exists():
             os.truncate(path, max(0, path.stat().st_size - cut_bytes))
-            repair_tail(path)
+            remove_torn_tail(path)
         self.open_again()
 
     @rule(at=st.integers(0, 5000))
     def rot(self, at: int) -> None:
-        """Flip a bit of a line, and delete the index: one that was made before does not see it."""
+        """Flip a bit of a line, and delete the index: one that read the line before does not detect it."""
         path = self.directory / RESULTS
         content = bytearray(path.read_bytes()) if path.exists() else bytearray()
         if content and content[at % len(content)] != ord("\n"):
@@ -713,7 +641,7 @@ class Disasters(RuleBasedStateMachine):
         self.lose_the_index()
 
     def open_again(self) -> None:
-        """Open the index as the next run does, and compare it with one that is made from the files alone."""
+        """Open the index as the next run does, and compare it with one made from the files alone."""
         self.workspace.crash()
         with tempfile.TemporaryDirectory() as fresh, Index.open(self.directory, Path(fresh) / INDEX) as scratch:
             expected, found = states(scratch), states(self.workspace.index)
@@ -729,5 +657,4 @@ TestDisasters.settings = settings(max_examples=25, stateful_step_count=25, deadl
 
 
 def test_the_source_is_stored_as_its_bytes() -> None:
-    """The index's key of a page is its name's bytes on this file system."""
-    assert encode_source(os.fsdecode(b"\xff.png")) == b"\xff.png"
+    assert encode_name(os.fsdecode(b"\xff.png")) == b"\xff.png"

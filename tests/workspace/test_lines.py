@@ -1,6 +1,7 @@
-"""The lines of the workspace: what is written is read again, and what is damaged is noticed."""
+"""Lines of results.jsonl and failures.jsonl: written and parsed without loss; damage is detected."""
 
 import json
+import os
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -10,43 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
+from pipeline.wire import replace_surrogates
 from pipeline.workspace.lines import (
     DamagedLineError,
-    check_seal,
-    decode_source,
+    append_checksum,
+    check_checksum,
+    decode_name,
     encode_failure,
+    encode_name,
     encode_record,
-    encode_source,
     parse_failure,
     parse_record,
     parse_result,
-    printable,
-    seal,
 )
+from tests.factories import FAILURE, RECORD
 
-RECORD = Record(
-    id=PageId(f"sha256:{'ab' * 32}#1"),
-    source="letters/1897/brief 1.tif",
-    page=1,
-    sha256="ab" * 32,
-    text="第一行\nline two\r\n\u2028\x85end",
-    duplicate_of=None,
-    prep=Prep("png", 2480, 3508, 912_345, 0.5, 90),
-    reply=Reply("doc-1", 1640995200000, "llmocr.com"),
-    attempt="0123456789abcdef",
-    elapsed_ms=1234,
-    added="2026-01-31T12:00:00.000000Z",
-)
-FAILURE = Failure(
-    id=RECORD.id,
-    source=RECORD.source,
-    page=1,
-    error="attempts-exhausted",
-    message="HTTP 500: failed",
-    attempts=3,
-    retryable=True,
-    added=RECORD.added,
-)
 DESIGN_FIELDS = [
     "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "attempt", "elapsed_ms", "added",
     "crc32",
@@ -103,31 +82,31 @@ FAILURES = st.builds(
 
 
 def fields_of(line: bytes) -> dict[str, Any]:
-    """Return the line as any JSON reader sees it; the newline must be its only one."""
+    """Return the fields of a line as parsed by another JSON reader; its only newline must be at its end."""
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     fields: dict[str, Any] = json.loads(line)
     return fields
 
 
-def sealed(**changes: object) -> bytes:
-    """Return a line whose checksum is right, with fields changed, or left out when None is given."""
+def line_with(**changes: object) -> bytes:
+    """Return a line with changed fields, without those given as None, and with the right checksum."""
     fields = json.loads(encode_record(RECORD)) | changes
     del fields["crc32"]
-    return seal(json.dumps({name: value for name, value in fields.items() if value is not None}).encode())[:-1]
+    return append_checksum(json.dumps({name: value for name, value in fields.items() if value is not None}).encode())[
+        :-1
+    ]
 
 
-class TestLines:
-    """How a line looks."""
-
+class TestFormat:
     def test_its_checksum_is_the_crc_32_of_the_bytes_before_it(self) -> None:
-        """Anyone can check a line with a split and zlib."""
+        """A split and zlib are enough to check a line."""
         before, separator, after = encode_record(RECORD).partition(b',"crc32":')
         assert (separator, after) == (b',"crc32":', b"%d}\n" % zlib.crc32(before))
 
     def test_a_known_line_keeps_its_bytes(self) -> None:
-        """The format is a promise to files that exist; this CRC-32 is gzip's of the same six bytes."""
-        assert seal(b'{"a":1}') == b'{"a":1,"crc32":2801990766}\n'
+        """The CRC-32 is the one that gzip computes of the same six bytes."""
+        assert append_checksum(b'{"a":1}') == b'{"a":1,"crc32":2801990766}\n'
 
     @pytest.mark.parametrize(
         ("record", "fields"),
@@ -148,39 +127,32 @@ class TestLines:
             ),
         ],
     )
-    def test_its_fields_stand_in_the_designs_order(self, record: Record, fields: list[str]) -> None:
-        """Every field is there, null when it has no value; extras stand before the checksum."""
+    def test_its_fields_are_in_the_documented_order(self, record: Record, fields: list[str]) -> None:
+        """A field without a value is null; `meta` and `note` precede the checksum when there are any."""
         assert list(fields_of(encode_record(record))) == fields
 
-    def test_its_parts_have_the_designs_names(self) -> None:
-        """`prep` and `reply` are objects; there is no place for the key."""
+    def test_prep_and_reply_have_the_documented_fields_and_none_for_the_key(self) -> None:
         fields = fields_of(encode_record(RECORD))
         assert list(fields["prep"]) == ["format", "width_px", "height_px", "bytes", "scale", "rotation_deg"]
         assert list(fields["reply"]) == ["id", "timestamp", "host"]
 
-    def test_a_failures_fields_name_its_class_and_message(self) -> None:
-        """One line a failed page."""
+    def test_the_fields_of_a_failure_are_in_the_documented_order(self) -> None:
         assert list(fields_of(encode_failure(FAILURE))) == [
             "id", "source", "page", "class", "message", "attempts", "retryable", "added", "crc32",
         ]  # fmt: skip
 
-    def test_a_name_that_is_not_utf_8_is_readable_and_exact(self) -> None:
-        """`source` is for people, `source_b64` for machines."""
+    def test_a_name_that_is_not_utf_8_is_readable_in_source_and_exact_in_source_b64(self) -> None:
         fields = fields_of(encode_record(replace(RECORD, source="caf\udce9.png")))
         assert (fields["source"], fields["source_b64"]) == ("caf\ufffd.png", "Y2Fm6S5wbmc=")
 
-    def test_the_name_of_an_original_is_exact_too(self) -> None:
-        """A duplicate leads to its original whatever the bytes of that name are."""
+    def test_the_name_of_an_original_that_is_not_utf_8_is_exact_too(self) -> None:
         fields = fields_of(encode_record(replace(RECORD, duplicate_of="caf\udce9.png")))
         assert (fields["duplicate_of"], fields["duplicate_of_b64"]) == ("caf\ufffd.png", "Y2Fm6S5wbmc=")
 
 
 class TestRoundTrip:
-    """What is written is read again."""
-
     @given(RECORDS)
-    def test_a_record_survives_its_line(self, record: Record) -> None:
-        """Whatever stands in names, texts and extra fields."""
+    def test_a_record_is_parsed_as_it_was_encoded(self, record: Record) -> None:
         line = encode_record(record)
         fields_of(line)
         again = parse_record(line[:-1])
@@ -189,68 +161,59 @@ class TestRoundTrip:
 
     @given(RECORDS)
     def test_the_head_of_a_line_agrees_with_its_record(self, record: Record) -> None:
-        """The index sees the same page as the reader of the file."""
         head = parse_result(encode_record(record)[:-1])
         assert (head.id, head.page, head.attempt, head.added, head.state) == (
             record.id, record.page, record.attempt, record.added, record.state,
         )  # fmt: skip
-        assert decode_source(head.source, head.source_b64) == encode_source(record.source)
-        assert (head.duplicate_of is None) == (record.duplicate_of is None)
+        assert head.source_bytes() == encode_name(record.source)
+        assert head.original_bytes() == (None if record.duplicate_of is None else encode_name(record.duplicate_of))
 
     @given(FAILURES)
     def test_the_head_of_a_failure_agrees_with_it(self, failure: Failure) -> None:
-        """Its message may hold a name that is not UTF-8."""
         line = encode_failure(failure)
-        assert fields_of(line)["message"] == printable(failure.message)
+        assert fields_of(line)["message"] == replace_surrogates(failure.message)
         head = parse_failure(line[:-1])
         assert (head.id, head.page, head.error, head.retryable, head.added) == (
             failure.id, failure.page, failure.error, failure.retryable, failure.added,
         )  # fmt: skip
-        assert decode_source(head.source, head.source_b64) == encode_source(failure.source)
+        assert head.source_bytes() == encode_name(failure.source)
 
     @given(st.binary(max_size=40))
-    def test_the_bytes_of_a_name_survive(self, name: bytes) -> None:
-        """A file is found again by exactly its bytes."""
-        assert encode_source(name.decode("utf-8", "surrogateescape")) == name
+    def test_the_bytes_of_any_name_are_kept(self, name: bytes) -> None:
+        assert encode_name(decode_name(name)) == name == os.fsencode(decode_name(name))
 
     @pytest.mark.parametrize("meta", [{}, {"a": None}, {"crc32": 5}, {"b": [1, {"c": "d\n"}]}])
-    def test_meta_is_kept_as_it_is(self, meta: Meta) -> None:
-        """Even when it looks like a part of the line."""
+    def test_meta_is_kept_even_when_it_resembles_the_end_of_a_line(self, meta: Meta) -> None:
         assert parse_record(encode_record(replace(RECORD, meta=meta))[:-1]).meta == meta
 
-    def test_a_text_that_looks_like_the_end_of_a_line_does_not_confuse(self) -> None:
-        """Quotes are escaped in JSON, so only the real checksum is one."""
+    def test_a_text_that_resembles_the_end_of_a_line_is_kept(self) -> None:
+        """JSON escapes its quotes, so they are not taken for the checksum."""
         record = replace(RECORD, text='","crc32":123}\n', note=',"crc32":1}')
         assert parse_record(encode_record(record)[:-1]) == record
 
 
 class TestDamage:
-    """What is damaged is noticed."""
-
     @given(RECORDS, st.data())
-    def test_any_changed_byte_is_noticed(self, record: Record, data: st.DataObject) -> None:
-        """Wherever it is, the checksum included."""
+    def test_any_changed_byte_is_detected(self, record: Record, data: st.DataObject) -> None:
         line = bytearray(encode_record(record)[:-1])
         position = data.draw(st.integers(0, len(line) - 1))
         line[position] ^= data.draw(st.integers(1, 255))
         with pytest.raises(DamagedLineError):
             parse_result(bytes(line))
 
-    def test_every_flipped_bit_of_a_line_is_noticed(self) -> None:
-        """All of them, one by one."""
+    def test_every_flipped_bit_of_a_line_is_detected(self) -> None:
         line = encode_failure(FAILURE)[:-1]
         for bit in range(len(line) * 8):
             damaged = bytearray(line)
             damaged[bit // 8] ^= 1 << bit % 8
             with pytest.raises(DamagedLineError):
-                check_seal(bytes(damaged))
+                check_checksum(bytes(damaged))
 
-    def test_every_torn_tail_is_noticed(self) -> None:
-        """A crash may cut a line anywhere."""
+    def test_every_torn_line_is_detected(self) -> None:
         line = encode_record(RECORD)[:-1]
         for end in range(len(line)):
             with pytest.raises(DamagedLineError, match="no checksum"):
-                check_seal(line[:end])
+                check_checksum(line[:end])
 
     @pytest.mark.parametrize(
         "line",
@@ -260,16 +223,15 @@ class TestDamage:
             pytest.param(b'{"id":"a"}', id="no-checksum"),
             pytest.param(b'{"id":"a","crc32":99999999999}', id="too-long-a-checksum"),
             pytest.param(encode_record(RECORD)[:-1] * 2, id="two-lines-without-a-newline"),
-            pytest.param(seal(b"[1]")[:-1], id="sealed-but-no-json"),
-            pytest.param(sealed(id=7), id="sealed-with-a-wrong-type"),
-            pytest.param(sealed(attempt=None), id="sealed-without-a-field"),
-            pytest.param(sealed(source=7), id="sealed-with-a-source-that-is-no-text"),
-            pytest.param(sealed(source_b64="*"), id="sealed-with-a-name-that-is-no-base64"),
-            pytest.param(sealed(duplicate_of="a", duplicate_of_b64="*"), id="sealed-with-an-original-of-no-base64"),
+            pytest.param(append_checksum(b"[1]")[:-1], id="checksum-of-no-object"),
+            pytest.param(line_with(id=7), id="with-a-wrong-type"),
+            pytest.param(line_with(attempt=None), id="without-a-field"),
+            pytest.param(line_with(source=7), id="with-a-source-that-is-no-text"),
+            pytest.param(line_with(source_b64="*"), id="with-a-name-that-is-no-base64"),
+            pytest.param(line_with(duplicate_of="a", duplicate_of_b64="*"), id="with-an-original-of-no-base64"),
         ],
     )
-    def test_a_line_that_is_no_record_is_refused(self, line: bytes) -> None:
-        """By both readers, with the one error they promise."""
+    def test_both_parsers_raise_the_documented_error_for_a_line_that_is_no_record(self, line: bytes) -> None:
         with pytest.raises(DamagedLineError):
             parse_result(line)
         with pytest.raises(DamagedLineError):
@@ -278,20 +240,32 @@ class TestDamage:
     @pytest.mark.parametrize(
         "line",
         [
-            pytest.param(sealed(reply={"id": "a"}), id="half-a-reply"),
-            pytest.param(sealed(prep=[1]), id="prep-is-an-array"),
+            pytest.param(line_with(reply={"id": "a"}), id="half-a-reply"),
+            pytest.param(line_with(prep=[1]), id="prep-is-an-array"),
+            pytest.param(
+                append_checksum(
+                    encode_record(RECORD).rpartition(b",")[0] + b',"meta":{"a":%b}}' % (b"[" * 9000 + b"]" * 9000)
+                )[:-1],
+                id="meta-nested-too-deep",
+            ),
+            pytest.param(
+                append_checksum(encode_record(RECORD).rpartition(b",")[0].replace(b"line two", b"line \xff") + b"}")[
+                    :-1
+                ],
+                id="text-that-is-not-utf-8",
+            ),
         ],
     )
-    def test_a_record_with_a_wrong_part_is_refused(self, line: bytes) -> None:
-        """A line that was not written by pagemill gives the promised error, not another."""
+    def test_parse_record_raises_the_documented_error_for_a_wrong_part(self, line: bytes) -> None:
         with pytest.raises(DamagedLineError):
             parse_record(line)
 
     @pytest.mark.parametrize("page", [0, -1, 2**62])
-    def test_a_page_number_that_no_page_has_is_refused(self, page: int) -> None:
-        """Pages are counted from 1, and the index can hold the number."""
+    def test_a_page_number_below_1_or_beyond_2_to_the_31_is_damage(self, page: int) -> None:
         with pytest.raises(DamagedLineError, match="page"):
-            parse_result(sealed(page=page))
+            parse_result(line_with(page=page))
+        with pytest.raises(DamagedLineError, match="page"):
+            parse_record(line_with(page=page))
         failure = encode_failure(replace(FAILURE, page=page))[:-1]
         with pytest.raises(DamagedLineError, match="page"):
             parse_failure(failure)
@@ -303,16 +277,16 @@ class TestDamage:
             pytest.param("a.png", "b.png", State.DUPLICATE, id="another-pages-text"),
             pytest.param("a.png", "a.png", State.DONE, id="its-own-text-again"),
             pytest.param("\udce9.png", "\udce9.png", State.DONE, id="its-own-text-again-not-utf-8"),
-            pytest.param("\udce9.png", "\udce8.png", State.DUPLICATE, id="same-when-printed"),
+            pytest.param("\udce9.png", "\udce8.png", State.DUPLICATE, id="same-when-shown"),
         ],
     )
-    def test_a_record_tells_the_state_of_its_page(self, source: str, duplicate_of: str | None, state: State) -> None:
-        """The line says the same as the record."""
+    def test_a_record_and_its_line_give_the_page_the_same_state(
+        self, source: str, duplicate_of: str | None, state: State
+    ) -> None:
         record = replace(RECORD, source=source, duplicate_of=duplicate_of)
         assert record.state is state
         assert parse_result(encode_record(record)[:-1]).state is state
 
-    def test_a_failure_with_a_wrong_field_is_refused(self) -> None:
-        """A sealed line of another kind is no failure."""
+    def test_a_record_is_not_parsed_as_a_failure(self) -> None:
         with pytest.raises(DamagedLineError, match="retryable"):
             parse_failure(encode_record(RECORD)[:-1])

@@ -1,25 +1,16 @@
-"""The workspace directory: who holds it, which service filled it, what the last run left."""
+"""run.json: the workspace's id and service, and what the last run wrote at its end."""
 
-import errno
-import fcntl
-import os
 from pathlib import Path
 
+import orjson
 import pytest
 
-from pipeline.errors import UsageError, WorkspaceLockedError
-from pipeline.workspace.run_file import (
-    RUN,
-    RunFile,
-    claim_service,
-    hold_workspace,
-    read_run_file,
-    require_workspace,
-    write_run_file,
-)
+from pipeline.errors import UsageError
+from pipeline.workspace.paths import RUN
+from pipeline.workspace.run_file import RunFile, claim_service, read_run_file, require_workspace, write_run_file
 
 RUN_FILE = RunFile(
-    workspace="abc",
+    workspace_id="abc",
     version="1",
     service="vendor",
     ledger="/state/ledger.sqlite3",
@@ -30,51 +21,23 @@ RUN_FILE = RunFile(
 )
 
 
-def test_a_workspace_is_made_when_it_is_missing(tmp_path: Path) -> None:
-    """Its parents, too."""
-    with hold_workspace(tmp_path / "a" / "b"):
-        assert (tmp_path / "a" / "b").is_dir()
-
-
-def test_one_run_holds_a_workspace_at_a_time(tmp_path: Path) -> None:
-    """The second gets the error of exit code 11 at once; after the first it may go."""
-    with hold_workspace(tmp_path):
-        with pytest.raises(WorkspaceLockedError, match="another run") as raised, hold_workspace(tmp_path):
-            pass
-        assert raised.value.exit_code == 11
-        with hold_workspace(tmp_path / "other"):
-            pass
-    with hold_workspace(tmp_path):
-        pass
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK], ids=errno.errorcode.get)
-def test_a_filesystem_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """A mere file in place of a lock would outlive a crash; filelock makes one by itself where flock is missing."""
-
-    def flock(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(UsageError, match="its filesystem has no locks"), hold_workspace(tmp_path):
-        pass
-
-
-def test_a_workspace_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
-    """A file in its place is named in an error of ours."""
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file"), hold_workspace(tmp_path / "file"):
-        pass
+def test_a_new_workspace_has_no_run_file(tmp_path: Path) -> None:
+    assert read_run_file(tmp_path) is None
 
 
 def test_the_run_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    """A new workspace has none; what is written replaces the one before, and leaves nothing else behind."""
-    assert read_run_file(tmp_path) is None
-    for run_file in (RunFile(workspace="a", version="1", service="vendor"), RUN_FILE):
+    for run_file in (RunFile(workspace_id="a", version="1", service="vendor"), RUN_FILE):
         write_run_file(tmp_path, run_file)
         assert read_run_file(tmp_path) == run_file
     assert require_workspace(tmp_path) == RUN_FILE
     assert [path.name for path in tmp_path.iterdir()] == [RUN]
+
+
+def test_the_names_in_run_json_are_those_of_earlier_releases(tmp_path: Path) -> None:
+    write_run_file(tmp_path, RUN_FILE)
+    assert list(orjson.loads((tmp_path / RUN).read_bytes())) == [
+        "workspace", "version", "service", "root", "ledger", "ledgers", "settings", "totals", "finished", "exit_code",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -88,7 +51,7 @@ def test_the_run_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_run_file_stops_the_run(tmp_path: Path, content: bytes) -> None:
-    """It is not taken for a new workspace: another service might fill it."""
+    """Taken for a new workspace, it could be filled by another service."""
     (tmp_path / RUN).write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.json"):
         read_run_file(tmp_path)
@@ -96,7 +59,6 @@ def test_a_damaged_run_file_stops_the_run(tmp_path: Path, content: bytes) -> Non
 
 @pytest.mark.parametrize("name", [pytest.param("empty", id="empty"), pytest.param("missing", id="missing")])
 def test_a_directory_without_a_run_file_is_no_workspace(tmp_path: Path, name: str) -> None:
-    """Commands that only look make nothing."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="not a workspace"):
         require_workspace(tmp_path / name)
@@ -104,14 +66,15 @@ def test_a_directory_without_a_run_file_is_no_workspace(tmp_path: Path, name: st
 
 
 def test_a_workspace_keeps_its_id_and_service(tmp_path: Path) -> None:
-    """The same service goes on under the same id; new workspaces have ids of their own."""
     assert claim_service(RUN_FILE, "vendor", switch=False, workspace=tmp_path) == "abc"
-    fresh = {claim_service(None, "vendor", switch=False, workspace=tmp_path) for _ in range(3)}
-    assert len(fresh) == 3
 
 
-def test_another_service_must_be_asked_for(tmp_path: Path) -> None:
-    """A cron job that lost its key does not fill a paid workspace; `--switch-service` does, under the same id."""
+def test_each_new_workspace_has_an_id_of_its_own(tmp_path: Path) -> None:
+    assert len({claim_service(None, "vendor", switch=False, workspace=tmp_path) for _ in range(3)}) == 3
+
+
+def test_another_service_needs_the_switch_and_keeps_the_id(tmp_path: Path) -> None:
+    """A cron job that lost its key must not fill a paid workspace with the embedded engine's texts."""
     with pytest.raises(UsageError, match="--switch-service"):
         claim_service(RUN_FILE, "embedded", switch=False, workspace=tmp_path)
     assert claim_service(RUN_FILE, "embedded", switch=True, workspace=tmp_path) == "abc"

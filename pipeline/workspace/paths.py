@@ -1,0 +1,27 @@
+"""Names of the files in a workspace.
+
+Beside these, `repair` names the files that hold lines of a failed disk (`.rescued-…`) and torn lines (`.broken-…`).
+"""
+
+from typing import Final
+
+RESULTS: Final = "results.jsonl"
+"""One line per record."""
+
+FAILURES: Final = "failures.jsonl"
+"""One line per failure."""
+
+INDEX: Final = "index.sqlite3"
+"""Rebuilt from the two above when it is missing, outdated or damaged."""
+
+RUN: Final = "run.json"
+"""The workspace's id and service, and the settings and totals of the last run."""
+
+LOCK: Final = ".lock"
+"""Locked exclusively by a run, shared by `verify`."""
+
+BALLAST: Final = ".ballast"
+"""Disk space that a run frees when the disk is full."""
+
+FORMER_BALLAST: Final = ".reserve"
+"""The ballast of release 0.1; a crash may have left one."""
