@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,12 @@ from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetch
 from pipeline.wire import TEXT_RECOGNITION_PATH
+from tests.clocks import Clock
 from tests.server.serving import IMAGE, Answer, ScriptedRecogniser, request_body, serving
 
 Headers = Mapping[str, str]
 JSON: Headers = {"Content-Type": "application/json"}
 NO_HEADERS: Headers = {}
-
-
-@dataclass(slots=True)
-class Clock:
-    """What time it is."""
-
-    now: datetime = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
-    uptime_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
