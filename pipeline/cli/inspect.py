@@ -9,10 +9,10 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.batch.recovery import ledger_file
 from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
+from pipeline.ledger.budget import ledger_file
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import State
 from pipeline.remote.endpoint import choose_service
