@@ -125,7 +125,7 @@ class TestSound:
         )
         planted.change_ledger(insert, call)
         assert verify(planted, capsys) == (0, [])
-        assert "lost.png: the call other counts, and no line tells of its page" in caplog.text
+        assert "lost.png: the call other counts, and its page has no line" in caplog.text
 
 
 def test_a_change_of_a_workspace_would_be_seen(planted: Planted) -> None:
@@ -384,7 +384,9 @@ FAULTS = [
     pytest.param(
         lambda p: _overwrite(p.workspace / INDEX, 60, b"\0\0\0\x63"), "index.sqlite3: damaged: format 99", id="index-99"
     ),
-    pytest.param(lambda p: p.ledger.unlink(), "it is gone; the calls that it counted can no longer be", id="no-ledger"),
+    pytest.param(
+        lambda p: p.ledger.unlink(), "it is gone; the calls that it counted cannot be checked", id="no-ledger"
+    ),
     pytest.param(
         lambda p: _overwrite(p.ledger, 4096, b"\xff" * 4096), ".sqlite3: *** in database main *** Page 2", id="ledger"
     ),
