@@ -1,4 +1,4 @@
-"""Looks into ledgers in tests."""
+"""Reads ledgers in tests."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from pipeline.ledger.schema import read_attempts
 from pipeline.records import AttemptState
 
 
-def read_attempt_states(path: Path, workspace: str) -> dict[str, AttemptState]:
-    """Return the state of each call of a workspace that has a row."""
-    return {call.id: call.state for call in read_attempts(path, workspace)}
+def read_attempt_states(path: Path, workspace_id: str) -> dict[str, AttemptState]:
+    """Return the state of each attempt of a workspace that has a row, by its id."""
+    return {attempt.id: attempt.state for attempt in read_attempts(path, workspace_id)}

@@ -1,4 +1,4 @@
-"""The plan's month: which one a moment falls into, and when the next begins, in any zone."""
+"""The billing month: that of a moment, those that are possible for a call, and when the next begins, in any zone."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -55,12 +55,10 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_moment_falls_into_the_month_that_began_last(now: str, calendar: Calendar, month: str) -> None:
-    """The month is named after its first day, in the plan's zone."""
     assert billing_month(at(now), calendar) == month
 
 
 def test_the_zone_of_the_moment_does_not_matter() -> None:
-    """Only the plan's zone does."""
     now = at("2026-01-31T16:00:00")
     assert billing_month(now.astimezone(ZoneInfo("America/New_York")), Calendar("Asia/Shanghai")) == "2026-02"
 
@@ -79,15 +77,14 @@ def test_the_zone_of_the_moment_does_not_matter() -> None:
     ],
 )
 def test_the_next_month_begins_at_the_plans_midnight(month: str, calendar: Calendar, moment: str) -> None:
-    """In UTC, summer time considered."""
+    """Summer time included."""
     reset = reset_time(month, calendar)
     assert reset == at(moment)
     assert reset.tzinfo is UTC
 
 
 @given(MOMENTS, CALENDARS)
-def test_a_month_is_over_only_in_the_future(now: datetime, calendar: Calendar) -> None:
-    """The month of a moment is not after the moment's own, and ends after it."""
+def test_the_month_of_a_moment_has_begun_and_ends_later(now: datetime, calendar: Calendar) -> None:
     month = billing_month(now, calendar)
     assert month <= now.astimezone(ZoneInfo(calendar.timezone)).strftime("%Y-%m")
     assert reset_time(month, calendar) > now
@@ -95,7 +92,7 @@ def test_a_month_is_over_only_in_the_future(now: datetime, calendar: Calendar) -
 
 @given(MOMENTS, CALENDARS)
 def test_months_meet_without_gap_or_overlap(now: datetime, calendar: Calendar) -> None:
-    """At the reset the next month begins, and not a microsecond earlier."""
+    """The next month begins at the reset, and not one microsecond earlier."""
     month = billing_month(now, calendar)
     reset = reset_time(month, calendar)
     following = billing_month(reset, calendar)
@@ -105,8 +102,8 @@ def test_months_meet_without_gap_or_overlap(now: datetime, calendar: Calendar) -
 
 
 @given(MOMENTS, st.timedeltas(timedelta(0), timedelta(days=40)), CALENDARS)
-def test_time_never_goes_back_a_month(now: datetime, later: timedelta, calendar: Calendar) -> None:
-    """A change of the clocks does not reopen a month."""
+def test_a_later_moment_is_never_in_an_earlier_month(now: datetime, later: timedelta, calendar: Calendar) -> None:
+    """No change to or from summer time reopens a month."""
     assert billing_month(now, calendar) <= billing_month(now + later, calendar)
 
 
@@ -119,16 +116,14 @@ def test_time_never_goes_back_a_month(now: datetime, later: timedelta, calendar:
         pytest.param(10, None, None, id="unlimited"),
     ],
 )
-def test_what_is_left_is_the_limit_less_what_is_used(used: int, limit: int | None, left: int | None) -> None:
-    """Pending and unknown calls are part of what is used."""
+def test_left_is_the_limit_less_the_used_calls(used: int, limit: int | None, left: int | None) -> None:
     assert Usage("2026-01", used, 3, 2, limit).left == left
 
 
 @given(MOMENTS, st.timedeltas(-CLOCK_MARGIN, CLOCK_MARGIN), CALENDARS)
-def test_a_call_falls_into_a_possible_month_whatever_the_vendors_clock(
+def test_the_month_of_a_vendors_clock_within_the_margin_is_one_of_two_possible(
     now: datetime, difference: timedelta, calendar: Calendar
 ) -> None:
-    """Up to the margin, either way; and there are never more than two such months."""
     months = list(possible_months(now, calendar))
     assert billing_month(now + difference, calendar) in months
     assert len(months) <= 2
@@ -142,27 +137,27 @@ def test_a_call_falls_into_a_possible_month_whatever_the_vendors_clock(
     ],
 )
 def test_months_are_listed_from_the_first_to_the_last(months: Months, listed: list[str]) -> None:
-    """None is left out."""
     assert list(months) == listed
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "expected"),
+    ("reached", "expected"),
     [
-        pytest.param(None, None, Months("2026-01", "2026-02"), id="nothing-reached-yet"),
-        pytest.param("2025-12", "2026-01", Months("2026-01", "2026-02"), id="earlier-ones-reached"),
-        pytest.param("2026-02", "2026-02", Months("2026-02", "2026-02"), id="the-first-is-over"),
-        pytest.param("2026-04", "2026-05", Months("2026-04", "2026-05"), id="a-clock-that-moved-back"),
+        pytest.param(Months("", ""), Months("2026-01", "2026-02"), id="none-reached-yet"),
+        pytest.param(Months("", "2026-02"), Months("2026-01", "2026-02"), id="none-begun-yet"),
+        pytest.param(Months("2025-12", "2026-01"), Months("2026-01", "2026-02"), id="earlier-ones-reached"),
+        pytest.param(Months("2026-02", "2026-02"), Months("2026-02", "2026-02"), id="the-first-is-over"),
+        pytest.param(Months("2026-04", "2026-05"), Months("2026-04", "2026-05"), id="a-clock-that-moved-back"),
     ],
 )
-def test_a_month_that_was_reached_stays_reached(first: str | None, last: str | None, expected: Months) -> None:
-    """No clock leads back to an earlier one."""
-    assert Months("2026-01", "2026-02").not_before(first, last) == expected
+def test_no_month_before_those_reached_is_possible(reached: Months, expected: Months) -> None:
+    assert Months("2026-01", "2026-02").not_before(reached) == expected
 
 
 @given(MOMENTS, CALENDARS)
-def test_after_the_wait_the_refused_month_is_certainly_over(now: datetime, calendar: Calendar) -> None:
-    """And a moment before it may not be."""
+def test_the_wait_ends_when_the_refused_month_is_certainly_over_and_no_sooner(
+    now: datetime, calendar: Calendar
+) -> None:
     refused = possible_months(now, calendar).first
     refusal = quota_refusal(refused, 30, now, calendar)
     assert refusal.wait_s > 0
@@ -175,12 +170,11 @@ def test_after_the_wait_the_refused_month_is_certainly_over(now: datetime, calen
     ("added", "folded", "may_be"),
     [
         pytest.param("2026-01-15T12:00:00", {"2026-01": 3, "2026-02": 0}, True, id="its-month-was-folded"),
-        pytest.param("2026-02-15T12:00:00", {"2026-01": 3, "2026-02": 0}, False, id="its-month-is-running"),
+        pytest.param("2026-02-15T12:00:00", {"2026-01": 3, "2026-02": 0}, False, id="its-month-is-not-over"),
         pytest.param("2025-12-15T12:00:00", {"2026-01": 3}, False, id="the-ledger-began-later"),
         pytest.param("2026-01-15T12:00:00", {}, False, id="a-new-ledger"),
         pytest.param("2030-01-15T12:00:00", {"2026-01": 3}, True, id="by-a-clock-that-was-ahead"),
     ],
 )
-def test_only_calls_of_folded_months_may_have_lost_their_row(added: str, folded: dict[str, int], may_be: bool) -> None:  # noqa: FBT001
-    """Any other call of a record must stand in the ledger by name."""
+def test_only_calls_of_folded_months_may_be_without_a_row(added: str, folded: dict[str, int], may_be: bool) -> None:  # noqa: FBT001
     assert may_be_folded(at(added), Calendar(), folded) is may_be

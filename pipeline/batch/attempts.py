@@ -1,4 +1,4 @@
-"""Calls for one page until there is a text, the page has failed, or the run ends: budget, gate, client, sink."""
+"""The attempts for one page, until it has a text, has failed, or the run ends: budget, gate, client, sink."""
 
 import logging
 import math
@@ -28,22 +28,22 @@ from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Sto
 from pipeline.shutdown import Shutdown, ShuttingDownError
 
 _Final = Failed | PageRejected | Stop
-"""Verdicts that end an attempt without a text."""
+"""The verdicts that end an attempt without a text."""
 
 logger = logging.getLogger("pagemill")
 
 
 class Attempts:
-    """Makes the calls of one run.
+    """Makes the attempts of one run.
 
     Args:
-        budget: Reserves each call.
-        gate: Tells when it may go out.
-        client: Makes it.
-        outcomes: Puts its text on disk.
-        drain: Calls it off before it is sent.
+        budget: Reserves each attempt.
+        gate: Holds each call back until the account may call.
+        client: Makes the POST.
+        recorder: Puts the text on disk.
+        shutdown: Cancels attempts that are not sent yet, and ends the run.
         config: All settings.
-        host: What records name as the text's origin.
+        host: The text's origin in records.
         uncertain: Pages that `--at-most-once` forbids to send again.
         jitter: Uniform in [0, 1).
     """
@@ -78,10 +78,10 @@ class Attempts:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
 
     async def recognise_page(self, page: Page) -> Record | PageError:
-        """Return the page's record, which is on disk, or why it failed.
+        """Make attempts until the page ends; return its record, which is on disk, or its failure.
 
         Raises:
-            ShuttingDownError: the run is ending and no call is under way.
+            ShuttingDownError: the run is ending and no call of the page is in flight.
             StopError: the run must end.
         """
         if page.payload.id in self._uncertain:
@@ -111,7 +111,7 @@ class Attempts:
                     await self._back_off(attempts, until_s=self._retries.schedule_retry(anyio.current_time()))
 
     def _give_up(self, attempts: int, reason: str) -> PageError | None:
-        """Return how a page ends after so many attempts that may have been billed; None when it may try again."""
+        """Return the failure of a page after this number of billed attempts; None when it may try again."""
         error: PageError
         if self._config.run.at_most_once:
             error = UncertainCallError(f"{reason}; it may have been billed and is not sent again")
@@ -123,7 +123,7 @@ class Attempts:
         return error
 
     async def _back_off(self, attempts: int, *, until_s: float = -math.inf) -> None:
-        """Wait with full jitter, and at least until then.
+        """Wait with full jitter, and at least until `until_s` on the event loop's clock.
 
         Raises:
             ShuttingDownError: the run is ending.
@@ -142,11 +142,11 @@ class Attempts:
             reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
             note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
             record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
-            attempt.settle(billed=True)  # not before the text is on disk: lost on the way there, its call has no proof
+            attempt.settle(billed=True)  # after the text is on disk: the line is the proof of the call
             return record
 
     async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
-        """Send a page as often as the account refuses it: a refusal is not billed, so the reservation still stands."""
+        """Send a page until the account does not refuse it; a refusal is not billed, so the reservation is kept."""
         while True:
             with self._shutdown.cancels_unsent(reserved=True):
                 turn = await self._gate.wait_turn()
@@ -159,11 +159,11 @@ class Attempts:
                 return verdict
 
     def _counts(self, verdict: _Final | Refused) -> bool:
-        """Return whether the plan may have counted a call that brought no text."""
+        """Return whether an attempt that brought no text counts: the plan may have billed it."""
         return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 
     def _report(self, turn: Token, verdict: Verdict) -> None:
-        """Tell the account's gate, or end the run, before any other page gets a turn."""
+        """Report the verdict to the account's gate, or end the run, before any other page gets a turn."""
         self._contacts += not isinstance(verdict, Failed) or verdict.billed
         match verdict:
             case Accepted():
@@ -183,6 +183,6 @@ class Attempts:
                 self._gate.report_failed(turn, reached=True)
 
     def _month_end(self) -> str:
-        """Return when the plan's month ends by the configured calendar: the service does not say."""
+        """Return the end of the plan's month by the configured calendar; the service does not name it."""
         calendar = Calendar(self._config.budget.timezone, self._config.budget.reset_day)
         return f"{reset_time(billing_month(datetime.now(UTC), calendar), calendar):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""Which ledger counts a run's calls, and what became of the calls that earlier runs left open."""
+"""Opens a run's ledger and settles the attempts that earlier runs of the workspace left open."""
 
 import logging
 from collections.abc import AsyncGenerator, Collection
@@ -8,26 +8,16 @@ from pathlib import Path
 import anyio.to_thread
 
 from pipeline.billing import Calendar
-from pipeline.config import Config, default_state_dir
-from pipeline.errors import LedgerError, UsageError
-from pipeline.ledger.budget import Budget, ledger_path, own
+from pipeline.config import Config
+from pipeline.errors import LedgerError
+from pipeline.ledger.budget import Budget, own
 from pipeline.ledger.ledger import Ledger
-from pipeline.records import AttemptState, OpenAttempt, Service
+from pipeline.records import AttemptState, OpenAttempt
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import DamagedLineError, parse_result
 
 logger = logging.getLogger("pagemill")
-
-
-def ledger_file(config: Config, service: Service) -> Path | None:
-    """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
-    if not service.metered:
-        return None
-    directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"ledger {directory}: not a directory")
-    return ledger_path(directory.absolute(), service.key, service.host)
 
 
 @asynccontextmanager
@@ -41,16 +31,16 @@ async def open_budget(
     config: Config,
     shutdown: Shutdown,
 ) -> AsyncGenerator[tuple[Budget, list[OpenAttempt]]]:
-    """Open the ledger and settle what earlier runs left open; also yield the calls whose outcome is lost.
+    """Open the ledger and settle the attempts that earlier runs left open; also yield those whose outcome is lost.
 
     Args:
         path: The ledger; None for the embedded engine.
-        former: The last run's ledger: after a change of key or place, calls are open in it.
+        former: The last run's ledger: after a change of the key or the directory, attempts are open in it.
         workspace_id: The workspace's id.
-        index: Knows the first record of each content.
-        results: Where all records stand.
+        index: Finds the first record of each content.
+        results: The path of results.jsonl.
         config: All settings.
-        shutdown: Ends the run early.
+        shutdown: Cancels the budget's waits.
 
     Raises:
         LedgerError: a ledger cannot be trusted.
@@ -58,15 +48,15 @@ async def open_budget(
     uncertain: list[OpenAttempt] = []
     if former is not None and former == path:
         _require(former, limited=config.budget.limit is not None)
-    elif former is not None and _is_there(former):
-        async with _reserve_in(former, workspace_id, config, shutdown, max_calls=None) as budget:
+    elif former is not None and _exists(former):
+        async with _open_unrecovered(former, workspace_id, config, shutdown, max_calls=None) as budget:
             uncertain += await _recover(budget, index, results)
-    async with _reserve_in(path, workspace_id, config, shutdown, max_calls=config.run.max_calls) as budget:
+    async with _open_unrecovered(path, workspace_id, config, shutdown, max_calls=config.run.max_calls) as budget:
         yield budget, uncertain + await _recover(budget, index, results)
 
 
 @asynccontextmanager
-async def _reserve_in(
+async def _open_unrecovered(
     path: Path | None, workspace_id: str, config: Config, shutdown: Shutdown, *, max_calls: int | None
 ) -> AsyncGenerator[Budget]:
     with own(path) as owner:
@@ -87,13 +77,13 @@ async def _reserve_in(
 
 
 async def _recover(budget: Budget, index: Index, results: Path) -> list[OpenAttempt]:
-    """Settle what earlier runs left open, name what is lost now, and return all that is."""
+    """Settle the attempts that earlier runs left open; return those whose outcome is lost, and warn of the new ones."""
     found = await budget.find_open()
     proven = {attempt.id for attempt in found if _has_record(index, attempt)}
-    # Where a content has several records, or its first one is damaged, the index does not know the others.
-    missed = {attempt.id for attempt in found if attempt.state is AttemptState.PENDING} - proven
-    if missed:
-        proven |= await anyio.to_thread.run_sync(find_attempts, results, missed)
+    # The index has only the first whole record of a content; another one may be the proof.
+    unproven = {attempt.id for attempt in found if attempt.state is AttemptState.PENDING} - proven
+    if unproven:
+        proven |= await anyio.to_thread.run_sync(find_attempts, results, unproven)
     uncertain = await budget.recover(found, proven)
     for attempt in uncertain:
         if attempt.state is AttemptState.PENDING:
@@ -103,7 +93,7 @@ async def _recover(budget: Budget, index: Index, results: Path) -> list[OpenAtte
 
 
 def find_attempts(results: Path, ids: Collection[str]) -> set[str]:
-    """Return those of the calls whose text stands in results.jsonl, under whatever page: reads the whole file."""
+    """Return those of the attempts that a record in results.jsonl names, whatever its page; reads the whole file."""
     fields = [f'"attempt":"{attempt}"'.encode() for attempt in ids]
     found = set[str]()
     with suppress(FileNotFoundError), results.open("rb") as lines:
@@ -115,18 +105,19 @@ def find_attempts(results: Path, ids: Collection[str]) -> set[str]:
 
 
 def _require(ledger: Path, *, limited: bool) -> None:
-    """Return quietly when the last run's ledger is there, or no limit rests on what it counted.
+    """Check that the last run's ledger exists, or that no limit depends on its count.
 
     Raises:
-        LedgerError: it is gone.
+        LedgerError: the ledger is gone.
     """
-    if not _is_there(ledger) and limited:
+    if not _exists(ledger) and limited:
         raise LedgerError(f"ledger {ledger} is gone; no call goes out without its count (see --already-used)")
 
 
-def _is_there(ledger: Path) -> bool:
+def _exists(ledger: Path) -> bool:
+    """Return whether the last run's ledger exists, and warn when it does not."""
     if not (found := ledger.exists()):
-        message = "ledger %s is gone, and with it the count of its calls; `pagemill quota --already-used N` restores it"
+        message = "ledger %s is gone, and with it the count of the calls; `pagemill quota --already-used N` restores it"
         logger.warning(message, ledger)
     return found
 

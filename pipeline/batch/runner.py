@@ -23,11 +23,11 @@ from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.progress import Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
-from pipeline.batch.recovery import ledger_file, open_budget
+from pipeline.batch.recovery import open_budget
 from pipeline.config import Config
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.inputs import source
-from pipeline.ledger.budget import Budget
+from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.gate import Gate

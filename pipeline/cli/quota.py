@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from pipeline.batch.recovery import ledger_file
 from pipeline.billing import Calendar
 from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import GroupedOption
@@ -17,6 +16,7 @@ from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load, prefers_key_file, service_options
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.ledger.budget import ledger_file
 from pipeline.ledger.ledger import Ledger
 from pipeline.remote.endpoint import choose_service
 

@@ -1,8 +1,8 @@
-"""A durable reservation precedes every call; all processes that share a key share one ledger.
+"""The calls of one run: a durable reservation in the key's ledger precedes each of them.
 
-Reservations and settlements of concurrent pages are committed in groups. A reservation is voided when its call was
-never sent or certainly not billed, and posted when it was or may have been billed. When its outcome is lost it stays
-pending, which counts as spent, until the next run finds its owner gone, names it and makes it `unknown`.
+Reservations and settlements of concurrent pages are committed in groups. A reservation becomes `void` when its call was
+not sent or certainly not billed, and `posted` when the call was or may have been billed. A call without an outcome
+stays `pending`, which counts as spent, until the next run finds its owner dead, names it and makes it `unknown`.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ import anyio.to_thread
 from filelock import FileLock, Timeout
 
 from pipeline.billing import QuotaRefusal
-from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.config import Config, default_state_dir
+from pipeline.errors import LedgerError, QuotaExhaustedError, UsageError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.records import AttemptState, OpenAttempt, PageId
+from pipeline.records import AttemptState, OpenAttempt, PageId, Service
 from pipeline.shutdown import Shutdown
 from pipeline.storage.filesystems import make_directory
 from pipeline.storage.group_commit import GroupCommit
@@ -31,7 +32,7 @@ logger = logging.getLogger("pagemill")
 
 
 class Attempt:
-    """One reserved call. Say `sent()` when it goes out and `settle()` when its outcome is known."""
+    """One reserved call: `mark_sent` before its POST, `settle` when its outcome is known."""
 
     def __init__(self, attempt_id: str) -> None:
         self.id = attempt_id
@@ -41,11 +42,11 @@ class Attempt:
         return f"<Attempt {self.id} {self.state}>"
 
     def mark_sent(self) -> None:
-        """From here on the call may have reached the service, until its outcome is known."""
+        """Note that the call may reach the service from now on; without `settle` its outcome is lost."""
         self.state = AttemptState.PENDING
 
     def settle(self, *, billed: bool) -> None:
-        """The outcome is known."""
+        """Note the outcome."""
         self.state = AttemptState.POSTED if billed else AttemptState.VOID
 
 
@@ -54,10 +55,10 @@ class Budget:
 
     Args:
         ledger: The key's ledger; None for the embedded engine, whose calls are free.
-        workspace: The workspace's id.
+        workspace_id: The workspace's id.
         owner: This run's id in the ledger.
-        drain: Calls off the wait for the next month.
-        max_calls: A limit of this run alone; None is none.
+        shutdown: Cancels the wait for the next month.
+        max_calls: A limit for this run alone; None sets none.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Budget:
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
         self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | None] = GroupCommit(self._commit)
-        self._thread = ThreadPoolExecutor(1, "ledger")  # of its own: a look-up in the DNS can hold the shared ones
+        self._thread = ThreadPoolExecutor(1, "ledger")  # a DNS look-up that hangs may occupy a shared thread
         self._reported: QuotaRefusal | None = None
         self.calls = 0
         """Calls of this run that count, reservations included."""
@@ -90,22 +91,22 @@ class Budget:
         return None if self._ledger is None else self._ledger.left
 
     def close(self) -> None:
-        """End the thread; the ledger stays open."""
+        """Stop the thread; the ledger stays open."""
         self._thread.shutdown(wait=False)
 
     @asynccontextmanager
     async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
-        """Reserve one call durably; what became of it is written down with the next group after the context's end.
+        """Reserve one call durably; the first group after the context's end records its outcome.
 
-        A month that is used up and about to end is waited for.
+        Waits for the next month when this one is used up and about to end.
 
         Args:
-            page: Whose call it is.
-            source: What people call that page.
+            page: The page's id.
+            source: The page's name in messages.
 
         Raises:
             QuotaExhaustedError: the month, or `--max-calls`, is used up.
-            ShuttingDownError: the run is ending, and the next month was waited for.
+            ShuttingDownError: the run ended during the wait for the next month.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
@@ -118,31 +119,30 @@ class Budget:
         finally:
             if attempt is None or attempt.state is AttemptState.VOID:
                 self.calls -= 1
-            # A call without an outcome stays pending: the next run finds its owner gone, and names it.
-            # A settlement goes with the next group: a crash before leaves the proof in the JSONL, or an over-count.
+            # A crash before the settlement's group leaves the proof in results.jsonl, or an over-count.
             if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.PENDING:
                 self._group.defer(Settle(attempt.id, attempt.state))
 
     async def flush(self) -> None:
-        """Write down all settlements.
+        """Commit all settlements.
 
         Raises:
-            LedgerError: the ledger cannot be written; what it does not know counts as spent.
+            LedgerError: the ledger cannot be written; calls without a settlement count as spent.
         """
         await self._group.flush()
 
     async def find_open(self) -> list[OpenAttempt]:
-        """Return the calls that earlier runs of this workspace left without an outcome; they count as spent."""
+        """Return the attempts that earlier runs of this workspace left without an outcome; they count as spent."""
         if self._ledger is None:
             return []
         return await anyio.to_thread.run_sync(self._ledger.open_attempts, self._workspace_id, self._is_alive)
 
     async def recover(self, found: Sequence[OpenAttempt], proven: Collection[str]) -> list[OpenAttempt]:
-        """Write down what became of the calls that earlier runs left open.
+        """Record the outcome of attempts that earlier runs left open.
 
         Args:
-            found: These calls.
-            proven: The ids of those whose result stands in the JSONL.
+            found: The attempts, from `find_open`.
+            proven: The ids of those with a record in results.jsonl.
 
         Returns:
             The attempts whose outcome is lost; they count as spent.
@@ -153,21 +153,21 @@ class Budget:
             await anyio.to_thread.run_sync(self._ledger.recover, settled, unproven)
         return unproven
 
-    async def _submit_reservation(self, call: Reserve) -> str:
+    async def _submit_reservation(self, reservation: Reserve) -> str:
         if self._ledger is None:
             return self._new_id()
-        while isinstance(reserved := await self._group.submit(call), QuotaRefusal):
-            if not reserved.passes_soon:
-                raise QuotaExhaustedError(str(reserved))
-            self._tell(reserved)
+        while isinstance(result := await self._group.submit(reservation), QuotaRefusal):
+            if not result.passes_soon:
+                raise QuotaExhaustedError(str(result))
+            self._report_wait(result)
             with self._shutdown.cancels_unsent():
-                await anyio.sleep(reserved.wait_s)
-        if reserved is None:
-            raise LedgerError("the ledger gave no reservation")
-        return reserved
+                await anyio.sleep(result.wait_s)
+        if result is None:
+            raise LedgerError("the ledger returned no attempt id for a reservation")
+        return result
 
-    def _tell(self, refusal: QuotaRefusal) -> None:
-        """Say once that the run waits."""
+    def _report_wait(self, refusal: QuotaRefusal) -> None:
+        """Log the wait for a month's end once, not for each page."""
         if self._reported is None or self._reported.resets != refusal.resets:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
         self._reported = refusal
@@ -186,15 +186,25 @@ class Budget:
         return owner == self._owner or _is_locked(_owner_lock(self._ledger.path, owner))
 
 
+def ledger_file(config: Config, service: Service) -> Path | None:
+    """Return the path of the ledger of a service's key; None for the embedded engine, whose calls are free."""
+    if not service.metered:
+        return None
+    directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"ledger {directory}: not a directory")
+    return ledger_path(directory.absolute(), service.key, service.host)
+
+
 def ledger_path(directory: Path, key: str | None, host: str) -> Path:
-    """Return where the ledger of a key lies; without a key, that of the host. The name tells nothing of the key."""
+    """Return the path of the ledger of a key or, without a key, of a host; the name does not reveal the key."""
     name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
     return directory / f"{name}.sqlite3"
 
 
 @contextmanager
 def own(ledger: Path | None) -> Generator[str]:
-    """Yield a new owner's id, alive for other processes as long as this context lasts, or this process lives."""
+    """Yield a new owner's id; other processes see the owner alive until this context or this process ends."""
     owner = secrets.token_hex(6)
     if ledger is None:
         yield owner
@@ -218,7 +228,7 @@ def _owner_lock(ledger: Path, owner: str) -> Path:
 
 
 def _is_locked(path: Path) -> bool:
-    """Return True while a process holds the lock: pids are reused, and containers share a boot id."""
+    """Return whether a process holds the lock. A pid is no proof: pids are reused, and containers have their own."""
     if not path.exists():
         return False
     lock = FileLock(path, fallback_to_soft=False)

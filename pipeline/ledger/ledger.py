@@ -1,11 +1,8 @@
 """The ledger of one key on this machine: which call counts in which month.
 
-One SQLite file a key, shared by all processes of this machine that use the key. A row is reservation and intent in
-one: what a crash leaves behind as `pending` is spent until the JSONL proves otherwise.
-
-The vendor bills a call in the month in which it arrives there, by a clock that is not ours. So a call counts in every
-month that it may fall into: from a margin before its reservation to a margin after its end. A few calls that count
-twice at the end of a month are the price of none that is not counted.
+One SQLite file per key, shared by all processes of this machine that use the key. A row is reservation and intent in
+one: a row that a crash leaves `pending` counts as spent until results.jsonl proves the outcome. A call counts in every
+month in which the vendor may bill it (`pipeline.billing`).
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +31,7 @@ from pipeline.wire import replace_surrogates
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Count one call for a page before it is made; the source is for people who must be told which it was."""
+    """Count one call for a page before it is made; the source names the page in messages."""
 
     page: PageId
     source: str = ""
@@ -42,7 +39,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write down what became of a reservation."""
+    """Record the outcome of a reserved call."""
 
     attempt: str
     state: AttemptState
@@ -54,11 +51,11 @@ class Ledger:
     Args:
         path: The SQLite file; made when it is missing.
         calendar: When the plan's month begins.
-        limit: Calls a month; None counts without limiting.
+        limit: Calls per month; None counts without limiting.
         now: The clock.
 
     Raises:
-        LedgerError: it cannot be trusted.
+        LedgerError: the file cannot be trusted.
     """
 
     def __init__(
@@ -78,7 +75,7 @@ class Ledger:
         self._file = DurableDatabase(path, LEDGER)
         try:
             with self._file.transaction() as db:
-                db.execute("DROP INDEX IF EXISTS attempt_open")  # each reservation would keep it, no query needs it
+                db.execute("DROP INDEX IF EXISTS attempt_open")  # of early releases; no query uses it
                 months = self._possible_months(db)
                 _fold_before(db, months.first)
                 self.left = min(self._room(db, months).values(), default=None)
@@ -90,27 +87,27 @@ class Ledger:
         return f"<Ledger {self.path.name} limit {self._limit}>"
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._file.close()
 
     def usage(self, month: str | None = None) -> Usage:
-        """Return what was used in a month, by default the current one."""
+        """Return the usage of a month, by default the current one."""
         with self._file.transaction() as db:
             months = self._possible_months(db)
             return self._usage(db, month or self._current_month(months), months.last)
 
     def months(self) -> list[str]:
-        """Return the months that were reached, and the current one, oldest first."""
+        """Return the months that the ledger has counted in, and the current one, oldest first."""
         with self._file.transaction() as db:
-            reached = {row[0] for row in db.execute("SELECT month FROM attempt UNION SELECT month FROM month")}
-            return sorted({*reached, self._current_month(self._possible_months(db))})
+            counted = {row[0] for row in db.execute("SELECT month FROM attempt UNION SELECT month FROM month")}
+            return sorted({*counted, self._current_month(self._possible_months(db))})
 
     def resets_at(self, month: str) -> datetime:
         """Return when the month after this one begins."""
         return reset_time(month, self._calendar)
 
     def clock_problem(self) -> str | None:
-        """Return what is wrong when calls count in a month that this machine's clock has not reached."""
+        """Return a warning when calls count in a month that this machine's clock has not reached."""
         with self._file.transaction() as db:
             counting, now = self._possible_months(db).last, self._now()
         if counting <= possible_months(now, self._calendar).last:
@@ -118,18 +115,18 @@ class Ledger:
         return (
             f"ledger {self.path}: calls count in {counting}, but by this machine's clock it is"
             f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
-            " `pagemill quota --already-used N`, with N from the vendor's dashboard, puts the ledger right"
+            " `pagemill quota --already-used N`, with N from the vendor's dashboard, corrects the ledger"
         )
 
     def set_used(self, used: int) -> Usage:
-        """Take over what the vendor's dashboard says was used this month; calls in flight count on top.
+        """Set the current month's count to the number on the vendor's dashboard; calls in flight count on top.
 
-        It is the only way back to an earlier month: when a wrong clock has opened later ones, what they count is
-        taken into the month that the clock says now.
+        This is the only way back to an earlier month: when a wrong clock has opened later ones, their calls are moved
+        to the clock's month.
         """
         with self._file.transaction() as db:
             if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
-                self._take_back(db)
+                self._move_later_months(db)
             months = self._note_months(db)
             month = self._current_month(months)
             usage = self._usage(db, month, months.last)
@@ -143,13 +140,13 @@ class Ledger:
     def execute(
         self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
     ) -> list[str | QuotaRefusal | None]:
-        """Carry out a group of reservations and settlements in one transaction.
+        """Carry out a group of reservations and settlements in one transaction, settlements first.
 
         Args:
-            operations: What to do.
-            workspace_id: The asking workspace's id.
-            owner: The asking run's id.
-            new_id: Gives an id that no attempt has yet.
+            operations: The group.
+            workspace_id: The workspace's id.
+            owner: The run's id.
+            new_id: Returns an id that no attempt has yet.
 
         Returns:
             An attempt id or a refusal for each reservation, None for each settlement.
@@ -162,7 +159,7 @@ class Ledger:
             for state in AttemptState:
                 settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
                 if settled:
-                    self._change(db, "UPDATE attempt SET state = ?, until = ? WHERE id IN", state, months.last, settled)
+                    self._settle(db, settled, state, months.last)
             room = self._room(db, months)
             added = rfc3339(self._now())
             results: list[str | QuotaRefusal | None] = []
@@ -185,47 +182,40 @@ class Ledger:
         return results
 
     def open_attempts(self, workspace_id: str, is_alive: Callable[[str], bool]) -> list[OpenAttempt]:
-        """Return this workspace's attempts without an outcome whose owner is gone.
+        """Return this workspace's attempts without an outcome whose owner is dead.
 
-        No call of such an owner is made any more, whatever workspace it had: they count in no later month than this.
+        A dead owner makes no further call: its attempts of every workspace count in no month later than this one.
         """
         with self._file.transaction() as db:
             rows = db.execute(
                 "SELECT id, page, state, owner, source, workspace FROM attempt WHERE state IN ('pending', 'unknown')"
             ).fetchall()
-        dead = {owner for owner in {row[3] for row in rows} if not is_alive(owner)}
+        alive = {owner for owner in {row[3] for row in rows} if is_alive(owner)}
+        dead = [row for row in rows if row[3] not in alive]
         with self._file.transaction() as db:
-            months = self._note_months(db)
-            for row in rows:
-                if row[3] in dead:
-                    db.execute("UPDATE attempt SET until = coalesce(until, ?) WHERE id = ?", (months.last, row[0]))
+            last = self._note_months(db).last
+            end = "UPDATE attempt SET until = coalesce(until, ?) WHERE id = ?"
+            db.executemany(end, [(last, row[0]) for row in dead])
         return [
-            OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4])
-            for row in rows
-            if row[3] in dead and row[5] == workspace_id
+            OpenAttempt(row[0], PageId(row[1]), AttemptState(row[2]), row[4]) for row in dead if row[5] == workspace_id
         ]
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
-        """Write down what became of attempts that a dead owner left open."""
+        """Record the outcome of attempts that `open_attempts` returned."""
         with self._file.transaction() as db:
-            months = self._note_months(db)
             for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
                 for attempt in attempts:
-                    change = "UPDATE attempt SET state = ?, until = coalesce(until, ?) WHERE id IN"
-                    self._change(db, change, state, months.last, [attempt.id])
+                    self._settle(db, [attempt.id], state)
 
     def _possible_months(self, db: Connection) -> Months:
-        """Return the months that a call of this moment may fall into.
-
-        A machine's clock that moved back opens no earlier month: the vendor's has not moved.
-        """
-        return possible_months(self._now(), self._calendar).not_before(*_noted_months(db))
+        """Return the months in which the vendor may bill a call now."""
+        return possible_months(self._now(), self._calendar).not_before(_noted_months(db))
 
     def _note_months(self, db: Connection) -> Months:
-        """Return these months, and remember how far time has come."""
+        """Return the same months, and remember them: a clock that moves back opens no earlier one."""
         noted = _noted_months(db)
-        months = possible_months(self._now(), self._calendar).not_before(*noted)
-        if noted != (months.first, months.last):
+        months = possible_months(self._now(), self._calendar).not_before(noted)
+        if months != noted:
             db.execute(
                 "INSERT INTO month (month, begun) VALUES (?1, 1), (?2, ?1 = ?2)"
                 " ON CONFLICT DO UPDATE SET begun = 1 WHERE begun < excluded.begun",
@@ -234,11 +224,11 @@ class Ledger:
         return months
 
     def _current_month(self, possible: Months) -> str:
-        """Return the month that the clock says, unless it moved back."""
+        """Return the clock's month, or the first possible one when the clock moved back."""
         return max(possible.first, billing_month(self._now(), self._calendar))
 
     def _usage(self, db: Connection, month: str, last: str) -> Usage:
-        """Return what counts in a month; calls that may still be made count up to the last one."""
+        """Return the usage of a month; an attempt without an end counts up to the last month."""
         rows = db.execute(
             "SELECT state, count(*) FROM attempt"
             " WHERE state IN ('pending', 'posted', 'unknown') AND month <= ?1 AND coalesce(until, ?2) >= ?1"
@@ -252,59 +242,59 @@ class Ledger:
         return Usage(month, used, pending, unknown, self._limit)
 
     def _room(self, db: Connection, months: Months) -> dict[str, int]:
-        """Return how many calls may still be made in each of the months; nothing when there is no limit."""
+        """Return the number of calls left in each of the months; empty when there is no limit."""
         if self._limit is None:
             return {}
         return {month: max(0, self._limit - self._usage(db, month, months.last).used) for month in months}
 
     @staticmethod
     def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
-        """Add pending rows in one statement: each gives other threads a turn that it has to wait for."""
+        """Add pending rows in one statement: at each one SQLite releases the GIL and waits to get it back."""
         if rows:
             marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
             columns = "(id, page, source, month, state, workspace, owner, added)"
             db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
 
-    def _change(self, db: Connection, statement: str, state: AttemptState, until: str, ids: Sequence[str]) -> None:
-        """Change the rows of these calls, in one statement for the same reason."""
+    def _settle(self, db: Connection, ids: Sequence[str], state: AttemptState, last: str | None = None) -> None:
+        """Set the state and, where given, the last month; in one statement for the same reason."""
         marks = ", ".join("?" * len(ids))
-        if db.execute(f"{statement} ({marks})", (state.value, until, *ids)).rowcount != len(ids):
+        settle = f"UPDATE attempt SET state = ?, until = coalesce(?, until) WHERE id IN ({marks})"  # noqa: S608
+        if db.execute(settle, (state.value, last, *ids)).rowcount != len(ids):
             known = {row[0] for row in db.execute(f"SELECT id FROM attempt WHERE id IN ({marks})", ids)}  # noqa: S608
             lost = next((attempt for attempt in ids if attempt not in known), ids[0])
             raise LedgerError(f"ledger {self.path}: it has lost the call {lost}; no call goes out without it")
 
-    def _take_back(self, db: Connection) -> None:
-        """Take what counts in months that the clock has not reached into the one that it says."""
+    def _move_later_months(self, db: Connection) -> None:
+        """Move the calls of months that the clock has not reached to the clock's month."""
         now = possible_months(self._now(), self._calendar)
         month = billing_month(self._now(), self._calendar)
         folded = db.execute("SELECT coalesce(sum(folded), 0) FROM month WHERE month > ?", (now.last,)).fetchone()[0]
         db.execute("DELETE FROM month WHERE month > ?", (now.last,))
-        db.execute(
-            "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
-            (month, folded),
-        )
+        _add_folded(db, month, folded)
         db.execute(
             "UPDATE attempt SET month = min(month, ?1), until = min(until, ?2) WHERE month > ?1 OR until > ?2",
             (month, now.last),
         )
 
 
-def _noted_months(db: Connection) -> tuple[str | None, str | None]:
-    """Return the last month that has begun for certain, and the last that may have."""
-    begun, reached = db.execute("SELECT max(month) FILTER (WHERE begun), max(month) FROM month").fetchone()
-    return begun, reached
+def _noted_months(db: Connection) -> Months:
+    """Return the latest months that the ledger has counted in; "" when there is none."""
+    begun = "coalesce(max(month) FILTER (WHERE begun), '')"
+    return Months(*db.execute(f"SELECT {begun}, coalesce(max(month), '') FROM month").fetchone())  # noqa: S608
 
 
 def _fold_before(db: Connection, month: str) -> None:
-    """Replace the settled rows of closed months by a count, so that the ledger does not grow for ever."""
+    """Replace the settled rows of earlier months by a count, so that the ledger does not grow for ever."""
     rows = db.execute(
         "SELECT month, until, count(*) FROM attempt WHERE state = 'posted' AND until < ? GROUP BY month, until",
         (month,),
     ).fetchall()
     for first, last, count in rows:
         for counted in Months(first, last):
-            db.execute(
-                "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2",
-                (counted, count),
-            )
+            _add_folded(db, counted, count)
     db.execute("DELETE FROM attempt WHERE state IN ('posted', 'void') AND until < ?", (month,))
+
+
+def _add_folded(db: Connection, month: str, count: int) -> None:
+    add = "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2"
+    db.execute(add, (month, count))

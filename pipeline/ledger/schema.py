@@ -1,4 +1,4 @@
-"""The SQLite file of a ledger: its tables, their earlier format, and what an auditor reads in them."""
+"""The SQLite file of a ledger: its tables, the upgrade from an earlier format, and the reads of an audit."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ CREATE TABLE attempt (
   id TEXT NOT NULL UNIQUE,
   page TEXT NOT NULL,
   source TEXT NOT NULL,
-  month TEXT NOT NULL,  -- the first that the call may fall into
+  month TEXT NOT NULL,  -- the first in which the vendor may bill the call
   state TEXT NOT NULL CHECK (state IN ('pending', 'posted', 'void', 'unknown')),
   workspace TEXT NOT NULL,
   owner TEXT NOT NULL,
   added TEXT NOT NULL,
-  until TEXT  -- the last month; NULL while the call may still be made: every later one
+  until TEXT  -- the last such month; NULL while the call may still be made: any later one
 );
 CREATE INDEX attempt_by_state ON attempt (state, month, until);
 CREATE TABLE month (
   month TEXT PRIMARY KEY,
   folded INTEGER NOT NULL DEFAULT 0,
   adjustment INTEGER NOT NULL DEFAULT 0,
-  begun INTEGER NOT NULL DEFAULT 0  -- 1 when calls can fall into no earlier one any more
+  begun INTEGER NOT NULL DEFAULT 0  -- 1 when the vendor bills no new call in an earlier month
 ) WITHOUT ROWID;
 """
 
@@ -44,7 +44,7 @@ _FROM_FORMAT_1: Final = (
     "CREATE INDEX attempt_by_state ON attempt (state, month, until)",
     "PRAGMA user_version = 2",
 )
-"""A ledger of format 1 counted each call in one month; it did not note when an unknown one was found."""
+"""Format 1 counted each call in one month and did not note when the outcome of a call was found to be lost."""
 
 
 LEDGER: Final = DatabaseSpec(
@@ -62,7 +62,7 @@ LEDGER: Final = DatabaseSpec(
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """A row of the ledger, as an auditor sees it."""
+    """A row of the ledger, for the audit."""
 
     id: str
     page: str
@@ -71,7 +71,7 @@ class AttemptRow:
 
 
 def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
-    """Yield the calls of a workspace that have a row, however many there are; changes nothing.
+    """Yield the attempts of a workspace that have a row, one by one; the ledger is only read.
 
     Raises:
         LedgerError: the ledger is damaged, or cannot be read.
@@ -88,7 +88,7 @@ def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
 
 
 def read_folded(path: Path) -> dict[str, int]:
-    """Return how many calls of all workspaces are only a number any more, by month; every month that was reached.
+    """Return the number of folded rows of all workspaces by month, for every month that the ledger has counted in.
 
     Raises:
         LedgerError: the ledger cannot be read.

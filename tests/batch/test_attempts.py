@@ -1,4 +1,4 @@
-"""The calls for one page: what uses up an attempt, what waits for whom, and when the run ends instead of the page."""
+"""The attempts for one page: which calls use one up, how long retries wait, and when the run ends."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -33,11 +33,11 @@ BROKEN = Outcome(500, detail="oops")
 UNREACHED = Outcome(fault=Fault.NOT_SENT, detail="cannot connect")
 
 Answer = Callable[[str, int], Outcome]
-"""From a page's name and the number of its call, from 1, to what the call brings."""
+"""The outcome of a call, by the page's name and the 1-based number of its call."""
 
 
 class ScriptedClient:
-    """Answers at once by a script, and remembers when each page was sent."""
+    """Answers at once by a script, and notes when each page was sent."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -57,10 +57,10 @@ def page(name: str) -> Page:
 
 
 @asynccontextmanager
-async def open_calls(
+async def open_attempts(
     workspace: Path, client: ScriptedClient, shutdown: Shutdown, **run: object
 ) -> AsyncGenerator[Attempts]:
-    """Open calls without a ledger that put their texts into a real workspace; the jitter is one half."""
+    """Open attempts without a ledger whose texts go into a real workspace; the jitter is one half."""
     workspace.mkdir(exist_ok=True)
     config = msgspec.convert({"run": run}, Config)
     with Index.open(workspace) as index:
@@ -78,27 +78,27 @@ async def open_calls(
 
 
 def recognise(workspace: Path, names: list[str], answer: Answer, **run: object) -> tuple[list[object], ScriptedClient]:
-    """Recognise pages side by side on virtual time; return how each ended, in their order, and the client."""
+    """Recognise pages concurrently on virtual time; return the end of each, in order, and the client."""
     client = ScriptedClient(answer)
     ends: dict[str, object] = {}
 
-    async def one(calls: Attempts, name: str) -> None:
+    async def one(attempts: Attempts, name: str) -> None:
         try:
-            ends[name] = await calls.recognise_page(page(name))
+            ends[name] = await attempts.recognise_page(page(name))
         except TemporaryError as exc:
             ends[name] = exc
 
     async def main() -> None:
-        async with open_calls(workspace, client, Shutdown(), **run) as calls, anyio.create_task_group() as pages:
+        async with open_attempts(workspace, client, Shutdown(), **run) as attempts, anyio.create_task_group() as pages:
             for name in names:
-                pages.start_soon(one, calls, name)
+                pages.start_soon(one, attempts, name)
 
     run_virtual(main())
     return [ends[name] for name in names], client
 
 
 def test_a_page_whose_attempts_fail_waits_longer_each_time_and_then_fails(tmp_path: Path) -> None:
-    """Three calls, half of one and half of two seconds apart; then the page has failed."""
+    """Three calls, with half of one and half of two seconds between them."""
     (end,), client = recognise(tmp_path / "out", ["a"], lambda *_: BROKEN)
     assert isinstance(end, AttemptsExhaustedError)
     assert end.attempts == 3
@@ -108,7 +108,7 @@ def test_a_page_whose_attempts_fail_waits_longer_each_time_and_then_fails(tmp_pa
 
 
 def test_an_empty_retry_budget_delays_the_retries_of_all_pages_and_fails_none(tmp_path: Path) -> None:
-    """Of forty pages that fail once, ten are tried again at once, the others two a second; all get their text."""
+    """Of forty pages that fail once, ten are retried at once, the others at two per second; all get their text."""
     names = [f"page-{number}" for number in range(40)]
     ends, client = recognise(tmp_path / "out", names, lambda _, number: BROKEN if number == 1 else GOOD)
     assert all(isinstance(end, Record) for end in ends)
@@ -120,31 +120,31 @@ def test_an_empty_retry_budget_delays_the_retries_of_all_pages_and_fails_none(tm
     assert len(results(tmp_path / "out")) == 40
 
 
-def test_a_page_that_cannot_be_sent_is_no_reason_to_end_while_others_get_through(tmp_path: Path) -> None:
-    """One page meets a refused connection five times, others are answered between: it gets its text in the end."""
+def test_refused_connections_of_one_page_do_not_end_the_run_while_others_are_answered(tmp_path: Path) -> None:
+    """One page meets five refused connections while others are answered, and then gets its text."""
 
     def answer(name: str, number: int) -> Outcome:
         return UNREACHED if name == "unlucky" and number <= 5 else GOOD
 
     async def main() -> None:
         client, shutdown = ScriptedClient(answer), Shutdown()
-        async with open_calls(tmp_path / "out", client, shutdown) as calls, anyio.create_task_group() as pages:
+        async with open_attempts(tmp_path / "out", client, shutdown) as attempts, anyio.create_task_group() as pages:
 
             async def others() -> None:
                 for number in range(60):
-                    await calls.recognise_page(page(f"lucky-{number}"))
+                    await attempts.recognise_page(page(f"lucky-{number}"))
                     await anyio.sleep(0.25)
 
             pages.start_soon(others)
             await anyio.sleep(1)
-            assert isinstance(await calls.recognise_page(page("unlucky")), Record)
+            assert isinstance(await attempts.recognise_page(page("unlucky")), Record)
             assert len(client.sent["unlucky"]) == 6
 
     run_virtual(main())
 
 
-def test_an_api_that_nobody_reaches_is_a_reason_to_end(tmp_path: Path) -> None:
-    """No page has failed, and the run is over after three tries."""
+def test_an_unreachable_api_ends_the_run(tmp_path: Path) -> None:
+    """The run ends after three tries; no page has failed."""
     ends, client = recognise(tmp_path / "out", ["a", "b"], lambda *_: UNREACHED)
     assert any(isinstance(end, TemporaryError) for end in ends)
     assert not any(isinstance(end, PageError) for end in ends)
@@ -152,21 +152,21 @@ def test_an_api_that_nobody_reaches_is_a_reason_to_end(tmp_path: Path) -> None:
 
 
 def test_calls_that_were_not_sent_use_up_no_attempt(tmp_path: Path) -> None:
-    """Two refused connections, then two 500s, then a text: three attempts may have been billed, and that is enough."""
+    """Refused connections, two 500s between them, then a text: three attempts may have been billed."""
     script = [UNREACHED, UNREACHED, BROKEN, UNREACHED, BROKEN, GOOD]
     (end,), client = recognise(tmp_path / "out", ["a"], lambda _, number: script[number - 1])
     assert isinstance(end, Record)
     assert len(client.sent["a"]) == 6
 
 
-def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_back(tmp_path: Path) -> None:
-    """The day is that of our calendar; the service names none."""
+def test_a_quota_error_of_the_service_ends_the_run_and_names_the_months_end(tmp_path: Path) -> None:
+    """By our calendar; the service does not name the day."""
 
     async def main() -> None:
         client, shutdown = ScriptedClient(lambda *_: Outcome(403, detail="Insufficient quota")), Shutdown()
-        async with open_calls(tmp_path / "out", client, shutdown) as calls:
+        async with open_attempts(tmp_path / "out", client, shutdown) as attempts:
             with pytest.raises(ShuttingDownError):
-                await calls.recognise_page(page("a"))
+                await attempts.recognise_page(page("a"))
         assert isinstance(shutdown.reason, QuotaExhaustedError)
         assert re.search(r"Insufficient quota.*the month ends on \d{4}-\d\d-01 00:00 UTC", str(shutdown.reason))
 
@@ -174,20 +174,20 @@ def test_a_quota_that_the_service_reports_ends_the_run_and_says_when_to_come_bac
 
 
 @pytest.mark.parametrize("outcome", [BROKEN, UNREACHED], ids=["failed", "unreached"])
-def test_a_drain_calls_off_a_page_that_waits_for_its_next_attempt(tmp_path: Path, outcome: Outcome) -> None:
-    """The wait before an attempt is no call under way: the run ends at once, the page stays pending."""
+def test_shutdown_cancels_the_wait_for_the_next_attempt(tmp_path: Path, outcome: Outcome) -> None:
+    """The page stays pending."""
 
     async def main() -> None:
         client, shutdown = ScriptedClient(lambda *_: outcome), Shutdown()
-        async with open_calls(tmp_path / "out", client, shutdown) as calls:
-            await _call_off_after(0.1, shutdown, lambda: calls.recognise_page(page("a")))
+        async with open_attempts(tmp_path / "out", client, shutdown) as attempts:
+            await _shut_down_after(0.1, shutdown, lambda: attempts.recognise_page(page("a")))
         assert len(client.sent["a"]) == 1
         assert anyio.current_time() == pytest.approx(0.1)
 
     run_virtual(main())
 
 
-async def _call_off_after(wait_s: float, shutdown: Shutdown, work: Callable[[], Awaitable[object]]) -> None:
+async def _shut_down_after(wait_s: float, shutdown: Shutdown, work: Callable[[], Awaitable[object]]) -> None:
     async def request() -> None:
         await anyio.sleep(wait_s)
         shutdown.request(InterruptedRunError("enough", exit_code=130))

@@ -1,4 +1,4 @@
-"""Recovery: what a crash left open is settled by what stands in results.jsonl, wherever it stands there."""
+"""Recovery: attempts that a crash left open are settled by the records in results.jsonl, wherever they are in it."""
 
 import errno
 import fcntl
@@ -25,13 +25,13 @@ from tests.runs import KEY, results, run_here
 
 
 def forget_settlements(ledger: Path) -> None:
-    """Leave the ledger as a crash after the last answer leaves it: nothing is settled."""
+    """Leave the ledger as a crash after the last reply does: no attempt is settled."""
     with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
         db.execute("UPDATE attempt SET state = 'pending', until = NULL")
 
 
 async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: str | None = None) -> list[AttemptState]:
-    """Recognise two copies, lose the settlements, damage a record; return what the next run makes of the calls."""
+    """Recognise two copies, forget the settlements, damage a record; return the states after the next run."""
     shutil.copy(write_page(scans / "a.png", 1), scans / "b.png")
     ledger = ledger_path(out.parent / "ledger", KEY, "127.0.0.1")
     async with serve_fake() as fake:
@@ -51,25 +51,24 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
     return list(read_attempt_states(ledger, run_file.workspace_id).values())
 
 
-async def test_each_call_for_one_content_finds_its_record(
+async def test_each_of_several_calls_for_one_content_is_proven_by_its_record(
     scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With `--no-dedup` a content has a record a copy: none of their calls is taken for lost."""
+    """With `--no-dedup` a content has one record per copy."""
     states = await crash_and_run_again(scans, tmp_path / "out", dedup=False)
     assert len(results(tmp_path / "out")) == 2
     assert states == [AttemptState.POSTED] * 2
     assert "answer is lost" not in caplog.text
 
 
-async def test_a_duplicates_record_proves_the_call_of_its_original(scans: Path, tmp_path: Path) -> None:
-    """Though the original's line is damaged, its call is known to have been billed."""
+async def test_a_duplicates_record_proves_the_call_of_its_damaged_original(scans: Path, tmp_path: Path) -> None:
     assert await crash_and_run_again(scans, tmp_path / "out", dedup=True, damage='"a.png"') == [AttemptState.POSTED]
 
 
 async def test_a_call_whose_only_record_is_damaged_is_lost(
     scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Negative control: with the only line of a call damaged there is no proof, and the page is named."""
+    """Negative control; a message names the page."""
     with caplog.at_level(logging.WARNING, "pagemill"):
         states = await crash_and_run_again(scans, tmp_path / "out", dedup=False, damage='"a.png"')
     assert sorted(states) == [AttemptState.POSTED, AttemptState.UNKNOWN]
@@ -77,7 +76,7 @@ async def test_a_call_whose_only_record_is_damaged_is_lost(
 
 
 def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
-    """The first, the last and one in between; not those that are not there, nor one that a text only quotes."""
+    """The first, the last and one between; not an id in a text, nor one in a torn line."""
     records = [make_record(f"{number}.png", number, added=number) for number in range(50)]
     quoted = encode_record(make_record("quoted.png", 99)).replace(
         b'"text":"', b'"text":"\\"attempt\\":\\"missing\\"', 1
@@ -89,8 +88,8 @@ def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
     assert find_attempts(tmp_path / "none", there) == set()
 
 
-def test_a_ledger_where_nothing_can_be_locked_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An owner's lock is the proof that it lives: without one no call goes out, nor is another's taken for lost."""
+def test_a_ledger_without_working_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner's lock proves that it lives: without locks no call goes out, and no living owner's is taken for lost."""
 
     def flock(*_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -1,9 +1,9 @@
-"""Several processes on one key, some of them killed: is the quota kept, and is it used?
+"""Several processes share one key and some are killed: is the quota kept, and is it used?
 
     python -m tests.benchmarks.one_key [SEED ...]
 
-Each process has a workspace and more pages of its own than the quota allows. At random moments, which the seed decides,
-one of them is killed with SIGKILL and started again. The server counts a call as billed when it arrives.
+Each process has its own workspace and more pages than the quota allows. At random moments, which the seed decides, one
+of them is killed with SIGKILL and started again. The server counts a call as billed when it arrives.
 """
 
 import asyncio
@@ -35,18 +35,18 @@ DEADLINE_S = 240
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is played.
+    """The settings of one round.
 
     Attributes:
-        seed: Decides who is killed when.
-        processes: So many, each with a workspace of its own.
-        pages: Of each process.
-        quota: Of the key.
-        kills: So many.
-        jobs: Of each process.
-        latency_s: How long the server takes for a page.
+        seed: Decides which process is killed, and when.
+        processes: Number of processes, each with its own workspace.
+        pages: Pages per process.
+        quota: Calls of the key.
+        kills: Number of kills.
+        jobs: `--jobs` of each process.
+        latency_s: The server's time per page.
         limit: Which calls the server admits; others get 429.
-        command: The command; another one takes a guarantee out.
+        command: The command; a sabotaged one lacks a guarantee.
     """
 
     seed: int = 1
@@ -62,16 +62,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it ended.
+    """The result of one round.
 
     Attributes:
         billed: Calls that reached the server.
-        usage: What the ledger counts.
-        in_flight: Calls that the server was answering for the processes killed, when they were killed.
-        killed: How many processes were killed.
+        usage: The ledger's count.
+        in_flight: Calls of the killed processes that the server was answering at the kills.
+        killed: Number of processes killed.
         refused: Calls that got 429.
         short: (billed, used) for each kill after which the ledger counted fewer calls than were billed.
-        exit_codes: Of the processes, killed ones aside.
+        exit_codes: Of the processes that were not killed.
     """
 
     billed: int
@@ -84,7 +84,7 @@ class Outcome:
 
 
 def find_faults(plan: Plan, outcome: Outcome) -> list[str]:
-    """Return what is broken, in words."""
+    """Return one sentence for each rule that was broken."""
     lost, used = outcome.usage.unknown, outcome.usage.used
     rules = {
         f"{outcome.billed} calls were billed, {plan.quota} were allowed": outcome.billed <= plan.quota,
@@ -104,7 +104,7 @@ def find_faults(plan: Plan, outcome: Outcome) -> list[str]:
 
 
 async def play(plan: Plan, directory: Path) -> Outcome:
-    """Run the processes to their ends, and kill some on the way."""
+    """Run the processes to their ends, and kill some of them before."""
     for number in range(plan.processes):
         write_pages(directory / f"scans-{number}", plan.pages, first_seed=number * plan.pages)
     async with serve_fake() as fake:
@@ -120,7 +120,7 @@ async def play(plan: Plan, directory: Path) -> Outcome:
 
 @dataclass(slots=True)
 class _Fleet:
-    """The processes, and what the server sees of them."""
+    """The processes, and the server's view of them."""
 
     plan: Plan
     directory: Path
@@ -136,7 +136,7 @@ class _Fleet:
     changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def answer(self, call: Call) -> web.Response:
-        """Bill the call and, after a while, answer; or refuse it."""
+        """Bill the call and answer it after the latency, or refuse it."""
         if not self.plan.limit(call.at_s, self.fake.in_flight):
             self.refused += 1
             return web.json_response({"statusText": "Too Many Requests"}, status=429)
@@ -149,7 +149,7 @@ class _Fleet:
         return accept(call)
 
     async def run(self, number: int) -> None:
-        """Start a process, and again after each kill."""
+        """Start a process, and restart it after each kill."""
         arguments = ["run", f"{self.directory}/scans-{number}", "-o", f"{self.directory}/out-{number}", "-qq"]
         arguments += ["--api-url", self.fake.url, "--ledger", f"{self.directory}/ledger"]
         arguments += ["--quota", str(self.plan.quota), "-j", str(self.plan.jobs)]
@@ -165,7 +165,7 @@ class _Fleet:
         self._wake()
 
     async def kill_some(self) -> None:
-        """Kill one of those that run, a moment after calls that the seed chooses."""
+        """Kill a running process, shortly after the calls that the seed chooses."""
         chance = random.Random(self.plan.seed)
         for calls in sorted(chance.sample(range(1, self.plan.quota * 9 // 10), self.plan.kills)):
             while self.billed < calls and len(self.exit_codes) < self.plan.processes:
@@ -180,14 +180,14 @@ class _Fleet:
                 await self._compare()
 
     async def _compare(self) -> None:
-        """Compare the ledger with what was billed before it was asked."""
+        """Compare the ledger's count with the calls billed before it was read."""
         billed = self.billed
         used = (await asyncio.to_thread(self._usage)).used
         if used < billed:
             self.short.append((billed, used))
 
     def outcome(self) -> Outcome:
-        """Return how it ended."""
+        """Return the result."""
         return Outcome(
             billed=self.billed,
             usage=self._usage(),
@@ -211,7 +211,7 @@ class _Fleet:
 
 
 async def main() -> int:
-    """Print a line a seed and two with a guarantee taken out; return 1 when one did not end as it must."""
+    """Print one line per seed and two for sabotaged commands; return 1 when one did not end as expected."""
     seeds = [int(argument) for argument in sys.argv[1:]] or [1, 2, 3]
     heads = ("billed", "quota", "used", "unknown", "in flight", "kills", "refused", "exits")
     print(f"{'':<26}" + "".join(f"{head:>10}" for head in heads))

@@ -1,9 +1,8 @@
-"""Does a process starve for the ledger? Prints how long groups of reservations took when 8 processes share one key.
+"""Does a process starve for the ledger? Prints the times of groups of reservations when 8 processes share one key.
 
     python -m tests.benchmarks.one_key_waits [PROCESSES]
 
-A group waits for the ledger's lock and then commits; the server answers at once, so that the lock is all there is to
-wait for.
+A group waits for the ledger's lock and then commits; the server answers at once, so the lock is the only wait.
 """
 
 import atexit
@@ -27,7 +26,7 @@ ALLOWED_S = 5.0
 
 
 def main() -> int:
-    """Print a line a process; return 1 when one waited for too long, or did not finish."""
+    """Print one line per process; return 1 when one waited for too long or did not finish."""
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     print(f"{'process':<9}{'exit':>6}{'groups':>8}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}{'s':>7}")
     short = 0
@@ -48,14 +47,14 @@ def main() -> int:
 
 
 def start(directory: Path, number: int, url: str) -> subprocess.Popen[bytes]:
-    """Start a run that writes down how long each group of reservations took."""
+    """Start a run that records the time of each group of reservations."""
     command = [sys.executable, "-m", "tests.benchmarks.one_key_waits", "--write", f"{directory}/waits-{number}"]
     command += ["run", f"{directory}/scans-{number}", "-o", f"{directory}/out-{number}", "--api-url", url, "-qq"]
     return subprocess.Popen([*command, "--ledger", f"{directory}/ledger", "-j", str(JOBS)], env=environment(KEY))
 
 
 def run_and_write(path: Path) -> None:
-    """Be the command, and write at the end how long each group took, in seconds."""
+    """Be the command, and write the time of each group, in seconds, at the end."""
     execute = Ledger.execute
     waits_s: list[float] = []
 

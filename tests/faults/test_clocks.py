@@ -1,4 +1,4 @@
-"""Clocks that differ, jump and go wrong: no month of the vendor's has more calls than the ledger counts in it."""
+"""Clocks that differ, jump or are wrong: the vendor bills no more calls in a month than the ledger counts in it."""
 
 import asyncio
 import itertools
@@ -26,6 +26,7 @@ from pipeline.billing import CLOCK_MARGIN, Calendar, Months, billing_month, poss
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, PageId
+from tests.clocks import Clock
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states
 from tests.pages import write_pages
@@ -39,19 +40,9 @@ MARGIN_S = CLOCK_MARGIN.total_seconds()
 OPEN = {AttemptState.PENDING, AttemptState.UNKNOWN}
 
 
-class Clock:
-    """A machine's clock, set by hand."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A call as the model knows it."""
+    """A call in the model."""
 
     first: str
     until: str | None
@@ -61,10 +52,10 @@ class Row:
 
 
 class History(RuleBasedStateMachine):
-    """Any history of one ledger, beside a model that forgets nothing and a vendor with a clock of its own.
+    """Any history of two runs that share a ledger, beside a model that forgets nothing and a vendor with its own clock.
 
-    The vendor's clock never goes back, and is never further from the machine's than the margin while that one is
-    right. When the machine's is moved back, the vendor's stays where it was.
+    The vendor's clock never moves back. While the machine's clock is right, they differ by at most the margin; when the
+    machine's clock is moved back, the vendor's stays where it was.
     """
 
     LIMIT: ClassVar = 4
@@ -83,36 +74,37 @@ class History(RuleBasedStateMachine):
         self.reached: Months | None = None
         self.adjustments: Counter[str] = Counter()
         self.billed: Counter[str] = Counter()
-        self.start()
+        self.other = self.start()
+        self.owner, self.ledger = self.start()
 
-    def start(self) -> None:
-        """Begin a run."""
-        self.owner = f"owner-{next(self.owners)}"
-        self.ledger = self.ledger_type(self.directory / "ledger", Calendar(), self.LIMIT, now=self.clock)
+    def start(self) -> tuple[str, Ledger]:
+        """Start a run."""
+        ledger = self.ledger_type(self.directory / "ledger", Calendar(), self.LIMIT, now=self.clock)
+        return f"owner-{next(self.owners)}", ledger
 
     def teardown(self) -> None:
-        """Leave nothing behind."""
         self.ledger.close()
+        self.other[1].close()
         shutil.rmtree(self.directory)
 
     def possible(self) -> Months:
-        """Return the months in which a call of this moment counts."""
+        """Return the months in which a call counts now."""
         months = possible_months(self.clock.now, Calendar())
-        return months if self.reached is None else months.not_before(self.reached.first, self.reached.last)
+        return months if self.reached is None else months.not_before(self.reached)
 
     def used(self, month: str) -> int:
-        """Return all that is not void and may fall into the month."""
+        """Return the number of calls that count in a month."""
         last = self.possible().last
         counted = [row for row in self.rows.values() if row.first <= month <= (row.until or last)]
         return sum(row.state is not AttemptState.VOID for row in counted) + self.adjustments[month]
 
     def mine(self) -> list[str]:
-        """Return this run's open calls."""
+        """Return the open calls of the present run."""
         return [key for key, row in self.rows.items() if row.owner == self.owner and row.state is AttemptState.PENDING]
 
     @rule(count=st.integers(1, 3))
     def reserve(self, count: int) -> None:
-        """Reserve as many as every month has room for, no more."""
+        """Calls are granted as long as each possible month has room."""
         self.reached = months = self.possible()
         room = min(max(0, self.LIMIT - self.used(month)) for month in months)
         results = self.ledger.execute([Reserve(PAGE)] * count, "w", self.owner, lambda: f"a{next(self.numbers)}")
@@ -124,7 +116,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.mine())
     @rule(data=st.data())
     def bill(self, data: st.DataObject) -> None:
-        """A call reaches the vendor, who counts it in the month that it is there."""
+        """A call reaches the vendor, who bills it in the month of his clock."""
         attempt = data.draw(st.sampled_from(self.mine()))
         if not self.rows[attempt].billed:
             self.rows[attempt] = replace(self.rows[attempt], billed=True)
@@ -133,7 +125,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.mine())
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
-        """Write down what became of a call."""
+        """Record the outcome of a call."""
         attempt = data.draw(st.sampled_from(self.mine()))
         self.reached = months = self.possible()
         state = AttemptState.POSTED if self.rows[attempt].billed or data.draw(st.booleans()) else AttemptState.VOID
@@ -141,17 +133,23 @@ class History(RuleBasedStateMachine):
         self.rows[attempt] = replace(self.rows[attempt], state=state, until=months.last)
 
     @rule()
+    def switch(self) -> None:
+        """The other run acts from now on."""
+        self.other, (self.owner, self.ledger) = (self.owner, self.ledger), self.other
+
+    @rule()
     def crash(self) -> None:
-        """The process dies and another begins; settled rows of closed months fold meanwhile."""
+        """The run dies and another starts, which folds settled rows of earlier months."""
         self.ledger.close()
-        self.start()
+        self.owner, self.ledger = self.start()
 
     @rule(data=st.data())
     def recover(self, data: st.DataObject) -> None:
-        """Find what dead owners left open; some of it is proven."""
-        found = self.ledger.open_attempts("w", lambda owner: owner == self.owner)
+        """Recover the open calls of dead owners; some have a proof."""
+        alive = {self.owner, self.other[0]}
+        found = self.ledger.open_attempts("w", alive.__contains__)
         self.reached = months = self.possible()
-        dead = {key for key, row in self.rows.items() if row.state in OPEN and row.owner != self.owner}
+        dead = {key for key, row in self.rows.items() if row.state in OPEN and row.owner not in alive}
         assert {attempt.id for attempt in found} == dead
         proven = [attempt for attempt in found if data.draw(st.booleans())]
         unproven = [attempt for attempt in found if attempt not in proven]
@@ -166,7 +164,7 @@ class History(RuleBasedStateMachine):
         skew_s=st.sampled_from([-MARGIN_S, -30, 0, 30, MARGIN_S]),
     )
     def wait(self, seconds: int, skew_s: float) -> None:
-        """Time goes on."""
+        """Time passes."""
         self.set_clock(self.clock.now + timedelta(seconds=seconds), skew_s)
 
     @rule(
@@ -174,18 +172,18 @@ class History(RuleBasedStateMachine):
         skew_s=st.sampled_from([-MARGIN_S, -30, 0, 30, MARGIN_S]),
     )
     def wait_for_the_end_of_the_month(self, seconds: int, skew_s: float) -> None:
-        """It is about midnight."""
+        """Time passes until about the reset."""
         end = reset_time(billing_month(self.clock.now, Calendar()), Calendar())
         self.set_clock(max(self.clock.now, end + timedelta(seconds=seconds)), skew_s)
 
     def set_clock(self, now: datetime, skew_s: float) -> None:
-        """Let time go on, also for the vendor, whose clock differs so much."""
+        """Set the machine's clock, and the vendor's to one that differs by the skew."""
         self.clock.now = now
         self.vendor = max(self.vendor, now + timedelta(seconds=skew_s))
 
     @rule(seconds=st.sampled_from([1, 50, 200, 86400, 45 * 86400]))
     def move_clock_back(self, seconds: int) -> None:
-        """The machine's clock is wrong from now on; until then the ledger was in use."""
+        """The machine's clock is wrong from now on; the ledger was in use up to now."""
         self.ledger.execute([], "w", self.owner, str)
         self.reached = self.possible()
         self.clock.now -= timedelta(seconds=seconds)
@@ -193,26 +191,36 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: abs(self.vendor - self.clock.now) <= CLOCK_MARGIN)
     @rule(others=st.integers(0, 2))
     def take_over_dashboard(self, others: int) -> None:
-        """The user tells what the vendor's dashboard says; others may use the key."""
+        """The user enters the number of the vendor's dashboard; others may use the key."""
         month = max(self.possible().first, billing_month(self.clock.now, Calendar()))
         if billing_month(self.vendor, Calendar()) != month:
             return
+        now = possible_months(self.clock.now, Calendar())
+        if self.possible().last > now.last:
+            self.move_later_months(now)
         before, pending = self.used(month), self.ledger.usage(month).pending
         used = self.billed[month] + others
         assert self.ledger.set_used(used).used == used + pending
         self.reached = self.possible()
         self.adjustments[month] += used + pending - before
 
+    def move_later_months(self, now: Months) -> None:
+        """Forget a month that only the margin had made possible, before the clock was moved back by seconds."""
+        self.reached = None
+        for key, row in self.rows.items():
+            assert row.first <= now.last
+            self.rows[key] = replace(row, until=row.until and min(row.until, now.last))
+
     @invariant()
-    def the_ledger_counts_what_the_vendor_bills(self) -> None:
-        """In every month, and the vendor never bills more than the plan allows."""
+    def the_ledger_counts_all_that_the_vendor_bills(self) -> None:
+        """In every month; and the vendor never bills more than the plan allows."""
         for month, billed in self.billed.items():
             assert self.ledger.usage(month).used >= billed, f"{month}: billed {billed}"
             assert billed <= self.LIMIT
 
     @invariant()
-    def the_ledger_says_what_the_model_says(self) -> None:
-        """Folded or not, every month's count is all that is not void."""
+    def the_ledger_agrees_with_the_model(self) -> None:
+        """Folded or not, a month's count is the number of calls that are not void."""
         if not self.exact:
             return
         for month in self.ledger.months():
@@ -225,19 +233,19 @@ TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadlin
 
 
 class MonthOfReservation(Ledger):
-    """A ledger that counts a call in one month only: that of its reservation."""
+    """A ledger that counts a call in the month of its reservation only."""
 
     @staticmethod
     def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
         Ledger._insert(db, rows)
         db.executemany("UPDATE attempt SET until = month WHERE id = ?", [row[:1] for row in rows])
 
-    def _change(self, db: Connection, _: str, state: AttemptState, __: str, ids: Sequence[str]) -> None:
+    def _settle(self, db: Connection, ids: Sequence[str], state: AttemptState, _: str | None = None) -> None:
         db.executemany("UPDATE attempt SET state = ? WHERE id = ?", [(state.value, attempt) for attempt in ids])
 
 
 class FixedMonths(History):
-    """The same histories with that ledger."""
+    """The same histories with `MonthOfReservation`."""
 
     ledger_type = MonthOfReservation
     exact = False
@@ -254,8 +262,8 @@ CONTROL = settings(
 )
 
 
-def test_a_month_fixed_at_the_reservation_is_found_out() -> None:
-    """Negative control: a call that waits over midnight is billed in a month that does not count it."""
+def test_a_ledger_that_counts_only_the_month_of_reservation_is_found_out() -> None:
+    """Negative control: a call that waits across the reset is billed in a month that does not count it."""
     with pytest.raises(AssertionError, match="billed"):
         run_state_machine_as_test(FixedMonths, settings=CONTROL)
 
@@ -268,7 +276,7 @@ def opened(path: Path, now: datetime, limit: int | None = 10) -> Iterator[Ledger
 
 
 def reserve(ledger: Ledger, *ids: str) -> int:
-    """Reserve calls of these ids; return how many were granted."""
+    """Reserve calls with these ids; return the number granted."""
     names = iter(ids)
     results = ledger.execute([Reserve(PAGE)] * len(ids), "w", "o", lambda: next(names))
     return sum(isinstance(result, str) for result in results)
@@ -280,7 +288,7 @@ def post(ledger: Ledger, *ids: str) -> None:
 
 
 def find_uncounted(directory: Path) -> list[tuple[int, int]]:
-    """Return at which seconds from the month's end, by our clock and by the vendor's, a call is billed uncounted."""
+    """Return (ours, vendor's): the seconds from the reset by each clock at which a call is billed uncounted."""
     uncounted: list[tuple[int, int]] = []
     for ours, difference in itertools.product((-61, -60, -30, -1, 0, 30, 59, 60, 61), (-60, -1, 0, 1, 60)):
         with opened(directory / f"{ours} {difference}", END + timedelta(seconds=ours)) as ledger:
@@ -292,7 +300,7 @@ def find_uncounted(directory: Path) -> list[tuple[int, int]]:
 
 
 def test_a_vendor_whose_clock_differs_bills_nothing_uncounted(tmp_path: Path) -> None:
-    """About the end of a month a call counts in the month of either clock, up to a minute apart."""
+    """The clocks differ by up to a minute."""
     assert find_uncounted(tmp_path) == []
 
 
@@ -304,7 +312,7 @@ def test_without_a_margin_calls_are_billed_uncounted(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("days", [pytest.param(31, id="a-month"), pytest.param(4 * 365, id="four-years")])
 class TestAheadByMistake:
-    """A clock that was set to a later month, and then corrected."""
+    """A clock that was set to a later month and then corrected."""
 
     @pytest.fixture
     def path(self, tmp_path: Path, days: int) -> Path:
@@ -318,8 +326,8 @@ class TestAheadByMistake:
             post(ledger, "settled")
         return path
 
-    def test_no_new_month_opens_and_the_user_is_told_what_to_do(self, path: Path, days: int) -> None:
-        """Calls go on counting in the later month; one line names both months and the way back."""
+    def test_calls_count_in_the_later_month_and_a_warning_names_the_way_back(self, path: Path, days: int) -> None:
+        """The warning is one line with both months, the clock's time and the command."""
         later = billing_month(JANUARY + timedelta(days=days), Calendar())
         with opened(path, JANUARY) as ledger:
             assert ledger.usage().month == later
@@ -330,15 +338,14 @@ class TestAheadByMistake:
         for part in (str(path), later, "2026-01", "2026-01-15 00:00 UTC", "pagemill quota --already-used N"):
             assert part in problem
 
-    def test_a_month_that_the_clock_has_reached_is_no_problem(self, path: Path, days: int) -> None:
-        """Nobody is told anything as long as the clock is right."""
+    def test_a_month_that_the_clock_has_reached_gives_no_warning(self, path: Path, days: int) -> None:
         with opened(path, JANUARY + timedelta(days=days)) as ledger:
             assert ledger.clock_problem() is None
         with opened(path.with_name("other"), JANUARY) as ledger:
             assert ledger.clock_problem() is None
 
-    def test_already_used_takes_all_back_into_the_clocks_month(self, path: Path, days: int) -> None:
-        """The month stands at the dashboard's number and what is in flight; the later month is gone."""
+    def test_already_used_moves_the_calls_of_the_later_month_to_the_clocks_month(self, path: Path, days: int) -> None:
+        """The month has the dashboard's number and the calls in flight; the later month is gone."""
         with opened(path, JANUARY) as ledger:
             usage = ledger.set_used(3)
             assert (usage.month, usage.used, usage.pending) == ("2026-01", 4, 1)
@@ -352,8 +359,7 @@ class TestAheadByMistake:
             post(ledger, "open")
             assert (ledger.usage("2026-01").used, ledger.usage("2026-02").used) == (10, 7)
 
-    def test_counts_that_were_folded_are_taken_back_too(self, path: Path, days: int) -> None:
-        """A later month that was closed by a still later one comes back as well."""
+    def test_already_used_moves_folded_counts_too(self, path: Path, days: int) -> None:
         with opened(path, JANUARY + timedelta(days=days + 70)) as ledger:
             reserve(ledger, "last")
             assert set(read_attempt_states(path, "w")) == {"open", "last"}
@@ -364,7 +370,7 @@ class TestAheadByMistake:
 
 
 def test_nothing_but_already_used_opens_an_earlier_month(tmp_path: Path) -> None:
-    """Not opening the ledger, looking at it, reserving, settling, recovering, nor folding."""
+    """Opening, reading, reserving, settling, recovering and folding do not."""
     path = tmp_path / "ledger"
     with opened(path, JANUARY, 2) as ledger:
         assert reserve(ledger, "a", "b") == 2
@@ -376,8 +382,7 @@ def test_nothing_but_already_used_opens_an_earlier_month(tmp_path: Path) -> None
             assert (ledger.usage().month, ledger.usage().used) == ("2026-01", 2)
 
 
-def test_a_correction_by_seconds_about_midnight_is_no_problem(tmp_path: Path) -> None:
-    """A time server that sets the clock back a little does not make the run warn."""
+def test_a_clock_corrected_by_seconds_about_the_reset_gives_no_warning(tmp_path: Path) -> None:
     with opened(tmp_path / "ledger", END + timedelta(seconds=30)) as ledger:
         assert reserve(ledger, "a") == 1
     with opened(tmp_path / "ledger", END - timedelta(seconds=30)) as ledger:
@@ -386,11 +391,11 @@ def test_a_correction_by_seconds_about_midnight_is_no_problem(tmp_path: Path) ->
 
 
 class LoopsTime:
-    """Stands for `datetime` where a ledger asks for the time: the month ends when the loop's time begins."""
+    """Replaces `datetime` in the ledger's module: the month ends at time 0 of the event loop."""
 
     @staticmethod
     def now(zone: tzinfo) -> datetime:
-        """Return what time it is."""
+        """Return the time."""
         return (END + timedelta(seconds=LoopsTime.loop.time())).astimezone(zone)
 
     loop: ClassVar[asyncio.AbstractEventLoop]
@@ -399,7 +404,7 @@ class LoopsTime:
 def test_a_cron_job_at_midnight_waits_for_the_new_month(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 00:00 on the first, with last month used up, the run waits a minute and goes on, instead of exit 8."""
+    """At 00:00 on the first, with last month used up, the run waits one minute; it does not end with exit 8."""
     write_pages(scans, 6)
     with opened(ledger_path(tmp_path / "ledger", KEY, "127.0.0.1"), END - timedelta(hours=1), 4) as ledger:
         ledger.set_used(4)
@@ -442,8 +447,8 @@ while (moment := now()) < datetime(2026, 2, 1, 0, 5, tzinfo=UTC):
 """
 
 
-def test_two_processes_at_the_months_end_keep_both_months(tmp_path: Path) -> None:
-    """Two processes, whose clocks differ by half a minute, take all they get: neither month has a call too many."""
+def test_two_processes_at_the_months_end_exceed_neither_months_limit(tmp_path: Path) -> None:
+    """Two processes, whose clocks differ by half a minute, reserve all that is granted."""
     limit, path = 40, tmp_path / "ledger"
     processes = [
         subprocess.Popen(

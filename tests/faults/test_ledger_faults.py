@@ -1,4 +1,4 @@
-"""A ledger that is deleted, damaged, replaced or read-only in the middle of a run: no call goes out unreserved."""
+"""A ledger that is deleted, damaged, replaced or read-only during a run: no call goes out without a reservation."""
 
 import os
 import sqlite3
@@ -31,7 +31,7 @@ Harm = Callable[[Path], object]
 
 
 def put_other(path: Path) -> None:
-    """Put a sound ledger, that of nobody, in its place."""
+    """Put a valid but empty ledger in its place."""
     other = path.with_name("other")
     Ledger(other, Calendar(), None).close()
     other.replace(path)
@@ -50,13 +50,13 @@ HARMS = [
 
 @dataclass(slots=True)
 class Seen:
-    """A run in whose middle the ledger was harmed.
+    """A run whose ledger was harmed.
 
     Attributes:
-        reserved: Calls that the ledger had reserved when it was harmed.
-        calls: Calls that the server saw, all in all.
+        reserved: Calls that were reserved before the harm.
+        calls: Calls that the server received in total.
         exit_code: Of the run.
-        reason: What the run said.
+        reason: The run's message.
     """
 
     reserved: int = 0
@@ -66,14 +66,14 @@ class Seen:
 
 
 async def run_and_harm(scans: Path, out: Path, harm: Harm) -> Seen:
-    """Run, harm the ledger while the server answers a call, and go on as if nothing had been."""
+    """Run, and harm the ledger while the server answers one of the calls."""
     seen = Seen()
     path = ledger_path(out.parent / "ledger", KEY, "127.0.0.1")
 
     def answer(call: Call) -> web.StreamResponse:
         if call.number == HARM_AT_CALL:
             with closing(sqlite3.connect(path, isolation_level=None)) as db:
-                db.execute("BEGIN IMMEDIATE")  # nobody reserves meanwhile
+                db.execute("BEGIN IMMEDIATE")  # no reservation is made meanwhile
                 seen.reserved = db.execute("SELECT count(*) FROM attempt").fetchone()[0]
                 harm(path)
         return accept(call)
@@ -90,7 +90,7 @@ async def run_and_harm(scans: Path, out: Path, harm: Harm) -> Seen:
 
 @pytest.mark.parametrize("harm", HARMS)
 async def test_a_harmed_ledger_ends_the_run_and_loses_nothing(scans: Path, tmp_path: Path, harm: Harm) -> None:
-    """No call beyond those reserved before; exit 1 with the ledger's name; every answer that came is recorded."""
+    """Only reserved calls go out; exit 1 names the ledger; each answer that came is recorded."""
     write_pages(scans, PAGES)
     out = tmp_path / "out"
     seen = await run_and_harm(scans, out, harm)
@@ -107,7 +107,7 @@ async def test_a_harmed_ledger_ends_the_run_and_loses_nothing(scans: Path, tmp_p
 async def test_a_budget_that_swallows_the_error_is_found_out(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Negative control: calls go out that no ledger has reserved, and the same comparison sees them."""
+    """Negative control: calls go out without a reservation, and the same comparison finds them."""
     commit = Budget._commit
 
     async def commit_or_not(self: Budget, group: Sequence[Reserve | Settle]) -> Sequence[str | QuotaRefusal | None]:
@@ -122,8 +122,8 @@ async def test_a_budget_that_swallows_the_error_is_found_out(
     assert seen.calls == PAGES > seen.reserved
 
 
-async def test_where_a_limit_rests_on_a_ledger_that_is_gone_no_call_goes_out(scans: Path, tmp_path: Path) -> None:
-    """It fails closed between runs too; once the operator has said what was used, it goes on from there."""
+async def test_with_a_limit_and_a_deleted_ledger_no_call_goes_out(scans: Path, tmp_path: Path) -> None:
+    """After `--already-used` the next run continues from that number."""
     write_pages(scans, 6)
     path = ledger_path(tmp_path / "ledger", KEY, "127.0.0.1")
     options: dict[str, Any] = {"budget": {"quota": 4}, "run": {"limit": 2}}
@@ -139,10 +139,10 @@ async def test_where_a_limit_rests_on_a_ledger_that_is_gone_no_call_goes_out(sca
         assert (summary.exit_code, len(fake.calls)) == (8, 4)
 
 
-async def test_a_ledger_that_is_gone_is_told_by_the_next_run(
+async def test_the_next_run_warns_once_of_a_deleted_ledger(
     scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A new ledger knows nothing of the month's calls: who set a limit must hear of it."""
+    """The new ledger does not know the month's calls, so the message names `--already-used`."""
     write_pages(scans, 2)
     path = ledger_path(tmp_path / "ledger", KEY, "127.0.0.1")
     async with serve_fake() as fake:
@@ -159,7 +159,7 @@ async def test_a_ledger_that_is_gone_is_told_by_the_next_run(
     ("fault", "suffix"),
     [
         pytest.param("openat:error=EROFS:when=5+", "-journal", id="read-only"),
-        pytest.param("openat:error=EACCES:when=5+", "-journal", id="not-ours-any-more"),
+        pytest.param("openat:error=EACCES:when=5+", "-journal", id="not-permitted"),
         pytest.param("pwrite64:error=ENOSPC:when=60+", "-journal", id="disk-full"),
         pytest.param("pwrite64:error=EIO:when=13+", "", id="disk-broken"),
         pytest.param("fdatasync:error=EIO:when=5+", "", id="sync-fails"),
@@ -169,7 +169,7 @@ async def test_a_ledger_that_is_gone_is_told_by_the_next_run(
 async def test_a_ledger_that_cannot_be_written_ends_the_run(
     scans: Path, tmp_path: Path, fault: str, suffix: str
 ) -> None:
-    """From some such call of a thread on, it fails: exit 1, and each call that went out is in the ledger."""
+    """From one system call of a thread on, all fail: exit 1, and each call that went out is in the ledger."""
     write_pages(scans, PAGES)
     out, path = tmp_path / "out", ledger_path(tmp_path / "ledger", KEY, "127.0.0.1")
     path.parent.mkdir()
@@ -191,8 +191,8 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(
         assert calls <= ledger.usage().used <= calls + 2 * JOBS
 
 
-async def test_a_failed_call_need_not_count(scans: Path, tmp_path: Path) -> None:
-    """With `count_failed_calls = false` a call that brought no text is not counted; by default it is."""
+async def test_failed_calls_count_unless_count_failed_calls_is_false(scans: Path, tmp_path: Path) -> None:
+    """With `count_failed_calls = false` a call without a text is not counted; by default it is."""
     write_pages(scans, 1)
     async with serve_fake(answer_error(500, "oops")) as fake:
         kept = await run_here(scans, tmp_path / "out", fake.url, run={"retries": 0})

@@ -1,4 +1,4 @@
-"""Several processes on one key, and two runs on one workspace."""
+"""Several processes with one key, and two runs on one workspace."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class Held:
         self.release = anyio.Event()
 
     async def __call__(self, call: Call) -> web.Response:
-        """Answer, when the time has come."""
+        """Answer once the call is not held."""
         if call.number >= self._from_call:
             self.reached.set()
             await self.release.wait()
@@ -59,14 +59,14 @@ class Held:
 
 
 def stopping_at(*calls: str, path: Path, when: int = 1) -> list[str]:
-    """Return the command that is stopped when it has made its n-th such system call on a file."""
+    """Return the command under strace, which stops it after its n-th such system call on a file."""
     names = ",".join(calls)
     inject = f"inject={names}:signal=SIGSTOP:when={when}"
     return [*STRACE, "-e", f"trace={names}", "-P", str(path), "-e", inject, *COMMAND]
 
 
 async def go_on(process: Process) -> int:
-    """Let a stopped command go on to its end, and return its exit code; each of its threads may be stopped once."""
+    """Continue a stopped command to its end and return its exit code; each of its threads may be stopped once."""
     assert process.stderr is not None
     os.killpg(process.pid, signal.SIGCONT)
     async for said in process.stderr:
@@ -76,10 +76,10 @@ async def go_on(process: Process) -> int:
 
 
 class TestOneKey:
-    """Several processes share a key, and its quota."""
+    """Several processes share a key and its quota."""
 
     async def test_the_quota_is_kept_and_used_though_processes_are_killed(self, tmp_path: Path) -> None:
-        """A slice of `tests.benchmarks.one_key`: no call too many, and none lost but those in flight at a kill."""
+        """A slice of `tests.benchmarks.one_key`: only the calls in flight at a kill are lost to the quota."""
         plan = Plan(seed=1, processes=4, pages=61, quota=60, kills=3)
         assert find_faults(plan, await play(plan, tmp_path)) == []
 
@@ -87,16 +87,16 @@ class TestOneKey:
         "sabotage",
         [
             pytest.param("reserve-nothing", id="nothing-is-reserved"),
-            pytest.param("void-the-lost", id="what-a-crash-lost-is-forgiven"),
+            pytest.param("void-the-lost", id="lost-calls-are-voided"),
         ],
     )
-    async def test_without_the_guarantee_the_quota_is_overrun(self, tmp_path: Path, sabotage: str) -> None:
-        """Negative control: the same check sees more calls than the quota allows."""
+    async def test_without_the_guarantee_the_quota_is_exceeded(self, tmp_path: Path, sabotage: str) -> None:
+        """Negative control: the same check finds more calls than the quota allows."""
         plan = Plan(seed=1, processes=2, pages=20, quota=24, kills=2, latency_s=0.2, command=(*SABOTAGE, sabotage))
         assert [fault for fault in find_faults(plan, await play(plan, tmp_path)) if "were allowed" in fault]
 
     async def test_two_workspaces_of_the_same_pages_share_the_quota(self, scans: Path, tmp_path: Path) -> None:
-        """Each pays for its pages by itself; together they pay for no more than there is, and both say so."""
+        """Each pays for its own pages, together up to the quota."""
         write_pages(scans, PAGES)
         codes: list[int] = []
 
@@ -113,8 +113,8 @@ class TestOneKey:
         assert sorted(codes) in ([0, 8], [8, 8])
         assert len(results(tmp_path / "one")) + len(results(tmp_path / "two")) == PAGES + 4
 
-    async def test_max_calls_binds_each_process_and_the_quota_all(self, scans: Path, tmp_path: Path) -> None:
-        """`--max-calls` is a limit of one run; two runs may make twice as many calls, and not one beyond the quota."""
+    async def test_max_calls_limits_each_process_and_the_quota_limits_all(self, scans: Path, tmp_path: Path) -> None:
+        """Two runs of `--max-calls 4` make seven calls of a quota of 7."""
         write_pages(scans, PAGES)
         async with serve_fake() as fake, anyio.create_task_group() as tasks:
             for out in ("one", "two"):
@@ -127,8 +127,8 @@ class TestOneKey:
 class TestStoppedOwner:
     """A process is stopped while it holds the ledger's lock."""
 
-    async def test_nobody_calls_while_the_ledger_is_locked(self, scans: Path, tmp_path: Path) -> None:
-        """The others end with a message after the busy timeout, what they have paid for stays, and all can go on."""
+    async def test_no_other_process_calls_while_the_ledger_is_locked(self, scans: Path, tmp_path: Path) -> None:
+        """The others end with a message after the busy timeout, and their paid texts stay; later runs finish all."""
         write_pages(scans, PAGES)
         held = Held(2)
         ledger = ledger_path(tmp_path / "ledger", KEY, "127.0.0.1")
@@ -156,7 +156,7 @@ class TestStoppedOwner:
 
 @asynccontextmanager
 async def first_run(moment: str, tmp_path: Path, fake: FakeOcr, held: Held) -> AsyncGenerator[Process]:
-    """Yield a run that has come to a moment of its life and stays there."""
+    """Yield a run that has reached this moment and stays there."""
     out = tmp_path / "out"
     command: Sequence[str] = COMMAND
     if moment == "start-up":
@@ -186,10 +186,10 @@ class TestOneWorkspace:
             pytest.param("end", 0, id="end"),
         ],
     )
-    async def test_the_second_run_is_refused_at_every_moment_of_the_first(
+    async def test_a_second_run_exits_with_11_at_every_moment_of_the_first(
         self, scans: Path, tmp_path: Path, moment: str, exit_code: int
     ) -> None:
-        """Exit 11 at once, also under another name of the directory; the first run does not notice."""
+        """Exit 11 at once, also under another name of the directory; the first run is not affected."""
         write_pages(scans, PAGES)
         (tmp_path / "link").symlink_to(tmp_path / "out")
         held = Held(3 if moment in {"mid-run", "drain"} else PAGES + 1)
@@ -207,8 +207,8 @@ class TestOneWorkspace:
         check_every_page_once(tmp_path / "out", PAGES)
         assert set(fake.billed.values()) == {1}
 
-    async def test_looking_at_a_workspace_that_a_run_holds_does_no_harm(self, scans: Path, tmp_path: Path) -> None:
-        """`status` tells how far it is; `verify`, which wants it to stand still, says that it is held."""
+    async def test_status_and_verify_during_a_run_do_no_harm(self, scans: Path, tmp_path: Path) -> None:
+        """`status` counts; `verify`, which needs a workspace at rest, exits with 11."""
         write_pages(scans, PAGES)
         held = Held(3)
         async with serve_fake(held) as fake, start_command(*arguments(tmp_path, fake)) as first:
@@ -220,8 +220,7 @@ class TestOneWorkspace:
         assert (status.returncode, verify.returncode) == (0, 11)
         assert set(fake.billed.values()) == {1}
 
-    async def test_of_runs_that_start_together_one_goes_on(self, scans: Path, tmp_path: Path) -> None:
-        """However close the race, one gets the workspace."""
+    async def test_of_runs_that_start_together_one_gets_the_workspace(self, scans: Path, tmp_path: Path) -> None:
         write_pages(scans, PAGES)
         held, codes = Held(1), list[int]()
 
@@ -237,7 +236,7 @@ class TestOneWorkspace:
         assert set(fake.billed.values()) == {1}
 
     async def test_after_a_kill_the_next_run_may_start_at_once(self, scans: Path, tmp_path: Path) -> None:
-        """The lock goes with the process; the lock's file that stays means nothing."""
+        """The lock ends with the process; its file, which stays, has no meaning."""
         write_pages(scans, PAGES)
         held = Held(3)
         async with serve_fake(held) as fake, start_command(*arguments(tmp_path, fake)) as first:
@@ -249,8 +248,8 @@ class TestOneWorkspace:
             assert (await run_command(*arguments(tmp_path, fake))).returncode == 0
         check_every_page_once(tmp_path / "out", PAGES)
 
-    async def test_a_workspace_that_is_copied_while_it_is_filled_is_whole(self, scans: Path, tmp_path: Path) -> None:
-        """The copy and the original go on by themselves: each holds what it was given, and both share the quota."""
+    async def test_a_workspace_that_is_copied_during_a_run_is_whole(self, scans: Path, tmp_path: Path) -> None:
+        """The copy and the original continue separately: each keeps its records, and they share the quota."""
         write_pages(scans, PAGES)
         held = Held(5)
         async with serve_fake(held) as fake, start_command(*arguments(tmp_path, fake)) as first:
@@ -269,7 +268,7 @@ class TestOneWorkspace:
         assert sum(fake.billed.values()) == count_used(tmp_path / "ledger") <= 2 * PAGES - len(there.lines)
 
     async def test_without_the_lock_pages_are_paid_twice(self, scans: Path, tmp_path: Path) -> None:
-        """Negative control: a second run that does not ask for the lock sends what the first has on the wire."""
+        """Negative control: a second run without the lock sends the page that the first has in flight."""
         write_pages(scans, PAGES)
         held = Held(1)
         async with serve_fake(held) as fake, start_command(*arguments(tmp_path, fake, "out", "-j", "1")):

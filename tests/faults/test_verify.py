@@ -117,7 +117,7 @@ class TestNoFault:
         )
         tampered.change_ledger(insert, call)
         assert verify(tampered, capsys) == (0, [])
-        assert "lost.png: the call other counts, and no line tells of its page" in caplog.text
+        assert "lost.png: the call other counts, and its page has no line" in caplog.text
 
 
 def test_the_snapshot_sees_a_change_of_the_index(tampered: TamperedWorkspace) -> None:

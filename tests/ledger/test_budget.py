@@ -1,4 +1,4 @@
-"""The budget: one durable reservation a call, whatever becomes of it."""
+"""The budget: one durable reservation per call, whatever its outcome."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ KEY = "sk-secret-0123456789"
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncGenerator[Ledger]:
-    """A ledger of ten calls a month."""
+    """A ledger of ten calls per month."""
     opened = Ledger(tmp_path / "ledger.sqlite3", Calendar(), 10)
     yield opened
     opened.close()
@@ -44,8 +44,6 @@ def make_budget(
 
 
 class TestOutcomes:
-    """What is written down when a reservation ends."""
-
     @pytest.mark.parametrize(
         ("acts", "state", "calls"),
         [
@@ -58,10 +56,9 @@ class TestOutcomes:
         ],
     )
     @pytest.mark.parametrize("ended_by", [pytest.param(name, id=name) for name in ("return", "error", "cancellation")])
-    async def test_the_last_thing_known_is_written_down(
+    async def test_the_last_known_outcome_is_recorded(
         self, ledger: Ledger, acts: list[str], state: AttemptState, calls: int, ended_by: str
     ) -> None:
-        """Void when never sent or not billed, posted when billed; pending for the next run without an outcome."""
         budget = make_budget(ledger)
         with suppress(ZeroDivisionError), anyio.CancelScope() as scope:
             async with budget.reserve(PAGE) as attempt:
@@ -83,7 +80,7 @@ class TestOutcomes:
         assert repr(attempt) == f"<Attempt {attempt.id} {state}>"
 
     async def test_a_reservation_of_a_cancelled_page_is_voided(self, ledger: Ledger) -> None:
-        """A page that is called off while its reservation is being written leaves nothing pending behind."""
+        """The cancellation comes while the reservation is written."""
         budget, entered = make_budget(ledger), list[str]()
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -94,8 +91,7 @@ class TestOutcomes:
         assert read_attempt_states(ledger.path, "w") == {entered[0]: AttemptState.VOID}
         assert budget.calls == 0
 
-    async def test_the_embedded_engine_counts_without_a_ledger(self) -> None:
-        """Without a ledger attempts still have ids of their own, and calls are counted."""
+    async def test_without_a_ledger_attempts_have_ids_and_are_counted(self) -> None:
         budget, ids = make_budget(None), set[str]()
         for _ in range(3):
             async with budget.reserve(PAGE) as attempt:
@@ -106,16 +102,12 @@ class TestOutcomes:
 
 
 class TestLimits:
-    """Who gets no reservation."""
-
     async def test_concurrent_pages_never_exceed_the_month(self, ledger: Ledger) -> None:
-        """Of thirty pages at once ten get a call, and the others the quota's error."""
         granted, refused = await self.reserve_at_once(make_budget(ledger), 30)
         assert (granted, refused) == (10, 20)
         assert ledger.usage().used == 10
 
     async def test_concurrent_pages_never_exceed_max_calls(self, ledger: Ledger) -> None:
-        """`--max-calls 3` grants three of thirty, and the ledger hears of no more."""
         budget = make_budget(ledger, max_calls=3)
         granted, refused = await self.reserve_at_once(budget, 30)
         assert (granted, refused, budget.calls) == (3, 27, 3)
@@ -123,7 +115,7 @@ class TestLimits:
 
     @staticmethod
     async def reserve_at_once(budget: Budget, count: int) -> tuple[int, int]:
-        """Reserve for many pages at once; return how many were granted and refused."""
+        """Reserve for many pages at once; return the numbers of pages granted and refused."""
         ends: list[bool] = []
 
         async def call() -> None:
@@ -143,7 +135,6 @@ class TestLimits:
         return ends.count(True), ends.count(False)
 
     async def test_a_call_that_was_not_billed_does_not_use_up_max_calls(self, ledger: Ledger) -> None:
-        """Calls that the service refused may be made again under `--max-calls`."""
         budget = make_budget(ledger, max_calls=1)
         for billed in (False, False, True):
             async with budget.reserve(PAGE) as attempt:
@@ -153,8 +144,7 @@ class TestLimits:
             async with budget.reserve(PAGE):
                 pass
 
-    async def test_a_lost_ledger_reserves_nothing(self, ledger: Ledger) -> None:
-        """When the ledger is deleted, no page gets a reservation, and none is counted as made."""
+    async def test_a_deleted_ledger_reserves_nothing(self, ledger: Ledger) -> None:
         budget = make_budget(ledger)
         ledger.path.unlink()
         with pytest.raises(LedgerError):
@@ -162,8 +152,7 @@ class TestLimits:
                 pass
         assert budget.calls == 0
 
-    async def test_a_ledger_that_is_lost_during_a_call_is_told(self, ledger: Ledger) -> None:
-        """A call whose outcome cannot be written down ends the run."""
+    async def test_a_ledger_that_is_deleted_during_a_call_is_an_error_of_the_flush(self, ledger: Ledger) -> None:
         budget = make_budget(ledger)
         reservation = budget.reserve(PAGE)
         attempt = await reservation.__aenter__()
@@ -179,13 +168,13 @@ class TestLimits:
 END = datetime(2026, 2, 1, tzinfo=UTC)
 
 
-class TestMidnight:
+class TestMonthsEnd:
     """The end of a month that is used up."""
 
     @staticmethod
     @contextmanager
     def used_up(path: Path, seconds: float) -> Generator[Ledger]:
-        """Yield a ledger whose January is used up, so many seconds before or after its end, on the loop's time."""
+        """Yield a ledger whose January is used up, on the loop's time, which starts this many seconds after its end."""
         loop = asyncio.get_running_loop()
         offset_s = -3600.0
         with closing(
@@ -203,10 +192,10 @@ class TestMidnight:
             pytest.param(59.5, 0.5, id="almost-certainly-over"),
         ],
     )
-    def test_a_month_about_to_end_is_waited_for(
+    def test_pages_wait_for_the_end_of_a_month_that_is_about_to_end(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: float, wait_s: float
     ) -> None:
-        """All pages wait until the month is certainly over, then call; one line says so."""
+        """All pages wait until the month is certainly over, then call; one message is logged."""
 
         @on_virtual_time
         async def main() -> None:
@@ -224,8 +213,8 @@ class TestMidnight:
         assert f"waiting {wait_s:.0f} s" in message
 
     @on_virtual_time
-    async def test_a_month_that_ends_later_ends_the_run(self, tmp_path: Path) -> None:
-        """More than two minutes are not waited for."""
+    async def test_the_quota_error_ends_the_run_when_the_month_ends_later(self, tmp_path: Path) -> None:
+        """The longest wait is two minutes."""
         with self.used_up(tmp_path / "ledger", -61) as ledger:
             with pytest.raises(QuotaExhaustedError, match="reset on 2026-02-01"):
                 async with make_budget(ledger).reserve(PAGE):
@@ -233,8 +222,7 @@ class TestMidnight:
             assert anyio.current_time() == 0
 
     @on_virtual_time
-    async def test_the_end_of_the_run_calls_the_wait_off(self, tmp_path: Path) -> None:
-        """A signal does not wait for the next month, and nothing is reserved."""
+    async def test_the_end_of_the_run_cancels_the_wait_and_nothing_is_reserved(self, tmp_path: Path) -> None:
         with self.used_up(tmp_path / "ledger", 0) as ledger:
             shutdown = Shutdown()
             budget = make_budget(ledger, shutdown=shutdown)
@@ -247,7 +235,7 @@ class TestMidnight:
 
 
 async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger: Ledger) -> None:
-    """A reservation that was being written when `Task.cancel` came is voided like any other that was not sent."""
+    """`Task.cancel` comes while the reservation is written."""
     budget = make_budget(ledger)
 
     async def call() -> None:
@@ -284,10 +272,8 @@ with own(path) as owner:
 
 
 class TestRecovery:
-    """What a crash leaves behind."""
-
     async def test_an_owner_lives_as_long_as_its_process(self, ledger: Ledger) -> None:
-        """Another process's attempts are left alone while it lives; after SIGKILL they count as spent, by name."""
+        """Its attempts are left alone until SIGKILL; then they count as spent, and are found."""
         process = subprocess.Popen(  # noqa: ASYNC220 - it is asked by its pipes
             [sys.executable, "-c", OWNER, str(ledger.path)],
             cwd=ROOT,
@@ -314,14 +300,12 @@ class TestRecovery:
         assert ledger.usage().used == 3
 
     async def test_a_run_does_not_recover_its_own_attempts(self, ledger: Ledger) -> None:
-        """What this run has in flight is not taken for lost."""
         budget = make_budget(ledger)
         async with budget.reserve(PAGE) as attempt:
             assert await budget.find_open() == []
             assert read_attempt_states(ledger.path, "w") == {attempt.id: AttemptState.PENDING}
 
     def test_an_owner_that_ends_leaves_no_lock_behind(self, tmp_path: Path) -> None:
-        """The lock file is there while the owner lives, and gone afterwards; each owner has its own."""
         path = tmp_path / "ledger.sqlite3"
         with own(path) as first, own(path) as second:
             assert first != second
@@ -329,28 +313,23 @@ class TestRecovery:
         assert list(path.with_suffix(".owners").iterdir()) == []
 
     def test_an_owner_without_a_ledger_locks_nothing(self, tmp_path: Path) -> None:
-        """The embedded engine needs no lock."""
         with own(None) as owner:
             assert owner
         assert list(tmp_path.iterdir()) == []
 
     def test_a_lock_that_cannot_be_made_is_a_ledger_error(self, tmp_path: Path) -> None:
-        """A file in the directory's place is named in an error of ours."""
         (tmp_path / "ledger.owners").touch()
         with pytest.raises(LedgerError, match=r"ledger\.sqlite3"), own(tmp_path / "ledger.sqlite3"):
             pass
 
 
 class TestPath:
-    """Where a key's ledger lies."""
-
-    def test_the_name_tells_nothing_of_the_key(self, tmp_path: Path) -> None:
-        """Neither the key nor a part of it stands in the path."""
+    def test_the_path_contains_no_part_of_the_key(self, tmp_path: Path) -> None:
         path = str(ledger_path(tmp_path, KEY, "llmocr.com"))
         assert all(KEY[start : start + 4] not in path.removeprefix(str(tmp_path)) for start in range(len(KEY) - 3))
 
     def test_each_key_has_one_ledger(self, tmp_path: Path) -> None:
-        """The same key is the same ledger on every host; other keys, and no key on other hosts, are others."""
+        """The same key has the same ledger on every host; without a key each host has its own."""
         assert ledger_path(tmp_path, KEY, "a") == ledger_path(tmp_path, KEY, "b")
         others = [("", "a"), (None, "a"), (None, "b"), (KEY, "a"), (KEY + "x", "a")]
         assert len({ledger_path(tmp_path, key, host) for key, host in others}) == len(others)

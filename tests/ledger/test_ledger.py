@@ -1,4 +1,4 @@
-"""The ledger: every call is counted before it is made, whatever crashes, and whoever else counts at the same time."""
+"""The ledger: each call is counted before it is made, whatever crashes, and with other processes on the same file."""
 
 import itertools
 import os
@@ -20,6 +20,7 @@ from pipeline.errors import LedgerError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
 from pipeline.records import AttemptState, OpenAttempt, PageId
+from tests.clocks import Clock
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT
 
@@ -27,16 +28,6 @@ PAGE = PageId("sha256:00#1")
 JANUARY = datetime(2026, 1, 15, tzinfo=UTC)
 END = datetime(2026, 2, 1, tzinfo=UTC)
 NUMBERS = itertools.count(1)
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self, now: datetime = JANUARY) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 def new_id() -> str:
@@ -47,16 +38,16 @@ def new_id() -> str:
 @contextmanager
 def opened(path: Path, limit: int | None = None, clock: Clock | None = None) -> Iterator[Ledger]:
     """Open a ledger and close it again."""
-    ledger = Ledger(path, Calendar(), limit, now=clock or Clock())
+    ledger = Ledger(path, Calendar(), limit, now=clock or Clock(JANUARY))
     try:
         yield ledger
     finally:
         ledger.close()
 
 
-def reserve(ledger: Ledger, count: int = 1, *, workspace: str = "w", owner: str = "o") -> list[str]:
-    """Reserve in one group; return the ids of what was granted."""
-    results = ledger.execute([Reserve(PAGE)] * count, workspace, owner, new_id)
+def reserve(ledger: Ledger, count: int = 1, *, workspace_id: str = "w", owner: str = "o") -> list[str]:
+    """Reserve in one group; return the ids of the attempts granted."""
+    results = ledger.execute([Reserve(PAGE)] * count, workspace_id, owner, new_id)
     return [result for result in results if isinstance(result, str)]
 
 
@@ -79,10 +70,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class TestCounting:
-    """What counts."""
-
     def test_all_but_void_counts(self, path: Path) -> None:
-        """Pending, posted and unknown attempts are used, void ones are not."""
         with opened(path, 10) as ledger:
             _, posted, void, unknown = reserve(ledger, 4)
             settle(ledger, posted, AttemptState.POSTED)
@@ -91,8 +79,7 @@ class TestCounting:
             usage = ledger.usage()
         assert (usage.used, usage.pending, usage.unknown, usage.left) == (3, 1, 1, 7)
 
-    def test_the_limit_cuts_a_group_where_it_is_reached(self, path: Path) -> None:
-        """Of five reservations in one group three are granted; the refusal says when to come back."""
+    def test_a_group_is_granted_up_to_the_limit_and_the_rest_is_refused_with_the_reset(self, path: Path) -> None:
         with opened(path, 3) as ledger:
             results = ledger.execute([Reserve(PAGE)] * 5, "w", "o", new_id)
             assert ledger.left == 0
@@ -100,15 +87,13 @@ class TestCounting:
         assert str(results[-1]) == "the month's 3 calls are used up; they reset on 2026-02-01 00:00 UTC"
 
     def test_a_voided_call_may_be_made_again(self, path: Path) -> None:
-        """What was not billed gives its place back."""
         with opened(path, 1) as ledger:
             (attempt,) = reserve(ledger)
             assert reserve(ledger) == []
             settle(ledger, attempt, AttemptState.VOID)
             assert len(reserve(ledger)) == 1
 
-    def test_a_place_given_back_in_a_group_is_taken_in_it(self, path: Path) -> None:
-        """Settlements come first, wherever they stand; what is left afterwards is what the next run will find."""
+    def test_settlements_of_a_group_take_effect_before_its_reservations(self, path: Path) -> None:
         with opened(path, 2) as ledger:
             first, second = reserve(ledger, 2)
             results = ledger.execute([Reserve(PAGE), Settle(first, AttemptState.VOID)], "w", "o", new_id)
@@ -117,21 +102,19 @@ class TestCounting:
             assert ledger.left == ledger.usage().left == 1
 
     def test_without_a_limit_calls_are_counted(self, path: Path) -> None:
-        """No plan given: everything is granted, and counted all the same."""
         with opened(path) as ledger:
             assert len(reserve(ledger, 100)) == 100
             assert (ledger.usage().used, ledger.usage().left, ledger.left) == (100, None, None)
 
-    def test_what_is_left_is_known_from_the_start(self, path: Path) -> None:
-        """A ledger that was just opened knows what earlier runs left."""
+    def test_a_ledger_that_was_just_opened_knows_how_many_calls_are_left(self, path: Path) -> None:
         with opened(path, 10) as ledger:
             reserve(ledger, 4)
         with opened(path, 10) as ledger:
             assert ledger.left == 6
 
     @pytest.mark.parametrize("used", [pytest.param(value, id=f"dashboard-{value}") for value in (0, 3, 4000)])
-    def test_the_dashboards_number_replaces_ours(self, path: Path, used: int) -> None:
-        """After `--already-used` the month stands at that number, with calls in flight on top."""
+    def test_already_used_replaces_the_months_count(self, path: Path, used: int) -> None:
+        """Calls in flight count on top of it."""
         with opened(path, 5000) as ledger:
             posted, *_ = reserve(ledger, 3)
             settle(ledger, posted, AttemptState.POSTED)
@@ -140,18 +123,14 @@ class TestCounting:
             reserve(ledger)
             assert ledger.usage().used == used + 3
 
-    def test_a_dashboard_beyond_the_limit_refuses_calls(self, path: Path) -> None:
-        """A month that others have used up is over."""
+    def test_already_used_beyond_the_limit_refuses_calls(self, path: Path) -> None:
         with opened(path, 5) as ledger:
             assert ledger.set_used(7).left == 0
             assert reserve(ledger) == []
 
 
 class TestMonths:
-    """When the count begins anew."""
-
-    def test_a_new_month_begins_with_nothing_used(self, path: Path) -> None:
-        """Once the old month is certainly over, the whole quota is there, and the old month keeps its count."""
+    def test_a_new_month_has_the_whole_quota_and_the_old_one_keeps_its_count(self, path: Path) -> None:
         clock = Clock(END - 2 * CLOCK_MARGIN)
         with opened(path, 2, clock) as ledger:
             for attempt in reserve(ledger, 2):
@@ -174,10 +153,10 @@ class TestMonths:
         ],
     )
     @pytest.mark.parametrize("state", [AttemptState.POSTED, AttemptState.UNKNOWN])
-    def test_a_call_counts_in_every_month_it_may_fall_into(
+    def test_a_call_counts_in_every_month_in_which_the_vendor_may_bill_it(
         self, path: Path, reserved: float, settled: float, months: list[str], state: AttemptState
     ) -> None:
-        """From a margin before its reservation to a margin after its end; the same once it is only a number."""
+        """From a margin before its reservation to a margin after its end; also when its row is folded."""
         clock = Clock(END + timedelta(seconds=reserved))
         with opened(path, 10, clock) as ledger:
             (attempt,) = reserve(ledger)
@@ -192,11 +171,11 @@ class TestMonths:
                 assert counted == months
             clock.now += timedelta(days=40)
 
-    def test_a_call_that_may_still_be_made_counts_in_every_month_up_to_this(self, path: Path) -> None:
-        """As long as its run lives it may be billed any time; once the run is known to be dead, not in a new month."""
-        clock = Clock()
+    def test_a_pending_call_of_a_living_run_counts_in_every_month_up_to_now(self, path: Path) -> None:
+        """Once its run is known to be dead, no later month is added."""
+        clock = Clock(JANUARY)
         with opened(path, 10, clock) as ledger:
-            reserve(ledger, workspace="other")
+            reserve(ledger, workspace_id="other")
             clock.now += timedelta(days=60)
             assert [ledger.usage(f"2026-0{month}").pending for month in (1, 2, 3, 4)] == [1, 1, 1, 0]
             assert ledger.open_attempts("w", lambda _: True) == []
@@ -216,10 +195,10 @@ class TestMonths:
             pytest.param(-30, "2026-02", "2026-03-01", 28 * 86400 + 90, id="the-next-month-is-used-up"),
         ],
     )
-    def test_about_midnight_both_months_need_room(
+    def test_about_the_reset_a_reservation_needs_room_in_both_months(
         self, path: Path, now: int, used: str, resets: str, wait_s: int
     ) -> None:
-        """A refusal ends when the month that is used up is certainly over."""
+        """The wait ends when the month that is used up is certainly over."""
         clock = Clock(END - timedelta(hours=1) if used == "2026-01" else END + timedelta(seconds=30))
         with opened(path, 5, clock) as ledger:
             ledger.set_used(5)
@@ -232,8 +211,7 @@ class TestMonths:
             assert len(reserve(ledger)) == 1
 
     def test_a_clock_that_moves_back_opens_no_earlier_month(self, path: Path) -> None:
-        """A used-up month stays used up when the machine's clock jumps to the month before."""
-        clock = Clock()
+        clock = Clock(JANUARY)
         with opened(path, 2, clock) as ledger:
             reserve(ledger, 2)
         clock.now -= timedelta(days=40)
@@ -241,9 +219,9 @@ class TestMonths:
             assert reserve(ledger) == []
             assert ledger.usage().month == "2026-01"
 
-    def test_closed_months_fold_into_counts(self, path: Path) -> None:
-        """Settled rows of closed months go, their count stays; what is open, or ended in the running month, stays."""
-        clock = Clock()
+    def test_settled_rows_of_earlier_months_fold_into_counts(self, path: Path) -> None:
+        """Settled rows of earlier months go; rows that are open, or that ended in the current month, stay."""
+        clock = Clock(JANUARY)
         with opened(path, 100, clock) as ledger:
             ids = reserve(ledger, 10)
             for attempt in ids[:5]:
@@ -266,8 +244,7 @@ class TestMonths:
                 assert set(read_attempt_states(ledger.path, "w")) == set(kept)
             clock.now += timedelta(days=30)
 
-    def test_the_running_month_is_not_folded(self, path: Path) -> None:
-        """Rows of the current month stay for the audit."""
+    def test_rows_of_the_current_month_are_not_folded(self, path: Path) -> None:
         with opened(path) as ledger:
             (attempt,) = reserve(ledger)
             settle(ledger, attempt, AttemptState.POSTED)
@@ -276,16 +253,13 @@ class TestMonths:
 
 
 class TestRecovery:
-    """What a crash leaves behind."""
-
-    def test_open_attempts_of_dead_owners_are_found(self, path: Path) -> None:
-        """Pending and unknown rows of this workspace whose owner is gone; not those of the living, nor of others."""
+    def test_only_open_attempts_of_this_workspaces_dead_owners_are_found(self, path: Path) -> None:
         with opened(path) as ledger:
             pending, unknown, posted = reserve(ledger, 3, owner="dead")
             settle(ledger, unknown, AttemptState.UNKNOWN)
             settle(ledger, posted, AttemptState.POSTED)
             reserve(ledger, owner="alive")
-            reserve(ledger, owner="dead", workspace="other")
+            reserve(ledger, owner="dead", workspace_id="other")
         with opened(path) as ledger:
             found = ledger.open_attempts("w", lambda owner: owner == "alive")
             assert found == [
@@ -293,8 +267,8 @@ class TestRecovery:
                 OpenAttempt(unknown, PAGE, AttemptState.UNKNOWN),
             ]
 
-    def test_recovery_counts_what_has_no_proof(self, path: Path) -> None:
-        """Proven attempts become posted, the others unknown; both stay counted, and proof may turn up later."""
+    def test_recovery_counts_attempts_with_and_without_proof(self, path: Path) -> None:
+        """An attempt that is unknown becomes posted when its proof is found later."""
         with opened(path, 10) as ledger:
             reserve(ledger, 2, owner="dead")
             first, second = ledger.open_attempts("w", lambda _: False)
@@ -310,7 +284,7 @@ class TestRecovery:
 
 
 class TestFailingClosed:
-    """Without a ledger that can be trusted no call goes out."""
+    """No call goes out without a ledger that can be trusted."""
 
     @pytest.mark.parametrize(
         "harm",
@@ -326,7 +300,7 @@ class TestFailingClosed:
         ],
     )
     def test_a_damaged_ledger_is_not_opened(self, path: Path, harm: Callable[[Path], object]) -> None:
-        """Whatever the damage, it is an error that names the file, and the file stays as it is."""
+        """The error names the file, and the file is not changed."""
         with opened(path) as ledger:
             reserve(ledger, 200)
         harm(path)
@@ -336,8 +310,7 @@ class TestFailingClosed:
         assert raised.value.exit_code == 1
         assert path.read_bytes() == content
 
-    def test_damage_to_any_page_is_found(self, path: Path) -> None:
-        """Whichever page of the file is lost, the ledger is not opened: part of the count would be missing."""
+    def test_damage_to_any_page_of_the_file_is_found(self, path: Path) -> None:
         with opened(path) as ledger:
             reserve(ledger, 300)
         content = path.read_bytes()
@@ -348,8 +321,8 @@ class TestFailingClosed:
             with pytest.raises(LedgerError):
                 Ledger(path, Calendar(), None)
 
-    def test_a_damaged_schema_is_named(self, path: Path) -> None:
-        """Damage that SQLite quotes in its message, and that is not UTF-8, is an error of ours, too."""
+    def test_a_damaged_schema_is_a_ledger_error(self, path: Path) -> None:
+        """SQLite quotes the damage in its message, in bytes that are not UTF-8."""
         with opened(path):
             pass
         content = path.read_bytes()
@@ -359,7 +332,6 @@ class TestFailingClosed:
             Ledger(path, Calendar(), None)
 
     def test_a_read_only_ledger_is_not_opened(self) -> None:
-        """A ledger that cannot be written cannot count."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "ledger.sqlite3"
             with opened(path):
@@ -374,7 +346,7 @@ class TestFailingClosed:
 
     @pytest.mark.parametrize("taken_by", [pytest.param("directory", id="directory"), pytest.param("file", id="file")])
     def test_a_ledger_that_cannot_be_made_is_an_error(self, tmp_path: Path, taken_by: str) -> None:
-        """A directory in its place, or a file in its directory's."""
+        """A directory is in its place, or a file in its directory's place."""
         path = tmp_path / "state" / "ledger.sqlite3"
         if taken_by == "directory":
             path.mkdir(parents=True)
@@ -394,7 +366,7 @@ class TestFailingClosed:
     def test_a_ledger_that_is_swapped_while_in_use_reserves_nothing(
         self, path: Path, swap: Callable[[Path], object]
     ) -> None:
-        """SQLite would go on writing to a file that nobody can see; we do not."""
+        """SQLite alone would go on writing to the deleted file."""
         with opened(path, 10) as ledger:
             (attempt,) = reserve(ledger)
             swap(path)
@@ -409,7 +381,6 @@ class TestFailingClosed:
                 assert other.usage().used == 0
 
     def test_a_group_that_fails_in_the_middle_reserves_nothing(self, path: Path) -> None:
-        """An id that exists already undoes the whole group."""
         with opened(path, 10) as ledger:
             (taken,) = reserve(ledger)
             ids = iter(["fresh", taken])
@@ -418,8 +389,9 @@ class TestFailingClosed:
             assert set(read_attempt_states(ledger.path, "w")) == {taken}
             assert len(reserve(ledger)) == 1
 
-    def test_a_ledger_that_stays_locked_is_an_error(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When another program holds the file for too long, nothing is reserved, and afterwards all works again."""
+    def test_a_ledger_that_stays_locked_is_an_error_and_works_again_afterwards(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("pipeline.ledger.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger:
             other = sqlite3.connect(path, isolation_level=None)
@@ -457,11 +429,11 @@ while True:
 
 
 class TestProcesses:
-    """Many processes, one key."""
+    """Several processes with one key."""
 
     @pytest.mark.parametrize("size", [pytest.param(1, id="one-at-a-time"), pytest.param(7, id="in-groups")])
-    def test_processes_together_never_exceed_the_limit(self, path: Path, size: int) -> None:
-        """Four processes begin together, make the ledger and take all they get: exactly the limit is granted."""
+    def test_processes_together_get_exactly_the_limit(self, path: Path, size: int) -> None:
+        """Four processes start together, make the ledger and reserve until they are refused."""
         limit = 60
         processes = [_start(RESERVER, path, f"p{number}", limit, size) for number in range(4)]
         for process in processes:
@@ -477,8 +449,8 @@ class TestProcesses:
         with opened(path, limit) as ledger:
             assert ledger.usage().used == limit
 
-    def test_a_reservation_is_synced_before_anybody_is_told(self, path: Path) -> None:
-        """Strace sees the ledger, and then its journal made void, synced between one answer and the next."""
+    def test_a_reservation_is_on_disk_before_its_id_is_returned(self, path: Path) -> None:
+        """Strace sees two syncs before each answer: the ledger, then its journal, which the commit invalidates."""
         path.parent.mkdir()
         log = path.parent / "strace.log"
         command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write", "-o", str(log)]
@@ -510,7 +482,7 @@ def _start(script: str, *arguments: object, prefix: Sequence[str] = ()) -> "subp
 
 @contextmanager
 def _unprivileged() -> Iterator[None]:
-    """Drop root's power to write everywhere, where the tests run as root."""
+    """Drop root's right to write everywhere, where the tests run as root."""
     if os.geteuid() != 0:
         yield
         return

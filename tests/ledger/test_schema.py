@@ -1,4 +1,4 @@
-"""The ledger's file: upgraded without losing a count, refused where locks cannot be trusted, never half written."""
+"""The ledger's file: upgrades lose no count, network filesystems are refused, transactions are whole."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -53,15 +53,15 @@ def opened(path: Path, now: datetime = datetime(2026, 2, 15, tzinfo=UTC)) -> Ite
 
 
 class TestUpgrade:
-    """A ledger of the format before."""
+    """A ledger of format 1."""
 
     @pytest.fixture(autouse=True)
     def _old(self, path: Path) -> None:
         with closing(sqlite3.connect(path)) as db:
             db.executescript(FORMAT_1)
 
-    def test_no_count_is_lost(self, path: Path) -> None:
-        """Each month counts what it counted, and the latest also what may have been billed in it."""
+    def test_every_month_keeps_its_count(self, path: Path) -> None:
+        """Each month counts its calls; calls without an outcome count in the latest month, too."""
         for _ in range(2):
             with opened(path) as ledger:
                 used = {month: ledger.usage(month).used for month in ledger.months()}
@@ -73,8 +73,7 @@ class TestUpgrade:
             AttemptState.PENDING,
         )
 
-    def test_it_goes_on_counting(self, path: Path) -> None:
-        """Open calls are settled, new ones reserved, to the limit."""
+    def test_open_calls_are_settled_and_new_ones_reserved_up_to_the_limit(self, path: Path) -> None:
         with opened(path) as ledger:
             ledger.execute([Settle("f", AttemptState.VOID)], "w", "o", str)
             ids = iter(map(str, range(99)))
@@ -82,13 +81,12 @@ class TestUpgrade:
             assert sum(isinstance(result, str) for result in granted) == 27
             assert ledger.usage().left == 0
 
-    def test_its_months_stay_reached(self, path: Path) -> None:
-        """A clock that moved back opens no earlier month of the old ledger either."""
+    def test_a_clock_that_moved_back_opens_no_earlier_month(self, path: Path) -> None:
         with opened(path, datetime(2025, 11, 1, tzinfo=UTC)) as ledger:
             assert ledger.usage().month == "2026-02"
 
     def test_a_crash_in_the_middle_leaves_the_old_format(self, path: Path) -> None:
-        """The upgrade is one transaction: an error in its last statement undoes the others."""
+        """An error in the last statement undoes the others."""
         crashing = replace(LEDGER, upgrades={1: (*LEDGER.upgrades[1], "SELECT * FROM nothing")})
         with pytest.raises(LedgerError):
             DurableDatabase(path, crashing)
@@ -98,7 +96,7 @@ class TestUpgrade:
 
 
 def test_a_ledger_on_a_network_filesystem_is_refused(network_mount: Path) -> None:
-    """The error names the file, the filesystem and the flag; nothing is made."""
+    """The error names the file, the filesystem and the flag; no file is made."""
     with pytest.raises(LedgerError, match=r"far away/state/l\.sqlite3.*nfs4.*--ledger") as raised:
         DurableDatabase(network_mount / "state" / "l.sqlite3", LEDGER)
     assert raised.value.exit_code == 1
@@ -106,10 +104,12 @@ def test_a_ledger_on_a_network_filesystem_is_refused(network_mount: Path) -> Non
 
 
 class TestTransactions:
-    """Written as a whole, or not at all."""
+    """Whole, or not at all."""
 
-    def test_a_commit_that_fails_leaves_the_file_to_others(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When a reader is in the way for too long nothing is written, no lock stays, and the next attempt succeeds."""
+    def test_a_commit_that_fails_writes_nothing_and_keeps_no_lock(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A reader holds the file for too long; afterwards no lock remains."""
         monkeypatch.setattr("pipeline.ledger.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
@@ -122,8 +122,7 @@ class TestTransactions:
             assert ledger.execute([Reserve(PAGE)], "w", "o", lambda: "b") == ["b"]
         assert set(read_attempt_states(path, "w")) == {"b"}
 
-    def test_a_file_that_is_swapped_during_the_commit_reserves_nothing(self, path: Path) -> None:
-        """Who reads the file by its name afterwards would not see the reservation."""
+    def test_a_file_that_is_deleted_during_the_commit_reserves_nothing(self, path: Path) -> None:
         with opened(path) as ledger:
 
             def delete() -> str:
@@ -133,15 +132,14 @@ class TestTransactions:
             with pytest.raises(LedgerError):
                 ledger.execute([Reserve(PAGE)], "w", "o", delete)
 
-    def test_a_settlement_of_a_call_that_is_not_there_is_an_error(self, path: Path) -> None:
-        """Its ledger has lost a call: nobody knows how many others."""
+    def test_a_settlement_of_an_attempt_without_a_row_is_an_error(self, path: Path) -> None:
+        """A ledger that lost one call may have lost others."""
         with opened(path) as ledger, pytest.raises(LedgerError, match="it has lost the call x"):
             ledger.execute([Reserve(PAGE), Settle("x", AttemptState.POSTED)], "w", "o", lambda: "a")
         assert read_attempt_states(path, "w") == {}
 
 
-def test_the_books_tell_what_has_a_row_and_what_is_only_a_number(path: Path) -> None:
-    """Rows of the running month by id, those of closed months by count, and every month that was reached."""
+def test_an_audit_reads_rows_by_id_and_folded_rows_by_month(path: Path) -> None:
     with opened(path, datetime(2026, 1, 31, 23, 59, 30, tzinfo=UTC)) as ledger:
         ids = iter("abcd")
         ledger.execute([Reserve(PAGE)] * 2, "w", "o", lambda: next(ids))

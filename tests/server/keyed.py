@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
 from pipeline.server.http.fetch import Fetch
 from pipeline.wire import TEXT_RECOGNITION_PATH
+from tests.clocks import Clock
 from tests.server.serving import IMAGE, Response, ScriptedRecogniser, request_body, serving
 
 Headers = Mapping[str, str]
@@ -26,14 +26,6 @@ NO_HEADERS: Headers = {}
 
 NOW = "2026-11-03T10:00:00.000000Z"
 MONTH = "2026-11"
-
-
-@dataclass(slots=True)
-class Clock:
-    """The time of the calendar and of the monotonic clock."""
-
-    now: datetime = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
-    uptime_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from pipeline.server.access.authentication import RateLimit, retry_after_s
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.wire import TEXT_RECOGNITION_PATH, parse_status_text
-from tests.server.keyed import JSON, Clock, keyed_server, make_key, revoke, session_of, used
+from tests.clocks import Clock
+from tests.server.keyed import JSON, keyed_server, make_key, revoke, session_of, used
 from tests.server.serving import Response, ScriptedRecogniser
 
 UNAUTHORIZED = "Unauthorized: invalid or missing API key"

@@ -14,7 +14,8 @@ from pipeline.server.access.sessions import IDLE_S
 from pipeline.server.api import account
 from pipeline.server.http.requests import read_body
 from pipeline.wire import parse_status_text
-from tests.server.keyed import JSON, Clock, keyed_server, make_key, session_of, used
+from tests.clocks import Clock
+from tests.server.keyed import JSON, keyed_server, make_key, session_of, used
 from tests.server.serving import Response, port_of
 
 
