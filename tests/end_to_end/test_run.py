@@ -472,7 +472,7 @@ async def test_calls_under_way_land_though_the_walk_fails(
             task = tasks.create_task(run(job, shutdown))
             listed.write(f"{first}\n".encode())
             await fake.arrived.wait()
-            monkeypatch.setattr(Index, "look_up_file", fail)
+            monkeypatch.setattr(Index, "settled_states", fail)
             listed.write(f"{second}\n".encode())
             await shutdown.requested.wait()
             release.set()

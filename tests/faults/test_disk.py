@@ -352,7 +352,7 @@ class TestOtherFiles:
 
     @pytest.mark.parametrize("nth", [1, pytest.param(20, marks=pytest.mark.deep)])
     async def test_an_index_that_cannot_be_synced_costs_no_call(self, scans: Path, tmp_path: Path, nth: int) -> None:
-        """Whichever sync of it fails, while it is made or later; the negative control is `test_derived`'s."""
+        """Whichever sync of it fails, while it is made or later; the negative control is in `test_cache_database`."""
         async with open_scene(scans, tmp_path) as scene:
             await run_badly(scene, failing_index(scene, nth), sabotage="commit-often")
             check_all_landed(scene)
