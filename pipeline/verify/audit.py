@@ -93,19 +93,19 @@ def _audit_files(workspace: Path) -> Iterator[str]:
         logger.info("%s: holds bytes that a crash tore from a line", path.name)
 
 
-def _audit_totals(run_file: RunFile, totals: dict[State, int], history: int) -> Iterator[str]:
-    """Compare the totals with those of the last run.
+def _audit_totals(run_file: RunFile, totals: dict[State, int], changed: int) -> Iterator[str]:
+    """Compare the totals with those of the last run; `changed` is the number of pages of changed files.
 
     A pending page has no line, so a rebuilt index lacks it, and counts a changed page in its earlier state. A state's
     total may therefore exceed the last run's by at most the missing pending pages and the pages of changed files;
     it must not be lower.
     """
     expected = {state: run_file.totals.get(state.value, 0) for state in State}
-    unknown = max(0, expected[State.PENDING] - totals[State.PENDING])
+    missing = max(0, expected[State.PENDING] - totals[State.PENDING])
     for state, number in totals.items():
         if state is State.PENDING:
             is_right = number in {0, expected[state]}
         else:
-            is_right = expected[state] <= number <= expected[state] + unknown + history
+            is_right = expected[state] <= number <= expected[state] + missing + changed
         if not is_right:
             yield f"run.json: {expected[state]} pages {state}, the files say {number}"

@@ -110,8 +110,7 @@ class Evidence:
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state, according to the lines."""
-        counts = dict(self.database.rows("SELECT state, count(*) FROM page GROUP BY state"))
-        return {state: counts.get(state.value, 0) for state in State}
+        return self._tables.totals()
 
     def pages_of_changed_files(self) -> int:
         """Return the number of pages of files with several contents: some pages may be of an earlier content."""

@@ -13,7 +13,7 @@ from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import DamagedDatabaseError
 from pipeline.workspace.index import Index, copy_index
 from pipeline.workspace.paths import INDEX
-from pipeline.workspace.tables import OtherFilesError
+from pipeline.workspace.tables import OtherFilesError, count_by_state
 
 _HAS_LINE: Final = """CASE
   WHEN indexed.state IN ('failed', 'uncertain') THEN EXISTS (
@@ -112,8 +112,7 @@ class IndexCopy:
         """Return the number of pages by state, without pages that a changed file no longer has."""
         if not self.is_current:
             return self._evidence.totals()
-        counts = dict(self._db.rows(_CURRENT_PAGES))
-        return {state: counts.get(state.value, 0) for state in State}
+        return count_by_state(self._db.rows(_CURRENT_PAGES))
 
     def _open(self, workspace: Path) -> None:
         try:

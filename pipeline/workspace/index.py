@@ -193,8 +193,7 @@ class Index:
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state."""
-        counts: dict[str, int] = dict(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
-        return {state: counts.get(state.value, 0) for state in State}
+        return self._tables.totals()
 
     def is_current(self) -> bool:
         """Return True when all lines of the workspace's JSONL files have been read."""
