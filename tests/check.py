@@ -3,8 +3,8 @@
     python3 tests/check.py [--fast] [PYTEST ARGUMENTS]
 
 It needs only Python >= 3.11 with venv and pip; as root on Debian it installs missing system packages. With --fast it
-takes less than a minute: the linters, and the tests of the files that differ from the merge base with origin/main
-(without that branch: from HEAD), uncommitted changes included. Tests of the marks `engine` and `deep` are left out.
+takes less than a minute for a usual change: it runs the tests of the files that differ from the merge base with
+origin/main (without that branch: from HEAD), uncommitted changes included, but none marked `engine` or `deep`.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--fast", action="store_true", help="check only what changed, in less than a minute")
+    parser.add_argument("--fast", action="store_true", help="run only the tests of what changed")
     options, pytest_arguments = parser.parse_known_args()
     if options.fast:
         install_python_packages(digest_of_settings(), skip_if_unchanged=True)
