@@ -6,7 +6,8 @@ from typing import Final
 
 import anyio
 
-from pipeline.errors import EXIT_PRECEDENCE, StopError
+from pipeline.errors import StopError
+from pipeline.exit_codes import EXIT_PRECEDENCE
 
 SERVER_SHUTDOWN_S: Final = 8.0
 """How long the server lets requests under way finish; later ones are refused. With the time to send the answers this

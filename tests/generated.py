@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipeline.config.render import example_file, settings_table
-from pipeline.errors import EXIT_CODES
+from pipeline.exit_codes import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "pipeline" / "docs"

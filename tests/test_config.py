@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, load_config, parse_duration
-from pipeline.config.catalogue import all_settings
+from pipeline.config.reflection import all_settings
 from pipeline.errors import UsageError
 from pipeline.remote.endpoint import read_key
 

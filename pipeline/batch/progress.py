@@ -10,7 +10,8 @@ from typing import Final, NoReturn
 import anyio
 from tqdm import tqdm
 
-from pipeline.errors import EXIT_PRECEDENCE, StopError
+from pipeline.errors import StopError
+from pipeline.exit_codes import EXIT_PRECEDENCE
 from pipeline.records import State
 
 _BAR_EVERY_S: Final = 0.25

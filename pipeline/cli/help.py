@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import EXIT_CODES
+from pipeline.exit_codes import EXIT_CODES
 
 
 @dataclass(frozen=True, slots=True)

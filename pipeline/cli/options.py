@@ -11,8 +11,8 @@ import msgspec
 from pipeline.cli.console import set_up_logging
 from pipeline.cli.help import GroupedOption
 from pipeline.config import Config, load_config, user_config_dir
-from pipeline.config.catalogue import Setting, all_settings
 from pipeline.config.load import check_variables
+from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.render import flag_help
 
 _OTHER_VARIABLES: Final = frozenset(

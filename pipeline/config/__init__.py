@@ -1,11 +1,11 @@
 """Settings: TOML files, environment and flags make one frozen `Config`.
 
-`model` describes each setting once; `load` merges the sources; `render` makes from the description what people read:
-flag help, the example file, `config show` and the table in the documentation.
+`settings` describes each setting once, `load` merges the sources, `reflection` lists the descriptions. `render` makes
+from them what people read: flag help, the example file, `config show` and the table in the documentation.
 """
 
 from pipeline.config.load import Overrides, default_state_dir, load_config, user_config_dir
-from pipeline.config.model import (
+from pipeline.config.settings import (
     OPERATOR_KEY_VARIABLE,
     TIER_CALLS,
     ApiConfig,

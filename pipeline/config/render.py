@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.config.catalogue import Setting, all_settings
-from pipeline.config.model import Config
+from pipeline.config.reflection import Setting, all_settings
+from pipeline.config.settings import Config
 
 _HEAD: Final = """\
 # pagemill: every setting with its default. Copy this file to ./pagemill.toml, or name it with --config.

@@ -12,8 +12,8 @@ from pipeline.verify.line_checks import check_failure, check_record, describe_da
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import DamagedLineError, encode_name, parse_failure, parse_record
 from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.read_position import read_lines
 from pipeline.workspace.tables import SCHEMA, SCHEMA_VERSION, Tables, failure_row, record_row
-from pipeline.workspace.tail import read_lines
 
 _BATCH: Final = 500
 _MAX_ELAPSED_MS: Final = 10**12

@@ -22,7 +22,7 @@ from pipeline.workspace.lines import (
     parse_result,
 )
 from pipeline.workspace.paths import FAILURES, RESULTS
-from pipeline.workspace.tail import ReadPosition
+from pipeline.workspace.read_position import ReadPosition
 
 SCHEMA_VERSION: Final = 2
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from pipeline.config.model import Config
+from pipeline.config.settings import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import Span
-from pipeline.workspace import tail
-from pipeline.workspace.tail import ReadPosition, read_lines
+from pipeline.workspace import read_position
+from pipeline.workspace.read_position import ReadPosition, read_lines
 
 LINES = (b"one\n", b"two\r\n", b"\n", "größer\u2028drei\n".encode())
 
@@ -67,5 +67,5 @@ def test_the_second_half_of_a_line_that_a_run_was_writing_is_no_line(
 ) -> None:
     """A reader may get a line in two pieces while a run writes it."""
     pieces = [(1, Span(0, 3), b"{}\n"), (2, Span(3, 7), b'{"id'), (3, Span(7, 12), b'":1}\n')]
-    monkeypatch.setattr(tail, "read_lines", lambda *_, **__: iter(pieces))
+    monkeypatch.setattr(read_position, "read_lines", lambda *_, **__: iter(pieces))
     assert list(ReadPosition(tmp_path / "results.jsonl").unread_lines()) == [(Span(0, 3), b"{}")]
