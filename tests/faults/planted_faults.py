@@ -102,8 +102,8 @@ DAMAGED_LINES = [
     ),
     pytest.param(lambda p: p.edit(p.find(A), _zero), "200 zero bytes", id="block-of-zeros"),
     pytest.param(lambda p: p.edit(p.find(A), lambda line: line[:-1] + b"\r\n"), "its end is CR LF", id="crlf"),
-    pytest.param(lambda p: _join(p, p.find(A), 9999), "a whole line that goes on behind its end", id="newline-lost"),
-    pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line, and a whole one behind it", id="torn-in-the-middle"),
+    pytest.param(lambda p: _join(p, p.find(A), 9999), "a whole line and more", id="newline-lost"),
+    pytest.param(lambda p: _join(p, p.find(A), 120), "a torn line followed by a whole one", id="torn-in-the-middle"),
     pytest.param(lambda p: p.edit(p.find(A), lambda line: b"\n" + line), "an empty line", id="empty-line"),
     pytest.param(
         lambda p: p.edit(p.find(A), lambda _: append_checksum(b'{"hello":1}')),
@@ -116,13 +116,17 @@ DAMAGED_LINES = [
     pytest.param(
         lambda p: p.reseal(p.find(A), sha256="0" * 64), f"{A}: its id sha256:.* does not fit", id="another-file"
     ),
-    pytest.param(lambda p: p.reseal(p.find(A), id="page 1"), f"{A}: its id 'page 1' is none of a page", id="no-id"),
+    pytest.param(
+        lambda p: p.reseal(p.find(A), id="page 1"), f"{A}: its id 'page 1' is not the id of a page", id="no-id"
+    ),
     pytest.param(
         lambda p: p.reseal(p.find(URL), source=URL + "?"), "its id url:.* is that of another URL", id="another-url"
     ),
-    pytest.param(lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is no time: 'yesterday'", id="no-time"),
+    pytest.param(
+        lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is not a time: 'yesterday'", id="no-time"
+    ),
     pytest.param(_exceed_64_bits, f"{A}: elapsed_ms is -999", id="negative-time"),
-    pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it names no call", id="no-call"),
+    pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it has no attempt", id="no-call"),
 ]
 
 OTHER_FAULTS = [
@@ -143,7 +147,7 @@ OTHER_FAULTS = [
         id="line-twice",
     ),
     pytest.param(
-        lambda p: _swap(p, 0, 1), "is looked for at byte 0; its first record begins at byte", id="lines-swapped"
+        lambda p: _swap(p, 0, 1), "at byte 0 in the index; its first record begins at byte", id="lines-swapped"
     ),
     pytest.param(
         lambda p: _delete(p, p.find(ORIGINAL)),
@@ -185,7 +189,7 @@ OTHER_FAULTS = [
     ),
     pytest.param(
         lambda p: p.reseal(p.find(EMPTY, FAILURES), FAILURES, added="2026-13-01T00:00:00.000000Z"),
-        f"failures.jsonl:1: {EMPTY}: added is no time",
+        f"failures.jsonl:1: {EMPTY}: added is not a time",
         id="failure-with-an-invalid-time",
     ),
     pytest.param(
@@ -193,7 +197,7 @@ OTHER_FAULTS = [
         f"{TEXT} page 1: counts as failed and has no line",
         id="failures-removed",
     ),
-    pytest.param(_rescue, "lines of a failed disk wait here; the next run takes them in", id="rescued-lines"),
+    pytest.param(_rescue, "holds lines saved from a failed disk; the next run merges them", id="rescued-lines"),
     pytest.param(
         lambda p: p.change_run_file(totals={"done": 17, "duplicate": 2, "failed": 3, "uncertain": 1, "pending": 1}),
         "run.json: 17 pages done, the files say 18",
@@ -209,7 +213,7 @@ OTHER_FAULTS = [
     ),
     pytest.param(
         lambda p: p.change_index("DELETE FROM page WHERE source = ?", A.encode()),
-        f"index.sqlite3: {A} page 1: it does not know the page; the lines say done",
+        f"index.sqlite3: {A} page 1: missing in the index; by the lines done",
         id="index-lacks-a-page",
     ),
     pytest.param(
@@ -226,22 +230,22 @@ OTHER_FAULTS = [
         lambda p: p.change_index(
             "UPDATE page SET retryable = 0 WHERE source = 'missing.png' OR source = ?", b"missing.png"
         ),
-        "index.sqlite3: missing.png page 1: it says failed, ",
+        "index.sqlite3: missing.png page 1: failed, ",
         id="index-other-retryable",
     ),
     pytest.param(
         lambda p: p.change_index("UPDATE content SET offset = offset + 1 WHERE offset = 0"),
-        "is looked for at byte 1; its first record begins at byte 0",
+        "at byte 1 in the index; its first record begins at byte 0",
         id="index-wrong-offset",
     ),
     pytest.param(
         lambda p: p.change_index("UPDATE content SET id = ? WHERE offset = 0", NOBODY),
-        f"index.sqlite3: content {NOBODY} is looked for at byte 0; no line has it",
+        f"index.sqlite3: content {NOBODY}: at byte 0 in the index; no line has it",
         id="index-invents-a-content",
     ),
     pytest.param(
         lambda p: p.change_index("DELETE FROM content WHERE offset = 0"),
-        "index.sqlite3: it does not know the content sha256:",
+        "missing in the index; its first record begins at byte",
         id="index-lacks-a-content",
     ),
     pytest.param(
@@ -259,7 +263,9 @@ OTHER_FAULTS = [
         "index.sqlite3: damaged: format 99",
         id="index-of-another-format",
     ),
-    pytest.param(lambda p: p.ledger.unlink(), "it is gone; the calls that it counted can no longer be", id="no-ledger"),
+    pytest.param(
+        lambda p: p.ledger.unlink(), "it is gone; the calls that it counted cannot be checked", id="no-ledger"
+    ),
     pytest.param(
         lambda p: _overwrite(p.ledger, 4096, b"\xff" * 4096),
         ".sqlite3: *** in database main *** Page 2",

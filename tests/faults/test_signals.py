@@ -15,7 +15,7 @@ from tests.faults.scene import JOBS, PAGES, Scene, answer_after
 from tests.runs import SABOTAGE, read_until, run_arguments, start_command, wait_for_end
 
 SEEDS = range(2)
-SHUTTING_DOWN = b"once more aborts"
+SHUTTING_DOWN = b"a second signal aborts"
 DEADLINE_S = 60
 
 
