@@ -1,14 +1,18 @@
 """Clients of the API for tests, and addresses at which they reach no server."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 
 from pipeline.records import Service
 from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.remote.verdict import Outcome
+from pipeline.wire import build_image_body
 from tests.runs import KEY
 
 DEFAULT_TIMEOUTS = Timeouts()
+BODY = build_image_body(b"an image", "image/png", "a.png")
 
 
 def connect(
@@ -16,6 +20,17 @@ def connect(
 ) -> AbstractAsyncContextManager[Client]:
     """Open a client of the service at a base URL."""
     return open_client(Service(url, key, "test"), timeouts, connections=connections)
+
+
+async def post(
+    url: str, *, key: str | None = KEY, timeouts: Timeouts = DEFAULT_TIMEOUTS, body: bytes = BODY
+) -> Outcome:
+    """Make one call with a new client; fail when the key is in the outcome."""
+    async with connect(url, key=key, timeouts=timeouts) as client, asyncio.timeout(20):
+        outcome = await client.post(body)
+    if key is not None:
+        assert key not in repr(outcome)
+    return outcome
 
 
 @contextmanager

@@ -12,7 +12,7 @@ a call counts in each month it may fall into  clocks                      a mont
 lost calls count                              sharing                     void-the-lost
 one run per workspace                         sharing                     lock-nothing
 replies to calls in flight fit on a full disk disk                        no-ballast, ignore-full-disk
-a failed descriptor is not used again         disk                        trust-failed-descriptor, no-rescue
+a failed descriptor is not used again         failing_disk                trust-failed-descriptor, no-rescue
 a broken reply is no text, and may be billed  replies                     half texts taken, lost calls not counted
 a reply belongs to its own page               replies                     aiohttp's own connections
 the key goes to no other host                 replies                     redirects followed

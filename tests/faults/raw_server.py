@@ -9,7 +9,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -234,3 +234,14 @@ async def serve_raw(choose: Callable[[int], Behaviour] = lambda _: GOOD) -> Asyn
         server.close()
         await raw.end()
         await server.wait_closed()
+
+
+def serve_act(act: Act) -> AbstractAsyncContextManager[RawServer]:
+    """Run a server that answers every request by this act."""
+    behaviour = Behaviour("scripted", act)
+    return serve_raw(lambda _: behaviour)
+
+
+def serve_bytes(data: bytes, *, ending: str = "close") -> AbstractAsyncContextManager[RawServer]:
+    """Run a server that answers every request with these bytes; the ending is that of `send_and`."""
+    return serve_act(send_and(ending, lambda _: data))

@@ -18,8 +18,7 @@ from yarl import URL
 
 from pipeline.config import Config
 from pipeline.remote.verdict import Fault
-from pipeline.wire import build_image_body
-from tests.clients import connect, full_queue
+from tests.clients import BODY, connect, full_queue
 from tests.faults.accounts import check_every_page_once, check_ledger_covers, count_used
 from tests.faults.proxy import ConnectionFault, Network, open_proxy
 from tests.faults.raw_server import Behaviour, Exchange, RawServer, response, serve_raw
@@ -30,7 +29,6 @@ from tests.virtual_time import on_virtual_time
 PAGES = 30
 RUNS = 20
 DEADLINES = {"timeout_s": 10.0, "connect_timeout_s": 2.0, "read_timeout_s": 3.0}
-BODY = build_image_body(b"an image", "image/png", "a.png")
 
 NETWORKS = {
     "latency": Network(latency_s=0.3, jitter_s=0.3),

@@ -20,7 +20,7 @@ from pipeline.remote.connections import ReadingSocket
 from pipeline.remote.verdict import Failed, Fault, Outcome, Verdict, verdict_of
 from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
 from tests.benchmarks.broken_replies import BrokenRun, run_broken
-from tests.clients import connect
+from tests.clients import BODY, connect
 from tests.faults.breakage import Breakage
 from tests.faults.broken_replies import BREAKAGES
 from tests.faults.raw_server import GOOD, RESET, response, serve_raw
@@ -28,7 +28,7 @@ from tests.runs import KEY, run_here
 from tests.virtual_time import on_virtual_time, run_virtual
 
 TIMEOUTS = Timeouts(total_s=10.0, connect_s=2.0, read_s=3.0)
-SMALL = build_image_body(b"an image", "image/png", "a.png")
+
 LARGE = build_image_body(bytes(9_000_000), "image/png", "large.png")
 """Larger than all buffers on its way: an answer can arrive while it is still being sent."""
 
@@ -67,7 +67,7 @@ async def make_two_calls(breakage: Breakage) -> TwoCalls:
         server.redirect_url = redirected.url
         async with connect(server.url, timeouts=TIMEOUTS) as client:
             begun_s = clock.time()
-            first = await client.post(LARGE if breakage.behaviour.early else SMALL)
+            first = await client.post(LARGE if breakage.behaviour.early else BODY)
             took_s = clock.time() - begun_s
             await asyncio.sleep(0.5)  # a second reply arrives
             second = await client.post(NEXT)
@@ -108,7 +108,7 @@ async def test_an_endless_stream_without_content_does_not_outlast_the_deadline(
         connect(server.url, timeouts=Timeouts(total_s=0.3)) as client,
         asyncio.timeout(20),
     ):
-        outcome = await client.post(SMALL)
+        outcome = await client.post(BODY)
     assert outcome == Outcome(fault=Fault.LOST, detail="timeout while waiting for the reply")
 
 

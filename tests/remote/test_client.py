@@ -1,9 +1,7 @@
-"""The HTTP client: one POST, one outcome; against a scripted server, and against one that breaks the protocol."""
+"""The HTTP client: the request it sends and the replies it accepts; the key is in the request and nowhere else."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from urllib.parse import quote
 
@@ -12,42 +10,18 @@ from aiohttp import web
 
 from pipeline.errors import UsageError
 from pipeline.records import Service
-from pipeline.remote.client import Timeouts, check_base_url
+from pipeline.remote.client import check_base_url
 from pipeline.remote.verdict import Fault, Outcome
 from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
-from tests.clients import DEFAULT_TIMEOUTS, closed_port, connect, full_queue
+from tests.clients import BODY, connect, post
 from tests.fakes import Call, accept, answer_error, serve_fake
 from tests.faults.breakage import pour
-from tests.faults.raw_server import Behaviour, Exchange, RawServer, response, send_and, serve_raw
+from tests.faults.raw_server import Exchange, response, serve_act, serve_bytes
 from tests.runs import KEY
 
-BODY = build_image_body(b"an image", "image/png", "a.png")
 OK = b'{"id":"doc-1","content":"text","timestamp":1}'
 ACCEPTED = Outcome(200, reply=WireReply("doc-1", "text", 1))
 TOO_LONG = f"a reply of more than {REPLY_MAX_BYTES} bytes"
-
-
-async def post(
-    url: str, *, key: str | None = KEY, timeouts: Timeouts = DEFAULT_TIMEOUTS, body: bytes = BODY
-) -> Outcome:
-    """Make one call with a new client; fail when the key is in the outcome."""
-    async with connect(url, key=key, timeouts=timeouts) as client, asyncio.timeout(20):
-        outcome = await client.post(body)
-    if key is not None:
-        assert key not in repr(outcome)
-    return outcome
-
-
-def serve_bytes(data: bytes, *, ending: str = "close") -> AbstractAsyncContextManager[RawServer]:
-    """Serve an answer of constant bytes; the ending is that of `send_and`."""
-    behaviour = Behaviour("scripted", send_and(ending, lambda _: data))
-    return serve_raw(lambda _: behaviour)
-
-
-def serve_act(act: Callable[[Exchange], Awaitable[None]]) -> AbstractAsyncContextManager[RawServer]:
-    """Serve an answer that takes more than sending bytes."""
-    behaviour = Behaviour("scripted", act)
-    return serve_raw(lambda _: behaviour)
 
 
 class TestRequest:
@@ -190,69 +164,6 @@ class TestSize:
         async with serve_act(endless) as server:
             assert await post(server.url) == outcome
             await asyncio.wait_for(server.client_gone.wait(), 10)
-
-
-class TestNotSent:
-    """Calls that cannot have been billed."""
-
-    async def test_a_refused_connection(self) -> None:
-        with closed_port() as url:
-            outcome = await post(url)
-        assert outcome.fault is Fault.NOT_SENT
-        assert outcome.detail.startswith("cannot connect")
-
-    async def test_a_host_that_does_not_resolve(self) -> None:
-        """A name that is longer than DNS allows fails without a network."""
-        outcome = await post(f"http://{'.'.join(['a'] * 200)}")
-        assert outcome == Outcome(fault=Fault.NOT_SENT, detail="the host name does not resolve")
-
-    async def test_a_server_without_tls(self) -> None:
-
-        async def answer_in_clear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(100)
-            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            await writer.drain()
-            writer.close()
-
-        async with await asyncio.start_server(answer_in_clear, "127.0.0.1", 0) as server:
-            outcome = await post(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        assert outcome.fault is Fault.NOT_SENT
-        assert outcome.detail.startswith("TLS failed")
-
-    async def test_a_connect_timeout(self) -> None:
-        with full_queue() as url:
-            outcome = await post(url, timeouts=Timeouts(connect_s=0.2))
-        assert outcome == Outcome(fault=Fault.NOT_SENT, detail="timeout while connecting")
-
-
-class TestLost:
-    """Calls that may have been billed."""
-
-    @pytest.mark.parametrize(
-        "raw",
-        [
-            pytest.param(b"", id="before-the-head"),
-            pytest.param(b"HTTP/1.1 200 OK\r\nContent-", id="within-the-head"),
-            pytest.param(response(OK)[:-5], id="within-the-body"),
-        ],
-    )
-    @pytest.mark.parametrize(
-        "timeouts", [pytest.param(Timeouts(read_s=0.1), id="read"), pytest.param(Timeouts(total_s=0.1), id="total")]
-    )
-    async def test_a_reply_timeout(self, raw: bytes, timeouts: Timeouts) -> None:
-        """The service may still be working on the page, and bill it."""
-        async with serve_bytes(raw, ending="hang") as server:
-            outcome = await post(server.url, timeouts=timeouts)
-        assert outcome == Outcome(fault=Fault.LOST, detail="timeout while waiting for the reply")
-
-    @pytest.mark.parametrize("ending", ["close", "reset", "hang"])
-    @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500])
-    async def test_an_error_whose_body_breaks_off_keeps_its_status(self, status: int, ending: str) -> None:
-        """Otherwise a rejected key would be retried as a lost call, and a 429 would lose its Retry-After."""
-        raw = response(b'{"statusText":"no"}', f"{status} No", "Retry-After: 7")[:-3]
-        async with serve_bytes(raw, ending=ending) as server:
-            outcome = await post(server.url, timeouts=Timeouts(read_s=0.1))
-        assert outcome == Outcome(status, retry_after_s=7.0)
 
 
 class TestKey:
