@@ -35,11 +35,12 @@ class ReadPosition:
             self.end = self._ahead.pop(self.end)
 
     def fingerprint(self) -> int:
-        """Return a checksum of the last 4 KiB before the position; 0 for a missing file."""
+        """Return a checksum of the last 4 KiB before the position; 0 for a missing file, -1 for one that is shorter."""
         start = max(0, self.end - _FINGERPRINT_BYTES)
         with suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(start)
-            return zlib.crc32(file.read(self.end - start))
+            last = file.read(self.end - start)
+            return zlib.crc32(last) if len(last) == self.end - start else -1
         return 0
 
     def is_at_end(self) -> bool:

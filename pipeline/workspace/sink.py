@@ -2,7 +2,8 @@
 
 Lines are written through one descriptor per file, in groups, each group followed by fdatasync. On a full disk the
 ballast is freed. After any other error the descriptor is not used again, because later syncs may succeed although the
-kernel has dropped lines; this line and all later ones go to a rescue file, which the next run merges (`repair`).
+kernel has dropped lines; this line and all later ones go to a rescue file, which the next run merges (`repair`). The
+same happens when another program replaces the file (`replacement`).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import new_rescue_path
+from pipeline.workspace.replacement import ReplacedFileError, check_replacement, find_unsaved_lines, locate
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -115,7 +117,7 @@ class JsonlFile:
     def __init__(self, path: Path, file: SyncedFile, size_bytes: int, *, ballast: Ballast | None = None) -> None:
         self._path = path
         self._file = file
-        self._size_bytes = size_bytes
+        self._begin_bytes = self._size_bytes = size_bytes
         self._ballast = ballast
         self._error: OSError | None = None
         """The first error; from then on all lines go to the rescue file."""
@@ -146,6 +148,10 @@ class JsonlFile:
         if self._error is None:
             try:
                 self._write(b"".join(lines))
+                check_replacement(self._path, self._file.fileno(), self._size_bytes + sum(map(len, lines)))
+            except ReplacedFileError as exc:
+                self._error = exc
+                raise self._rescue_run(exc) from exc
             except OSError as exc:
                 self._error = exc
         if self._error is not None:
@@ -185,6 +191,22 @@ class JsonlFile:
             lost = f"{len(lines)} lines may be lost, the ledger counts their calls"
             return StorageError(f"{message}; no other file can be written ({exc.strerror or exc}): {lost}")
         return StorageError(f"{message}; this line and later ones are saved in {rescue}; the next run merges them")
+
+    def _rescue_run(self, problem: ReplacedFileError) -> StorageError:
+        """Save the lines that the file at the run's path lacks; return the error that says where all lines are."""
+        descriptor, message = self._file.fileno(), f"{self._path}: {problem.strerror}"
+        try:
+            lines, self._size_bytes = find_unsaved_lines(self._path, descriptor, self._begin_bytes)
+            if not lines:
+                return StorageError(f"{message}; all lines are there; run again to resume")
+            rescue = self._rescue.append(lines, self._size_bytes)
+        except OSError as exc:
+            place = locate(descriptor)
+            where = (
+                "its lines are lost, the ledger counts their calls" if place is None else f"its lines are in {place}"
+            )
+            return StorageError(f"{message}; no other file can be written ({exc.strerror or exc}): {where}")
+        return StorageError(f"{message}; its lines are saved in {rescue}; the next run merges them")
 
 
 class Sink:
@@ -227,7 +249,7 @@ async def open_sink(workspace: Path, ballast: Ballast | None = None) -> AsyncGen
 @asynccontextmanager
 async def _open_jsonl(path: Path, ballast: Ballast | None) -> AsyncGenerator[JsonlFile]:
     try:
-        file = await aiofiles.open(path, "ab", buffering=0)
+        file = await aiofiles.open(path, "ab+", buffering=0)
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     try:

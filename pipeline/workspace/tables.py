@@ -144,7 +144,7 @@ class Tables:
         for position in (self._results, self._failures):
             rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (position.path.name,))
             position.end, fingerprint = rows[0] if rows else (0, 0)
-            if position.fingerprint() != fingerprint:
+            if fingerprint < 0 or position.fingerprint() != fingerprint:  # below 0: the file was truncated before
                 raise OtherFilesError(f"it has read another {position.path.name}")
 
     def is_current(self) -> bool:
