@@ -18,7 +18,7 @@ The ledger remembers the latest months that it has counted in, and a clock that 
 
 The alternative was built and compared: send nothing from `reset - timeout_s - CLOCK_MARGIN` to `reset + CLOCK_MARGIN`
 and void and renew the reservations of pages that wait, so that each call has one month. The history machine of
-`tests/faults/test_clocks.py` found calls that it counts in the wrong month:
+`tests/faults/test_clocks.py` found calls that this counts in a month in which they were not billed:
 
 - the machine is suspended between the check of the time and the arrival: no check comes late enough;
 - the clock moves back while a reserved page waits: the check has to ask the ledger, before each POST;

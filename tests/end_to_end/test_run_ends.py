@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.batch import runner
 from pipeline.batch.job import Job
 from pipeline.batch.runner import run
 from pipeline.config import Config
@@ -25,12 +26,21 @@ from tests.pages import write_page, write_pages
 from tests.runs import KEY, configure, results, run_here
 
 
-async def test_max_duration_ends_the_run_and_records_the_call_in_flight(scans: Path, tmp_path: Path) -> None:
+async def test_max_duration_ends_the_run_and_records_the_call_in_flight(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_pages(scans, 3)
     release = asyncio.Event()
+    end_after = runner._end_after
 
     async with serve_fake(accept_when(release)) as fake, asyncio.TaskGroup() as tasks:
         shutdown = Shutdown()
+
+        async def end_after_the_first_call(duration_s: float, shutdown: Shutdown) -> None:
+            await fake.arrived.wait()  # on a busy machine the time would be over before the call
+            await end_after(duration_s, shutdown)
+
+        monkeypatch.setattr(runner, "_end_after", end_after_the_first_call)
         task = tasks.create_task(
             run_here(scans, tmp_path / "out", fake.url, shutdown=shutdown, run={"max_duration": 0.05, "jobs": 1})
         )
