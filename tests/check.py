@@ -170,8 +170,9 @@ def imported_names(source: str) -> frozenset[str]:
 def select_tests(changed: Iterable[str], imports: Mapping[str, Collection[str]]) -> Selection:
     """Return the test modules for a change.
 
-    `pipeline/x/y.py` selects `tests/x/test_y.py`, a test module selects itself, a `conftest.py` the test modules beside
-    it, and any other module of the tests those that import it directly.
+    `pipeline/x/y.py` selects `tests/x/test_y.py`, or without that the test modules that import it or its package. A
+    test module selects itself, a `conftest.py` the test modules beside it, and any other module of the tests those that
+    import it directly.
 
     Args:
         changed: Paths of the changed files, deleted ones included.
@@ -183,7 +184,11 @@ def select_tests(changed: Iterable[str], imports: Mapping[str, Collection[str]])
         if path.suffix != ".py":
             continue
         if path.parts[0] == "pipeline":
-            users.add(str(PurePosixPath("tests", *path.parts[1:-1], f"test_{path.name}")))
+            mirror = str(PurePosixPath("tests", *path.parts[1:-1], f"test_{path.name}"))
+            name, package = ".".join(path.with_suffix("").parts), ".".join(path.parts[:-1])
+            importing = {module for module, imported in imports.items() if name in imported}
+            via_package = {module for module, imported in imports.items() if package in imported}
+            users.update({mirror} if mirror in imports else importing or via_package)
         elif path.name == "conftest.py":
             users.update(module for module in imports if PurePosixPath(module).parent == path.parent)
         elif path.name.startswith("test_"):

@@ -21,6 +21,10 @@ environment every key is `PAGEMILL_<SECTION>_<KEY>` (`PAGEMILL_BUDGET_TIER=pro`)
 error that names it. `pagemill config init` prints an example file, `config show` the values in force, `config check`
 judges every source. Secrets are not settings: `PAGEMILL_API_KEY`, `PAGEMILL_OPERATOR_KEY`.
 
+The user configuration is `~/.config/pagemill/config.toml`. Ledgers and keys are in `~/.local/state/pagemill`, or in
+`PAGEMILL_STATE_DIR`. Flags of one run have variables, too: `PAGEMILL_CONFIG`, `PAGEMILL_LOCAL`, `PAGEMILL_NO_PROGRESS`,
+`PAGEMILL_SWITCH_SERVICE`.
+
 """
 
 

@@ -84,7 +84,7 @@ async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
         WorkspaceLockedError: another run holds the workspace.
         LedgerError: the ledger cannot be trusted; nothing was sent.
         StorageError: the workspace cannot be written.
-        StopError: `shutdown` was requested before the first page was looked at.
+        StopError: `shutdown` was requested before the first page was prepared.
     """
     shutdown = shutdown if shutdown is not None else Shutdown()
     try:
@@ -153,7 +153,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
-        calls = Attempts(
+        attempts = Attempts(
             budget=budget,
             gate=gate,
             client=client,
@@ -163,7 +163,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
         )
-        dispatcher = Dispatcher(calls, index, recorder, shutdown, config)
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(dispatcher, recorder, index, budget, gate, ballast, run_file, new, anyio.current_time())
 
@@ -171,7 +171,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
 async def _open_index(workspace: Path) -> Index:
     index = await anyio.to_thread.run_sync(Index.open, workspace)
     for damage in index.damaged:
-        logger.warning("%s: line at byte %d passed over: %s", damage.file, damage.offset_bytes, damage.problem)
+        logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
     return index
 
 
@@ -185,7 +185,7 @@ async def _open_service(
         if job.start_service is not None:
             with shutdown.cancels_unsent():
                 if await _needs_calls(job, inputs, index):
-                    logger.info("no API key and no --api-url: recognising with the embedded engine on this machine")
+                    logger.info("recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
 

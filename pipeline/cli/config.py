@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.console import print_text
+from pipeline.cli.help import Group
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, load
 from pipeline.config.render import example_file, values_in_force
@@ -46,9 +47,8 @@ def init() -> None:
     print_text(example_file())
 
 
-command = click.Group(
+command = Group(
     "config",
     help="Show or check the configuration, or print an example file.",
     commands=[show, check, init],
-    invoke_without_command=True,
 )

@@ -71,31 +71,48 @@ class Command(_Help):
     """A command."""
 
 
-class LazyGroup(_Help, click.Group):
-    """A group whose commands are imported when they are called; without one, it shows its help and exits with 0."""
+class Group(_Help, click.Group):
+    """A group of commands; called without one, it shows its help and exits with 0."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         defaults: dict[str, Any] = {"invoke_without_command": True, "callback": show_help}
         super().__init__(*args, **defaults | kwargs)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then every command with its whole summary."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl(self.summaries())
+
+    def summaries(self) -> list[tuple[str, str]]:
+        """Return the name and summary of every command."""
+        return [(name, command.help or "") for name, command in self.commands.items()]
+
+
+class LazyGroup(Group):
+    """A group whose commands are imported when they are called."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, loading no command."""
+        del ctx
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, which is its module's `command`; None when there is none of that name."""
+        del ctx
         if cmd_name not in self._lazy:
             return None
         command = import_module(self._lazy[cmd_name].module).command
         assert isinstance(command, click.Command)
         return command
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, then every command with its whole summary."""
-        super().format_options(ctx, formatter)
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.summary) for name, lazy in self._lazy.items()])
+    def summaries(self) -> list[tuple[str, str]]:
+        """Return the name and summary of every command, loading none."""
+        return [(name, lazy.summary) for name, lazy in self._lazy.items()]
 
 
 @click.pass_context

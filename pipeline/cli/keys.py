@@ -11,7 +11,7 @@ import click
 
 from pipeline.billing import Calendar, billing_month
 from pipeline.cli.console import print_json, print_text
-from pipeline.cli.help import GroupedOption
+from pipeline.cli.help import Group, GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load
 from pipeline.config import TIER_CALLS, ServeConfig, Tier
@@ -135,9 +135,8 @@ def revoke(group_file: Path | None, config_file: Path | None, *, key_id: str) ->
     revoke_key(load(config_file or group_file, {}).serve, key_id)
 
 
-command = click.Group(
+command = Group(
     "keys",
     help="Add, list and revoke the keys of callers; a running server follows at once.",
     commands=[add, list_, revoke],
-    invoke_without_command=True,
 )

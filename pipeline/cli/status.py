@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.console import print_json, print_text, set_up_logging
+from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import command as as_command
-from pipeline.cli.options import json_option
+from pipeline.cli.options import config_option, json_option, load
 from pipeline.records import State
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.run_file import require_workspace
@@ -36,12 +36,13 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
 @as_command(
     "status",
     click.Argument(["workspace"], type=click.Path(path_type=Path)),
+    config_option(),
     json_option(),
     help="Show how many pages of a workspace are in which state, also while a run fills it.",
     examples=("pagemill status out", "pagemill status out --json | jq .pending"),
-    exit_codes=(0, 2),
+    exit_codes=(0, 1, 2),
 )
-def command(workspace: Path, *, as_json: bool) -> int:
+def command(workspace: Path, config_file: Path | None, *, as_json: bool) -> int:
     """Run `pagemill status`."""
-    set_up_logging()
+    load(config_file, {})
     return show_status(workspace, as_json=as_json)

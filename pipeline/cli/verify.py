@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.console import print_text, set_up_logging
+from pipeline.cli.console import print_text
 from pipeline.cli.help import command as as_command
+from pipeline.cli.options import config_option, load
 from pipeline.errors import UsageError
 from pipeline.verify.audit import audit
 from pipeline.workspace.lock import share_workspace
@@ -43,12 +44,13 @@ def verify_workspace(workspace: Path) -> int:
 @as_command(
     "verify",
     click.Argument(["workspace"], type=click.Path(path_type=Path)),
+    config_option(),
     help="Check each line of a workspace by itself, against the index and against the ledger; change nothing. Prints "
     "one line per fault.",
     examples=("pagemill verify out",),
     exit_codes=(0, 1, 2, 11),
 )
-def command(workspace: Path) -> int:
+def command(workspace: Path, config_file: Path | None) -> int:
     """Run `pagemill verify`."""
-    set_up_logging()
+    load(config_file, {})
     return verify_workspace(workspace)

@@ -81,7 +81,7 @@ class ApiConfig(_Section, frozen=True):
 
 
 class BudgetConfig(_Section, frozen=True):
-    """How many calls a month may have."""
+    """How many calls per month are made."""
 
     tier: Annotated[
         Tier | None,
@@ -237,7 +237,10 @@ class ServeConfig(_Section, frozen=True):
     ] = 8080
     engine: Annotated[
         Literal["accurate", "fast"],
-        _about("Models: PP-OCRv6 tiny with small for lines that tiny reads badly, or tiny alone.", flag="--engine"),
+        _about(
+            "accurate: PP-OCRv6 tiny, and small for Chinese lines and lines that tiny is unsure of; fast: tiny alone.",
+            flag="--engine",
+        ),
     ] = "accurate"
     backend: Annotated[
         Literal["auto", "openvino", "onnxruntime", "cuda"],

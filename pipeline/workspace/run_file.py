@@ -91,9 +91,10 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
     if last is None:
         return secrets.token_hex(8)
     if last.service != service and not switch:
+        hint = " (is the API key missing?)" if service == "embedded" else ""
         raise UsageError(
-            f"{workspace}: filled by the service '{last.service}', this run would use '{service}'; "
-            "--switch-service allows it (is the API key missing?)"
+            f"{workspace}: filled by the service '{last.service}', this run would use '{service}'{hint}; use another "
+            "workspace, or --switch-service for new pages"
         )
     return last.workspace_id
 

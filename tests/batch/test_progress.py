@@ -8,7 +8,7 @@ from pipeline.records import State
 
 
 def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
-    """Return the end of a run with two texts, and so many failures in it and before it."""
+    """Return the end of a run with two texts and this number of failures, in the run and before it."""
     return Snapshot(
         ended={State.DONE: 2, **({State.FAILED: failed} if failed else {})},
         settled={State.FAILED: settled_failed} if settled_failed else {},
@@ -35,7 +35,6 @@ def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
 def test_the_first_exit_code_in_the_order_of_precedence_wins(
     snapshot: Snapshot, reason: StopError | None, exit_code: int
 ) -> None:
-    """What went wrong first in the table is what the caller is told."""
     summary = summarise(snapshot, {State.DONE: 2}, reason, [])
     assert summary.exit_code == exit_code
     assert summary.reason == (None if reason is None else str(reason))

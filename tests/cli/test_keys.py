@@ -84,7 +84,7 @@ def test_an_unknown_id_is_a_usage_error(state: Path, known: bool) -> None:  # no
 
 
 def test_a_key_in_place_of_its_id_is_not_repeated(state: Path) -> None:
-    """It would stand in a terminal's or a job's log."""
+    """A terminal or the log of a job would keep it."""
     secret = keys(state, "add").stdout.strip()
     for shown in (secret, secret[:-1]):
         revoked = keys(state, "revoke", shown)
