@@ -18,15 +18,17 @@ PagemillError
     ├── MaxFailuresError          exit 12: more pages failed than `--max-failures` allows
     ├── KeyRejectedError          exit 7: 401
     ├── PermissionDeniedError     exit 7: 403 that does not mention the quota
-    ├── QuotaExhaustedError       exit 8: the month's calls, or `--max-calls`, are used up
-    ├── DurationReachedError      exit 10: `--max-duration`
+    ├── QuotaExhaustedError       exit 8: the month's calls are used up
+    ├── PlannedStopError          exit 10: `--max-calls`, `--max-duration` or `--limit` is reached
+    ├── NoPagesError              exit 9: the INPUTs hold no page
     ├── TemporaryError            exit 5: the API is unreachable, or refuses calls for too long
     ├── WorkspaceLockedError      exit 11: another run holds the workspace
     ├── LedgerError               exit 1: the ledger cannot be trusted, and no call is sent without it
     ├── KeyStoreError             exit 1: the server's keys cannot be read, or a call cannot be counted
     ├── StorageError              exit 1: a file of the workspace cannot be read or written
+    ├── NoDescriptorsError        exit 1: the process has no file descriptor left
     ├── EngineError               exit 1: the embedded engine does not start
-    └── InterruptedRunError       exit 130 / 143: SIGINT, SIGTERM
+    └── InterruptedRunError       exit 129 / 130 / 143: SIGHUP, SIGINT, SIGTERM
 """
 
 from collections.abc import Mapping
@@ -164,15 +166,21 @@ class PermissionDeniedError(StopError):
 
 
 class QuotaExhaustedError(StopError):
-    """The month's calls, or `--max-calls`, are used up."""
+    """The month's calls are used up."""
 
     exit_code = 8
 
 
-class DurationReachedError(StopError):
-    """The run lasted for `--max-duration`."""
+class PlannedStopError(StopError):
+    """`--max-calls`, `--max-duration` or `--limit` is reached; pages may be left."""
 
     exit_code = 10
+
+
+class NoPagesError(StopError):
+    """The INPUTs hold no page; an unmounted disk looks like this."""
+
+    exit_code = 9
 
 
 class TemporaryError(StopError):
@@ -199,6 +207,10 @@ class StorageError(StopError):
     """A file of the workspace cannot be read or written."""
 
 
+class NoDescriptorsError(StopError):
+    """The process has no file descriptor left, so it can neither open a page nor connect; no page is at fault."""
+
+
 class EngineError(StopError):
     """The embedded engine does not start."""
 
@@ -210,10 +222,10 @@ class InterruptedRunError(StopError):
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # 130 or 143, by signal
+        self.exit_code = exit_code  # 129, 130 or 143, by signal
 
 
-EXIT_PRECEDENCE: tuple[int, ...] = (130, 143, 1, 2, 11, 7, 12, 8, 10, 5, 3, 0)
+EXIT_PRECEDENCE: tuple[int, ...] = (129, 130, 143, 1, 2, 11, 7, 12, 8, 5, 10, 3, 9, 0)
 """Where several exit codes apply, the first of these is returned."""
 
 EXIT_CODES: Mapping[int, str] = {
@@ -223,11 +235,13 @@ EXIT_CODES: Mapping[int, str] = {
     3: "finished, some pages failed",
     5: "temporary: the API is unreachable or refuses every call; run again later",
     7: "the key was rejected or has no permission",
-    8: "stopped by the quota or --max-calls; resumable",
-    10: "--max-duration reached; resumable",
+    8: "stopped by the quota; resumable",
+    9: "the INPUTs hold no page (an unmounted disk looks like this)",
+    10: "a planned stop: --max-calls, --max-duration or --limit reached; resumable",
     11: "another run holds the workspace",
     12: "--max-failures exceeded",
-    130: "SIGINT, after the calls in flight have ended; a second signal aborts",
+    129: "SIGHUP, after the calls in flight have ended; a second signal aborts",
+    130: "SIGINT, likewise",
     143: "SIGTERM, likewise",
 }
 """What help and documentation say about the exit codes."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from pipeline.cli.help import LazyCommand, LazyGroup
-from pipeline.errors import StopError, one_line
+from pipeline.errors import EXIT_CODES, StopError, one_line
 
 cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
     LazyGroup(
@@ -24,7 +24,7 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
             "config": LazyCommand("pipeline.cli.config", "Show or check the configuration, or print an example file."),
             "completion": LazyCommand("pipeline.cli.completion", "Print the completion script of a shell."),
         },
-        exit_codes=(0, 1, 2, 3, 5, 7, 8, 10, 11, 12, 130, 143),
+        exit_codes=tuple(EXIT_CODES),
     )
 )
 

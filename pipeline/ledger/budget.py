@@ -20,7 +20,7 @@ import anyio.to_thread
 from filelock import FileLock, Timeout
 
 from pipeline.billing import QuotaRefusal
-from pipeline.errors import LedgerError, QuotaExhaustedError
+from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId
 from pipeline.shutdown import Shutdown
@@ -104,12 +104,13 @@ class Budget:
             source: What people call that page.
 
         Raises:
-            QuotaExhaustedError: the month, or `--max-calls`, is used up.
+            QuotaExhaustedError: the month is used up.
+            PlannedStopError: `--max-calls` is reached.
             ShuttingDownError: the run is ending, and the next month was waited for.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
-            raise QuotaExhaustedError(f"--max-calls {self._max_calls} is reached")
+            raise PlannedStopError(f"--max-calls {self._max_calls} is reached")
         self.calls += 1
         attempt: Attempt | None = None
         try:
