@@ -176,7 +176,7 @@ class Dispatcher:
         if self._index.has_result(page.file, payload.page, payload.id):
             record = None if self._index.has_meta(page.file, payload.page) else self._index.find_record(payload.id)
             if record is not None:  # the manifest has new fields for a page that is done
-                await self._recorder.record_duplicate(page, record)
+                await self._recorder.record_fields(page, record)
             else:
                 self._recorder.settled[State.DONE] += 1
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from pipeline.billing import Calendar
-from pipeline.config import Config, default_state_dir
+from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, UsageError
 from pipeline.ledger.budget import Budget, ledger_path, own
 from pipeline.ledger.ledger import Ledger
@@ -24,10 +24,22 @@ def ledger_file(config: Config, service: Service) -> Path | None:
     """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
     if not service.metered:
         return None
-    directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"ledger {directory}: not a directory")
-    return ledger_path(directory.absolute(), service.key, service.host)
+    return ledger_path(ledger_directory(config), service.key, service.host)
+
+
+def ledger_directory(config: Config) -> Path:
+    """Return the absolute directory of the ledgers; it need not exist.
+
+    Raises:
+        UsageError: it is no directory, may not be entered, or its place is not known.
+    """
+    directory = expand_home(config.budget.ledger) if config.budget.ledger else default_state_dir() / "ledger"
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise UsageError(f"ledger {directory}: not a directory")
+        return directory.absolute()
+    except OSError as exc:
+        raise UsageError(f"ledger {directory}: {exc.strerror}") from exc
 
 
 @asynccontextmanager

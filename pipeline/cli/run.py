@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pipeline.cli.options import (
     setting,
 )
 from pipeline.cli.signals import watch_signals
-from pipeline.errors import EXIT_CODES, InterruptedRunError, StopError
+from pipeline.errors import EXIT_CODES, InterruptedRunError, StopError, one_line
 from pipeline.remote.endpoint import choose_service
 from pipeline.shutdown import Shutdown
 
@@ -111,6 +112,19 @@ async def _run_until_signal(job: Job) -> Summary:
 )
 def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
     """Run `pagemill run`: print the summary and return the exit code."""
+    try:
+        summary = _run(inputs, output, config_file, options)
+    except StopError as exc:
+        if options["as_json"]:
+            print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc))})
+        raise
+    logger.log(logging.WARNING if summary.is_problem else logging.INFO, "%s", describe_summary(summary))
+    if options["as_json"]:
+        print_json(summary)
+    return summary.exit_code
+
+
+def _run(inputs: tuple[str, ...], output: Path, config_file: Path | None, options: Mapping[str, Any]) -> Summary:
     level = "debug" if options["verbose"] else {0: None, 1: "warning"}.get(options["quiet"], "error")
     config = load(config_file, options, level=level)
     service = choose_service(config, os.environ, local=options["local"], prefer_key_file=prefers_key_file(options))
@@ -125,8 +139,4 @@ def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **o
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
     )
     uses_uvloop = find_spec("uvloop") is not None
-    summary = anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})
-    logger.log(logging.WARNING if summary.is_problem else logging.INFO, "%s", describe_summary(summary))
-    if options["as_json"]:
-        print_json(summary)
-    return summary.exit_code
+    return anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})

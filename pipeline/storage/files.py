@@ -31,6 +31,15 @@ def require_descriptor(exc: OSError) -> None:
         raise no_descriptors() from exc
 
 
+def has_descriptor() -> bool:
+    """Return whether a file can be opened now: some errors, such as those of the DNS, do not say that none can."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as exc:
+        return exc.errno not in _NO_DESCRIPTORS
+    return True
+
+
 def no_descriptors() -> NoDescriptorsError:
     """Return the error that ends a run without a free file descriptor."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

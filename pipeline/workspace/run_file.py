@@ -81,7 +81,10 @@ def require_workspace(workspace: Path) -> RunFile:
     Raises:
         UsageError: the directory has no run.json, or it cannot be read.
     """
-    run = read_run_file(workspace) if workspace.is_dir() else None
+    try:
+        run = read_run_file(workspace) if workspace.is_dir() else None
+    except OSError as exc:
+        raise UsageError(f"{workspace}: {exc.strerror}") from exc
     if run is None:
         raise UsageError(f"{workspace}: not a workspace (no {RUN} in it)")
     return run

@@ -14,6 +14,7 @@ import orjson
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, Meta, PageId, Record, Span, State
+from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import (
     DamagedLineError,
@@ -139,7 +140,11 @@ class Tables:
         self._failures.add(span)
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a content; None when there is none, or its line is damaged."""
+        """Return the first record of a content; None when there is none, or its line is gone or damaged.
+
+        Raises:
+            StorageError: the file cannot be read; the page must not be sent, and paid for, again.
+        """
         offset = self._find_offset(page_id)
         if offset is None:
             return None
@@ -147,8 +152,11 @@ class Tables:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
                 record = parse_record(file.readline().removesuffix(b"\n"))
-        except (OSError, DamagedLineError):
+        except (FileNotFoundError, DamagedLineError):
             return None
+        except OSError as exc:
+            require_descriptor(exc)
+            raise StorageError(f"{self._results.path}: {exc.strerror or exc}") from exc
         return record if record.id == page_id else None
 
     def restore_positions(self) -> None:
