@@ -18,15 +18,17 @@ PagemillError
     ├── MaxFailuresError          exit 12: more pages failed than `--max-failures` allows
     ├── KeyRejectedError          exit 7: 401
     ├── PermissionDeniedError     exit 7: 403 that does not mention the quota
-    ├── QuotaExhaustedError       exit 8: the month's calls, or `--max-calls`, are used up
-    ├── DurationReachedError      exit 10: `--max-duration`
+    ├── QuotaExhaustedError       exit 8: the month's calls are used up
+    ├── PlannedStopError          exit 10: `--max-calls`, `--max-duration` or `--limit` is reached
+    ├── NoPagesError              exit 9: the INPUTs hold no page
     ├── TemporaryError            exit 5: the API is unreachable, or refuses calls for too long
     ├── WorkspaceLockedError      exit 11: another run holds the workspace
     ├── LedgerError               exit 1: the ledger cannot be trusted, and no call is sent without it
     ├── KeyStoreError             exit 1: the server's keys cannot be read, or a call cannot be counted
     ├── StorageError              exit 1: a file of the workspace cannot be read or written
+    ├── NoDescriptorsError        exit 1: the process has no file descriptor left
     ├── EngineError               exit 1: the embedded engine does not start
-    └── InterruptedRunError       exit 130 / 143: SIGINT, SIGTERM
+    └── InterruptedRunError       exit 129 / 130 / 143: SIGHUP, SIGINT, SIGTERM
 """
 
 from typing import ClassVar
@@ -163,15 +165,21 @@ class PermissionDeniedError(StopError):
 
 
 class QuotaExhaustedError(StopError):
-    """The month's calls, or `--max-calls`, are used up."""
+    """The month's calls are used up."""
 
     exit_code = 8
 
 
-class DurationReachedError(StopError):
-    """The run lasted for `--max-duration`."""
+class PlannedStopError(StopError):
+    """`--max-calls`, `--max-duration` or `--limit` is reached; pages may be left."""
 
     exit_code = 10
+
+
+class NoPagesError(StopError):
+    """The INPUTs hold no page; an unmounted disk looks like this."""
+
+    exit_code = 9
 
 
 class TemporaryError(StopError):
@@ -198,6 +206,10 @@ class StorageError(StopError):
     """A file of the workspace cannot be read or written."""
 
 
+class NoDescriptorsError(StopError):
+    """The process has no file descriptor left, so it can neither open a page nor connect; no page is at fault."""
+
+
 class EngineError(StopError):
     """The embedded engine does not start."""
 
@@ -209,4 +221,4 @@ class InterruptedRunError(StopError):
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # 130 or 143, by signal
+        self.exit_code = exit_code  # 129, 130 or 143, by signal

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-EXIT_PRECEDENCE: tuple[int, ...] = (130, 143, 1, 2, 11, 7, 12, 8, 10, 5, 3, 0)
+EXIT_PRECEDENCE: tuple[int, ...] = (129, 130, 143, 1, 2, 11, 7, 12, 8, 5, 10, 3, 9, 0)
 """Where several exit codes apply, the first of these is returned."""
 
 EXIT_CODES: Mapping[int, str] = {
@@ -12,11 +12,13 @@ EXIT_CODES: Mapping[int, str] = {
     3: "finished, some pages failed",
     5: "temporary: the API is unreachable or refuses every call; run again later",
     7: "the key was rejected or has no permission",
-    8: "stopped by the quota or --max-calls; resumable",
-    10: "--max-duration reached; resumable",
+    8: "stopped by the quota; resumable",
+    9: "the INPUTs hold no page (an unmounted disk looks like this)",
+    10: "a planned stop: --max-calls, --max-duration or --limit reached; resumable",
     11: "another run holds the workspace",
     12: "--max-failures exceeded",
-    130: "SIGINT, after the calls in flight have ended; a second signal aborts",
+    129: "SIGHUP, after the calls in flight have ended; a second signal aborts",
+    130: "SIGINT, likewise",
     143: "SIGTERM, likewise",
 }
 """What help and documentation say about the exit codes."""

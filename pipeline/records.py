@@ -76,6 +76,7 @@ class SourceFile:
         stat: When the file was found; None for a URL and for a missing file.
         meta: Further fields of its manifest row.
         problem: Why it cannot become a page; None when no reason is known yet.
+        undecided: True while only its first bytes can tell whether it is a page.
     """
 
     name: str
@@ -83,11 +84,25 @@ class SourceFile:
     stat: FileStat | None = None
     meta: Meta | None = None
     problem: Exception | None = None
+    undecided: bool = False
 
     @property
     def is_url(self) -> bool:
         """True for a page that the service fetches itself."""
         return self.path is None and self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredFiles:
+    """Files of a directory, or lines of a list, that the source does not take for pages.
+
+    Attributes:
+        kind: Their kind, such as ".txt" or "symlink".
+        number: How many.
+    """
+
+    kind: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import anyio
 import pytest
 
 from pipeline.errors import (
-    DurationReachedError,
     InterruptedRunError,
     KeyRejectedError,
     LedgerError,
     MaxFailuresError,
+    PlannedStopError,
     QuotaExhaustedError,
     StopError,
     TemporaryError,
@@ -48,7 +48,7 @@ def test_a_request_cancels_all_work_before_the_call(guard: Guard) -> None:
             for _ in range(3):
                 tasks.start_soon(wait)
             await anyio.sleep(5)
-            shutdown.request(DurationReachedError("over"))
+            shutdown.request(PlannedStopError("over"))
         assert ends == [("cancelled", 5.0)] * 3
 
     run_virtual(main())
@@ -61,7 +61,7 @@ def test_work_that_ends_at_the_moment_of_the_request_raises_too(guard: Guard) ->
     async def main() -> None:
         shutdown = Shutdown()
         with pytest.raises(ShuttingDownError), guard(shutdown):
-            shutdown.request(DurationReachedError("over"))
+            shutdown.request(PlannedStopError("over"))
 
     run_virtual(main())
 
@@ -142,7 +142,8 @@ async def test_a_cancellation_from_outside_is_no_shutdown() -> None:
     [
         pytest.param([QUOTA, KeyRejectedError("")], 7, id="key-before-quota"),
         pytest.param([TemporaryError(""), QUOTA], 8, id="quota-before-temporary"),
-        pytest.param([DurationReachedError(""), TemporaryError("")], 10, id="duration-before-temporary"),
+        pytest.param([PlannedStopError(""), TemporaryError("")], 5, id="temporary-before-duration"),
+        pytest.param([PlannedStopError(""), QUOTA], 8, id="quota-before-duration"),
         pytest.param([QUOTA, MaxFailuresError("")], 12, id="failures-before-quota"),
         pytest.param([KeyRejectedError(""), InterruptedRunError("", exit_code=143)], 143, id="signal-before-key"),
         pytest.param([QUOTA, LedgerError("")], 1, id="fault-before-quota"),

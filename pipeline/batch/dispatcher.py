@@ -1,11 +1,11 @@
-"""Turns files into pages, and pages into calls or duplicates; the slots bound how many are in flight."""
+"""Turns files into pages, and pages into calls or duplicates."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import anyio
@@ -14,8 +14,10 @@ from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.slots import Slot, Slots
+from pipeline.batch.walk import Walk
 from pipeline.config import Config
-from pipeline.errors import PageError, QuotaExhaustedError, StopError, StorageError
+from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.image import ImageFile, PrepareSettings, prepare_url
 from pipeline.records import PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -24,82 +26,6 @@ from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
 """Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
-
-
-_BYTES_IN_MEMORY_PER_FILE_BYTE: Final = 3.0
-"""The file, its base64 (4/3) and the request body that is being built."""
-
-
-class Slots:
-    """The slots of a run.
-
-    Args:
-        jobs: Files in flight at a time.
-        max_bytes: Memory that they may hold together; a larger file goes alone.
-    """
-
-    def __init__(self, jobs: int, max_bytes: int) -> None:
-        self._jobs = jobs
-        self._max_bytes = max_bytes
-        self._free = anyio.Semaphore(jobs, fast_acquire=True)
-        self._held_bytes = 0
-        self._changed = anyio.Event()
-
-    def __repr__(self) -> str:
-        return f"<Slots {self.taken} of {self._jobs} taken, {self._held_bytes} bytes>"
-
-    @property
-    def taken(self) -> int:
-        """Number of slots that are taken."""
-        return self._jobs - self._free.value
-
-    async def take(self, file_bytes: int) -> "Slot":
-        """Return a slot once one is free and the file fits into the memory that is left."""
-        slot = Slot(self, min(int(file_bytes * _BYTES_IN_MEMORY_PER_FILE_BYTE), self._max_bytes))
-        await slot.retake()
-        return slot
-
-    async def acquire(self, size: int) -> None:
-        """Wait for a slot and for memory; only `Slot` calls this."""
-        await self._free.acquire()
-        try:
-            while self._held_bytes + size > self._max_bytes:
-                await self._changed.wait()
-        except BaseException:
-            self._free.release()
-            raise
-        self._held_bytes += size
-
-    def release(self, size: int) -> None:
-        """Free a slot; only `Slot` calls this."""
-        self._held_bytes -= size
-        self._free.release()
-        self._changed.set()
-        self._changed = anyio.Event()
-
-
-class Slot:
-    """The slot of one file; may be released early and taken again."""
-
-    def __init__(self, slots: Slots, size: int) -> None:
-        self._slots = slots
-        self._size = size
-        self._held = False
-
-    def __repr__(self) -> str:
-        return f"<Slot {self._size} bytes, {'held' if self._held else 'released'}>"
-
-    async def retake(self) -> None:
-        """Take the slot again; does nothing while it is held."""
-        if not self._held:
-            await self._slots.acquire(self._size)
-            self._held = True
-
-    def release(self) -> None:
-        """Free the slot for another file; does nothing when it is free."""
-        if self._held:
-            self._held = False
-            self._slots.release(self._size)
 
 
 class _Claim:
@@ -136,6 +62,8 @@ class Dispatcher:
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._claims: dict[PageId, _Claim] = {}
+        self._last_rows: dict[str, anyio.Event] = {}
+        """By source name, the event that the last row in flight sets at its end."""
 
     def __repr__(self) -> str:
         return f"<Dispatcher {self._slots!r}, {len(self._claims)} contents in flight>"
@@ -145,64 +73,59 @@ class Dispatcher:
         """Number of files that hold a slot."""
         return self._slots.taken
 
-    async def dispatch(self, files: AsyncIterator[SourceFile], *, endless: bool = False) -> None:
-        """Recognise each file once; return when every file has ended or the run is ending.
-
-        After the quota is used up the walk goes on, so that the files left for the next month are counted as pending.
-
-        Args:
-            files: From the source.
-            endless: True for a stream that may never end, such as a pipe: a shutdown then ends the walk too.
-        """
+    async def dispatch(self, walk: Walk) -> None:
+        """Recognise each file of the walk once; return when every file has ended or the run is ending."""
         try:
             async with anyio.create_task_group() as pages:
                 try:
-                    await self._start_pages(files, pages, endless=endless)
-                except ShuttingDownError:
-                    pass
+                    await walk.run(partial(self._start, walk, pages), pages)
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
         finally:
             self._threads.shutdown(wait=False)
 
-    async def _start_pages(self, files: AsyncIterator[SourceFile], pages: TaskGroup, *, endless: bool) -> None:
-        taken = 0
-        with self._shutdown.cancels_unsent() if endless else self._shutdown.cancels_unsent(reserved=True):
-            async for file in files:
-                if self._is_settled(file):
-                    continue
-                if self._shutdown.reason is not None:
-                    await self._leave_pending(file)
-                    continue
-                if taken == self._config.run.limit:
-                    break
-                taken += 1
+    async def _start(self, walk: Walk, pages: TaskGroup, file: SourceFile) -> None:
+        """Start the file's task once a slot is free; when the run ends first, the file becomes pending."""
+        slot: Slot | None = None
+        try:
+            with self._shutdown.cancels_unsent():
                 slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
-                pages.start_soon(self._dispatch_file, file, slot)
+        except ShuttingDownError:
+            self._note_pending(file)
+            if slot is not None:
+                slot.release()
+            return
+        earlier, ended = self._last_rows.get(file.name), anyio.Event()
+        self._last_rows[file.name] = ended
+        pages.start_soon(self._dispatch_in_turn, walk, file, slot, earlier, ended)
 
-    async def _leave_pending(self, file: SourceFile) -> None:
-        self._index.mark_file_pending(file)
-        if self._index.needs_commit:
-            await anyio.to_thread.run_sync(self._index.commit)
+    async def _dispatch_in_turn(
+        self, walk: Walk, file: SourceFile, slot: Slot, earlier: anyio.Event | None, ended: anyio.Event
+    ) -> None:
+        """Dispatch a file after its earlier rows in manifests: the first is sent, the others add their fields."""
+        try:
+            if earlier is not None:
+                async with self._waiting:
+                    slot.release()
+                    await earlier.wait()
+                if walk.is_settled(file):
+                    return
+            await self._dispatch_file(file, slot, walk.begun)
+        finally:
+            if self._last_rows[file.name] is ended:
+                del self._last_rows[file.name]
+            ended.set()
 
-    def _is_settled(self, file: SourceFile) -> bool:
-        if self._config.input.changed_by == "sha256" and not file.is_url:
-            return False
-        settled = self._index.settled_states(file, keep_uncertain=self._config.run.at_most_once)
-        if settled is not None:
-            self._recorder.settled.update(settled)
-        return settled is not None
-
-    async def _dispatch_file(self, file: SourceFile, slot: Slot) -> None:
+    async def _dispatch_file(self, file: SourceFile, slot: Slot, begun: str) -> None:
         """Recognise a file's pages one after another; a `StopError` requests the shutdown and cancels no other page."""
         try:
-            await self._dispatch_pages(file, slot)
+            await self._dispatch_pages(file, slot, begun)
             if self._index.needs_commit:
                 await anyio.to_thread.run_sync(self._index.commit)
         except ShuttingDownError:
             self._note_pending(file)
         except StopError as exc:
-            self._shutdown.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError))
+            self._shutdown.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError | PlannedStopError))
             self._note_pending(file)
         finally:
             slot.release()
@@ -211,22 +134,33 @@ class Dispatcher:
         with suppress(StorageError):  # a failed index is rebuilt; raised here, the error would cancel other calls
             self._index.mark_file_pending(file)
 
-    async def _dispatch_pages(self, file: SourceFile, slot: Slot) -> None:
+    async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
         number = pages = 1
-        while number <= pages:
-            begun_s = anyio.current_time()
-            try:
-                with self._shutdown.cancels_unsent():
-                    await slot.retake()
-                    payload = await self._prepare(file, image, number)
-            except PageError as exc:
-                await self._recorder.record_failure(file, number, None, exc)
-            else:
-                await self._dispatch_page(Page(file, payload, begun_s), slot)
-            pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
-            number += 1
+        try:
+            while number <= pages:
+                if not self._index.has_failed_since(
+                    file, number, begun
+                ):  # by an earlier row; one run tries a page once
+                    await self._prepare_and_dispatch(file, image, number, slot)
+                pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
+                number += 1
+        except (ShuttingDownError, StopError):
+            with suppress(StorageError):
+                self._index.inventory.mark_rest_pending(file, number, image.pages if image is not None else 1)
+            raise
         self._index.add_file(file, pages)
+
+    async def _prepare_and_dispatch(self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot) -> None:
+        begun_s = anyio.current_time()
+        try:
+            with self._shutdown.cancels_unsent():
+                await slot.retake()
+                payload = await self._prepare(file, image, number)
+        except PageError as exc:
+            await self._recorder.record_failure(file, number, None, exc)
+        else:
+            await self._dispatch_page(Page(file, payload, begun_s), slot)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:
@@ -240,7 +174,11 @@ class Dispatcher:
         """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""
         payload = page.payload
         if self._index.has_result(page.file, payload.page, payload.id):
-            self._recorder.settled[State.DONE] += 1
+            record = None if self._index.has_meta(page.file, payload.page) else self._index.find_record(payload.id)
+            if record is not None:  # the manifest has new fields for a page that is done
+                await self._recorder.record_fields(page, record)
+            else:
+                self._recorder.settled[State.DONE] += 1
             return
         try:
             await self._recognise_page(page, slot)

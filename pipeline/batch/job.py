@@ -3,15 +3,19 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.config import Config, load_config, user_config_dir
+from pipeline.inputs.resolve import resolve_inputs
+from pipeline.inputs.selection import Inputs, absolute_path
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
+from pipeline.storage.filesystems import current_directory
+from pipeline.workspace.run_file import choose_root, read_run_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +95,15 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         null_separated=job.null_separated,
         bar=job.bar,
     )
+
+
+def find_inputs(job: ResolvedJob) -> Inputs:
+    """Return the job's INPUTs, with the root that names in the workspace's records are relative to.
+
+    Raises:
+        UsageError: an INPUT is wrong, or run.json cannot be read.
+    """
+    cwd = current_directory()
+    workspace = Path(absolute_path(str(cwd), str(job.workspace))) if cwd is not None else job.workspace
+    inputs = resolve_inputs(job.inputs, cwd=cwd, column=job.config.input.column, workspace=workspace)
+    return replace(inputs, names_root=choose_root(read_run_file(job.workspace), inputs.root))

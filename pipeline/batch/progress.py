@@ -2,16 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import anyio
 from tqdm import tqdm
 
-from pipeline.errors import StopError
+from pipeline.errors import PlannedStopError, StopError
 from pipeline.exit_codes import EXIT_PRECEDENCE
+from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
 
 _BAR_EVERY_S: Final = 0.25
@@ -77,12 +77,12 @@ def describe(snapshot: Snapshot) -> str:
     return ", ".join(parts)
 
 
-async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int | None]], *, bar: bool) -> None:
+async def report(take: Callable[[], Snapshot], total: Callable[[], int | None], *, bar: bool) -> None:
     """Report until cancelled.
 
     Args:
         take: Returns the current snapshot.
-        count: Counts the pages of the input, for the bar's total; returns None when they cannot be counted.
+        total: Returns the number of pages of the input, for the bar; None while it is not known.
         bar: True draws a bar on stderr, False logs one line per minute.
     """
     if not bar:
@@ -94,29 +94,37 @@ async def report(take: Callable[[], Snapshot], count: Callable[[], Awaitable[int
     )
     with unmoved as line:
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_set_total, line, count)
-                while True:
-                    _draw(line, take())
-                    await anyio.sleep(_BAR_EVERY_S)
+            while True:
+                _draw(line, take(), total())
+                await anyio.sleep(_BAR_EVERY_S)
         finally:
-            _draw(line, take())
+            _draw(line, take(), total())
 
 
-async def _set_total(line: "tqdm[NoReturn]", count: Callable[[], Awaitable[int | None]]) -> None:
-    with suppress(StopError):  # the walk of the run meets the same error and reports it
-        line.total = await count()
-
-
-def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot) -> None:
-    if line.total is not None:
-        line.total = max(line.total, snapshot.finished)  # a file may have several pages
+def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot, total: int | None) -> None:
+    if total is not None:
+        line.total = max(total, snapshot.finished)  # a file may have several pages
     left = "" if snapshot.calls_left is None else f"{snapshot.calls_left} calls left, "
     paused = f", paused {snapshot.paused_s:.0f} s" if snapshot.paused_s > 0 else ""
     line.set_postfix_str(f"{left}{snapshot.failed} failed{paused}", refresh=False)
     line.n = snapshot.finished
     line.initial = sum(snapshot.settled.values())  # pages of earlier runs do not count for the speed
     line.refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """What the workspace and the INPUTs hold at a run's end.
+
+    Attributes:
+        totals: Pages of the workspace by state; None when the index cannot be read.
+        pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
+        ignored: Files of the INPUTs that hold no page, by kind.
+    """
+
+    totals: Mapping[State, int] | None
+    pending_is_at_least: bool
+    ignored: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,9 @@ class Summary:
         exit_code: See `EXIT_CODES`.
         reason: Why it stopped early, one line; None when it finished.
         totals: Pages of the workspace by state.
+        pending: Pages of the workspace that are not finished, seen or not; a file that was never opened counts as one.
+        pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
+        ignored: Files of the INPUTs that hold no page, by kind.
         run: Pages that ended in this run, by state.
         settled: Pages of the input that had ended before this run.
         calls: Calls of this run that count against the quota.
@@ -138,6 +149,9 @@ class Summary:
     exit_code: int
     reason: str | None
     totals: dict[State, int]
+    pending: int
+    pending_is_at_least: bool
+    ignored: dict[str, int]
     run: dict[State, int]
     settled: int
     calls: int
@@ -150,24 +164,36 @@ class Summary:
         """All pages of the workspace."""
         return sum(self.totals.values())
 
+    @property
+    def is_problem(self) -> bool:
+        """True when the run ended early for a reason that the caller did not ask for."""
+        return self.reason is not None and self.exit_code != PlannedStopError.exit_code
 
-def summarise(
-    snapshot: Snapshot, totals: dict[State, int] | None, reason: StopError | None, uncertain: Sequence[str]
-) -> Summary:
+
+def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, uncertain: Sequence[str]) -> Summary:
     """Return how a run ended.
+
+    A planned stop that left no page is none: it came when the last page ended.
 
     Args:
         snapshot: The counters at the end.
-        totals: Pages of the workspace by state; None when the index cannot be read: then those of this run.
+        accounts: The pages at the end; without totals, those of this run count.
         reason: Why it stopped early.
         uncertain: See `Summary`.
     """
+    totals = snapshot.ended if accounts.totals is None else dict(accounts.totals)
+    pending = totals.get(State.PENDING, 0)
+    if isinstance(reason, PlannedStopError) and not pending and not accounts.pending_is_at_least:
+        reason = None
     failed = snapshot.failed + snapshot.settled.get(State.FAILED, 0)
     codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
     return Summary(
         exit_code=min(codes, key=EXIT_PRECEDENCE.index),
         reason=None if reason is None else str(reason),
-        totals=totals if totals is not None else snapshot.ended,
+        totals=totals,
+        pending=pending,
+        pending_is_at_least=accounts.pending_is_at_least,
+        ignored=dict(accounts.ignored),
         run=snapshot.ended,
         settled=sum(snapshot.settled.values()),
         calls=snapshot.calls,
@@ -178,8 +204,25 @@ def summarise(
 
 
 def describe_summary(summary: Summary) -> str:
-    """Return a run's end in one line."""
-    ended = ", ".join(f"{number} {state}" for state, number in summary.totals.items() if number) or "no pages"
-    left = "" if summary.calls_left is None else f", {summary.calls_left} left this month"
-    line = f"{ended}; {summary.calls} calls{left}; {summary.elapsed_s:.1f} s"
-    return line if summary.reason is None else f"{line}; stopped: {summary.reason}"
+    """Return a run's end in one line: "12 new, 3 failed; 2,543 done, 3 failed in all; 15 calls; 10.6 s"."""
+    new = [f"{number:,} {'new' if state is State.DONE else state}" for state, number in summary.run.items() if number]
+    totals = [f"{number:,} {state}" for state, number in summary.totals.items() if number and state != State.PENDING]
+    if summary.pending or summary.pending_is_at_least:
+        totals.append(describe_pending(summary.pending, is_at_least=summary.pending_is_at_least))
+    left = "" if summary.calls_left is None else f", {summary.calls_left:,} left this month"
+    parts = [
+        ", ".join(new) or "nothing new",
+        f"{', '.join(totals) or 'no pages'} in all",
+        f"{summary.calls:,} calls{left}",
+        f"{summary.elapsed_s:.1f} s",
+    ]
+    if summary.ignored:
+        parts.append(f"ignored: {describe_ignored(summary.ignored)}")
+    if summary.reason is not None:
+        parts.append(f"stopped: {summary.reason}")
+    return "; ".join(parts)
+
+
+def describe_pending(number: int, *, is_at_least: bool) -> str:
+    """Return the number of pending pages in words: "at least 40 pending"."""
+    return f"{'at least ' if is_at_least else ''}{number:,} pending"

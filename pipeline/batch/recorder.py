@@ -72,7 +72,23 @@ class Recorder:
         return f"<Recorder {dict(self.ended)}>"
 
     async def record_text(self, page: Page, text: Text, *, duplicate_of: str | None = None) -> Record:
-        """Append a page's record to results.jsonl and return it once it is synced."""
+        """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
+        record = await self._append(page, text, duplicate_of)
+        self.ended[record.state] += 1
+        message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
+        logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
+        return record
+
+    async def record_duplicate(self, page: Page, original: Record) -> None:
+        """Record a page with the text of an earlier record of the same content, which may be the page's own."""
+        await self.record_text(page, _text_of(original), duplicate_of=_first_source(original))
+
+    async def record_fields(self, page: Page, original: Record) -> None:
+        """Record further fields of a manifest for a page that has its text already; the page counts as settled."""
+        record = await self._append(page, _text_of(original), _first_source(original))
+        self.settled[record.state] += 1
+
+    async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
         payload = page.payload
         record = Record(
             id=payload.id,
@@ -91,16 +107,7 @@ class Recorder:
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
-        self.ended[record.state] += 1
-        message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
-        logger.debug("%s: %s", page.file.name, message, extra={"page": payload.page})
         return record
-
-    async def record_duplicate(self, page: Page, original: Record) -> None:
-        """Record a page with the text of an earlier record of the same content, which may be the page's own."""
-        first = original.duplicate_of if original.duplicate_of is not None else original.source
-        text = Text(original.text, original.reply, original.attempt, original.note)
-        await self.record_text(page, text, duplicate_of=first)
 
     async def record_failure(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
         """Append a page's failure to failures.jsonl; return once it is synced.
@@ -129,3 +136,11 @@ class Recorder:
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
+
+
+def _text_of(record: Record) -> Text:
+    return Text(record.text, record.reply, record.attempt, record.note)
+
+
+def _first_source(record: Record) -> str:
+    return record.duplicate_of if record.duplicate_of is not None else record.source

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -20,13 +20,16 @@ import msgspec
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher
-from pipeline.batch.job import Job, ResolvedJob, resolve_job
-from pipeline.batch.progress import Snapshot, Summary, report, summarise
+from pipeline.batch.job import Job, ResolvedJob, find_inputs, resolve_job
+from pipeline.batch.listing import Listing, Triage, needs_calls
+from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.recovery import open_budget
+from pipeline.batch.walk import Walk
 from pipeline.config import Config
-from pipeline.errors import DurationReachedError, StopError, StorageError
+from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs import source
+from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
@@ -37,7 +40,7 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
-from pipeline.workspace.run_file import RunFile, choose_root, claim_service, read_run_file, write_run_file
+from pipeline.workspace.run_file import RunFile, claim_service, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
 logger = logging.getLogger("pagemill")
@@ -53,6 +56,7 @@ class _Opened:
     budget: Budget
     gate: Gate
     ballast: Ballast
+    triage: Triage
     run_file: RunFile
     uncertain: Sequence[str]
     begun_s: float
@@ -84,7 +88,7 @@ async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
         WorkspaceLockedError: another run holds the workspace.
         LedgerError: the ledger cannot be trusted; nothing was sent.
         StorageError: the workspace cannot be written.
-        StopError: `shutdown` was requested before the first page was prepared.
+        StopError: `shutdown` was requested before the walk began.
     """
     shutdown = shutdown if shutdown is not None else Shutdown()
     try:
@@ -101,28 +105,47 @@ def run_sync(job: Job) -> Summary:
 
 async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
     with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
-        inputs = await anyio.to_thread.run_sync(_resolve_inputs, job, abandon_on_cancel=True)
+        inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
+    for item in inputs.set_aside:
+        logger.log(logging.WARNING if item.is_doubtful else logging.INFO, "%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
-        async with anyio.create_task_group() as background:
-            count = partial(source.count, inputs, job.config.input)
-            background.start_soon(partial(report, opened.snapshot, count, bar=job.bar))
-            if job.config.run.max_duration_s is not None:
-                background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
-            files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
-            async with aclosing(files):
-                await opened.dispatcher.dispatch(files, endless="-" in job.inputs)
-            background.cancel_scope.cancel()
-        return await _close_accounts(job.workspace, opened, shutdown)
+        listing = Listing(inputs, job.config.input, opened.index, opened.triage)
+        files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
+        async with aclosing(files):
+            walk = Walk(
+                files,
+                opened.index,
+                opened.recorder,
+                opened.triage,
+                shutdown=shutdown,
+                config=job.config,
+                is_endless=inputs.has_stdin,
+            )
+            async with anyio.create_task_group() as background:
+                background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
+                background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
+                if job.config.run.max_duration_s is not None:
+                    background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
+                await opened.dispatcher.dispatch(walk)
+                walk.conclude(inputs, shutdown)
+                if shutdown.reason is not None and not walk.is_complete:
+                    await listing.wait(shutdown)
+                background.cancel_scope.cancel()
+        return await _close_accounts(job.workspace, opened, walk, listing, shutdown)
 
 
-def _resolve_inputs(job: ResolvedJob) -> source.Inputs:
-    """Return the INPUTs with the root that names in the workspace's records are relative to."""
-    resolved = source.resolve_inputs(job.inputs, cwd=Path.cwd())
-    return replace(resolved, names_root=choose_root(read_run_file(job.workspace), resolved.root))
+async def _list_beside(workspace: Path, run_file: RunFile, listing: Listing, walk: Walk) -> None:
+    """List the INPUTs once the walk leaves pages behind, and then let `status` say that all were counted."""
+    await walk.needs_listing.wait()
+    await listing.run()
+    if listing.is_complete:
+        _write_run_file(
+            workspace, msgspec.structs.replace(run_file, pending_is_at_least=False, ignored=dict(listing.ignored))
+        )
 
 
 @asynccontextmanager
-async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
+async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
@@ -133,7 +156,8 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
             repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
-        service = await stack.enter_async_context(_open_service(job, inputs, index, shutdown))
+        triage = Triage(index.inventory)
+        service = await stack.enter_async_context(_open_service(job, inputs, index, triage, shutdown))
         former = None if last is None or last.ledger is None else Path(last.ledger)
         ledger = None if run_file.ledger is None else Path(run_file.ledger)
         budget, uncertain = await stack.enter_async_context(
@@ -165,7 +189,7 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
         )
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(dispatcher, recorder, index, budget, gate, ballast, run_file, new, anyio.current_time())
+        yield _Opened(dispatcher, recorder, index, budget, gate, ballast, triage, run_file, new, anyio.current_time())
 
 
 async def _open_index(workspace: Path) -> Index:
@@ -177,32 +201,20 @@ async def _open_index(workspace: Path) -> Index:
 
 @asynccontextmanager
 async def _open_service(
-    job: ResolvedJob, inputs: source.Inputs, index: Index, shutdown: Shutdown
+    job: ResolvedJob, inputs: Inputs, index: Index, triage: Triage, shutdown: Shutdown
 ) -> AsyncGenerator[Service]:
     """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
     async with AsyncExitStack() as stack:
         service = job.service
         if job.start_service is not None:
             with shutdown.cancels_unsent():
-                if await _needs_calls(job, inputs, index):
+                if await needs_calls(inputs, job.config.input, index, triage):
                     logger.info("recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
 
 
-async def _needs_calls(job: ResolvedJob, inputs: source.Inputs, index: Index) -> bool:
-    """Return whether a page may need a call, judging by names, sizes and times; opens no page."""
-    if "-" in job.inputs:
-        return True
-    config = job.config.input
-    async with aclosing(source.walk(inputs, config, stdin=None, null_separated=False)) as files:
-        async for file in files:
-            if config.changed_by == "sha256" or index.settled_states(file) is None:
-                return True
-    return False
-
-
-def _begin(job: ResolvedJob, last: RunFile | None, inputs: source.Inputs) -> RunFile:
+def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile:
     """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's."""
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     settings = job.config.without_secrets()
@@ -218,6 +230,8 @@ def _begin(job: ResolvedJob, last: RunFile | None, inputs: source.Inputs) -> Run
         ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
         settings=settings,
         totals=last.totals if last is not None else {},
+        pending_is_at_least=True,
+        ignored=last.ignored if last is not None else {},
     )
 
 
@@ -235,10 +249,12 @@ def _origin(service: Service) -> str:
 
 async def _end_after(duration_s: float, shutdown: Shutdown) -> None:
     await anyio.sleep(duration_s)
-    shutdown.request(DurationReachedError(f"--max-duration {duration_s:g} s is over"))
+    shutdown.request(PlannedStopError(f"--max-duration {duration_s:g} s is over"))
 
 
-async def _close_accounts(workspace: Path, opened: _Opened, shutdown: Shutdown) -> Summary:
+async def _close_accounts(
+    workspace: Path, opened: _Opened, walk: Walk, listing: Listing, shutdown: Shutdown
+) -> Summary:
     """Settle the ledger and write run.json; a full disk changes neither the exit code nor the reason."""
     opened.ballast.release()
     totals: dict[State, int] | None = None
@@ -250,17 +266,29 @@ async def _close_accounts(workspace: Path, opened: _Opened, shutdown: Shutdown) 
         totals = opened.index.totals()
     except StorageError as exc:
         shutdown.request(exc)
-    summary = summarise(opened.snapshot(), totals, shutdown.reason, opened.uncertain)
+    counted = walk.is_complete or listing.is_complete
+    ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
+    accounts = Accounts(totals, pending_is_at_least=not counted, ignored=ignored)
+    summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
         _write_end(workspace, opened.run_file, summary)
     return summary
 
 
 def _write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
-    totals = {state.value: number for state, number in summary.totals.items()}
-    finished = rfc3339(datetime.now(UTC))
-    ended = msgspec.structs.replace(run_file, totals=totals, finished=finished, exit_code=summary.exit_code)
+    ended = msgspec.structs.replace(
+        run_file,
+        totals={state.value: number for state, number in summary.totals.items()},
+        pending_is_at_least=summary.pending_is_at_least,
+        ignored=summary.ignored,
+        finished=rfc3339(datetime.now(UTC)),
+        exit_code=summary.exit_code,
+    )
+    _write_run_file(workspace, ended)
+
+
+def _write_run_file(workspace: Path, run_file: RunFile) -> None:
     try:
-        write_run_file(workspace, ended)
+        write_run_file(workspace, run_file)
     except StorageError as exc:
         logger.warning("%s", exc)

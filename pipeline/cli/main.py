@@ -3,12 +3,14 @@
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from pipeline.cli.help import LazyCommand, LazyGroup
 from pipeline.errors import StopError, one_line
+from pipeline.exit_codes import EXIT_CODES
 
 cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
     LazyGroup(
@@ -24,7 +26,7 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
             "config": LazyCommand("pipeline.cli.config", "Show or check the configuration, or print an example file."),
             "completion": LazyCommand("pipeline.cli.completion", "Print the completion script of a shell."),
         },
-        exit_codes=(0, 1, 2, 3, 5, 7, 8, 10, 11, 12, 130, 143),
+        exit_codes=tuple(EXIT_CODES),
     )
 )
 
@@ -32,19 +34,28 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
 def main() -> None:
     """Run the command line and exit; the one place where errors become exit codes."""
     _open_missing_streams()
+    if not os.environ.get("HOME", "/"):
+        del os.environ["HOME"]  # an empty one would mean the root directory
     try:
         code = cli.main(standalone_mode=False, prog_name="pagemill")
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as exc:
-        print(f"pagemill: error: {exc.format_message()}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
-        code = exc.exit_code
+        code = _fail(exc.format_message(), exc.exit_code)
     except StopError as exc:
-        print(f"pagemill: error: {one_line(str(exc))}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
-        code = exc.exit_code
+        code = _fail(str(exc), exc.exit_code)
     except BrokenPipeError:  # the reader of stdout has exited
         code = 1
+    except OSError as exc:  # a full device, no file descriptor left: conditions of the machine need no traceback
+        code = _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror or exc), 1)
     _leave(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    """Print an error on stderr, if that takes it, and return the exit code."""
+    with suppress(OSError):
+        print(f"pagemill: error: {one_line(message)}", file=sys.stderr)  # noqa: T201 - stderr is where errors go
+    return code
 
 
 def _open_missing_streams() -> None:
@@ -55,12 +66,16 @@ def _open_missing_streams() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Flush, join threads for at most 1 s each, and exit with `code`; a stuck thread cannot change it."""
+    """Flush, join threads for at most 1 s each, and exit with `code`; a stuck thread cannot change it.
+
+    Output that cannot be written makes a success an error; messages that cannot be written do not.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:  # drop what the stream still buffers, or Python would exit with 120
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = 1 if code == 0 and stream is sys.stdout else code
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
             thread.join(1.0)

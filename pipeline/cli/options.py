@@ -14,19 +14,18 @@ from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.load import check_variables
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.render import flag_help
+from pipeline.errors import UsageError
 
-_OTHER_VARIABLES: Final = frozenset(
-    {
-        "PAGEMILL_API_KEY",
-        "PAGEMILL_CONFIG",
-        "PAGEMILL_LOCAL",
-        "PAGEMILL_NO_PROGRESS",
-        "PAGEMILL_OPERATOR_KEY",
-        "PAGEMILL_STATE_DIR",
-        "PAGEMILL_SWITCH_SERVICE",
-    }
-)
-"""Variables that are no settings: secrets, places, and flags that belong to one run."""
+_FLAG_VARIABLES: Final = frozenset({"PAGEMILL_LOCAL", "PAGEMILL_NO_PROGRESS", "PAGEMILL_SWITCH_SERVICE"})
+"""Variables of flags that belong to one run."""
+
+_OTHER_VARIABLES: Final = _FLAG_VARIABLES | {
+    "PAGEMILL_API_KEY",
+    "PAGEMILL_CONFIG",
+    "PAGEMILL_OPERATOR_KEY",
+    "PAGEMILL_STATE_DIR",
+}
+"""Variables that are no settings: secrets, places, and flags."""
 
 
 def setting(name: str, *, heading: str = "Options") -> GroupedOption:
@@ -48,7 +47,7 @@ def setting(name: str, *, heading: str = "Options") -> GroupedOption:
 def flag(name: str, description: str, *, heading: str = "Options") -> GroupedOption:
     """Return a switch of one run, which its `PAGEMILL_<FLAG>` variable sets too."""
     variable = "PAGEMILL_" + name.removeprefix("--").replace("-", "_").upper()
-    assert variable in _OTHER_VARIABLES, variable
+    assert variable in _FLAG_VARIABLES, variable
     return GroupedOption([name], is_flag=True, envvar=variable, help=f"{description}  [{variable}]", heading=heading)
 
 
@@ -103,6 +102,19 @@ def load(
         config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_config_dir())
     set_up_logging(config.log)
     return config
+
+
+def check_flag_variables(environ: Mapping[str, str]) -> None:
+    """Return when every variable of a flag is on or off, as `run` demands it.
+
+    Raises:
+        UsageError: one is neither; the message names it.
+    """
+    for name in sorted(_FLAG_VARIABLES & environ.keys()):
+        try:
+            click.BOOL.convert(environ[name], None, None)
+        except click.BadParameter as exc:
+            raise UsageError(f"environment: {name}: {exc.message}") from exc
 
 
 def prefers_key_file(options: Mapping[str, Any]) -> bool:

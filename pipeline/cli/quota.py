@@ -23,8 +23,22 @@ from pipeline.remote.endpoint import choose_service
 logger = logging.getLogger("pagemill")
 
 
-def show_quota(config: Config, *, already_used: int | None, prefer_key_file: bool, as_json: bool) -> int:
-    """Print the ledger of the key by month, after setting this month's calls to `already_used`."""
+def show_quota(
+    config: Config, *, already_used: int | None, prefer_key_file: bool, as_json: bool, force: bool = False
+) -> int:
+    """Print the ledger of the key by month, after setting this month's calls to `already_used`.
+
+    Args:
+        config: All settings.
+        already_used: Calls of this month; None leaves the ledger as it is.
+        prefer_key_file: True when the key file was given for this run.
+        as_json: True prints JSON.
+        force: True lets `already_used` be lower than what the ledger has counted.
+
+    Raises:
+        UsageError: there is no key, or `already_used` is lower without `force`.
+        LedgerError: the ledger cannot be trusted.
+    """
     service = choose_service(config, os.environ, prefer_key_file=prefer_key_file)
     path = ledger_file(config, service)
     if path is None:
@@ -37,7 +51,7 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
     calendar = Calendar(config.budget.timezone, config.budget.reset_day)
     with closing(Ledger(path, calendar, config.budget.limit)) as ledger:
         if already_used is not None:
-            ledger.set_used(already_used)
+            _set_used(ledger, already_used, force=force)
         if (problem := ledger.clock_problem()) is not None:
             logger.warning("%s", problem)
         rows = [(ledger.usage(month), ledger.resets_at(month)) for month in ledger.months()]
@@ -58,6 +72,19 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
     return 0
 
 
+def _set_used(ledger: Ledger, already_used: int, *, force: bool) -> None:
+    """Set the calls of this month; those under way count on top of them."""
+    usage = ledger.usage()
+    counted = usage.used - usage.pending
+    if already_used < counted and not force and ledger.clock_problem() is None:
+        raise UsageError(
+            f"--already-used {already_used}: the ledger has counted {counted} calls in {usage.month}; with a lower "
+            "number pagemill may make more calls than the plan has; add --force to set it"
+        )
+    ledger.set_used(already_used)
+    logger.info("%s: the ledger had counted %d calls; now it is %d", usage.month, counted, already_used)
+
+
 @as_command(
     "quota",
     *service_options(),
@@ -67,13 +94,15 @@ def show_quota(config: Config, *, already_used: int | None, prefer_key_file: boo
         metavar="N",
         help="Set the calls used this month, from the vendor's dashboard.",
     ),
+    GroupedOption(["--force"], is_flag=True, help="Let --already-used lower the number that the ledger has counted."),
     config_option(),
     json_option(),
     help="Show the calls that the ledger of the API key has counted, by month.",
     examples=("pagemill quota --tier basic", "pagemill quota --tier basic --already-used 120"),
     exit_codes=(0, 1, 2),
 )
-def command(config_file: Path | None, *, as_json: bool, already_used: int | None, **options: Any) -> int:
+def command(config_file: Path | None, *, as_json: bool, already_used: int | None, force: bool, **options: Any) -> int:
     """Run `pagemill quota`."""
     config = load(config_file, options)
-    return show_quota(config, already_used=already_used, prefer_key_file=prefers_key_file(options), as_json=as_json)
+    prefer_key_file = prefers_key_file(options)
+    return show_quota(config, already_used=already_used, prefer_key_file=prefer_key_file, as_json=as_json, force=force)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from pipeline.cli.options import (
     setting,
 )
 from pipeline.cli.signals import watch_signals
-from pipeline.errors import InterruptedRunError, StopError
+from pipeline.errors import InterruptedRunError, StopError, one_line
+from pipeline.exit_codes import EXIT_CODES
 from pipeline.remote.endpoint import choose_service
 from pipeline.shutdown import Shutdown
 
@@ -76,6 +78,8 @@ async def _run_until_signal(job: Job) -> Summary:
     ),
     setting("input.include", heading=_INPUTS),
     setting("input.exclude", heading=_INPUTS),
+    setting("input.column", heading=_INPUTS),
+    setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
     GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
     setting("prepare.dedup", heading=_INPUTS),
@@ -94,7 +98,7 @@ async def _run_until_signal(job: Job) -> Summary:
     config_option(_OUTPUT),
     json_option(_OUTPUT),
     setting("log.format", heading=_OUTPUT),
-    GroupedOption(["-q", "--quiet"], count=True, help="Log warnings only; twice: errors only.", heading=_OUTPUT),
+    GroupedOption(["-q", "--quiet"], count=True, help="Log problems only; twice: errors only.", heading=_OUTPUT),
     GroupedOption(["-v", "--verbose"], is_flag=True, help="Log every page.", heading=_OUTPUT),
     flag("--no-progress", "Draw no progress bar.", heading=_OUTPUT),
     help="Recognise the pages of INPUT: directories, files, globs, manifests (.txt .csv .tsv .jsonl), http(s) URLs, "
@@ -105,10 +109,23 @@ async def _run_until_signal(job: Job) -> Summary:
         "find scans -name '*.tif' -print0 | pagemill run - -0 -o paid --tier basic",
         "pagemill run manifest.csv -o paid --tier pro --max-calls 200 --max-duration 8h",
     ),
-    exit_codes=(0, 1, 2, 3, 5, 7, 8, 10, 11, 12, 130, 143),
+    exit_codes=tuple(EXIT_CODES),
 )
 def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
     """Run `pagemill run`: print the summary and return the exit code."""
+    try:
+        summary = _run(inputs, output, config_file, options)
+    except StopError as exc:
+        if options["as_json"]:
+            print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc))})
+        raise
+    logger.log(logging.WARNING if summary.is_problem else logging.INFO, "%s", describe_summary(summary))
+    if options["as_json"]:
+        print_json(summary)
+    return summary.exit_code
+
+
+def _run(inputs: tuple[str, ...], output: Path, config_file: Path | None, options: Mapping[str, Any]) -> Summary:
     level = "debug" if options["verbose"] else {0: None, 1: "warning"}.get(options["quiet"], "error")
     config = load(config_file, options, level=level)
     service = choose_service(config, os.environ, local=options["local"], prefer_key_file=prefers_key_file(options))
@@ -123,10 +140,4 @@ def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **o
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
     )
     uses_uvloop = find_spec("uvloop") is not None
-    summary = anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})
-    if not summary.run and not summary.settled and summary.reason is None:
-        logger.warning("no pages found in %s", ", ".join(inputs))
-    logger.info("%s", describe_summary(summary))
-    if options["as_json"]:
-        print_json(summary)
-    return summary.exit_code
+    return anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})

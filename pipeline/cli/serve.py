@@ -22,7 +22,7 @@ from pipeline.server.serve import read_serve_key, serve, stop_at_end_of_stdin
 def run_server(config: Config, *, exit_with_parent: bool) -> int:
     """Serve until a signal or, on request, the end of stdin; a second signal ends the process at once."""
     key = read_serve_key(os.environ)
-    failure: StopError | None = None
+    failure: StopError | BrokenPipeError | None = None
 
     async def serve_until_end() -> None:
         nonlocal failure
@@ -34,7 +34,7 @@ def run_server(config: Config, *, exit_with_parent: bool) -> int:
                 # A parent process passes its own key in the environment; keys of the store must not open this server.
                 async with nullcontext() if exit_with_parent else Keyring(keys_file(config.serve)) as keyring:
                     await serve(config.serve, key=key, stop=stop, ready=_print_base_url, keyring=keyring)
-            except StopError as exc:  # raised inside the task group, it would arrive in an exception group
+            except (StopError, BrokenPipeError) as exc:  # raised here, it would arrive in an exception group
                 failure = exc
             finally:
                 if unwatch is not None:

@@ -7,6 +7,7 @@ import click
 from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load
+from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.run_file import require_workspace
@@ -20,14 +21,19 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
     """
     run_file = require_workspace(workspace)
     totals = count_pages(workspace)
+    at_least, ignored = run_file.pending_is_at_least, dict(run_file.ignored)
     if as_json:
         numbers = {state.value: number for state, number in totals.items()}
+        counted = {"pending_is_at_least": at_least, "ignored": ignored}
         ended = {"finished": run_file.finished, "exit_code": run_file.exit_code}
-        print_json({"service": run_file.service, "pages": sum(totals.values()), **numbers, **ended})
+        print_json({"service": run_file.service, "pages": sum(totals.values()), **numbers, **counted, **ended})
         return 0
     last = "under way or killed" if run_file.finished is None else f"{run_file.finished}, exit {run_file.exit_code}"
     lines = [f"pages      {sum(totals.values()):>9,}"]
-    lines += [f"{state:<10} {totals[state]:>9,}" for state in State]
+    for state in State:
+        number = f"{totals[state]:,}"
+        lines.append(f"{state:<10} {f'at least {number}' if at_least and state is State.PENDING else number:>9}")
+    lines += [f"ignored    {describe_ignored(ignored)}"] if ignored else []
     lines += [f"service    {run_file.service}", f"last run   {last}"]
     print_text("\n".join(lines) + "\n")
     return 0

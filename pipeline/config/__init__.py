@@ -4,7 +4,7 @@
 from them what people read: flag help, the example file, `config show` and the table in the documentation.
 """
 
-from pipeline.config.load import Overrides, default_state_dir, load_config, user_config_dir
+from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
 from pipeline.config.settings import (
     OPERATOR_KEY_VARIABLE,
     TIER_CALLS,
@@ -34,6 +34,7 @@ __all__ = [
     "ServeConfig",
     "Tier",
     "default_state_dir",
+    "expand_home",
     "load_config",
     "parse_duration",
     "user_config_dir",

@@ -6,7 +6,7 @@ Precedence: flag > `PAGEMILL_*` environment > `--config` or `./pagemill.toml` > 
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -22,6 +22,8 @@ Overrides = Mapping[tuple[str, str], Any]
 """Values by (section, key)."""
 
 _Tables = dict[str, dict[str, Any]]
+
+_LOCAL_FILE: Final = Path("pagemill.toml")
 
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FALSE: Final = frozenset({"0", "false", "f", "no", "n", "off", ""})
@@ -54,13 +56,12 @@ def load_config(
         UsageError: a file cannot be read, or a key or value of a source is wrong; the message names source and key.
     """
     layers: list[tuple[str, _Tables]] = []
-    user_file = user_dir / "config.toml" if user_dir else None
-    if user_file and user_file.is_file():
-        layers.append((str(user_file), _read_toml(user_file)))
-    file = path if path is not None else Path("pagemill.toml") if Path("pagemill.toml").is_file() else None
-    if file is not None and read_files:
-        layers.append((str(file), _read_toml(file)))
-    layers.append(("environment", _read_environ(environ if environ is not None else {})))
+    if read_files:
+        user_file = user_dir / "config.toml" if user_dir else None
+        files = [*([user_file] if user_file and _is_file(user_file) else []), path or _LOCAL_FILE]
+        layers += [(str(file), _read_toml(file)) for file in files if file == path or _is_file(file)]
+    for settings in _read_environ(environ if environ is not None else {}):
+        layers.append(("environment", settings))
     layers.append(("command line", _nest(flags or {})))
     merged: _Tables = {}
     config = Config()
@@ -92,14 +93,53 @@ def check_variables(names: Iterable[str], others: Iterable[str]) -> None:
             raise UsageError(f"environment: unknown variable {name}{hint}")
 
 
-def user_config_dir() -> Path:
-    """Return the directory of the user's `config.toml`."""
-    return platformdirs.user_config_path("pagemill")
+def user_config_dir() -> Path | None:
+    """Return the directory of the user's `config.toml`; None for a user without a home directory."""
+    try:
+        return platformdirs.user_config_path("pagemill")
+    except RuntimeError:
+        return None
 
 
 def default_state_dir() -> Path:
-    """Return the directory of ledgers and keys unless a setting moves them."""
-    return Path(os.environ.get("PAGEMILL_STATE_DIR") or platformdirs.user_state_dir("pagemill"))
+    """Return the directory of ledgers and keys unless a setting moves them.
+
+    Raises:
+        UsageError: the user has no home directory.
+    """
+    try:
+        return Path(os.environ.get("PAGEMILL_STATE_DIR") or platformdirs.user_state_dir("pagemill"))
+    except RuntimeError as exc:
+        raise UsageError("this user has no home directory (HOME is not set); set PAGEMILL_STATE_DIR") from exc
+
+
+def expand_home(path: Path | str) -> Path:
+    """Return a path with the home directory in place of its `~` or `~user`.
+
+    Raises:
+        UsageError: the user has no home directory, or does not exist.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:
+        raise UsageError(f"{path}: no such home directory (is HOME set?)") from exc
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a configuration file is there.
+
+    Raises:
+        UsageError: its directory may not be entered, so that its limits would be missed.
+    """
+    try:
+        return path.is_file()
+    except OSError as exc:
+        advice = (
+            "the home directory may not be entered; is HOME another user's?"
+            if path.is_absolute()
+            else "the current directory may not be entered; change to another, or name a file with --config"
+        )
+        raise UsageError(f"{path}: {exc.strerror}: {advice}") from exc
 
 
 def _read_toml(path: Path) -> _Tables:
@@ -115,13 +155,15 @@ def _read_toml(path: Path) -> _Tables:
     return tables
 
 
-def _read_environ(environ: Mapping[str, str]) -> _Tables:
-    found: dict[tuple[str, str], Any] = {}
+def _read_environ(environ: Mapping[str, str]) -> Sequence[_Tables]:
+    """Return the settings of the variables of keys, and those of the variables of flags, which precede them."""
+    by_key: dict[tuple[str, str], Any] = {}
+    by_flag: dict[tuple[str, str], Any] = {}
     for setting in all_settings().values():
-        for variable in (setting.variable, setting.flag_variable):
+        for found, variable in ((by_key, setting.variable), (by_flag, setting.flag_variable)):
             if variable is not None and variable in environ:
                 found[setting.section, setting.key] = _parse_variable(setting, environ[variable])
-    return _nest(found)
+    return _nest(by_key), _nest(by_flag)
 
 
 def _parse_variable(setting: Setting, text: str) -> object:

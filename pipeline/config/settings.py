@@ -197,7 +197,19 @@ class InputConfig(_Section, frozen=True):
         tuple[str, ...],
         _about("Globs of files and directories to leave out.", flag="--exclude", metavar="GLOB"),
     ] = ()
-    follow_symlinks: Annotated[bool, _about("Follow symbolic links inside directories.")] = False
+    column: Annotated[
+        str | None,
+        _about(
+            "Column of manifests that names the page.",
+            flag="--column",
+            metavar="NAME",
+            example="scan",
+            unset="the first of path, file, file_name, filename, image_path, image and url",
+        ),
+    ] = None
+    follow_symlinks: Annotated[bool, _about("Follow symbolic links inside directories.", flag="--follow-symlinks")] = (
+        False
+    )
     changed_by: Annotated[
         Literal["mtime", "sha256"],
         _about("How a changed file is recognised: by size and time, or by reading every file.", flag="--changed-by"),

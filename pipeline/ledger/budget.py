@@ -20,8 +20,8 @@ import anyio.to_thread
 from filelock import FileLock, Timeout
 
 from pipeline.billing import QuotaRefusal
-from pipeline.config import Config, default_state_dir
-from pipeline.errors import LedgerError, QuotaExhaustedError, UsageError
+from pipeline.config import Config, default_state_dir, expand_home
+from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, OpenAttempt, PageId, Service
 from pipeline.shutdown import Shutdown
@@ -105,12 +105,13 @@ class Budget:
             source: The page's name in messages.
 
         Raises:
-            QuotaExhaustedError: the month, or `--max-calls`, is used up.
+            QuotaExhaustedError: the month is used up.
+            PlannedStopError: `--max-calls` is reached.
             ShuttingDownError: the run ended during the wait for the next month.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
-            raise QuotaExhaustedError(f"--max-calls {self._max_calls} is reached")
+            raise PlannedStopError(f"--max-calls {self._max_calls} is reached")
         self.calls += 1
         attempt: Attempt | None = None
         try:
@@ -187,13 +188,25 @@ class Budget:
 
 
 def ledger_file(config: Config, service: Service) -> Path | None:
-    """Return the path of the ledger of a service's key; None for the embedded engine, whose calls are free."""
+    """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
     if not service.metered:
         return None
-    directory = Path(config.budget.ledger).expanduser() if config.budget.ledger else default_state_dir() / "ledger"
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"ledger {directory}: not a directory")
-    return ledger_path(directory.absolute(), service.key, service.host)
+    return ledger_path(ledger_directory(config), service.key, service.host)
+
+
+def ledger_directory(config: Config) -> Path:
+    """Return the absolute directory of the ledgers; it need not exist.
+
+    Raises:
+        UsageError: it is no directory, may not be entered, or its place is not known.
+    """
+    directory = expand_home(config.budget.ledger) if config.budget.ledger else default_state_dir() / "ledger"
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise UsageError(f"ledger {directory}: not a directory")
+        return directory.absolute()
+    except OSError as exc:
+        raise UsageError(f"ledger {directory}: {exc.strerror}") from exc
 
 
 def ledger_path(directory: Path, key: str | None, host: str) -> Path:

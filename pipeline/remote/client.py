@@ -5,6 +5,7 @@ translated by their class: their text may contain the URL.
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.records import Service
 from pipeline.remote.connections import Connector
 from pipeline.remote.verdict import Fault, Outcome, parse_retry_after
+from pipeline.storage.files import has_descriptor, no_descriptors
 from pipeline.wire import (
     REPLY_MAX_BYTES,
     TEXT_RECOGNITION_PATH,
@@ -189,11 +191,19 @@ def _translate(exc: Exception, *, begun: bool) -> Outcome:
         begun: The first byte of the body was given to a connection; before that (connection refused, DNS, TLS,
             connect timeout) the call cannot have been billed.
     """
+    if not begun and _lacks_descriptor(exc):
+        return Outcome(fault=Fault.NO_DESCRIPTOR, detail=str(no_descriptors()))
     if not begun:
         return Outcome(fault=Fault.NOT_SENT, detail=_describe_unreached(exc))
     if isinstance(exc, TimeoutError):
         return Outcome(fault=Fault.LOST, detail="timeout while waiting for the reply")
     return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")
+
+
+def _lacks_descriptor(exc: Exception) -> bool:
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return not has_descriptor()
+    return isinstance(exc, OSError) and exc.errno in {errno.EMFILE, errno.ENFILE}
 
 
 def _describe_unreached(exc: Exception) -> str:

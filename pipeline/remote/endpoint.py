@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.config import ApiConfig, Config
+from pipeline.config import ApiConfig, Config, expand_home
 from pipeline.errors import UsageError
 from pipeline.records import VENDOR_URL, Service
 from pipeline.remote.client import check_base_url
@@ -73,7 +73,7 @@ def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = 
     if key is None and api.key_file is not None:
         origin = str(api.key_file)
         try:
-            key = api.key_file.expanduser().read_text("utf-8")
+            key = expand_home(api.key_file).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"{origin}: cannot read the API key: {getattr(exc, 'strerror', exc)}") from exc
     elif key is None and api.key_command is not None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from pipeline.errors import (
     KeyRejectedError,
+    NoDescriptorsError,
     PermissionDeniedError,
     QuotaExhaustedError,
     RejectedPageError,
@@ -38,6 +39,9 @@ class Fault(Enum):
 
     NOT_SENT = "not sent"
     """Connection refused, DNS, TLS: the request cannot have reached the service."""
+
+    NO_DESCRIPTOR = "no descriptor"
+    """This process cannot open a socket: not sent, and neither the page nor the service is at fault."""
 
     LOST = "lost"
     """Connection reset, timeout, truncated reply: the call may have been billed."""
@@ -116,7 +120,7 @@ def verdict_of(outcome: Outcome) -> Verdict:
     """Return what the outcome of one call means for the page, the account and the run."""
     status = outcome.status
     if outcome.fault is not None or status is None:
-        return Failed(billed=outcome.fault is not Fault.NOT_SENT, reason=outcome.detail)
+        return _fault_verdict(outcome)
     if outcome.reply is not None:
         return Accepted(outcome.reply)
     reason = f"HTTP {status}" + (f": {outcome.detail}" if outcome.detail else "")
@@ -127,6 +131,13 @@ def verdict_of(outcome: Outcome) -> Verdict:
     if status in {404, 405}:
         return Stop(UsageError(f"no text-recognition API at this URL ({reason}); check --api-url"))
     return _account_verdict(status, outcome, reason)
+
+
+def _fault_verdict(outcome: Outcome) -> Verdict:
+    """Return the verdict on a call that brought no reply."""
+    if outcome.fault is Fault.NO_DESCRIPTOR:
+        return Stop(NoDescriptorsError(outcome.detail))
+    return Failed(billed=outcome.fault is not Fault.NOT_SENT, reason=outcome.detail)
 
 
 def _account_verdict(status: int, outcome: Outcome, reason: str) -> Verdict:

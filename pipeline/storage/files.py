@@ -2,18 +2,65 @@
 
 import errno
 import os
+import resource
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pipeline.errors import (
     EmptyFileError,
     MissingFileError,
+    NoDescriptorsError,
     StorageError,
     UnfittableImageError,
     UnreadableFileError,
 )
 from pipeline.storage.filesystems import sync_directory
+
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def require_descriptor(exc: OSError) -> None:
+    """Return unless the error says that the process, or the machine, has no file descriptor left.
+
+    Raises:
+        NoDescriptorsError: it does; no file is at fault, and every further one would fail, too.
+    """
+    if exc.errno in _NO_DESCRIPTORS:
+        raise no_descriptors() from exc
+
+
+def has_descriptor() -> bool:
+    """Return whether a file can be opened now: some errors, such as those of the DNS, do not say that none can."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as exc:
+        return exc.errno not in _NO_DESCRIPTORS
+    return True
+
+
+def no_descriptors() -> NoDescriptorsError:
+    """Return the error that ends a run without a free file descriptor."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return NoDescriptorsError(
+        f"no file descriptor is left (`ulimit -n` allows {limit}); raise the limit, or use fewer --jobs, and run again"
+    )
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file, fewer when it is shorter; a FIFO without a writer does not block the call.
+
+    Raises:
+        NoDescriptorsError: the process has no file descriptor left.
+        OSError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
+            return file.read(size) or b""
+    except OSError as exc:
+        require_descriptor(exc)
+        raise
 
 
 def read_stable(path: Path, max_bytes: int) -> bytes:
@@ -24,6 +71,7 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
         UnreadableFileError: the file cannot be read, is not a regular file, or changed while it was read.
         EmptyFileError: the file has no bytes.
         UnfittableImageError: the file has more than `max_bytes`.
+        NoDescriptorsError: the process has no file descriptor left.
     """
     try:
         with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
@@ -39,6 +87,7 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
     except FileNotFoundError as exc:
         raise MissingFileError("no such file") from exc
     except OSError as exc:
+        require_descriptor(exc)
         reason = exc.strerror or errno.errorcode.get(exc.errno or 0, "?")
         raise UnreadableFileError(f"cannot be read: {reason}") from exc
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):

@@ -73,6 +73,14 @@ def find_network_filesystem(path: Path) -> str | None:
     return found if found in NETWORK_FILESYSTEMS else None
 
 
+def current_directory() -> Path | None:
+    """Return the absolute current directory; None when it was deleted, or lies below one that may not be entered."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
 def sync_directory(directory: Path) -> None:
     """Make the entries of a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -3,10 +3,11 @@
 import itertools
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.errors import StorageError
@@ -61,13 +62,16 @@ class CacheDatabase:
         """The error that rolled back uncommitted changes."""
 
     @classmethod
-    def open(cls, path: Path, schema: str, version: int) -> "CacheDatabase":
+    def open(
+        cls, path: Path, schema: str, version: int, upgrades: Mapping[int, str] = MappingProxyType({})
+    ) -> "CacheDatabase":
         """Open a file for reading and writing; create it when it is missing.
 
         Args:
             path: The file.
             schema: Statements that create its tables.
-            version: The schema's version; a file of another version counts as damaged.
+            version: The schema's version; a file of another version that has no upgrade counts as damaged.
+            upgrades: By earlier version, the statements that upgrade to this one.
 
         Raises:
             DamagedDatabaseError: the file was damaged; it is removed.
@@ -76,7 +80,7 @@ class CacheDatabase:
         with translate_errors(partial(_translate, path, removes_damaged=True)):
             connection = connect(path)
             try:
-                _prepare(connection, schema, version)
+                _prepare(connection, schema, version, upgrades)
             except BaseException:
                 connection.close()
                 raise
@@ -182,12 +186,14 @@ class CacheDatabase:
             raise self._lost_changes
 
 
-def _prepare(connection: sqlite3.Connection, schema: str, version: int) -> None:
+def _prepare(connection: sqlite3.Connection, schema: str, version: int, upgrades: Mapping[int, str]) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     if found == 0:
         connection.executescript(schema)
         connection.execute(f"PRAGMA user_version = {version}")
+    elif found in upgrades:
+        connection.executescript(f"BEGIN; {upgrades[found]} PRAGMA user_version = {version}; COMMIT;")
     elif found != version:
         raise sqlite3.DatabaseError(f"format {found}")
 

@@ -18,16 +18,19 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.lines import encode_name
 from pipeline.workspace.paths import INDEX
 from pipeline.workspace.tables import (
     FINAL_STATES,
     SCHEMA,
     SCHEMA_VERSION,
+    UPGRADES,
     DamagedLine,
     OtherFilesError,
     Tables,
     failure_row,
+    meta_digest,
     record_row,
 )
 
@@ -41,6 +44,8 @@ class Index:
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
         self._tables = Tables(workspace, database)
+        self.inventory = Inventory(database)
+        """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 
@@ -87,7 +92,7 @@ class Index:
             OtherFilesError: the file is the index of other JSONL files.
             StorageError: the index, or a JSONL file, cannot be read or written.
         """
-        index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION))
+        index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION, UPGRADES))
         try:
             index._tables.restore_positions()
             index.damaged = index._tables.catch_up()
@@ -115,14 +120,18 @@ class Index:
             raise
         return index
 
-    def settled_states(self, file: SourceFile, *, keep_uncertain: bool = False) -> Mapping[State, int] | None:
+    def settled_states(
+        self, file: SourceFile, *, keep_uncertain: bool = False, since: str | None = None
+    ) -> Mapping[State, int] | None:
         """Return the number of a file's pages by state when the file need not be opened, else None.
 
-        That is so when it is unchanged and all of its pages are done, skipped, or failed and not retryable.
+        That is so when it is unchanged, all of its pages are done, skipped, or failed and not retryable, and those
+        that have a text have a record with the file's `meta`.
 
         Args:
             file: A file that the source found.
             keep_uncertain: True for a run that must not send uncertain pages again: these need nothing more, too.
+            since: A page that failed at this time or later (RFC 3339) is settled, too: one run does not send it again.
         """
         source = encode_name(file.name)
         pages = 1
@@ -134,13 +143,35 @@ class Index:
             if not found or file.stat != FileStat(found[0][0], found[0][1]):
                 return None
             pages = found[0][2]
-        rows = self._db.rows("SELECT state, retryable FROM page WHERE source = ?", (source,))
+        rows = self._db.rows("SELECT state, retryable, added FROM page WHERE source = ?", (source,))
         final = (*FINAL_STATES, State.UNCERTAIN) if keep_uncertain else FINAL_STATES
-        if len(rows) < pages or any(
-            state not in final and (retryable or state != State.FAILED) for state, retryable in rows
-        ):
+        if len(rows) < pages:
             return None
-        return Counter(State(state) for state, _ in rows)
+        for state, retryable, added in rows:
+            failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
+            if state not in final and not failed_now and (retryable or state != State.FAILED):
+                return None
+        if file.meta and self._count_pages_with(file) < sum(state in FINAL_STATES for state, _, _ in rows):
+            return None
+        return Counter(State(state) for state, _, _ in rows)
+
+    def has_failed_since(self, file: SourceFile, page: int, since: str) -> bool:
+        """Return True when a page failed at this time (RFC 3339) or later."""
+        rows = self._db.rows(
+            "SELECT state, added FROM page WHERE source = ? AND page = ?", (encode_name(file.name), page)
+        )
+        return bool(rows) and rows[0][0] in {State.FAILED, State.UNCERTAIN} and rows[0][1] >= since
+
+    def has_meta(self, file: SourceFile, page: int) -> bool:
+        """Return True when a page has a record with the file's `meta`, or the file has none."""
+        digest = meta_digest(file.meta)
+        found = "SELECT 1 FROM meta WHERE source = ? AND page = ? AND digest = ?"
+        return digest is None or bool(self._db.rows(found, (encode_name(file.name), page, digest)))
+
+    def _count_pages_with(self, file: SourceFile) -> int:
+        """Return the number of a file's pages that have a record with its `meta`."""
+        found = "SELECT count(*) FROM meta WHERE source = ? AND digest = ?"
+        return int(self._db.rows(found, (encode_name(file.name), meta_digest(file.meta)))[0][0])
 
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""

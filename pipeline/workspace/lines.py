@@ -36,6 +36,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     attempt: str
     added: str
     duplicate_of: str | None = None
+    meta: dict[str, Any] | None = None
     source_b64: str | None = None
     duplicate_of_b64: str | None = None
 
@@ -68,7 +69,6 @@ class _ResultLine(ResultHead, frozen=True, kw_only=True):
     prep: Prep | None
     reply: Reply
     elapsed_ms: int
-    meta: dict[str, Any] | None = None
     note: str | None = None
 
 

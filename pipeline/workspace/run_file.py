@@ -27,6 +27,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         totals: Number of pages by state.
         finished: When the last run ended, RFC 3339; None during a run, and after a crash.
         exit_code: The last run's exit code.
+        pending_is_at_least: True until a run has listed its INPUTs to their end: more pages are pending than `totals`
+            and the index say.
+        ignored: Files of the last run's INPUTs that hold no page, by kind.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -39,6 +42,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     totals: Mapping[str, int] = {}
     finished: str | None = None
     exit_code: int | None = None
+    pending_is_at_least: bool = False
+    ignored: Mapping[str, int] = {}
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""
@@ -76,7 +81,10 @@ def require_workspace(workspace: Path) -> RunFile:
     Raises:
         UsageError: the directory has no run.json, or it cannot be read.
     """
-    run = read_run_file(workspace) if workspace.is_dir() else None
+    try:
+        run = read_run_file(workspace) if workspace.is_dir() else None
+    except OSError as exc:
+        raise UsageError(f"{workspace}: {exc.strerror}") from exc
     if run is None:
         raise UsageError(f"{workspace}: not a workspace (no {RUN} in it)")
     return run

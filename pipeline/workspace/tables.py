@@ -6,11 +6,16 @@ there. The order of lines in different files is unknown; where it matters, `adde
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
+import orjson
+
 from pipeline.errors import StorageError
-from pipeline.records import Failure, PageId, Record, Span, State
+from pipeline.records import Failure, Meta, PageId, Record, Span, State
+from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import (
     DamagedLineError,
@@ -24,10 +29,18 @@ from pipeline.workspace.lines import (
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
 """States that no later run changes while the page's content stays the same."""
-SCHEMA: Final = """
+_SINCE_3: Final = """
+CREATE TABLE meta (
+  source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
+) WITHOUT ROWID;
+CREATE TABLE kind (
+  path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
@@ -38,7 +51,9 @@ CREATE TABLE file (
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
-"""
+{_SINCE_3}"""
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + "DELETE FROM progress;"})  # noqa: S608 - made of constants
+"""By earlier version. Without their progress, all lines are read again, which fills the new table; files stay known."""
 
 
 class OtherFilesError(StorageError):
@@ -71,6 +86,7 @@ class PageRow:
         retryable: True when the next run sends the page again without being asked.
         added: RFC 3339.
         id: Identity of the page's content; None when the content could not be read.
+        meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
     """
 
     source: bytes
@@ -79,6 +95,7 @@ class PageRow:
     retryable: bool
     added: str
     id: PageId | None
+    meta: bytes | None = None
 
 
 class Tables:
@@ -102,6 +119,8 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
+        if row.meta is not None:
+            self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
         if not is_new and sent and self._find_offset(row.id) != span.start and self.find_record(row.id) is None:
             # The first record is damaged: this one replaces it, or each further copy would be sent and paid again.
@@ -122,7 +141,11 @@ class Tables:
         self._failures.add(span)
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a content; None when there is none, or its line is damaged."""
+        """Return the first record of a content; None when there is none, or its line is gone or damaged.
+
+        Raises:
+            StorageError: the file cannot be read; the page must not be sent, and paid for, again.
+        """
         offset = self._find_offset(page_id)
         if offset is None:
             return None
@@ -130,8 +153,11 @@ class Tables:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
                 record = parse_record(file.readline().removesuffix(b"\n"))
-        except (OSError, DamagedLineError):
+        except (FileNotFoundError, DamagedLineError):
             return None
+        except OSError as exc:
+            require_descriptor(exc)
+            raise StorageError(f"{self._results.path}: {exc.strerror or exc}") from exc
         return record if record.id == page_id else None
 
     def restore_positions(self) -> None:
@@ -210,15 +236,22 @@ def count_by_state(rows: Iterable[tuple[str, int]]) -> dict[State, int]:
     return {state: counts.get(state.value, 0) for state in State}
 
 
+def meta_digest(meta: Meta | None) -> bytes | None:
+    """Return a digest of a manifest row's fields, whatever their order; None when there are none."""
+    return blake2b(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS), digest_size=16).digest() if meta else None
+
+
 def record_row(record: Record) -> PageRow:
     """Return a page's row after a record."""
     source = encode_name(record.source)
-    return PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id)
+    meta = meta_digest(record.meta)
+    return PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta)
 
 
 def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
-    return PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
+    meta, page_id = meta_digest(head.meta), PageId(head.id)
+    return PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta)
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:

@@ -1,9 +1,20 @@
 """How a run ended: its exit code by precedence, and its pages."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 
-from pipeline.batch.progress import Snapshot, summarise
-from pipeline.errors import KeyRejectedError, QuotaExhaustedError, StopError, StorageError
+from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, summarise
+from pipeline.errors import (
+    KeyRejectedError,
+    NoPagesError,
+    PlannedStopError,
+    QuotaExhaustedError,
+    StopError,
+    StorageError,
+    TemporaryError,
+)
 from pipeline.records import State
 
 
@@ -21,6 +32,19 @@ def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
     )
 
 
+def end(
+    snapshot: Snapshot,
+    reason: StopError | None = None,
+    *,
+    pending: int = 0,
+    at_least: bool = False,
+    ignored: Mapping[str, int] = MappingProxyType({}),
+) -> Summary:
+    """Return the summary of a run in a workspace of 2,543 done pages and these pending ones."""
+    totals = {State.DONE: 2543, State.FAILED: 3, State.PENDING: pending}
+    return summarise(snapshot, Accounts(totals, at_least, ignored), reason, [])
+
+
 @pytest.mark.parametrize(
     ("snapshot", "reason", "exit_code"),
     [
@@ -30,17 +54,58 @@ def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
         pytest.param(make_snapshot(failed=1), QuotaExhaustedError("used up"), 8, id="quota-before-failures"),
         pytest.param(make_snapshot(), KeyRejectedError("no"), 7, id="the-reason's-own"),
         pytest.param(make_snapshot(failed=1), StorageError("disk full"), 1, id="a-fault-before-all"),
+        pytest.param(make_snapshot(failed=1), PlannedStopError("over"), 10, id="a-planned-stop-before-failures"),
+        pytest.param(make_snapshot(failed=1), TemporaryError("down"), 5, id="an-outage-before-failures"),
+        pytest.param(make_snapshot(), NoPagesError("none"), 9, id="no-pages"),
     ],
 )
 def test_the_first_exit_code_in_the_order_of_precedence_wins(
     snapshot: Snapshot, reason: StopError | None, exit_code: int
 ) -> None:
-    summary = summarise(snapshot, {State.DONE: 2}, reason, [])
+    summary = end(snapshot, reason, pending=1)
     assert summary.exit_code == exit_code
     assert summary.reason == (None if reason is None else str(reason))
 
 
+@pytest.mark.parametrize(
+    ("pending", "at_least", "exit_code"),
+    [
+        pytest.param(0, False, 3, id="all-done"),
+        pytest.param(1, False, 10, id="one-left"),
+        pytest.param(0, True, 10, id="perhaps-some-left"),
+    ],
+)
+def test_a_planned_stop_that_left_no_page_is_none(pending: int, at_least: bool, exit_code: int) -> None:  # noqa: FBT001
+    """`--max-duration` may be over while the last reply arrives; the failed page still counts."""
+    summary = end(make_snapshot(failed=1), PlannedStopError("over"), pending=pending, at_least=at_least)
+    assert (summary.exit_code, summary.reason) == (exit_code, "over" if exit_code == 10 else None)
+
+
 def test_totals_that_nobody_knows_are_those_of_the_run() -> None:
-    """An index that failed does not take the summary along."""
-    assert summarise(make_snapshot(failed=1), None, None, []).totals == {State.DONE: 2, State.FAILED: 1}
-    assert summarise(make_snapshot(), {State.DONE: 9}, None, []).pages == 9
+    """An index that failed leaves the summary."""
+    unknown = summarise(make_snapshot(failed=1), Accounts(None, pending_is_at_least=True, ignored={}), None, [])
+    assert unknown.totals == {State.DONE: 2, State.FAILED: 1}
+    assert end(make_snapshot(), pending=7).pages == 2553
+
+
+def test_the_summary_says_what_is_new_beside_the_totals() -> None:
+    assert describe_summary(end(make_snapshot(failed=3))) == (
+        "2 new, 3 failed; 2,543 done, 3 failed in all; 2 calls; 1.0 s"
+    )
+    summary = end(make_snapshot(), QuotaExhaustedError("used up"), pending=1200, at_least=True, ignored={".pdf": 30})
+    assert describe_summary(summary) == (
+        "2 new; 2,543 done, 3 failed, at least 1,200 pending in all; 2 calls; 1.0 s; ignored: 30 .pdf; stopped: used up"
+    )
+
+
+def test_a_run_without_new_pages_says_so() -> None:
+    snapshot = Snapshot({}, {}, in_flight=0, calls=0, calls_left=1000, refused=0, paused_s=0.0, elapsed_s=0.04)
+    assert describe_summary(end(snapshot)) == (
+        "nothing new; 2,543 done, 3 failed in all; 0 calls, 1,000 left this month; 0.0 s"
+    )
+
+
+def test_a_planned_stop_is_no_problem() -> None:
+    """`-q` shows problems only."""
+    reasons = [PlannedStopError("over"), None, QuotaExhaustedError("used up"), NoPagesError("none")]
+    assert [end(make_snapshot(), reason, pending=1).is_problem for reason in reasons] == [False, False, True, True]

@@ -26,7 +26,7 @@ async def test_flags_can_come_from_the_environment(scans: Path, tmp_path: Path) 
         done = await run_command(
             "run", scans, "-o", tmp_path / "out", PAGEMILL_API_URL=fake.url, PAGEMILL_MAX_CALLS="2"
         )
-    assert done.returncode == 8
+    assert done.returncode == 10
     assert len(results(tmp_path / "out")) == 2
 
 

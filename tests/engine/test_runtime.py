@@ -1,5 +1,8 @@
 """The inference runtime and the model files."""
 
+import shlex
+import sys
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +12,7 @@ from pipeline.engine.runtime import (
     CAREFUL_MODEL,
     CUDA_PROVIDER,
     DETECTOR_MODEL,
+    INSTALL_HINT,
     ORIENTATION_MODEL,
     QUICK_CHARACTERS,
     QUICK_MODEL,
@@ -62,16 +66,24 @@ def test_the_error_for_a_missing_package_gives_the_command_that_installs_it(miss
     installed = ALL - {missing} - ({"onnxruntime"} if missing == "openvino" else {"openvino"})
     if missing == "onnxruntime":
         installed -= {"openvino"}
-    with pytest.raises(EngineError, match=r"pip install 'pagemill\[local\]'") as caught:
+    with pytest.raises(EngineError, match="is not installed") as caught:
         choose_backend("auto", installed.__contains__, lambda: CPU)
     assert missing in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(INSTALL_HINT)
+
+
+def test_the_command_that_installs_the_engine_works_in_a_clone() -> None:
+    """No index has pagemill: the command names the clone, whose `local` is an extra."""
+    interpreter, _, pip, install, package = shlex.split(INSTALL_HINT)
+    assert (interpreter, pip, install) == (sys.executable, "pip", "install")
+    clone, _, extra = package.rstrip("]").partition("[")
+    project = tomllib.loads((Path(clone) / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (project["name"], extra in project["optional-dependencies"]) == ("pagemill", True)
 
 
 def test_the_server_imports_no_engine_package() -> None:
     """Only a worker process imports them."""
     import subprocess  # noqa: PLC0415 - only here
-    import sys  # noqa: PLC0415 - only here
 
     code = (
         "import sys, pipeline.server.serve, pipeline.remote.embedded\n"
@@ -107,7 +119,7 @@ def test_the_error_for_a_missing_model_gives_the_command_that_installs_it(
     """RapidOCR would try to download the file."""
     put_packages(tmp_path)
     tmp_path.joinpath(*missing).unlink()
-    with pytest.raises(EngineError, match=r"pip install 'pagemill\[local\]'"):
+    with pytest.raises(EngineError, match=r"pip install .*\[local\]"):
         find_models("accurate", tmp_path.joinpath)
 
 

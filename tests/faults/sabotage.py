@@ -23,7 +23,7 @@ import anyio.to_thread
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.cli import main as cli
 from pipeline.errors import StopError
-from pipeline.inputs import image, source
+from pipeline.inputs import image, resolve, source
 from pipeline.records import Payload
 from pipeline.shutdown import Shutdown
 from pipeline.storage import files
@@ -54,12 +54,12 @@ def _hang_reading_a_page() -> None:
 def _hang_finding_an_input() -> None:
     """Removes no guarantee: finding an INPUT never ends, as on a network mount whose server is gone."""
 
-    def find_and_hang(text: str, _: str) -> NoReturn:
+    def find_and_hang(text: str, *_: object) -> NoReturn:
         os.write(2, f"looking for {text}\n".encode())
         while True:
             threading.Event().wait()
 
-    source._locate = find_and_hang  # type: ignore[assignment]
+    resolve._locate = find_and_hang  # type: ignore[assignment]
 
 
 class _GrowingFile(io.FileIO):

@@ -14,11 +14,11 @@ from pipeline.inputs.manifest import (
     LINE_MAX_BYTES,
     Line,
     LineSplitter,
-    ManifestEntry,
     ManifestReader,
     manifest_reader,
     path_reader,
 )
+from pipeline.inputs.rows import ManifestEntry
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12).filter(

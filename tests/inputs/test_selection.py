@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
+from pipeline.inputs.kinds import IMAGE_SUFFIXES, NameClass
 from pipeline.inputs.selection import (
-    IMAGE_SUFFIXES,
     Inputs,
     Selection,
     absolute_path,
@@ -83,17 +83,17 @@ def test_a_glob_matches_what_users_expect(pattern: str, path: str, matches: bool
 
 def test_without_globs_the_suffix_decides_in_any_case() -> None:
     selection = Selection.from_globs()
-    assert all(selection.is_page(f"a{suffix.upper()}", f"a{suffix}") for suffix in IMAGE_SUFFIXES)
-    assert not selection.is_page("a.xml", "a.xml")
-    assert not selection.is_page("png", "png")
+    assert all(selection.class_of(f"a{suffix.upper()}", f"a{suffix}") is NameClass.PAGE for suffix in IMAGE_SUFFIXES)
+    assert selection.class_of("a.xml", "a.xml") is NameClass.IGNORED
+    assert selection.class_of("png", "png") is NameClass.UNDECIDED
 
 
 def test_include_decides_instead_of_the_suffix_and_exclude_wins() -> None:
     selection = Selection.from_globs(["*.jp2"], ["drafts"])
-    assert selection.is_page("a/1.jp2", "1.jp2")
-    assert not selection.is_page("a/1.png", "1.png")
+    assert selection.class_of("a/1.jp2", "1.jp2") is NameClass.PAGE
+    assert selection.class_of("a/1.png", "1.png") is NameClass.LEFT_OUT
     assert not selection.may_hold_pages("a/drafts", "drafts")
-    assert not Selection.from_globs(exclude=["a/*.png"]).is_page("a/1.png", "1.png")
+    assert Selection.from_globs(exclude=["a/*.png"]).class_of("a/1.png", "1.png") is NameClass.LEFT_OUT
 
 
 @pytest.mark.parametrize("pattern", ["drafts", "drafts/", "drafts/**", "**/drafts/**", "dra*"])
@@ -105,17 +105,17 @@ def test_exclude_prunes_the_directory(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "name", "expected"),
     [
-        pytest.param("*", "1.png", True, id="image"),
-        pytest.param("*", "Thumbs.db", False, id="no-image"),
-        pytest.param("*.*", "Thumbs.db", False, id="any-suffix-is-no-suffix"),
-        pytest.param("*.jp2", "1.jp2", True, id="the-pattern-names-the-suffix"),
-        pytest.param("v1.0/*", "1.xml", False, id="a-dot-in-a-directory-is-no-suffix"),
+        pytest.param("*", "1.png", NameClass.PAGE, id="image"),
+        pytest.param("*", "Thumbs.db", NameClass.IGNORED, id="no-image"),
+        pytest.param("*.*", "Thumbs.db", NameClass.IGNORED, id="any-suffix-is-no-suffix"),
+        pytest.param("*.jp2", "1.jp2", NameClass.PAGE, id="the-pattern-names-the-suffix"),
+        pytest.param("v1.0/*", "1.xml", NameClass.IGNORED, id="a-dot-in-a-directory-is-no-suffix"),
     ],
 )
-def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str, expected: bool) -> None:  # noqa: FBT001
+def test_a_glob_input_admits_other_suffixes_only_by_name(pattern: str, name: str, expected: NameClass) -> None:
     """`scans/*` selects images; `scans/*.jp2` selects JPEG 2000 files."""
     folder = pattern.rpartition("/")[0]
-    assert Selection.from_globs(pattern=pattern).is_page(name, join_path(folder, name).lstrip("/")) is expected
+    assert Selection.from_globs(pattern=pattern).class_of(name, join_path(folder, name).lstrip("/")) is expected
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from glob import iglob
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -17,8 +19,10 @@ import pytest
 from pipeline.config import InputConfig
 from pipeline.errors import BadManifestEntryError, MissingFileError, UnreadableFileError, UsageError
 from pipeline.inputs import directory, source
-from pipeline.inputs.source import count, resolve_inputs, walk
-from pipeline.records import SourceFile
+from pipeline.inputs.resolve import BLOCK_BYTES, resolve_inputs
+from pipeline.inputs.selection import Inputs
+from pipeline.inputs.source import list_names
+from pipeline.records import IgnoredFiles, SourceFile
 
 
 def make(root: Path, *names: str) -> None:
@@ -29,6 +33,17 @@ def make(root: Path, *names: str) -> None:
         path.write_bytes(b"x")
 
 
+async def walk(
+    inputs: Inputs, config: InputConfig | None = None, stdin: BinaryIO | None = None, *, null_separated: bool = False
+) -> AsyncGenerator[SourceFile, None]:
+    """Yield the files that are or may be pages."""
+    config = config or InputConfig()
+    async with aclosing(source.walk(inputs, config, stdin=stdin, null_separated=null_separated)) as items:
+        async for item in items:
+            if isinstance(item, SourceFile):
+                yield item
+
+
 async def collect(
     cwd: Path,
     *inputs: str,
@@ -36,13 +51,36 @@ async def collect(
     stdin: BinaryIO | bytes | None = None,
     null_separated: bool = False,
 ) -> list[SourceFile]:
-    """Walk to the end; check that `count` returned the same number."""
+    """Walk to the end; check that the listing by name says the same, except of stdin."""
     config = config or InputConfig()
-    resolved = resolve_inputs(inputs, cwd=cwd)
+    resolved = resolve_inputs(inputs, cwd=cwd, column=config.column)
     stream = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
-    files = [file async for file in walk(resolved, config, stdin=stream, null_separated=null_separated)]
-    assert await count(resolved, config) == (None if "-" in inputs else len(files))
+    items = [item async for item in source.walk(resolved, config, stdin=stream, null_separated=null_separated)]
+    files = [item for item in items if isinstance(item, SourceFile)]
+    if "-" not in inputs:
+        batches = [batch async for batch in list_names(resolved, config)]
+        listed = [
+            *chain(*(batch.names for batch in batches)),
+            *(file.name for batch in batches for file in batch.files),
+        ]
+        assert sorted(listed, key=repr) == sorted((file.name for file in files), key=repr)
+        assert sum((Counter(batch.ignored) for batch in batches), Counter[str]()) == ignored_in(items)
     return files
+
+
+def ignored_in(items: Iterable[SourceFile | IgnoredFiles]) -> Counter[str]:
+    """Return the number of ignored files by kind."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item, IgnoredFiles):
+            counts[item.kind] += item.number
+    return counts
+
+
+async def ignored(cwd: Path, *inputs: str, **config: object) -> dict[str, int]:
+    """Return the number of ignored files by kind."""
+    resolved, settings = resolve_inputs(inputs, cwd=cwd), InputConfig(**config)  # type: ignore[arg-type]
+    return dict(ignored_in([item async for item in source.walk(resolved, settings, stdin=None, null_separated=False)]))
 
 
 async def names(cwd: Path, *inputs: str, **config: object) -> list[str]:
@@ -102,7 +140,7 @@ class TestDirectories:
         deep = tmp_path / "bad"
         make(tmp_path, "a.png", "bad/b.png")
         resolved = resolve_inputs(["."], cwd=tmp_path)
-        async with aclosing(walk(resolved, InputConfig(exclude=("bad",)), stdin=None, null_separated=False)) as files:
+        async with aclosing(walk(resolved, InputConfig(exclude=("bad",)))) as files:
             assert (await anext(files)).name == "a.png"
             shutil.rmtree(deep)
             assert [file async for file in files] == []
@@ -132,7 +170,7 @@ class TestDirectories:
         """The walk continues after it."""
         make(tmp_path, "a/1.png", "b/2.png", "c/3.png")
         resolved = resolve_inputs(["."], cwd=tmp_path)
-        files = walk(resolved, InputConfig(), stdin=None, null_separated=False)
+        files = walk(resolved)
         found = [await anext(files)]
         shutil.rmtree(tmp_path / "b")
         found += [file async for file in files]
@@ -152,7 +190,7 @@ class TestDirectories:
     ) -> None:
         monkeypatch.setattr(source, "STATS_PER_HOP", 1)
         make(tmp_path, "a.png", "b.png")
-        files = walk(resolve_inputs(["."], cwd=tmp_path), InputConfig(), stdin=None, null_separated=False)
+        files = walk(resolve_inputs(["."], cwd=tmp_path))
         found = [await anext(files)]
         (tmp_path / "b.png").unlink()
         found += [file async for file in files]
@@ -192,7 +230,7 @@ class SlowToClose(io.BytesIO):
     """A manifest on a network mount that does not answer a close until `release` is set."""
 
     def __init__(self) -> None:
-        super().__init__(b"a.png\n" * source.BLOCK_BYTES)
+        super().__init__(b"a.png\n" * BLOCK_BYTES)
         self.release, self.ended = threading.Event(), threading.Event()
 
     def close(self) -> None:
@@ -207,9 +245,7 @@ class TestLaziness:
     async def test_the_first_file_comes_before_the_walk_ends(self, tmp_path: Path) -> None:
         """A file created during the walk, in a directory not listed yet, is found."""
         make(tmp_path, "a/1.png", "b/2.png")
-        async with aclosing(
-            walk(resolve_inputs(["."], cwd=tmp_path), InputConfig(), stdin=None, null_separated=False)
-        ) as files:
+        async with aclosing(walk(resolve_inputs(["."], cwd=tmp_path))) as files:
             assert (await anext(files)).name == "a/1.png"
             make(tmp_path, "b/late.png")
             assert [file.name async for file in files] == ["b/2.png", "b/late.png"]
@@ -218,13 +254,11 @@ class TestLaziness:
         """Only its first block has been read when the first file is yielded."""
         path = tmp_path / "list.txt"
         path.write_text("a.png\n" * 100_000)
-        async with aclosing(
-            walk(resolve_inputs([str(path)], cwd=tmp_path), InputConfig(), stdin=None, null_separated=False)
-        ) as files:
+        async with aclosing(walk(resolve_inputs([str(path)], cwd=tmp_path))) as files:
             await anext(files)
             path.write_text("")
             rest = [file async for file in files]
-        assert len(rest) < 2 * source.BLOCK_BYTES / len("a.png\n")
+        assert len(rest) < 2 * BLOCK_BYTES / len("a.png\n")
 
     async def test_paths_on_a_pipe_are_pages_as_they_come(self, tmp_path: Path) -> None:
         """The writer need not close the pipe; cancelling while the pipe is empty does not hang."""
@@ -232,9 +266,7 @@ class TestLaziness:
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb") as stdin, os.fdopen(writer, "wb", 0) as pipe:
             pipe.write(b"a.png\nb")
-            async with aclosing(
-                walk(resolve_inputs(["-"], cwd=tmp_path), InputConfig(), stdin=stdin, null_separated=False)
-            ) as files:
+            async with aclosing(walk(resolve_inputs(["-"], cwd=tmp_path), stdin=stdin)) as files:
                 assert (await anext(files)).name == "a.png"
                 with anyio.move_on_after(0.05) as scope:
                     await anext(files)
@@ -243,12 +275,12 @@ class TestLaziness:
     async def test_a_cancelled_walk_leaves_no_open_file_or_task(self, tmp_path: Path) -> None:
         """An open file or task would cause a warning, and warnings are errors."""
         (tmp_path / "list.txt").write_text("a.png\n" * 1000)
-        make(tmp_path, *(f"{i}/{i}.png" for i in range(20)))
+        make(tmp_path, "a.png", *(f"{i}/{i}.png" for i in range(20)))
         async with anyio.create_task_group() as group:
 
             async def leave_early() -> None:
                 inputs = resolve_inputs([".", "list.txt"], cwd=tmp_path)
-                async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                async with aclosing(walk(inputs)) as files:
                     async for file in files:
                         if file.name == "a.png":
                             group.cancel_scope.cancel()
@@ -276,7 +308,7 @@ class TestLaziness:
         async with anyio.create_task_group() as group:
 
             async def read_first() -> None:
-                async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                async with aclosing(walk(inputs)) as files:
                     await anext(files)
 
             group.start_soon(read_first)
@@ -288,13 +320,14 @@ class TestLaziness:
         """A FIFO without a writer stands for the dead mount."""
         manifest = tmp_path / "list.txt"
         manifest.write_text("a.png\n")
+        make(tmp_path, "a.png")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
         manifest.unlink()
         os.mkfifo(manifest)
         async with anyio.create_task_group() as group:
 
             async def read_first() -> None:
-                async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+                async with aclosing(walk(inputs)) as files:
                     await anext(files)
 
             group.start_soon(read_first)
@@ -317,7 +350,7 @@ class TestLaziness:
         manifest = SlowToClose()
         monkeypatch.setattr(Path, "open", lambda *_: manifest)
         with anyio.CancelScope() as scope:
-            async with aclosing(walk(inputs, InputConfig(), stdin=None, null_separated=False)) as files:
+            async with aclosing(walk(inputs)) as files:
                 await anext(files)
                 limiter = anyio.to_thread.current_default_thread_limiter()
                 monkeypatch.setattr(limiter, "total_tokens", 0)
@@ -383,11 +416,12 @@ class TestManifests:
 
     async def test_a_manifest_that_vanishes_ends_the_run(self, tmp_path: Path) -> None:
         """Its pages are unknown, so they cannot be accounted for."""
+        make(tmp_path, "a.png")
         (tmp_path / "list.txt").write_text("a.png\n")
         inputs = resolve_inputs(["list.txt"], cwd=tmp_path)
         (tmp_path / "list.txt").unlink()
         with pytest.raises(UsageError, match=r"list\.txt: No such file"):
-            await count(inputs, InputConfig())
+            [file async for file in walk(inputs)]
 
     async def test_null_separated_stdin_keeps_any_name(self, tmp_path: Path) -> None:
         """As `find -print0` prints them, relative to the working directory."""
@@ -404,7 +438,7 @@ class TestGlobs:
     async def test_a_glob_matches_the_files_that_python_finds(self, tmp_path: Path, pattern: str) -> None:
         make(tmp_path, "1.png", "a/1.png", "a/b/2.png", "a/b/c/d/3.png", "b/22.png", "c/b/.h/1.png", "c/.h.png")
         found = resolve_inputs([pattern], cwd=tmp_path)
-        files = [file async for file in walk(found, InputConfig(), stdin=None, null_separated=False)]
+        files = [file async for file in walk(found)]
         expected = iglob(pattern, root_dir=tmp_path, recursive=True)  # noqa: PTH207 - it follows no other library
         assert {str(file.path) for file in files} == {str(tmp_path / name) for name in expected}
 

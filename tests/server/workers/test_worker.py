@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.convert.processes import child_environ, module_command
 from pipeline.engine.recognition import Recognition, RecognitionError
+from pipeline.engine.runtime import INSTALL_HINT
 from pipeline.errors import EngineError, NotAnImageError
 from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable, encode_frame
 from pipeline.server.workers.process import WorkerProcess
@@ -103,7 +104,7 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeyp
     monkeypatch.setitem(sys.modules, "pipeline.engine.engine", None)
     frame = start_engine("openvino", 1)
     assert isinstance(frame, NotStarted)
-    assert "pip install 'pagemill[local]'" in frame.message
+    assert frame.message.endswith(INSTALL_HINT)
 
 
 def test_a_folder_named_pipeline_in_the_current_directory_is_not_imported(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.batch.dispatcher import Slot, Slots
+from pipeline.batch.slots import Slot, Slots
 from tests.virtual_time import on_virtual_time, run_virtual
 
 MB = 1_000_000

@@ -1,0 +1,151 @@
+"""Walks the files of the INPUTs: which are settled, which are ignored, and which are dispatched."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from pipeline.batch.listing import Triage, add_ignored
+from pipeline.batch.recorder import Recorder
+from pipeline.config import Config
+from pipeline.errors import NoPagesError, PlannedStopError, StorageError
+from pipeline.inputs.kinds import UNREADABLE
+from pipeline.inputs.selection import Inputs
+from pipeline.records import IgnoredFiles, SourceFile, rfc3339
+from pipeline.shutdown import Shutdown
+from pipeline.workspace.index import Index
+
+_DRAIN_S: Final = 1.0
+
+logger = logging.getLogger("pagemill")
+
+
+class Walk:
+    """Takes each file of the INPUTs once.
+
+    Args:
+        files: From the source.
+        index: Finds files that are done.
+        recorder: Counts them.
+        triage: Decides about files that their name does not decide about.
+        shutdown: Ends the walk.
+        config: All settings.
+        is_endless: True for a stream that cannot be listed again, such as a pipe: after a shutdown, what still arrives
+            for a short time counts as pending.
+    """
+
+    def __init__(
+        self,
+        files: AsyncIterator[SourceFile | IgnoredFiles],
+        index: Index,
+        recorder: Recorder,
+        triage: Triage,
+        *,
+        shutdown: Shutdown,
+        config: Config,
+        is_endless: bool = False,
+    ) -> None:
+        self._files = files
+        self._index = index
+        self._recorder = recorder
+        self._triage = triage
+        self._shutdown = shutdown
+        self._config = config
+        self._drain_s = _DRAIN_S if is_endless else 0.0
+        self._taken = 0
+        self.begun = rfc3339(datetime.now(UTC))
+        """When the walk began."""
+        self.needs_listing = anyio.Event()
+        """Set when the first file is dispatched, and at a shutdown: there are files that the walk has not reached."""
+        self.found = 0
+        """Files that are pages, settled ones included."""
+        self.ignored: Counter[str] = Counter()
+        """Ignored files by kind."""
+        self.is_limited = False
+        """True when `--limit` left a file for another run."""
+        self.is_complete = False
+        """True when every file was taken, or counted as pending."""
+
+    def __repr__(self) -> str:
+        return f"<Walk at {self.found} files, {self._taken} dispatched>"
+
+    async def run(self, start: Callable[[SourceFile], Awaitable[None]], tasks: TaskGroup) -> None:
+        """Dispatch each file that needs work; return at the end of the files, at the limit, and at a shutdown.
+
+        Args:
+            start: Dispatches a file once a slot is free.
+            tasks: Where the shutdown is awaited.
+
+        Raises:
+            StopError: the INPUTs or the index cannot be read.
+        """
+        walk, watch = anyio.CancelScope(), anyio.CancelScope()
+        tasks.start_soon(self._end_at_shutdown, walk, watch)
+        try:
+            with walk:
+                async for item in self._files:
+                    if not isinstance(item, IgnoredFiles):
+                        await self._take(item, start)
+                    else:
+                        add_ignored(self.ignored, item.kind, item.number)
+                    if self.is_limited:
+                        return
+                self.is_complete = True
+        finally:
+            watch.cancel()
+
+    def conclude(self, inputs: Inputs, shutdown: Shutdown) -> None:
+        """Say why the walk ended, once all dispatched files have ended; after a complete run, forget what is gone."""
+        if self.is_limited:
+            shutdown.request(PlannedStopError(f"--limit {self._config.run.limit} is reached"))
+        elif self.is_complete and shutdown.reason is None:
+            if not self.found:
+                names = ", ".join(item.text for item in inputs.items)
+                shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
+            try:
+                self._index.inventory.forget_pending(inputs.folder_names())
+            except StorageError as exc:
+                shutdown.request(exc)
+
+    def is_settled(self, file: SourceFile) -> bool:
+        """Return True, and count its pages, when a file needs neither a call nor a record."""
+        if self._config.input.changed_by == "sha256" and not file.is_url:
+            return False
+        keep_uncertain = self._config.run.at_most_once
+        settled = self._index.settled_states(file, keep_uncertain=keep_uncertain, since=self.begun)
+        if settled is not None:
+            self._recorder.settled.update(settled)
+        return settled is not None
+
+    async def _end_at_shutdown(self, walk: anyio.CancelScope, watch: anyio.CancelScope) -> None:
+        with watch:
+            await self._shutdown.requested.wait()
+            self.needs_listing.set()
+            await anyio.sleep(self._drain_s)
+            walk.cancel()
+
+    async def _take(self, file: SourceFile, start: Callable[[SourceFile], Awaitable[None]]) -> None:
+        if self.is_settled(file):
+            self.found += 1
+            return
+        if (kind := await self._triage.ignored_kind(file)) is not None:
+            if kind == UNREADABLE:
+                logger.warning("%s: cannot be read, so nothing says whether it is a page; ignored", file.name)
+            add_ignored(self.ignored, kind)
+            return
+        self.found += 1
+        if self._shutdown.reason is None and self._taken != self._config.run.limit:
+            self._taken += 1
+            self.needs_listing.set()
+            await start(file)
+            return
+        self.is_limited = self._shutdown.reason is None
+        self.needs_listing.set()
+        self._index.mark_file_pending(file)
+        if self._index.needs_commit:
+            await anyio.to_thread.run_sync(self._index.commit)

@@ -1,0 +1,182 @@
+"""Which files are pages: by the suffix of their name, and where that does not decide, by their first bytes.
+
+Suffixes of images are pages, suffixes known to hold no page are ignored unopened, and the first bytes decide about all
+other files: a JPEG without a suffix, or with a wrong one, is a page. An ignored file has a kind, under which it is
+counted: mostly its suffix.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
+"""Without `include` globs, a file in a directory is a page when it has one of these suffixes, in any case."""
+
+HEAD_BYTES: Final = 1024
+"""Bytes that decide about a file: a PDF's header may follow 1,024 bytes of other data (ISO 32000-1, annex H.3)."""
+
+NO_SUFFIX: Final = "no suffix"
+OTHER: Final = "other"
+SYMLINK: Final = "symlink"
+SYSTEM_FOLDER: Final = "system folder"
+SPECIAL_FILE: Final = "special file"
+UNREADABLE: Final = "unreadable"
+COMMENT: Final = "comment"
+"""Kinds of ignored files, and of ignored lines, that are no suffixes."""
+
+SYSTEM_FOLDERS: Final = frozenset(
+    {
+        "#recycle",  # Synology
+        "#snapshot",
+        "$recycle.bin",  # Windows
+        "@__thumb",  # QNAP
+        "@eadir",  # Synology
+        "@recently-snapshot",
+        "@recycle",
+        "__macosx",
+        "lost+found",
+        "recycler",
+        "system volume information",
+    }
+)
+"""Folders that a NAS or an operating system makes, in lower case: thumbnails, deleted files, snapshots."""
+
+_DOCUMENTS: Final = """
+.adoc .ass .azw .azw3 .bib .csv .css .desktop .doc .docm .docx .dot .dotx .eml .epub .fb2 .gdoc .gsheet .htm .html .ics
+.ini .json .jsonl .key .lnk .log .markdown .mbox .md .mobi .msg .ndjson .nfo .numbers .odg .odp .ods .odt .one .pages
+.pot .potx .ppt .pptm .pptx .pub .ris .rst .rtf .srt .tex .text .toml .tsv .txt .url .vcf .vsd .vsdx .vtt .webloc .xhtml
+.xls .xlsb .xlsm .xlsx .xml .xsd .xsl .xslt .yaml .yml .alto .hocr
+"""
+_SOUND_AND_VIDEO: Final = """
+.3gp .aac .aif .aiff .ape .avi .flac .flv .m2ts .m4a .m4v .mid .midi .mkv .mov .mp2 .mp3 .mp4 .mpeg .mpg .mts .oga .ogg
+.ogv .opus .vob .wav .webm .wma .wmv
+"""
+_CAMERA_AND_GRAPHICS: Final = """
+.3fr .ai .arw .cdr .cr2 .cr3 .crw .cur .dcr .dng .dwg .dxf .eps .erf .fff .icns .ico .idml .iiq .indd .kdc .kra .mef
+.mos .mrw .nef .nrw .orf .pef .ps .psb .psd .raf .raw .rw2 .rwl .sr2 .srf .srw .svg .svgz .thm .x3f .xcf .xmp
+"""
+"""Most raw formats of cameras begin like a TIFF whose first frame is a thumbnail; `.thm` is a thumbnail itself."""
+_PROGRAMS_AND_DATA: Final = """
+.accdb .apk .arrow .asc .bat .cfg .class .cmd .conf .cpp .crdownload .crt .db .db3 .dll .dmg .download .dta .dylib
+.eot .exe .feather .filepart .go .gpg .h5 .hdf5 .ipynb .iso .jar .java .js .lck .lock .lua .mat .mdb .md5 .mjs .msi
+.npy .npz .onnx .otf .parquet .part .partial .pem .php .pickle .pid .pkl .pl .properties .ps1 .pt .pth .py .pyc
+.rb .rs .safetensors .sav .sfv .sh .sha1 .sha256 .sha512 .sig .so .sql .sqlite .sqlite3 .swift .swp .ts .ttf .vbs
+.woff .woff2
+"""
+NO_PAGE_SUFFIXES: Final = frozenset(
+    f"{_DOCUMENTS} {_SOUND_AND_VIDEO} {_CAMERA_AND_GRAPHICS} {_PROGRAMS_AND_DATA}".split()
+)
+"""Files with one of these suffixes, in any case, are ignored unopened."""
+
+_CONTAINERS: Final = frozenset(
+    {".7z", ".avif", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".djv", ".djvu", ".gz", ".heic", ".heif", ".hif", ".j2k"}
+    | {".jp2", ".jpc", ".jpf", ".jpx", ".jxl", ".pdf", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst"}
+)
+"""Suffixes that name the kind of a file better than its content does: a comic book's `.cbz` is a ZIP."""
+
+_SIGNATURES: Final = (
+    (b"PK\x03\x04", ".zip"),
+    (b"PK\x05\x06", ".zip"),
+    (b"\0\0\0\x0cjP  ", ".jp2"),
+    (b"\xff\x4f\xff\x51", ".j2k"),
+    (b"\0\0\0\x0cJXL ", ".jxl"),
+    (b"\xff\x0a", ".jxl"),
+    (b"AT&TFORM", ".djvu"),
+    (b"8BPS", ".psd"),
+    (b"\x1f\x8b", ".gz"),
+    (b"7z\xbc\xaf\x27\x1c", ".7z"),
+    (b"Rar!\x1a\x07", ".rar"),
+)
+"""First bytes of files that hold no page of their own, and their kinds. Source: the formats' registrations."""
+
+_HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
+_BMP_HEADER_BYTES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+"""Sizes of the information header of a BMP, by version. Source: Microsoft, "Bitmap Header Types"; OS/2 2.x."""
+_SUFFIX: Final = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9_+-]{1,11}")
+"""A suffix that names a kind: numbers of volumes and days (`.001`, `.20240131`) do not."""
+_CONTROL: Final = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+class NameClass(Enum):
+    """What the name of a file in a directory says."""
+
+    PAGE = "page"
+    UNDECIDED = "undecided"
+    """The first bytes decide."""
+    IGNORED = "ignored"
+    """It is known to hold no page."""
+    LEFT_OUT = "left out"
+    """`include`, `exclude` or the INPUT's own pattern leave it out; it counts nowhere."""
+
+
+def class_of_name(name: str) -> NameClass:
+    """Return what the suffix of a file's name says about it."""
+    suffix = suffix_of(name)
+    if suffix in IMAGE_SUFFIXES:
+        return NameClass.PAGE
+    return NameClass.IGNORED if suffix in NO_PAGE_SUFFIXES else NameClass.UNDECIDED
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in lower case, with its dot; "" when it has none."""
+    stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if dot and stem else ""
+
+
+def kind_of_name(name: str) -> str:
+    """Return the kind under which an ignored file with this name is counted."""
+    suffix = suffix_of(name)
+    return suffix if _SUFFIX.fullmatch(suffix) else OTHER if suffix else NO_SUFFIX
+
+
+def ignored_kind(name: str, head: bytes) -> str | None:
+    """Return the kind of a file that is no page; None for a page.
+
+    Args:
+        name: The file's name.
+        head: Its first `HEAD_BYTES` bytes, or all when it has fewer.
+    """
+    if is_image(head):
+        return None
+    if suffix_of(name) in _CONTAINERS:
+        return suffix_of(name)
+    return _kind_of_content(head) or kind_of_name(name)
+
+
+def is_image(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes has one of the formats of pages."""
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")):
+        return True
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return head[8:10] != b"CR"  # Canon's raw format
+    if head.startswith(b"BM"):  # a text may begin with these letters
+        return len(head) >= 26 and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES
+    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes looks like text, in any encoding but UTF-16 and UTF-32."""
+    return bool(head) and _CONTROL.search(head) is None and not is_image(head) and not _kind_of_content(head)
+
+
+def describe_ignored(ignored: Mapping[str, int], *, most: int = 8) -> str:
+    """Return the numbers of ignored files by kind, the most frequent first: "30 .pdf, 2 symlink"."""
+    ordered = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{number:,} {kind}" for kind, number in ordered[:most]]
+    if len(ordered) > most:
+        parts.append(f"{sum(number for _, number in ordered[most:]):,} of {len(ordered) - most} other kinds")
+    return ", ".join(parts)
+
+
+def _kind_of_content(head: bytes) -> str | None:
+    found = next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
+    if found is None and b"%PDF-" in head:
+        found = ".pdf"
+    elif found is None and head[4:8] == b"ftyp":
+        brand = head[8:12]
+        found = ".heic" if brand in _HEIF_BRANDS else ".avif" if brand in _AVIF_BRANDS else ".mp4"
+    elif found is None and head[257:262] == b"ustar":
+        found = ".tar"
+    return found
