@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import os
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -242,3 +244,140 @@ def test_a_broken_json_line_has_a_problem(line: bytes) -> None:
     entries = read_manifest(".jsonl", b'{"file": "a"}\n' + line + b'\n\n{"image": "b"}\n')
     assert [(entry.label, entry.target) for entry in entries] == [("m:1", "a"), ("m:2", None), ("m:4", "b")]
     assert [label for label, _ in faults(entries)] == ["m:2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "meta"),
+    [
+        pytest.param(b'{"path":"a.png","x":NaN}', {"x": None}, id="nan"),
+        pytest.param(b'{"path":"a.png","x":[Infinity,{"y":-Infinity}]}', {"x": [None, {"y": None}]}, id="infinity"),
+        pytest.param(b'{"path":"a.png","x":"a\\ud800b","\\udfff":1}', {"x": "a\ufffdb", "\ufffd": 1}, id="surrogates"),
+        pytest.param(b'{"path":"a.png","x":"\\ud83d\\ude00"}', {"x": "\U0001f600"}, id="pair-of-surrogates"),
+        pytest.param(b'{"path":"a.png","x":NaN,"n":12345678901234567890123}', {"x": None, "n": 1.2345678901234568e22},
+                     id="integer-beyond-64-bits"),
+        pytest.param(b'{"path":"a.png","x":NaN,"n":1' + b"0" * 400 + b"}", {"x": None, "n": None}, id="huge-integer"),
+    ],
+)  # fmt: skip
+def test_fields_that_python_writes_and_json_lacks_are_kept_as_far_as_json_can(
+    line: bytes, meta: dict[str, Any]
+) -> None:
+    """`json.dumps` writes NaN, infinity and lone surrogates."""
+    (entry,) = read_manifest(".jsonl", line)
+    assert (entry.target, entry.meta, entry.problem) == ("a.png", meta, None)
+    assert orjson.loads(orjson.dumps(entry.meta)) == meta
+
+
+def test_an_infinite_number_is_written_as_null() -> None:
+    """Python reads 1e999 as infinity."""
+    (entry,) = read_manifest(".jsonl", b'{"path":"a.png","x":1e999}')
+    assert orjson.dumps(entry.meta) == b'{"x":null}'
+
+
+def test_surrogates_in_a_path_stand_for_its_bytes() -> None:
+    """As Python's `json.dumps` writes a name that is not UTF-8."""
+    (entry,) = read_manifest(".jsonl", json.dumps({"path": os.fsdecode(b"\xff\xe9.png")}).encode())
+    assert os.fsencode(entry.target or "") == b"\xff\xe9.png"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_field_may_fill_the_line(suffix: str) -> None:
+    """Up to the 1 MiB that a line may have."""
+    text = "x" * (LINE_MAX_BYTES - 40)
+    lines = {
+        ".csv": f'path,ocr\na.png,"{text}"\n',
+        ".tsv": f"path\tocr\na.png\t{text}\n",
+        ".jsonl": f'{{"path":"a.png","ocr":"{text}"}}\n',
+    }
+    assert pairs(read_manifest(suffix, lines[suffix].encode())) == [("a.png", {"ocr": text})]
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\t", ",", " , ", '""', '" ",""'], ids=repr)
+def test_a_blank_row_of_a_table_is_skipped(blank: str) -> None:
+    """Spreadsheets write rows of empty cells."""
+    data = f"path,note\r\na.png,1\r\n{blank}\r\nb.png,2\r\n{blank}".encode()
+    assert pairs(read_manifest(".csv", data)) == [("a.png", {"note": "1"}), ("b.png", {"note": "2"})]
+
+
+def test_spaces_after_the_delimiters_of_a_header_belong_to_no_field() -> None:
+    data = b'id, path, note\n1, a.png, "x, y"\n2, b.png,  z\n'
+    assert pairs(read_manifest(".csv", data)) == [
+        ("a.png", {"id": "1", "note": "x, y"}),
+        ("b.png", {"id": "2", "note": "z"}),
+    ]
+
+
+def test_a_header_without_spaces_keeps_those_of_the_fields() -> None:
+    """The walk strips the name of a file that does not exist."""
+    assert pairs(read_manifest(".csv", b"path,note\n a.png, x\n")) == [(" a.png", {"note": " x"})]
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
+    [
+        pytest.param("file_name,text", "a", id="hugging-face"),
+        pytest.param("text,FileName", "b", id="filename"),
+        pytest.param("image_path,url", "a", id="image_path-before-url"),
+        pytest.param("image,file_name", "b", id="file_name-before-image"),
+    ],
+)
+def test_common_names_of_the_column_are_known(header: str, target: str) -> None:
+    """`file_name` is that of Hugging Face's image folders, and of COCO."""
+    assert [entry.target for entry in read_manifest(".csv", f"{header}\na,b\n".encode())] == [target]
+    first, second = header.split(",")
+    line = json.dumps({first: "a", second: "b"}).encode()
+    assert [entry.target for entry in read_manifest(".jsonl", line)] == [target]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "data"),
+    [(".csv", b"path, Scan \nx,a.png\n"), (".jsonl", b'{"path":"x","Scan":"a.png"}\n')],
+)
+def test_a_given_column_names_the_page(suffix: str, data: bytes) -> None:
+    """In any case; a column that would name it otherwise is a further field."""
+    entries = read(manifest_reader(suffix, "m", "scan"), data)
+    assert [entry.target for entry in entries] == ["a.png"]
+    assert [entry.meta for entry in entries] == [{"path": "x"}]
+
+
+def test_a_row_without_the_given_column_is_broken() -> None:
+    entries = read(manifest_reader(".jsonl", "m", "scan"), b'{"path":"x"}\n')
+    assert faults(entries) == [("m:1", "no field scan")]
+    with pytest.raises(UsageError, match="m: no column scan in the header 'path'"):
+        read(manifest_reader(".csv", "m", "scan"), b"path\nx\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        pytest.param("file:///scans/a%20b.png", "/scans/a b.png", id="percent"),
+        pytest.param("FILE://LOCALHOST/a.png", "/a.png", id="localhost"),
+        pytest.param("file:/a.png", "/a.png", id="one-slash"),
+        pytest.param("file:///%E6%96%B0.png", "/新.png", id="utf-8"),
+        pytest.param("file:///新.png", "/新.png", id="not-encoded"),
+        pytest.param("file:///%FF.png", "/\udcff.png", id="not-utf-8"),
+        pytest.param("file:a.png", "file:a.png", id="a-name-with-a-colon"),
+    ],
+)
+def test_a_file_url_is_a_path(url: str, target: str) -> None:
+    for suffix, data in ((".txt", url), (".csv", f"url\n{url}"), (".jsonl", json.dumps({"url": url}))):
+        assert [entry.target for entry in read_manifest(suffix, data.encode())] == [target]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("file://server/share/a.png", "file://server: a file of another host"),
+        ("file:///", "a file URL without a path"),
+        ("file:///a%00.png", "NUL in the path"),
+    ],
+)
+def test_a_file_url_of_no_file_of_this_machine_is_a_broken_row(url: str, fault: str) -> None:
+    assert faults(read_manifest(".txt", url.encode())) == [("m:1", fault)]
+
+
+def test_a_line_that_begins_with_a_number_sign_may_be_a_comment() -> None:
+    """Only the filesystem knows."""
+    entries = read_manifest(".txt", b"# May\n #x\n#a.png\na#b.png\n")
+    assert [entry.may_be_comment for entry in entries] == [True, True, True, False]
+    assert not any(entry.may_be_comment for entry in read_manifest(".csv", b"path\n#a.png\n"))
+    assert not any(entry.may_be_comment for entry in read(path_reader("-", null_separated=True), b"#a.png\0"))

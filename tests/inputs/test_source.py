@@ -17,12 +17,21 @@ import anyio
 import pytest
 
 from pipeline.config import InputConfig
-from pipeline.errors import BadManifestEntryError, MissingFileError, UnreadableFileError, UsageError
+from pipeline.errors import (
+    BadManifestEntryError,
+    MissingFileError,
+    NoDescriptorsError,
+    UnreadableFileError,
+    UsageError,
+)
 from pipeline.inputs import directory, source
 from pipeline.inputs.resolve import BLOCK_BYTES, resolve_inputs
-from pipeline.inputs.selection import Inputs
+from pipeline.inputs.selection import Input, Inputs
 from pipeline.inputs.source import list_names
 from pipeline.records import IgnoredFiles, SourceFile
+from tests.descriptors import no_descriptors
+
+STAT = os.stat("/dev/null")  # noqa: PTH116 - Path.stat is replaced with it
 
 
 def make(root: Path, *names: str) -> None:
@@ -224,6 +233,100 @@ class TestLinks:
             ("a.png", MissingFileError, "no such file"),
             ("b.png", UnreadableFileError, "Too many levels of symbolic links"),
         ]
+
+    async def test_links_that_are_not_followed_are_counted(self, tmp_path: Path) -> None:
+        make(tmp_path, "in/a.png", "out/b.png")
+        (tmp_path / "in/file.png").symlink_to(tmp_path / "out/b.png")
+        (tmp_path / "in/folder").symlink_to(tmp_path / "out")
+        (tmp_path / "in/broken.png").symlink_to("gone.png")
+        assert await ignored(tmp_path, "in") == {"symlink": 3}
+        assert await ignored(tmp_path, "in/f*") == {"symlink": 1}
+        assert await ignored(tmp_path, "in", include=("*.png",)) == {"symlink": 3}
+        assert await ignored(tmp_path, "in", exclude=("fold*",)) == {"symlink": 2}
+
+    async def test_a_followed_link_that_is_no_page_is_counted(self, tmp_path: Path) -> None:
+        """One that leads nowhere and whose name is no page's, one to a folder above it, one to a device."""
+        make(tmp_path, "a/1.png")
+        (tmp_path / "a/latest").symlink_to("gone")
+        (tmp_path / "a/up").symlink_to("..")
+        (tmp_path / "a/null.png").symlink_to("/dev/null")
+        assert await ignored(tmp_path, ".", follow_symlinks=True) == {"symlink": 2, "special file": 1}
+
+
+class TestIgnored:
+    """What is not a page is counted by kind."""
+
+    async def test_known_suffixes_are_counted_unopened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make(tmp_path, "a.png", "b.txt", "c/d.TXT", "c/e.docx", "f.mp3")
+        monkeypatch.setattr(
+            Path, "stat", lambda path: pytest.fail(f"stat of {path}") if path.suffix != ".png" else STAT
+        )
+        resolved = Inputs(tmp_path, (Input(".", "directory", str(tmp_path), str(tmp_path)),))
+        items = [item async for item in source.walk(resolved, InputConfig(), stdin=None, null_separated=False)]
+        assert ignored_in(items) == {".txt": 2, ".docx": 1, ".mp3": 1}
+
+    async def test_other_files_are_undecided(self, tmp_path: Path) -> None:
+        """Their first bytes decide; with `include`, or a pattern that names their suffix, the name does."""
+        make(tmp_path, "a.png", "b", "c.dat", "d.heic")
+        assert [(file.name, file.undecided) for file in await collect(tmp_path, ".")] == [
+            ("a.png", False),
+            ("b", True),
+            ("c.dat", True),
+            ("d.heic", True),
+        ]
+        included = await collect(tmp_path, ".", config=InputConfig(include=("*.dat",)))
+        assert [(file.name, file.undecided) for file in included] == [("c.dat", False)]
+        assert [file.undecided for file in await collect(tmp_path, "*.heic")] == [False]
+        (tmp_path / "b").write_bytes(b"\0")
+        assert [file.undecided for file in await collect(tmp_path, "b")] == [False]
+
+    async def test_files_that_the_user_leaves_out_are_not_counted(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", "b.txt", "c.pdf", ".hidden.txt")
+        assert await ignored(tmp_path, ".", exclude=("*.txt",)) == {}
+        assert await ignored(tmp_path, ".", include=("*.png",)) == {}
+        assert await ignored(tmp_path, "*.png") == {}
+
+    @pytest.mark.parametrize(
+        "name",
+        "@eaDir,#recycle,@Recycle,$RECYCLE.BIN,$Recycle.Bin,System Volume Information,lost+found,__MACOSX".split(","),
+    )
+    async def test_system_folders_are_left_out_at_any_depth(self, tmp_path: Path, name: str) -> None:
+        """A NAS keeps a thumbnail of each page there; the folder that is given as INPUT itself is walked."""
+        make(tmp_path, f"{name}/a.png", f"b/{name}/c/d.png", "b/e.png", f"b/x{name}/f.png")
+        assert sorted(await names(tmp_path, ".")) == sorted(["b/e.png", f"b/x{name}/f.png"])
+        assert await ignored(tmp_path, ".") == {"system folder": 2}
+        assert await names(tmp_path, name) == ["a.png"]
+
+    async def test_special_files_are_counted(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a.png")
+        make(tmp_path, "b.png")
+        assert await ignored(tmp_path, ".") == {"special file": 1}
+
+    async def test_the_runs_own_workspace_is_not_walked(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", "out/replies/b.png", "out/results.jsonl", "c/out/d.png")
+        resolved = resolve_inputs(["."], cwd=tmp_path, workspace=tmp_path / "out")
+        items = [item async for item in source.walk(resolved, InputConfig(), stdin=None, null_separated=False)]
+        assert [item.name for item in items if isinstance(item, SourceFile)] == ["a.png", "c/out/d.png"]
+        assert ignored_in(items) == {}
+
+    async def test_an_input_that_was_set_aside_is_counted(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", "@eaDir/b.png")
+        (tmp_path / "notes.txt").write_text("buy milk\n")
+        assert await ignored(tmp_path, "a.png", "notes.txt", "@eaDir") == {".txt": 1, "system folder": 1}
+
+    async def test_a_directory_of_many_kinds_is_listed_once_for_each(self, tmp_path: Path) -> None:
+        """A million ignored files are not a million items."""
+        make(tmp_path, *(f"{i}.txt" for i in range(300)), *(f"{i}.log" for i in range(300)))
+        resolved = resolve_inputs(["."], cwd=tmp_path)
+        items = [item async for item in source.walk(resolved, InputConfig(), stdin=None, null_separated=False)]
+        assert len(items) == 2
+
+    async def test_without_a_file_descriptor_no_directory_fails(self, tmp_path: Path) -> None:
+        make(tmp_path, "a/b.png")
+        resolved = resolve_inputs(["."], cwd=tmp_path)
+        await anyio.to_thread.run_sync(str)  # starts the worker thread, which needs a descriptor
+        with no_descriptors(), pytest.raises(NoDescriptorsError):
+            await anext(walk(resolved))
 
 
 class SlowToClose(io.BytesIO):
@@ -429,6 +532,35 @@ class TestManifests:
         found = await collect(tmp_path, "-", stdin=b"a\nb.png\0./\xff.png\0gone\0", null_separated=True)
         assert [file.name for file in found] == ["a\nb.png", "\udcff.png", "gone"]
         assert problems(found) == [("gone", MissingFileError, "no such file")]
+
+    async def test_spaces_around_a_name_are_dropped_unless_the_file_has_them(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png", " b.png", "b.png")
+        (tmp_path / "list.csv").write_text("path,n\n a.png ,1\n b.png,2\n c.png,3\n")
+        files = await collect(tmp_path, "list.csv")
+        assert [(file.name, file.meta) for file in files] == [
+            ("a.png", {"n": "1"}),
+            (" b.png", {"n": "2"}),
+            (" c.png", {"n": "3"}),
+        ]
+        assert problems(files) == [(" c.png", MissingFileError, "no such file")]
+
+    async def test_a_comment_in_a_list_is_counted(self, tmp_path: Path) -> None:
+        """A file of that name precedes."""
+        make(tmp_path, "a.png", "#b.png")
+        (tmp_path / "list.txt").write_text("# May\na.png\n#b.png\n#c.png\n")
+        assert [file.name for file in await collect(tmp_path, "list.txt")] == ["a.png", "#b.png"]
+        assert await ignored(tmp_path, "list.txt") == {"comment": 2}
+
+    async def test_the_given_column_names_the_pages(self, tmp_path: Path) -> None:
+        make(tmp_path, "a.png")
+        (tmp_path / "list.csv").write_text("path,scan\nx,a.png\n")
+        (file,) = await collect(tmp_path, "list.csv", config=InputConfig(column="Scan"))
+        assert (file.name, file.meta, file.problem) == ("a.png", {"path": "x"}, None)
+
+    async def test_a_file_url_is_the_page_that_its_path_is(self, tmp_path: Path) -> None:
+        make(tmp_path, "a b.png")
+        (tmp_path / "list.txt").write_text(f"a b.png\nfile://{tmp_path}/a%20b.png\n")
+        assert [file.name for file in await collect(tmp_path, "list.txt")] == ["a b.png"] * 2
 
 
 class TestGlobs:
