@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.engine.pixels import decode_bgr
-from pipeline.inputs.image import ImageFile, PrepareSettings
-from pipeline.pixels import (
+from pipeline.inputs.conversion import PrepareSettings
+from pipeline.pixels.depth import flatten
+from pipeline.pixels.orientation import (
     ORIENTATION_TAG,
-    flatten,
     read_orientation,
     rotation_deg,
     turn_upright,
     upright_size_px,
 )
 from pipeline.wire import Limits
-from tests.inputs.images import sent_image
+from tests.inputs.images import prepare, sent_image
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -70,14 +70,21 @@ class TestDepth:
         samples = [0, 128, 129, 257, 32767, 32768, 65406, 65407, 65535]
         assert flat(row("I", samples).convert(mode), "L") == [0, 0, 1, 1, 127, 128, 254, 255, 255]
 
-    def test_a_dark_page_of_sixteen_bits_stays_dark(self) -> None:
-        """The format defines the range, whatever the largest value of the page is."""
-        assert flat(row("I", [0, 100, 255]).convert("I;16"), "L") == [0, 0, 1]
+    @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
+    @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+    def test_integers_are_scaled_by_the_smallest_range_that_none_exceeds(self, bits: int, mode: str) -> None:
+        """Data of 10, 12 and 14 bits are stored in 16-bit files; scaled by 65535 they would be nearly black."""
+        white = (1 << bits) - 1
+        samples = [0, white // 5, white // 2 + 1, white]
+        levels = [round(sample * 255 / white) for sample in samples]
+        assert levels[0] == 0
+        assert levels[-1] == 255
+        assert flat(row("I", samples).convert(mode), "L") == levels
 
     @given(st.integers(0, 255))
     def test_a_level_widened_to_sixteen_bits_comes_back(self, level: int) -> None:
         """PNG, third edition, 13.12: an encoder widens a sample by repeating its bits, that is, by a factor of 257."""
-        assert flat(row("I", [257 * level]).convert("I;16"), "L") == [level]
+        assert flat(row("I", [257 * level, 65535]).convert("I;16"), "L") == [level, 255]
 
     @pytest.mark.parametrize(
         ("samples", "levels"),
@@ -162,7 +169,7 @@ class TestBothUsers:
     ) -> None:
         data = saved(page.resize((page.width, 50), Image.Resampling.NEAREST), **options)
         tmp_path.joinpath("page.png").write_bytes(data)
-        payload = ImageFile(tmp_path / "page.png", PrepareSettings(Limits())).prepare(1)  # padded to 100 px of height
+        payload = prepare(tmp_path / "page.png", 1, PrepareSettings(Limits()))  # padded to 100 px of height
         prepared = decode_bgr(sent_image(payload))
         assert prepared.shape == (100, page.width, 3)
         assert prepared[25:75].tolist() == decode_bgr(data).tolist()

@@ -19,7 +19,7 @@ import anyio.to_thread
 import msgspec
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch.dispatcher import Dispatcher, prepare_settings
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.progress import Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
@@ -27,6 +27,7 @@ from pipeline.batch.recovery import open_budget
 from pipeline.config import Config
 from pipeline.errors import DurationReachedError, StopError, StorageError
 from pipeline.inputs import source
+from pipeline.inputs.image import open_converter
 from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
@@ -163,7 +164,8 @@ async def _open(job: ResolvedJob, inputs: source.Inputs, shutdown: Shutdown) -> 
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
         )
-        dispatcher = Dispatcher(calls, index, recorder, shutdown, config)
+        converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
+        dispatcher = Dispatcher(calls, index, recorder, shutdown, config=config, converter=converter)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(dispatcher, recorder, index, budget, gate, ballast, run_file, new, anyio.current_time())
 

@@ -104,9 +104,13 @@ class ChildProcess(Generic[M]):
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    async def end(self) -> None:
-        """Close the process's stdin, at which it exits; kill it after `EXIT_TIMEOUT_S`. Return when it has exited."""
+    def close(self) -> None:
+        """Close the pipe to the process, at which it exits."""
         self._stdin.close()
+
+    async def end(self) -> None:
+        """Close the pipe, at which the process exits; kill it after `EXIT_TIMEOUT_S`. Return when it has exited."""
+        self.close()
         try:
             async with asyncio.timeout(EXIT_TIMEOUT_S):
                 await self._process.wait()
