@@ -18,6 +18,7 @@ from pipeline.errors import (
     ConversionError,
     PageError,
     TruncatedImageError,
+    UnfittableImageError,
     UnreadableFileError,
     UnsupportedImageError,
 )
@@ -134,13 +135,15 @@ class Converter:
             file = self._open(task)
             pages = file.pages
             return Counted(pages) if isinstance(task, CountPages) else _convert_page(file, task)
+        except PageError as exc:
+            error = exc
         except MemoryError:
             self._close()
-            error: PageError = ConversionError(_OUT_OF_MEMORY)
+            error = ConversionError(_OUT_OF_MEMORY)
         except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
             error = self._translate(task, exc)
-        if self._file is not None and self._file.format != "tiff":
-            self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
+            if self._file is not None and self._file.format != "tiff":
+                self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
         return NotConverted(error.name, str(error), pages)
 
     def _open(self, task: Task) -> PageImages:
@@ -156,16 +159,16 @@ class Converter:
         self._file, self._sha256 = None, ""
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
-        """Return the failure that an exception means for the page."""
-        if isinstance(exc, PageError):
-            return exc
-        text = " ".join(str(exc).split())[:120]
-        if isinstance(exc, OSError) and text in _PILLOW_OUT_OF_MEMORY:
-            return ConversionError(_OUT_OF_MEMORY)
+        """Return the failure that an exception of a decoder means for the page."""
         if self._file is not None and isinstance(task, Convert):
             variant = self._file.explain(task.page, exc)
             if variant is not None:
                 return UnsupportedImageError(f"unsupported {variant}")
+        if isinstance(exc, SyntaxError) and exc.args and isinstance(exc.args[0], Exception):
+            exc = exc.args[0]  # Pillow wraps what goes wrong in a header
+        text = " ".join(str(exc).split())[:120]
+        if isinstance(exc, OSError) and text in _PILLOW_OUT_OF_MEMORY:
+            return ConversionError(_OUT_OF_MEMORY)
         if isinstance(exc, OSError | SyntaxError | ValueError) and text:
             return TruncatedImageError(f"damaged or cut off: {text}")
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
@@ -180,7 +183,11 @@ def _convert_page(file: PageImages, task: Convert) -> Converted:
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
-    needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    try:
+        needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    except UnfittableImageError:
+        decode(lambda: image)  # a damaged header may announce any size, and damage is the better reason
+        raise
     if (scans := file.count_scans()) > MAX_SCANS:
         raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
     file.check_complete()

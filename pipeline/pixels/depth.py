@@ -56,8 +56,9 @@ def flatten(image: Image.Image) -> Image.Image:
 
 def flatten_eight_bits(image: Image.Image) -> Image.Image:
     """Return an image whose channels have 8 bits in mode L or RGB."""
-    is_grey = image.mode in {"1", "L"} and not image.has_transparency_data
-    return map_strips(image, "L" if is_grey else "RGB", _flatten_strip)
+    # Of the whole image: a strip of a damaged image without its palette would get an empty one, and be black.
+    is_opaque = not image.has_transparency_data
+    return map_strips(image, "L" if is_opaque and image.mode in {"1", "L"} else "RGB", _flatten_strip)
 
 
 def _flatten_strip(strip: Image.Image) -> Image.Image:
