@@ -35,6 +35,8 @@ _PLUGINS: Final = tuple(name for name in FORMATS if name not in {"MPO", "TIFF"})
 _GIF_SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _SIGNATURES: Final = (jpeg.SIGNATURE, png.SIGNATURE, *_GIF_SIGNATURES, b"BM", *tiff.PREFIXES)
 
+_BIG_ENDIAN_BIG_TIFF: Final = b"MM\0+"
+
 _BMP_FILE_HEADER_BYTES, _BMP_HEADER_BYTES = 14, 34
 _BMP_LONG_HEADERS: Final = frozenset({40, 52, 56, 64, 108, 124})
 _BMP_BITS: Final = frozenset({1, 4, 8, 16, 24, 32})
@@ -63,6 +65,8 @@ class PageImages:
         self._offsets: list[int] = []
         self._file = BytesIO()
         self._data = data
+        if data.startswith(_BIG_ENDIAN_BIG_TIFF):  # Pillow takes it for a TIFF with 32-bit offsets
+            raise UnsupportedImageError("unsupported variant (BigTIFF in big-endian byte order)")
         if data.startswith(tiff.PREFIXES):
             self.format = "tiff"
             self._offsets = tiff.directory_offsets(data)

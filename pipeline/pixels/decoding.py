@@ -12,7 +12,7 @@ from typing import Any, Final
 from PIL import Image, ImageChops, ImageFile
 
 from pipeline.pixels.depth import flatten, flatten_eight_bits, join_bytes, scale_levels, strips, white_level
-from pipeline.pixels.opening import rawmodes
+from pipeline.pixels.opening import is_planar, rawmodes
 
 _GREY_ALPHA: Final = "LA;16B"
 _LOW_BYTES: Final = {
@@ -38,9 +38,11 @@ def decode(open_page: Callable[[], ImageFile.ImageFile]) -> Image.Image:
     image = open_page()
     rawmode = _in_file_order(next(iter(rawmodes(image)), ""))
     image.load()
-    if rawmode in _LOW_BYTES and _needs_low_bytes(image):
-        return flatten_eight_bits(_decode_deep_colour(image, _load_low_bytes(open_page(), rawmode), rawmode))
-    return flatten(image)
+    if rawmode not in _LOW_BYTES or not _needs_low_bytes(image):
+        return flatten(image)
+    # libtiff gives the high bytes of planes whatever the raw mode: they are all there is
+    low = image if is_planar(image) else _load_low_bytes(open_page(), rawmode)
+    return flatten_eight_bits(_decode_deep_colour(image, low, rawmode))
 
 
 def _in_file_order(rawmode: str) -> str:
@@ -64,6 +66,8 @@ def _with_rawmode(args: tuple[Any, ...] | str | None, rawmode: str) -> tuple[Any
 def _decode_deep_colour(high: Image.Image, low: Image.Image, rawmode: str) -> Image.Image:
     """Return the page with 8 bits per channel from the high and low bytes of its samples."""
     whites = _white_levels(high)
+    if low is high:  # of planes; a sample is then its high byte twice
+        whites = [max(1, white >> 8) * 257 for white in whites]
     result = Image.new(high.mode, high.size)
     for top, strip in strips(high):
         low_strip = low.crop((0, top, low.width, top + strip.height))

@@ -117,7 +117,7 @@ def white_level(highest: float, *, is_signed: bool) -> float:
 
 
 def _extrema(image: Image.Image) -> tuple[float, float]:
-    """Return the lowest and highest sample; those of floats count zero and no NaN or infinity."""
+    """Return the lowest and highest sample; zero takes the place of NaN and infinity."""
     extrema = []
     for _, strip in strips(image):
         if strip.mode == "F":

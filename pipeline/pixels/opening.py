@@ -11,6 +11,8 @@ II, MM = b"II", b"MM"
 _SIGNED, _UNSIGNED = (2,), (1,)
 
 _SAMPLES: Final = {
+    (II, _SIGNED, (8,)): ("I", "I;8S"),
+    (MM, _SIGNED, (8,)): ("I", "I;8S"),
     (MM, _UNSIGNED, (16,)): ("I;16B", "I;16B"),
     (II, _SIGNED, (16,)): ("I", "I;16S"),
     (MM, _SIGNED, (16,)): ("I", "I;16BS"),
@@ -21,11 +23,12 @@ _SAMPLES: Final = {
     (II, _UNSIGNED, (12,)): ("I;16", "I;12"),
     (MM, _UNSIGNED, (12,)): ("I;16", "I;12"),
 }
-"""Samples of one channel whose values Pillow can unpack, but not in both byte orders and both senses of black."""
+"""Samples of one channel whose values Pillow can unpack, but not in both byte orders and both senses of black; it reads
+signed samples of 8 bits as unsigned."""
 
 for (_order, _format, _bits), _modes in _SAMPLES.items():
     for _photometric in (0, 1):
-        TiffImagePlugin.OPEN_INFO.setdefault((_order, _photometric, _format, 1, _bits, ()), _modes)
+        TiffImagePlugin.OPEN_INFO[_order, _photometric, _format, 1, _bits, ()] = _modes
 
 _NATIVE: Final = {
     "I;16S": "I;16NS",
@@ -73,11 +76,17 @@ def open_tiff_page(file: BytesIO, offset: int) -> TiffImagePlugin.TiffImageFile:
     file.write(field)
     file.seek(0)
     image = TiffImagePlugin.TiffImageFile(file)
-    if image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and any(";16" in mode for mode in rawmodes(image)):
+    if is_planar(image) and 16 in image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ()):
         image = _open_with_libtiff(file)  # Pillow's own reader takes half of each sample
     image.tile = [_in_native_order(tile) for tile in image.tile]
     _scale_palette(image)
     return image
+
+
+def is_planar(image: Image.Image) -> bool:
+    """Return whether a TIFF stores each channel alone."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2)
 
 
 def rawmodes(image: ImageFile.ImageFile) -> list[str]:
