@@ -6,7 +6,9 @@ PagemillError
 │   ├── UnreadableFileError       the file cannot be read; the next run tries again
 │   ├── EmptyFileError            zero bytes
 │   ├── NotAnImageError           not a known image format
-│   ├── TruncatedImageError       the end of the image is missing
+│   ├── TruncatedImageError       the image is damaged, or its end is missing
+│   ├── UnsupportedImageError     a compression or a variant of a known format that cannot be decoded
+│   ├── ConversionError           decoding crashed, took too long or ran out of memory
 │   ├── DecompressionBombError    more pixels than any page has
 │   ├── UnfittableImageError      no size within the API's limits is legible
 │   ├── BadManifestEntryError     a manifest row that names no page
@@ -28,6 +30,7 @@ PagemillError
     ├── StorageError              exit 1: a file of the workspace cannot be read or written
     ├── NoDescriptorsError        exit 1: the process has no file descriptor left
     ├── EngineError               exit 1: the embedded engine does not start
+    ├── ConverterStartError       exit 1: no worker process for conversions starts
     └── InterruptedRunError       exit 129 / 130 / 143: SIGHUP, SIGINT, SIGTERM
 """
 
@@ -95,6 +98,18 @@ class TruncatedImageError(PageError):
     """The end of the image is missing, or its data are damaged."""
 
     name = "truncated"
+
+
+class UnsupportedImageError(PageError):
+    """The image uses a compression or a variant of its format that cannot be decoded."""
+
+    name = "unsupported"
+
+
+class ConversionError(PageError):
+    """The worker process that decoded the image crashed, took too long, or ran out of memory."""
+
+    name = "conversion-failed"
 
 
 class DecompressionBombError(PageError):
@@ -212,6 +227,10 @@ class NoDescriptorsError(StopError):
 
 class EngineError(StopError):
     """The embedded engine does not start."""
+
+
+class ConverterStartError(StopError):
+    """No worker process for conversions starts: the system has no memory, no process or no descriptor left."""
 
 
 class InterruptedRunError(StopError):

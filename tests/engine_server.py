@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from pipeline.convert.processes import child_environ
+from pipeline.convert.command import child_environ
 
 
 @dataclass(frozen=True, slots=True)

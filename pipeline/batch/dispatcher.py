@@ -1,6 +1,5 @@
 """Turns files into pages, and pages into calls or duplicates."""
 
-import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +17,8 @@ from pipeline.batch.slots import Slot, Slots
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
-from pipeline.inputs.image import ImageFile, PrepareSettings, prepare_url
+from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.wire import Limits
@@ -37,6 +37,13 @@ class _Claim:
         """None until it ends; stays None when the run ends first."""
 
 
+def prepare_settings(config: Config) -> PrepareSettings:
+    """Return how pages are made to fit, from the configuration."""
+    prepare = config.prepare
+    limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
+    return PrepareSettings(limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels)
+
+
 class Dispatcher:
     """Recognises the files of one run.
 
@@ -46,20 +53,29 @@ class Dispatcher:
         recorder: Records how pages end.
         shutdown: Ends the run early.
         config: All settings.
+        converter: Converts pages that do not fit.
     """
 
     def __init__(
-        self, attempts: Attempts, index: Index, recorder: Recorder, shutdown: Shutdown, config: Config
+        self,
+        attempts: Attempts,
+        index: Index,
+        recorder: Recorder,
+        shutdown: Shutdown,
+        *,
+        config: Config,
+        converter: Converter,
     ) -> None:
         self._attempts = attempts
         self._index = index
         self._recorder = recorder
         self._shutdown = shutdown
         self._config = config
-        limits = Limits(config.prepare.min_edge_px, config.prepare.max_edge_px, config.prepare.max_bytes)
-        self._prepare_settings = PrepareSettings(limits, config.prepare.jpeg_quality, config.prepare.orient)
+        self._converter = converter
+        self._prepare_settings = prepare_settings(config)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
+        # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._claims: dict[PageId, _Claim] = {}
         self._last_rows: dict[str, anyio.Event] = {}
@@ -167,8 +183,7 @@ class Dispatcher:
             raise file.problem
         if image is None:
             return prepare_url(file.name)
-        # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
-        return await asyncio.get_running_loop().run_in_executor(self._threads, image.prepare, number)
+        return await image.prepare(number, self._converter, self._threads)
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
         """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""

@@ -19,7 +19,7 @@ import anyio.to_thread
 import msgspec
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch.dispatcher import Dispatcher, prepare_settings
 from pipeline.batch.job import Job, ResolvedJob, find_inputs, resolve_job
 from pipeline.batch.listing import Listing, Triage, needs_calls
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
@@ -29,6 +29,7 @@ from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs import source
+from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import AttemptState, Service, State, rfc3339
@@ -187,7 +188,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
         )
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config)
+        converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(dispatcher, recorder, index, budget, gate, ballast, triage, run_file, new, anyio.current_time())
 

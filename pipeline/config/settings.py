@@ -224,6 +224,9 @@ class PrepareConfig(_Section, frozen=True):
     max_bytes: Annotated[
         Annotated[int, Meta(ge=10_000)], _about("Largest image file, in bytes; larger ones are encoded again.")
     ] = 10_000_000
+    max_pixels: Annotated[
+        Positive, _about("Most pixels of an image that is decoded; memory and time per page grow with it.")
+    ] = 300_000_000
     jpeg_quality: Annotated[
         Annotated[int, Meta(ge=50, le=100)], _about("JPEG quality of pages that are encoded again, 50 to 100.")
     ] = 92

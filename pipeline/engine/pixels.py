@@ -1,14 +1,15 @@
 """Decode an image file into the array that the engine's models take."""
 
-from io import BytesIO
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from pipeline.errors import NotAnImageError, TruncatedImageError
-from pipeline.pixels import flatten
+from pipeline.pixels import jpeg
+from pipeline.pixels.decoding import decode
+from pipeline.pixels.opening import open_image
 from pipeline.wire import MEDIA_TYPES
 
 Pixels = NDArray[np.uint8]
@@ -28,9 +29,8 @@ def decode_bgr(image: bytes) -> Pixels:
         The API's contract, "Does the service apply EXIF orientation?": assume not.
     """
     try:
-        picture = Image.open(BytesIO(image), formats=FORMATS)
-        picture.load()
-        page = flatten(picture)
+        is_cut_off = image.startswith(jpeg.SIGNATURE) and jpeg.is_cut_off(image)
+        page = decode(lambda: open_image(image, FORMATS))
         rgb = np.asarray(page if page.mode == "RGB" else page.convert("RGB"))
     except UnidentifiedImageError as exc:
         raise NotAnImageError("not a JPEG, PNG, GIF or WebP image") from exc
@@ -38,4 +38,6 @@ def decode_bgr(image: bytes) -> Pixels:
         raise
     except Exception as exc:  # Pillow's decoders raise exceptions of many types for damaged data
         raise TruncatedImageError("the image is truncated or damaged") from exc
+    if is_cut_off:
+        raise TruncatedImageError("the image is truncated or damaged")
     return np.ascontiguousarray(rgb[:, :, ::-1])

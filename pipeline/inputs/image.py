@@ -1,76 +1,71 @@
-"""Prepare the pages of image files: encode each as bytes that the API accepts, in one thread hop.
+"""Prepare the pages of image files: each becomes bytes that the API accepts.
 
-A page that fits is sent unchanged and not decoded: its header gives the format, the size and the orientation, and its
-end mark shows that the file is complete. Only a file without its end mark, or one that does not fit, is decoded.
+A page that fits is sent unchanged and not decoded, in one thread hop: its header gives the format, the size and the
+orientation, and its end mark shows that the file is complete. Any other file goes to a worker process (`conversion`),
+because a thread that decodes it cannot be bounded in time or memory.
 """
 
+import asyncio
 import hashlib
-import warnings
-from dataclasses import dataclass, replace
+import os
+from concurrent.futures import Executor
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from PIL import Image, UnidentifiedImageError
+import msgspec
+from PIL import Image
 
-from pipeline.errors import NotAnImageError, TruncatedImageError, UnfittableImageError
-from pipeline.inputs.fit import Fit, fit
-from pipeline.pixels import DECODER_ERRORS, flatten, read_orientation, rotation_deg, turn_upright, upright_size_px
+from pipeline.convert.command import module_command
+from pipeline.convert.pool import ConversionPool, PoolOptions
+from pipeline.convert.resources import read_machine
+from pipeline.errors import ConversionError, PageError
+from pipeline.inputs.conversion import (
+    MAX_FILE_BYTES,
+    Convert,
+    Converted,
+    Counted,
+    CountPages,
+    NotConverted,
+    PrepareSettings,
+    Result,
+    Task,
+)
+from pipeline.inputs.fit import MAX_PIXELS, fit
+from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.pixels import png
+from pipeline.pixels.orientation import read_orientation, upright_size_px
 from pipeline.records import PageId, Payload, Prep
 from pipeline.storage.files import read_stable
-from pipeline.wire import MEDIA_TYPES, Limits, build_image_body, build_url_body, replace_surrogates
+from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # stderr belongs to the log
-Image.MAX_IMAGE_PIXELS = None  # `fit` checks the size in the header against MAX_PIXELS before anything is decoded
+CONVERSION_TIMEOUT_S: Final = 60.0
+"""For one page of 300 million pixels; a page of more may take longer in proportion. Measured: 9 s for a colour TIFF of
+that size, 0.1 to 0.5 s for A4 at 300 dpi, twice that on a busy machine."""
 
-_FORMATS: Final = {
-    "JPEG": "jpeg",
-    "MPO": "jpeg",  # a JPEG with a second picture after the first; some cameras write it
-    "PNG": "png",
-    "GIF": "gif",
-    "WEBP": "webp",
-    "BMP": "bmp",
-    "DIB": "bmp",
-    "TIFF": "tiff",
-}
-MAX_FILE_BYTES: Final = 1 << 30
-"""A file is read into memory as a whole; a larger one could exhaust the memory of the process."""
+_WORKER_BASE_BYTES: Final = 512 * 1024 * 1024
+_WORKER_BYTES_PER_PIXEL: Final = 16
+"""Measured at the peak: 4 for a TIFF of one channel, 8 for colour, 14 for WebP and a progressive JPEG."""
 
-_PLUGINS: Final = tuple(name for name in _FORMATS if name != "MPO")  # the JPEG plugin opens MPO files
-_LOSSY: Final = frozenset({"jpeg", "webp"})
-_PAGED: Final = frozenset({"gif", "tiff"})
-"""Formats whose frames are pages."""
-
-_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
-
-_MIN_JPEG_QUALITY: Final = 60
-_QUALITY_STEP: Final = 10
-_SHRINK_FACTOR: Final = 0.8
-"""A page above the byte limit is encoded at lower qualities first, then scaled by this until it fits."""
+_MAY_BE_SENT: Final = ("JPEG", "PNG", "WEBP")
+"""Formats that are sent without decoding; a GIF may have several pages, which is counted in a worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareSettings:
-    """How pages are made to fit.
+class Converter(Protocol):
+    """What converts pages: a pool of worker processes."""
 
-    Attributes:
-        limits: Sizes that the service accepts.
-        jpeg_quality: Quality of pages that are encoded as JPEG.
-        orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
-    """
-
-    limits: Limits
-    jpeg_quality: int = 92
-    orient: bool = True
+    async def run(self, task: Task, *, key: str) -> Result:
+        """Return the result of a task; tasks of one key are about the same file."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """An image whose header has been read; `pages` is the number of its frames."""
-
-    image: Image.Image
-    format: str
-    pages: int
+def open_converter(settings: PrepareSettings) -> ConversionPool[Result]:
+    """Return the worker processes that convert pages, at most one per core; none runs before it is needed."""
+    machine = read_machine()
+    memory_bytes = _WORKER_BASE_BYTES + 2 * MAX_FILE_BYTES + _WORKER_BYTES_PER_PIXEL * settings.max_pixels
+    command = module_command("pipeline.inputs.conversion_worker", "--memory-bytes", str(memory_bytes))
+    timeout_s = CONVERSION_TIMEOUT_S * max(1.0, settings.max_pixels / MAX_PIXELS)
+    return ConversionPool(PoolOptions(command, machine.cores, timeout_s), msgspec.msgpack.Decoder(Result))
 
 
 class ImageFile:
@@ -79,33 +74,87 @@ class ImageFile:
     def __init__(self, path: Path, settings: PrepareSettings) -> None:
         self._path = path
         self._settings = settings
-        self._read: tuple[bytes, str, _Opened] | None = None
+        self._sha256 = ""
+        self._content: bytes | None = None
+        """Kept as long as the file may be sent unchanged."""
+        self.pages = 1
+        """Number of pages in the file; 1 until it is known."""
 
     def __repr__(self) -> str:
         return f"<ImageFile {self._path.name}>"
 
-    @property
-    def pages(self) -> int:
-        """Number of pages in the file; 1 until the file has been read."""
-        return 1 if self._read is None else self._read[2].pages
-
-    def prepare(self, page: int) -> Payload:
-        """Return a page as a payload. Any thread may call this, but only one at a time.
+    async def prepare(self, page: int, converter: Converter, threads: Executor) -> Payload:
+        """Return a page as a payload; pages are prepared one at a time.
 
         Args:
             page: 1-based.
+            converter: Converts what does not fit.
+            threads: Where the file is read. A read from a dead network mount never returns, so cancelling abandons it.
 
         Raises:
             PageError: the page cannot be read, is not an image, or cannot be made to fit. The message does not name
                 the file.
         """
-        if self._read is None:
-            content = read_stable(self._path, MAX_FILE_BYTES)
-            self._read = content, hashlib.sha256(content).hexdigest(), _open(content)
-        data, digest, opened = self._read
-        sent, prep = _fit_page(data, opened, page, self._settings)
-        body = build_image_body(sent, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
-        return Payload(PageId(f"sha256:{digest}#{page}"), digest, page, opened.pages, body, prep)
+        loop = asyncio.get_running_loop()
+        read = self._conversion(page) if self._sha256 else await loop.run_in_executor(threads, self.read, page)
+        if isinstance(read, Payload):
+            return read
+        try:
+            result = await converter.run(read, key=self._sha256)
+        except ConversionError:
+            if page == 1:
+                await self._count_pages(converter)
+            raise
+        return await loop.run_in_executor(threads, self.finish, page, result)
+
+    def read(self, page: int) -> Payload | Convert:
+        """Read the file; return its page when that fits, else the task that converts it.
+
+        Raises:
+            PageError: the file cannot be read.
+        """
+        content = read_stable(self._path, MAX_FILE_BYTES)
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        prep = _describe_fitting(content, self._settings)
+        if prep is not None:
+            return self._payload(page, content, prep)
+        self._content = content if len(content) <= self._settings.limits.max_bytes else None
+        return self._conversion(page)
+
+    def finish(self, page: int, result: Result) -> Payload:
+        """Return the payload of a page that went to a worker.
+
+        Raises:
+            PageError: the page cannot be converted.
+        """
+        content, self._content = self._content, None
+        match result:
+            case Converted(image, prep, pages):
+                self.pages = pages
+                image = content if image is None else image
+                assert image is not None
+                return self._payload(page, image, prep)
+            case NotConverted(name, message, pages):
+                self.pages = max(self.pages, pages)
+                raise _ERRORS.get(name, ConversionError)(message)
+            case _:
+                raise ConversionError("the decoder sent an unexpected message")
+
+    async def _count_pages(self, converter: Converter) -> None:
+        """Count the pages of a file whose first page took its worker down, so that the others are prepared."""
+        try:
+            counted = await converter.run(CountPages(os.fsencode(self._path), self._sha256), key=self._sha256)
+        except ConversionError:
+            return
+        if isinstance(counted, Counted):
+            self.pages = counted.pages
+
+    def _conversion(self, page: int) -> Convert:
+        return Convert(os.fsencode(self._path), self._sha256, page, self._settings)
+
+    def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
+        body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
+        return Payload(PageId(f"sha256:{self._sha256}#{page}"), self._sha256, page, self.pages, body, prep)
 
 
 def prepare_url(url: str) -> Payload:
@@ -115,121 +164,27 @@ def prepare_url(url: str) -> Payload:
     return Payload(PageId(f"url:{digest}#1"), None, 1, 1, build_url_body(url, name), None)
 
 
-def _open(data: bytes) -> _Opened:
+def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:
+    """Return the description of a file that is sent as it is; None for any other, which a worker decides about."""
+    if len(content) > settings.limits.max_bytes or not has_end_mark(content):
+        return None
+    head = png.header(content) if content.startswith(png.SIGNATURE) else content
     try:
-        image = Image.open(BytesIO(data), formats=_PLUGINS)
-        image_format = _FORMATS[image.format or ""]
-        pages = getattr(image, "n_frames", 1) if image_format in _PAGED else 1
-        return _Opened(image, image_format, pages)
-    except UnidentifiedImageError as exc:
-        if data.startswith(_SIGNATURES) or (data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])):
-            raise TruncatedImageError("damaged or cut off in its header") from exc
-        raise NotAnImageError("not an image (JPEG, PNG, GIF, WebP, BMP or TIFF)") from exc
-    except DECODER_ERRORS as exc:
-        raise TruncatedImageError(f"damaged: {_describe(exc)}") from exc
+        image = Image.open(BytesIO(head), formats=_MAY_BE_SENT)
+        orientation = read_orientation(image)
+        needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    except Exception:  # noqa: BLE001 - Pillow raises exceptions of any type for damaged headers; the worker reports it
+        return None
+    if not needed.untouched or (orientation != 1 and settings.orient):
+        return None
+    return Prep(FORMATS[image.format or ""], *image.size, bytes=len(content))
 
 
-def _fit_page(data: bytes, opened: _Opened, page: int, settings: PrepareSettings) -> tuple[bytes, Prep]:
-    image = _seek_page(opened, page)
-    orientation = read_orientation(image)
-    turned_deg = rotation_deg(orientation)
-    if opened.format == "tiff":
-        orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
-    elif not settings.orient:
-        orientation, turned_deg = 1, 0
-    needed = fit(upright_size_px(image.size, orientation), settings.limits)
-    fits = needed.untouched and orientation == 1 and opened.pages == 1
-    if fits and opened.format in MEDIA_TYPES and len(data) <= settings.limits.max_bytes:
-        if not _has_end_mark(data, opened.format):
-            _decode(image)
-        return data, Prep(opened.format, *image.size, bytes=len(data))
-    encoded, prep = _convert(image, opened.format, needed, orientation, settings)
-    return encoded, replace(prep, rotation_deg=turned_deg)
+def _error_classes(base: type[PageError]) -> dict[str, type[PageError]]:
+    classes = {base.name: base}
+    for child in base.__subclasses__():
+        classes |= _error_classes(child)
+    return classes
 
 
-def _has_end_mark(data: bytes, image_format: str) -> bool:
-    match image_format:
-        case "jpeg":
-            return data.endswith(b"\xff\xd9")
-        case "png":
-            return data.endswith(b"IEND\xaeB`\x82")
-        case "gif":
-            return data.endswith(b"\x3b")
-        case _:
-            return len(data) >= 8 + int.from_bytes(data[4:8], "little")
-
-
-def _seek_page(opened: _Opened, page: int) -> Image.Image:
-    if opened.pages > 1:
-        try:
-            opened.image.seek(page - 1)
-        except DECODER_ERRORS as exc:
-            raise TruncatedImageError(f"page {page} is damaged: {_describe(exc)}") from exc
-    return opened.image
-
-
-def _decode(image: Image.Image) -> None:
-    try:
-        image.load()
-    except DECODER_ERRORS as exc:
-        raise TruncatedImageError(f"damaged or cut off: {_describe(exc)}") from exc
-    except MemoryError as exc:
-        raise UnfittableImageError("not enough memory to decode it") from exc
-
-
-def _convert(
-    image: Image.Image, image_format: str, needed: Fit, orientation: int, settings: PrepareSettings
-) -> tuple[bytes, Prep]:
-    """Decode, flatten, turn, scale, pad and encode a page; return the encoded image and its description."""
-    source_px = upright_size_px(image.size, orientation)
-    if needed.scale < 1 and image.format == "JPEG":
-        image.draft(None, upright_size_px(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
-    _decode(image)
-    page = flatten(image)
-    page.info.clear()  # Pillow would write the source's colour profile, transparency and comment into the new file
-    page = turn_upright(page, orientation)
-    if page.size != needed.scaled_px:
-        page = page.resize(needed.scaled_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    page = _pad(page, needed.padded_px)
-    encoded, sent_format, page = _encode(page, image_format, settings)
-    # A page that the encoder had to shrink has another scale than the one that was needed.
-    scale = needed.scale if page.size == needed.padded_px else page.width / source_px[0]
-    return encoded, Prep(sent_format, *page.size, len(encoded), round(scale, 6))
-
-
-def _pad(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
-    if image.size == size_px:
-        return image
-    padded = Image.new(image.mode, size_px, "white")
-    padded.paste(image, ((size_px[0] - image.width) // 2, (size_px[1] - image.height) // 2))
-    return padded
-
-
-def _encode(image: Image.Image, image_format: str, settings: PrepareSettings) -> tuple[bytes, str, Image.Image]:
-    """Return (bytes, format, image) of a page within the byte limit: PNG of a lossless source, else JPEG."""
-    if image_format not in _LOSSY:
-        encoded = _save(image, "PNG", compress_level=6)
-        if len(encoded) <= settings.limits.max_bytes:
-            return encoded, "png", image
-    quality = settings.jpeg_quality
-    while True:
-        encoded = _save(image, "JPEG", quality=quality, optimize=True)
-        if len(encoded) <= settings.limits.max_bytes:
-            return encoded, "jpeg", image
-        if quality > _MIN_JPEG_QUALITY:
-            quality = max(_MIN_JPEG_QUALITY, quality - _QUALITY_STEP)
-            continue
-        smaller = (int(image.width * _SHRINK_FACTOR), int(image.height * _SHRINK_FACTOR))
-        if min(smaller) < settings.limits.min_edge_px:
-            raise UnfittableImageError(f"does not fit into {settings.limits.max_bytes} bytes")
-        image = image.resize(smaller, Image.Resampling.LANCZOS)
-
-
-def _save(image: Image.Image, image_format: str, **options: int) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
-
-
-def _describe(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:120] or type(exc).__name__
+_ERRORS: Final = _error_classes(PageError)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from pipeline.config import OPERATOR_KEY_VARIABLE, Config, ServeConfig
-from pipeline.convert.processes import child_environ, module_command
+from pipeline.convert.command import child_environ, module_command
 from pipeline.errors import EngineError
 from pipeline.records import Service
 from pipeline.shutdown import SERVER_SHUTDOWN_S

@@ -22,7 +22,7 @@ import aiohttp
 import orjson
 from PIL import Image
 
-from pipeline.server.workers.resources import resident_bytes
+from pipeline.convert.resources import resident_bytes
 from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.engine_server import EngineServer, start_engine_server, stop_engine_server
 from tests.rendering import encode, render

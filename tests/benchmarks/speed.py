@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.config import ServeConfig
+from pipeline.convert.resources import resident_bytes
 from pipeline.errors import EngineError
 from pipeline.server.workers.pool import Pool, plan_pool
-from pipeline.server.workers.resources import resident_bytes
 from tests.benchmarks.accuracy import Score
 from tests.evaluation.engines import encode_png, load_rapidocr
 from tests.evaluation.groups import GROUPS, make_sample

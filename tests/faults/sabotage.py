@@ -67,7 +67,7 @@ class _GrowingFile(io.FileIO):
 
     def readall(self) -> bytes:
         content = super().readall()
-        if str(self.name).endswith("copied.tif"):
+        if str(self.name).endswith("copied.png"):
             with Path(str(self.name)).open("ab") as writer:
                 writer.write(bytes(100))
         return content
@@ -78,7 +78,7 @@ def _open_growing(path: Path, _: str, **options: Any) -> io.FileIO:
 
 
 def _append_while_reading() -> None:
-    """Removes no guarantee: `copied.tif` is still being written while it is read."""
+    """Removes no guarantee: `copied.png` is still being written while it is read."""
     files.open = _open_growing  # type: ignore[attr-defined]
 
 

@@ -182,7 +182,7 @@ async def test_a_file_that_is_still_being_written_is_not_sent(
     scans: Path, tmp_path: Path, sabotage: str, recorded: int
 ) -> None:
     """Half a file's text would count as the whole; without the check it is recorded."""
-    write_page(scans / "copied.tif", 1)
+    write_page(scans / "copied.png", 1)
     async with serve_fake() as fake:
         await run_command(*run_arguments(scans, tmp_path, fake.url), command=(*SABOTAGE, sabotage))
     assert len(results(tmp_path / "out")) == len(fake.calls) == recorded

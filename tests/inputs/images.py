@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.inputs.image import ImageFile, PrepareSettings
+from pipeline.inputs.conversion import Converter, PrepareSettings
+from pipeline.inputs.image import ImageFile
 from pipeline.records import Payload
 from pipeline.wire import Limits
 
@@ -69,8 +70,14 @@ def is_near(seen: object, colour: tuple[int, ...]) -> bool:
 
 
 def prepare(path: Path, page: int, settings: PrepareSettings) -> Payload:
-    """Return one page of a file."""
-    return ImageFile(path, settings).prepare(page)
+    """Return one page of a file; what does not fit is converted in this process."""
+    return prepare_next(ImageFile(path, settings), page, Converter())
+
+
+def prepare_next(file: ImageFile, page: int, converter: Converter) -> Payload:
+    """Return a page of a file that may have been read before."""
+    read = file._conversion(page) if file._sha256 else file.read(page)
+    return read if isinstance(read, Payload) else file.finish(page, converter.run(read))
 
 
 def sent_image(payload: Payload) -> bytes:
@@ -82,8 +89,9 @@ def sent_image(payload: Payload) -> bytes:
 
 
 def decode(payload: Payload) -> Image.Image:
-    """Return the decoded image that the service receives."""
-    image = Image.open(io.BytesIO(sent_image(payload)))
+    """Return the decoded image that the service receives; a JPEG may lack its end mark."""
+    data = sent_image(payload)
+    image = Image.open(io.BytesIO(data + b"\xff\xd9" if data.startswith(b"\xff\xd8") else data))
     image.load()
     return image
 

@@ -27,7 +27,8 @@ LIMITS = st.builds(
         pytest.param((6000, 8000), Fit(0.5, (3000, 4000), (3000, 4000)), id="too-large-is-scaled"),
         pytest.param((99, 500), Fit(1, (99, 500), (100, 500)), id="too-narrow-is-padded"),
         pytest.param((8, 8), Fit(1, (8, 8), (100, 100)), id="smallest-legible-is-padded"),
-        pytest.param((40_000, 500), Fit(0.1, (4000, 50), (4000, 100)), id="a-strip-is-scaled-and-padded"),
+        pytest.param((8000, 160), Fit(0.5, (4000, 80), (4000, 100)), id="a-strip-is-scaled-and-padded"),
+        pytest.param((10_000, 1250), Fit(0.4, (4000, 500), (4000, 500)), id="500-px-are-left-of-the-short-edge"),
     ],
 )
 def test_a_size_gets_the_least_change_that_fits(size_px: tuple[int, int], expected: Fit) -> None:
@@ -40,6 +41,8 @@ def test_a_size_gets_the_least_change_that_fits(size_px: tuple[int, int], expect
         pytest.param((1, 1), UnfittableImageError, "nothing is legible below 8 px", id="one-px"),
         pytest.param((7, 3000), UnfittableImageError, "nothing is legible below 8 px", id="hairline"),
         pytest.param((40_000, 70), UnfittableImageError, "its short edge has 7 px", id="illegible-once-scaled"),
+        pytest.param((1080, 30_000), UnfittableImageError, "its short edge has 144 px", id="tall-screenshot"),
+        pytest.param((8001, 998), UnfittableImageError, "its short edge has 499 px", id="just-below-half-size"),
         pytest.param((60_000, 60_000), DecompressionBombError, "300 million pixels", id="bomb"),
         pytest.param((MAX_PIXELS + 1, 1), DecompressionBombError, "300 million pixels", id="bomb-before-hairline"),
     ],
@@ -53,6 +56,12 @@ def test_an_impossible_size_fails_with_its_reason(
 
 def test_a_page_of_exactly_the_largest_number_of_pixels_fits() -> None:
     assert max(fit((20_000, 15_000), VENDOR).padded_px) == 4000
+
+
+def test_the_setting_allows_more_pixels() -> None:
+    assert fit((60_000, 60_000), VENDOR, max_pixels=3_600_000_000).scaled_px == (4000, 4000)
+    with pytest.raises(DecompressionBombError, match=r"0\.25 million pixels \(\[prepare\] max_pixels\)"):
+        fit((500, 501), VENDOR, max_pixels=250_000)
 
 
 @given(EDGES, EDGES, LIMITS)
@@ -76,7 +85,8 @@ def test_only_a_page_outside_the_limits_is_changed(width: int, height: int, limi
     try:
         needed = fit((width, height), limits)
     except UnfittableImageError:
-        assert min(width, height) * min(1, limits.max_edge_px / max(width, height)) < MIN_LEGIBLE_EDGE_PX
+        scale = min(1, limits.max_edge_px / max(width, height))
+        assert min(width, height) * scale < (MIN_LEGIBLE_EDGE_PX if scale >= 0.5 else 500)
         return
     fits = all(limits.min_edge_px <= edge <= limits.max_edge_px for edge in (width, height))
     assert needed.untouched == fits

@@ -210,8 +210,8 @@ class TestReading:
         """The log on stderr may be JSON."""
         put(file, encode(noise((150, 150)), "TIFF")[:40])  # cut off in its list of tags: "Corrupt EXIF data"
         script = (
-            "import sys; from pathlib import Path; from pipeline import errors; from pipeline.inputs import image\n"
-            "try: image.ImageFile(Path(sys.argv[1]), image.PrepareSettings(image.Limits())).prepare(1)\n"
+            "import sys; from pathlib import Path; from pipeline import errors; from tests.inputs import images\n"
+            "try: images.prepare(Path(sys.argv[1]), 1, images.VENDOR)\n"
             "except errors.PageError as exc: print(type(exc).__name__)"
         )
         done = subprocess.run(

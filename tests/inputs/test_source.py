@@ -288,7 +288,16 @@ class TestIgnored:
 
     @pytest.mark.parametrize(
         "name",
-        "@eaDir,#recycle,@Recycle,$RECYCLE.BIN,$Recycle.Bin,System Volume Information,lost+found,__MACOSX".split(","),
+        [
+            "@eaDir",
+            "#recycle",
+            "@Recycle",
+            "$RECYCLE.BIN",
+            "$Recycle.Bin",
+            "System Volume Information",
+            "lost+found",
+            "__MACOSX",
+        ],
     )
     async def test_system_folders_are_left_out_at_any_depth(self, tmp_path: Path, name: str) -> None:
         """A NAS keeps a thumbnail of each page there; the folder that is given as INPUT itself is walked."""

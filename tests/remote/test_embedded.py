@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession
 
 from pipeline.config import Config, ServeConfig
-from pipeline.convert.processes import child_environ, module_command
+from pipeline.convert.command import child_environ, module_command
 from pipeline.errors import EngineError
 from pipeline.remote.embedded import embedded_service, serve_command
 from tests.server.processes import children, is_running, wait_until

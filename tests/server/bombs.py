@@ -76,6 +76,24 @@ def jpeg_with_segments(marker: int, count: int) -> bytes:
     return whole[:2] + segment * count + whole[2:]
 
 
+def jpeg_of_scans(width_px: int, height_px: int, scans: int) -> bytes:
+    """Return a valid progressive JPEG, grey, whose scans after the first change nothing: 40 bytes at 4000×4000 px."""
+
+    def segment(marker: int, data: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+    def codes(table: int, symbol: int) -> bytes:
+        return segment(0xC4, bytes([table, 1, *[0] * 15, symbol]))
+
+    blocks = -(-width_px // 8) * -(-height_px // 8)
+    end_of_blocks = bytes(-(-15 * -(-blocks // 16384) // 8))  # each code ends 16,384 blocks
+    frame = struct.pack(">BHHB", 8, height_px, width_px, 1) + b"\x01\x11\x00"
+    head = segment(0xDB, b"\0" + bytes([16] * 64)) + segment(0xC2, frame) + codes(0x00, 0x00) + codes(0x10, 0xE0)
+    first = segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + bytes(-(-blocks // 8))
+    other = segment(0xDA, b"\x01\x01\x00\x01\x3f\x00") + end_of_blocks
+    return b"\xff\xd8" + head + first + other * (scans - 1) + b"\xff\xd9"
+
+
 def animation(frames: int, image_format: str) -> bytes:
     """Return an animated image."""
     pictures = [Image.new("RGB", (120, 120), (i % 256, 255 * (i % 2), 0)) for i in range(frames)]
@@ -102,9 +120,13 @@ OVERSIZED = {
     "webp-canvas": webp(16_384, 16_384),
     "webp-canvas-of-the-largest-number": webp(2**24, 2**24),
     "png-strip": png(2**31 - 1, 100),
+}
+"""Images that the check of the header rejects, so that they are never decoded."""
+
+LARGE_COMMENTS = {
     "comment-bomb": png_with_text(1 << 26),
     "utf-8-comment-bomb": png_with_text(1 << 26, kind=b"iTXt"),
     "many-comment-bombs": png_with_text(1 << 20, times=200),
     "profile-bomb": png_with_text(1 << 26, kind=b"iCCP"),
 }
-"""Images that the check of the header rejects, so that they are never decoded."""
+"""Small images whose comments or profile unpack to something huge, which nobody needs."""

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
 
 from pipeline.config import ServeConfig
-from pipeline.convert.processes import child_environ
+from pipeline.convert.command import child_environ
 from pipeline.errors import UsageError
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.serve import serve

@@ -11,13 +11,14 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from pipeline.config import ServeConfig
-from pipeline.convert.processes import module_command
+from pipeline.convert.command import module_command
+from pipeline.convert.resources import read_machine
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.workers.frames import EngineFailed, Undecodable, WorkerFrame
 from pipeline.server.workers.process import WorkerProcess
-from pipeline.server.workers.resources import RECYCLE_BYTES, choose_sizing, read_machine
+from pipeline.server.workers.resources import RECYCLE_BYTES, choose_sizing
 
 T = TypeVar("T")
 

@@ -5,31 +5,20 @@ outlives its parent, however the parent ends.
 """
 
 import argparse
-import os
-import queue
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import BinaryIO, NoReturn, Protocol
+from typing import Protocol
 
+from pipeline.convert.child import TaskPipe
+from pipeline.convert.frames import Ready
+from pipeline.convert.resources import limit_own_memory
 from pipeline.engine.recognition import Recognition
 from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName
 from pipeline.errors import PageError, PagemillError
-from pipeline.server.workers.frames import (
-    EngineFailed,
-    FrameError,
-    NotStarted,
-    Ready,
-    Task,
-    Undecodable,
-    WorkerFrame,
-    encode_frame,
-    read_task,
-)
-from pipeline.server.workers.resources import MEMORY_LIMIT_BYTES, limit_own_memory
+from pipeline.server.workers.frames import TASK, EngineFailed, NotStarted, Task, Undecodable, WorkerFrame
+from pipeline.server.workers.resources import MEMORY_LIMIT_BYTES
 
 
 class SyncRecogniser(Protocol):
@@ -47,8 +36,6 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName]
         arguments: The command line without the program.
         start: Loads the engine.
     """
-    # Ctrl-C in a terminal signals every process; only the parent decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="pipeline.server.workers.worker")
     parser.add_argument("--engine", choices=("accurate", "fast"), default="accurate")
     parser.add_argument("--backend", choices=("openvino", "onnxruntime", "cuda"), required=True)
@@ -56,16 +43,14 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName]
     parser.add_argument("--memory-bytes", type=int, default=MEMORY_LIMIT_BYTES)
     options = parser.parse_args(arguments)
     limit_own_memory(options.memory_bytes)
-    results = _claim_stdout()
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
+    pipe = TaskPipe.claim(TASK)
     engine = start(options.backend, options.threads, options.engine)
     if isinstance(engine, NotStarted):
-        _send(results, engine)
+        pipe.send(engine)
         return
-    _send(results, Ready())
+    pipe.send(Ready())
     while True:
-        _send(results, process_task(engine, tasks.get()))
+        pipe.send(process_task(engine, pipe.receive()))
 
 
 def process_task(engine: SyncRecogniser, task: Task) -> WorkerFrame:
@@ -107,32 +92,6 @@ def _warm_up_image() -> bytes:
     buffer = BytesIO()
     page.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _claim_stdout() -> BinaryIO:
-    """Return the pipe to the parent and redirect file descriptor 1 to stderr, because native libraries print to it."""
-    private = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(private, "wb", buffering=0)
-
-
-def _receive(stream: BinaryIO, tasks: "queue.SimpleQueue[Task]") -> NoReturn:
-    """Queue tasks until stdin ends, then exit at once, also while a page is being read."""
-    try:
-        while (task := read_task(stream)) is not None:
-            tasks.put(task)
-    except FrameError:
-        os._exit(1)
-    os._exit(0)
-
-
-def _send(stream: BinaryIO, frame: WorkerFrame) -> None:
-    view = memoryview(encode_frame(frame))
-    try:
-        while view:
-            view = view[stream.write(view) :]
-    except BrokenPipeError:
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,23 @@ from PIL import Image
 
 from pipeline.engine.pixels import decode_bgr
 from pipeline.errors import PageError, TruncatedImageError
+from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.server.http.images import check_image
 from pipeline.server.http.requests import RequestError
 from tests.rendering import encode
-from tests.server.bombs import OVERSIZED, animation, gif, gif_frame, jpeg_with_segments, noise, png, png_with_text, webp
+from tests.server.bombs import (
+    LARGE_COMMENTS,
+    OVERSIZED,
+    animation,
+    gif,
+    gif_frame,
+    jpeg_of_scans,
+    jpeg_with_segments,
+    noise,
+    png,
+    png_with_text,
+    webp,
+)
 
 SOUND = {name: noise(120, 120, name) for name in ("JPEG", "PNG", "GIF", "WEBP")}
 
@@ -34,6 +47,9 @@ def test_the_documented_formats_and_sizes_pass(image_format: str, size_px: tuple
         pytest.param(encode(Image.new("RGB", (200, 200)), "BMP"), "unsupported image format BMP", id="bmp"),
         pytest.param(b"%PDF-1.7\n", "unsupported image format PDF", id="pdf"),
         pytest.param(b"\x00\x00\x00\x18ftypheic", "unsupported image format HEIC", id="heic"),
+        pytest.param(
+            jpeg_of_scans(4000, 4000, 17_000), "JPEG of 17000 scans; at most 100", id="jpeg-of-very-many-scans"
+        ),
         pytest.param(b"hello", "holds no image", id="text"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "holds no image", id="png-cut-in-its-header"),
         pytest.param(b"RIFF\x10\x00\x00\x00WEBPVP8 ", "holds no image", id="webp-cut-in-its-header"),
@@ -60,6 +76,8 @@ def test_a_decompression_bomb_is_rejected_from_its_header(image: bytes) -> None:
         pytest.param(png_with_text(100_000), id="long-comment"),
         pytest.param(png_with_text(100_000, kind=b"iCCP"), id="profile"),
         pytest.param(noise(1500, 1500, "PNG"), id="noise"),
+        pytest.param(jpeg_of_scans(400, 400, MAX_SCANS), id="jpeg-of-as-many-scans-as-allowed"),
+        *(pytest.param(image, id=name) for name, image in LARGE_COMMENTS.items()),
     ],
 )
 def test_an_unusual_image_within_the_limits_is_accepted(image: bytes) -> None:

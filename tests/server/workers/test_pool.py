@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import ServeConfig
-from pipeline.convert.processes import module_command
+from pipeline.convert.command import module_command
 from pipeline.engine.recognition import BusyError, EngineState, RecognitionError
 from pipeline.errors import EngineError, TruncatedImageError
 from pipeline.server.workers.pool import Pool, PoolOptions, plan_pool

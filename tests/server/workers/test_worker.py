@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.convert.processes import child_environ, module_command
+from pipeline.convert.command import child_environ, module_command
+from pipeline.convert.frames import encode_frame
 from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.engine.runtime import INSTALL_HINT
 from pipeline.errors import EngineError, NotAnImageError
-from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable, encode_frame
+from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.worker import process_task, start_engine
 

@@ -1,0 +1,220 @@
+"""Convert the pages of image files into what the API accepts, in a worker process.
+
+A `Converter` is the border: whatever a decoder does with a page becomes a message with the page's failure. A crash, a
+hang or an exhausted memory of the process itself is left to the pool that owns it.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from PIL import ImageFile
+
+from pipeline.convert.frames import Ready
+from pipeline.errors import (
+    ConversionError,
+    PageError,
+    TruncatedImageError,
+    UnfittableImageError,
+    UnreadableFileError,
+    UnsupportedImageError,
+)
+from pipeline.inputs.encoding import encode, make_fit
+from pipeline.inputs.fit import MAX_PIXELS, Fit, fit
+from pipeline.inputs.page_images import PageImages
+from pipeline.pixels.decoding import decode
+from pipeline.pixels.jpeg import MAX_SCANS
+from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
+from pipeline.records import Prep
+from pipeline.storage.files import read_stable
+from pipeline.wire import Limits
+
+MAX_FILE_BYTES: Final = 1 << 30
+"""A file is read into memory as a whole; a larger one could exhaust the memory of the process."""
+
+_OUT_OF_MEMORY: Final = "ran out of memory while it was decoded"
+_PILLOW_OUT_OF_MEMORY: Final = frozenset({"decoder error -9", "out of memory when reading image file"})
+"""Messages of the OSError that Pillow raises when an allocation of a decoder fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSettings:
+    """How pages are made to fit.
+
+    Attributes:
+        limits: Sizes that the service accepts.
+        jpeg_quality: Quality of pages that are encoded as JPEG.
+        orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
+        max_pixels: Most pixels of a page that is decoded.
+    """
+
+    limits: Limits
+    jpeg_quality: int = 92
+    orient: bool = True
+    max_pixels: int = MAX_PIXELS
+
+
+class Convert(Struct, frozen=True, tag=True):
+    """To the worker: convert a page.
+
+    Attributes:
+        path: Of the file, as bytes.
+        sha256: Of the content that the parent read.
+        page: 1-based.
+        settings: How.
+    """
+
+    path: bytes
+    sha256: str
+    page: int
+    settings: PrepareSettings
+
+
+class CountPages(Struct, frozen=True, tag=True):
+    """To the worker: count the pages of a file without decoding any."""
+
+    path: bytes
+    sha256: str
+
+
+class Converted(Struct, frozen=True, tag=True):
+    """A page that the API accepts.
+
+    Attributes:
+        image: The encoded page; None when the file itself is sent.
+        prep: How it was prepared.
+        pages: Number of pages of the file.
+    """
+
+    image: bytes | None
+    prep: Prep
+    pages: int
+
+
+class Counted(Struct, frozen=True, tag=True):
+    """The number of pages of a file."""
+
+    pages: int
+
+
+class NotConverted(Struct, frozen=True, tag=True):
+    """The page has failed.
+
+    Attributes:
+        error: Name of the error's class.
+        message: One line for a person, without the name of the file.
+        pages: Number of pages of the file; 0 when it is not known.
+    """
+
+    error: str
+    message: str
+    pages: int
+
+
+Task = Convert | CountPages
+Result = Ready | Converted | Counted | NotConverted
+
+
+class Converter:
+    """Converts pages; keeps the last file open for its next page."""
+
+    def __init__(self) -> None:
+        self._sha256 = ""
+        self._file: PageImages | None = None
+
+    def __repr__(self) -> str:
+        return f"<Converter {self._file!r}>"
+
+    def run(self, task: Task) -> Converted | Counted | NotConverted:
+        """Return the result of a task; raises nothing."""
+        pages = 0
+        try:
+            file = self._open(task)
+            pages = file.pages
+            return Counted(pages) if isinstance(task, CountPages) else _convert_page(file, task)
+        except PageError as exc:
+            error = exc
+        except MemoryError:
+            self._close()
+            error = ConversionError(_OUT_OF_MEMORY)
+        except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
+            error = self._translate(task, exc)
+            if self._file is not None and self._file.format != "tiff":
+                self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
+        return NotConverted(error.name, str(error), pages)
+
+    def _open(self, task: Task) -> PageImages:
+        if self._file is None or task.sha256 != self._sha256:
+            self._close()
+            data = read_stable(Path(os.fsdecode(task.path)), MAX_FILE_BYTES)
+            if hashlib.sha256(data).hexdigest() != task.sha256:
+                raise UnreadableFileError("changed while it was read")
+            self._file, self._sha256 = PageImages(data), task.sha256
+        return self._file
+
+    def _close(self) -> None:
+        self._file, self._sha256 = None, ""
+
+    def _translate(self, task: Task, exc: Exception) -> PageError:
+        """Return the failure that an exception of a decoder means for the page."""
+        if self._file is not None and isinstance(task, Convert):
+            variant = self._file.explain(task.page, exc)
+            if variant is not None:
+                return UnsupportedImageError(f"unsupported {variant}")
+        if isinstance(exc, SyntaxError) and exc.args and isinstance(exc.args[0], Exception):
+            exc = exc.args[0]  # Pillow wraps what goes wrong in a header
+        text = " ".join(str(exc).split())[:120]
+        if isinstance(exc, OSError) and text in _PILLOW_OUT_OF_MEMORY:
+            return ConversionError(_OUT_OF_MEMORY)
+        if isinstance(exc, OSError | SyntaxError | ValueError) and text:
+            return TruncatedImageError(f"damaged or cut off: {text}")
+        return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
+
+
+def _convert_page(file: PageImages, task: Convert) -> Converted:
+    settings = task.settings
+    image = file.open(task.page)
+    orientation = read_orientation(image)
+    turned_deg = rotation_deg(orientation)
+    if file.format == "tiff":
+        orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
+    elif not settings.orient:
+        orientation, turned_deg = 1, 0
+    try:
+        needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    except UnfittableImageError:
+        decode(lambda: image)  # a damaged header may announce any size, and damage is the better reason
+        raise
+    if (scans := file.count_scans()) > MAX_SCANS:
+        raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
+    file.check_complete()
+    if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
+        if not file.has_end_mark:
+            image.load()
+        return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
+    encoded = _encode_page(file, image, task, needed, orientation)
+    return Converted(encoded.image, replace(encoded.prep, rotation_deg=turned_deg), file.pages)
+
+
+def _encode_page(
+    file: PageImages, image: ImageFile.ImageFile, task: Convert, needed: Fit, orientation: int
+) -> Converted:
+    """Decode, scale, turn, pad and encode a page."""
+    source_px = upright_size_px(image.size, orientation)
+    unused = [image]
+
+    def open_page() -> ImageFile.ImageFile:
+        opened = unused.pop() if unused else file.open(task.page)
+        if needed.scale < 1 and opened.format == "JPEG":
+            opened.draft(None, upright_size_px(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
+        return opened
+
+    page = make_fit(decode(open_page), needed, orientation)
+    encoded = encode(page, file.format, needed.scale, task.settings.limits, task.settings.jpeg_quality)
+    # A page that the encoder had to shrink has another scale than the one that was needed.
+    scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
+    prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6))
+    return Converted(encoded.data, prep, file.pages)
