@@ -70,7 +70,7 @@ async def test_max_calls_ends_the_run(scans: Path, tmp_path: Path) -> None:
     async with serve_fake() as fake:
         summary = await run_here(scans, tmp_path / "out", fake.url, run={"max_calls": 2})
         assert len(fake.calls) == 2
-    assert (summary.exit_code, summary.totals[State.DONE]) == (8, 2)
+    assert (summary.exit_code, summary.totals[State.DONE]) == (10, 2)
 
 
 async def test_a_500_is_retried_then_fails_the_page_until_the_next_run(scans: Path, tmp_path: Path) -> None:

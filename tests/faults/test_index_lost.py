@@ -59,7 +59,8 @@ async def test_a_page_whose_first_content_is_back_has_its_first_text_without_the
 async def test_a_missing_file_that_is_back_is_done_without_a_call(scans: Path, tmp_path: Path, *, lost: bool) -> None:
     out, listed = tmp_path / "out", scans / "list.txt"
     page = write_page(scans / "page.png", 1)
-    listed.write_text("page.png\n")
+    write_page(scans / "other.png", 2)
+    listed.write_text("page.png\nother.png\n")
     async with serve_fake() as fake:
         await run_here(listed, out, fake.url)
         away = page.rename(tmp_path / "away.png")
@@ -69,5 +70,5 @@ async def test_a_missing_file_that_is_back_is_done_without_a_call(scans: Path, t
         await run_here(listed, out, fake.url)
         if lost:
             await run_without_index(listed, out, fake)
-    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 1}
-    assert len(fake.calls) == 1
+    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 2}
+    assert len(fake.calls) == 2

@@ -162,7 +162,7 @@ async def first_run(moment: str, tmp_path: Path, fake: FakeOcr, held: Held) -> A
     if moment == "start-up":
         command = stopping_at("openat", path=out / "index.sqlite3")
     elif moment == "end":
-        command = stopping_at("rename", "renameat", "renameat2", path=out / ".run.json.new", when=2)
+        command = stopping_at("rename", "renameat", "renameat2", path=out / ".run.json.new", when=3)
     async with start_command(*arguments(tmp_path, fake), command=command) as process:
         if moment in {"start-up", "end"}:
             await read_until(process, STOPPED)

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from pipeline.billing import Calendar
-from pipeline.errors import InterruptedRunError, LedgerError, QuotaExhaustedError
+from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
 from pipeline.ledger.budget import Budget, ledger_path, own
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import AttemptState, PageId
@@ -124,7 +124,7 @@ class TestLimits:
                     attempt.mark_sent()
                     await anyio.lowlevel.checkpoint()
                     attempt.settle(billed=True)
-            except QuotaExhaustedError:
+            except (QuotaExhaustedError, PlannedStopError):
                 ends.append(False)
             else:
                 ends.append(True)
@@ -140,7 +140,7 @@ class TestLimits:
             async with budget.reserve(PAGE) as attempt:
                 attempt.mark_sent()
                 attempt.settle(billed=billed)
-        with pytest.raises(QuotaExhaustedError, match="--max-calls 1 is reached"):
+        with pytest.raises(PlannedStopError, match="--max-calls 1 is reached"):
             async with budget.reserve(PAGE):
                 pass
 
