@@ -4,6 +4,7 @@
 from them what people read: flag help, the example file, `config show` and the table in the documentation.
 """
 
+from pipeline.config.duration import parse_duration
 from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
 from pipeline.config.settings import (
     OPERATOR_KEY_VARIABLE,
@@ -17,7 +18,6 @@ from pipeline.config.settings import (
     RunConfig,
     ServeConfig,
     Tier,
-    parse_duration,
 )
 
 __all__ = [

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import platformdirs
 
+from pipeline.config.duration import parse_duration
 from pipeline.config.reflection import Setting, all_settings
-from pipeline.config.settings import Config, parse_duration
+from pipeline.config.settings import Config
 from pipeline.errors import UsageError
 
 Overrides = Mapping[tuple[str, str], Any]

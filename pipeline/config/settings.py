@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from pipeline.config.duration import parse_duration
+
 OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
 """Environment variable with the server operator's own key, which has no quota."""
 
@@ -21,8 +23,6 @@ TIER_CALLS: Final[Mapping[Tier, int | None]] = {"free": 30, "basic": 1_000, "pro
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _about(
@@ -297,17 +297,3 @@ class Config(_Section, frozen=True):
         if settings["api"]["key_command"] is not None:
             settings["api"]["key_command"] = "(set)"
         return settings
-
-
-def parse_duration(value: float | str) -> float:
-    """Return seconds: a number, or a number followed by s, m, h or d ("90m").
-
-    Raises:
-        ValueError: anything else, or not above zero.
-    """
-    text = str(value).strip().lower()
-    unit = _UNIT_S.get(text[-1:], None)
-    seconds = float(text[:-1]) * unit if unit else float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"{value!r} is no duration")
-    return seconds

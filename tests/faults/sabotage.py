@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
 from pipeline.errors import StopError
 from pipeline.inputs import image, resolve, source
@@ -135,6 +136,16 @@ def _wait_for_threads() -> None:
     Dispatcher._prepare = prepare_shielded  # type: ignore[assignment, method-assign]
 
 
+def _list_nothing() -> None:
+    """The INPUTs are not listed beside the run: pages that it has not reached are not counted."""
+
+    async def end(*_: object) -> None:
+        pass
+
+    Listing.run = end  # type: ignore[assignment, method-assign]
+    Listing.wait = end  # type: ignore[assignment, method-assign]
+
+
 SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         "abort-at-once": _abort_at_once,
@@ -144,6 +155,7 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
         "growing-file": _append_while_reading,
         "ignore-full-disk": storage_sabotage.ignore_a_full_disk,
         "ignore-read-errors": _ignore_read_errors,
+        "list-nothing": _list_nothing,
         "lock-nothing": storage_sabotage.lock_nothing,
         "no-ballast": storage_sabotage.keep_the_ballast,
         "no-rescue": storage_sabotage.rescue_nothing,

@@ -289,14 +289,14 @@ class TestIgnored:
     @pytest.mark.parametrize(
         "name",
         [
-            "@eaDir",
-            "#recycle",
-            "@Recycle",
-            "$RECYCLE.BIN",
-            "$Recycle.Bin",
-            "System Volume Information",
-            "lost+found",
-            "__MACOSX",
+            pytest.param("@eaDir", id="synology"),
+            pytest.param("#recycle", id="synology-deleted"),
+            pytest.param("@Recycle", id="qnap-deleted"),
+            pytest.param("$RECYCLE.BIN", id="windows-deleted"),
+            pytest.param("$Recycle.Bin", id="windows-deleted-in-another-case"),
+            pytest.param("System Volume Information", id="windows"),
+            pytest.param("lost+found", id="ext4"),
+            pytest.param("__MACOSX", id="macos"),
         ],
     )
     async def test_system_folders_are_left_out_at_any_depth(self, tmp_path: Path, name: str) -> None:

@@ -20,14 +20,7 @@ from pipeline.workspace.lines import encode_failure, encode_name, encode_record
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.repair import remove_torn_tail
 from tests.factories import STAT, make_failure, make_record, on_disk, page_id
-
-
-def append(path: Path, line: bytes) -> Span:
-    """Append a line as the sink does; return its place."""
-    with path.open("ab") as file:
-        start = file.tell()
-        file.write(line)
-    return Span(start, start + len(line))
+from tests.workspace.lines import append
 
 
 class Workspace:

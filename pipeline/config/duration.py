@@ -1,0 +1,19 @@
+"""Durations as people write them: "90m", "8h"."""
+
+from typing import Final
+
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: float | str) -> float:
+    """Return seconds: a number, or a number followed by s, m, h or d ("90m").
+
+    Raises:
+        ValueError: anything else, or not above zero.
+    """
+    text = str(value).strip().lower()
+    unit = _UNIT_S.get(text[-1:], None)
+    seconds = float(text[:-1]) * unit if unit else float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{value!r} is no duration")
+    return seconds

@@ -1,0 +1,107 @@
+"""Mutated files of all formats through the border: what becomes of them, and whether anything escapes.
+
+    python -m tests.benchmarks.mutated_files [FILES] [--seed N]
+
+Each file is prepared like a run does it, with real worker processes. Each of its pages is sent unchanged, converted to
+an image that can be decoded and is within the limits, or failed with its class. Anything else is an escape: the command
+prints it and exits with 1. A crash or a hang of a worker costs its page, and is shown as `conversion-failed`.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import PageError
+from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.image import ImageFile, open_converter
+from pipeline.wire import Limits
+from tests.inputs.images import check, sent_image
+from tests.inputs.mutations import mutate, whole_files
+
+JOBS: Final = 6
+SETTINGS: Final = PrepareSettings(Limits())
+_MAX_PAGES: Final = 30
+"""A damaged chain of directories may announce more pages than are worth the time."""
+
+Totals = dict[str, Counter[str]]
+
+
+async def prepare_all(files: int, seed: int, directory: Path) -> tuple[Totals, list[str]]:
+    """Return what became of the pages of mutated files, by kind, and the escapes."""
+    totals: Totals = defaultdict(Counter)
+    escapes: list[str] = []
+    numbers = iter(range(files))
+    kinds = list(whole_files().items())
+
+    async def work(job: int) -> None:
+        for number in numbers:
+            kind, whole = kinds[number % len(kinds)]
+            path = directory / f"{job}.dat"
+            path.write_bytes(mutate(whole, random.Random(seed * 1_000_003 + number)))
+            totals[kind]["files"] += 1
+            try:
+                totals[kind] += await _prepare_pages(path)
+            except Exception:  # noqa: BLE001 - an escape is what this command looks for
+                saved = directory / f"escape-{number}.dat"
+                path.rename(saved)
+                escapes.append(f"{kind}, file {number}, kept as {saved}:\n{traceback.format_exc()}")
+
+    async with open_converter(SETTINGS) as converter:
+        with ThreadPoolExecutor(JOBS) as threads:
+
+            async def _prepare_pages(path: Path) -> Counter[str]:
+                ended: Counter[str] = Counter()
+                image = ImageFile(path, SETTINGS)
+                page = 1
+                while page <= min(image.pages, _MAX_PAGES):
+                    try:
+                        payload = await image.prepare(page, converter, threads)
+                        if sent_image(payload) != path.read_bytes():
+                            check(payload, SETTINGS)
+                        ended["sent"] += 1
+                    except PageError as exc:
+                        ended[exc.name] += 1
+                    page += 1
+                return ended
+
+            await asyncio.gather(*(work(job) for job in range(JOBS)))
+    return totals, escapes
+
+
+def print_table(totals: Totals) -> None:
+    """Print a line per kind and their sum: files, and pages by what became of them."""
+    overall = sum(totals.values(), Counter[str]())
+    outcomes = sorted(overall.keys() - {"files", "sent"})
+    print("| kind | files | sent | " + " | ".join(outcomes) + " |")
+    print("|---|" + "---:|" * (2 + len(outcomes)))
+    for kind, counts in [*sorted(totals.items()), ("all", overall)]:
+        cells = (str(counts[name]) for name in ("files", "sent", *outcomes))
+        print(f"| {kind} | " + " | ".join(cells) + " |")
+
+
+def main() -> int:
+    """Run the benchmark; return 1 when something escaped."""
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.mutated_files")
+    parser.add_argument("files", type=int, nargs="?", default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began_s = time.monotonic()
+    directory = Path(tempfile.mkdtemp(prefix="mutated-"))
+    totals, escapes = asyncio.run(prepare_all(options.files, options.seed, directory))
+    print_table(totals)
+    print(f"\n{options.files} files in {time.monotonic() - began_s:.0f} s: {len(escapes)} escapes")
+    for escape in escapes:
+        print(escape, file=sys.stderr)
+    return 1 if escapes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
