@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first ends the work in order, the second ends the process."""
+"""SIGHUP, SIGINT and SIGTERM: the first ends the work in order, the second ends the process."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ async def watch_signals(request_end: Callable[[signal.Signals], None], in_flight
         request_end: Called with the signal.
         in_flight: What is finished first, for the message: "calls".
     """
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
         first = signal.Signals(await anext(signals))
         logger.warning("%s: finishing the %s in flight; a second signal aborts", first.name, in_flight)
         request_end(first)

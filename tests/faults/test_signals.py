@@ -82,7 +82,7 @@ async def test_after_a_kill_only_calls_in_flight_are_repeated(scene: Scene, seed
     scene.check_finished()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=["sighup", "sigterm", "sigint"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_after_one_signal_calls_in_flight_end_and_none_is_repeated(
     scene: Scene, seed: int, number: signal.Signals
