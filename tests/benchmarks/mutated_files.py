@@ -10,6 +10,7 @@ prints it and exits with 1. A crash or a hang of a worker costs its page, and is
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -100,7 +101,10 @@ def main() -> int:
     print(f"\n{options.files} files in {time.monotonic() - began_s:.0f} s: {len(escapes)} escapes")
     for escape in escapes:
         print(escape, file=sys.stderr)
-    return 1 if escapes else 0
+    if escapes:
+        return 1
+    shutil.rmtree(directory)
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ a broken reply is no text, and may be billed  replies                     half t
 a reply belongs to its own page               replies                     aiohttp's own connections
 the key goes to no other host                 replies                     redirects followed
 a page is read completely or not at all       files, read_errors          no-stability-check, ignore-read-errors
-a run that shuts down waits for calls alone   limits                      wait-for-names, wait-for-threads
+a run that shuts down waits for calls alone   limits, conversions         wait-for-names, wait-for-threads
+a decoder costs its own page at most          conversions                 the same page without the fault
 faults in a workspace are reported            verify                      intact and killed workspaces are clean
 """

@@ -93,6 +93,7 @@ async def test_files_that_ended_a_run_cost_their_pages_only(scans: Path, tmp_pat
             (scans / f"{path.parent.name}.{path.name.split('.')[1]}").write_bytes(data)
     for path in (*CASES.glob("*/*.jpg"), *CASES.glob("png-large*/*.png")):
         shutil.copyfile(path, scans / f"{path.parent.name}-{path.name}")
+    Image.new("L", (1080, 30_000), "white").save(scans / "screenshot.png")
     (scans / "scans.jpg").write_bytes(jpeg_of_scans(4008, 4000, 17_000))
     async with serve_fake() as fake:
         first = await run_command(*run_arguments(scans, tmp_path, fake.url, "--log-format", "json"))
@@ -107,6 +108,7 @@ async def test_files_that_ended_a_run_cost_their_pages_only(scans: Path, tmp_pat
         *(("crash-5-gif.gif", page, "unfittable") for page in (1, 3, 4)),
         ("crash-5-gif.gif", 2, "truncated"),
         ("scans.jpg", 1, "conversion-failed"),
+        ("screenshot.png", 1, "unfittable"),
         ("tiff-unknown-compression-page3.tif", 3, "unsupported"),
     }
     sent = {line["source"] for line in results(tmp_path / "out")}

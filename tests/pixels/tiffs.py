@@ -61,6 +61,11 @@ def tiff_page(
     return {"strips": strips, "tags": {**fields, **(tags or {})}}
 
 
+def grey_pages(count: int) -> list[dict[str, Any]]:
+    """Return pages of 120×120 px, each of its own grey."""
+    return [tiff_page(bytes([level] * 120 * 120), 120, bits=8) for level in range(1, count + 1)]
+
+
 def tiff(*pages: dict[str, Any], order: Order = "<", big: bool = False) -> bytes:
     """Return a TIFF, or a BigTIFF, of these pages."""
     count, entry, offset = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
