@@ -128,7 +128,7 @@ class Dispatcher:
                     return
             await self._dispatch_file(file, slot, walk.begun)
         finally:
-            if self._last_rows[file.name] is ended:
+            if self._last_rows.get(file.name) is ended:
                 del self._last_rows[file.name]
             ended.set()
 
@@ -155,10 +155,7 @@ class Dispatcher:
         number = pages = 1
         try:
             while number <= pages:
-                if not self._index.has_failed_since(
-                    file, number, begun
-                ):  # by an earlier row; one run tries a page once
-                    await self._prepare_and_dispatch(file, image, number, slot)
+                await self._prepare_and_dispatch(file, image, number, slot, begun)
                 pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
                 number += 1
         except (ShuttingDownError, StopError):
@@ -167,16 +164,22 @@ class Dispatcher:
             raise
         self._index.add_file(file, pages)
 
-    async def _prepare_and_dispatch(self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot) -> None:
+    async def _prepare_and_dispatch(
+        self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str
+    ) -> None:
+        """Prepare a page and dispatch it, unless it has failed in this run: an earlier row named it."""
         begun_s = anyio.current_time()
+        has_failed = self._index.has_failed_since(file, number, begun)
         try:
             with self._shutdown.cancels_unsent():
                 await slot.retake()
                 payload = await self._prepare(file, image, number)
         except PageError as exc:
-            await self._recorder.record_failure(file, number, None, exc)
+            if not has_failed:
+                await self._recorder.record_failure(file, number, None, exc)
         else:
-            await self._dispatch_page(Page(file, payload, begun_s), slot)
+            if not has_failed:
+                await self._dispatch_page(Page(file, payload, begun_s), slot)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:

@@ -108,7 +108,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
     with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
         inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
     for item in inputs.set_aside:
-        logger.log(logging.WARNING if item.is_doubtful else logging.INFO, "%s: ignored: %s", item.text, item.reason)
+        logger.info("%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
         files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import click
@@ -32,8 +32,12 @@ from pipeline.errors import InterruptedRunError, StopError, one_line
 from pipeline.exit_codes import EXIT_CODES
 from pipeline.remote.endpoint import choose_service
 from pipeline.shutdown import Shutdown
+from pipeline.storage.files import has_descriptors, no_descriptors
 
 logger = logging.getLogger("pagemill")
+
+_LEAST_DESCRIPTORS: Final = 12
+"""The files of the workspace, the ledger and the event loop, and one page and one call."""
 
 _INPUTS = "Inputs"
 _LIMITS = "Pace and limits"
@@ -139,5 +143,7 @@ def _run(inputs: tuple[str, ...], output: Path, config_file: Path | None, option
         null_separated=options["null_separated"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
     )
+    if not has_descriptors(_LEAST_DESCRIPTORS):
+        raise no_descriptors()
     uses_uvloop = find_spec("uvloop") is not None
     return anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})

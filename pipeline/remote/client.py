@@ -22,7 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.records import Service
 from pipeline.remote.connections import Connector
 from pipeline.remote.verdict import Fault, Outcome, parse_retry_after
-from pipeline.storage.files import has_descriptor, no_descriptors
+from pipeline.storage.files import has_descriptors, no_descriptors
 from pipeline.wire import (
     REPLY_MAX_BYTES,
     TEXT_RECOGNITION_PATH,
@@ -202,7 +202,7 @@ def _translate(exc: Exception, *, begun: bool) -> Outcome:
 
 def _lacks_descriptor(exc: Exception) -> bool:
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return not has_descriptor()
+        return not has_descriptors()
     return isinstance(exc, OSError) and exc.errno in {errno.EMFILE, errno.ENFILE}
 
 

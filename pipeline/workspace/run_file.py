@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from pipeline.errors import UsageError
-from pipeline.storage.files import replace_file
+from pipeline.storage.files import replace_file, require_descriptor
 from pipeline.workspace.paths import RUN
 
 
@@ -62,7 +62,10 @@ def read_run_file(workspace: Path) -> RunFile | None:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as exc:
+    except OSError as exc:
+        require_descriptor(exc)
+        raise UsageError(f"{path}: {exc.strerror or exc}") from exc
+    except msgspec.DecodeError as exc:
         raise UsageError(f"{path}: {exc}; delete it to let pagemill forget which service filled the workspace") from exc
 
 

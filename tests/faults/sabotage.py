@@ -26,6 +26,7 @@ from pipeline.cli import main as cli
 from pipeline.errors import StopError
 from pipeline.inputs import image, resolve, source
 from pipeline.records import Payload
+from pipeline.remote import client
 from pipeline.shutdown import Shutdown
 from pipeline.storage import files
 from tests.faults import storage_sabotage
@@ -136,6 +137,12 @@ def _wait_for_threads() -> None:
     Dispatcher._prepare = prepare_shielded  # type: ignore[assignment, method-assign]
 
 
+def _blame_the_page() -> None:
+    """A page or a call for which no file descriptor is left fails, as for any other reason."""
+    files.require_descriptor = lambda _: None  # type: ignore[assignment]
+    client._lacks_descriptor = lambda _: False  # type: ignore[assignment]
+
+
 def _list_nothing() -> None:
     """The INPUTs are not listed beside the run: pages that it has not reached are not counted."""
 
@@ -149,6 +156,7 @@ def _list_nothing() -> None:
 SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         "abort-at-once": _abort_at_once,
+        "blame-the-page": _blame_the_page,
         "commit-often": storage_sabotage.commit_often,
         "count-before-writing": storage_sabotage.count_before_writing,
         "forget-records": storage_sabotage.forget_records,
