@@ -16,6 +16,7 @@ from anyio.abc import Process
 
 from pipeline.batch.job import Job
 from pipeline.batch.progress import Summary
+from pipeline.batch.retry import RetrySelection
 from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.records import Service
@@ -35,7 +36,13 @@ def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
 
 
 async def run_here(
-    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, shutdown: Shutdown | None = None, **sections: Any
+    inputs: Path | Sequence[str | Path],
+    workspace: Path,
+    url: str,
+    *,
+    shutdown: Shutdown | None = None,
+    retry: RetrySelection | None = None,
+    **sections: Any,
 ) -> Summary:
     """Run in this process with the test key.
 
@@ -44,6 +51,7 @@ async def run_here(
         workspace: The directory given to `-o`.
         url: The service's base URL.
         shutdown: Lets the test end the run early.
+        retry: Recognise these failed pages instead of the inputs.
         sections: Sections of the configuration, such as `run={"jobs": 4}`.
     """
     listed = [inputs] if isinstance(inputs, Path) else inputs
@@ -52,6 +60,7 @@ async def run_here(
         workspace=workspace,
         service=Service(url, KEY, "127.0.0.1"),
         config=configure(workspace, **sections),
+        retry=retry,
     )
     return await run(job, shutdown)
 

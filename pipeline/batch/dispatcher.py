@@ -1,6 +1,7 @@
 """Turns files into pages, and pages into calls or duplicates."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -97,6 +98,7 @@ class Dispatcher:
                     await walk.run(partial(self._start, walk, pages), pages)
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
+            await self._recorder.settle_undecided()
         finally:
             self._threads.shutdown(wait=False)
 
@@ -152,24 +154,24 @@ class Dispatcher:
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
-        number = pages = 1
+        number = 1
         try:
-            while number <= pages:
+            for number in _page_numbers(file, image):
                 await self._prepare_and_dispatch(file, image, number, slot, begun)
-                pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
-                number += 1
         except (ShuttingDownError, StopError):
-            with suppress(StorageError):
-                self._index.inventory.mark_rest_pending(file, number, image.pages if image is not None else 1)
+            if file.pages is None:
+                with suppress(StorageError):
+                    self._index.inventory.mark_rest_pending(file, number, _count_pages(image))
             raise
-        self._index.add_file(file, pages)
+        if file.pages is None:
+            self._index.add_file(file, _count_pages(image))
 
     async def _prepare_and_dispatch(
         self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str
     ) -> None:
         """Prepare a page and dispatch it, unless it has failed in this run: an earlier row named it."""
         begun_s = anyio.current_time()
-        has_failed = self._index.has_failed_since(file, number, begun)
+        has_failed = self._index.has_failed_since(file, number, begun) or self._recorder.is_undecided(file, number)
         try:
             with self._shutdown.cancels_unsent():
                 await slot.retake()
@@ -245,3 +247,18 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
+
+
+def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
+    if file.pages is not None:
+        yield from sorted(file.pages)
+        return
+    number = 1
+    while number == 1 or number <= _count_pages(image):  # known once a page was prepared
+        yield number
+        number += 1
+
+
+def _count_pages(image: ImageFile | None) -> int:
+    return 1 if image is None else image.pages

@@ -20,15 +20,15 @@ import msgspec
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
-from pipeline.batch.job import Job, ResolvedJob, find_inputs, resolve_job
-from pipeline.batch.listing import Listing, Triage, needs_calls
+from pipeline.batch.files import find_files, find_inputs, needs_calls
+from pipeline.batch.job import Job, ResolvedJob, resolve_job
+from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.recovery import open_budget
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PlannedStopError, StopError, StorageError
-from pipeline.inputs import source
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
@@ -111,8 +111,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
         logger.info("%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
-        files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
-        async with aclosing(files):
+        async with aclosing(find_files(job, inputs, opened.index)) as files:
             walk = Walk(
                 files,
                 opened.index,
@@ -121,15 +120,17 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
                 shutdown=shutdown,
                 config=job.config,
                 is_endless=inputs.has_stdin,
+                is_retry=job.retry is not None,
             )
             async with anyio.create_task_group() as background:
                 background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
-                background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
+                if not walk.is_retry:
+                    background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
                 if job.config.run.max_duration_s is not None:
                     background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
                 await opened.dispatcher.dispatch(walk)
                 walk.conclude(inputs, shutdown)
-                if shutdown.reason is not None and not walk.is_complete:
+                if shutdown.reason is not None and not walk.is_complete and not walk.is_retry:
                     await listing.wait(shutdown)
                 background.cancel_scope.cancel()
         return await _close_accounts(job.workspace, opened, walk, listing, shutdown)
@@ -174,7 +175,11 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
-        client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
+        if job.proxy is not None:
+            logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
+        client = await stack.enter_async_context(
+            open_client(service, _timeouts(config), connections=config.run.jobs, proxy=job.proxy)
+        )
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -187,6 +192,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             config=config,
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
+            is_retry=job.retry is not None,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
@@ -210,7 +216,7 @@ async def _open_service(
         service = job.service
         if job.start_service is not None:
             with shutdown.cancels_unsent():
-                if await needs_calls(inputs, job.config.input, index, triage):
+                if await needs_calls(inputs, job.config.input, index, triage, retry=job.retry):
                     logger.info("recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
@@ -232,7 +238,7 @@ def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile:
         ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
         settings=settings,
         totals=last.totals if last is not None else {},
-        pending_is_at_least=True,
+        pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
         ignored=last.ignored if last is not None else {},
     )
 
@@ -268,9 +274,12 @@ async def _close_accounts(
         totals = opened.index.totals()
     except StorageError as exc:
         shutdown.request(exc)
-    counted = walk.is_complete or listing.is_complete
-    ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
-    accounts = Accounts(totals, pending_is_at_least=not counted, ignored=ignored)
+    if walk.is_retry:
+        at_least, ignored = opened.run_file.pending_is_at_least, opened.run_file.ignored
+    else:
+        at_least = not (walk.is_complete or listing.is_complete)
+        ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
+    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored)
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
         _write_end(workspace, opened.run_file, summary)

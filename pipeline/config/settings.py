@@ -73,6 +73,16 @@ class ApiConfig(_Section, frozen=True):
             "Command that prints the API key, such as a password manager's.", example="pass show llmocr", unset="none"
         ),
     ] = None
+    proxy: Annotated[
+        str | None,
+        _about(
+            "HTTP proxy for calls to the service, or none; never used for the embedded engine.",
+            flag="--proxy",
+            metavar="URL",
+            example="http://proxy.example.org:3128",
+            unset="HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY exempts the host",
+        ),
+    ] = None
     timeout_s: Annotated[Seconds, _about("Deadline of one call, in seconds.", flag="--timeout", metavar="SECONDS")] = (
         120.0
     )
@@ -292,8 +302,9 @@ class Config(_Section, frozen=True):
     serve: ServeConfig = ServeConfig()
 
     def without_secrets(self) -> dict[str, dict[str, Any]]:
-        """Return all settings as plain values; `key_command` is masked, because it may contain a secret."""
+        """Return all settings as plain values; `key_command` and `proxy` are masked: they may contain a secret."""
         settings: dict[str, dict[str, Any]] = msgspec.to_builtins(self, enc_hook=str)
-        if settings["api"]["key_command"] is not None:
-            settings["api"]["key_command"] = "(set)"
+        for name in ("key_command", "proxy"):
+            if settings["api"][name] is not None:
+                settings["api"][name] = "(set)"
         return settings

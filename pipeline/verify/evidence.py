@@ -148,7 +148,7 @@ class Evidence:
             row = failure_row(head)
             for problem in check_failure(head):
                 yield f"{_place(FAILURES, number, row.source)}: {problem}"
-            self._tables.replay_failure(row, span)
+            self._tables.replay_failure(head, span)
             rows.append((number, row.source, row.page, row.id, row.state.value, row.added))
             if len(rows) == _BATCH:
                 self._insert("failure", rows)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.errors import PageError, one_line
-from pipeline.records import Record
+from pipeline.records import MAX_FAILED_RUNS, Record
 from pipeline.workspace.lines import DamagedLineError, FailureHead, decode_name, is_intact
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
@@ -68,8 +68,10 @@ def check_failure(failure: FailureHead) -> Iterator[str]:
     retryable = _retryable_by_class().get(failure.error)
     if retryable is None:
         yield f"the class {failure.error[:40]!r} is unknown"
-    elif retryable != failure.retryable:
-        yield f"retryable is {str(failure.retryable).lower()}, which the class {failure.error} never is"
+    elif failure.retryable and not retryable:
+        yield f"retryable is true, which the class {failure.error} never is"
+    elif retryable and not failure.retryable and (failure.runs or 0) < MAX_FAILED_RUNS:
+        yield f"retryable is false, which the class {failure.error} is after {MAX_FAILED_RUNS} runs only"
     if failure.id is not None:
         match = _CONTENT_ID.fullmatch(failure.id)
         if (match is None or int(match[2]) != failure.page) and _URL_ID.fullmatch(failure.id) is None:

@@ -8,7 +8,7 @@ those that a crash takes are read again from the JSONL files.
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.lines import encode_name
-from pipeline.workspace.paths import INDEX
+from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.tables import (
     FINAL_STATES,
     SCHEMA,
@@ -29,10 +29,10 @@ from pipeline.workspace.tables import (
     DamagedLine,
     OtherFilesError,
     Tables,
-    failure_row,
     meta_digest,
     record_row,
 )
+from pipeline.workspace.worklist import FailedPage, read_worklist
 
 _COMMIT_EVERY: Final = 512
 """Changes per commit."""
@@ -42,6 +42,7 @@ class Index:
     """The index of one workspace; the workspace's lock lets one run at a time change it."""
 
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
+        self._workspace = workspace
         self._db = database
         self._tables = Tables(workspace, database)
         self.inventory = Inventory(database)
@@ -114,10 +115,14 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
+            (version,) = index._db.rows("PRAGMA user_version")
             index.totals()
         except StorageError:
             index.close()
             raise
+        if version[0] != SCHEMA_VERSION:
+            index.close()
+            raise StorageError(f"{workspace / INDEX}: of format {version[0]}, not {SCHEMA_VERSION}")
         return index
 
     def settled_states(
@@ -215,7 +220,22 @@ class Index:
 
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Add a failure that was appended to failures.jsonl."""
-        self._tables.add_failure(failure_row(failure), span)
+        self._tables.add_failure(failure, span)
+
+    def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
+        """Return the number of runs in a row in which the calls for this page and content have failed.
+
+        Args:
+            source: The source's name.
+            page: 1-based.
+            page_id: Identity of the content.
+            before: Do not count a failure of this moment or later, RFC 3339; None counts all.
+        """
+        return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
+
+    def worklist(self) -> Iterator[FailedPage]:
+        """Yield the pages whose last state is failed or uncertain, in the order of their names."""
+        return read_worklist(self._db, self._workspace / FAILURES)
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents for which a call may have been billed and its answer is lost."""

@@ -82,6 +82,7 @@ class FailureHead(msgspec.Struct, frozen=True):
     error: str = msgspec.field(name="class")
     id: str | None = None
     source_b64: str | None = None
+    runs: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when the name is not base64."""
@@ -97,9 +98,18 @@ class FailureHead(msgspec.Struct, frozen=True):
         return failure_state(self.error)
 
 
+class _FailureLine(FailureHead, frozen=True):
+    """All fields of a line of failures.jsonl."""
+
+    message: str = ""
+    attempts: int = 0
+    meta: dict[str, Any] | None = None
+
+
 _RESULT_HEAD = msgspec.json.Decoder(ResultHead)
 _RESULT = msgspec.json.Decoder(_ResultLine)
 _FAILURE_HEAD = msgspec.json.Decoder(FailureHead)
+_FAILURE = msgspec.json.Decoder(_FailureLine)
 
 
 def encode_record(record: Record) -> bytes:
@@ -138,6 +148,8 @@ def encode_failure(failure: Failure) -> bytes:
     }
     if failure.meta is not None:
         fields["meta"] = failure.meta
+    if failure.runs:
+        fields["runs"] = failure.runs
     return append_checksum(orjson.dumps(fields))
 
 
@@ -185,6 +197,27 @@ def parse_failure(line: bytes) -> FailureHead:
         DamagedLineError: the checksum or a field is wrong.
     """
     return _parse(line, _FAILURE_HEAD)
+
+
+def parse_whole_failure(line: bytes) -> Failure:
+    """Return the failure of a line of failures.jsonl.
+
+    Raises:
+        DamagedLineError: the checksum or a field is wrong.
+    """
+    fields = _parse(line, _FAILURE)
+    return Failure(
+        id=None if fields.id is None else PageId(fields.id),
+        source=decode_name(fields.source_bytes()),
+        page=fields.page,
+        error=fields.error,
+        message=fields.message,
+        attempts=fields.attempts,
+        retryable=fields.retryable,
+        added=fields.added,
+        meta=fields.meta,
+        runs=fields.runs or 0,
+    )
 
 
 def parse_record(line: bytes) -> Record:

@@ -5,7 +5,7 @@ there. The order of lines in different files is unknown; where it matters, `adde
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, Meta, PageId, Record, Span, State
+from pipeline.records import MAX_FAILED_RUNS, Failure, Meta, PageId, Record, Span, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import (
@@ -29,7 +29,7 @@ from pipeline.workspace.lines import (
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
 """States that no later run changes while the page's content stays the same."""
 _SINCE_3: Final = """
@@ -38,6 +38,12 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 CREATE TABLE kind (
   path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_SINCE_4: Final = """
+CREATE TABLE failed_page (
+  source BLOB NOT NULL, page INTEGER NOT NULL, added TEXT NOT NULL, runs INTEGER NOT NULL, offset INTEGER NOT NULL,
+  PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 """
 SCHEMA: Final = f"""
@@ -51,9 +57,11 @@ CREATE TABLE file (
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
-{_SINCE_3}"""
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + "DELETE FROM progress;"})  # noqa: S608 - made of constants
-"""By earlier version. Without their progress, all lines are read again, which fills the new table; files stay known."""
+{_SINCE_3}{_SINCE_4}"""
+_READ_AGAIN: Final = "DELETE FROM progress;"
+"""Without their progress, all lines are read again, which fills the new tables; files stay known."""
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _READ_AGAIN, 3: _SINCE_4 + _READ_AGAIN})
+"""By earlier version."""
 
 
 class OtherFilesError(StorageError):
@@ -127,18 +135,41 @@ class Tables:
             self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
         self._results.add(span)
 
-    def add_failure(self, row: PageRow, span: Span) -> None:
+    def add_failure(self, failure: Failure, span: Span) -> None:
         """Apply a line of failures.jsonl that was written just now."""
-        self._put(row)
-        self._failures.add(span)
+        self._put_failure(failure_row(failure), span, failure.runs)
 
-    def replay_failure(self, row: PageRow, span: Span) -> None:
+    def replay_failure(self, failure: FailureHead, span: Span) -> None:
         """Apply a line of failures.jsonl that was read, unless its page has a text or a later line."""
+        row = failure_row(failure)
         rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (row.source, row.page))
         has_text = bool(rows) and rows[0][2] in FINAL_STATES and rows[0][1] == row.id
-        if not has_text and (not rows or rows[0][0] <= row.added):
-            self._put(row)
-        self._failures.add(span)
+        if has_text or (rows and rows[0][0] > row.added):
+            self._failures.add(span)
+            return
+        runs = failure.runs
+        if runs is None:  # a line of an earlier release
+            runs = self.count_failed_runs(row.source, row.page, row.id) + 1 if limits_runs(failure.error) else 0
+        self._put_failure(replace(row, retryable=row.retryable and runs < MAX_FAILED_RUNS), span, runs)
+
+    def count_failed_runs(self, source: bytes, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
+        """Return the number of runs in a row in which the calls for this page and content have failed.
+
+        Args:
+            source: The bytes of the source's name.
+            page: 1-based.
+            page_id: Identity of the content.
+            before: Do not count a failure of this moment or later, RFC 3339; None counts all.
+        """
+        rows = self._db.rows(
+            "SELECT failed_page.runs, added FROM page JOIN failed_page USING (source, page, added)"
+            " WHERE source = ? AND page = ? AND id IS ? AND state = 'failed'",
+            (source, page, page_id),
+        )
+        if not rows:
+            return 0
+        runs, added = rows[0]
+        return max(0, runs - 1) if before is not None and added >= before else int(runs)
 
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a content; None when there is none, or its line is gone or damaged.
@@ -193,7 +224,7 @@ class Tables:
                 self._results.add(span)
         for span, line in self._failures.unread_lines():
             try:
-                self.replay_failure(failure_row(parse_failure(line)), span)
+                self.replay_failure(parse_failure(line), span)
             except DamagedLineError as exc:
                 damaged.append(DamagedLine(FAILURES, span.start, str(exc)))
                 self._failures.add(span)
@@ -223,6 +254,14 @@ class Tables:
             "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
             (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
         )
+
+    def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:
+        self._put(row)
+        self._db.change(
+            "INSERT OR REPLACE INTO failed_page VALUES (?, ?, ?, ?, ?)",
+            (row.source, row.page, row.added, runs, span.start),
+        )
+        self._failures.add(span)
 
     def _find_offset(self, page_id: PageId) -> int | None:
         """Return the offset of a content's first record in results.jsonl; None when there is none."""

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from pipeline.batch import listing as listing_module
-from pipeline.batch.listing import Listing, Triage, add_ignored, needs_calls
+from pipeline.batch.files import needs_calls
+from pipeline.batch.listing import Listing, Triage, add_ignored
 from pipeline.config import InputConfig
 from pipeline.errors import InterruptedRunError, NoDescriptorsError, QuotaExhaustedError, StorageError
 from pipeline.inputs.resolve import resolve_inputs

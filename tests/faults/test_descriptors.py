@@ -1,6 +1,7 @@
 """A run under a low `ulimit -n` stops instead of failing pages, and the next run goes on."""
 
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -9,7 +10,8 @@ import pytest
 from pipeline.errors import NoDescriptorsError, StorageError
 from pipeline.records import Service
 from pipeline.remote.client import Timeouts, open_client
-from pipeline.remote.verdict import Fault, Stop, verdict_of
+from pipeline.remote.outcome import Fault
+from pipeline.remote.verdict import Situation, Stop, verdict_of
 from pipeline.storage.files import read_stable
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
@@ -69,7 +71,7 @@ async def test_a_call_without_a_socket_stops_the_run_and_is_not_billed(host: str
         await anyio.to_thread.run_sync(str)  # starts a worker thread, which needs a descriptor
         with no_descriptors():
             outcome = await client.post(b"{}")
-    verdict = verdict_of(outcome)
+    verdict = verdict_of(outcome, Situation(datetime.now(UTC)))
     assert outcome.fault is Fault.NO_DESCRIPTOR
     assert isinstance(verdict, Stop)
     assert isinstance(verdict.error, NoDescriptorsError)

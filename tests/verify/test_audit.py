@@ -14,8 +14,8 @@ from pipeline.billing import Calendar
 from pipeline.errors import StorageError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
-from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
+from pipeline.workspace import snapshot
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
@@ -281,7 +281,7 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
 def test_without_space_for_a_copy_the_last_commit_is_counted(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an index the count fails."""
     _end_in_a_crash(sound)
-    monkeypatch.setattr(audit_module, "TemporaryDirectory", _no_room)
+    monkeypatch.setattr(snapshot, "TemporaryDirectory", _no_room)
     assert count_pages(sound.path)[State.DONE] == DONE
     _lose_the_index(sound)
     with pytest.raises(StorageError, match="No space left"):
