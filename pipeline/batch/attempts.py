@@ -3,7 +3,8 @@
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -41,7 +42,7 @@ from pipeline.remote.verdict import (
 )
 from pipeline.shutdown import Shutdown, ShuttingDownError
 
-_Final = Failed | Blocked | PageRejected | Stop
+_Final = Failed | Blocked | PageRejected | Refused | Stop
 """Verdicts that end an attempt without a text."""
 
 logger = logging.getLogger("pagemill")
@@ -112,8 +113,8 @@ class Attempts:
                     return error
                 case Stop():
                     raise ShuttingDownError
-                case Blocked():
-                    await self._back_off(history.blocked)
+                case Refused() | Blocked():
+                    await self._wait_to_repeat(history)
                 case Failed(reached=False, reason=reason):
                     self._require_reached(reason)
                     await self._back_off(self._history.unreached)
@@ -123,6 +124,13 @@ class Attempts:
                     await self._back_off(
                         history.failed_calls, until_s=self._retries.schedule_retry(anyio.current_time())
                     )
+
+    async def _wait_to_repeat(self, history: PageHistory) -> None:
+        """Wait before a call that follows one without a cost: a refusal makes all pages wait, at the gate."""
+        if history.blocked:
+            await self._back_off(history.blocked)
+        else:
+            await self._budget.flush()  # while the account waits, no other group would void the reservation
 
     def _require_reached(self, reason: str) -> None:
         """Raise TemporaryError when no call has reached the service; later the circuit decides: it may come back."""
@@ -162,9 +170,9 @@ class Attempts:
     async def _attempt(self, page: Page, history: PageHistory) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
         self._shutdown.check()
-        async with self._budget.reserve(page.payload.id, page.file.name) as attempt:
+        async with self._reserved_turn(page) as (attempt, turn):
             try:
-                verdict, note = await self._send(page, history, attempt)
+                verdict, note = await self._send(page, history, attempt, turn)
                 if not isinstance(verdict, Accepted):
                     return verdict
                 reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
@@ -175,37 +183,60 @@ class Attempts:
             await self._recorder.write_undecided(before_call=self._history.last_text_call)
             return record
 
-    async def _send(self, page: Page, history: PageHistory, attempt: Attempt) -> tuple[Accepted | _Final, str | None]:
-        """Send a page as often as it is refused: a refusal is not billed, so the reservation still stands.
+    @asynccontextmanager
+    async def _reserved_turn(self, page: Page) -> AsyncGenerator[tuple[Attempt, Token]]:
+        """Yield a reservation and a turn at the gate; a page that must wait for long holds no reservation.
 
-        Returns:
-            The verdict, and a remark on the reply for readers of its text.
+        The reservation precedes the turn, because a disk that syncs slowly would delay calls against the pace. Under
+        `--at-most-once` it follows: a page that a crash meets with a reservation counts as uncertain, sent or not.
         """
+        turn: Token | None = None
         while True:
-            with self._shutdown.cancels_unsent(reserved=True):
-                turn = await self._gate.wait_turn()
-            attempt.mark_sent()
-            self._shutdown.begin_call(attempt.id, f"{page.file.name} page {page.payload.page}")
-            begun_s = anyio.current_time()
-            with self._history.call() as call:
-                outcome = await self._client.post(page.payload.body)
-            verdict = verdict_of(outcome, self._situation(page, history))
-            elapsed_s = anyio.current_time() - begun_s
-            self._history.count(verdict, page.payload.id, history, call=call, elapsed_s=elapsed_s)
-            if not isinstance(verdict, Accepted):
-                attempt.settle(billed=self._counts(verdict))
-                self._shutdown.end_call(attempt.id)
-            try:
-                self._report(turn, verdict, is_to_blame=self._history.is_to_blame(history))
-            finally:
-                kept = await self._keep(outcome, attempt)
-            if isinstance(verdict, Accepted):
-                return verdict, "; ".join(filter(None, (verdict.reply.note, kept))) or None
-            if isinstance(verdict, Failed):
-                self._name_lost(page, outcome, attempt)
-                return replace(verdict, reason="; ".join(filter(None, (verdict.reason, kept)))), None
-            if not isinstance(verdict, Refused):
-                return verdict, None
+            async with AsyncExitStack() as stack:
+                with self._shutdown.cancels_unsent():
+                    await stack.enter_async_context(self._gate.entry())
+                    if self._config.run.at_most_once:
+                        turn = await self._gate.wait_turn()
+                try:
+                    reservation = self._budget.reserve(page.payload.id, page.file.name)
+                    attempt = await stack.enter_async_context(reservation)
+                except BaseException:
+                    if turn is not None:
+                        self._gate.report_ended(turn, answered=False)
+                    raise
+                if turn is None:
+                    with self._shutdown.cancels_unsent(reserved=True):
+                        turn = await self._gate.wait_near_turn()
+                if turn is not None:
+                    yield attempt, turn
+                    return
+            await self._budget.flush()
+
+    async def _send(
+        self, page: Page, history: PageHistory, attempt: Attempt, turn: Token
+    ) -> tuple[Accepted | _Final, str | None]:
+        """Make the call; return its verdict, and a remark on the reply for readers of its text."""
+        attempt.mark_sent()
+        self._shutdown.begin_call(attempt.id, f"{page.file.name} page {page.payload.page}")
+        begun_s = anyio.current_time()
+        with self._history.call() as call:
+            outcome = await self._client.post(page.payload.body)
+        verdict = verdict_of(outcome, self._situation(page, history))
+        elapsed_s = anyio.current_time() - begun_s
+        self._history.count(verdict, page.payload.id, history, call=call, elapsed_s=elapsed_s)
+        if not isinstance(verdict, Accepted):
+            attempt.settle(billed=self._counts(verdict))
+            self._shutdown.end_call(attempt.id)
+        try:
+            self._report(turn, verdict, is_to_blame=self._history.is_to_blame(history))
+        finally:
+            kept = await self._keep(outcome, attempt)
+        if isinstance(verdict, Accepted):
+            return verdict, "; ".join(filter(None, (verdict.reply.note, kept))) or None
+        if isinstance(verdict, Failed):
+            self._name_lost(page, outcome, attempt)
+            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, kept)))), None
+        return verdict, None
 
     async def _keep(self, outcome: Outcome, attempt: Attempt) -> str | None:
         """Keep the bytes of a paid reply that could not be understood; return where, as part of a message."""
@@ -225,7 +256,7 @@ class Attempts:
         calls_left, now = self._budget.left, datetime.now(UTC)
         return self._history.situation(page.payload.id, history, calls_left=calls_left, now=now)
 
-    def _counts(self, verdict: _Final | Refused) -> bool:
+    def _counts(self, verdict: _Final) -> bool:
         """Return whether an attempt that brought no text counts: the plan may have billed it."""
         return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 

@@ -185,7 +185,8 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
     pending = totals.get(State.PENDING, 0)
     if isinstance(reason, PlannedStopError) and not pending and not accounts.pending_is_at_least:
         reason = None
-    failed = snapshot.failed + snapshot.settled.get(State.FAILED, 0)
+    before = sum(snapshot.settled.get(state, 0) for state in (State.FAILED, State.UNCERTAIN))
+    failed = snapshot.failed + before
     codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
     return Summary(
         exit_code=min(codes, key=EXIT_PRECEDENCE.index),

@@ -88,4 +88,4 @@ def command(
         selection = choose_pages(errors, older_than, datetime.now(UTC))
         return replace(make_job(workspace, config_file, options), retry=selection)
 
-    return run_and_report(prepare, as_json=options["as_json"])
+    return run_and_report(prepare, as_json=options["as_json"], when_nothing="no failed page to retry")

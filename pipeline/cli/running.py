@@ -92,12 +92,13 @@ def make_job(workspace: Path, config_file: Path | None, options: Mapping[str, An
     )
 
 
-def run_and_report(prepare: Callable[[], Job], *, as_json: bool) -> int:
+def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: str | None = None) -> int:
     """Run a job; log how the run ended, print it as JSON if asked to, and return the exit code.
 
     Args:
         prepare: Returns the job.
         as_json: Print the summary on stdout, or the error.
+        when_nothing: Logged when no page was to be recognised.
 
     Raises:
         StopError: the run ended before it could begin.
@@ -108,6 +109,8 @@ def run_and_report(prepare: Callable[[], Job], *, as_json: bool) -> int:
         if as_json:
             print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc))})
         raise
+    if when_nothing is not None and not summary.run and summary.reason is None:
+        logger.info("%s", when_nothing)
     logger.log(logging.WARNING if summary.is_problem else logging.INFO, "%s", describe_summary(summary))
     if as_json:
         print_json(summary)

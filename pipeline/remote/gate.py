@@ -6,13 +6,19 @@ A 429 concerns the account, so it pauses all pages; a single failure concerns it
 
 import logging
 import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
 from pipeline.errors import TemporaryError
 from pipeline.remote.circuit import Circuit
 from pipeline.remote.pace import Pace, Token
+
+_LONG_WAIT_S: Final = 1.0
+"""A page that must wait longer for its turn need not hold a reservation, which takes a few milliseconds."""
 
 logger = logging.getLogger("pagemill")
 
@@ -54,6 +60,8 @@ class Gate:
         """The service has answered about a page, with a text or a rejection."""
         self._is_warned = False
         """The user knows of the outage."""
+        self._has_prober = False
+        """While calls go out one at a time: a page has entered to make the next one."""
         self._passed = self._accepted = self._refused = 0
 
     def __repr__(self) -> str:
@@ -71,16 +79,45 @@ class Gate:
         paused_s = max(0.0, self._paused_until_s - now_s, probe_s - now_s if probe_s < math.inf else 0.0)
         return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
 
+    @asynccontextmanager
+    async def entry(self) -> AsyncGenerator[None]:
+        """Enter the context once a turn is near: while calls go out one at a time or are paused, pages wait outside."""
+        while self._is_closed(now_s := anyio.current_time()) or (self._circuit.is_probing and self._has_prober):
+            await self._wait_for_change(now_s)
+        is_prober = self._circuit.is_probing
+        self._has_prober = self._has_prober or is_prober
+        try:
+            yield
+        finally:
+            if is_prober:
+                self._has_prober = False
+                self._wake()
+
     async def wait_turn(self) -> Token:
         """Return once this call may be sent; the caller must report its end, with the token, by a `report_…` method."""
+        while (token := await self._wait_turn(leaves=False)) is None:
+            pass
+        return token
+
+    async def wait_near_turn(self) -> Token | None:
+        """Return as `wait_turn` does, or None when the turn is not near any more: a reservation is to be given back."""
+        return await self._wait_turn(leaves=True)
+
+    async def _wait_turn(self, *, leaves: bool) -> Token | None:
         async with self._turn:  # one call waits for the pace, the others for the lock
-            while (ready_s := self._ready_at(now_s := anyio.current_time())) > now_s:
-                with anyio.move_on_after(ready_s - now_s):
-                    await self._changed.wait()
+            while self._ready_at(now_s := anyio.current_time()) > now_s:
+                if leaves and self._is_closed(now_s):
+                    return None
+                await self._wait_for_change(now_s)
             self._passed += 1
             token = self._pace.report_sent(now_s)
             self._circuit.report_sent()
             return token
+
+    async def _wait_for_change(self, now_s: float) -> None:
+        """Wait until the next call may be sent by what is known now, or something else is known."""
+        with anyio.move_on_after(max(0.0, self._ready_at(now_s) - now_s)):
+            await self._changed.wait()
 
     def report_accepted(self, token: Token) -> None:
         """Report that the service answered the call with a text."""
@@ -156,7 +193,13 @@ class Gate:
         """Return when the next call may be sent; infinity while that depends on a call in flight."""
         return max(self._pace.ready_at(now_s), self._circuit.ready_at(now_s))
 
+    def _is_closed(self, now_s: float) -> bool:
+        """Return whether the next turn is far: a probe is under way, or the account waits for long."""
+        pace_s = self._pace.ready_at(now_s)  # infinite while as many calls are in flight as the service takes
+        is_far = math.isfinite(pace_s) and pace_s - now_s > _LONG_WAIT_S
+        return is_far or self._circuit.ready_at(now_s) - now_s > _LONG_WAIT_S
+
     def _wake(self) -> None:
-        """Wake the waiting call, whose time may have changed."""
+        """Wake the waiting calls, whose time may have changed."""
         self._changed.set()
         self._changed = anyio.Event()
