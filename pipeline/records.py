@@ -81,6 +81,7 @@ class SourceFile:
         problem: Why it cannot become a page; None when no reason is known yet.
         undecided: True while only its first bytes can tell whether it is a page.
         pages: Numbers of the pages to recognise, 1-based; None for all.
+        again_before: Pages whose records are older than this moment, RFC 3339, are sent again; None for none.
     """
 
     name: str
@@ -90,6 +91,7 @@ class SourceFile:
     problem: Exception | None = None
     undecided: bool = False
     pages: frozenset[int] | None = None
+    again_before: str | None = None
 
     @property
     def is_url(self) -> bool:
@@ -198,6 +200,7 @@ class Record:
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
         note: A remark on the text, such as replaced surrogates.
+        again: True when the page was sent, as asked for, although its content had a record.
     """
 
     id: PageId
@@ -213,6 +216,7 @@ class Record:
     added: str
     meta: Meta | None = None
     note: str | None = None
+    again: bool = False
 
     @property
     def state(self) -> State:
@@ -243,6 +247,7 @@ class Failure:
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
         runs: Runs in a row, this one included, in which the page's calls failed; 0 for a failure that costs no calls.
+        again: True when the page was sent, as asked for, although its content had a record, which stays.
     """
 
     id: PageId | None
@@ -255,6 +260,7 @@ class Failure:
     added: str
     meta: Meta | None = None
     runs: int = 0
+    again: bool = False
 
     @property
     def state(self) -> State:

@@ -42,6 +42,7 @@ async def run_here(
     *,
     shutdown: Shutdown | None = None,
     retry: RetrySelection | None = None,
+    again: str | None = None,
     **sections: Any,
 ) -> Summary:
     """Run in this process with the test key.
@@ -52,6 +53,7 @@ async def run_here(
         url: The service's base URL.
         shutdown: Lets the test end the run early.
         retry: Recognise these failed pages instead of the inputs.
+        again: Glob of the pages that are sent again.
         sections: Sections of the configuration, such as `run={"jobs": 4}`.
     """
     listed = [inputs] if isinstance(inputs, Path) else inputs
@@ -61,6 +63,7 @@ async def run_here(
         service=Service(url, KEY, "127.0.0.1"),
         config=configure(workspace, **sections),
         retry=retry,
+        again=again,
     )
     return await run(job, shutdown)
 

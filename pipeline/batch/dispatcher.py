@@ -212,12 +212,17 @@ class Dispatcher:
         payload = page.payload
         if not self._config.prepare.dedup:
             await self._record_end(page, await self._attempts.recognise_page(page))
-        elif (record := self._index.find_record(payload.id)) is not None:
+        elif (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
             await self._claim(page)
+
+    def _find_record(self, page: Page) -> Record | None:
+        """Return the record of the page's content, unless it is older than asked for."""
+        record = self._index.find_record(page.payload.id)
+        return record if record is not None and record.added >= (page.file.again_before or "") else None
 
     async def _claim(self, page: Page) -> None:
         """Call for the page, then wake its duplicates."""

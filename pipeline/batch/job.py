@@ -32,6 +32,7 @@ class Job:
         null_separated: True when those end with NUL.
         bar: True draws a progress bar on stderr.
         retry: Recognise these pages, which failed in earlier runs, instead of the inputs.
+        again: Glob of source names: pages of the inputs that are done are sent again; None for no page.
         start_embedded: Starts the embedded engine for the duration of its context.
     """
 
@@ -44,6 +45,7 @@ class Job:
     null_separated: bool = False
     bar: bool = False
     retry: RetrySelection | None = None
+    again: str | None = None
     start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
 
 
@@ -62,6 +64,7 @@ class ResolvedJob:
         null_separated: As in `Job`.
         bar: As in `Job`.
         retry: As in `Job`.
+        again: As in `Job`.
         proxy: The proxy of the calls; None for none.
     """
 
@@ -75,6 +78,7 @@ class ResolvedJob:
     null_separated: bool
     bar: bool
     retry: RetrySelection | None
+    again: str | None
     proxy: Proxy | None
 
 
@@ -100,5 +104,6 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         null_separated=job.null_separated,
         bar=job.bar,
         retry=job.retry,
+        again=job.again,
         proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
     )

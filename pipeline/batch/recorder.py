@@ -142,6 +142,7 @@ class Recorder:
             added=rfc3339(datetime.now(UTC)),
             meta=page.file.meta,
             note=text.note,
+            again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
@@ -210,6 +211,9 @@ class Recorder:
         for each in decided:
             await self._write_failure(each.file, each.number, each.id, each.error)
 
+    def _is_sent_again(self, file: SourceFile, page_id: PageId) -> bool:
+        return file.again_before is not None and self._index.find_record(page_id) is not None
+
     def _count_runs(self, file: SourceFile, number: int, page_id: PageId | None) -> int:
         """Return the number of earlier runs in a row in which the calls for a page have failed."""
         return self._index.count_failed_runs(file.name, number, page_id, before=self._begun)
@@ -229,6 +233,7 @@ class Recorder:
             added=rfc3339(datetime.now(UTC)),
             meta=file.meta,
             runs=runs,
+            again=page_id is not None and self._is_sent_again(file, page_id),
         )
         span = await self._sink.append_failure(failure)
         self._index.add_failure(failure, span)

@@ -20,7 +20,7 @@ import msgspec
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
-from pipeline.batch.files import find_files, find_inputs, needs_calls
+from pipeline.batch.files import Files, find_inputs
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
@@ -41,7 +41,7 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
-from pipeline.workspace.run_file import RunFile, claim_service, read_run_file, write_run_file
+from pipeline.workspace.run_file import Again, RunFile, claim_service, order_again, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
 logger = logging.getLogger("pagemill")
@@ -51,6 +51,7 @@ logger = logging.getLogger("pagemill")
 class _Opened:
     """Everything that is open while a run lasts."""
 
+    files: Files
     dispatcher: Dispatcher
     recorder: Recorder
     index: Index
@@ -59,6 +60,7 @@ class _Opened:
     ballast: Ballast
     triage: Triage
     run_file: RunFile
+    again: Again | None
     uncertain: Sequence[str]
     begun_s: float
 
@@ -111,7 +113,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
         logger.info("%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
-        async with aclosing(find_files(job, inputs, opened.index)) as files:
+        async with aclosing(opened.files.walk()) as files:
             walk = Walk(
                 files,
                 opened.index,
@@ -153,13 +155,15 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
-        run_file = _begin(job, last, inputs)
+        again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
+        run_file = _begin(job, last, inputs, again)
         for name in (RESULTS, FAILURES):
             repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
         triage = Triage(index.inventory)
-        service = await stack.enter_async_context(_open_service(job, inputs, index, triage, shutdown))
+        files = Files(job, inputs, index, again)
+        service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
         former = None if last is None or last.ledger is None else Path(last.ledger)
         ledger = None if run_file.ledger is None else Path(run_file.ledger)
         budget, uncertain = await stack.enter_async_context(
@@ -197,7 +201,20 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(dispatcher, recorder, index, budget, gate, ballast, triage, run_file, new, anyio.current_time())
+        yield _Opened(
+            files=files,
+            dispatcher=dispatcher,
+            recorder=recorder,
+            index=index,
+            budget=budget,
+            gate=gate,
+            ballast=ballast,
+            triage=triage,
+            run_file=run_file,
+            again=again,
+            uncertain=new,
+            begun_s=anyio.current_time(),
+        )
 
 
 async def _open_index(workspace: Path) -> Index:
@@ -208,23 +225,22 @@ async def _open_index(workspace: Path) -> Index:
 
 
 @asynccontextmanager
-async def _open_service(
-    job: ResolvedJob, inputs: Inputs, index: Index, triage: Triage, shutdown: Shutdown
-) -> AsyncGenerator[Service]:
+async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown: Shutdown) -> AsyncGenerator[Service]:
     """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
     async with AsyncExitStack() as stack:
         service = job.service
         if job.start_service is not None:
             with shutdown.cancels_unsent():
-                if await needs_calls(inputs, job.config.input, index, triage, retry=job.retry):
+                if await files.need_calls(triage):
                     logger.info("recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
 
 
-def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile:
+def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Again | None) -> RunFile:
     """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's."""
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
+    _log_choices(job, last, again)
     settings = job.config.without_secrets()
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
@@ -240,7 +256,21 @@ def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile:
         totals=last.totals if last is not None else {},
         pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
         ignored=last.ignored if last is not None else {},
+        again=again if again is not None or last is None else last.again,
     )
+
+
+def _log_choices(job: ResolvedJob, last: RunFile | None, again: Again | None) -> None:
+    """Say which pages that are done another service, or `--again`, sends anew."""
+    if again is not None and last is not None and again == last.again:
+        logger.info("--again %s: goes on; pages sent since %s are not sent once more", again.glob, again.since)
+    if last is not None and last.service != job.service.name:
+        kept = (
+            "pages that are done keep their texts" if again is None else f"pages that match {again.glob} are sent again"
+        )
+        logger.warning(
+            "the service was '%s' and is now '%s': new pages go to it; %s", last.service, job.service.name, kept
+        )
 
 
 def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
@@ -279,10 +309,13 @@ async def _close_accounts(
     else:
         at_least = not (walk.is_complete or listing.is_complete)
         ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
-    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored)
+    is_left = opened.again is not None and shutdown.reason is not None
+    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored, is_work_left=is_left)
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
-        _write_end(workspace, opened.run_file, summary)
+        is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
+        run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file
+        _write_end(workspace, run_file, summary)
     return summary
 
 

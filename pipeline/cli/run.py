@@ -34,6 +34,15 @@ _INPUTS = "Inputs"
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
     GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
+    GroupedOption(
+        ["--again"],
+        is_flag=False,
+        flag_value="*",
+        metavar="[GLOB]",
+        help="Send pages again that are done: all, or those whose name matches. Their former records stay. A run with "
+        "the same GLOB goes on where an interrupted one stopped.",
+        heading=_INPUTS,
+    ),
     setting("prepare.dedup", heading=_INPUTS),
     *limit_options(),
     setting("run.at_most_once", heading=LIMITS),
@@ -54,6 +63,9 @@ def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **o
 
     def prepare() -> Job:
         job = make_job(output, config_file, options)
-        return replace(job, inputs=inputs, stdin=sys.stdin.buffer, null_separated=options["null_separated"])
+        null_separated = options["null_separated"]
+        return replace(
+            job, inputs=inputs, stdin=sys.stdin.buffer, null_separated=null_separated, again=options["again"]
+        )
 
     return run_and_report(prepare, as_json=options["as_json"])

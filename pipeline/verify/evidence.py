@@ -21,10 +21,10 @@ _MAX_ELAPSED_MS: Final = 10**12
 _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
-  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER
+  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
 );
 CREATE TABLE failure (
-  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT
+  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
 );
 """
 _INDEXES: Final = """
@@ -41,9 +41,9 @@ SELECT number, source, attempt, first FROM (
 """
 _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
-  SELECT number, source, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt ORDER BY
-  number) AS nth FROM result WHERE original IS NULL
-) WHERE number <> first AND nth = 1
+  SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt
+  ORDER BY number) AS nth FROM result WHERE original IS NULL
+) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
 SELECT number, source, original, (
@@ -53,7 +53,7 @@ SELECT number, source, original, (
 """
 _FAILED_LATER: Final = """
 SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
-WHERE failure.added > result.added GROUP BY failure.number
+WHERE failure.added > result.added AND NOT failure.again GROUP BY failure.number
 """
 _CHANGED_FILES: Final = """
 SELECT count(*) FROM page WHERE source IN (
@@ -131,7 +131,8 @@ class Evidence:
             self._tables.add_result(row, span, sent=record.duplicate_of is None)
             rows.append(
                 (number, span.start, row.source, row.page, row.id, row.state.value, row.added,
-                 record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded")
+                 record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded",
+                 record.again)
             )  # fmt: skip
             if len(rows) == _BATCH:
                 self._insert("result", rows)
@@ -149,7 +150,7 @@ class Evidence:
             for problem in check_failure(head):
                 yield f"{_place(FAILURES, number, row.source)}: {problem}"
             self._tables.replay_failure(head, span)
-            rows.append((number, row.source, row.page, row.id, row.state.value, row.added))
+            rows.append((number, row.source, row.page, row.id, row.state.value, row.added, head.again))
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)

@@ -131,7 +131,7 @@ class Index:
         """Return the number of a file's pages by state when the file need not be opened, else None.
 
         That is so when it is unchanged, all of its pages are done, skipped, or failed and not retryable, and those
-        that have a text have a record with the file's `meta`.
+        that have a text have a record with the file's `meta` that is as recent as asked for.
 
         Args:
             file: A file that the source found.
@@ -153,6 +153,8 @@ class Index:
         if len(rows) < pages:
             return None
         for state, retryable, added in rows:
+            if state in FINAL_STATES and file.again_before is not None and added < file.again_before:
+                return None
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
@@ -208,11 +210,12 @@ class Index:
         return self._tables.find_record(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
-        """Return True when this page has a record of this content."""
+        """Return True when this page has a record of this content that is as recent as asked for."""
         rows = self._db.rows(
-            "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_name(file.name), page, page_id)
+            "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?",
+            (encode_name(file.name), page, page_id),
         )
-        return bool(rows) and rows[0][0] in FINAL_STATES
+        return bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
 
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""

@@ -70,6 +70,7 @@ class _ResultLine(ResultHead, frozen=True, kw_only=True):
     reply: Reply
     elapsed_ms: int
     note: str | None = None
+    again: bool = False
 
 
 class FailureHead(msgspec.Struct, frozen=True):
@@ -83,6 +84,7 @@ class FailureHead(msgspec.Struct, frozen=True):
     id: str | None = None
     source_b64: str | None = None
     runs: int | None = None
+    again: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError when the name is not base64."""
@@ -131,6 +133,8 @@ def encode_record(record: Record) -> bytes:
         fields["meta"] = record.meta
     if record.note is not None:
         fields["note"] = record.note
+    if record.again:
+        fields["again"] = True
     return append_checksum(orjson.dumps(fields))
 
 
@@ -150,6 +154,8 @@ def encode_failure(failure: Failure) -> bytes:
         fields["meta"] = failure.meta
     if failure.runs:
         fields["runs"] = failure.runs
+    if failure.again:
+        fields["again"] = True
     return append_checksum(orjson.dumps(fields))
 
 
@@ -217,6 +223,7 @@ def parse_whole_failure(line: bytes) -> Failure:
         added=fields.added,
         meta=fields.meta,
         runs=fields.runs or 0,
+        again=fields.again,
     )
 
 
@@ -242,6 +249,7 @@ def parse_record(line: bytes) -> Record:
         added=fields.added,
         meta=fields.meta,
         note=fields.note,
+        again=fields.again,
     )
 
 

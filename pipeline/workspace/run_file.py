@@ -13,6 +13,18 @@ from pipeline.storage.files import replace_file, require_descriptor
 from pipeline.workspace.paths import RUN
 
 
+class Again(msgspec.Struct, frozen=True):
+    """What `--again` asked for, until a run has done all of it.
+
+    Attributes:
+        glob: Pages whose source name matches are sent again.
+        since: When it was first asked for, RFC 3339: pages that were sent after that are done.
+    """
+
+    glob: str
+    since: str
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json.
 
@@ -30,6 +42,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         pending_is_at_least: True until a run has listed its INPUTs to their end: more pages are pending than `totals`
             and the index say.
         ignored: Files of the last run's INPUTs that hold no page, by kind.
+        again: What `--again` asked for, and no run has finished; None for nothing.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -44,6 +57,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     pending_is_at_least: bool = False
     ignored: Mapping[str, int] = {}
+    again: Again | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""
@@ -105,9 +119,24 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
         hint = " (is the API key missing?)" if service == "embedded" else ""
         raise UsageError(
             f"{workspace}: filled by the service '{last.service}', this run would use '{service}'{hint}; use another "
-            "workspace, or --switch-service for new pages"
+            "workspace, or --switch-service: new pages go to this service then, and with --again all that are done"
         )
     return last.workspace_id
+
+
+def order_again(last: RunFile | None, service: str, glob: str | None, now: str) -> Again | None:
+    """Return what is sent again: an order that an earlier run with the same service left unfinished goes on.
+
+    Args:
+        last: The last run's run.json.
+        service: This run's service.
+        glob: From `--again`; None when it is not given.
+        now: RFC 3339.
+    """
+    if glob is None:
+        return None
+    left = last.again if last is not None and last.service == service else None
+    return left if left is not None and left.glob == glob else Again(glob, now)
 
 
 def choose_root(last: RunFile | None, root: Path) -> Path:

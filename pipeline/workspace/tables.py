@@ -130,21 +130,23 @@ class Tables:
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
-        if not is_new and sent and self._find_offset(row.id) != span.start and self.find_record(row.id) is None:
-            # The first record is damaged: this one replaces it, or each further copy would be sent and paid again.
+        if not is_new and sent:  # sent again, because the earlier line is damaged or `--again` asked for it
             self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
         self._results.add(span)
 
     def add_failure(self, failure: Failure, span: Span) -> None:
-        """Apply a line of failures.jsonl that was written just now."""
-        self._put_failure(failure_row(failure), span, failure.runs)
+        """Apply a line of failures.jsonl that was written just now; a page that was sent again keeps its text."""
+        row = failure_row(failure)
+        if self._has_text(row):
+            self._failures.add(span)
+        else:
+            self._put_failure(row, span, failure.runs)
 
     def replay_failure(self, failure: FailureHead, span: Span) -> None:
         """Apply a line of failures.jsonl that was read, unless its page has a text or a later line."""
         row = failure_row(failure)
-        rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (row.source, row.page))
-        has_text = bool(rows) and rows[0][2] in FINAL_STATES and rows[0][1] == row.id
-        if has_text or (rows and rows[0][0] > row.added):
+        rows = self._db.rows("SELECT added FROM page WHERE source = ? AND page = ?", (row.source, row.page))
+        if self._has_text(row) or (rows and rows[0][0] > row.added):
             self._failures.add(span)
             return
         runs = failure.runs
@@ -262,6 +264,12 @@ class Tables:
             (row.source, row.page, row.added, runs, span.start),
         )
         self._failures.add(span)
+
+    def _has_text(self, row: PageRow) -> bool:
+        """Return whether the page has a record of the same content."""
+        found = "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?"
+        rows = self._db.rows(found, (row.source, row.page, row.id))
+        return bool(rows) and rows[0][0] in FINAL_STATES
 
     def _find_offset(self, page_id: PageId) -> int | None:
         """Return the offset of a content's first record in results.jsonl; None when there is none."""
