@@ -142,7 +142,7 @@ class Attempts:
             reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
             note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
             record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
-            attempt.settle(billed=True)  # after the text is on disk: the line is the proof of the call
+            attempt.accept()  # after the text is on disk: the line is the proof of the call
             return record
 
     async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
