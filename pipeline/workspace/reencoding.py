@@ -53,7 +53,7 @@ def split_joined(line: bytes) -> list[bytes]:
 
 
 def _encodings(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the fields in the order found and in pagemill's, with `scale` as it is and as a float: some programs write 1."""
+    """Yield the fields in the order found and in pagemill's, with `scale` as a float, too: some programs write 1."""
     for ordered in (fields, _in_order(fields)):
         yield ordered
         prep = ordered.get("prep")

@@ -86,9 +86,8 @@ class TextProofs:
         for start in range(0, len(attempts), _BATCH):
             some = attempts[start : start + _BATCH]
             marks = ", ".join("?" * len(some))
-            found.update(
-                row[0] for row in self._db.rows(f"SELECT id FROM text_attempt WHERE id IN ({marks})", (*some,))
-            )
+            rows = self._db.rows(f"SELECT id FROM text_attempt WHERE id IN ({marks})", (*some,))  # noqa: S608
+            found.update(row[0] for row in rows)
         return found
 
     def all(self) -> Iterator[list[str]]:
