@@ -53,8 +53,8 @@ class AcceptedCalls:
             with self._file.reading() as db:
                 rows = db.execute(
                     "SELECT number, id, source FROM attempt WHERE workspace = ? AND state = 'accepted' AND number > ?"
-                    f" ORDER BY number LIMIT {_BATCH}",
-                    (self._workspace_id, last),
+                    " ORDER BY number LIMIT ?",
+                    (self._workspace_id, last, _BATCH),
                 ).fetchall()
             if not rows:
                 return
