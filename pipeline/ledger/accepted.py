@@ -46,15 +46,20 @@ class AcceptedCalls:
         """Return the number of folded calls of earlier releases, of which some have a text."""
         return self._read("SELECT folded_posted FROM workspace WHERE id = ?")
 
-    def find(self, select: Callable[[Sequence[str]], set[str]]) -> Iterator[list[AcceptedCall]]:
-        """Yield the calls with a row, in groups, that `select` returns of their ids."""
+    def find(self, select: Callable[[Sequence[str]], set[str]], *, before: str = "~") -> Iterator[list[AcceptedCall]]:
+        """Yield the calls with a row, in groups, that `select` returns of their ids.
+
+        Args:
+            select: Returns some of the ids.
+            before: Only calls reserved at this time, RFC 3339, or earlier; by default all.
+        """
         last = 0
         while True:
             with self._file.reading() as db:
                 rows = db.execute(
-                    "SELECT number, id, source FROM attempt WHERE workspace = ? AND state = 'accepted' AND number > ?"
-                    " ORDER BY number LIMIT ?",
-                    (self._workspace_id, last, _BATCH),
+                    "SELECT number, id, source FROM attempt WHERE workspace = ? AND state = 'accepted'"
+                    " AND number > ? AND added <= ? ORDER BY number LIMIT ?",
+                    (self._workspace_id, last, before, _BATCH),
                 ).fetchall()
             if not rows:
                 return
@@ -69,6 +74,17 @@ class AcceptedCalls:
         with self._file.reading() as db:
             found = db.execute(f"SELECT count(*) FROM attempt WHERE id IN ({marks})", ids)  # noqa: S608
             return int(found.fetchone()[0])
+
+    def find_charged(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these attempts that count without a text."""
+        found = set[str]()
+        for start in range(0, len(ids), _BATCH):
+            some = ids[start : start + _BATCH]
+            marks = ", ".join("?" * len(some))
+            with self._file.reading() as db:
+                rows = db.execute(f"SELECT id FROM attempt WHERE state = 'charged' AND id IN ({marks})", some)  # noqa: S608
+                found.update(row[0] for row in rows)
+        return found
 
     def charge(self, ids: Sequence[str]) -> None:
         """Record that these calls have no text any more."""

@@ -21,8 +21,10 @@ import anyio.to_thread
 from pipeline.billing import QuotaRefusal
 from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
+from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.owners import is_alive
+from pipeline.ledger.schema import LedgerMark
 from pipeline.records import AttemptState, OpenAttempt, PageId, Service
 from pipeline.shutdown import Shutdown
 from pipeline.storage.group_commit import GroupCommit
@@ -156,6 +158,14 @@ class Budget:
             settled = [attempt for attempt in found if attempt.id in proven]
             await anyio.to_thread.run_sync(self._ledger.recover, settled, unproven)
         return unproven
+
+    def mark(self) -> LedgerMark | None:
+        """Return the ledger's mark; None without a ledger."""
+        return None if self._ledger is None else self._ledger.mark()
+
+    def accepted_calls(self, workspace_id: str) -> AcceptedCalls | None:
+        """Return the calls of a workspace whose texts must be in its results.jsonl; None without a ledger."""
+        return None if self._ledger is None else self._ledger.accepted_calls(workspace_id)
 
     async def _submit_reservation(self, reservation: Reserve) -> str:
         if self._ledger is None:

@@ -5,7 +5,7 @@ there. The order of lines in different files is unknown; where it matters, `adde
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -274,16 +274,19 @@ def meta_digest(meta: Meta | None) -> bytes | None:
 
 def record_row(record: Record) -> PageRow:
     """Return a page's row after a record."""
-    row = PageRow(
-        encode_name(record.source), record.page, record.state, retryable=False, added=record.added, id=record.id
-    )
-    return replace(row, meta=meta_digest(record.meta), attempt=record.attempt)
+    source, meta = encode_name(record.source), meta_digest(record.meta)
+    return PageRow(
+        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
+        attempt=record.attempt,
+    )  # fmt: skip
 
 
 def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
-    row = PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=PageId(head.id))
-    return replace(row, meta=meta_digest(head.meta), attempt=head.attempt)
+    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
+    return PageRow(
+        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
+    )
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:

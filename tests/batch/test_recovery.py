@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.recovery import find_attempts
 from pipeline.errors import LedgerError
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.owners import is_alive, own
