@@ -35,7 +35,15 @@ def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
 
 
 async def run_here(
-    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, shutdown: Shutdown | None = None, **sections: Any
+    inputs: Path | Sequence[str | Path],
+    workspace: Path,
+    url: str,
+    *,
+    shutdown: Shutdown | None = None,
+    accept_ledger: bool = False,
+    pay_again: bool = False,
+    key: str = KEY,
+    **sections: Any,
 ) -> Summary:
     """Run in this process with the test key.
 
@@ -44,14 +52,19 @@ async def run_here(
         workspace: The directory given to `-o`.
         url: The service's base URL.
         shutdown: Lets the test end the run early.
+        accept_ledger: As in `Job`.
+        pay_again: As in `Job`.
+        key: The API key.
         sections: Sections of the configuration, such as `run={"jobs": 4}`.
     """
     listed = [inputs] if isinstance(inputs, Path) else inputs
     job = Job(
         inputs=[str(item) for item in listed],
         workspace=workspace,
-        service=Service(url, KEY, "127.0.0.1"),
+        service=Service(url, key, "127.0.0.1"),
         config=configure(workspace, **sections),
+        accept_ledger=accept_ledger,
+        pay_again=pay_again,
     )
     return await run(job, shutdown)
 

@@ -20,6 +20,7 @@ from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import (
     config_option,
+    confirmations,
     flag,
     json_option,
     load,
@@ -99,6 +100,7 @@ async def _run_until_signal(job: Job) -> Summary:
     *service_options(_SERVICE),
     flag("--local", "Use the embedded engine, whatever key there is.", heading=_SERVICE),
     flag("--switch-service", "Let another service than before fill the workspace.", heading=_SERVICE),
+    *confirmations(_SERVICE),
     config_option(_OUTPUT),
     json_option(_OUTPUT),
     setting("log.format", heading=_OUTPUT),
@@ -139,6 +141,8 @@ def _run(inputs: tuple[str, ...], output: Path, config_file: Path | None, option
         service=service,
         config=config,
         switch_service=options["switch_service"],
+        accept_ledger=options["accept_ledger"],
+        pay_again=options["pay_again"],
         stdin=sys.stdin.buffer,
         null_separated=options["null_separated"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],

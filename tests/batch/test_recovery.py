@@ -15,6 +15,7 @@ from pipeline.errors import LedgerError
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.owners import is_alive, own
 from pipeline.records import AttemptState
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import read_run_file
 from tests.factories import make_record
@@ -78,14 +79,12 @@ async def test_a_call_whose_only_record_is_damaged_is_lost(
 def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
     """The first, the last and one between; not an id in a text, nor one in a torn line."""
     records = [make_record(f"{number}.png", number, added=number) for number in range(50)]
-    quoted = encode_record(make_record("quoted.png", 99)).replace(
-        b'"text":"', b'"text":"\\"attempt\\":\\"missing\\"', 1
-    )
-    path = tmp_path / "results.jsonl"
-    path.write_bytes(b"".join(map(encode_record, records)) + quoted + b'{"attempt":"torn"')
+    quoted = encode_record(make_record("quoted.png", 99, text='"attempt":"missing"', added=50))
+    (tmp_path / "results.jsonl").write_bytes(b"".join(map(encode_record, records)) + quoted + b'{"attempt":"torn"')
     there = {records[0].attempt, records[20].attempt, records[49].attempt}
-    assert find_attempts(path, {*there, "missing", "torn"}) == there
-    assert find_attempts(tmp_path / "none", there) == set()
+    with Index.open(tmp_path) as index:
+        assert index.proofs.find([*there, "missing", "torn"]) == there
+        assert index.proofs.count() == 51
 
 
 def test_a_ledger_without_working_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
