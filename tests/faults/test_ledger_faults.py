@@ -158,8 +158,8 @@ async def test_the_next_run_warns_once_of_a_deleted_ledger(
 @pytest.mark.parametrize(
     ("fault", "suffix"),
     [
-        pytest.param("openat:error=EROFS:when=5+", "-journal", id="read-only"),
-        pytest.param("openat:error=EACCES:when=5+", "-journal", id="not-permitted"),
+        pytest.param("openat:error=EROFS:when=16+", "-journal", id="read-only"),
+        pytest.param("openat:error=EACCES:when=16+", "-journal", id="not-permitted"),
         pytest.param("pwrite64:error=ENOSPC:when=60+", "-journal", id="disk-full"),
         pytest.param("pwrite64:error=EIO:when=13+", "", id="disk-broken"),
         pytest.param("fdatasync:error=EIO:when=5+", "", id="sync-fails"),
