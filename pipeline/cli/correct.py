@@ -42,9 +42,7 @@ def reseal_workspace(workspace: Path) -> int:
 @as_command(
     "correct",
     click.Argument(["workspace"], type=click.Path(path_type=Path)),
-    GroupedOption(
-        ["--reseal"], is_flag=True, help="Accept lines that were edited by hand: make their checksums right."
-    ),
+    GroupedOption(["--reseal"], is_flag=True, help="Accept lines that were edited: make their checksums right."),
     config_option(),
     help="Accept corrections. With --reseal, lines of results.jsonl and failures.jsonl whose values were edited get a "
     "right checksum; their former bytes are kept. Lines that are no records stay and are printed.",
