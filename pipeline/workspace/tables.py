@@ -58,9 +58,10 @@ CREATE TABLE file (
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
 {_PROGRESS}{_SINCE_3}{PROOFS_SCHEMA}"""
-_SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{PROOFS_SCHEMA}"
+_FORGET_LINES: Final = "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta;"
+_SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{PROOFS_SCHEMA}{_FORGET_LINES}"
 UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4, 3: _SINCE_4})
-"""By earlier version. Without their progress, all lines are read again, which fills the new table; files stay known."""
+"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
 
 
 class OtherFilesError(StorageError):
@@ -201,10 +202,8 @@ class Tables:
         return self._results.is_touched() or self._failures.is_touched()
 
     def forget_lines(self) -> None:
-        """Remove all that lines have said, so that `catch_up` reads all of them; known files stay."""
-        for table in ("content", "page", "meta", "progress"):
-            self._db.change(f"DELETE FROM {table}", ())  # noqa: S608 - a constant
-        for statement in FORGET_PROOFS:
+        """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
+        for statement in (*_FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
             self._db.change(statement, ())
         for position in (self._results, self._failures):
             position.end = position.mtime_ns = 0
