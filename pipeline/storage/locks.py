@@ -1,25 +1,10 @@
-"""Lock files that processes of several users share.
-
-`filelock` gives its files one mode whatever the umask, so another user of a group could neither take nor test a lock.
-A lock file made here has the mode that the umask allows, and is tested through a descriptor that only reads.
-"""
+"""Lock files that processes of several users share: made with the umask's mode, tested through a reading descriptor."""
 
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-
-def create_lock_file(path: Path) -> int:
-    """Create a lock file with the umask's permissions unless it exists; return its mode, for `FileLock`.
-
-    Raises:
-        OSError: it cannot be created.
-    """
-    with suppress(FileExistsError, PermissionError):  # another user's file is locked without being written
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
-    return path.stat().st_mode & 0o777
 
 
 @contextmanager

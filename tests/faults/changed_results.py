@@ -60,13 +60,12 @@ def _edit(out: Path, old: bytes, new: bytes) -> None:
     _write(out, content.replace(old, new, 1))
 
 
-def _keep_the_time(change: Change) -> Change:
-    def changed(out: Path) -> None:
-        before = (out / RESULTS).stat()
-        change(out)
-        os.utime(out / RESULTS, ns=(before.st_atime_ns, before.st_mtime_ns))
+def _in_turn(*changes: Change) -> Change:
+    def change(out: Path) -> None:
+        for each in changes:
+            each(out)
 
-    return changed
+    return change
 
 
 def _gzip(out: Path) -> None:
@@ -88,7 +87,7 @@ READABLE: dict[str, Change] = {
     "byte-order-mark": lambda out: _write(out, b"\xef\xbb\xbf" + (out / RESULTS).read_bytes()),
     "last-newline-stripped": lambda out: _write(out, (out / RESULTS).read_bytes()[:-1]),
     "newline-in-the-middle-missing": lambda out: _join(out, 4),
-    "two-newlines-missing": lambda out: (_join(out, 4), _join(out, 4)),
+    "two-newlines-missing": _in_turn(lambda out: _join(out, 4), lambda out: _join(out, 4)),
     "trailing-blank-lines": lambda out: _write(out, (out / RESULTS).read_bytes() + b"\n\n"),
     "lines-swapped": lambda out: _swap(out, 2, 3),
     "lines-duplicated": lambda out: _write_lines(out, [line for line in _lines(out) for _ in range(2)]),
@@ -106,7 +105,7 @@ LOST: dict[str, tuple[Change, int]] = {
     "older-backup": (lambda out: _write_lines(out, _lines(out)[:6]), 4),
     "removed": (lambda out: (out / RESULTS).unlink(), 10),
     "emptied": (lambda out: _write(out, b""), 10),
-    "emptied-and-index-deleted": (lambda out: (_write(out, b""), (out / INDEX).unlink()), 10),
+    "emptied-and-index-deleted": (_in_turn(lambda out: _write(out, b""), lambda out: (out / INDEX).unlink()), 10),
     "middle-line-deleted": (lambda out: _write_lines(out, [*_lines(out)[:4], *_lines(out)[5:]]), 1),
     "first-line-deleted": (lambda out: _write_lines(out, _lines(out)[1:]), 1),
     "last-line-deleted": (lambda out: _write_lines(out, _lines(out)[:-1]), 1),
