@@ -1,11 +1,18 @@
 """results.jsonl changed between runs: no text is lost, and no call is paid again without a word."""
 
 import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.batch.job import Job
+from pipeline.batch.runner import run
+from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
+from pipeline.records import Service
 from pipeline.verify.audit import audit
 from pipeline.workspace.paths import INDEX, RESULTS
 from pipeline.workspace.reader import read_records
@@ -216,3 +223,33 @@ async def test_a_ledger_that_lost_calls_of_a_killed_run_is_noticed(scans: Path, 
         assert (await run_here(scans, out, fake.url, accept_ledger=True)).exit_code == 0
         assert (await run_here(scans, out, fake.url)).exit_code == 0
         assert len(fake.calls) == PAGES + 2
+
+
+async def test_an_edited_text_of_the_embedded_engine_is_not_replaced_without_a_word(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No ledger is kept; a line that is no JSON is recognised again, as before, for it costs nothing."""
+    monkeypatch.delenv("PAGEMILL_API_KEY", raising=False)
+    monkeypatch.delenv("LLMOCR_API_KEY", raising=False)
+    out = tmp_path / "out"
+    write_pages(scans, 4)
+    async with serve_fake() as fake:
+
+        @asynccontextmanager
+        async def start(_: Config) -> AsyncGenerator[Service]:
+            yield Service(fake.url, None, "embedded")
+
+        job = Job(inputs=scans, workspace=out, config=Config(), start_embedded=start)
+        assert (await run(job)).exit_code == 0
+        EDITED["text-corrected"](out)
+        for _ in range(2):
+            with pytest.raises(StorageError, match="--reseal"):
+                await run(job)
+        assert len(fake.calls) == 4
+        assert (await run(replace(job, pay_again=True))).exit_code == 0
+        assert (await run(job)).exit_code == 0
+        assert len(fake.calls) == 5
+        lines = (out / RESULTS).read_bytes().splitlines(keepends=True)
+        (out / RESULTS).write_bytes(b"".join([*lines[:2], b"scribble\n", *lines[3:]]))
+        assert (await run(job)).exit_code == 0
+        assert len(fake.calls) == 6

@@ -100,7 +100,7 @@ async def test_another_ledger_or_key_needs_one_confirmation(
             for word in (*words, "--accept-ledger", str(place.ledger)):
                 assert word in str(raised.value)
         assert len(fake.calls) == 2
-        assert await place.run(accept=True, **options) == 0  # type: ignore[arg-type]
+        assert await place.run(accept=True, **options) == 0
         assert await place.run(**options) == 0  # type: ignore[arg-type]
         assert len(fake.calls) == 4
 
