@@ -139,10 +139,14 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
+            version = index._db.rows("PRAGMA user_version")[0][0]
             index.totals()
         except StorageError:
             index.close()
             raise
+        if version != SCHEMA_VERSION:
+            index.close()
+            raise StorageError(f"{workspace / INDEX}: it is that of another release")
         return index
 
     def settled_states(

@@ -12,8 +12,8 @@ from pipeline.errors import StorageError
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.schema import read_miscounts
-from pipeline.records import AttemptState
-from pipeline.verify.audit import audit
+from pipeline.records import AttemptState, State
+from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import serve_fake
@@ -39,6 +39,14 @@ def out(tmp_path: Path) -> Path:
 def count_states(out: Path) -> Counter[AttemptState]:
     """Return the number of calls in each state."""
     return Counter(read_attempt_states(ledger_path(out.parent / "ledger", KEY, "127.0.0.1"), WORKSPACE_ID).values())
+
+
+def test_status_and_verify_read_it(out: Path) -> None:
+    """Neither changes the index or the ledger to the new format."""
+    before = {path: path.read_bytes() for path in out.parent.rglob("*.sqlite3")}
+    assert count_pages(out)[State.DONE] == 6
+    assert list(audit(out, require_workspace(out))) == []
+    assert {path: path.read_bytes() for path in before} == before
 
 
 async def test_a_run_goes_on_where_the_former_release_was_killed(out: Path) -> None:
