@@ -179,7 +179,7 @@ class Attempts:
                 record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
             finally:
                 self._shutdown.end_call(attempt.id)
-            attempt.settle(billed=True)  # not before the text is on disk: lost on the way there, its call has no proof
+            attempt.accept()  # after the text is on disk: the line is the proof of the call
             await self._recorder.write_undecided(before_call=self._history.last_text_call)
             return record
 

@@ -28,6 +28,8 @@ class Job:
             with a key, the embedded engine without one.
         config: All settings. None loads them as the command line does: user's file, ./pagemill.toml, environment.
         switch_service: True lets another service than before fill the workspace.
+        accept_ledger: True lets the run count its calls in another ledger, or with another key, than the last run.
+        pay_again: True sends pages again whose paid texts have no readable line any more.
         stdin: Where "-" reads paths from.
         null_separated: True when those end with NUL.
         bar: True draws a progress bar on stderr.
@@ -41,6 +43,8 @@ class Job:
     service: Service | None = None
     config: Config | None = None
     switch_service: bool = False
+    accept_ledger: bool = False
+    pay_again: bool = False
     stdin: BinaryIO | None = None
     null_separated: bool = False
     bar: bool = False
@@ -60,6 +64,8 @@ class ResolvedJob:
         start_service: Starts it; None when it needs no start.
         config: All settings, fitted to the service.
         switch_service: As in `Job`.
+        accept_ledger: As in `Job`.
+        pay_again: As in `Job`.
         stdin: As in `Job`.
         null_separated: As in `Job`.
         bar: As in `Job`.
@@ -74,6 +80,8 @@ class ResolvedJob:
     start_service: Callable[[], AbstractAsyncContextManager[Service]] | None
     config: Config
     switch_service: bool
+    accept_ledger: bool
+    pay_again: bool
     stdin: BinaryIO | None
     null_separated: bool
     bar: bool
@@ -100,6 +108,8 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         start_service=partial(job.start_embedded, config) if is_embedded else None,
         config=config,
         switch_service=job.switch_service,
+        accept_ledger=job.accept_ledger,
+        pay_again=job.pay_again,
         stdin=job.stdin,
         null_separated=job.null_separated,
         bar=job.bar,

@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import msgspec
 
+from pipeline.batch.accounts import begin_run, note_ledger, open_accounts
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
 from pipeline.batch.files import Files, find_inputs
@@ -25,13 +25,12 @@ from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
-from pipeline.batch.recovery import open_budget
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
-from pipeline.ledger.budget import Budget, ledger_file
+from pipeline.ledger.budget import Budget
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.gate import Gate
@@ -41,7 +40,7 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
-from pipeline.workspace.run_file import Again, RunFile, claim_service, order_again, read_run_file, write_run_file
+from pipeline.workspace.run_file import Again, RunFile, order_again, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
 logger = logging.getLogger("pagemill")
@@ -156,27 +155,16 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
-        run_file = _begin(job, last, inputs, again)
+        run_file = begin_run(job, last, inputs, again)
         for name in (RESULTS, FAILURES):
             repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
         triage = Triage(index.inventory)
         files = Files(job, inputs, index, again)
+        accounts = open_accounts(job, last, run_file, index, shutdown)
+        budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
-        former = None if last is None or last.ledger is None else Path(last.ledger)
-        ledger = None if run_file.ledger is None else Path(run_file.ledger)
-        budget, uncertain = await stack.enter_async_context(
-            open_budget(
-                ledger,
-                former,
-                run_file.workspace_id,
-                index=index,
-                results=job.workspace / RESULTS,
-                config=config,
-                shutdown=shutdown,
-            )
-        )
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         if job.proxy is not None:
@@ -237,46 +225,6 @@ async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown
         yield service
 
 
-def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Again | None) -> RunFile:
-    """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's."""
-    workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
-    _log_choices(job, last, again)
-    settings = job.config.without_secrets()
-    if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
-        logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
-    ledger = ledger_file(job.config, job.service)
-    return RunFile(
-        workspace_id=workspace_id,
-        version=version("pagemill"),
-        service=job.service.name,
-        root=str(inputs.names_root or inputs.root),
-        ledger=None if ledger is None else str(ledger),
-        ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
-        settings=settings,
-        totals=last.totals if last is not None else {},
-        pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
-        ignored=last.ignored if last is not None else {},
-        again=again if again is not None or last is None else last.again,
-    )
-
-
-def _log_choices(job: ResolvedJob, last: RunFile | None, again: Again | None) -> None:
-    """Say which pages that are done another service, or `--again`, sends anew."""
-    if again is not None and last is not None and again == last.again:
-        logger.info("--again %s: goes on; pages sent since %s are not sent once more", again.glob, again.since)
-    if last is not None and last.service != job.service.name:
-        kept = (
-            "pages that are done keep their texts" if again is None else f"pages that match {again.glob} are sent again"
-        )
-        logger.warning(
-            "the service was '%s' and is now '%s': new pages go to it; %s", last.service, job.service.name, kept
-        )
-
-
-def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
-    return known if ledger is None or str(ledger) in known else (*known, str(ledger))
-
-
 def _timeouts(config: Config) -> Timeouts:
     return Timeouts(config.api.timeout_s, config.api.connect_timeout_s, config.api.read_timeout_s)
 
@@ -298,6 +246,7 @@ async def _close_accounts(
     totals: dict[State, int] | None = None
     try:
         await opened.budget.flush()
+        opened.run_file = note_ledger(opened.run_file, opened.budget)
     except StopError as exc:
         shutdown.request(exc)
     try:

@@ -18,7 +18,16 @@ from pipeline.batch.progress import Summary, describe_summary
 from pipeline.batch.runner import run
 from pipeline.cli.console import print_json
 from pipeline.cli.help import GroupedOption
-from pipeline.cli.options import config_option, flag, json_option, load, prefers_key_file, service_options, setting
+from pipeline.cli.options import (
+    config_option,
+    confirmations,
+    flag,
+    json_option,
+    load,
+    prefers_key_file,
+    service_options,
+    setting,
+)
 from pipeline.cli.signals import watch_signals
 from pipeline.errors import InterruptedRunError, StopError, one_line
 from pipeline.remote.endpoint import choose_service
@@ -58,6 +67,7 @@ def call_options() -> list[click.Option]:
         setting("api.proxy", heading=SERVICE),
         flag("--local", "Use the embedded engine, whatever key there is.", heading=SERVICE),
         flag("--switch-service", "Let another service than before fill the workspace.", heading=SERVICE),
+        *confirmations(SERVICE),
     ]
 
 
@@ -88,6 +98,8 @@ def make_job(workspace: Path, config_file: Path | None, options: Mapping[str, An
         service=service,
         config=config,
         switch_service=options["switch_service"],
+        accept_ledger=options["accept_ledger"],
+        pay_again=options["pay_again"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
     )
 

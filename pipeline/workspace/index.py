@@ -45,6 +45,8 @@ class Index:
         self._workspace = workspace
         self._db = database
         self._tables = Tables(workspace, database)
+        self.proofs = self._tables.proofs
+        """Which attempts have a readable line, and which lines were edited."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []
@@ -70,6 +72,8 @@ class Index:
     def open(cls, workspace: Path, path: Path | None = None) -> "Index":
         """Return a workspace's index with all lines read; a missing, damaged or foreign file is rebuilt.
 
+        When a JSONL file was written since its last line was read, all of its lines are read again.
+
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file; None for the one in the workspace.
@@ -79,14 +83,19 @@ class Index:
         """
         path = path if path is not None else workspace / INDEX
         try:
-            return cls.open_intact(workspace, path)
-        except (DamagedDatabaseError, OtherFilesError):
+            return cls.open_intact(workspace, path, rereads=True)
+        except DamagedDatabaseError:
             remove_database(path)
             return cls.open_intact(workspace, path)
 
     @classmethod
-    def open_intact(cls, workspace: Path, path: Path) -> "Index":
+    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False) -> "Index":
         """Return a workspace's index with all lines read; never rebuild it.
+
+        Args:
+            workspace: The directory with the JSONL files.
+            path: The index's file.
+            rereads: True reads all lines of files that are not those that were read; known INPUTs stay known.
 
         Raises:
             DamagedDatabaseError: the file was damaged; it is removed.
@@ -95,7 +104,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION, UPGRADES))
         try:
-            index._tables.restore_positions()
+            index._restore_positions(rereads=rereads)
             index.damaged = index._tables.catch_up()
             index.commit()
         except OSError as exc:
@@ -106,6 +115,22 @@ class Index:
             raise
         return index
 
+    def _restore_positions(self, *, rereads: bool) -> None:
+        """Continue reading where the last commit ended, or at the beginning.
+
+        Raises:
+            OtherFilesError: the JSONL files are not those that were read, and `rereads` is false.
+        """
+        try:
+            self._tables.restore_positions()
+        except OtherFilesError:
+            if not rereads:
+                raise
+            self._tables.forget_lines()
+            return
+        if rereads and self._tables.may_be_edited():
+            self._tables.forget_lines()
+
     @classmethod
     def open_read_only(cls, workspace: Path) -> "Index":
         """Return the committed content of the index of a workspace that a run may hold.
@@ -115,14 +140,14 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
-            (version,) = index._db.rows("PRAGMA user_version")
+            version = index._db.rows("PRAGMA user_version")[0][0]
             index.totals()
         except StorageError:
             index.close()
             raise
-        if version[0] != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION:
             index.close()
-            raise StorageError(f"{workspace / INDEX}: of format {version[0]}, not {SCHEMA_VERSION}")
+            raise StorageError(f"{workspace / INDEX}: it is that of another release")
         return index
 
     def settled_states(

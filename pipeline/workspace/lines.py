@@ -1,6 +1,7 @@
 """The lines of results.jsonl and failures.jsonl: encoding, parsing, checksum.
 
 A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes before this comma>}` and a newline.
+A line that another program has encoded anew is read as well (`reencoding`).
 """
 
 import re
@@ -13,6 +14,7 @@ import pybase64
 
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
+from pipeline.workspace.reencoding import restore_line, strip_framing
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
@@ -22,6 +24,18 @@ _Line = TypeVar("_Line")
 
 class DamagedLineError(ValueError):
     """A line is damaged, or is no record or failure; the message is the reason."""
+
+
+class EditedLineError(DamagedLineError):
+    """A line's fields are right and its checksum is not: its values were changed, perhaps by hand.
+
+    Attributes:
+        fields: The fields that the parser needs.
+    """
+
+    def __init__(self, problem: str, fields: "ResultHead | FailureHead") -> None:
+        super().__init__(problem)
+        self.fields = fields
 
 
 class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,11 +278,26 @@ def decode_name(name: bytes) -> str:
 
 
 def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
-    check_checksum(line)
+    try:
+        check_checksum(line)
+    except DamagedLineError as exc:
+        restored = restore_line(line)
+        if restored is None:
+            raise _describe_change(line, decoder, exc) from exc
+        line = restored
     try:
         return decoder.decode(line)
     except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
         raise DamagedLineError(str(exc)) from exc
+
+
+def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem: DamagedLineError) -> DamagedLineError:
+    """Return the error for a line whose checksum is wrong."""
+    try:
+        fields = decoder.decode(strip_framing(line))
+    except (ValueError, RecursionError):
+        return problem
+    return EditedLineError(str(problem), fields) if isinstance(fields, ResultHead | FailureHead) else problem
 
 
 def _name_fields(field: str, name: str | None) -> dict[str, str | None]:

@@ -17,17 +17,19 @@ from pipeline.errors import StorageError
 from pipeline.records import MAX_FAILED_RUNS, Failure, Meta, PageId, Record, Span, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.joined_lines import parse_first_record, parse_lines
 from pipeline.workspace.lines import (
     DamagedLineError,
+    EditedLineError,
     FailureHead,
     ResultHead,
     encode_name,
     parse_failure,
-    parse_record,
     parse_result,
 )
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
+from pipeline.workspace.text_proofs import FORGET_PROOFS, PROOFS_SCHEMA, TextProofs
 
 SCHEMA_VERSION: Final = 4
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
@@ -46,6 +48,11 @@ CREATE TABLE failed_page (
   PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 """
+_PROGRESS: Final = """
+CREATE TABLE progress (
+  name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
 SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -56,12 +63,11 @@ CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
-{_SINCE_3}{_SINCE_4}"""
-_READ_AGAIN: Final = "DELETE FROM progress;"
-"""Without their progress, all lines are read again, which fills the new tables; files stay known."""
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _READ_AGAIN, 3: _SINCE_4 + _READ_AGAIN})
-"""By earlier version."""
+{_PROGRESS}{_SINCE_3}{_SINCE_4}{PROOFS_SCHEMA}"""
+_FORGET_LINES: Final = "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta;"
+_TO_4: Final = f"DROP TABLE progress;{_PROGRESS}{_SINCE_4}{PROOFS_SCHEMA}{_FORGET_LINES}"
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _TO_4, 3: _TO_4})
+"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
 
 
 class OtherFilesError(StorageError):
@@ -95,6 +101,7 @@ class PageRow:
         added: RFC 3339.
         id: Identity of the page's content; None when the content could not be read.
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
+        attempt: The call that brought the record's text; None for a failure.
     """
 
     source: bytes
@@ -104,6 +111,7 @@ class PageRow:
     added: str
     id: PageId | None
     meta: bytes | None = None
+    attempt: str | None = None
 
 
 class Tables:
@@ -113,6 +121,8 @@ class Tables:
         self._db = database
         self._results = ReadPosition(workspace / RESULTS)
         self._failures = ReadPosition(workspace / FAILURES)
+        self.proofs = TextProofs(database)
+        """Which attempts have a readable line, and which lines were edited."""
 
     def __repr__(self) -> str:
         return f"<Tables {self._results!r} {self._failures!r}>"
@@ -127,6 +137,8 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
+        if row.attempt is not None:
+            self.proofs.add(row.attempt)
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
@@ -185,7 +197,7 @@ class Tables:
         try:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
-                record = parse_record(file.readline().removesuffix(b"\n"))
+                record = parse_first_record(file.readline().removesuffix(b"\n"))
         except (FileNotFoundError, DamagedLineError):
             return None
         except OSError as exc:
@@ -201,8 +213,10 @@ class Tables:
             StorageError: the index cannot be read.
         """
         for position in (self._results, self._failures):
-            rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (position.path.name,))
-            position.end, fingerprint = rows[0] if rows else (0, 0)
+            rows = self._db.rows(
+                "SELECT read_bytes, fingerprint, mtime_ns FROM progress WHERE name = ?", (position.path.name,)
+            )
+            position.end, fingerprint, position.mtime_ns = rows[0] if rows else (0, 0, 0)
             if fingerprint < 0 or position.fingerprint() != fingerprint:  # below 0: the file was truncated before
                 raise OtherFilesError(f"it has read another {position.path.name}")
 
@@ -214,23 +228,37 @@ class Tables:
             return False
         return self._results.is_at_end() and self._failures.is_at_end()
 
+    def may_be_edited(self) -> bool:
+        """Return True when a file without unread lines was written since the last commit, as an editor does."""
+        return self._results.is_touched() or self._failures.is_touched()
+
+    def forget_lines(self) -> None:
+        """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
+        for statement in (*_FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
+            self._db.change(statement, ())
+        for position in (self._results, self._failures):
+            position.end = position.mtime_ns = 0
+
     def catch_up(self) -> list[DamagedLine]:
         """Apply all unread lines; return the damaged ones, which were skipped."""
         damaged = []
-        for span, line in self._results.unread_lines():
-            try:
-                head = parse_result(line)
+        for span, head in parse_lines(self._results.unread_lines(), parse_result):
+            if isinstance(head, DamagedLineError):
+                damaged.append(self._skip(self._results, span, head))
+            else:
                 self.add_result(result_row(head), span, sent=head.duplicate_of is None)
-            except DamagedLineError as exc:
-                damaged.append(DamagedLine(RESULTS, span.start, str(exc)))
-                self._results.add(span)
-        for span, line in self._failures.unread_lines():
-            try:
-                self.replay_failure(parse_failure(line), span)
-            except DamagedLineError as exc:
-                damaged.append(DamagedLine(FAILURES, span.start, str(exc)))
-                self._failures.add(span)
+        for span, failure in parse_lines(self._failures.unread_lines(), parse_failure):
+            if isinstance(failure, DamagedLineError):
+                damaged.append(self._skip(self._failures, span, failure))
+            else:
+                self.replay_failure(failure, span)
         return damaged
+
+    def _skip(self, position: ReadPosition, span: Span, problem: DamagedLineError) -> DamagedLine:
+        if isinstance(problem, EditedLineError):
+            self.proofs.add_edited(position.path.name, span.start, problem.fields)
+        position.add(span)
+        return DamagedLine(position.path.name, span.start, str(problem))
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state."""
@@ -244,12 +272,12 @@ class Tables:
         """
         try:
             rows = [
-                (position.path.name, position.end, position.fingerprint())
+                (position.path.name, position.end, position.fingerprint(), position.read_mtime_ns())
                 for position in (self._results, self._failures)
             ]
         except OSError as exc:
             raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
-        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
     def _put(self, row: PageRow) -> None:
         self._db.change(
@@ -290,15 +318,19 @@ def meta_digest(meta: Meta | None) -> bytes | None:
 
 def record_row(record: Record) -> PageRow:
     """Return a page's row after a record."""
-    source = encode_name(record.source)
-    meta = meta_digest(record.meta)
-    return PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta)
+    source, meta = encode_name(record.source), meta_digest(record.meta)
+    return PageRow(
+        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
+        attempt=record.attempt,
+    )  # fmt: skip
 
 
 def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
-    meta, page_id = meta_digest(head.meta), PageId(head.id)
-    return PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta)
+    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
+    return PageRow(
+        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
+    )
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:

@@ -60,7 +60,9 @@ async def test_a_call_left_open_is_named_although_the_ledger_moved(scans: Path, 
     async with serve_fake() as fake:
         await run_until_killed(fake, scans, tmp_path, at_call=1)
         fake.script = accept
-        done = await run_command("run", scans, "-o", out, "--api-url", fake.url, "--ledger", tmp_path / "elsewhere")
+        other = ("run", scans, "-o", out, "--api-url", fake.url, "--ledger", tmp_path / "elsewhere")
+        assert (await run_command(*other)).returncode == 2
+        done = await run_command(*other, "--accept-ledger")
     assert f"sha256:{fake.calls[0].digest}#1" in done.stderr.decode()
     assert done.returncode == 0
 

@@ -175,6 +175,8 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         "abort-at-once": _abort_at_once,
         "blame-the-page": _blame_the_page,
+        "check-no-ledger": storage_sabotage.check_no_ledger,
+        "check-no-texts": storage_sabotage.check_no_texts,
         "commit-often": storage_sabotage.commit_often,
         "count-before-writing": storage_sabotage.count_before_writing,
         "forget-records": storage_sabotage.forget_records,

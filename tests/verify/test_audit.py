@@ -68,7 +68,7 @@ def sound(tmp_path: Path) -> Sound:
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
     ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
-    ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in attempts], "w", "o", str)
+    ledger.execute([Settle(attempt, AttemptState.ACCEPTED) for attempt in attempts], "w", "o", str)
     ledger.close()
     finished = "2026-01-31T12:00:00.000000Z"
     run_file = RunFile(
