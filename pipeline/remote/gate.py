@@ -82,8 +82,8 @@ class Gate:
     @asynccontextmanager
     async def entry(self) -> AsyncGenerator[None]:
         """Enter the context once a turn is near: while calls go out one at a time or are paused, pages wait outside."""
-        while self._is_closed(now_s := anyio.current_time()) or (self._circuit.is_probing and self._has_prober):
-            await self._wait_for_change(now_s)
+        while (is_behind := self._circuit.is_probing and self._has_prober) or self._is_closed(anyio.current_time()):
+            await (self._changed.wait() if is_behind else self._wait_for_change(anyio.current_time()))
         is_prober = self._circuit.is_probing
         self._has_prober = self._has_prober or is_prober
         try:

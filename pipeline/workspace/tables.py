@@ -64,7 +64,9 @@ CREATE TABLE file (
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
 {_PROGRESS}{_SINCE_3}{_SINCE_4}{PROOFS_SCHEMA}"""
-_FORGET_LINES: Final = "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta;"
+_FORGET_LINES: Final = (
+    "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
+)
 _TO_4: Final = f"DROP TABLE progress;{_PROGRESS}{_SINCE_4}{PROOFS_SCHEMA}{_FORGET_LINES}"
 UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _TO_4, 3: _TO_4})
 """By earlier version. All lines are read again, which fills the new tables; files stay known."""

@@ -267,3 +267,51 @@ async def test_the_statistics_count_passed_accepted_and_refused_calls() -> None:
     assert (counted.passed, counted.accepted, counted.refused) == (2, 1, 1)
     assert counted.paused_s == pytest.approx(7.0)
     assert "2 passed, 1 refused" in repr(gate)
+
+
+@on_virtual_time
+async def test_while_one_call_probes_the_other_pages_wait_outside_without_a_timer() -> None:
+    """A page that waits with its entry, for the next month perhaps, makes no other page spin."""
+    gate, entered = Gate(), list[str]()
+
+    async def enter(name: str, leave: anyio.Event) -> None:
+        async with gate.entry():
+            entered.append(name)
+            await leave.wait()
+
+    first, second = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter, "first", first)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(enter, "second", second)
+        await anyio.sleep(3600)
+        assert entered == ["first"]
+        first.set()
+        await anyio.wait_all_tasks_blocked()
+        assert entered == ["first", "second"]
+        second.set()
+
+
+@on_virtual_time
+async def test_in_a_long_pause_no_page_enters() -> None:
+    gate = await open_gate()
+    await pass_and_be_refused(gate, 30.0)
+    begun_s = anyio.current_time()
+    async with gate.entry():
+        assert anyio.current_time() - begun_s == pytest.approx(30.0, abs=1.1)
+
+
+@on_virtual_time
+async def test_a_page_with_a_reservation_leaves_when_a_long_pause_begins() -> None:
+    gate, turns = await open_gate(rate_per_s=2.0), list[Token | None]()
+    token = await gate.wait_turn()
+
+    async def wait() -> None:
+        turns.append(await gate.wait_near_turn())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert turns == []
+        gate.report_refused(token, 30.0)
+    assert turns == [None]
