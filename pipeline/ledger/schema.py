@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.errors import LedgerError
 from pipeline.records import AttemptState
-from pipeline.storage.sqlite import DatabaseSpec, connect_read_only
+from pipeline.storage.sqlite import DatabaseSpec, connect, connect_read_only
 
 _STATES: Final = "'pending', 'accepted', 'charged', 'posted', 'void', 'unknown'"
 _ATTEMPT: Final = f"""(
@@ -152,17 +152,19 @@ def read_mark(db: sqlite3.Connection) -> LedgerMark:
 
 
 def find_mark(path: Path) -> LedgerMark | None:
-    """Return the mark of a ledger, which is only read; None when there is no file.
+    """Return the mark of a ledger, whose format stays as it is; None when there is no file.
+
+    A commit that a crash cut off is rolled back first, as a connection that only reads could not do.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    if not path.exists():
-        return None
     try:
-        with closing(connect_read_only(path, busy_timeout_s=LEDGER.busy_timeout_s)) as db:
+        if not path.exists():
+            return None
+        with closing(connect(path, busy_timeout_s=LEDGER.busy_timeout_s, autocommit=True)) as db:
             return read_mark(db)
-    except (sqlite3.Error, UnicodeDecodeError, TypeError) as exc:
+    except (sqlite3.Error, UnicodeDecodeError, TypeError, OSError) as exc:
         raise LedgerError(f"ledger {path}: {exc}; no call goes out without it") from exc
 
 

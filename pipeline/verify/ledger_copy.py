@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
-from pipeline.errors import LedgerError
+from pipeline.errors import LedgerError, one_line
 from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import CacheDatabase
@@ -65,7 +65,8 @@ class LedgerCopy:
                 yield from self._read(path)
         yield from self._compare_texts()
         for attempt, page_id, source in self._db.stream(_ACCEPTED_WITHOUT_LINE):
-            yield f"{source or '?'}: the call {attempt} was accepted, and no readable line has its text ({page_id})"
+            name = one_line(source) or "?"
+            yield f"{name}: the call {attempt} was accepted, and no readable line has its text ({page_id})"
         if self._is_complete:
             yield from self._find_uncounted()
             self._report_without_line()

@@ -279,6 +279,7 @@ class Tables:
             ]
         except OSError as exc:
             raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
+        self.proofs.save()  # after the positions were read, so that it has the attempts of all lines before them
         self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
     def _put(self, row: PageRow) -> None:

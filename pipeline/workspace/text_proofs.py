@@ -1,5 +1,6 @@
 """The index's part about proofs of paid calls: which attempts have a readable line, and which lines were edited."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,13 +61,25 @@ class TextProofs:
 
     def __init__(self, database: CacheDatabase) -> None:
         self._db = database
+        self._unsaved: deque[str] = deque()
+        """Attempts that the next commit writes together; one statement per line would cost more than the line."""
 
     def __repr__(self) -> str:
         return f"<TextProofs {self._db!r}>"
 
     def add(self, attempt: str) -> None:
         """Add the attempt of a readable line of results.jsonl."""
-        self._db.change("INSERT OR IGNORE INTO text_attempt VALUES (?)", (attempt,))
+        self._unsaved.append(attempt)
+        if len(self._unsaved) >= _BATCH:
+            self.save()
+
+    def save(self) -> None:
+        """Write the attempts that were added; a commit makes them durable."""
+        rows: list[tuple[str]] = []
+        while self._unsaved:  # another thread may add meanwhile
+            rows.append((self._unsaved.popleft(),))
+        if rows:
+            self._db.change_many("INSERT OR IGNORE INTO text_attempt VALUES (?)", rows)
 
     def add_edited(self, file: str, offset_bytes: int, fields: ResultHead | FailureHead) -> None:
         """Add an edited line."""
@@ -78,10 +91,12 @@ class TextProofs:
 
     def count(self) -> int:
         """Return the number of attempts with a readable line; takes no longer for more of them."""
+        self.save()
         return self.get_number("attempts") or 0
 
     def find(self, attempts: Sequence[str]) -> set[str]:
         """Return those of the attempts that have a readable line."""
+        self.save()
         found = set[str]()
         for start in range(0, len(attempts), _BATCH):
             some = attempts[start : start + _BATCH]
@@ -92,6 +107,7 @@ class TextProofs:
 
     def all(self) -> Iterator[list[str]]:
         """Yield all attempts with a readable line, in groups."""
+        self.save()
         last = ""
         while rows := self._db.rows("SELECT id FROM text_attempt WHERE id > ? ORDER BY id LIMIT 500", (last,)):
             last = rows[-1][0]
