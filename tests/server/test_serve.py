@@ -73,7 +73,7 @@ async def test_a_stop_lets_requests_in_flight_finish() -> None:
 
 @pytest.mark.engine
 def test_sigterm_lets_the_page_in_flight_finish() -> None:
-    server = start_engine_server("sigterm-key", "--workers", "1")
+    server = start_engine_server("the-key-of-the-sigterm-test", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
         with ThreadPoolExecutor(1) as thread:
@@ -90,7 +90,7 @@ def test_sigterm_lets_the_page_in_flight_finish() -> None:
 
 @pytest.mark.engine
 def test_a_second_signal_ends_server_and_workers_at_once() -> None:
-    server = start_engine_server("abort-key", "--workers", "1")
+    server = start_engine_server("the-key-of-the-abort-test", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
         with ThreadPoolExecutor(1) as thread:
@@ -247,8 +247,8 @@ def test_an_ipv6_address_gets_brackets_in_a_url() -> None:
 
 def test_reading_the_operator_s_key_deletes_it_from_the_environment() -> None:
     """Child processes inherit the environment."""
-    environ = {"PAGEMILL_OPERATOR_KEY": "k", "HOME": "/"}
-    assert read_serve_key(environ) == "k"
+    environ = {"PAGEMILL_OPERATOR_KEY": "k" * 20, "HOME": "/"}
+    assert read_serve_key(environ) == "k" * 20
     assert environ == {"HOME": "/"}
     assert read_serve_key(environ) is None
 

@@ -53,6 +53,10 @@ class Keyring:
         """Return whether no key was ever made."""
         return await self._read(KeyStore.is_empty, without_store=True)
 
+    async def has_valid_key(self) -> bool:
+        """Return whether a key exists that is not revoked."""
+        return await self._read(KeyStore.has_valid_key, without_store=False)
+
     async def find(self, secret: str) -> Key | None:
         """Return the valid key with this secret."""
         if not is_well_formed_key(secret):

@@ -42,6 +42,9 @@ class Metrics:
         self._requests = Counter(
             "pagemill_requests", "Requests that were answered.", ("route", "status"), registry=self._registry
         )
+        self._evicted = Counter(
+            "pagemill_connections_evicted", "Connections that were closed to make room.", registry=self._registry
+        )
         self._pages_s = Histogram(
             "pagemill_recognition_seconds",
             "Time a worker took for a page.",
@@ -61,6 +64,10 @@ class Metrics:
             status: `CLIENT_CLOSED_REQUEST` when the client closed the connection before the response.
         """
         self._requests.labels(route, str(status)).inc()
+
+    def count_evicted_connections(self, number: int) -> None:
+        """Count connections that were closed because too many were open."""
+        self._evicted.inc(number)
 
     def record_page(self, elapsed_s: float) -> None:
         """Record the time that a worker took for a page."""

@@ -15,11 +15,14 @@ Send = Callable[[bytes], Awaitable[bytes]]
 
 
 @asynccontextmanager
-async def reading(count_bytes: Callable[[int], None], *, timeout_s: float = 60.0) -> AsyncIterator[Send]:
+async def reading(
+    count_bytes: Callable[[int], None], *, timeout_s: float = 60.0, idle_s: float = 60.0
+) -> AsyncIterator[Send]:
     """Serve a handler that returns the body's length; yield a function that sends bytes and returns status and body."""
 
     async def measure(request: web.Request) -> web.Response:
-        return web.Response(text=str(len(await read_body(request, count_bytes, timeout_s=timeout_s))))
+        body = await read_body(request, count_bytes, timeout_s=timeout_s, idle_s=idle_s)
+        return web.Response(text=str(len(body)))
 
     app = web.Application(middlewares=[handle_errors])
     app.router.add_post("/", measure)
@@ -73,6 +76,12 @@ async def test_a_body_that_does_not_arrive_in_time_is_rejected() -> None:
     async with reading(lambda _: None, timeout_s=0.2) as send:
         answer = await send(b"Content-Length: 5\r\n\r\nhell")
     assert answer == b'400 {"statusText":"request body did not arrive within 0.2 s"}'
+
+
+async def test_a_body_that_stalls_is_rejected_before_its_time_is_over() -> None:
+    async with reading(lambda _: None, idle_s=0.2) as send:
+        answer = await send(b"Content-Length: 5\r\n\r\nhell")
+    assert answer == b'400 {"statusText":"request body stopped for 0.2 s"}'
 
 
 async def test_an_error_of_the_byte_counter_is_the_response() -> None:

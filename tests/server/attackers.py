@@ -1,0 +1,173 @@
+"""Callers who play foul, on loopback: bounded in number and in time, and each attack stops with its block.
+
+Every attack keeps up its number: a connection or call that ends is made again after `PAUSE_S`.
+"""
+
+import asyncio
+import base64
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import cycle
+
+import orjson
+
+from pipeline.wire import TEXT_RECOGNITION_PATH
+
+Attacker = Callable[[], Awaitable[None]]
+
+PAUSE_S = 0.2
+"""Before a connection or call is made again: an attacker on the internet needs a round trip."""
+
+FILL_BYTES = (14_000_000,) * 12 + (1_000_000,) * 12 + (50_000,) * 24 + (1_000,) * 60
+"""Sizes of the bodies that fill memory: the largest, and smaller ones for the room that they leave."""
+
+IDLE_KINDS = {
+    "silent": b"",
+    "one byte": b"P",
+    "half a header": b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\nX-Half: ",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "idle after a request": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "rejected body": b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n{",
+    "pipelined": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20 + b"GET /he",
+}
+"""What a connection sends before it waits, by kind."""
+
+
+@asynccontextmanager
+async def attacking(*attackers: Attacker) -> AsyncIterator[None]:
+    """Run the attackers, each again and again, until the block ends."""
+
+    async def repeat(attack: Attacker) -> None:
+        while True:
+            with suppress(OSError, EOFError, asyncio.IncompleteReadError):
+                await attack()
+            await asyncio.sleep(PAUSE_S)
+
+    tasks = [asyncio.create_task(repeat(attack)) for attack in attackers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def connected(
+    port: int, source: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection from this address; it ends with the block."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def idle_connections(port: int, count: int) -> list[Attacker]:
+    """Return attackers that hold a connection each and say next to nothing, of all kinds in turn."""
+    kinds = cycle(IDLE_KINDS.values())
+    return [attacker for _ in range(count) for attacker in holders(port, next(kinds), 1)]
+
+
+def holders(port: int, words: bytes, count: int) -> list[Attacker]:
+    """Return attackers that send these words and then wait until the server closes the connection."""
+
+    async def hold() -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(words)
+            while await reader.read(65_536):
+                pass
+
+    return [hold] * count
+
+
+def body_fillers(port: int, key: str, sizes_bytes: Sequence[int] = FILL_BYTES) -> list[Attacker]:
+    """Return attackers that send a body of these sizes each, but for its last byte."""
+
+    def filler(size_bytes: int) -> Attacker:
+        async def fill() -> None:
+            async with connected(port) as (reader, writer):
+                writer.write(request_head(key, size_bytes) + b" " * (size_bytes - 1))
+                await reader.read()
+
+        return fill
+
+    return [filler(size_bytes) for size_bytes in sizes_bytes]
+
+
+def callers(port: int, key: str, body: bytes, count: int) -> list[Attacker]:
+    """Return attackers that send this request."""
+
+    async def call() -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(request_head(key, len(body)) + body)
+            await reader.readline()
+
+    return [call] * count
+
+
+def request_head(key: str, body_bytes: int, headers: str = "") -> bytes:
+    """Return the head of a request with this key and length."""
+    path = f"{TEXT_RECOGNITION_PATH}?key={key}"
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {body_bytes}\r\n\r\n".encode()
+
+
+def image_request(image: bytes, media_type: str = "image/jpeg") -> bytes:
+    """Return the body of a request with this image."""
+    url = f"data:{media_type};base64,{base64.b64encode(image).decode()}"
+    return orjson.dumps({"document": {"type": "image_url", "image_url": url}})
+
+
+def url_request(url: str) -> bytes:
+    """Return the body of a request that names an image by URL."""
+    return orjson.dumps({"document": {"type": "image_url", "image_url": url}})
+
+
+@asynccontextmanager
+async def dripping_host(host: str = "127.0.0.2", image: bytes = b"") -> AsyncIterator[int]:
+    """Serve `/image` at once, and any other path one byte every 200 ms; yield the port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, EOFError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n")
+            if head.startswith(b"GET /image "):
+                writer.write(b"Content-Length: %d\r\n\r\n" % len(image) + image)
+            else:
+                writer.write(b"Content-Length: 1000000\r\n\r\n")
+                while not writer.is_closing():
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.2)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, host, 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def progressive_bomb(edge_px: int = 4000, scans: int = 30_000) -> bytes:
+    """Return a valid progressive JPEG of grey whose scans take a millisecond each; 31 bytes per scan."""
+    blocks = ((edge_px + 7) // 8) ** 2
+    tables = _segment(0xDB, b"\0" + b"\1" * 64) + _segment(0xC4, b"\0\1" + bytes(15) + b"\0")
+    tables += _segment(
+        0xC4, b"\x10\1\1" + bytes(14) + b"\xe0\0"
+    )  # codes: 0 is a run of 2^14 blocks or more, 10 one block
+    frame = _segment(0xC2, struct.pack(">BHHBBBB", 8, edge_px, edge_px, 1, 1, 0x11, 0))
+    first = _segment(0xDA, b"\1\1\0\0\0\0") + bytes((blocks + 7) // 8)
+    runs, left = "", blocks
+    while left >= 1 << 14:
+        run = min(left, (1 << 15) - 1)
+        runs += f"0{run - (1 << 14):014b}"
+        left -= run
+    runs += "10" * min(left, 8)
+    runs += "1" * (-len(runs) % 8)
+    packed = int(runs, 2).to_bytes(len(runs) // 8, "big").replace(b"\xff", b"\xff\0")
+    return b"\xff\xd8" + tables + frame + first + (_segment(0xDA, b"\1\1\0\1\x3f\0") + packed) * scans + b"\xff\xd9"
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
