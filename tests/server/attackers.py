@@ -65,6 +65,17 @@ async def connected(
         writer.close()
 
 
+async def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Return when the condition holds.
+
+    Raises:
+        TimeoutError: it does not hold in time.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110 - the condition is no event
+            await asyncio.sleep(0.01)
+
+
 def idle_connections(port: int, count: int) -> list[Attacker]:
     """Return attackers that hold a connection each and say next to nothing, of all kinds in turn."""
     kinds = cycle(IDLE_KINDS.values())

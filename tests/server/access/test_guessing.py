@@ -17,7 +17,8 @@ from pipeline.server.access.guessing import (
     GuessLimit,
     Schedule,
 )
-from tests.server.keyed import Clock, keyed_server, make_key
+from tests.clocks import Clock
+from tests.server.keyed import keyed_server, make_key
 
 
 def limit(clock: Clock) -> GuessLimit:

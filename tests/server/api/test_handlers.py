@@ -196,8 +196,7 @@ async def test_a_key_that_fills_the_memory_gives_way_to_another_and_is_not_charg
     ):
         writer.write(attackers.request_head(greedy, 2_000_000) + b" " * 990_000)
         async with asyncio.timeout(20):
-            while admission.statistics().body_bytes < 990_000:
-                await asyncio.sleep(0.01)
+            await attackers.wait_until(lambda: admission.statistics().body_bytes >= 990_000)
             assert (await client.recognise(modest, IMAGE + bytes(20_000))).status == 200
             assert b" 429 " in await reader.readline()
     assert used(path, greedy_key) == 0
@@ -210,8 +209,7 @@ async def test_a_page_that_waits_gives_way_to_another_key_s_and_its_call_is_refu
     turns = FairTurns(1, finishes_jobs=True)
     async with keyed_server(path, recogniser, admission=admission, turns=turns) as client, asyncio.timeout(20):
         calls = [asyncio.create_task(client.recognise(greedy)) for _ in range(2)]
-        while turns.waiting < 1:
-            await asyncio.sleep(0.01)
+        await attackers.wait_until(lambda: turns.waiting >= 1)
         assert used(path, greedy_key) == 2
         other = asyncio.create_task(client.recognise(modest))
         done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -274,13 +272,15 @@ async def test_a_key_whose_urls_hang_gives_way_to_another_key_s_url(tmp_path: Pa
 
 async def test_without_a_key_two_addresses_share_the_memory() -> None:
     admission = AdmissionControl(bodies_max_bytes=1_000_000)
-    async with serving_api(ScriptedRecogniser(), admission=admission) as (url, call):
-        async with attackers.connected(port_of(url), "127.0.0.3") as (reader, writer), asyncio.timeout(20):
-            writer.write(attackers.request_head("", 2_000_000) + b" " * 990_000)
-            while admission.statistics().body_bytes < 990_000:
-                await asyncio.sleep(0.01)
-            assert (await call(request_body(IMAGE + bytes(20_000)))).status == 200
-            assert b" 429 " in await reader.readline()
+    async with (
+        serving_api(ScriptedRecogniser(), admission=admission) as (url, call),
+        attackers.connected(port_of(url), "127.0.0.3") as (reader, writer),
+        asyncio.timeout(20),
+    ):
+        writer.write(attackers.request_head("", 2_000_000) + b" " * 990_000)
+        await attackers.wait_until(lambda: admission.statistics().body_bytes >= 990_000)
+        assert (await call(request_body(IMAGE + bytes(20_000)))).status == 200
+        assert b" 429 " in await reader.readline()
 
 
 async def test_an_error_response_leaves_no_reference_cycle() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.server.http import admission as admission_module
 from pipeline.server.http.admission import RETRY_AFTER_S, AdmissionControl, AdmissionStatistics, Share
 from pipeline.server.http.requests import RequestError
-from tests.server.keyed import Clock
+from tests.clocks import Clock
 
 IDLE = AdmissionStatistics(slots_taken=0, body_bytes=0, shed_requests=0)
 

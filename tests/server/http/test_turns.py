@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.engine.recognition import BusyError
 from pipeline.server.http.turns import ACTIVE_S, FairTurns
-from tests.server.keyed import Clock
+from tests.clocks import Clock
 
 
 class Jobs:
