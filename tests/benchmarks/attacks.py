@@ -186,13 +186,23 @@ async def measure(seconds: float, workers: int, only: str | None) -> int:
         quiet = await phase(lambda count: count >= QUIET_PAGES)
         port = url.rpartition(":")[2]
         options = ["--only", only] if only else []
-        async with child("--attack", port, secret["empty"], secret["free"], secret["drips"], *options):
+        async with child("--attack", port, secret["empty"], secret["free"], secret["drips"], *options) as word:
+            assert word == "attacking", word
             await asyncio.sleep(2.0)
             end_s = time.monotonic() + seconds
             attacked = await phase(lambda _: time.monotonic() > end_s)
+            await print_attacks(url)
         await asyncio.sleep(2.0)
         after = await phase(lambda count: count >= QUIET_PAGES)
     return report([(*quiet,), (*attacked,), (*after,)])
+
+
+async def print_attacks(url: str) -> None:
+    """Print what the server counted so far: without a flood of connections and rejected calls there was no attack."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    counted = ("pagemill_requests_total", "pagemill_connections_evicted_total", "pagemill_calls_shed_total")
+    print("\n".join(line.removeprefix("pagemill_") for line in lines if line.startswith(counted)))
 
 
 def report(phases: Sequence[tuple[list[Answer], list[Answer]]]) -> int:
