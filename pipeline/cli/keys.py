@@ -17,7 +17,7 @@ from pipeline.cli.options import config_option, json_option, load
 from pipeline.config import TIER_CALLS, ServeConfig, Tier
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
-from pipeline.server.access.keys import KEY_PREFIX, NO_VALID_KEY, KeyStore, keys_file
+from pipeline.server.access.keys import KEY_PREFIX, NO_VALID_KEY, KeyStore, keys_file, way_back
 
 NAME_MAX_LENGTH: Final = 100
 QUOTA_MAX: Final = 10**12
@@ -44,7 +44,7 @@ def add_key(config: ServeConfig, *, tier: Tier, quota: int | None, name: str) ->
         logger.warning(
             "this is the first key: from now on a server with these keys refuses every request without a key, also "
             "from this machine and from its page; %s",
-            _way_back(path),
+            way_back(path),
         )
     print_text(secret + "\n")
 
@@ -85,14 +85,9 @@ def revoke_key(config: ServeConfig, key_id: str) -> None:
             if store.revoke(key_id, _now()):
                 logger.info("key %s is revoked", key_id)
                 if not store.has_valid_key():
-                    logger.warning("%s; %s", NO_VALID_KEY, _way_back(path))
+                    logger.warning("%s; %s", NO_VALID_KEY, way_back(path))
                 return
     raise UsageError(f"no key has the id '{key_id}' (`pagemill serve keys list` shows them)")
-
-
-def _way_back(path: Path) -> str:
-    """Return how a server that only this machine calls serves it without keys again."""
-    return f"to serve this machine without keys again, stop the server, delete {path} and start the server"
 
 
 def _now() -> str:

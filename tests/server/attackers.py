@@ -141,7 +141,7 @@ async def dripping_host(host: str = "127.0.0.2", image: bytes = b"") -> AsyncIte
     """Serve `/image` at once, and any other path one byte every 200 ms; yield the port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, EOFError, asyncio.CancelledError):  # asyncio's callback raises when the task is cancelled
+        with suppress(OSError, EOFError, asyncio.CancelledError):  # else asyncio's callback raises it
             head = await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n")
             if head.startswith(b"GET /image "):

@@ -22,7 +22,7 @@ from pipeline.server.access.callers import (
 )
 from pipeline.server.access.guessing import DELAY_MAX_S, GuessLimit
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.keys import NO_VALID_KEY, Key, is_same_secret
+from pipeline.server.access.keys import NO_VALID_KEY, Key, is_same_secret, way_back
 from pipeline.server.access.origins import cross_origin_error, require_local_request, require_same_origin
 from pipeline.server.access.sessions import Sessions, may_use_cookie
 from pipeline.server.http.addresses import peer_group
@@ -123,7 +123,7 @@ class Authenticator:
         """Return whether requests without a key are accepted, because no key exists."""
         is_open = self._allow_anonymous and (self._keyring is None or await self._keyring.is_empty())
         if self._was_open and not is_open:
-            _logger.warning("a key was made: requests without a key are refused from now on")
+            self._log_closed("a key was made: requests without a key are refused from now on")
         self._was_open = is_open
         return is_open
 
@@ -134,9 +134,16 @@ class Authenticator:
         if now_s - asked_s >= CHECK_INTERVAL_S:
             reason = await self._find_closed_reason()
             if reason and reason != self._closed_reason[1]:
-                _logger.warning("%s", reason)
+                self._log_closed(reason)
             self._closed_reason = (now_s, reason)
         return reason
+
+    def _log_closed(self, reason: str) -> None:
+        """Log why requests without a key are refused; where keys are the only reason, also how to go back."""
+        if self._allow_anonymous and self._keyring is not None:
+            _logger.warning("%s; %s", reason, way_back(self._keyring.path))
+        else:
+            _logger.warning("%s", reason)
 
     async def _find_closed_reason(self) -> str:
         if self._key is not None:

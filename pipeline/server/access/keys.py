@@ -198,6 +198,15 @@ class KeyStore:
         self._db.execute("UPDATE use SET calls = max(0, calls - 1) WHERE key_id = ? AND month = ?", (key_id, month))
 
 
+def way_back(path: Path) -> str:
+    """Return how a server that only this machine calls accepts requests without a key again.
+
+    Args:
+        path: The key store.
+    """
+    return f"to serve this machine without keys again, stop the server, delete {path} and start the server"
+
+
 def keys_file(config: ServeConfig) -> Path:
     """Return the path of the key store: as configured, else in the user's state directory."""
     return config.keys if config.keys is not None else default_state_dir() / "serve-keys.sqlite3"

@@ -18,7 +18,7 @@ from pipeline.server.access import callers
 from pipeline.server.access.authentication import RateLimit, retry_after_s
 from pipeline.server.access.callers import WorkTimer
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.keys import NO_VALID_KEY, KeyStore
+from pipeline.server.access.keys import NO_VALID_KEY, KeyStore, way_back
 from pipeline.wire import TEXT_RECOGNITION_PATH, parse_status_text
 from tests.clocks import Clock
 from tests.server.attackers import connected, request_head
@@ -375,7 +375,7 @@ async def test_a_server_that_nobody_can_call_says_so(path: Path, caplog: pytest.
         make_key(path)
         clock.uptime_s += 2
         assert "detail" not in (await client.call("GET", "/healthz")).reply
-    assert caplog.text.count(NO_VALID_KEY) == 1
+    assert caplog.text.count(f"{NO_VALID_KEY}; {way_back(path)}") == 1
 
 
 async def test_a_server_with_an_operator_s_key_can_be_called_without_keys_in_the_store(path: Path) -> None:
@@ -401,7 +401,11 @@ async def test_an_open_server_logs_that_the_first_key_closed_it(path: Path, capl
         assert (await client.recognise()).status == 200
         make_key(path)
         assert [(await client.recognise()).status for _ in range(2)] == [401, 401]
-    assert caplog.text.count("a key was made: requests without a key are refused from now on") == 1
+    message = f"a key was made: requests without a key are refused from now on; {way_back(path)}"
+    assert caplog.text.count(message) == 1
+    path.unlink()
+    async with keyed_server(path) as client:  # the way back
+        assert (await client.recognise()).status == 200
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
