@@ -49,7 +49,28 @@ PATIENCE_S = 30.0
 """An answer that takes longer counts as missing."""
 
 ATTACKS = ("connections", "bodies", "bombs", "urls")
+"""All at once unless one is named."""
+
+OTHER_ATTACKS = (
+    "no-body",
+    "slow-body",
+    "many-keys",
+    "no-reading",
+    "half-closed",
+    "http-1.0",
+    "expect-continue",
+    "one-address",
+    "slow-headers",
+    "chunked",
+    "heavy-pages",
+    "long-headers",
+    "garbage",
+    "failing-urls",
+)
+"""Made when they are named."""
 ATTACK_MAX_S = 600.0
+
+MANY_KEYS = tuple(f"key {number}" for number in range(30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ async def run_server(keys: Path, workers: int) -> None:
 async def run_attackers(port: int, secrets: Sequence[str], only: str | None) -> None:
     """Attack until stdin ends, or for `ATTACK_MAX_S`."""
     os.nice(19)  # attackers have machines of their own
-    empty, free, drips = secrets
+    empty, free, drips, *many = secrets
     stop = anyio.Event()
     unwatch = stop_at_end_of_stdin(stop)
     async with attackers.dripping_host(PUBLIC_HOST) as host_port:
@@ -90,12 +111,47 @@ async def run_attackers(port: int, secrets: Sequence[str], only: str | None) -> 
             "bombs": attackers.callers(port, free, bomb, 4),
             "urls": attackers.callers(port, drips, drip, 12),
         }
-        chosen = [attack for name, some in attacks.items() if only in {None, name} for attack in some]
+        others = other_attacks(port, free, many, f"http://{PUBLIC_HOST}:{host_port}")
+        chosen = (
+            others[only]() if only in others else [a for name in ATTACKS if only in {None, name} for a in attacks[name]]
+        )
         async with attackers.attacking(*chosen):
             print("attacking", flush=True)
             with anyio.move_on_after(ATTACK_MAX_S):
                 await stop.wait()
     unwatch()
+
+
+def other_attacks(
+    port: int, free: str, many: Sequence[str], host: str
+) -> dict[str, Callable[[], list[attackers.Attacker]]]:
+    """Return the attacks that are made when they are named."""
+    silent = attackers.request_head(free, 1_000_000)
+    old = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    forwarded = "X-Forwarded-For: 198.51.100.7\r\n"
+    heavy = attackers.image_request(attackers.progressive_bomb(scans=100))
+    long_header = attackers.image_request(attackers.long_header())
+    urls = [attackers.url_request(host + path) for path in ("/slow-head", "/silent", "/redirect", "/drip")]
+    return {
+        "no-body": lambda: attackers.holders(port, silent, 600),
+        "slow-body": lambda: attackers.drips(port, silent, b" ", 600),
+        "many-keys": lambda: [
+            h for key in many for h in attackers.holders(port, attackers.request_head(key, 9000), 20)
+        ],
+        "no-reading": lambda: attackers.deaf(port, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50, 600),
+        "half-closed": lambda: attackers.half_closed(port, silent + b"{", 300) + attackers.half_closed(port, b"", 300),
+        "http-1.0": lambda: attackers.holders(port, old, 600),
+        "expect-continue": lambda: attackers.holders(
+            port, attackers.request_head(free, 1_000_000, "Expect: 100-continue\r\n"), 600
+        ),
+        "one-address": lambda: attackers.holders(port, attackers.request_head("", 1_000_000, forwarded), 1200),
+        "slow-headers": lambda: attackers.drips(port, b"GET / HTTP/1.1\r\nX-Long: ", b"x", 1200),
+        "chunked": lambda: attackers.drips(port, attackers.chunked_head(free), b"1\r\n \r\n", 600),
+        "heavy-pages": lambda: attackers.callers(port, free, heavy, 8),
+        "long-headers": lambda: attackers.callers(port, free, long_header, 8),
+        "garbage": lambda: attackers.callers(port, free, b"[" + b"1," * 7_000_000, 8),
+        "failing-urls": lambda: [a for body in urls for a in attackers.callers(port, free, body, 6)],
+    }
 
 
 @asynccontextmanager
@@ -168,7 +224,7 @@ async def measure(seconds: float, workers: int, only: str | None) -> int:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         with closing(KeyStore(folder / "keys.sqlite3")) as store:
-            quotas = {"page": None, "url": None, "empty": 0, "free": None, "drips": None}
+            quotas = {"page": None, "url": None, "empty": 0, "free": None, "drips": None} | dict.fromkeys(MANY_KEYS)
             secret = {
                 name: store.add(name=name, tier="ultra", quota=quota, now="2026-01-01T00:00:00Z")[0]
                 for name, quota in quotas.items()
@@ -186,7 +242,8 @@ async def measure(seconds: float, workers: int, only: str | None) -> int:
         quiet = await phase(lambda count: count >= QUIET_PAGES)
         port = url.rpartition(":")[2]
         options = ["--only", only] if only else []
-        async with child("--attack", port, secret["empty"], secret["free"], secret["drips"], *options) as word:
+        attacking = [secret[name] for name in ("empty", "free", "drips", *MANY_KEYS)]
+        async with child(*options, "--attack", port, *attacking) as word:
             assert word == "attacking", word
             await asyncio.sleep(2.0)
             end_s = time.monotonic() + seconds
@@ -225,9 +282,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", choices=ATTACKS)
+    parser.add_argument("--only", choices=ATTACKS + OTHER_ATTACKS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--attack", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--attack", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         asyncio.run(run_server(options.serve, options.workers))

@@ -5,10 +5,12 @@ Every attack keeps up its number: a connection or call that ends is made again a
 
 import asyncio
 import base64
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle
+from typing import cast
 
 import orjson
 
@@ -94,6 +96,60 @@ def holders(port: int, words: bytes, count: int) -> list[Attacker]:
     return [hold] * count
 
 
+def drips(port: int, words: bytes, drop: bytes, count: int, interval_s: float = 1.0) -> list[Attacker]:
+    """Return attackers that send these words and then these bytes again and again."""
+
+    async def drip() -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(words)
+            closed = asyncio.ensure_future(reader.read())
+            while not (await asyncio.wait([closed], timeout=interval_s))[0]:
+                writer.write(drop)
+
+    return [drip] * count
+
+
+def deaf(port: int, words: bytes, count: int) -> list[Attacker]:
+    """Return attackers that send these words and never read an answer."""
+
+    async def ignore() -> None:
+        async with connected(port) as (reader, writer):
+            writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            cast("asyncio.ReadTransport", writer.transport).pause_reading()
+            writer.write(words)
+            while not writer.is_closing():
+                await asyncio.sleep(1.0)
+                writer.write(words)
+            del reader
+
+    return [ignore] * count
+
+
+def half_closed(port: int, words: bytes, count: int) -> list[Attacker]:
+    """Return attackers that send these words and the end of their side, and then wait."""
+
+    async def half_close() -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(words)
+            writer.write_eof()
+            await reader.read()
+
+    return [half_close] * count
+
+
+def chunked_head(key: str) -> bytes:
+    """Return the head of a request whose body comes in chunks."""
+    return (
+        f"POST {TEXT_RECOGNITION_PATH}?key={key} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+
+
+def long_header() -> bytes:
+    """Return a valid JPEG of 9 MB, of comments of 600 bytes before its pixels: nearly as many as are allowed."""
+    whole = progressive_bomb(edge_px=200, scans=1)
+    return whole[:2] + _segment(0xFE, bytes(1000)) * 9000 + whole[2:]
+
+
 def body_fillers(port: int, key: str, sizes_bytes: Sequence[int] = FILL_BYTES) -> list[Attacker]:
     """Return attackers that send a body of these sizes each, but for its last byte."""
 
@@ -138,16 +194,26 @@ def url_request(url: str) -> bytes:
 
 @asynccontextmanager
 async def dripping_host(host: str = "127.0.0.2", image: bytes = b"") -> AsyncIterator[int]:
-    """Serve `/image` at once, and any other path one byte every 200 ms; yield the port."""
+    """Serve `/image` at once, and any other path too slowly: the headers, the first byte, or one byte every 200 ms.
+
+    Yields:
+        The port.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError, asyncio.CancelledError):  # else asyncio's callback raises it
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET /silent "):
+                await reader.read()
+            if head.startswith(b"GET /redirect "):
+                await asyncio.sleep(1.0)
+                writer.write(b"HTTP/1.1 302 Found\r\nLocation: /redirect\r\nContent-Length: 0\r\n\r\n")
+                await reader.read()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n")
             if head.startswith(b"GET /image "):
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(image) + image)
             else:
-                writer.write(b"Content-Length: 1000000\r\n\r\n")
+                writer.write(b"X-Long: " if head.startswith(b"GET /slow-head ") else b"Content-Length: 1000000\r\n\r\n")
                 while not writer.is_closing():
                     writer.write(b"x")
                     await writer.drain()
