@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from pipeline.engine.recognition import EngineState
 from pipeline.server.http.admission import AdmissionStatistics
 from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.requests import CLIENT_CLOSED_REQUEST
 from pipeline.server.http.responses import Handler
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -24,9 +25,6 @@ MALFORMED_ROUTE: Final = "malformed"
 
 PAGE_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 """Measured: 0.3 to 25 s per page."""
-
-CLIENT_CLOSED_REQUEST: Final = 499
-"""nginx's status for a client that closed the connection before the response."""
 
 CALLER: Final = web.RequestKey("caller", str)
 """The caller's name (never a key), stored in the request once the caller is authenticated."""

@@ -17,6 +17,9 @@ BODY_TIMEOUT_S: Final = 60.0
 BODY_IDLE_S: Final = 15.0
 """How long a body may make no progress: a sender that has stalled for longer does not finish in time."""
 
+CLIENT_CLOSED_REQUEST: Final = 499
+"""nginx's status for a client that closed the connection before the response."""
+
 
 class RequestError(PagemillError):
     """A request that gets an error response; the message is the reply's `statusText`.
@@ -59,7 +62,7 @@ async def read_body(
 
     Raises:
         BodyTooLargeError: the body is larger than `max_bytes`.
-        RequestError: the body does not arrive in time, or `count_bytes` rejects a chunk.
+        RequestError: the body does not arrive in time or breaks off, or `count_bytes` rejects a chunk.
         web.RequestPayloadError: the body is not encoded as its Content-Encoding says.
     """
     if (request.content_length or 0) > max_bytes:
@@ -78,4 +81,6 @@ async def read_body(
     except TimeoutError as exc:
         fault = f"did not arrive within {timeout_s:g} s" if loop.time() >= end_s else f"stopped for {idle_s:g} s"
         raise RequestError(f"request body {fault}") from exc
+    except ConnectionResetError as exc:
+        raise RequestError("the client closed the connection within its body", CLIENT_CLOSED_REQUEST) from exc
     return bytes(body)

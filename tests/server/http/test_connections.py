@@ -4,11 +4,13 @@ import asyncio
 import logging
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.api.app import create_app
@@ -373,3 +375,48 @@ def test_the_server_keeps_idle_connections_longer_than_the_client() -> None:
     from pipeline.remote.client import _KEEPALIVE_S  # noqa: PLC0415 - only for this comparison
 
     assert HEADERS_TIMEOUT_S > 2 * _KEEPALIVE_S
+
+
+PIPELINE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3
+
+
+async def test_pipelined_requests_of_an_unknown_caller_wait_while_others_are_queued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also a caller that never reads its responses keeps the server busy with few of them."""
+    monkeypatch.setattr(connections, "PIPELINE_PAUSE_S", 0.3)
+    begun_s = time.monotonic()
+    assert (await exchange_in_order(PIPELINE)).count(b"HTTP/1.1 200") == 3
+    assert time.monotonic() - begun_s >= 0.6
+
+
+async def test_pipelined_requests_of_a_known_caller_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PIPELINE_PAUSE_S", 15.0)
+    body = request_body(IMAGE)
+    received = await exchange_in_order(attackers.request_head("", len(body)) + body, PIPELINE)
+    assert received.count(b"HTTP/1.1 200") == 4
+
+
+async def exchange_in_order(*sent: bytes) -> bytes:
+    """Send bytes, each part after the first response to the one before; return all responses."""
+    received = b""
+    async with listening(headers_timeout_s=0.5) as port, attackers.connected(port) as connection:
+        for part in sent[:-1]:
+            connection[1].write(part)
+            received += await connection[0].readuntil(b"}")
+        connection[1].write(sent[-1])
+        return received + await read_until_closed(connection)
+
+
+@pytest.mark.parametrize("sent", [b"", b"{"], ids=["no-byte", "a-byte"])
+async def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(create_app(ScriptedRecogniser())) as url, ClientSession() as session:
+        async with attackers.connected(port_of(url)) as (reader, writer):
+            writer.write(HEAD.encode() + b"Content-Length: 1000\r\n\r\n" + sent)
+            writer.write_eof()
+            assert await reader.read() == b""
+        async with session.get(f"{url}/metrics") as response:
+            assert 'pagemill_requests_total{route="/api/text-recognition",status="499"} 1.0' in await response.text()
+    assert "a request failed" not in caplog.text
