@@ -129,7 +129,7 @@ def other_attacks(
     silent = attackers.request_head(free, 1_000_000)
     old = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     forwarded = "X-Forwarded-For: 198.51.100.7\r\n"
-    heavy = attackers.image_request(attackers.progressive_bomb(scans=100))
+    heavy = attackers.image_request(attackers.progressive_bomb(scans=99))
     long_header = attackers.image_request(attackers.long_header())
     urls = [attackers.url_request(host + path) for path in ("/slow-head", "/silent", "/redirect", "/drip")]
     return {

@@ -24,6 +24,7 @@ from pipeline.server.http.fetch import Fetch, fetch_image
 from pipeline.server.http.images import check_image
 from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.observability import CALLER
+from pipeline.server.http.pacing import BodyPacer
 from pipeline.server.http.requests import RequestError, read_body
 from pipeline.server.http.responses import json_bytes_response, json_response
 from pipeline.server.http.turns import FairTurns
@@ -76,6 +77,7 @@ class RecognitionHandlers:
         self._now_ms = now_ms
         self._fetch = fetch
         self._replies = RecentReplies()
+        self._pacer = BodyPacer()
         self._check_thread = ThreadPoolExecutor(1, thread_name_prefix="check")  # one check at a time bounds memory
         self._check_turns = FairTurns(1, finishes_jobs=True)
 
@@ -109,9 +111,13 @@ class RecognitionHandlers:
         await caller.check_quota()  # before the body, which a caller without calls must not make the server hold
         with self._admission.share(caller.share_name) as share:
             async with self._until_ended(share):
-                parsed = parse_recognition_request(
-                    await read_body(request, partial(self._admission.count_bytes, share))
+                body = await read_body(
+                    request,
+                    partial(self._admission.count_bytes, share),
+                    delay_s=partial(self._pacer.delay_s, share.caller),
                 )
+                parsed = parse_recognition_request(body)
+                del body
                 share.end_body()
                 if parsed.url is None:
                     await self._check(parsed.image, share)

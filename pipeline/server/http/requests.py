@@ -47,6 +47,7 @@ async def read_body(
     request: web.Request,
     count_bytes: Callable[[int], None],
     *,
+    delay_s: Callable[[int], float] = lambda _: 0.0,
     max_bytes: int = BODY_MAX_BYTES,
     timeout_s: float = BODY_TIMEOUT_S,
     idle_s: float = BODY_IDLE_S,
@@ -56,6 +57,7 @@ async def read_body(
     Args:
         request: A request whose body has not been read.
         count_bytes: Called with the size of each chunk that arrives; raises when all requests together hold too much.
+        delay_s: Called with the size of each chunk; returns how long to wait before the next one is read.
         max_bytes: Limit of the body as sent, and once decompressed.
         timeout_s: Time for the whole body to arrive.
         idle_s: Time for its next bytes to arrive.
@@ -77,6 +79,9 @@ async def read_body(
                     raise BodyTooLargeError(max_bytes)
                 count_bytes(len(chunk))
                 body += chunk
+                if (pause_s := delay_s(len(chunk))) > 0:
+                    timeout.reschedule(end_s)
+                    await asyncio.sleep(pause_s)
                 timeout.reschedule(min(end_s, loop.time() + idle_s))
     except TimeoutError as exc:
         fault = f"did not arrive within {timeout_s:g} s" if loop.time() >= end_s else f"stopped for {idle_s:g} s"
