@@ -145,9 +145,9 @@ def chunked_head(key: str) -> bytes:
 
 
 def long_header() -> bytes:
-    """Return a valid JPEG of 9 MB, with 5,000 comments before its pixels."""
+    """Return a valid JPEG of 9 MB, with 4,000 comments before its pixels."""
     whole = progressive_bomb(edge_px=200, scans=1)
-    return whole[:2] + _segment(0xFE, bytes(1800)) * 5000 + whole[2:]
+    return whole[:2] + _segment(0xFE, bytes(2200)) * 4000 + whole[2:]
 
 
 def body_fillers(port: int, key: str, sizes_bytes: Sequence[int] = FILL_BYTES) -> list[Attacker]:

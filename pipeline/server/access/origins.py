@@ -1,9 +1,9 @@
 """Where a request comes from: this machine or elsewhere, a page of this server or of another site."""
 
+import re
 from typing import Final
 
 from aiohttp import web
-from yarl import URL
 
 from pipeline.server.access.sessions import is_cross_origin
 from pipeline.server.http.addresses import is_loopback
@@ -13,28 +13,57 @@ _FORWARDING_HEADERS: Final = frozenset(
     {
         "forwarded",  # RFC 7239
         "via",  # RFC 9110, 7.6.3
-        "cf-connecting-ip",
-        "cf-ray",
+        "cdn-loop",  # RFC 8586
         "client-ip",
         "fastly-client-ip",
-        "fly-client-ip",
+        "proxy-client-ip",
+        "remote-addr",
         "true-client-ip",
+        "wl-proxy-client-ip",
+        "x-arr-log-id",
         "x-client-ip",
         "x-cluster-client-ip",
         "x-envoy-external-address",
+        "x-host",
+        "x-original-for",
         "x-original-forwarded-for",
         "x-original-host",
         "x-original-url",
+        "x-originating-ip",
         "x-proxyuser-ip",
         "x-real-ip",
+        "x-remote-addr",
+        "x-remote-ip",
     }
 )
+_FORWARDING_PREFIXES: Final = ("x-forwarded", "x-appengine-", "x-azure-", "cf-", "fly-", "ngrok-", "tailscale-")
+
+_HOST: Final = re.compile(r"(\[[^\[\]]*\]|[^\s:@/?#\\\[\]]+)(?::[0-9]{0,5})?")
+"""A Host header: a name or an address, and a port (RFC 9110, 7.2). A URL parser would take more: `evil@localhost`."""
 
 
 def is_forwarding_header(name: str) -> bool:
-    """Return whether proxies and tunnels add a header of this name, in any case of letters."""
-    lowered = name.lower()
-    return lowered in _FORWARDING_HEADERS or lowered.startswith("x-forwarded")
+    """Return whether proxies and tunnels add a header of this name; case and `_` for `-` make no difference."""
+    plain = name.lower().replace("_", "-")
+    return plain in _FORWARDING_HEADERS or plain.startswith(_FORWARDING_PREFIXES)
+
+
+def is_loopback_host(header: str) -> bool:
+    """Return whether a Host header names this machine as only itself can reach it."""
+    parts = _HOST.fullmatch(header.strip(" \t"))
+    return parts is not None and is_loopback(parts[1].strip("[]"))
+
+
+def host_of(request: web.Request) -> str:
+    """Return the request's Host header; without one, as HTTP/1.0 allows, the address that the client connected to.
+
+    aiohttp would look up the machine's name instead, which blocks the event loop while a name server does not answer.
+    """
+    header = request.headers.get("Host")
+    if header is not None:
+        return header
+    name = request.get_extra_info("sockname", ("localhost", 0))
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
 def require_same_origin(request: web.Request) -> None:
@@ -65,11 +94,7 @@ def require_local_request(request: web.Request) -> None:
             "pagemill serve keys add",
             403,
         )
-    try:
-        host = URL(f"http://{request.host}").host
-    except ValueError:
-        host = None
-    if host is None or not is_loopback(host):
+    if not is_loopback_host(host_of(request)):
         raise RequestError("Forbidden: without a key this server is called localhost, or by its loopback address", 403)
 
 

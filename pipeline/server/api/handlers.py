@@ -16,6 +16,7 @@ from pipeline.engine.geometry import enclose
 from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.authentication import KEY_PARAMETER, Authenticator
 from pipeline.server.access.callers import Caller, WorkTimer
+from pipeline.server.access.origins import host_of
 from pipeline.server.api import schemas
 from pipeline.server.api.request_parsing import parse_recognition_request
 from pipeline.server.http.admission import AdmissionControl, Share
@@ -212,7 +213,7 @@ def _line(line: Line) -> schemas.Line:
 def _called_url(request: web.Request) -> str:
     """Return the URL of the call, the key's value masked, because callers store replies."""
     query = f"?{KEY_PARAMETER}=***" if KEY_PARAMETER in request.query else ""
-    return replace_surrogates(f"{request.scheme}://{request.host}{request.rel_url.raw_path}{query}")
+    return replace_surrogates(f"{request.scheme}://{host_of(request)}{request.rel_url.raw_path}{query}")
 
 
 class RecentReplies:

@@ -329,6 +329,11 @@ FORWARDED = [
     pytest.param({"X-Forwarded-Proto": "https"}, id="tls-before-it"),
     pytest.param({"Via": "1.1 proxy"}, id="via"),
     pytest.param({"CF-Connecting-IP": "203.0.113.5"}, id="cloudflare-tunnel"),
+    pytest.param({"X_Forwarded_For": "203.0.113.5"}, id="underscores"),
+    pytest.param({"X-Azure-ClientIP": "203.0.113.5"}, id="azure"),
+    pytest.param({"Ngrok-Trace-Id": "1"}, id="ngrok"),
+    pytest.param({"Tailscale-User-Login": "anna@example.org"}, id="tailscale"),
+    pytest.param({"X-Originating-IP": "127.0.0.1"}, id="originating-address"),
 ]
 
 
