@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -26,6 +27,10 @@ from pipeline.server.http.turns import FairTurns
 from pipeline.server.workers.pool import Pool, plan_pool
 from pipeline.shutdown import SERVER_SHUTDOWN_S
 from pipeline.wire import is_api_key
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread runs before another one may (Python's default is 5 ms). A request waits for threads four times, for
+the key store and the check of its image, each time behind a busy event loop."""
 
 OPERATOR_KEY_MIN_CHARS: Final = 20
 """Enough of the 64 characters of base64 for 120 bits."""
@@ -58,6 +63,7 @@ async def serve(
         EngineError: the engine does not start.
         KeyStoreError: the key store cannot be read.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     authenticator = await _make_authenticator(config, key, keyring)
     async with AsyncExitStack() as stack:
         # Bind before the models load, to report a port in use at once; listen when the engine is ready.

@@ -14,7 +14,7 @@ from pipeline.server.api.openapi import encode_description
 from pipeline.server.api.playground import add_page_routes
 from pipeline.server.api.schemas import Health, Status
 from pipeline.server.http.admission import AdmissionControl
-from pipeline.server.http.connections import delay_pipelined_requests
+from pipeline.server.http.connections import delay_unknown_callers
 from pipeline.server.http.fetch import Fetch
 from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.observability import METRICS_CONTENT_TYPE, Metrics, record_requests
@@ -66,7 +66,7 @@ def create_app(
         now_ms=now_ms or _now_ms,
         fetch=fetch,
     )
-    app = web.Application(middlewares=[record_requests(metrics, in_flight), delay_pipelined_requests, handle_errors])
+    app = web.Application(middlewares=[record_requests(metrics, in_flight), delay_unknown_callers, handle_errors])
     app.on_response_prepare.append(add_default_headers)
     app.router.add_post(TEXT_RECOGNITION_PATH, handlers.recognise_text)
     app.router.add_post(ADVANCED_RECOGNITION_PATH, handlers.recognise_positions)

@@ -6,7 +6,7 @@ import resource
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 import pytest
@@ -406,6 +406,30 @@ async def exchange_in_order(*sent: bytes) -> bytes:
             received += await connection[0].readuntil(b"}")
         connection[1].write(sent[-1])
         return received + await read_until_closed(connection)
+
+
+REJECTED = {
+    "tls": (attackers.IDLE_KINDS["TLS"], b" 400 "),
+    "no-key": (HEAD.encode() + b"Content-Length: 0\r\n\r\n", b" 401 "),
+}
+
+
+@pytest.mark.parametrize("open_connections", [0, 3], ids=["idle", "busy"])
+@pytest.mark.parametrize(("words", "status"), REJECTED.values(), ids=REJECTED)
+async def test_a_busy_server_takes_its_time_to_reject(
+    words: bytes, status: bytes, open_connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is rejected at once comes again at once."""
+    monkeypatch.setattr(connections, "REJECTION_PAUSE_S", 0.5)
+    app = create_app(ScriptedRecogniser(), Authenticator(key=KEY))
+    async with serving(app, max_connections=6) as url, AsyncExitStack() as stack:
+        for _ in range(open_connections):
+            await stack.enter_async_context(attackers.connected(port_of(url)))
+        reader, writer = await stack.enter_async_context(attackers.connected(port_of(url)))
+        writer.write(words)
+        begun_s = time.monotonic()
+        assert status in await reader.readline()
+        assert (time.monotonic() - begun_s >= 0.5) is (open_connections > 0)
 
 
 @pytest.mark.parametrize("sent", [b"", b"{"], ids=["no-byte", "a-byte"])
