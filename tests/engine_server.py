@@ -73,7 +73,7 @@ def stop_engine_server(server: EngineServer) -> int:
 @pytest.fixture(scope="session")
 def engine_server() -> Iterator[EngineServer]:
     """Run the shared server, with one worker."""
-    server = start_engine_server("session-key", "--workers", "1")
+    server = start_engine_server("the-key-of-the-test-session", "--workers", "1")
     assert server.base_url.startswith("http://127.0.0.1:")
     yield server
     stop_engine_server(server)

@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.ledger.budget import ledger_directory
 from pipeline.remote.client import check_base_url
 from pipeline.remote.endpoint import read_key
+from pipeline.server.serve import read_serve_key
 from pipeline.storage.filesystems import find_network_filesystem
 
 logger = logging.getLogger("pagemill")
@@ -27,6 +28,7 @@ def load_checked(config_file: Path | None) -> Config:
     """
     config = load(config_file, {})
     check_flag_variables(os.environ)
+    read_serve_key(dict(os.environ))
     if config.api.url is not None:
         check_base_url(config.api.url)
     keys = [

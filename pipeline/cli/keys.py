@@ -17,7 +17,7 @@ from pipeline.cli.options import config_option, json_option, load
 from pipeline.config import TIER_CALLS, ServeConfig, Tier
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
-from pipeline.server.access.keys import KEY_PREFIX, KeyStore, keys_file
+from pipeline.server.access.keys import KEY_PREFIX, NO_VALID_KEY, KeyStore, keys_file, way_back
 
 NAME_MAX_LENGTH: Final = 100
 QUOTA_MAX: Final = 10**12
@@ -34,10 +34,18 @@ def add_key(config: ServeConfig, *, tier: Tier, quota: int | None, name: str) ->
     """
     if not name.isprintable() or len(name) > NAME_MAX_LENGTH:
         raise UsageError(f"--name: at most {NAME_MAX_LENGTH} characters on one line")
-    with closing(KeyStore(keys_file(config))) as store:
+    path = keys_file(config)
+    with closing(KeyStore(path)) as store:
+        is_first = store.is_empty()
         secret, key = store.add(name=name, tier=tier, quota=quota, now=_now())
     limit = "unlimited" if key.limit is None else key.limit
     logger.info("key %s: %s calls per month; it is shown only this once", key.id, limit)
+    if is_first:
+        logger.warning(
+            "this is the first key: from now on a server with these keys refuses every request without a key, also "
+            "from this machine and from its page; %s",
+            way_back(path),
+        )
     print_text(secret + "\n")
 
 
@@ -76,6 +84,8 @@ def revoke_key(config: ServeConfig, key_id: str) -> None:
         with closing(KeyStore(path)) as store:
             if store.revoke(key_id, _now()):
                 logger.info("key %s is revoked", key_id)
+                if not store.has_valid_key():
+                    logger.warning("%s; %s", NO_VALID_KEY, way_back(path))
                 return
     raise UsageError(f"no key has the id '{key_id}' (`pagemill serve keys list` shows them)")
 

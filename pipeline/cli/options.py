@@ -1,5 +1,6 @@
 """Options that commands share, and the configuration that flags, environment and files make together."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from pipeline.config.load import check_variables
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.render import flag_help
 from pipeline.errors import UsageError
+
+_logger = logging.getLogger("pagemill")
 
 _FLAG_VARIABLES: Final = frozenset(
     {
@@ -111,12 +114,15 @@ def load(
             flags[section, key] = value
     if level is not None:
         flags["log", "level"] = level
+    ignored: list[str] = []
     if only_flags:
         config = load_config(flags=flags, read_files=False)
     else:
-        check_variables(os.environ, _OTHER_VARIABLES)
+        ignored = check_variables(os.environ, _OTHER_VARIABLES)
         config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_config_dir())
     set_up_logging(config.log)
+    if ignored:
+        _logger.info("environment: ignored, made for a service of Kubernetes or Docker: %s", ", ".join(ignored))
     return config
 
 

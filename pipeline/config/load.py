@@ -5,6 +5,7 @@ Precedence: flag > `PAGEMILL_*` environment > `--config` or `./pagemill.toml` > 
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,23 @@ _RETIRED: Final[Mapping[tuple[str, str], str]] = {
     ("output", "fsync"): "it was removed in 0.2: results are always synced",
 }
 """Keys of earlier releases, and what became of them."""
+
+_SERVICE: Final = r"PAGEMILL(?:_[A-Z0-9_]+)?"
+_PROTOCOL: Final = r"(?:TCP|UDP|SCTP)"
+_SERVICE_VARIABLES: Final = tuple(
+    (re.compile(rf"{_SERVICE}_{name}").fullmatch, re.compile(value).fullmatch)
+    for name, value in (
+        (rf"PORT(?:_\d+_{_PROTOCOL})?", r"(?i:tcp|udp|sctp)://.+"),
+        (rf"PORT_\d+_{_PROTOCOL}_PROTO", r"(?i:tcp|udp|sctp)"),
+        (rf"PORT_\d+_{_PROTOCOL}_PORT", r"\d+"),
+        (rf"PORT_\d+_{_PROTOCOL}_ADDR", r"\S+"),
+        (r"SERVICE_HOST", r"\S+"),
+        (r"SERVICE_PORT(?:_[A-Z0-9_]+)?", r"\d+"),
+        (r"NAME", r"/[^/]+/[^/]+"),
+        (r"ENV_\w+", r"(?s:.*)"),
+    )
+)
+"""Names of the variables of a service, and what their values look like."""
 
 
 def load_config(
@@ -74,12 +92,15 @@ def load_config(
     return config
 
 
-def check_variables(names: Iterable[str], others: Iterable[str]) -> None:
+def check_variables(environ: Mapping[str, str], others: Iterable[str]) -> list[str]:
     """Return when every `PAGEMILL_*` variable is known; a misspelt limit would not limit.
 
     Args:
-        names: Names of all environment variables.
+        environ: All environment variables.
         others: Known variables that are no settings.
+
+    Returns:
+        The names of the variables that are ignored, because Kubernetes or Docker made them for a service.
 
     Raises:
         UsageError: one is unknown; the message names the nearest known one.
@@ -87,11 +108,29 @@ def check_variables(names: Iterable[str], others: Iterable[str]) -> None:
     known = set(others)
     for setting in all_settings().values():
         known.update(filter(None, (setting.variable, setting.flag_variable)))
-    for name in sorted(names):
-        if name.startswith("PAGEMILL_") and name not in known:
+    ignored = []
+    for name in sorted(environ):
+        if not name.startswith("PAGEMILL_"):
+            continue
+        if is_service_variable(name, environ[name]):
+            ignored.append(name)
+        elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"environment: unknown variable {name}{hint}")
+    return ignored
+
+
+def is_service_variable(name: str, value: str) -> bool:
+    """Return whether Kubernetes or Docker made a variable for a service called pagemill, or pagemill-something.
+
+    Both pass the addresses of other services to each container: PAGEMILL_PORT=tcp://10.0.0.1:80 for a service
+    "pagemill", which would otherwise be taken for `--port`. The value decides: PAGEMILL_PORT=8080 is a setting.
+
+    Source:
+        Kubernetes, "Accessing the Service", environment variables; Docker, "Legacy container links".
+    """
+    return any(is_name(name) and is_value(value) for is_name, is_value in _SERVICE_VARIABLES)
 
 
 def user_config_dir() -> Path | None:
@@ -162,7 +201,9 @@ def _read_environ(environ: Mapping[str, str]) -> Sequence[_Tables]:
     by_flag: dict[tuple[str, str], Any] = {}
     for setting in all_settings().values():
         for found, variable in ((by_key, setting.variable), (by_flag, setting.flag_variable)):
-            if variable is not None and variable in environ:
+            if variable is None or variable not in environ:
+                continue
+            if not is_service_variable(variable, environ[variable]):
                 found[setting.section, setting.key] = _parse_variable(setting, environ[variable])
     return _nest(by_key), _nest(by_flag)
 

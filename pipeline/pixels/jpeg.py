@@ -30,8 +30,9 @@ _JPEG_LS: Final = 0xF7
 
 _SCAN: Final = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 """A marker of a scan with its length and number of components, which decoders check against each other."""
-_MARKER: Final = re.compile(rb"\xff+[^\0\xff\xd0-\xd7]")
-"""The next marker after compressed data, where 0xFF is followed by 0 or is a restart marker."""
+_MARKER: Final = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
+"""The next marker after compressed data, where 0xFF is followed by 0 or is a restart marker. Fill bytes before it are
+not matched: with `\xff+` ten megabytes of them followed by 0 would take days."""
 
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
 _FILLER: Final = bytes((73 * i + 41) % 255 for i in range(256))

@@ -7,6 +7,7 @@ Source: PNG, third edition, 5 "Datastream structure" and 13.2 "Error checking".
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -49,10 +50,16 @@ def keep_pixels(data: bytes) -> bytes:
     return b"".join((*parts, view[end:]))
 
 
-def header(data: bytes) -> bytes:
-    """Return what precedes the pixels, with the head of the first chunk of pixels; copies no pixel."""
+def header(data: bytes, max_chunks: int = sys.maxsize) -> bytes:
+    """Return what precedes the pixels, with the head of the first chunk of pixels; copies no pixel.
+
+    Raises:
+        OverflowError: more than `max_chunks` chunks precede the pixels.
+    """
     parts = [SIGNATURE]
-    for chunk in _chunks(data):
+    for number, chunk in enumerate(_chunks(data)):
+        if number > max_chunks:
+            raise OverflowError(f"more than {max_chunks} chunks before the pixels")
         if chunk.name == b"IDAT":
             return b"".join((*parts, data[chunk.start : chunk.start + _HEAD_BYTES]))
         if _is_needed(data, chunk):

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import anyio
 from aiohttp import web
@@ -17,13 +19,21 @@ from pipeline.server.access.keyring import Keyring
 from pipeline.server.api.app import create_app
 from pipeline.server.http.addresses import is_loopback
 from pipeline.server.http.admission import QUEUE_SLOTS_PER_WORKER, AdmissionControl
-from pipeline.server.http.connections import BoundedSite, Runner, set_send_timeout
 from pipeline.server.http.fetch import Fetcher
 from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.listener import Runner, Site, fit_descriptors, set_send_timeout
 from pipeline.server.http.observability import MALFORMED_ROUTE, Metrics
+from pipeline.server.http.turns import FairTurns
 from pipeline.server.workers.pool import Pool, plan_pool
 from pipeline.shutdown import SERVER_SHUTDOWN_S
 from pipeline.wire import is_api_key
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread runs before another one may (Python's default is 5 ms). A request waits for threads four times, for
+the key store and the check of its image, each time behind a busy event loop."""
+
+OPERATOR_KEY_MIN_CHARS: Final = 20
+"""Enough of the 64 characters of base64 for 120 bits."""
 
 
 async def serve(
@@ -53,6 +63,7 @@ async def serve(
         EngineError: the engine does not start.
         KeyStoreError: the key store cannot be read.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     authenticator = await _make_authenticator(config, key, keyring)
     async with AsyncExitStack() as stack:
         # Bind before the models load, to report a port in use at once; listen when the engine is ready.
@@ -66,6 +77,8 @@ async def serve(
             started,
             authenticator,
             admission=AdmissionControl(workers * QUEUE_SLOTS_PER_WORKER),
+            # A worker finishes its page although the caller has disconnected; see `Pool.recognise`.
+            turns=FairTurns(workers, finishes_jobs=True) if recogniser is None else None,
             metrics=metrics,
             in_flight=in_flight,
             engine_state=engine_state,
@@ -82,11 +95,16 @@ def read_serve_key(environ: MutableMapping[str, str]) -> str | None:
     """Return the operator's key and delete it from the environment, which child processes inherit.
 
     Raises:
-        UsageError: the key is empty, or has spaces or control characters in it.
+        UsageError: the key is empty or too short, or has spaces or control characters in it.
     """
     key = environ.pop(OPERATOR_KEY_VARIABLE, None)
     if key is not None and not is_api_key(key):
         raise UsageError(f"{OPERATOR_KEY_VARIABLE}: not a key (empty, or with spaces or control characters in it)")
+    if key is not None and len(key) < OPERATOR_KEY_MIN_CHARS:
+        raise UsageError(
+            f"{OPERATOR_KEY_VARIABLE}: a key of {len(key)} characters can be guessed; at least "
+            f"{OPERATOR_KEY_MIN_CHARS} are needed: openssl rand -hex 16"
+        )
     return key
 
 
@@ -122,7 +140,10 @@ async def _make_authenticator(config: ServeConfig, key: str | None, keyring: Key
         raise UsageError(
             f"serving on {config.host} needs a key: set {OPERATOR_KEY_VARIABLE}, or run: pagemill serve keys add"
         )
-    return Authenticator(key=key, keyring=keyring, rate_per_s=config.rate_per_s, allow_anonymous=on_loopback)
+    authenticator = Authenticator(key=key, keyring=keyring, rate_per_s=config.rate_per_s, allow_anonymous=on_loopback)
+    await authenticator.is_open()  # remembers it, to report when the first key closes the server
+    await authenticator.closed_reason()  # logs it
+    return authenticator
 
 
 def _choose_engine(
@@ -155,10 +176,15 @@ async def _start_engine(
 async def _listening(
     app: web.Application, listener: socket.socket, config: ServeConfig, metrics: Metrics
 ) -> AsyncIterator[web.BaseSite]:
-    runner = Runner(app, on_malformed=lambda status: metrics.count_response(MALFORMED_ROUTE, status))
+    runner = Runner(
+        app,
+        on_malformed=lambda status: metrics.count_response(MALFORMED_ROUTE, status),
+        max_connections=fit_descriptors(),
+        on_evicted=metrics.count_evicted_connections,
+    )
     try:
         await runner.setup()
-        site = BoundedSite(runner, listener)
+        site = Site(runner, listener)
         try:
             await site.start()
         except OSError as exc:

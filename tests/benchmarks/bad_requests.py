@@ -34,7 +34,7 @@ from tests.server.ssrf_urls import INSIDE, loopback_urls
 MEMORY_MAX_BYTES = 300_000_000
 CONCURRENCY = 8
 HUGE_BYTES = 20_000_000
-KEY = "bad-requests"
+KEY = "the-key-of-the-bad-requests"
 
 COUNTS = {"cut off": 250, "bomb": 150, "wrong type": 125, "broken JSON": 100, "20 MB body": 50, "wrong key": 40}
 """Requests by kind; the other `URLS` requests name a URL."""

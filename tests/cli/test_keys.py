@@ -93,6 +93,24 @@ def test_a_key_in_place_of_its_id_is_not_repeated(state: Path) -> None:
         assert shown not in revoked.stderr
 
 
+def test_the_first_key_is_reported_to_close_a_server_without_keys(state: Path) -> None:
+    first, second = keys(state, "add"), keys(state, "add")
+    assert "a server with these keys refuses every request without a key" in first.stderr
+    assert f"delete {state / 'serve-keys.sqlite3'} and start the server" in first.stderr
+    assert "refuses" not in second.stderr
+
+
+def test_revoking_the_last_valid_key_is_reported(state: Path) -> None:
+    """Nobody can call then, because a store whose keys are all revoked does not open the server."""
+    for _ in range(2):
+        keys(state, "add")
+    revoked = [keys(state, "revoke", str(key["id"])).stderr for key in listed(state)]
+    assert "every key is revoked" not in revoked[0]
+    assert "every key is revoked, so a server with these keys refuses every request but the operator's" in revoked[1]
+    assert "make a key: pagemill serve keys add" in revoked[1]
+    assert f"delete {state / 'serve-keys.sqlite3'} and start the server" in revoked[1]
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -115,7 +115,7 @@ def test_a_worker_killed_in_the_middle_of_a_page_costs_one_500(engine_server: En
 
 def test_no_worker_outlives_a_server_that_is_killed() -> None:
     """The workers exit when their stdin closes."""
-    server = start_engine_server("k", "--workers", "2")
+    server = start_engine_server("the-key-of-the-engine-test", "--workers", "2")
     workers = children(server.process.pid)
     assert len(workers) == 2
     server.process.kill()
@@ -124,14 +124,14 @@ def test_no_worker_outlives_a_server_that_is_killed() -> None:
 
 
 def test_onnxruntime_reads_a_turned_page() -> None:
-    server = start_engine_server("k", "--workers", "1", "--backend", "onnxruntime")
+    server = start_engine_server("the-key-of-the-engine-test", "--workers", "1", "--backend", "onnxruntime")
     page = render("The same text", "同样的文字")
     assert server.read(encode(turned(page, 180))) == "The same text\n同样的文字"
     assert stop_engine_server(server) == 0
 
 
 def test_the_fast_engine_reads_a_turned_page_in_both_scripts(rng: random.Random) -> None:
-    server = start_engine_server("k", "--workers", "1", "--engine", "fast")
+    server = start_engine_server("the-key-of-the-engine-test", "--workers", "1", "--engine", "fast")
     lines = [random_line(rng), "同样的文字", str(rng.randrange(10**8, 10**9))]
     assert is_read(server.read(encode(turned(render(*lines), 180))), *lines)
     assert stop_engine_server(server) == 0

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -162,3 +163,11 @@ def test_scans_are_counted() -> None:
 
 def test_encoders_stay_far_below_the_largest_number_of_scans() -> None:
     assert 5 * count_scans(make(progressive=True)) <= MAX_SCANS
+
+
+def test_ten_megabytes_of_fill_bytes_are_read_at_once() -> None:
+    """A pattern that takes all fill bytes before it finds no marker behind them tries again from each of them."""
+    begun_s = time.monotonic()
+    assert read_exif(make()[:-2] + b"\xff" * 10_000_000 + b"\0") == b""
+    assert is_cut_off(b"\xff\xd8" + b"\xff" * 10_000_000 + b"\0")
+    assert time.monotonic() - begun_s < 20

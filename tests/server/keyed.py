@@ -15,7 +15,10 @@ from pipeline.server.access.authentication import SESSION_COOKIE, Authenticator
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import Key, KeyStore
 from pipeline.server.api.app import create_app
+from pipeline.server.http.admission import AdmissionControl
+from pipeline.server.http.connections import MAX_CONNECTIONS
 from pipeline.server.http.fetch import Fetch
+from pipeline.server.http.turns import FairTurns
 from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.clocks import Clock
 from tests.server.serving import IMAGE, Response, ScriptedRecogniser, request_body, serving
@@ -88,13 +91,20 @@ async def keyed_server(
     recogniser: ScriptedRecogniser | None = None,
     clock: Clock | None = None,
     fetch: Fetch | None = None,
+    *,
+    admission: AdmissionControl | None = None,
+    turns: FairTurns | None = None,
+    max_connections: int = MAX_CONNECTIONS,
     **options: Any,
 ) -> AsyncIterator[Client]:
     """Serve with the keys of this file; `options` are arguments of `Authenticator`."""
     time = clock or Clock()
     async with Keyring(path) as keyring:
         access = Authenticator(keyring=keyring, now=lambda: time.now, clock_s=lambda: time.uptime_s, **options)
-        app = create_app(recogniser or ScriptedRecogniser(), access, fetch=fetch)
+        app = create_app(recogniser or ScriptedRecogniser(), access, fetch=fetch, admission=admission, turns=turns)
         connector = TCPConnector(limit=0)
-        async with serving(app) as url, ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as session:
+        async with (
+            serving(app, max_connections=max_connections) as url,
+            ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as session,
+        ):
             yield Client(url, session)

@@ -16,7 +16,8 @@ from PIL import Image
 from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.api.app import create_app
-from pipeline.server.http.connections import MAX_CONNECTIONS, BoundedSite, Runner
+from pipeline.server.http.connections import MAX_CONNECTIONS
+from pipeline.server.http.listener import Runner, Site
 from pipeline.wire import TEXT_RECOGNITION_PATH
 from tests.rendering import encode
 
@@ -98,20 +99,26 @@ def request_body(image: bytes = IMAGE, **changes: object) -> bytes:
 
 @asynccontextmanager
 async def serving(
-    app: web.Application, *, max_connections: int = MAX_CONNECTIONS, **timeouts: float
+    app: web.Application,
+    *,
+    max_connections: int = MAX_CONNECTIONS,
+    on_evicted: Callable[[int], None] = lambda _: None,
+    **timeouts: float,
 ) -> AsyncIterator[str]:
     """Serve an application as `serve` does; yield its base URL.
 
     Args:
         app: The application.
-        max_connections: See `BoundedSite`.
+        max_connections: See `Server`.
+        on_evicted: See `Server`.
         timeouts: Arguments of the runner, instead of its defaults.
     """
-    runner = Runner(app, on_malformed=lambda _: None, **{"flush_s": 0.1, **timeouts})
+    options = {"flush_s": 0.1, **timeouts}
+    runner = Runner(app, on_malformed=lambda _: None, max_connections=max_connections, on_evicted=on_evicted, **options)
     await runner.setup()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            await BoundedSite(runner, listener, max_connections=max_connections).start()
+            await Site(runner, listener).start()
             yield "http://127.0.0.1:{1}".format(*listener.getsockname())
         finally:
             await runner.cleanup()

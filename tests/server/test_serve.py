@@ -19,6 +19,7 @@ from pipeline.server.http.admission import RETRY_AFTER_S
 from pipeline.server.serve import base_url, read_serve_key, serve
 from tests.engine_server import start_engine_server, stop_engine_server
 from tests.rendering import encode, render
+from tests.runs import run_command
 from tests.server.processes import children, is_running, wait_until
 from tests.server.serving import ScriptedRecogniser, port_of, request_body
 
@@ -73,7 +74,7 @@ async def test_a_stop_lets_requests_in_flight_finish() -> None:
 
 @pytest.mark.engine
 def test_sigterm_lets_the_page_in_flight_finish() -> None:
-    server = start_engine_server("sigterm-key", "--workers", "1")
+    server = start_engine_server("the-key-of-the-sigterm-test", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
         with ThreadPoolExecutor(1) as thread:
@@ -90,7 +91,7 @@ def test_sigterm_lets_the_page_in_flight_finish() -> None:
 
 @pytest.mark.engine
 def test_a_second_signal_ends_server_and_workers_at_once() -> None:
-    server = start_engine_server("abort-key", "--workers", "1")
+    server = start_engine_server("the-key-of-the-abort-test", "--workers", "1")
     page = encode(render(*["a page that takes a while"] * 20, size_px=(1240, 1754)))
     try:
         with ThreadPoolExecutor(1) as thread:
@@ -247,8 +248,8 @@ def test_an_ipv6_address_gets_brackets_in_a_url() -> None:
 
 def test_reading_the_operator_s_key_deletes_it_from_the_environment() -> None:
     """Child processes inherit the environment."""
-    environ = {"PAGEMILL_OPERATOR_KEY": "k", "HOME": "/"}
-    assert read_serve_key(environ) == "k"
+    environ = {"PAGEMILL_OPERATOR_KEY": "k" * 20, "HOME": "/"}
+    assert read_serve_key(environ) == "k" * 20
     assert environ == {"HOME": "/"}
     assert read_serve_key(environ) is None
 
@@ -258,3 +259,19 @@ def test_an_unusable_key_stops_the_server(value: str) -> None:
     """An empty variable must not open the server to callers without a key."""
     with pytest.raises(UsageError, match="PAGEMILL_OPERATOR_KEY: not a key"):
         read_serve_key({"PAGEMILL_OPERATOR_KEY": value})
+
+
+@pytest.mark.parametrize("length", [1, 4, 19])
+def test_an_operator_s_key_of_less_than_20_characters_is_refused(length: int) -> None:
+    """PAGEMILL_OPERATOR_KEY=7315 was guessed in 1.4 s."""
+    with pytest.raises(UsageError, match=f"a key of {length} characters can be guessed; at least 20") as caught:
+        read_serve_key({"PAGEMILL_OPERATOR_KEY": ("7315" * 5)[:length]})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("config", "check"), ("config", "show")])
+async def test_a_short_operator_s_key_is_exit_2_whatever_the_address(arguments: tuple[str, ...]) -> None:
+    done = await run_command(*arguments, key=None, PAGEMILL_OPERATOR_KEY="7315")
+    assert done.returncode == 2
+    assert b"PAGEMILL_OPERATOR_KEY: a key of 4 characters can be guessed" in done.stderr
+    assert b"7315" not in done.stderr

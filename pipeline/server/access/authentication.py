@@ -1,20 +1,32 @@
 """Authentication by an API key in the query or by a session, and the rate limit per key."""
 
+import asyncio
+import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, NoReturn
 
 from aiohttp import web
-from yarl import URL
 
-from pipeline.server.access.callers import Caller, KeyHolder, UnmeteredCaller, unauthorized_error, utc_now
+from pipeline.errors import KeyStoreError
+from pipeline.server.access.callers import (
+    Caller,
+    FailedWork,
+    KeyHolder,
+    UnmeteredCaller,
+    unauthorized_error,
+    utc_now,
+)
+from pipeline.server.access.guessing import DELAY_MAX_S, GuessLimit
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.keys import is_same_secret
-from pipeline.server.access.sessions import Sessions, is_cross_origin, may_use_cookie
-from pipeline.server.http.addresses import is_loopback
+from pipeline.server.access.keys import NO_VALID_KEY, Key, is_same_secret, way_back
+from pipeline.server.access.origins import cross_origin_error, require_local_request, require_same_origin
+from pipeline.server.access.sessions import Sessions, may_use_cookie
+from pipeline.server.http.addresses import peer_group
+from pipeline.server.http.connections import IS_REJECTED
 from pipeline.server.http.requests import RequestError
 
 KEY_PARAMETER: Final = "key"
@@ -23,8 +35,13 @@ SESSION_COOKIE: Final = "pagemill_session"
 OPERATOR: Final = "operator"
 ANYONE: Final = "anyone"
 
+CHECK_INTERVAL_S: Final = 1.0
+"""How long the answer to `closed_reason` is remembered: anybody may ask `/healthz`."""
+
 _MAX_BUCKETS: Final = 1024
 """Number of buckets at which the full ones are dropped."""
+
+_logger = logging.getLogger("pagemill")
 
 
 class Authenticator:
@@ -61,6 +78,10 @@ class Authenticator:
         self._clock_s = clock_s
         self._sessions = Sessions()
         self._unmetered_calls: Counter[tuple[str, str]] = Counter()
+        self._failed_work = FailedWork()
+        self._guesses = GuessLimit(clock_s)
+        self._was_open: bool | None = None
+        self._closed_reason: tuple[float, str] = (-math.inf, "")
 
     def __repr__(self) -> str:
         return f"<Authenticator, {self._sessions!r}>"
@@ -90,19 +111,51 @@ class Authenticator:
         else:
             caller = None
         if caller is None and await self.is_open():
-            _require_loopback_host(request)
+            require_local_request(request)
             if request.method not in {"GET", "HEAD"}:
                 require_same_origin(request)
-            caller = self._unmetered(ANYONE)
+            caller = self._unmetered(ANYONE, share_name=f"{ANYONE} at {peer_group(request.remote or '')}")
         if caller is None:
-            raise unauthorized_error()
+            await self._reject(request, is_guess=bool(given))
         return caller
 
     async def is_open(self) -> bool:
         """Return whether requests without a key are accepted, because no key exists."""
-        return self._allow_anonymous and (self._keyring is None or await self._keyring.is_empty())
+        is_open = self._allow_anonymous and (self._keyring is None or await self._keyring.is_empty())
+        if self._was_open and not is_open:
+            self._log_closed("a key was made: requests without a key are refused from now on")
+        self._was_open = is_open
+        return is_open
 
-    async def sign_in(self, key: str) -> str | None:
+    async def closed_reason(self) -> str:
+        """Return why the server accepts no caller at all; "" where it accepts some."""
+        asked_s, reason = self._closed_reason
+        now_s = self._clock_s()
+        if now_s - asked_s >= CHECK_INTERVAL_S:
+            reason = await self._find_closed_reason()
+            if reason and reason != self._closed_reason[1]:
+                self._log_closed(reason)
+            self._closed_reason = (now_s, reason)
+        return reason
+
+    def _log_closed(self, reason: str) -> None:
+        """Log why requests without a key are refused; where keys are the only reason, also how to go back."""
+        if self._allow_anonymous and self._keyring is not None:
+            _logger.warning("%s; %s", reason, way_back(self._keyring.path))
+        else:
+            _logger.warning("%s", reason)
+
+    async def _find_closed_reason(self) -> str:
+        if self._key is not None:
+            return ""
+        try:
+            if self._keyring is None or await self._keyring.is_empty():
+                return "" if self._allow_anonymous else "no key exists, so every request is refused"
+            return "" if await self._keyring.has_valid_key() else NO_VALID_KEY
+        except KeyStoreError:
+            return "the key store cannot be read, so every request fails; the log has the reason"
+
+    async def sign_in(self, request: web.Request, key: str) -> str | None:
         """Return the token of a new session; None where requests without a key are accepted.
 
         Raises:
@@ -111,10 +164,22 @@ class Authenticator:
         caller = await self._find_by_key(key)
         if caller is None:
             if await self.is_open():
+                require_local_request(request)
                 return None
-            raise unauthorized_error()
+            await self._reject(request, is_guess=bool(key))
         self._check_rate(caller)
         return self._sessions.open(caller.name, self._clock_s())
+
+    async def _reject(self, request: web.Request, *, is_guess: bool) -> NoReturn:
+        """Raise RequestError: 401, delayed after many wrong keys; 429 after too many."""
+        await self.closed_reason()  # logs it
+        if is_guess:
+            delay_s = self._guesses.delay_s(request.remote or "")
+            request[IS_REJECTED] = True
+            await asyncio.sleep(min(delay_s, DELAY_MAX_S))
+            if delay_s > DELAY_MAX_S:
+                raise RequestError("Too Many Requests: too many wrong keys", 429, retry_after_s=retry_after_s(delay_s))
+        raise unauthorized_error()
 
     def is_signed_in(self, request: web.Request) -> bool:
         """Return whether a session, and not a key, authenticates this request."""
@@ -130,24 +195,28 @@ class Authenticator:
         if self._key is not None and is_same_secret(given, self._key):
             return self._unmetered(OPERATOR)
         found = await self._keyring.find(given) if self._keyring is not None else None
-        return None if found is None or self._keyring is None else KeyHolder(found, self._now, self._keyring)
+        return self._key_holder(found)
 
     async def _find_by_session(self, token: str, request: web.Request) -> Caller | None:
         key_id = self._sessions.find(token, self._clock_s())
         if key_id is None:
             return None
         if not may_use_cookie(request.method, request.content_type, request.headers):
-            raise _cross_origin_error()
+            raise cross_origin_error()
         if key_id == OPERATOR:
             return self._unmetered(OPERATOR)
         found = await self._keyring.find_by_id(key_id) if self._keyring is not None else None
-        if found is None or self._keyring is None:
+        if found is None:
             self._sessions.close(token)  # its key was revoked
-            return None
-        return KeyHolder(found, self._now, self._keyring)
+        return self._key_holder(found)
 
-    def _unmetered(self, name: str) -> Caller:
-        return UnmeteredCaller(name, self._now, self._unmetered_calls)
+    def _key_holder(self, key: Key | None) -> Caller | None:
+        if key is None or self._keyring is None:
+            return None
+        return KeyHolder(key, self._now, self._keyring, failed_work=self._failed_work)
+
+    def _unmetered(self, name: str, *, share_name: str | None = None) -> Caller:
+        return UnmeteredCaller(name, self._now, self._unmetered_calls, share_name=share_name)
 
     def _check_rate(self, caller: Caller) -> None:
         """Raise RequestError (429) when a key is over its rate limit; only valid keys have a bucket, guesses none."""
@@ -156,34 +225,6 @@ class Authenticator:
         wait_s = self._rate_limit.take(caller.name, self._clock_s())
         if wait_s > 0:
             raise RequestError("Too Many Requests: rate limit exceeded", 429, retry_after_s=retry_after_s(wait_s))
-
-
-def require_same_origin(request: web.Request) -> None:
-    """Raise when the browser reports that a page of another origin makes this request.
-
-    Raises:
-        RequestError: 403.
-    """
-    if is_cross_origin(request.headers):
-        raise _cross_origin_error()
-
-
-def _require_loopback_host(request: web.Request) -> None:
-    """Raise RequestError (403) when the Host header of a request without a key is not a loopback name.
-
-    After DNS rebinding, where an attacker's host name resolves to 127.0.0.1, the browser sees one origin; only the
-    Host header still has the attacker's name.
-    """
-    try:
-        host = URL(f"http://{request.host}").host
-    except ValueError:
-        host = None
-    if host is None or not is_loopback(host):
-        raise RequestError("Forbidden: without a key this server is called localhost, or by its loopback address", 403)
-
-
-def _cross_origin_error() -> RequestError:
-    return RequestError("Forbidden: the request comes from the page of another site", 403)
 
 
 class RateLimit:

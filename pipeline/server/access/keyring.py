@@ -27,16 +27,19 @@ class Keyring:
 
     Args:
         path: The key store; the file may be missing.
+
+    Attributes:
+        path: The key store.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._store: KeyStore | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._groups: GroupCommit[_Operation, None] = GroupCommit(self._commit)
 
     def __repr__(self) -> str:
-        return f"<Keyring {self._path.name}>"
+        return f"<Keyring {self.path.name}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,6 +55,10 @@ class Keyring:
     async def is_empty(self) -> bool:
         """Return whether no key was ever made."""
         return await self._read(KeyStore.is_empty, without_store=True)
+
+    async def has_valid_key(self) -> bool:
+        """Return whether a key exists that is not revoked."""
+        return await self._read(KeyStore.has_valid_key, without_store=False)
 
     async def find(self, secret: str) -> Key | None:
         """Return the valid key with this secret."""
@@ -77,7 +84,7 @@ class Keyring:
 
     async def _read(self, query: Callable[[KeyStore], _T], *, without_store: _T) -> _T:
         """Return the result of a query, or this value while the file is missing."""
-        return await self._submit(query, writes=False) if self._store or self._path.exists() else without_store
+        return await self._submit(query, writes=False) if self._store or self.path.exists() else without_store
 
     async def _write(self, change: Callable[[KeyStore], _T]) -> _T:
         return await self._submit(change, writes=True)
@@ -92,7 +99,7 @@ class Keyring:
 
     def _apply(self, group: Sequence[_Operation]) -> Sequence[None]:
         if self._store is None:
-            self._store = KeyStore(self._path)
+            self._store = KeyStore(self.path)
         with self._store.transaction() if any(item.writes for item in group) else self._store.reading():
             for item in group:
                 item.run(self._store)

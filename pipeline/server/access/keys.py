@@ -19,6 +19,12 @@ from pipeline.errors import KeyStoreError
 from pipeline.storage.sqlite import DatabaseSpec, DurableDatabase
 
 KEY_PREFIX: Final = "pm_"
+NO_VALID_KEY: Final = (
+    "every key is revoked, so a server with these keys refuses every request but the operator's; make a key: pagemill "
+    "serve keys add"
+)
+"""Reported by the command that revokes the last key, and by servers that have no operator's key."""
+
 _KEY: Final = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
 
 _SCHEMA: Final = """
@@ -154,6 +160,10 @@ class KeyStore:
         """Return whether no key was ever made: a store whose keys are all revoked is not empty."""
         return self._db.execute("SELECT 1 FROM key LIMIT 1").fetchone() is None
 
+    def has_valid_key(self) -> bool:
+        """Return whether a key exists that is not revoked."""
+        return self._db.execute("SELECT 1 FROM key WHERE revoked IS NULL LIMIT 1").fetchone() is not None
+
     def find(self, secret: str) -> Key | None:
         """Return the key with this secret, valid or revoked; compared in constant time after the lookup by hash."""
         digest = hash_secret(secret)
@@ -186,6 +196,15 @@ class KeyStore:
     def refund_call(self, key_id: str, month: str) -> None:
         """Subtract one call from the count; requires a transaction."""
         self._db.execute("UPDATE use SET calls = max(0, calls - 1) WHERE key_id = ? AND month = ?", (key_id, month))
+
+
+def way_back(path: Path) -> str:
+    """Return how a server that only this machine calls accepts requests without a key again.
+
+    Args:
+        path: The key store.
+    """
+    return f"to serve this machine without keys again, stop the server, delete {path} and start the server"
 
 
 def keys_file(config: ServeConfig) -> Path:

@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from pipeline.server.access.authentication import SESSION_COOKIE, Authenticator, require_same_origin
+from pipeline.server.access.authentication import SESSION_COOKIE, Authenticator
+from pipeline.server.access.origins import require_same_origin
 from pipeline.server.api.request_parsing import parse_credentials
 from pipeline.server.api.schemas import Usage
 from pipeline.server.http.observability import CALLER
@@ -28,7 +29,7 @@ def add_account_routes(app: web.Application, authenticator: Authenticator) -> No
 
     async def sign_in(request: web.Request) -> web.Response:
         require_same_origin(request)
-        token = await authenticator.sign_in(parse_credentials(await _read_small_body(request)))
+        token = await authenticator.sign_in(request, parse_credentials(await _read_small_body(request)))
         response = web.Response(status=204)
         if token is not None:
             response.set_cookie(

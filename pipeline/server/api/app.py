@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -9,14 +10,16 @@ from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.api.account import add_account_routes
 from pipeline.server.api.handlers import RecognitionHandlers
-from pipeline.server.api.openapi import describe_api
+from pipeline.server.api.openapi import encode_description
 from pipeline.server.api.playground import add_page_routes
 from pipeline.server.api.schemas import Health, Status
 from pipeline.server.http.admission import AdmissionControl
+from pipeline.server.http.connections import delay_unknown_callers
 from pipeline.server.http.fetch import Fetch
 from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.observability import METRICS_CONTENT_TYPE, Metrics, record_requests
-from pipeline.server.http.responses import add_default_headers, handle_errors, json_response
+from pipeline.server.http.responses import add_default_headers, handle_errors, json_bytes_response, json_response
+from pipeline.server.http.turns import FairTurns
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
 
 
@@ -25,6 +28,7 @@ def create_app(
     authenticator: Authenticator | None = None,
     *,
     admission: AdmissionControl | None = None,
+    turns: FairTurns | None = None,
     metrics: Metrics | None = None,
     in_flight: InFlightRequests | None = None,
     engine_state: Callable[[], EngineState] = EngineState,
@@ -36,7 +40,8 @@ def create_app(
     Args:
         recogniser: Reads the images.
         authenticator: Finds the caller of a request; None accepts every request from loopback.
-        admission: Bounds queued requests and buffered bytes.
+        admission: Shares memory, fetches and the queue among callers.
+        turns: Shares the recogniser among callers; None where it takes as many pages as the queue has slots.
         metrics: The metrics at `/metrics`; the engine's and admission control's are added here.
         in_flight: Tracks requests for the shutdown.
         engine_state: Returns the state of the engine.
@@ -45,36 +50,54 @@ def create_app(
     """
     admission, metrics = admission or AdmissionControl(), metrics or Metrics()
     in_flight, authenticator = in_flight or InFlightRequests(), authenticator or Authenticator()
-    metrics.add_collectors(engine_state, admission.statistics)
+    shared_turns = turns or FairTurns(admission.queue_slots, finishes_jobs=False)
+
+    def get_state() -> EngineState:
+        state = engine_state()
+        return replace(state, waiting=state.waiting + shared_turns.waiting)
+
+    metrics.add_collectors(get_state, admission.statistics)
     handlers = RecognitionHandlers(
-        recogniser, authenticator, admission=admission, in_flight=in_flight, now_ms=now_ms or _now_ms, fetch=fetch
+        recogniser,
+        authenticator,
+        admission=admission,
+        turns=shared_turns,
+        in_flight=in_flight,
+        now_ms=now_ms or _now_ms,
+        fetch=fetch,
     )
-    app = web.Application(middlewares=[record_requests(metrics, in_flight), handle_errors])
+    app = web.Application(middlewares=[record_requests(metrics, in_flight), delay_unknown_callers, handle_errors])
     app.on_response_prepare.append(add_default_headers)
     app.router.add_post(TEXT_RECOGNITION_PATH, handlers.recognise_text)
     app.router.add_post(ADVANCED_RECOGNITION_PATH, handlers.recognise_positions)
     app.router.add_get("/api/documents/{id}", handlers.get_reply)
     add_account_routes(app, authenticator)
     add_page_routes(app)
-    _add_operator_routes(app, authenticator, metrics, engine_state)
+    _add_operator_routes(app, authenticator, metrics, get_state, fetches_urls=fetch is not None)
     return app
 
 
 def _add_operator_routes(
-    app: web.Application, authenticator: Authenticator, metrics: Metrics, engine_state: Callable[[], EngineState]
+    app: web.Application,
+    authenticator: Authenticator,
+    metrics: Metrics,
+    engine_state: Callable[[], EngineState],
+    *,
+    fetches_urls: bool,
 ) -> None:
     """Add health, metrics and description: they need no key, and disclose neither callers nor recognised text."""
 
     async def get_health(_request: web.Request) -> web.Response:
         state = engine_state()
-        health = Health(engine_status(state), state.workers, state.waiting)
+        health = Health(engine_status(state), state.workers, state.waiting, await authenticator.closed_reason())
         return json_response(200 if state.workers else 503, health)
 
     async def get_metrics(_request: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     async def get_description(_request: web.Request) -> web.Response:
-        return json_response(200, describe_api(open_to_all=await authenticator.is_open()))
+        description = encode_description(open_to_all=await authenticator.is_open(), fetches_urls=fetches_urls)
+        return json_bytes_response(200, description)
 
     app.router.add_get("/healthz", get_health)
     app.router.add_get("/metrics", get_metrics)

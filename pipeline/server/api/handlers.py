@@ -3,9 +3,11 @@
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -13,16 +15,20 @@ from aiohttp import web
 from pipeline.engine.geometry import enclose
 from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.authentication import KEY_PARAMETER, Authenticator
-from pipeline.server.access.callers import Caller
+from pipeline.server.access.callers import Caller, WorkTimer
+from pipeline.server.access.origins import host_of
 from pipeline.server.api import schemas
 from pipeline.server.api.request_parsing import parse_recognition_request
-from pipeline.server.http.admission import AdmissionControl
+from pipeline.server.http.admission import AdmissionControl, Share
+from pipeline.server.http.connections import SHARE
 from pipeline.server.http.fetch import Fetch, fetch_image
 from pipeline.server.http.images import check_image
 from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.observability import CALLER
+from pipeline.server.http.pacing import BodyPacer
 from pipeline.server.http.requests import RequestError, read_body
 from pipeline.server.http.responses import json_bytes_response, json_response
+from pipeline.server.http.turns import FairTurns
 from pipeline.wire import TEXT_FORMAT, replace_surrogates
 
 KEPT_REPLIES: Final = 1_000
@@ -46,7 +52,8 @@ class RecognitionHandlers:
     Args:
         recogniser: Reads the images.
         authenticator: Finds the caller of a request.
-        admission: Bounds queued requests and buffered bytes.
+        admission: Shares memory, fetches and the queue among callers.
+        turns: Shares the recogniser among callers.
         in_flight: Ends the work at the shutdown's timeout.
         now_ms: The clock, Unix epoch in milliseconds.
         fetch: Fetches images given by URL; None rejects them.
@@ -58,6 +65,7 @@ class RecognitionHandlers:
         authenticator: Authenticator,
         *,
         admission: AdmissionControl,
+        turns: FairTurns,
         in_flight: InFlightRequests,
         now_ms: Callable[[], int],
         fetch: Fetch | None = None,
@@ -65,11 +73,14 @@ class RecognitionHandlers:
         self._recogniser = recogniser
         self._authenticator = authenticator
         self._admission = admission
+        self._turns = turns
         self._in_flight = in_flight
         self._now_ms = now_ms
         self._fetch = fetch
         self._replies = RecentReplies()
+        self._pacer = BodyPacer()
         self._check_thread = ThreadPoolExecutor(1, thread_name_prefix="check")  # one check at a time bounds memory
+        self._check_turns = FairTurns(1, finishes_jobs=True)
 
     async def recognise_text(self, request: web.Request) -> web.Response:
         """Return the text of the image."""
@@ -89,7 +100,7 @@ class RecognitionHandlers:
 
     async def _admit(self, request: web.Request) -> Caller:
         caller = await self._authenticator.admit(request)
-        request[CALLER] = caller.name
+        request[CALLER], request[SHARE] = caller.name, caller.share_name
         return caller
 
     async def _recognise(
@@ -98,35 +109,63 @@ class RecognitionHandlers:
         make_reply: Callable[[ReplyHead, Recognition], schemas.TextReply | schemas.PositionsReply],
     ) -> web.Response:
         caller = await self._admit(request)
-        with self._admission.body_buffer() as count_bytes:
-            async with self._in_flight.until_shutdown():
-                parsed = parse_recognition_request(await read_body(request, count_bytes))
+        await caller.check_quota()  # before the body, which a caller without calls must not make the server hold
+        with self._admission.share(caller.share_name) as share:
+            async with self._until_ended(share):
+                body = await read_body(
+                    request,
+                    partial(self._admission.count_bytes, share),
+                    delay_s=partial(self._pacer.delay_s, share.caller),
+                )
+                parsed = parse_recognition_request(body)
+                del body
+                share.end_body()
                 if parsed.url is None:
-                    await self._check(parsed.image)
-            self._admission.check_queue()  # before the charge, which writes to the disk
-            async with caller.charge():
-                async with self._in_flight.until_shutdown():
-                    # Fetch only after the quota check: a caller without calls must not make the server fetch URLs.
-                    image = parsed.image if parsed.url is None else await self._fetch_image(parsed.url, count_bytes)
-                with self._admission.queue_slot():
-                    async with self._in_flight.until_shutdown():
-                        recognition = await self._recogniser.recognise(image)
+                    await self._check(parsed.image, share)
+            self._admission.check_queue(share)  # before the charge, which writes to the disk
+            async with caller.charge() as work:
+                image = parsed.image if parsed.url is None else await self._fetch_image(parsed.url, share, work)
+                with self._admission.queue_slot(share):
+                    async with self._until_ended(share):
+                        recognition = await self._read(image, share, work)
                 head = ReplyHead(str(uuid.uuid4()), parsed.filename, self._now_ms(), _called_url(request))
                 response = json_response(200, make_reply(head, recognition))
         assert isinstance(response.body, bytes)
         self._replies.keep(caller.name, head.id, response.body)
         return response
 
-    async def _fetch_image(self, url: str, count_bytes: Callable[[int], None]) -> bytes:
-        image = await fetch_image(url, self._fetch)
-        count_bytes(len(image))
-        await self._check(image)
+    @asynccontextmanager
+    async def _until_ended(self, share: Share) -> AsyncGenerator[None]:
+        """Run the block until the shutdown's timeout, or until the request gives way to another caller's.
+
+        Raises:
+            RequestError: 429.
+        """
+        async with share.until_given_way(), self._in_flight.until_shutdown():
+            yield
+
+    async def _fetch_image(self, url: str, share: Share, work: WorkTimer) -> bytes:
+        async with self._until_ended(share):
+            async with self._admission.fetch_slot(share):
+                with work.measured():
+                    image = await fetch_image(url, self._fetch)
+            self._admission.count_bytes(share, len(image))
+            await self._check(image, share)
         return image
 
-    async def _check(self, image: bytes) -> None:
+    async def _check(self, image: bytes, share: Share) -> None:
         """Raise RequestError when the image is not within the limits of the API."""
-        # In a thread: damaged metadata can keep a check busy for a second.
-        await asyncio.get_running_loop().run_in_executor(self._check_thread, check_image, image)
+        # In a thread: a check decompresses up to 4 MB of comments.
+        loop = asyncio.get_running_loop()
+        await self._check_turns.run(share.caller, lambda: loop.run_in_executor(self._check_thread, check_image, image))
+
+    async def _read(self, image: bytes, share: Share, work: WorkTimer) -> Recognition:
+        async def read() -> Recognition:
+            share.keep()
+            with work.measured():
+                return await self._recogniser.recognise(image)
+
+        return await self._turns.run(share.caller, read)
 
 
 def text_reply(head: ReplyHead, recognition: Recognition) -> schemas.TextReply:
@@ -146,7 +185,7 @@ def positions_reply(head: ReplyHead, recognition: Recognition) -> schemas.Positi
     return schemas.PositionsReply(
         id=head.id,
         filename=head.filename,
-        content="\n".join(line.text for line in recognition.lines),
+        content=recognition.text,
         format="json",
         ocr_result=schemas.OcrResult(tuple(map(_line, recognition.lines))),
         timestamp=head.timestamp,
@@ -174,7 +213,7 @@ def _line(line: Line) -> schemas.Line:
 def _called_url(request: web.Request) -> str:
     """Return the URL of the call, the key's value masked, because callers store replies."""
     query = f"?{KEY_PARAMETER}=***" if KEY_PARAMETER in request.query else ""
-    return replace_surrogates(f"{request.scheme}://{request.host}{request.rel_url.raw_path}{query}")
+    return replace_surrogates(f"{request.scheme}://{host_of(request)}{request.rel_url.raw_path}{query}")
 
 
 class RecentReplies:

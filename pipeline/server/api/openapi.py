@@ -1,5 +1,6 @@
 """The description of the API in OpenAPI 3.1, served at `/openapi.json`; its schemas are made from `schemas`."""
 
+from functools import cache
 from importlib import metadata
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from pipeline.server.api.schemas import (
     RecognitionRequest,
     TextReply,
     Usage,
+    image_url_pattern,
 )
 from pipeline.server.http.responses import ErrorReply
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
@@ -44,13 +46,21 @@ _DESCRIPTION: Final = (
 )
 
 
-def describe_api(*, open_to_all: bool) -> Schema:
+@cache
+def encode_description(*, open_to_all: bool, fetches_urls: bool) -> bytes:
+    """Return the description as JSON; making it takes milliseconds, and anybody may ask for it."""
+    return msgspec.json.encode(describe_api(open_to_all=open_to_all, fetches_urls=fetches_urls))
+
+
+def describe_api(*, open_to_all: bool, fetches_urls: bool = False) -> Schema:
     """Return the description.
 
     Args:
         open_to_all: Whether calls need no key, because the server has none.
+        fetches_urls: Whether the server fetches images by URL.
     """
     _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REF_TEMPLATE)
+    schemas["Document"]["properties"]["image_url"]["pattern"] = image_url_pattern(fetches_urls=fetches_urls)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 import pybase64
 
-from pipeline.server.api.schemas import Credentials, RecognitionRequest
+from pipeline.server.api.schemas import WHITESPACE, Credentials, RecognitionRequest
 from pipeline.server.http.requests import RequestError
 from pipeline.wire import DOCUMENT_TYPE, is_url
 
@@ -44,7 +44,7 @@ def parse_recognition_request(body: bytes) -> ImageRequest:
     request = _decode(_recognition_request, body)
     if request.document.type != DOCUMENT_TYPE:
         raise RequestError(f'document.type must be "{DOCUMENT_TYPE}"')
-    filename, image_url = request.filename or "", request.document.image_url.strip()
+    filename, image_url = request.filename or "", request.document.image_url.strip(WHITESPACE)
     if is_url(image_url):
         return ImageRequest(b"", filename, image_url)
     return ImageRequest(parse_image_url(image_url), filename)
@@ -65,7 +65,7 @@ def parse_image_url(image_url: str) -> bytes:
     Raises:
         RequestError: the text is neither, or holds no data.
     """
-    text = image_url.strip()
+    text = image_url.strip(WHITESPACE)
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")
         if not comma or not head.lower().endswith(";base64"):
@@ -91,6 +91,6 @@ def _decode_base64(text: str) -> bytes:
         pass
     try:
         # Many encoders insert line breaks; removing them copies the text, so it is the second attempt.
-        return pybase64.b64decode("".join(text.split()), validate=True)
+        return pybase64.b64decode(text.encode("ascii").translate(None, WHITESPACE.encode()), validate=True)
     except (binascii.Error, ValueError) as exc:
         raise RequestError("document.image_url is neither a data URL nor base64") from exc

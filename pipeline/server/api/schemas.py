@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 from pipeline.server.access.callers import MonthlyUsage
+from pipeline.server.access.keys import NO_VALID_KEY
 from pipeline.server.http.images import SERVER_LIMITS
 from pipeline.wire import DOCUMENT_TYPE
 
@@ -17,6 +18,21 @@ FILENAME_MAX_CHARS: Final = 4096
 
 IMAGE_FORMAT: Final = "image"
 """`format` of `document.image_url`: a string that holds an image which the API accepts."""
+
+WHITESPACE: Final = " \t\n\r\f\v"
+"""Ignored around the image, and inside base64."""
+
+_BASE64_HEADS: Final = ("/9j/", "iVBORw0KGg", "R0lGODdh", "R0lGODlh", "UklGR")
+"""Base64 of the first bytes of JPEG, PNG, GIF of either version and WebP (RIFF)."""
+
+_BASE64_MIN_CHARS: Final = 24
+"""After the head: the header of the smallest image, of 100x100 px, has 24 bytes."""
+
+EXAMPLE_IMAGE: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAGQAAABkAQAAAABYmaj5AAAAGElEQVR42mP4jwwYRnmjvFHeKG+UR2MeAKJDDzhZDesHAAAAAElFTkSuQmCC"
+)
+"""A white page of 100x100 px."""
 
 KEY_FORMAT: Final = "password"
 """`format` of a key: tools that show the description hide the input (OpenAPI 3.1, "Data Type Format")."""
@@ -28,6 +44,23 @@ _IMAGE_LIMITS: Final = (
 )
 
 
+def image_url_pattern(*, fetches_urls: bool) -> str:
+    """Return the regular expression of `document.image_url`, valid in ECMAScript and Python.
+
+    It repeats nothing but single characters, any number of times: V8 overflows its stack when a group, or at least n
+    characters, match 14 million. So it does not say that the number of base64 characters is a multiple of four.
+
+    Args:
+        fetches_urls: Whether the server fetches images by URL.
+    """
+    space, character = r"[ \t\n\r\f\v]*", r"[A-Za-z0-9+/ \t\n\r\f\v]"
+    heads = "|".join(space.join(head) for head in _BASE64_HEADS)
+    data_url = rf"(?:[Dd][Aa][Tt][Aa]:[^,]*;[Bb][Aa][Ss][Ee]64,{space})?"
+    base64 = rf"(?:{heads}){character}{{{_BASE64_MIN_CHARS}}}{character}*=?{space}=?{space}$"
+    url = "|[Hh][Tt][Tt][Pp][Ss]?://." if fetches_urls else ""
+    return rf"^{space}(?:{data_url}{base64}{url})"
+
+
 class Document(Struct, frozen=True):
     """The image to read."""
 
@@ -37,6 +70,7 @@ class Document(Struct, frozen=True):
         Meta(
             description="The image as a data URL (data:image/jpeg;base64,...) or as base64; or its http(s) URL, where "
             f"the server allows that. {_IMAGE_LIMITS}.",
+            examples=[EXAMPLE_IMAGE],
             extra_json_schema={"format": IMAGE_FORMAT, "minLength": 1},
         ),
     ]
@@ -124,7 +158,10 @@ class OcrResult(Struct, frozen=True):
 
     words_info: Annotated[
         tuple[Line, ...],
-        Meta(description="The lines in reading order; `content` is their texts, joined by newlines."),
+        Meta(
+            description="The lines in reading order. Lines beside one another, such as the cells of a table, are one "
+            "line of `content`."
+        ),
     ]
 
 
@@ -155,7 +192,7 @@ class Usage(MonthlyUsage, frozen=True):
 Status = Literal["ok", "starting", "failing"]
 
 
-class Health(Struct, frozen=True):
+class Health(Struct, frozen=True, omit_defaults=True):
     """Whether the server can read pages."""
 
     status: Annotated[
@@ -167,3 +204,10 @@ class Health(Struct, frozen=True):
     ]
     workers: Annotated[int, Meta(ge=0, description="Worker processes that run.")]
     queue: Annotated[int, Meta(ge=0, description="Pages that wait for a worker.")]
+    detail: Annotated[
+        str,
+        Meta(
+            description="Why no caller is accepted, and what to do; absent where some are.",
+            examples=[NO_VALID_KEY],
+        ),
+    ] = ""

@@ -6,7 +6,7 @@ Source: the IANA special-purpose address registries for IPv4 and IPv6, and the d
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 AddressCheck = Callable[[str], bool]
@@ -91,3 +91,20 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def peer_group(address: str) -> str:
+    """Return the group of a peer: its IPv4 address, or the /64 network of its IPv6 address, which one host may use up.
+
+    Args:
+        address: An IP address as text; any other text is its own group.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((int(parsed), 64), strict=False))

@@ -20,8 +20,22 @@ if TYPE_CHECKING:
 FETCH_TIMEOUT_S: Final = 10.0
 """From the first DNS lookup to the last byte, redirects included."""
 
-MAX_FETCHES: Final = 8
-"""Concurrent fetches; each may hold an image of 10 MiB."""
+RESPONSE_TIMEOUT_S: Final = 5.0
+"""From the request to the headers of its response, DNS lookup included."""
+
+MIN_BYTES_PER_S: Final = 50_000
+"""An image has to arrive at this rate on average: then a common scan of 500 kB needs as long as a fetch may take."""
+
+SLOW_START_S: Final = 2.0
+"""Time in which the rate does not count."""
+
+MAX_FETCHES: Final = 10
+"""Concurrent fetches; each may hold an image of 10 MiB. Two more than admission control admits: those that give way to
+other callers end a moment later."""
+
+LOOKUP_THREADS: Final = 64
+"""A lookup cannot be interrupted: with a name server that does not answer it takes 10 s and more, when its fetch has
+long ended."""
 
 MAX_REDIRECTS: Final = 3
 
@@ -94,6 +108,8 @@ class Fetcher:
         is_allowed: Returns whether the server may connect to an address.
         lookup: Returns the addresses of a host name.
         timeout_s: Limit for one fetch.
+        response_timeout_s: Limit for the headers of a response.
+        slow_start_s: Time in which the image may arrive at any rate; then at `MIN_BYTES_PER_S` on average.
         max_bytes: Limit for the image, decompressed.
     """
 
@@ -103,11 +119,15 @@ class Fetcher:
         is_allowed: AddressCheck = may_connect_to,
         lookup: Lookup | None = None,
         timeout_s: float = FETCH_TIMEOUT_S,
+        response_timeout_s: float = RESPONSE_TIMEOUT_S,
+        slow_start_s: float = SLOW_START_S,
         max_bytes: int = SERVER_LIMITS.max_bytes,
     ) -> None:
         self._is_allowed = is_allowed
         self._lookup = lookup or _SystemLookup()
         self._timeout_s = timeout_s
+        self._response_timeout_s = response_timeout_s
+        self._slow_start_s = slow_start_s
         self._max_bytes = max_bytes
         self._slots = asyncio.Semaphore(MAX_FETCHES)
 
@@ -138,7 +158,9 @@ class Fetcher:
             connector=connector, cookie_jar=DummyCookieJar(), headers=_HEADERS, trust_env=False
         ) as session:
             for _ in range(1 + MAX_REDIRECTS):
-                async with session.get(target, allow_redirects=False) as response:
+                async with asyncio.timeout(self._response_timeout_s):
+                    response = await session.get(target, allow_redirects=False)
+                async with response:
                     if response.status not in _REDIRECTS:
                         return await self._read(response)
                     target = self._check_target(str(target.join(URL(response.headers.get("Location", "")))))
@@ -166,11 +188,14 @@ class Fetcher:
         if response.status != 200:
             raise BlockedFetchError(f"status {response.status}")
         body = bytearray()
-        # aiohttp decompresses chunk by chunk, so a decompression bomb ends at the limit.
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise image_too_large(self._max_bytes)
+        slow_until_s = asyncio.get_running_loop().time() + self._slow_start_s
+        async with asyncio.timeout_at(slow_until_s) as timeout:
+            # aiohttp decompresses chunk by chunk, so a decompression bomb ends at the limit.
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > self._max_bytes:
+                    raise image_too_large(self._max_bytes)
+                timeout.reschedule(slow_until_s + len(body) / MIN_BYTES_PER_S)
         return bytes(body)
 
 
@@ -200,7 +225,7 @@ class _SystemLookup:
     """Resolves names by the operating system, in threads of its own, so that a slow name server blocks nothing else."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MAX_FETCHES, thread_name_prefix="lookup")
+        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     async def __call__(self, host: str, port: int) -> list[str]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._getaddrinfo, host, port)

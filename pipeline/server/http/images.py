@@ -1,5 +1,6 @@
 """Checks of an image before recognition, from its header alone: nothing is decoded."""
 
+import struct
 from io import BytesIO
 from typing import Final
 
@@ -11,6 +12,27 @@ from pipeline.wire import MEDIA_TYPES, Limits
 
 SERVER_LIMITS: Final = Limits(max_bytes=10 * 1024 * 1024)
 """The API's contract, "Is 10 MB of the file or of the base64?": the server accepts up to 10 MiB decoded."""
+
+HEADER_READS_MAX: Final = 20_000
+"""Limit for the reads of a header. Pillow walks the segments before the pixels one by one, in Python: 10 MB of empty
+ones cost 4 s. A photograph has some fifty reads, 10 MB of EXIF five hundred."""
+
+_PARSE_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    struct.error,
+)
+"""What Pillow raises for damaged headers: the first three by design, the others by mutated files."""
+
+_TOO_LONG: Final = "image has too many segments before its pixels"
 
 _FORMATS: Final = [name.upper() for name in MEDIA_TYPES]
 
@@ -65,14 +87,47 @@ def unsupported_format(image: bytes) -> str | None:
 
 
 def _read_size(image: bytes) -> tuple[int, int]:
-    head = png.header(image) if image.startswith(png.SIGNATURE) else image  # without comments, which may unpack to GiB
     try:
-        with Image.open(BytesIO(head), formats=_FORMATS) as picture:
+        head = _header(image)
+        with Image.open(_BoundedFile(head), formats=_FORMATS) as picture:
             return picture.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise RequestError("image has too many pixels") from exc
-    except (OSError, SyntaxError, ValueError) as exc:
+    except _PARSE_ERRORS as exc:
         name = unsupported_format(image)
         if name is not None:
             raise RequestError(f"unsupported image format {name}; JPEG, PNG, GIF and WebP are taken") from exc
         raise RequestError("document.image_url holds no image") from exc
+
+
+def _header(image: bytes) -> bytes:
+    """Return a PNG's header without its comments, which may unpack to GiB; any other image whole.
+
+    Raises:
+        RequestError: the header is too long.
+    """
+    if not image.startswith(png.SIGNATURE):
+        return image
+    try:
+        return png.header(image, max_chunks=HEADER_READS_MAX)
+    except OverflowError as exc:
+        raise RequestError(_TOO_LONG) from exc
+
+
+class _BoundedFile(BytesIO):
+    """An image file whose header is read in at most `HEADER_READS_MAX` steps."""
+
+    def __init__(self, image: bytes) -> None:
+        super().__init__(image)
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            RequestError: the header is too long.
+        """
+        self._reads += 1
+        if self._reads > HEADER_READS_MAX:
+            raise RequestError(_TOO_LONG)
+        return super().read(size)

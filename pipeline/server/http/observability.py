@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from pipeline.engine.recognition import EngineState
 from pipeline.server.http.admission import AdmissionStatistics
 from pipeline.server.http.in_flight import InFlightRequests
+from pipeline.server.http.requests import CLIENT_CLOSED_REQUEST
 from pipeline.server.http.responses import Handler
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -24,9 +25,6 @@ MALFORMED_ROUTE: Final = "malformed"
 
 PAGE_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 """Measured: 0.3 to 25 s per page."""
-
-CLIENT_CLOSED_REQUEST: Final = 499
-"""nginx's status for a client that closed the connection before the response."""
 
 CALLER: Final = web.RequestKey("caller", str)
 """The caller's name (never a key), stored in the request once the caller is authenticated."""
@@ -41,6 +39,9 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "pagemill_requests", "Requests that were answered.", ("route", "status"), registry=self._registry
+        )
+        self._evicted = Counter(
+            "pagemill_connections_evicted", "Connections that were closed to make room.", registry=self._registry
         )
         self._pages_s = Histogram(
             "pagemill_recognition_seconds",
@@ -61,6 +62,10 @@ class Metrics:
             status: `CLIENT_CLOSED_REQUEST` when the client closed the connection before the response.
         """
         self._requests.labels(route, str(status)).inc()
+
+    def count_evicted_connections(self, number: int) -> None:
+        """Count connections that were closed because too many were open."""
+        self._evicted.inc(number)
 
     def record_page(self, elapsed_s: float) -> None:
         """Record the time that a worker took for a page."""

@@ -2,22 +2,28 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.recognition import RecognitionError
+from pipeline.engine.recognition import BusyError, RecognitionError
 from pipeline.errors import TruncatedImageError
+from pipeline.server.access import callers
 from pipeline.server.access.authentication import RateLimit, retry_after_s
+from pipeline.server.access.callers import WorkTimer
 from pipeline.server.access.keyring import Keyring
-from pipeline.server.access.keys import KeyStore
+from pipeline.server.access.keys import NO_VALID_KEY, KeyStore, way_back
 from pipeline.wire import TEXT_RECOGNITION_PATH, parse_status_text
 from tests.clocks import Clock
+from tests.server.attackers import connected, request_head
 from tests.server.keyed import JSON, keyed_server, make_key, revoke, session_of, used
-from tests.server.serving import Response, ScriptedRecogniser
+from tests.server.serving import Response, ScriptedRecogniser, port_of
 
 UNAUTHORIZED = "Unauthorized: invalid or missing API key"
 
@@ -121,6 +127,69 @@ async def test_a_failed_call_is_refunded_in_its_own_month(path: Path, error: Exc
         recogniser.may_answer.set()
         assert (await call).status == status
     assert (used(path, key), used(path, key, "2026-12")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "work_s", "counts"),
+    [
+        pytest.param(RecognitionError("a page took longer than 120 s"), 120.0, [1, 2, 3], id="the-page-s-limit"),
+        pytest.param(TruncatedImageError("the image is truncated"), 20.0, [1, 2, 3], id="truncated-after-much-work"),
+        pytest.param(TruncatedImageError("the image is truncated"), 0.4, [0, 0, 1], id="small-work-adds-up"),
+        pytest.param(BusyError("no worker became free"), 120.0, [0, 0, 0], id="the-server-s-doing"),
+    ],
+)
+async def test_a_failed_call_is_charged_for_the_work_that_it_caused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, work_s: float, counts: list[int]
+) -> None:
+    """Otherwise a key without a paid call could keep a worker busy for ever."""
+    secret, key = make_key(path)
+
+    @contextmanager
+    def measured(timer: WorkTimer) -> Iterator[None]:
+        timer.elapsed_s += work_s
+        yield
+
+    monkeypatch.setattr(WorkTimer, "measured", measured)
+    async with keyed_server(path, ScriptedRecogniser(error)) as client:
+        for count in counts:
+            await client.recognise(secret)
+            assert used(path, key) == count
+
+
+async def test_without_the_charge_for_work_a_page_that_fails_is_free(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the test above."""
+    monkeypatch.setattr(callers, "CHARGED_WORK_S", float("inf"))
+    secret, key = make_key(path)
+    async with keyed_server(path, ScriptedRecogniser(RecognitionError("a page took longer than 120 s"))) as client:
+        await client.recognise(secret)
+    assert used(path, key) == 0
+
+
+async def test_a_key_without_calls_is_refused_before_its_body(path: Path) -> None:
+    secret, _ = make_key(path, quota=0)
+    async with keyed_server(path) as client, connected(port_of(client.url)) as (reader, writer):
+        writer.write(request_head(secret, 1_000_000))
+        async with asyncio.timeout(20):
+            assert b" 403 " in await reader.readline()
+
+
+async def test_without_the_early_check_a_key_without_calls_sends_its_body(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the test above."""
+
+    async def skip(_caller: callers.Caller) -> None:
+        pass
+
+    monkeypatch.setattr(callers.Caller, "check_quota", skip)
+    secret, _ = make_key(path, quota=0)
+    async with keyed_server(path) as client, connected(port_of(client.url)) as (reader, writer):
+        writer.write(request_head(secret, 1_000_000))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await reader.readline()
 
 
 async def test_a_rejected_request_costs_no_call(path: Path) -> None:
@@ -247,6 +316,101 @@ async def test_a_server_is_open_until_its_first_key_is_made(path: Path) -> None:
 async def test_a_server_without_keys_is_closed_unless_anonymous_callers_are_allowed(path: Path) -> None:
     async with keyed_server(path, allow_anonymous=False) as client:
         assert (await client.recognise()).status == (await client.recognise("anything")).status == 401
+
+
+FORWARDED = [
+    pytest.param({"X-Forwarded-For": "203.0.113.5"}, id="a-proxy-on-this-machine"),
+    pytest.param({"X-Forwarded-For": "127.0.0.1"}, id="an-address-that-the-client-made-up"),
+    pytest.param({"X-Forwarded-For": ""}, id="empty"),
+    pytest.param({"X-FORWARDED-FOR": "203.0.113.5, 127.0.0.1"}, id="capitals"),
+    pytest.param({"Forwarded": "for=203.0.113.5;host=localhost"}, id="rfc-7239"),
+    pytest.param({"X-Real-IP": "203.0.113.5"}, id="nginx"),
+    pytest.param({"X-Forwarded-Host": "example.org"}, id="apache"),
+    pytest.param({"X-Forwarded-Proto": "https"}, id="tls-before-it"),
+    pytest.param({"Via": "1.1 proxy"}, id="via"),
+    pytest.param({"CF-Connecting-IP": "203.0.113.5"}, id="cloudflare-tunnel"),
+    pytest.param({"X_Forwarded_For": "203.0.113.5"}, id="underscores"),
+    pytest.param({"X-Azure-ClientIP": "203.0.113.5"}, id="azure"),
+    pytest.param({"Ngrok-Trace-Id": "1"}, id="ngrok"),
+    pytest.param({"Tailscale-User-Login": "anna@example.org"}, id="tailscale"),
+    pytest.param({"X-Originating-IP": "127.0.0.1"}, id="originating-address"),
+]
+
+
+@pytest.mark.parametrize("headers", FORWARDED)
+async def test_a_proxy_does_not_open_a_server_without_keys(path: Path, headers: dict[str, str]) -> None:
+    """Many proxies send the address that they connect to as Host."""
+    recogniser = ScriptedRecogniser()
+    async with keyed_server(path, recogniser) as client:
+        for host in ("localhost", "127.0.0.1:8080", "[::1]"):
+            sent = {**headers, "Host": host}
+            assert (await client.recognise(headers=sent)).status == 403
+            assert (await client.recognise("anything", headers=sent)).status == 403
+            assert (await client.usage(headers=sent)).status == 403
+            assert (await client.sign_in("anything", headers=sent)).status == 403
+        assert len(recogniser.seen) == 0
+        secret, _ = make_key(path)
+        assert (await client.recognise(secret, headers=headers)).status == 200
+
+
+async def test_a_request_from_another_address_does_not_open_a_server_without_keys(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the server listens on loopback, the system may forward connections to it."""
+    monkeypatch.setattr(web.Request, "remote", "203.0.113.5")
+    async with keyed_server(path) as client:
+        assert (await client.recognise(headers={"Host": "localhost"})).status == 403
+
+
+async def test_a_server_that_nobody_can_call_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In its health and, once, in its log."""
+    secret, key = make_key(path)
+    clock = Clock()
+    async with keyed_server(path, clock=clock) as client:
+        health = await client.call("GET", "/healthz")
+        assert health.reply == {"status": "ok", "workers": 1, "queue": 0}
+        revoke(path, key)
+        clock.uptime_s += 2
+        for _ in range(3):
+            assert (await client.recognise(secret)).status == 401
+            clock.uptime_s += 2
+        health = await client.call("GET", "/healthz")
+        assert (health.status, health.reply["detail"]) == (200, NO_VALID_KEY)
+        assert "pagemill serve keys add" in health.reply["detail"]
+        make_key(path)
+        clock.uptime_s += 2
+        assert "detail" not in (await client.call("GET", "/healthz")).reply
+    assert caplog.text.count(f"{NO_VALID_KEY}; {way_back(path)}") == 1
+
+
+async def test_a_server_with_an_operator_s_key_can_be_called_without_keys_in_the_store(path: Path) -> None:
+    _, key = make_key(path)
+    revoke(path, key)
+    async with keyed_server(path, key="the operator's") as client:
+        assert "detail" not in (await client.call("GET", "/healthz")).reply
+
+
+async def test_a_server_whose_key_store_is_unreadable_says_so_in_its_health(path: Path) -> None:
+    make_key(path)
+    async with keyed_server(path) as client:
+        assert (await client.usage("wrong")).status == 401
+        path.unlink()
+        path.write_text("no database")
+    async with keyed_server(path) as client:
+        health = await client.call("GET", "/healthz")
+        assert (health.status, "key store" in health.reply["detail"]) == (200, True)
+
+
+async def test_an_open_server_logs_that_the_first_key_closed_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with keyed_server(path) as client:
+        assert (await client.recognise()).status == 200
+        make_key(path)
+        assert [(await client.recognise()).status for _ in range(2)] == [401, 401]
+    message = f"a key was made: requests without a key are refused from now on; {way_back(path)}"
+    assert caplog.text.count(message) == 1
+    path.unlink()
+    async with keyed_server(path) as client:  # the way back
+        assert (await client.recognise()).status == 200
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,17 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.recognition import BusyError
+from pipeline.engine.recognition import BusyError, Line, Recognition
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.callers import Caller, UnmeteredCaller, utc_now
 from pipeline.server.api.handlers import RecentReplies
-from pipeline.server.http.admission import AdmissionControl, AdmissionStatistics
+from pipeline.server.http.admission import FETCHES, AdmissionControl, AdmissionStatistics
 from pipeline.server.http.observability import access_logger
 from pipeline.server.http.requests import RequestError
 from pipeline.server.http.responses import DEFAULT_HEADERS
+from pipeline.server.http.turns import FairTurns
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
+from tests.server import attackers
 from tests.server.keyed import JSON, keyed_server, make_key, used
 from tests.server.serving import (
     IMAGE,
@@ -32,6 +35,26 @@ from tests.server.serving import (
     request_body,
     serving_api,
 )
+
+STUCK = IMAGE + b"stuck"
+
+
+class Stuck(ScriptedRecogniser):
+    """A pool whose worker goes on when its caller is gone: one image takes until the test says so."""
+
+    def __init__(self, image: bytes) -> None:
+        super().__init__()
+        self.image = image
+        self.may_end = asyncio.Event()
+        self.stuck: list[bytes] = []
+
+    async def recognise(self, image: bytes) -> Recognition:
+        """Return the text; for the stuck image only when it may end."""
+        if image == self.image:
+            self.stuck.append(image)
+            self.began.set()
+            await self.may_end.wait()
+        return Recognition("the text")
 
 
 class KeyAsName(Authenticator):
@@ -78,6 +101,23 @@ async def test_positions_are_those_of_each_line_to_a_tenth_of_a_pixel() -> None:
         "format": "json",
         "payload": f"{url}/api/advanced-recognition?key=***",
     }
+
+
+ROWS = Recognition(
+    "Item Price\npaper 3.20\n总计 9.60",
+    tuple(
+        Line(text, 0.9, ((10.0, 10.0), (90.0, 10.0), (90.0, 20.0), (10.0, 20.0)))
+        for text in ("Item", "Price", "paper", "3.20", "总计", "9.60")
+    ),
+)
+
+
+async def test_both_endpoints_give_one_text_in_which_the_cells_of_a_row_are_one_line() -> None:
+    async with serving_api(ScriptedRecogniser(ROWS)) as (_, call):
+        text = (await call(request_body())).reply
+        positions = (await call(request_body(), ADVANCED_RECOGNITION_PATH)).reply
+    assert positions["content"] == text["content"] == ROWS.text
+    assert [word["text"] for word in positions["ocrResult"]["words_info"]] == [line.text for line in ROWS.lines]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +183,104 @@ async def test_a_body_beyond_the_limit_for_all_bodies_is_429() -> None:
         assert (await call(request_body())).status == 200
     assert response.status == 429
     assert admission.statistics().body_bytes == 0
+
+
+async def test_a_key_that_fills_the_memory_gives_way_to_another_and_is_not_charged(tmp_path: Path) -> None:
+    """Both bodies have not ended; the memory holds one of them."""
+    path = tmp_path / "keys.sqlite3"
+    (greedy, greedy_key), (modest, _) = make_key(path), make_key(path)
+    admission = AdmissionControl(bodies_max_bytes=1_000_000)
+    async with (
+        keyed_server(path, admission=admission) as client,
+        attackers.connected(port_of(client.url)) as (reader, writer),
+    ):
+        writer.write(attackers.request_head(greedy, 2_000_000) + b" " * 990_000)
+        async with asyncio.timeout(20):
+            await attackers.wait_until(lambda: admission.statistics().body_bytes >= 990_000)
+            assert (await client.recognise(modest, IMAGE + bytes(20_000))).status == 200
+            assert b" 429 " in await reader.readline()
+    assert used(path, greedy_key) == 0
+
+
+async def test_a_page_that_waits_gives_way_to_another_key_s_and_its_call_is_refunded(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite3"
+    (greedy, greedy_key), (modest, _) = make_key(path), make_key(path)
+    recogniser, admission = ScriptedRecogniser(may_answer=asyncio.Event()), AdmissionControl(2)
+    turns = FairTurns(1, finishes_jobs=True)
+    async with keyed_server(path, recogniser, admission=admission, turns=turns) as client, asyncio.timeout(20):
+        calls = [asyncio.create_task(client.recognise(greedy)) for _ in range(2)]
+        await attackers.wait_until(lambda: turns.waiting >= 1)
+        assert used(path, greedy_key) == 2
+        other = asyncio.create_task(client.recognise(modest))
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().status for task in done] == [429]
+        assert used(path, greedy_key) == 1
+        health = await client.call("GET", "/healthz")
+        assert health.reply["queue"] == 1
+        recogniser.may_answer.set()
+        assert (await other).status == 200
+        assert sorted([(await call).status for call in calls]) == [200, 429]
+
+
+async def test_a_key_that_disconnects_from_pages_that_take_long_never_has_every_worker(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite3"
+    (greedy, greedy_key), (modest, _) = make_key(path), make_key(path)
+    recogniser = Stuck(STUCK)
+    turns = FairTurns(2, finishes_jobs=True)
+    async with keyed_server(path, recogniser, turns=turns) as client, asyncio.timeout(60):
+        assert (await client.recognise(modest)).status == 200
+        for _ in range(3):
+            call = asyncio.create_task(client.recognise(greedy, STUCK))
+            await asyncio.wait({call}, timeout=0.2)
+            call.cancel()
+            await asyncio.wait({call})
+            assert (await client.recognise(modest)).status == 200
+        assert len(recogniser.stuck) == 1
+        assert used(path, greedy_key) >= 1
+        recogniser.may_end.set()
+
+
+async def test_a_key_whose_urls_hang_gives_way_to_another_key_s_url(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite3"
+    (greedy, _), (modest, _) = make_key(path), make_key(path)
+    begun = asyncio.Semaphore(0)
+
+    async def fetch(url: str) -> bytes:
+        if url.endswith("hangs"):
+            begun.release()
+            await asyncio.Event().wait()
+        return IMAGE
+
+    def url_body(name: str) -> bytes:
+        return request_body(document={"type": "image_url", "image_url": f"https://images.example/{name}"})
+
+    async with keyed_server(path, fetch=fetch) as client, asyncio.timeout(60):
+        send = partial(client.call, "POST", headers=JSON)
+        hanging = [
+            asyncio.create_task(send(f"{TEXT_RECOGNITION_PATH}?key={greedy}", url_body("hangs")))
+            for _ in range(FETCHES)
+        ]
+        for _ in hanging:
+            await begun.acquire()
+        assert (await send(f"{TEXT_RECOGNITION_PATH}?key={modest}", url_body("1.png"))).status == 200
+        done, waiting = await asyncio.wait(hanging, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().status for task in done] == [429]
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_without_a_key_two_addresses_share_the_memory() -> None:
+    admission = AdmissionControl(bodies_max_bytes=1_000_000)
+    async with (
+        serving_api(ScriptedRecogniser(), admission=admission) as (url, call),
+        attackers.connected(port_of(url), "127.0.0.3") as (reader, writer),
+        asyncio.timeout(20),
+    ):
+        writer.write(attackers.request_head("", 2_000_000) + b" " * 990_000)
+        await attackers.wait_until(lambda: admission.statistics().body_bytes >= 990_000)
+        assert (await call(request_body(IMAGE + bytes(20_000)))).status == 200
+        assert b" 429 " in await reader.readline()
 
 
 async def test_an_error_response_leaves_no_reference_cycle() -> None:

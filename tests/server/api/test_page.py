@@ -14,7 +14,7 @@ import pytest_asyncio
 from PIL import ExifTags, Image
 from playwright.async_api import Browser, FilePayload, JSHandle, Page, expect
 
-from pipeline.engine.recognition import Line
+from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.http.requests import RequestError
 from tests.server.browser import DESK_PX, PHONE_PX, Visit, launched, visiting
 from tests.server.page_server import LINES, PAGE, SIZE_PX, make_used_key, page_reader, placed_lines, serving_page
@@ -269,6 +269,35 @@ class TestReading:
             await file.save_as(tmp_path / "text")
             assert file.suggested_filename == "scan 1.txt"
         assert (tmp_path / "text").read_text("utf-8") == f"{TEXT}\n"
+
+    async def test_the_cells_of_a_table_s_row_are_one_line_shown_copied_and_downloaded(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        """The text is the one of the text endpoint; each cell keeps its outline."""
+        cells = placed_lines()
+        rows = [" ".join(cell.text for cell in cells[at : at + 2]) for at in range(0, 6, 2)]
+        table = ScriptedRecogniser(Recognition("\n".join(rows), tuple(cells)))
+        async with serving_page(table) as origin, visiting(browser, origin) as visit:
+            page = visit.page
+            await page.goto(origin)
+            await choose(page)
+            await expect(page.get_by_role("status")).to_have_text("3 lines of text.")
+            await expect(page.locator(".lines > li")).to_have_text(rows)
+            await page.get_by_role("option", name=LINES[3]).hover()
+            await expect(page.locator("polygon.marked")).to_have_attribute("data-line", "3")
+            await expect(page.get_by_text("Line 2, part 2 of 2, 96 % sure.")).to_be_visible()
+            await page.get_by_role("option", name=LINES[3]).focus()
+            await page.keyboard.press("ArrowDown")
+            await expect(page.get_by_role("option", name=LINES[4])).to_be_focused()
+            await visit.picture("table")
+            assert await visit.violations() == []
+            await page.get_by_role("button", name="Copy text").click()
+            await expect(page.get_by_role("status")).to_have_text("Text copied.")
+            assert await clipboard(page) == "\n".join(rows)
+            async with page.expect_download() as download:
+                await page.get_by_role("link", name="Download text").click()
+            await (await download.value).save_as(tmp_path / "text")
+        assert (tmp_path / "text").read_text("utf-8") == "\n".join(rows) + "\n"
 
     async def test_a_dropped_image_is_read(self, browser: Browser) -> None:
         engine = page_reader()

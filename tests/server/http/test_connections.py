@@ -2,18 +2,24 @@
 
 import asyncio
 import logging
+import resource
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 import pytest
+from aiohttp import ClientSession
 
+from pipeline.server.access.authentication import Authenticator
 from pipeline.server.api.app import create_app
-from pipeline.server.http.connections import HEADERS_TIMEOUT_S, set_send_timeout
+from pipeline.server.http import connections, eviction, listener
+from pipeline.server.http.listener import HEADERS_TIMEOUT_S, set_send_timeout
 from pipeline.server.http.responses import DEFAULT_HEADERS
 from pipeline.wire import TEXT_RECOGNITION_PATH
-from tests.server.serving import IMAGE, Response, ScriptedRecogniser, port_of, request_body, serving
+from tests.server import attackers
+from tests.server.serving import IMAGE, KEY, Response, ScriptedRecogniser, port_of, request_body, serving
 
 POST = b"POST /api/text-recognition HTTP/1.1\r\nHost: localhost\r\n"
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -198,10 +204,10 @@ async def test_slow_clients_do_not_delay_others() -> None:
             writer.close()
 
 
-async def status_of_page(port: int, body: bytes) -> int:
+async def status_of_page(port: int, body: bytes, key: str = "") -> int:
     """Send an image; return the status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(HEAD.encode() + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+    writer.write(attackers.request_head(key, len(body), "Connection: close\r\n") + body)
     status = int((await reader.readline()).split()[1])
     writer.close()
     return status
@@ -234,20 +240,114 @@ async def test_headers_beyond_the_limit_get_a_400(head: bytes) -> None:
         assert b" 400 " in (await read_until_closed(connection)).splitlines()[0]
 
 
-async def test_a_connection_beyond_the_maximum_is_closed_until_another_one_ends() -> None:
+async def test_beyond_the_maximum_the_oldest_idle_connection_is_closed_for_a_new_one() -> None:
     async with listening(max_connections=3, headers_timeout_s=20.0) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for reader, writer in held:
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200" in await reader.readline()
-        assert await read_until_closed(await asyncio.open_connection("127.0.0.1", port)) == b""
-        held[0][1].close()
-        await held[0][1].wait_closed()
-        async with asyncio.timeout(20):
-            while await try_health(port) != 200:  # the server notices the closed connection a moment later
-                pass
-        for _, writer in held:
+        assert await try_health(port) == 200
+        assert (await read_until_closed(held[0])).endswith(b"}")
+        assert [reader.at_eof() for reader, _ in held[1:]] == [False, False]
+        for _, writer in held[1:]:
             writer.close()
+
+
+async def test_a_connection_beyond_the_maximum_is_closed_while_all_others_are_at_work() -> None:
+    recogniser = ScriptedRecogniser(may_answer=asyncio.Event())
+    async with serving(create_app(recogniser), max_connections=2) as url:
+        port = port_of(url)
+        working = [asyncio.create_task(status_of_page(port, request_body())) for _ in range(2)]
+        async with asyncio.timeout(20):
+            while len(recogniser.seen) < 2:
+                recogniser.began.clear()
+                await recogniser.began.wait()
+            assert await read_until_closed(await asyncio.open_connection("127.0.0.1", port)) == b""
+            recogniser.may_answer.set()
+            assert await asyncio.gather(*working) == [200, 200]
+
+
+KEPT = 100
+
+WAITING = {
+    **attackers.IDLE_KINDS,
+    "body never sent": HEAD.encode() + b"Content-Length: 1000\r\n\r\n",
+    "body cut off": HEAD.encode() + b"Content-Length: 1000\r\n\r\n{",
+    "continue": HEAD.encode() + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+    "unknown path": b"POST /elsewhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n",
+}
+"""What a connection sends before it waits, by kind; each kind may be all that a server gets."""
+
+
+@pytest.mark.parametrize("words", WAITING.values(), ids=WAITING)
+async def test_connections_that_wait_shut_nobody_out(words: bytes) -> None:
+    """All of them come from the caller's own address, as behind a proxy."""
+    is_full = asyncio.Event()
+    app = create_app(ScriptedRecogniser(), Authenticator(key=KEY))
+    async with (
+        serving(app, max_connections=KEPT, on_evicted=lambda number: is_full.set() if number else None) as url,
+        attackers.attacking(*attackers.holders(port_of(url), words, 2 * KEPT)),
+        asyncio.timeout(60),
+    ):
+        if words != attackers.IDLE_KINDS["TLS"]:  # answered with 400 and closed at once
+            await is_full.wait()
+        for _ in range(10):
+            assert await status_of_page(port_of(url), request_body(), key=KEY) == 200
+
+
+async def test_without_eviction_silent_connections_shut_everybody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the test above."""
+    monkeypatch.setattr(connections, "choose_evicted", lambda *_: [])
+    async with listening(max_connections=KEPT, headers_timeout_s=20.0) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(KEPT)]
+        assert await try_health(port) is None
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_an_idle_connection_of_a_caller_with_a_key_outlives_silent_ones() -> None:
+    """A client keeps its connection between two pages."""
+    app = create_app(ScriptedRecogniser(), Authenticator(key=KEY))
+    async with serving(app, max_connections=KEPT) as url, attackers.connected(port_of(url)) as (reader, writer):
+        writer.write(attackers.request_head(KEY, len(request_body())) + request_body())
+        assert (await reader.readuntil(b'key=***"}')).startswith(b"HTTP/1.1 200")
+        async with attackers.attacking(*attackers.idle_connections(port_of(url), 3 * KEPT)):
+            for _ in range(5):
+                assert await status_of_page(port_of(url), request_body(), key=KEY) == 200
+        writer.write(attackers.request_head(KEY, len(request_body())) + request_body())
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b'key=***"}')).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_busy_server_closes_silent_connections_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eviction, "BUSY_HEADERS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(listener, "SWEEP_S", 0.05)
+    async with listening(max_connections=8, headers_timeout_s=60.0) as port:
+        half = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        for connection in half[:2]:
+            assert await read_until_closed(connection) == b""
+        for _, writer in half:
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "kept"),
+    [
+        pytest.param(4096, 4096, 1024, id="enough"),
+        pytest.param(256, 4096, 1024, id="raised"),
+        pytest.param(1024, 1024, 768, id="a-limit-of-1024"),
+        pytest.param(256, 256, 128, id="a-limit-of-256"),
+    ],
+)
+def test_there_are_no_more_connections_than_files_that_the_process_may_open(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, kept: int
+) -> None:
+    """Beyond that the server could accept nobody, nor open its key store."""
+    limits = [soft, hard]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.__setitem__(slice(None), new))
+    assert listener.fit_descriptors(1024) == kept
+    assert limits[0] == (1280 if hard == 4096 and soft == 256 else soft)
 
 
 async def try_health(port: int) -> int | None:
@@ -275,3 +375,72 @@ def test_the_server_keeps_idle_connections_longer_than_the_client() -> None:
     from pipeline.remote.client import _KEEPALIVE_S  # noqa: PLC0415 - only for this comparison
 
     assert HEADERS_TIMEOUT_S > 2 * _KEEPALIVE_S
+
+
+PIPELINE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3
+
+
+async def test_pipelined_requests_of_an_unknown_caller_wait_while_others_are_queued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also a caller that never reads its responses keeps the server busy with few of them."""
+    monkeypatch.setattr(connections, "PIPELINE_PAUSE_S", 0.3)
+    begun_s = time.monotonic()
+    assert (await exchange_in_order(PIPELINE)).count(b"HTTP/1.1 200") == 3
+    assert time.monotonic() - begun_s >= 0.6
+
+
+async def test_pipelined_requests_of_a_known_caller_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PIPELINE_PAUSE_S", 15.0)
+    body = request_body(IMAGE)
+    received = await exchange_in_order(attackers.request_head("", len(body)) + body, PIPELINE)
+    assert received.count(b"HTTP/1.1 200") == 4
+
+
+async def exchange_in_order(*sent: bytes) -> bytes:
+    """Send bytes, each part after the first response to the one before; return all responses."""
+    received = b""
+    async with listening(headers_timeout_s=0.5) as port, attackers.connected(port) as connection:
+        for part in sent[:-1]:
+            connection[1].write(part)
+            received += await connection[0].readuntil(b"}")
+        connection[1].write(sent[-1])
+        return received + await read_until_closed(connection)
+
+
+REJECTED = {
+    "tls": (attackers.IDLE_KINDS["TLS"], b" 400 "),
+    "no-key": (HEAD.encode() + b"Content-Length: 0\r\n\r\n", b" 401 "),
+}
+
+
+@pytest.mark.parametrize("open_connections", [0, 3], ids=["idle", "busy"])
+@pytest.mark.parametrize(("words", "status"), REJECTED.values(), ids=REJECTED)
+async def test_a_busy_server_takes_its_time_to_reject(
+    words: bytes, status: bytes, open_connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is rejected at once comes again at once."""
+    monkeypatch.setattr(connections, "REJECTION_PAUSE_S", 0.5)
+    app = create_app(ScriptedRecogniser(), Authenticator(key=KEY))
+    async with serving(app, max_connections=6) as url, AsyncExitStack() as stack:
+        for _ in range(open_connections):
+            await stack.enter_async_context(attackers.connected(port_of(url)))
+        reader, writer = await stack.enter_async_context(attackers.connected(port_of(url)))
+        writer.write(words)
+        begun_s = time.monotonic()
+        assert status in await reader.readline()
+        assert (time.monotonic() - begun_s >= 0.5) is (open_connections > 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"{"], ids=["no-byte", "a-byte"])
+async def test_a_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(create_app(ScriptedRecogniser())) as url, ClientSession() as session:
+        async with attackers.connected(port_of(url)) as (reader, writer):
+            writer.write(HEAD.encode() + b"Content-Length: 1000\r\n\r\n" + sent)
+            writer.write_eof()
+            assert await reader.read() == b""
+        async with session.get(f"{url}/metrics") as response:
+            assert 'pagemill_requests_total{route="/api/text-recognition",status="499"} 1.0' in await response.text()
+    assert "a request failed" not in caplog.text

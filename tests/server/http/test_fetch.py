@@ -270,6 +270,67 @@ async def test_a_host_that_does_not_respond_fails_at_the_timeout() -> None:
         assert await error_of(fetcher(timeout_s=0.2).fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
 
 
+@pytest.mark.parametrize("drips", [b"", b"x"], ids=["silent-after-its-headers", "a-byte-now-and-then"])
+async def test_an_image_that_arrives_too_slowly_fails_long_before_the_timeout(drips: bytes) -> None:
+    """A host that sends a byte at a time would hold a fetch for all of its time."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            if drips:
+                await response.write(drips)
+            await asyncio.sleep(0.01)
+
+    async with outside(drip) as port, asyncio.timeout(20):
+        slow = fetcher(timeout_s=600.0, slow_start_s=0.2)
+        assert await error_of(slow.fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+
+
+async def test_without_the_least_rate_a_slow_host_holds_a_fetch_until_the_timeout() -> None:
+    """Negative control of the test above."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.Event().wait()
+        return response
+
+    async with outside(drip) as port:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await fetcher(timeout_s=600.0, slow_start_s=600.0).fetch(f"http://{NAME}:{port}/")
+
+
+async def test_an_image_that_arrives_steadily_is_fetched_although_it_takes_longer_than_the_slow_start() -> None:
+    async def send_steadily(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(30):
+            await response.write(bytes(100_000))
+            await asyncio.sleep(0.02)
+        return response
+
+    async with outside(send_steadily) as port:
+        assert len(await fetcher(slow_start_s=0.3).fetch(f"http://{NAME}:{port}/")) == 3_000_000
+
+
+@pytest.mark.parametrize("stage", ["name server", "headers"])
+async def test_a_response_that_does_not_begin_in_time_fails_long_before_the_timeout(stage: str) -> None:
+    async def wait(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def never(_host: str, _port: int) -> list[str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with outside(wait) as port, asyncio.timeout(20):
+        lookup = never if stage == "name server" else Names(images_example=[[OUTSIDE]])
+        slow = Fetcher(is_allowed=is_outside, lookup=lookup, timeout_s=600.0, response_timeout_s=0.2)
+        assert await error_of(slow.fetch(f"http://{NAME}:{port}/")) == NOT_FETCHED
+
+
 async def test_a_fetch_beyond_the_maximum_gets_429_until_another_one_ends() -> None:
     began, may_answer = asyncio.Semaphore(0), asyncio.Event()
 

@@ -21,6 +21,7 @@ from tests.server.bombs import (
     jpeg_with_segments,
     noise,
     png,
+    png_chunk,
     png_with_text,
     webp,
 )
@@ -83,6 +84,28 @@ def test_a_decompression_bomb_is_rejected_from_its_header(image: bytes) -> None:
 def test_an_unusual_image_within_the_limits_is_accepted(image: bytes) -> None:
     check_image(image)
     assert min(decode_bgr(image).shape[:2]) >= 100
+
+
+JPEG, GIF_HEAD = encode(Image.new("RGB", (200, 200)), "JPEG"), gif(200, 200)[:-1]
+TINY = 300_000
+LONG_HEADERS = {
+    "jpeg-comments": JPEG[:2] + b"\xff\xfe\0\2" * TINY + JPEG[2:],
+    "jpeg-application-segments": JPEG[:2] + b"\xff\xed\0\2" * TINY + JPEG[2:],
+    "jpeg-fill-bytes": JPEG[:2] + b"\xff" * TINY + JPEG[2:],
+    "jpeg-restart-markers": JPEG[:2] + b"\xff\xd0" * TINY + JPEG[2:],
+    "png-chunks": png(200, 200, chunks=png_chunk(b"teSt", b"") * TINY),
+    "png-comments": png(200, 200, chunks=png_chunk(b"tEXt", b"a\0b") * TINY),
+    "gif-comments": GIF_HEAD + b"!\xfe\1x\0" * TINY + gif_frame(0, 0, 200, 200) + b";",
+    "gif-comment-of-one-byte-blocks": GIF_HEAD + b"!\xfe" + b"\1x" * TINY + b"\0" + gif_frame(0, 0, 200, 200) + b";",
+    "gif-junk": GIF_HEAD + b"x" * TINY,
+}
+
+
+@pytest.mark.parametrize("image", LONG_HEADERS.values(), ids=LONG_HEADERS)
+def test_a_header_of_very_many_segments_is_rejected(image: bytes) -> None:
+    """Ten megabytes of them cost four seconds of the server's own process."""
+    with pytest.raises(RequestError, match="image has too many segments before its pixels"):
+        check_image(image)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")

@@ -1,6 +1,7 @@
 """Reading request bodies within bounds, over real connections."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -15,11 +16,18 @@ Send = Callable[[bytes], Awaitable[bytes]]
 
 
 @asynccontextmanager
-async def reading(count_bytes: Callable[[int], None], *, timeout_s: float = 60.0) -> AsyncIterator[Send]:
+async def reading(
+    count_bytes: Callable[[int], None],
+    *,
+    timeout_s: float = 60.0,
+    idle_s: float = 60.0,
+    delay_s: Callable[[int], float] = lambda _: 0.0,
+) -> AsyncIterator[Send]:
     """Serve a handler that returns the body's length; yield a function that sends bytes and returns status and body."""
 
     async def measure(request: web.Request) -> web.Response:
-        return web.Response(text=str(len(await read_body(request, count_bytes, timeout_s=timeout_s))))
+        body = await read_body(request, count_bytes, delay_s=delay_s, timeout_s=timeout_s, idle_s=idle_s)
+        return web.Response(text=str(len(body)))
 
     app = web.Application(middlewares=[handle_errors])
     app.router.add_post("/", measure)
@@ -75,6 +83,12 @@ async def test_a_body_that_does_not_arrive_in_time_is_rejected() -> None:
     assert answer == b'400 {"statusText":"request body did not arrive within 0.2 s"}'
 
 
+async def test_a_body_that_stalls_is_rejected_before_its_time_is_over() -> None:
+    async with reading(lambda _: None, idle_s=0.2) as send:
+        answer = await send(b"Content-Length: 5\r\n\r\nhell")
+    assert answer == b'400 {"statusText":"request body stopped for 0.2 s"}'
+
+
 async def test_an_error_of_the_byte_counter_is_the_response() -> None:
     def reject(_number: int) -> None:
         raise RequestError("busy", 429, retry_after_s=2)
@@ -87,3 +101,12 @@ async def test_an_error_of_the_byte_counter_is_the_response() -> None:
 async def test_a_body_of_any_length_is_read_whole(size: int) -> None:
     async with reading(lambda _: None) as send:
         assert await send(b"Content-Length: %d\r\n\r\n" % size + bytes(size)) == b"200 %d" % size
+
+
+async def test_a_body_is_read_as_slowly_as_its_caller_s_rate_says() -> None:
+    """The delays are no idle time of the client."""
+    delays = iter([0.3, 0.0, 0.3])
+    begun_s = time.monotonic()
+    async with reading(lambda _: None, idle_s=0.2, delay_s=lambda _: next(delays, 0.0)) as send:
+        assert await send(b"Content-Length: 3000000\r\n\r\n" + bytes(3_000_000)) == b"200 3000000"
+    assert time.monotonic() - begun_s >= 0.6

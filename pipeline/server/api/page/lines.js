@@ -12,18 +12,39 @@ export function languageOf(text) {
   return /\p{Script=Han}/u.test(text) ? "zh" : "en";
 }
 
+/**
+ * Returns the words in the rows of the text: words beside one another, such as the cells of a table, are one row.
+ * @param {{text: string}[]} words in the order of the text
+ * @param {string} text
+ * @returns {{gap: string, index: number}[][]} for each row, its words and what stands before each of them
+ */
+export function rowsOf(words, text) {
+  const rows = [];
+  let at = 0;
+  for (const [index, word] of words.entries()) {
+    const found = text.indexOf(word.text, at);
+    const gap = found < 0 ? "\n" : text.slice(at, found);
+    if (found >= 0) at = found + word.text.length;
+    if (rows.length === 0 || gap.includes("\n")) rows.push([{ gap: "", index }]);
+    else rows.at(-1).push({ gap, index });
+  }
+  return rows;
+}
+
 /** The list of lines and the outlines over the picture, with the same line marked in both. */
 export class Lines {
   /**
    * @param {HTMLElement} list
    * @param {SVGElement} outlines
-   * @param {(word: object | null, index: number) => void} onMark called with the line that is marked, or null.
+   * @param {(word: object | null) => void} onMark called with the line that is marked and its place, or null.
    */
   constructor(list, outlines, onMark) {
     this.list = list;
     this.outlines = outlines;
     this.onMark = onMark;
     this.words = [];
+    this.items = [];
+    this.places = [];
     this.focused = null;
     list.addEventListener("keydown", (event) => this.#step(event));
     list.addEventListener("focusin", (event) => this.#focus(this.#indexOf(event.target)));
@@ -36,16 +57,20 @@ export class Lines {
   }
 
   /**
-   * Shows these lines instead of the previous ones.
+   * Shows these lines instead of the previous ones, in the rows of the text.
    * @param {{text: string, confidence: number, location: number[]}[]} words
+   * @param {string} text
    */
-  show(words) {
+  show(words, text) {
+    const rows = rowsOf(words, text);
     this.words = words;
     this.focused = null;
-    this.list.replaceChildren(...words.map(item));
+    this.places = rows.flatMap((row, i) => row.map((_, part) => ({ line: i + 1, part: part + 1, parts: row.length })));
+    this.list.replaceChildren(...rows.map((row) => rowItem(row, words)));
+    this.items = [...this.list.querySelectorAll("[data-line]")];
     this.outlines.replaceChildren(...words.map(outline));
     this.list.hidden = words.length === 0;
-    this.onMark(null, -1);
+    this.onMark(null);
   }
 
   /**
@@ -73,13 +98,13 @@ export class Lines {
   }
 
   #select(index) {
-    if (index !== null) this.list.children[index].focus();
+    if (index !== null) this.items[index].focus();
   }
 
   #focus(index) {
     this.focused = index;
     if (index !== null) {
-      for (const [i, line] of [...this.list.children].entries()) {
+      for (const [i, line] of this.items.entries()) {
         line.tabIndex = i === index ? 0 : -1;
         line.setAttribute("aria-selected", String(i === index));
       }
@@ -88,15 +113,25 @@ export class Lines {
   }
 
   #mark(index) {
-    for (const side of [this.list, this.outlines]) {
-      for (const [i, child] of [...side.children].entries()) child.classList.toggle("marked", i === index);
+    for (const marks of [this.items, this.outlines.children]) {
+      for (const [i, mark] of [...marks].entries()) mark.classList.toggle("marked", i === index);
     }
-    this.onMark(index === null ? null : this.words[index], index ?? -1);
+    this.onMark(index === null ? null : { ...this.words[index], ...this.places[index] });
   }
 }
 
-function item(word, index) {
+/** Returns a row: its only word, or an element that holds its words with what stands between them. */
+function rowItem(row, words) {
+  if (row.length === 1) return item("li", words[row[0].index], row[0].index);
   const line = document.createElement("li");
+  line.setAttribute("role", "presentation");
+  line.className = "row";
+  line.append(...row.flatMap(({ gap, index }) => [gap, item("span", words[index], index)]));
+  return line;
+}
+
+function item(tag, word, index) {
+  const line = document.createElement(tag);
   line.textContent = word.text;
   line.lang = languageOf(word.text);
   line.dir = "auto";

@@ -51,7 +51,7 @@ function setBusy(controller) {
 function clearResult() {
   find("result").hidden = true;
   find("image").removeAttribute("src");
-  lines.show([]);
+  lines.show([], "");
   URL.revokeObjectURL(imageUrl);
   URL.revokeObjectURL(downloadUrl);
 }
@@ -127,19 +127,21 @@ function showCommand(filename, mediaType) {
 function showText(reply, filename) {
   const words = reply.ocrResult.words_info;
   text = reply.content;
-  lines.show(words);
+  lines.show(words, text);
   downloadUrl = URL.createObjectURL(new Blob([text, "\n"], { type: "text/plain;charset=utf-8" }));
   find("download").href = downloadUrl;
   find("download").download = `${filename.replace(/\.[^.]*$/, "")}.txt`;
   find("no-text").hidden = words.length > 0;
   find("lines-hint").hidden = words.length === 0;
   find("transcript").hidden = false;
-  showMessage("status", words.length === 1 ? "1 line of text." : `${words.length} lines of text.`);
+  const count = text === "" ? 0 : text.split("\n").length;
+  showMessage("status", count === 1 ? "1 line of text." : `${count} lines of text.`);
 }
 
-function captionLine(word, index) {
-  const confidence = word ? `Line ${index + 1}, ${Math.round(word.confidence * 100)} % sure.` : "";
-  find("line-caption").textContent = confidence;
+function captionLine(word) {
+  const part = word?.parts > 1 ? `, part ${word.part} of ${word.parts}` : "";
+  const caption = word ? `Line ${word.line}${part}, ${Math.round(word.confidence * 100)} % sure.` : "";
+  find("line-caption").textContent = caption;
 }
 
 async function copy(content, what) {
