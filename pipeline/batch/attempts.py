@@ -3,14 +3,13 @@
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
 
 from pipeline.batch.history import PageHistory, RunHistory
+from pipeline.batch.permits import Permits
 from pipeline.batch.recorder import Page, Recorder, Text
 from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.config import Config
@@ -18,6 +17,7 @@ from pipeline.errors import (
     AttemptsExhaustedError,
     PageError,
     QuotaExhaustedError,
+    StopError,
     TemporaryError,
     UncertainCallError,
 )
@@ -87,11 +87,21 @@ class Attempts:
         self._host = host
         self._uncertain = uncertain
         self._jitter = jitter
+        self._permits = Permits(budget, gate, shutdown, is_turn_first=config.run.at_most_once)
         self._retries = RetryBudget()
         self._history = RunHistory(is_retry=is_retry)
 
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
+
+    def expect_no_more(self) -> None:
+        """Note that no further page will begin."""
+        self._history.expects_pages = False
+
+    @property
+    def ended_without_others(self) -> bool:
+        """True when the run ended because calls fail, after others succeeded, and no page was left to tell why."""
+        return self._history.ended_without_others
 
     async def recognise_page(self, page: Page) -> Record | PageError:
         """Make attempts until the page ends; return its record, which is on disk, or its failure.
@@ -102,7 +112,17 @@ class Attempts:
         """
         if page.payload.id in self._uncertain:
             return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
-        history = PageHistory()
+        with self._history.page(page.payload.id) as history:
+            try:
+                return await self._repeat(page, history)
+            except (ShuttingDownError, StopError) as exc:
+                if (error := self._end_early(history)) is None:
+                    raise
+                if isinstance(exc, StopError):
+                    self._shutdown.request(exc)
+                return error
+
+    async def _repeat(self, page: Page, history: PageHistory) -> Record | PageError:
         while True:
             outcome = await self._attempt(page, history)
             match outcome:
@@ -118,8 +138,8 @@ class Attempts:
                 case Failed(reached=False, reason=reason):
                     self._require_reached(reason)
                     await self._back_off(self._history.unreached)
-                case Failed(reason=reason):
-                    if (ended := self._give_up(page, history, reason)) is not None:
+                case Failed():
+                    if (ended := self._give_up(page, history)) is not None:
                         return ended
                     await self._back_off(
                         history.failed_calls, until_s=self._retries.schedule_retry(anyio.current_time())
@@ -137,7 +157,7 @@ class Attempts:
         if self._history.unreached > self._config.run.retries and not self._history.texts:
             raise TemporaryError(f"the API is unreachable: {reason}; run again later")
 
-    def _give_up(self, page: Page, history: PageHistory, reason: str) -> PageError | None:
+    def _give_up(self, page: Page, history: PageHistory) -> PageError | None:
         """Return how a page ends when its last attempt has failed; None when another call may follow."""
         was_last = self._history.count_attempt(
             page.payload.id,
@@ -146,14 +166,21 @@ class Attempts:
             is_probing=self._gate.is_probing,
             failed_before=self._recorder.has_failed_before(page),
         )
+        return self._failure(history) if was_last or self._config.run.at_most_once else None
+
+    def _end_early(self, history: PageHistory) -> PageError | None:
+        """Return how a page ends whose attempts the end of the run cuts off; None when it stays pending."""
+        is_over = self._config.run.at_most_once or self._history.ended_without_others
+        return self._failure(history) if history.failed_calls and is_over else None
+
+    def _failure(self, history: PageHistory) -> PageError:
         error: PageError
         if self._config.run.at_most_once:
-            error = UncertainCallError(f"{reason}; it may have been billed and is not sent again")
-        elif was_last:
-            error = AttemptsExhaustedError(f"{history.failed_calls} attempts failed, the last with: {reason}")
-            error.undecided_since = None if self._history.is_to_blame(history) else history.first_failed_call
+            error = UncertainCallError(f"{history.last_failure}; it may have been billed and is not sent again")
         else:
-            return None
+            attempts = history.failed_calls
+            error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {history.last_failure}")
+            error.undecided_since = None if self._history.is_to_blame(history) else history.first_failed_call
         error.attempts = history.failed_calls
         return error
 
@@ -170,7 +197,7 @@ class Attempts:
     async def _attempt(self, page: Page, history: PageHistory) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
         self._shutdown.check()
-        async with self._reserved_turn(page) as (attempt, turn):
+        async with self._permits.obtain(page.payload.id, page.file.name) as (attempt, turn):
             try:
                 verdict, note = await self._send(page, history, attempt, turn)
                 if not isinstance(verdict, Accepted):
@@ -182,35 +209,6 @@ class Attempts:
             attempt.accept()  # after the text is on disk: the line is the proof of the call
             await self._recorder.write_undecided(before_call=self._history.last_text_call)
             return record
-
-    @asynccontextmanager
-    async def _reserved_turn(self, page: Page) -> AsyncGenerator[tuple[Attempt, Token]]:
-        """Yield a reservation and a turn at the gate; a page that must wait for long holds no reservation.
-
-        The reservation precedes the turn, because a disk that syncs slowly would delay calls against the pace. Under
-        `--at-most-once` it follows: a page that a crash meets with a reservation counts as uncertain, sent or not.
-        """
-        turn: Token | None = None
-        while True:
-            async with AsyncExitStack() as stack:
-                with self._shutdown.cancels_unsent():
-                    await stack.enter_async_context(self._gate.entry())
-                    if self._config.run.at_most_once:
-                        turn = await self._gate.wait_turn()
-                try:
-                    reservation = self._budget.reserve(page.payload.id, page.file.name)
-                    attempt = await stack.enter_async_context(reservation)
-                except BaseException:
-                    if turn is not None:
-                        self._gate.report_ended(turn, answered=False)
-                    raise
-                if turn is None:
-                    with self._shutdown.cancels_unsent(reserved=True):
-                        turn = await self._gate.wait_near_turn()
-                if turn is not None:
-                    yield attempt, turn
-                    return
-            await self._budget.flush()
 
     async def _send(
         self, page: Page, history: PageHistory, attempt: Attempt, turn: Token
@@ -235,7 +233,7 @@ class Attempts:
             return verdict, "; ".join(filter(None, (verdict.reply.note, kept))) or None
         if isinstance(verdict, Failed):
             self._name_lost(page, outcome, attempt)
-            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, kept)))), None
+            history.last_failure = "; ".join(filter(None, (verdict.reason, kept)))
         return verdict, None
 
     async def _keep(self, outcome: Outcome, attempt: Attempt) -> str | None:
@@ -290,7 +288,8 @@ class Attempts:
                 self._gate.report_ended(turn, answered=False)
             case Failed():
                 logger.debug("an attempt failed: %s", verdict.reason)
-                self._gate.report_failed(turn, verdict.reason)
+                with self._history.note_end():
+                    self._gate.report_failed(turn, verdict.reason)
             case PageRejected():
                 self._gate.report_ended(turn, answered=verdict.by_service)
 

@@ -96,9 +96,10 @@ class Dispatcher:
             async with anyio.create_task_group() as pages:
                 try:
                     await walk.run(partial(self._start, walk, pages), pages)
+                    self._attempts.expect_no_more()
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
-            await self._recorder.settle_undecided()
+            await self._recorder.settle_undecided(blames_pages=self._attempts.ended_without_others)
         finally:
             self._threads.shutdown(wait=False)
 

@@ -1,12 +1,14 @@
 """What the calls of a run have shown so far, of the service and of each page: the verdicts on later replies need it."""
 
 import math
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pipeline.errors import TemporaryError
 from pipeline.records import PageId
 from pipeline.remote.verdict import Accepted, Blocked, Failed, Refused, Situation, Verdict
 
@@ -26,6 +28,7 @@ class PageHistory:
         overtaken: Refusals after which another page got its text.
         texts: The run's texts at the last refusal.
         first_failed_call: Number of the first call that failed.
+        last_failure: Why the last one failed.
     """
 
     attempts: int = 0
@@ -35,6 +38,7 @@ class PageHistory:
     overtaken: int = 0
     texts: int = 0
     first_failed_call: int = 0
+    last_failure: str = ""
 
 
 class RunHistory:
@@ -61,6 +65,11 @@ class RunHistory:
         """Pages whose calls fail while no later call has brought a text, each with the number of its first failed call;
         by whether the page failed in an earlier run."""
         self._fastest_reply_s = math.inf
+        self._active: Counter[PageId] = Counter()
+        self.expects_pages = True
+        """False once no further page will begin."""
+        self.ended_without_others = False
+        """The run ended because calls fail, when no page was left whose calls had not failed."""
 
     def __repr__(self) -> str:
         return f"<RunHistory {self.texts} texts, {len(self._blocked)} pages blocked>"
@@ -78,6 +87,22 @@ class RunHistory:
             others_in_flight=self.in_flight,
             fastest_reply_s=self._fastest_reply_s if self.texts >= _MIN_TIMED_REPLIES else None,
         )
+
+    @property
+    def has_others(self) -> bool:
+        """True while there are pages whose calls have not failed: a call for them would tell who is to blame."""
+        return self.expects_pages or any(
+            page not in self._unexplained[False] and page not in self._unexplained[True] for page in self._active
+        )
+
+    @contextmanager
+    def page(self, page: PageId) -> Generator[PageHistory]:
+        """Yield the history of a page that is being recognised."""
+        self._active[page] += 1
+        try:
+            yield PageHistory()
+        finally:
+            self._active -= Counter([page])
 
     @contextmanager
     def call(self) -> Generator[int]:
@@ -112,12 +137,22 @@ class RunHistory:
                 history.refusals, history.texts = history.refusals + 1, self.texts
             case Blocked() if self._shows_block(history):
                 self._blocked.add(page)
-            case Failed(reached=True):
+            case Failed(reached=True, reason=reason):
                 history.failed_calls += 1
+                history.last_failure = reason
                 history.first_failed_call = history.first_failed_call or call
             case _:
                 pass
         history.blocked = history.blocked + 1 if isinstance(verdict, Blocked) else 0
+
+    @contextmanager
+    def note_end(self) -> Generator[None]:
+        """Note whether the run ends without a page that could tell whether the service or the others are to blame."""
+        try:
+            yield
+        except TemporaryError:
+            self.ended_without_others = self.texts > 0 and not self.has_others
+            raise
 
     def is_to_blame(self, history: PageHistory) -> bool:
         """Return whether the page fails, not the service: a call after the page's first failed one brought a text."""
@@ -129,8 +164,8 @@ class RunHistory:
         """Count a failed attempt of a page; return whether it was the last one.
 
         While nothing else succeeds, calls probe an outage. Of several pages that fail then, those that are new are not
-        blamed: their calls cost them no attempt, unless no page is to be sent twice. Those that failed in an earlier
-        run, too, are: one call each is enough.
+        blamed while there are others: their calls cost them no attempt, unless no page is to be sent twice. Those that
+        failed in an earlier run, too, are: one call each is enough.
 
         Args:
             page: The page.
@@ -144,7 +179,7 @@ class RunHistory:
             alike = self._unexplained[failed_before]
             alike.setdefault(page, history.first_failed_call)
             is_one_of_several = len(alike) > 1
-        is_probe = is_probing and is_one_of_several
+        is_probe = is_probing and is_one_of_several and (failed_before or self.has_others)
         history.attempts += not is_probe or failed_before or retries == 0
         return history.attempts > (0 if is_probe and failed_before and not self._is_retry else retries)
 

@@ -174,7 +174,7 @@ class Recorder:
         """Return whether a page has failed in this run, and it is not known yet whether the service is to blame."""
         return any(each.file.name == file.name and each.number == number for each in self._undecided)
 
-    async def settle_undecided(self) -> None:
+    async def settle_undecided(self, *, blames_pages: bool) -> None:
         """Decide at the end of the inputs whether the pages left or the service failed.
 
         When not one call of the run has succeeded and several pages have failed, the service is to blame: the run ends
@@ -190,7 +190,7 @@ class Recorder:
         try:
             for each in failed_before:
                 await self._write_failure(each.file, each.number, each.id, each.error)
-            if self._shutdown.reason is None:
+            if self._shutdown.reason is None or blames_pages:
                 await self.write_undecided()
             for each in self._undecided:
                 self._index.mark_page_pending(each.file, each.number, each.id)

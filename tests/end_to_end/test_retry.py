@@ -84,6 +84,21 @@ async def test_ten_pages_that_always_fail_among_good_ones_are_left_to_retry_afte
     assert (runs[-1].exit_code, runs[-1].calls, runs[-1].totals[State.FAILED]) == (3, 0, 10)
 
 
+@pytest.mark.parametrize("bad", [2, 5, 8, 12])
+@on_virtual_time
+async def test_pages_at_the_end_that_always_fail_are_left_to_retry(scans: Path, tmp_path: Path, bad: int) -> None:
+    """Nothing succeeds after them, so nothing tells them from an outage; but each night would call for them again."""
+    write_pages(scans, 20)
+    names = [f"page-{number:04}.png" for number in range(20 - bad, 20)]
+    calls = []
+    async with serve_fake(fail_pages(*names)) as fake:
+        for _ in range(8):
+            summary = await run_here(scans, tmp_path / "out", fake.url, run={"jobs": 4})
+            calls.append(summary.calls)
+        assert calls[-2:] == [0, 0], calls
+    assert (summary.exit_code, summary.totals[State.FAILED], summary.totals[State.PENDING]) == (3, bad, 0)
+
+
 @on_virtual_time
 async def test_an_outage_does_not_count_against_a_page(scans: Path, tmp_path: Path) -> None:
     write_pages(scans, 3)
