@@ -21,6 +21,7 @@ from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import OpenAttempt, rfc3339
 from pipeline.shutdown import Shutdown
+from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import (
     MeteredRun,
@@ -61,7 +62,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile
         pending_is_at_least=True,
         ignored=last.ignored if last is not None else {},
         started=rfc3339(datetime.now(UTC)),
-        place=os.path.realpath(job.workspace),
+        place=replace_surrogates(os.path.realpath(job.workspace)),  # JSON holds no bytes that are not UTF-8
         copied_from=copied_from,
         metered=last_metered_run(last),
     )

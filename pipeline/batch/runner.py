@@ -152,10 +152,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
         run_file = begin_run(job, last, inputs)
-        for name in (RESULTS, FAILURES):
-            repair_file(job.workspace / name)
+        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
-        index = stack.enter_context(await _open_index(job.workspace))
+        index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
         triage = Triage(index.inventory)
         accounts = open_accounts(job, last, run_file, index, shutdown)
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
@@ -182,8 +181,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         yield _Opened(dispatcher, recorder, index, budget, gate, ballast, triage, run_file, new, anyio.current_time())
 
 
-async def _open_index(workspace: Path) -> Index:
-    index = await anyio.to_thread.run_sync(Index.open, workspace)
+async def _open_index(workspace: Path, *, was_torn: bool) -> Index:
+    index = await anyio.to_thread.run_sync(partial(Index.open, workspace, was_torn=was_torn))
     for damage in index.damaged:
         logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
     return index

@@ -68,7 +68,7 @@ class Index:
         self._db.close()
 
     @classmethod
-    def open(cls, workspace: Path, path: Path | None = None) -> "Index":
+    def open(cls, workspace: Path, path: Path | None = None, *, was_torn: bool = False) -> "Index":
         """Return a workspace's index with all lines read; a missing, damaged or foreign file is rebuilt.
 
         When a JSONL file was written since its last line was read, all of its lines are read again.
@@ -76,25 +76,27 @@ class Index:
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file; None for the one in the workspace.
+            was_torn: True when a repair has just removed a torn line, which explains the time of the file.
 
         Raises:
             StorageError: the index, or a JSONL file, cannot be read or written.
         """
         path = path if path is not None else workspace / INDEX
         try:
-            return cls.open_intact(workspace, path, rereads=True)
+            return cls.open_intact(workspace, path, rereads=True, ignores_time=was_torn)
         except DamagedDatabaseError:
             remove_database(path)
             return cls.open_intact(workspace, path)
 
     @classmethod
-    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False) -> "Index":
+    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False, ignores_time: bool = False) -> "Index":
         """Return a workspace's index with all lines read; never rebuild it.
 
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file.
             rereads: True reads all lines of files that are not those that were read; known INPUTs stay known.
+            ignores_time: True trusts a file that was written since and has no unread line.
 
         Raises:
             DamagedDatabaseError: the file was damaged; it is removed.
@@ -103,7 +105,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION, UPGRADES))
         try:
-            index._restore_positions(rereads=rereads)
+            index._restore_positions(rereads=rereads, ignores_time=ignores_time)
             index.damaged = index._tables.catch_up()
             index.commit()
         except OSError as exc:
@@ -114,7 +116,7 @@ class Index:
             raise
         return index
 
-    def _restore_positions(self, *, rereads: bool) -> None:
+    def _restore_positions(self, *, rereads: bool, ignores_time: bool) -> None:
         """Continue reading where the last commit ended, or at the beginning.
 
         Raises:
@@ -127,7 +129,7 @@ class Index:
                 raise
             self._tables.forget_lines()
             return
-        if rereads and self._tables.may_be_edited():
+        if rereads and not ignores_time and self._tables.may_be_edited():
             self._tables.forget_lines()
 
     @classmethod
