@@ -227,6 +227,8 @@ async def _close_accounts(
         opened.run_file = note_ledger(opened.run_file, opened.budget)
     except StopError as exc:
         shutdown.request(exc)
+    if isinstance(shutdown.reason, StorageError):
+        opened.index.distrust_files()
     try:
         totals = opened.index.totals()
     except StorageError as exc:

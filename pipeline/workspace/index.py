@@ -18,14 +18,12 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.lines import encode_name
 from pipeline.workspace.paths import INDEX
 from pipeline.workspace.tables import (
     FINAL_STATES,
-    SCHEMA,
-    SCHEMA_VERSION,
-    UPGRADES,
     DamagedLine,
     OtherFilesError,
     Tables,
@@ -124,13 +122,12 @@ class Index:
         """
         try:
             self._tables.restore_positions()
+            if not rereads or ignores_time or not self._tables.may_be_edited():
+                return
         except OtherFilesError:
             if not rereads:
                 raise
-            self._tables.forget_lines()
-            return
-        if rereads and not ignores_time and self._tables.may_be_edited():
-            self._tables.forget_lines()
+        self._tables.forget_lines()
 
     @classmethod
     def open_read_only(cls, workspace: Path) -> "Index":
@@ -269,6 +266,10 @@ class Index:
         """
         self._db.copy_to(directory / INDEX)
         return directory / INDEX
+
+    def distrust_files(self) -> None:
+        """Let the next opening read all lines again: a file was changed, or could not be written."""
+        self._tables.distrust_files()
 
     def commit(self) -> None:
         """Commit all changes.

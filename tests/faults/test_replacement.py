@@ -75,3 +75,22 @@ async def test_a_newline_that_is_removed_during_a_run_costs_no_call(scans: Path,
         assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 1
         assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 0
     assert sum(fake.billed.values()) == len({record.id for record in read_records(out)}) == PAGES
+
+
+async def test_an_edit_during_a_run_that_keeps_the_size_stops_the_next_run(scans: Path, tmp_path: Path) -> None:
+    """The index has read the lines as they were before the edit."""
+    write_pages(scans, PAGES)
+    out = tmp_path / "out"
+
+    def answer(call: Call) -> web.StreamResponse:
+        if call.number == 6:
+            path = out / "results.jsonl"
+            path.with_name("new").write_bytes(path.read_bytes().replace(b"text of", b"TEXT of", 1))
+            path.with_name("new").replace(path)
+        return accept(call)
+
+    async with serve_fake(answer) as fake:
+        assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 1
+        with pytest.raises(StorageError, match="1 lines were edited"):
+            await run_here(scans, out, fake.url, run={"jobs": 1})
+        assert len(fake.calls) == 6
