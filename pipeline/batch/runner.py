@@ -40,6 +40,7 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
+from pipeline.workspace.replacement import ReplacedFileError
 from pipeline.workspace.run_file import RunFile, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
@@ -227,7 +228,7 @@ async def _close_accounts(
         opened.run_file = note_ledger(opened.run_file, opened.budget)
     except StopError as exc:
         shutdown.request(exc)
-    if isinstance(shutdown.reason, StorageError):
+    if shutdown.reason is not None and isinstance(shutdown.reason.__cause__, ReplacedFileError):
         opened.index.distrust_files()
     try:
         totals = opened.index.totals()

@@ -268,7 +268,7 @@ class Index:
         return directory / INDEX
 
     def distrust_files(self) -> None:
-        """Let the next opening read all lines again: a file was changed, or could not be written."""
+        """Let the next opening read all lines again: another program changed a file during the run."""
         self._tables.distrust_files()
 
     def commit(self) -> None:
