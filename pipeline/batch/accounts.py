@@ -21,6 +21,7 @@ from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
 from pipeline.records import OpenAttempt, rfc3339
 from pipeline.shutdown import Shutdown
+from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import (
     Again,
@@ -62,9 +63,10 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         totals=last.totals if last is not None else {},
         pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
         ignored=last.ignored if last is not None else {},
+        stalled_runs=0 if last is None else last.stalled_runs,
         again=again if again is not None or last is None else last.again,
         started=rfc3339(datetime.now(UTC)),
-        place=os.path.realpath(job.workspace),
+        place=replace_surrogates(os.path.realpath(job.workspace)),  # JSON holds no bytes that are not UTF-8
         copied_from=copied_from,
         metered=last_metered_run(last),
     )

@@ -60,6 +60,7 @@ class Attempts:
         config: All settings.
         host: The origin of the texts, for the records.
         uncertain: Pages that `--at-most-once` forbids to send again.
+        is_stalled: Several runs have called without one text.
         is_retry: The pages are those that failed in earlier runs.
         jitter: Uniform in [0, 1).
     """
@@ -76,6 +77,7 @@ class Attempts:
         host: str,
         uncertain: frozenset[PageId] = frozenset(),
         is_retry: bool = False,
+        is_stalled: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._budget = budget
@@ -89,7 +91,7 @@ class Attempts:
         self._jitter = jitter
         self._permits = Permits(budget, gate, shutdown, is_turn_first=config.run.at_most_once)
         self._retries = RetryBudget()
-        self._history = RunHistory(is_retry=is_retry)
+        self._history = RunHistory(is_retry=is_retry, is_stalled=is_stalled)
 
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
@@ -99,9 +101,9 @@ class Attempts:
         self._history.expects_pages = False
 
     @property
-    def ended_without_others(self) -> bool:
-        """True when the run ended because calls fail, after others succeeded, and no page was left to tell why."""
-        return self._history.ended_without_others
+    def blames_pages(self) -> bool:
+        """True when the run ended because calls fail, and the pages are to blame rather than the service."""
+        return self._history.blames_pages
 
     async def recognise_page(self, page: Page) -> Record | PageError:
         """Make attempts until the page ends; return its record, which is on disk, or its failure.
@@ -170,7 +172,7 @@ class Attempts:
 
     def _end_early(self, history: PageHistory) -> PageError | None:
         """Return how a page ends whose attempts the end of the run cuts off; None when it stays pending."""
-        is_over = self._config.run.at_most_once or self._history.ended_without_others
+        is_over = self._config.run.at_most_once or self._history.blames_pages
         return self._failure(history) if history.failed_calls and is_over else None
 
     def _failure(self, history: PageHistory) -> PageError:

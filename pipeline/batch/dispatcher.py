@@ -99,7 +99,7 @@ class Dispatcher:
                     self._attempts.expect_no_more()
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
-            await self._recorder.settle_undecided(blames_pages=self._attempts.ended_without_others)
+            await self._recorder.settle_undecided(blames_pages=self._attempts.blames_pages)
         finally:
             self._threads.shutdown(wait=False)
 

@@ -45,11 +45,13 @@ class RunHistory:
     """What the calls of one run have shown.
 
     Args:
+        is_stalled: Several runs have called without one text: pages may be to blame, and bar the way to others.
         is_retry: The user asked for pages that failed in earlier runs: that is no reason to give them fewer attempts.
     """
 
-    def __init__(self, *, is_retry: bool = False) -> None:
+    def __init__(self, *, is_retry: bool = False, is_stalled: bool = False) -> None:
         self._is_retry = is_retry
+        self._is_stalled = is_stalled
         self.texts = 0
         """Calls that brought a text."""
         self.in_flight = 0
@@ -68,8 +70,8 @@ class RunHistory:
         self._active: Counter[PageId] = Counter()
         self.expects_pages = True
         """False once no further page will begin."""
-        self.ended_without_others = False
-        """The run ended because calls fail, when no page was left whose calls had not failed."""
+        self.blames_pages = False
+        """The run ended because calls fail, and the pages are to blame: no page was left whose calls had not failed."""
 
     def __repr__(self) -> str:
         return f"<RunHistory {self.texts} texts, {len(self._blocked)} pages blocked>"
@@ -151,7 +153,7 @@ class RunHistory:
         try:
             yield
         except TemporaryError:
-            self.ended_without_others = self.texts > 0 and not self.has_others
+            self.blames_pages = self._is_stalled or (self.texts > 0 and not self.has_others)
             raise
 
     def is_to_blame(self, history: PageHistory) -> bool:

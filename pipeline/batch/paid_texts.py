@@ -58,7 +58,8 @@ def require_texts(
     difference = index.proofs.count() - paid.calls.total()
     if paid.original is None and index.proofs.get_number(f"excess {paid.ledger_id}") == difference:
         return
-    strangers = _count_strangers(index, paid)
+    unknown = index.proofs.count() - sum(paid.calls.count_known(ids) for ids in index.proofs.all())
+    strangers = max(0, unknown - paid.calls.folded() - paid.calls.folded_posted())
     known = index.proofs.get_number(f"strangers {paid.ledger_id}")
     if known is not None and strangers > known and not accept_ledger:
         raise UsageError(
@@ -66,7 +67,8 @@ def require_texts(
             " was restored, or lines of another key were added; restore the newest ledger, or confirm once with"
             " --accept-ledger, and `pagemill quota --already-used N` sets the count"
         )
-    _require_lines(workspace, index, paid, pay_again=pay_again)
+    folded = max(0, paid.calls.folded() - unknown)
+    _require_lines(workspace, index, paid, folded, pay_again=pay_again)
     index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.calls.total())
     index.proofs.put_number(f"strangers {paid.ledger_id}", strangers)
     index.commit()
@@ -86,13 +88,9 @@ def _require_unedited(workspace: Path, index: Index, paid: PaidCalls | None) -> 
         )
 
 
-def _count_strangers(index: Index, paid: PaidCalls) -> int:
-    """Return the least number of attempts with a line that the ledger never counted."""
-    known = sum(paid.calls.count_known(ids) for ids in index.proofs.all())
-    return max(0, index.proofs.count() - known - paid.calls.folded() - paid.calls.folded_posted())
+def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, *, pay_again: bool) -> None:
+    """Raise when calls have no line; `folded` is the least number of those whose rows were folded."""
 
-
-def _require_lines(workspace: Path, index: Index, paid: PaidCalls, *, pay_again: bool) -> None:
     def lacks_line(ids: Sequence[str]) -> set[str]:
         return set(ids) - index.proofs.find(ids)
 
@@ -101,8 +99,6 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, *, pay_again:
         number, first = number + len(found), first or found[0].source
         if pay_again:
             paid.calls.charge([call.id for call in found])
-    known = sum(paid.calls.count_known(ids) for ids in index.proofs.all())
-    folded = max(0, paid.calls.folded() - (index.proofs.count() - known))
     if folded and pay_again:
         paid.calls.charge_folded(folded)
     if paid.original is not None and paid.copied_at is not None:

@@ -180,11 +180,14 @@ class Recorder:
         When not one call of the run has succeeded and several pages have failed, the service is to blame: the run ends
         as temporary, and the pages stay pending. So do they when the run ends early. A page that failed in an earlier
         run, among others that got their text, is to blame itself, or each run would send it again.
+
+        Args:
+            blames_pages: The run ended because calls fail, and the pages are to blame rather than the service.
         """
         failed_before = [each for each in self._undecided if self._count_runs(each.file, each.number, each.id)]
         self._undecided = [each for each in self._undecided if each not in failed_before]
         fresh = {each.id for each in self._undecided}
-        if len(fresh) > 1 and not self._has_text and self._shutdown.reason is None:
+        if len(fresh) > 1 and not self._has_text and not blames_pages and self._shutdown.reason is None:
             message = f"every call of this run failed; {self._undecided[-1].error}; run again later"
             self._shutdown.request(TemporaryError(message))
         try:

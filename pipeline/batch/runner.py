@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -27,7 +28,7 @@ from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summari
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
-from pipeline.errors import PlannedStopError, StopError, StorageError
+from pipeline.errors import PlannedStopError, StopError, StorageError, TemporaryError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget
@@ -40,8 +41,12 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
+from pipeline.workspace.replacement import ReplacedFileError
 from pipeline.workspace.run_file import Again, RunFile, order_again, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
+
+_STALLED_RUNS: Final = 5
+"""Runs in a row with calls and without a text, after which pages are blamed: an outage seldom lasts for five nights."""
 
 logger = logging.getLogger("pagemill")
 
@@ -156,10 +161,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         last = read_run_file(job.workspace)
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
         run_file = begin_run(job, last, inputs, again)
-        for name in (RESULTS, FAILURES):
-            repair_file(job.workspace / name)
+        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
-        index = stack.enter_context(await _open_index(job.workspace))
+        index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
         triage = Triage(index.inventory)
         files = Files(job, inputs, index, again)
         accounts = open_accounts(job, last, run_file, index, shutdown)
@@ -185,6 +189,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
             is_retry=job.retry is not None,
+            is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
@@ -205,8 +210,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         )
 
 
-async def _open_index(workspace: Path) -> Index:
-    index = await anyio.to_thread.run_sync(Index.open, workspace)
+async def _open_index(workspace: Path, *, was_torn: bool) -> Index:
+    index = await anyio.to_thread.run_sync(partial(Index.open, workspace, was_torn=was_torn))
     for damage in index.damaged:
         logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
     return index
@@ -249,6 +254,8 @@ async def _close_accounts(
         opened.run_file = note_ledger(opened.run_file, opened.budget)
     except StopError as exc:
         shutdown.request(exc)
+    if shutdown.reason is not None and isinstance(shutdown.reason.__cause__, ReplacedFileError):
+        opened.index.distrust_files()
     try:
         totals = opened.index.totals()
     except StorageError as exc:
@@ -276,8 +283,15 @@ def _write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
         ignored=summary.ignored,
         finished=rfc3339(datetime.now(UTC)),
         exit_code=summary.exit_code,
+        stalled_runs=_count_stalled_runs(run_file, summary),
     )
     _write_run_file(workspace, ended)
+
+
+def _count_stalled_runs(run_file: RunFile, summary: Summary) -> int:
+    if summary.exit_code == TemporaryError.exit_code and summary.calls and not summary.run.get(State.DONE):
+        return run_file.stalled_runs + 1
+    return 0 if summary.calls else run_file.stalled_runs
 
 
 def _write_run_file(workspace: Path, run_file: RunFile) -> None:

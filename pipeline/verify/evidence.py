@@ -10,11 +10,12 @@ from typing import Final
 from pipeline.records import Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import DamagedLineError, encode_name, parse_failure, parse_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import read_lines
-from pipeline.workspace.tables import SCHEMA, SCHEMA_VERSION, Tables, failure_row, record_row
+from pipeline.workspace.tables import Tables, failure_row, record_row
 
 _BATCH: Final = 500
 _MAX_ELAPSED_MS: Final = 10**12

@@ -18,14 +18,12 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.lines import encode_name
 from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.tables import (
     FINAL_STATES,
-    SCHEMA,
-    SCHEMA_VERSION,
-    UPGRADES,
     DamagedLine,
     OtherFilesError,
     Tables,
@@ -69,7 +67,7 @@ class Index:
         self._db.close()
 
     @classmethod
-    def open(cls, workspace: Path, path: Path | None = None) -> "Index":
+    def open(cls, workspace: Path, path: Path | None = None, *, was_torn: bool = False) -> "Index":
         """Return a workspace's index with all lines read; a missing, damaged or foreign file is rebuilt.
 
         When a JSONL file was written since its last line was read, all of its lines are read again.
@@ -77,25 +75,27 @@ class Index:
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file; None for the one in the workspace.
+            was_torn: True when a repair has just removed a torn line, which explains the time of the file.
 
         Raises:
             StorageError: the index, or a JSONL file, cannot be read or written.
         """
         path = path if path is not None else workspace / INDEX
         try:
-            return cls.open_intact(workspace, path, rereads=True)
+            return cls.open_intact(workspace, path, rereads=True, ignores_time=was_torn)
         except DamagedDatabaseError:
             remove_database(path)
             return cls.open_intact(workspace, path)
 
     @classmethod
-    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False) -> "Index":
+    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False, ignores_time: bool = False) -> "Index":
         """Return a workspace's index with all lines read; never rebuild it.
 
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file.
             rereads: True reads all lines of files that are not those that were read; known INPUTs stay known.
+            ignores_time: True trusts a file that was written since and has no unread line.
 
         Raises:
             DamagedDatabaseError: the file was damaged; it is removed.
@@ -104,7 +104,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION, UPGRADES))
         try:
-            index._restore_positions(rereads=rereads)
+            index._restore_positions(rereads=rereads, ignores_time=ignores_time)
             index.damaged = index._tables.catch_up()
             index.commit()
         except OSError as exc:
@@ -115,7 +115,7 @@ class Index:
             raise
         return index
 
-    def _restore_positions(self, *, rereads: bool) -> None:
+    def _restore_positions(self, *, rereads: bool, ignores_time: bool) -> None:
         """Continue reading where the last commit ended, or at the beginning.
 
         Raises:
@@ -123,13 +123,12 @@ class Index:
         """
         try:
             self._tables.restore_positions()
+            if not rereads or ignores_time or not self._tables.may_be_edited():
+                return
         except OtherFilesError:
             if not rereads:
                 raise
-            self._tables.forget_lines()
-            return
-        if rereads and self._tables.may_be_edited():
-            self._tables.forget_lines()
+        self._tables.forget_lines()
 
     @classmethod
     def open_read_only(cls, workspace: Path) -> "Index":
@@ -286,6 +285,10 @@ class Index:
         """
         self._db.copy_to(directory / INDEX)
         return directory / INDEX
+
+    def distrust_files(self) -> None:
+        """Let the next opening read all lines again: another program changed a file during the run."""
+        self._tables.distrust_files()
 
     def commit(self) -> None:
         """Commit all changes.

@@ -38,12 +38,13 @@ class ReadPosition:
             self.end = self._ahead.pop(self.end)
 
     def fingerprint(self) -> int:
-        """Return a checksum of the last 4 KiB before the position; 0 for a missing file, -1 for one that is shorter."""
+        """Return a checksum of the last 4 KiB before the position; 0 for a missing file, -1 when no line ends there."""
         start = max(0, self.end - _FINGERPRINT_BYTES)
         with suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(start)
             last = file.read(self.end - start)
-            return zlib.crc32(last) if len(last) == self.end - start else -1
+            is_whole = len(last) == self.end - start and (not last or last.endswith(b"\n"))
+            return zlib.crc32(last) if is_whole else -1
         return 0
 
     def read_mtime_ns(self) -> int:

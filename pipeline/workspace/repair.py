@@ -38,8 +38,11 @@ _EVIDENCE_GLOB: Final = "*.jsonl.broken-*"
 logger = logging.getLogger("pagemill")
 
 
-def repair_file(path: Path) -> None:
+def repair_file(path: Path) -> bool:
     """Make a JSONL file whole and durable; its lines are the proof of paid calls, so this precedes every reading.
+
+    Returns:
+        True when a crash had torn its last line.
 
     Raises:
         StorageError: the file cannot be read or written, or another program has compressed or recoded it.
@@ -52,6 +55,7 @@ def repair_file(path: Path) -> None:
     evidence = remove_torn_tail(path)
     if evidence is not None:
         logger.warning("%s: a line torn by a crash was moved to %s", path.name, evidence.name)
+    return evidence is not None
 
 
 def _require_lines(path: Path) -> None:

@@ -60,6 +60,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         pending_is_at_least: True until a run has listed its INPUTs to their end: more pages are pending than `totals`
             and the index say.
         ignored: Files of the last run's INPUTs that hold no page, by kind.
+        stalled_runs: Runs in a row that ended as temporary although they called, without one text.
         again: What `--again` asked for, and no run has finished; None for nothing.
         started: When the last run began, RFC 3339.
         place: The workspace's absolute path: when it still holds this workspace, another directory is a copy.
@@ -79,6 +80,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     pending_is_at_least: bool = False
     ignored: Mapping[str, int] = {}
+    stalled_runs: int = 0
     again: Again | None = None
     started: str | None = None
     place: str | None = None

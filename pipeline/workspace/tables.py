@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -17,6 +16,7 @@ from pipeline.errors import StorageError
 from pipeline.records import MAX_FAILED_RUNS, Failure, Meta, PageId, Record, Span, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
 from pipeline.workspace.lines import (
     DamagedLineError,
@@ -29,47 +29,10 @@ from pipeline.workspace.lines import (
 )
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
-from pipeline.workspace.text_proofs import FORGET_PROOFS, PROOFS_SCHEMA, TextProofs
+from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
 
-SCHEMA_VERSION: Final = 4
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
 """States that no later run changes while the page's content stays the same."""
-_SINCE_3: Final = """
-CREATE TABLE meta (
-  source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
-) WITHOUT ROWID;
-CREATE TABLE kind (
-  path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-_SINCE_4: Final = """
-CREATE TABLE failed_page (
-  source BLOB NOT NULL, page INTEGER NOT NULL, added TEXT NOT NULL, runs INTEGER NOT NULL, offset INTEGER NOT NULL,
-  PRIMARY KEY (source, page)
-) WITHOUT ROWID;
-"""
-_PROGRESS: Final = """
-CREATE TABLE progress (
-  name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
-SCHEMA: Final = f"""
-CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE page (
-  source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
-  id TEXT, PRIMARY KEY (source, page)
-) WITHOUT ROWID;
-CREATE TABLE file (
-  path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-  pages INTEGER NOT NULL
-) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_SINCE_4}{PROOFS_SCHEMA}"""
-_FORGET_LINES: Final = (
-    "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
-)
-_TO_4: Final = f"DROP TABLE progress;{_PROGRESS}{_SINCE_4}{PROOFS_SCHEMA}{_FORGET_LINES}"
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _TO_4, 3: _TO_4})
-"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
 
 
 class OtherFilesError(StorageError):
@@ -125,6 +88,7 @@ class Tables:
         self._failures = ReadPosition(workspace / FAILURES)
         self.proofs = TextProofs(database)
         """Which attempts have a readable line, and which lines were edited."""
+        self._trusts_files = True
 
     def __repr__(self) -> str:
         return f"<Tables {self._results!r} {self._failures!r}>"
@@ -234,9 +198,13 @@ class Tables:
         """Return True when a file without unread lines was written since the last commit, as an editor does."""
         return self._results.is_touched() or self._failures.is_touched()
 
+    def distrust_files(self) -> None:
+        """Let the next opening read all lines again: another program changed a file behind the positions."""
+        self._trusts_files = False
+
     def forget_lines(self) -> None:
         """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
-        for statement in (*_FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
+        for statement in (*FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
             self._db.change(statement, ())
         for position in (self._results, self._failures):
             position.end = position.mtime_ns = 0
@@ -274,7 +242,12 @@ class Tables:
         """
         try:
             rows = [
-                (position.path.name, position.end, position.fingerprint(), position.read_mtime_ns())
+                (
+                    position.path.name,
+                    position.end,
+                    position.fingerprint() if self._trusts_files else -1,
+                    position.read_mtime_ns(),
+                )
                 for position in (self._results, self._failures)
             ]
         except OSError as exc:

@@ -1,10 +1,11 @@
 """results.jsonl changed between runs: no text is lost, and no call is paid again without a word."""
 
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from pipeline.batch.job import Job
 from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
+from pipeline.ledger.accepted import AcceptedCall, AcceptedCalls
 from pipeline.records import Service
 from pipeline.verify.audit import audit
 from pipeline.workspace.paths import INDEX, RESULTS
@@ -253,3 +255,32 @@ async def test_an_edited_text_of_the_embedded_engine_is_not_replaced_without_a_w
         (out / RESULTS).write_bytes(b"".join([*lines[:2], b"scribble\n", *lines[3:]]))
         assert (await run(job)).exit_code == 0
         assert len(fake.calls) == 6
+
+
+async def test_after_a_crash_the_counts_are_compared_and_no_row_is_read(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash leaves an index that has not read the last lines; a cut tail is found all the same."""
+    out = tmp_path / "out"
+    write_pages(scans, PAGES // 2)
+    scanned: list[object] = []
+    find = AcceptedCalls.find
+
+    def note_and_find(*arguments: Any, **options: Any) -> Iterator[list[AcceptedCall]]:
+        scanned.append(arguments)
+        return find(*arguments, **options)
+
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        behind = (out / INDEX).read_bytes()
+        await fill(scans, out, fake)
+        monkeypatch.setattr(AcceptedCalls, "find", note_and_find)
+        (out / INDEX).write_bytes(behind)
+        assert (await run_here(scans, out, fake.url)).exit_code == 0
+        assert scanned == []
+        (out / INDEX).write_bytes(behind)
+        LOST["last-100-bytes-cut"][0](out)
+        with pytest.raises(StorageError, match=" 1 texts"):
+            await run_here(scans, out, fake.url)
+        assert scanned
+        assert len(fake.calls) == PAGES

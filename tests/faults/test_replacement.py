@@ -1,5 +1,6 @@
 """People and tools replace results.jsonl while a run goes on."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from pipeline.errors import StorageError
 from pipeline.verify.audit import audit
+from pipeline.workspace.reader import read_records
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_pages
@@ -15,6 +17,11 @@ from tests.runs import results, run_here
 from tests.workspace.test_replacement import copy_and_truncate, move, remove, replace_like_sed, rotate
 
 PAGES = 12
+
+
+def strip_newline(path: Path) -> None:
+    """Remove the last newline, as some editors do; the run's next line then follows on the same one."""
+    os.truncate(path, path.stat().st_size - 1)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,38 @@ async def test_a_replaced_results_file_stops_the_run_and_loses_no_paid_text(
     assert len({line["id"] for line in results(out)}) == PAGES
     assert sum(fake.billed.values()) == PAGES + repeated
     assert list(audit(out, require_workspace(out))) == []
+
+
+async def test_a_newline_that_is_removed_during_a_run_costs_no_call(scans: Path, tmp_path: Path) -> None:
+    """The run stops; its next line follows on the same one, and the next run reads both."""
+    write_pages(scans, PAGES)
+    out = tmp_path / "out"
+
+    def answer(call: Call) -> web.StreamResponse:
+        if call.number == 6:
+            strip_newline(out / "results.jsonl")
+        return accept(call)
+
+    async with serve_fake(answer) as fake:
+        assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 1
+        assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 0
+    assert sum(fake.billed.values()) == len({record.id for record in read_records(out)}) == PAGES
+
+
+async def test_an_edit_during_a_run_that_keeps_the_size_stops_the_next_run(scans: Path, tmp_path: Path) -> None:
+    """The index has read the lines as they were before the edit."""
+    write_pages(scans, PAGES)
+    out = tmp_path / "out"
+
+    def answer(call: Call) -> web.StreamResponse:
+        if call.number == 6:
+            path = out / "results.jsonl"
+            path.with_name("new").write_bytes(path.read_bytes().replace(b"text of", b"TEXT of", 1))
+            path.with_name("new").replace(path)
+        return accept(call)
+
+    async with serve_fake(answer) as fake:
+        assert (await run_here(scans, out, fake.url, run={"jobs": 1})).exit_code == 1
+        with pytest.raises(StorageError, match="1 lines were edited"):
+            await run_here(scans, out, fake.url, run={"jobs": 1})
+        assert len(fake.calls) == 6

@@ -9,6 +9,7 @@ from pipeline.records import State
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.repair import repair_file
 from tests.factories import make_failure, make_record, on_disk
 
 RECORDS = [make_record(f"{number}.png", number, added=number) for number in range(20)]
@@ -79,6 +80,11 @@ def test_lines_are_read_again_only_when_the_file_was_written_without_a_new_line(
     with (workspace / RESULTS).open("ab") as file:
         file.write(encode_record(make_record("new.png", 50, added=50)))
     with Index.open(workspace) as index:
+        assert (index.proofs.count(), index.proofs.get_number("excess x")) == (21, 7)
+    with (workspace / RESULTS).open("ab") as file:
+        file.write(b'{"id":"sha256:torn')
+    assert repair_file(workspace / RESULTS)
+    with Index.open(workspace, was_torn=True) as index:
         assert (index.proofs.count(), index.proofs.get_number("excess x")) == (21, 7)
     os.utime(workspace / RESULTS)
     with Index.open(workspace) as index:

@@ -1,0 +1,44 @@
+"""The schema of the index, and its upgrades from earlier versions."""
+
+from types import MappingProxyType
+from typing import Final
+
+from pipeline.workspace.text_proofs import PROOFS_SCHEMA
+
+SCHEMA_VERSION: Final = 4
+_SINCE_3: Final = """
+CREATE TABLE meta (
+  source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
+) WITHOUT ROWID;
+CREATE TABLE kind (
+  path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_FAILED_PAGE: Final = """
+CREATE TABLE failed_page (
+  source BLOB NOT NULL, page INTEGER NOT NULL, added TEXT NOT NULL, runs INTEGER NOT NULL, offset INTEGER NOT NULL,
+  PRIMARY KEY (source, page)
+) WITHOUT ROWID;
+"""
+_PROGRESS: Final = """
+CREATE TABLE progress (
+  name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+SCHEMA: Final = f"""
+CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE page (
+  source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
+  id TEXT, PRIMARY KEY (source, page)
+) WITHOUT ROWID;
+CREATE TABLE file (
+  path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  pages INTEGER NOT NULL
+) WITHOUT ROWID;
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}"""
+FORGET_LINES: Final = (
+    "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
+)
+_SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4, 3: _SINCE_4})
+"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
