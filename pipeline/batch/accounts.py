@@ -1,4 +1,4 @@
-"""Opens the accounts of a run: run.json, the ledger, and the check that each paid text is still there."""
+"""The accounts of a run: run.json, the ledger, and the check that each paid text is still there."""
 
 import logging
 import os
@@ -16,10 +16,12 @@ import msgspec
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import require_same_ledger
 from pipeline.batch.paid_texts import PaidCalls, require_texts
+from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
+from pipeline.errors import StorageError, TemporaryError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget, ledger_file
-from pipeline.records import OpenAttempt, rfc3339
+from pipeline.records import OpenAttempt, State, rfc3339
 from pipeline.shutdown import Shutdown
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index
@@ -31,6 +33,7 @@ from pipeline.workspace.run_file import (
     is_copy,
     key_fingerprint,
     last_metered_run,
+    write_run_file,
 )
 
 logger = logging.getLogger("pagemill")
@@ -137,3 +140,31 @@ def _paid_calls(budget: Budget, last: RunFile | None, run_file: RunFile) -> Paid
 
 def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
     return known if ledger is None or str(ledger) in known else (*known, str(ledger))
+
+
+def write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
+    """Write run.json at the end of a run, or warn: a full disk changes neither the exit code nor the reason."""
+    ended = msgspec.structs.replace(
+        run_file,
+        totals={state.value: number for state, number in summary.totals.items()},
+        pending_is_at_least=summary.pending_is_at_least,
+        ignored=summary.ignored,
+        finished=rfc3339(datetime.now(UTC)),
+        exit_code=summary.exit_code,
+        stalled_runs=_count_stalled_runs(run_file, summary),
+    )
+    write_run_file_or_warn(workspace, ended)
+
+
+def _count_stalled_runs(run_file: RunFile, summary: Summary) -> int:
+    if summary.exit_code == TemporaryError.exit_code and summary.calls and not summary.run.get(State.DONE):
+        return run_file.stalled_runs + 1
+    return 0 if summary.calls else run_file.stalled_runs
+
+
+def write_run_file_or_warn(workspace: Path, run_file: RunFile) -> None:
+    """Write run.json, or warn."""
+    try:
+        write_run_file(workspace, run_file)
+    except StorageError as exc:
+        logger.warning("%s", exc)

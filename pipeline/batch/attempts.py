@@ -1,4 +1,4 @@
-"""The attempts for one page, until it has a text, has failed, or the run ends: budget, gate, client, sink."""
+"""The attempts for one page, until it has a text, has failed, or the run ends: permits, client, sink."""
 
 import logging
 import math
@@ -91,19 +91,11 @@ class Attempts:
         self._jitter = jitter
         self._permits = Permits(budget, gate, shutdown, is_turn_first=config.run.at_most_once)
         self._retries = RetryBudget()
-        self._history = RunHistory(is_retry=is_retry, is_stalled=is_stalled)
+        self.history = RunHistory(is_retry=is_retry, is_stalled=is_stalled)
+        """What the calls have shown."""
 
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
-
-    def expect_no_more(self) -> None:
-        """Note that no further page will begin."""
-        self._history.expects_pages = False
-
-    @property
-    def blames_pages(self) -> bool:
-        """True when the run ended because calls fail, and the pages are to blame rather than the service."""
-        return self._history.blames_pages
 
     async def recognise_page(self, page: Page) -> Record | PageError:
         """Make attempts until the page ends; return its record, which is on disk, or its failure.
@@ -114,7 +106,7 @@ class Attempts:
         """
         if page.payload.id in self._uncertain:
             return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
-        with self._history.page(page.payload.id) as history:
+        with self.history.page(page.payload.id) as history:
             try:
                 return await self._repeat(page, history)
             except (ShuttingDownError, StopError) as exc:
@@ -139,7 +131,7 @@ class Attempts:
                     await self._wait_to_repeat(history)
                 case Failed(reached=False, reason=reason):
                     self._require_reached(reason)
-                    await self._back_off(self._history.unreached)
+                    await self._back_off(self.history.unreached)
                 case Failed():
                     if (ended := self._give_up(page, history)) is not None:
                         return ended
@@ -156,12 +148,12 @@ class Attempts:
 
     def _require_reached(self, reason: str) -> None:
         """Raise TemporaryError when no call has reached the service; later the circuit decides: it may come back."""
-        if self._history.unreached > self._config.run.retries and not self._history.texts:
+        if self.history.unreached > self._config.run.retries and not self.history.texts:
             raise TemporaryError(f"the API is unreachable: {reason}; run again later")
 
     def _give_up(self, page: Page, history: PageHistory) -> PageError | None:
         """Return how a page ends when its last attempt has failed; None when another call may follow."""
-        was_last = self._history.count_attempt(
+        was_last = self.history.count_attempt(
             page.payload.id,
             history,
             retries=self._config.run.retries,
@@ -172,8 +164,8 @@ class Attempts:
 
     def _end_early(self, history: PageHistory) -> PageError | None:
         """Return how a page ends whose attempts the end of the run cuts off; None when it stays pending."""
-        is_over = self._config.run.at_most_once or self._history.blames_pages
-        return self._failure(history) if history.failed_calls and is_over else None
+        ends = history.failed_calls > 0 and (self._config.run.at_most_once or self.history.blames_pages)
+        return self._failure(history) if ends else None
 
     def _failure(self, history: PageHistory) -> PageError:
         error: PageError
@@ -182,7 +174,7 @@ class Attempts:
         else:
             attempts = history.failed_calls
             error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {history.last_failure}")
-            error.undecided_since = None if self._history.is_to_blame(history) else history.first_failed_call
+            error.undecided_since = None if self.history.is_to_blame(history) else history.first_failed_call
         error.attempts = history.failed_calls
         return error
 
@@ -209,7 +201,7 @@ class Attempts:
             finally:
                 self._shutdown.end_call(attempt.id)
             attempt.accept()  # after the text is on disk: the line is the proof of the call
-            await self._recorder.write_undecided(before_call=self._history.last_text_call)
+            await self._recorder.write_undecided(before_call=self.history.last_text_call)
             return record
 
     async def _send(
@@ -219,16 +211,16 @@ class Attempts:
         attempt.mark_sent()
         self._shutdown.begin_call(attempt.id, f"{page.file.name} page {page.payload.page}")
         begun_s = anyio.current_time()
-        with self._history.call() as call:
+        with self.history.call() as call:
             outcome = await self._client.post(page.payload.body)
         verdict = verdict_of(outcome, self._situation(page, history))
         elapsed_s = anyio.current_time() - begun_s
-        self._history.count(verdict, page.payload.id, history, call=call, elapsed_s=elapsed_s)
+        self.history.count(verdict, page.payload.id, history, call=call, elapsed_s=elapsed_s)
         if not isinstance(verdict, Accepted):
             attempt.settle(billed=self._counts(verdict))
             self._shutdown.end_call(attempt.id)
         try:
-            self._report(turn, verdict, is_to_blame=self._history.is_to_blame(history))
+            self._report(turn, verdict, is_to_blame=self.history.is_to_blame(history))
         finally:
             kept = await self._keep(outcome, attempt)
         if isinstance(verdict, Accepted):
@@ -254,7 +246,7 @@ class Attempts:
 
     def _situation(self, page: Page, history: PageHistory) -> Situation:
         calls_left, now = self._budget.left, datetime.now(UTC)
-        return self._history.situation(page.payload.id, history, calls_left=calls_left, now=now)
+        return self.history.situation(page.payload.id, history, calls_left=calls_left, now=now)
 
     def _counts(self, verdict: _Final) -> bool:
         """Return whether an attempt that brought no text counts: the plan may have billed it."""
@@ -290,7 +282,7 @@ class Attempts:
                 self._gate.report_ended(turn, answered=False)
             case Failed():
                 logger.debug("an attempt failed: %s", verdict.reason)
-                with self._history.note_end():
+                with self.history.note_end():
                     self._gate.report_failed(turn, verdict.reason)
             case PageRejected():
                 self._gate.report_ended(turn, answered=verdict.by_service)

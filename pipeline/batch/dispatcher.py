@@ -96,10 +96,10 @@ class Dispatcher:
             async with anyio.create_task_group() as pages:
                 try:
                     await walk.run(partial(self._start, walk, pages), pages)
-                    self._attempts.expect_no_more()
+                    self._attempts.history.expects_pages = False
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
-            await self._recorder.settle_undecided(blames_pages=self._attempts.blames_pages)
+            await self._recorder.settle_undecided(blames_pages=self._attempts.history.blames_pages)
         finally:
             self._threads.shutdown(wait=False)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from pipeline.errors import StorageError, UsageError, one_line
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import decode_name
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.source_names import decode_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from pipeline.batch.accounts import begin_run, note_ledger, open_accounts
+from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write_end, write_run_file_or_warn
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
 from pipeline.batch.files import Files, find_inputs
@@ -28,7 +28,7 @@ from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summari
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
-from pipeline.errors import PlannedStopError, StopError, StorageError, TemporaryError
+from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget
@@ -147,7 +147,7 @@ async def _list_beside(workspace: Path, run_file: RunFile, listing: Listing, wal
     await walk.needs_listing.wait()
     await listing.run()
     if listing.is_complete:
-        _write_run_file(
+        write_run_file_or_warn(
             workspace, msgspec.structs.replace(run_file, pending_is_at_least=False, ignored=dict(listing.ignored))
         )
 
@@ -271,31 +271,5 @@ async def _close_accounts(
     if totals is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
         run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file
-        _write_end(workspace, run_file, summary)
+        write_end(workspace, run_file, summary)
     return summary
-
-
-def _write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
-    ended = msgspec.structs.replace(
-        run_file,
-        totals={state.value: number for state, number in summary.totals.items()},
-        pending_is_at_least=summary.pending_is_at_least,
-        ignored=summary.ignored,
-        finished=rfc3339(datetime.now(UTC)),
-        exit_code=summary.exit_code,
-        stalled_runs=_count_stalled_runs(run_file, summary),
-    )
-    _write_run_file(workspace, ended)
-
-
-def _count_stalled_runs(run_file: RunFile, summary: Summary) -> int:
-    if summary.exit_code == TemporaryError.exit_code and summary.calls and not summary.run.get(State.DONE):
-        return run_file.stalled_runs + 1
-    return 0 if summary.calls else run_file.stalled_runs
-
-
-def _write_run_file(workspace: Path, run_file: RunFile) -> None:
-    try:
-        write_run_file(workspace, run_file)
-    except StorageError as exc:
-        logger.warning("%s", exc)

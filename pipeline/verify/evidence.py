@@ -12,10 +12,12 @@ from pipeline.verify.line_checks import check_failure, check_record, describe_da
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
-from pipeline.workspace.lines import DamagedLineError, encode_name, parse_failure, parse_record
+from pipeline.workspace.lines import DamagedLineError, parse_failure, parse_record
+from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import read_lines
-from pipeline.workspace.tables import Tables, failure_row, record_row
+from pipeline.workspace.source_names import encode_name
+from pipeline.workspace.tables import Tables
 
 _BATCH: Final = 500
 _MAX_ELAPSED_MS: Final = 10**12

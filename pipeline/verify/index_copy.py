@@ -11,8 +11,9 @@ from pipeline.storage.sqlite import ERRORS, connect
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import DamagedDatabaseError
-from pipeline.workspace.index import Index, copy_index
+from pipeline.workspace.index import Index
 from pipeline.workspace.paths import INDEX
+from pipeline.workspace.snapshot import copy_index
 from pipeline.workspace.tables import OtherFilesError, count_by_state
 
 _HAS_LINE: Final = """CASE

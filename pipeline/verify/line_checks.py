@@ -13,11 +13,11 @@ from pipeline.workspace.lines import (
     EditedLineError,
     FailureHead,
     check_checksum,
-    decode_name,
     is_intact,
     parse_result,
 )
 from pipeline.workspace.reencoding import restore_line
+from pipeline.workspace.source_names import decode_name
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
 _END: Final = re.compile(rb',"crc32":\d{1,10}\}')

@@ -6,7 +6,6 @@ those that a crash takes are read again from the JSONL files.
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
@@ -20,16 +19,10 @@ from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
-from pipeline.workspace.lines import encode_name
+from pipeline.workspace.page_rows import meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
-from pipeline.workspace.tables import (
-    FINAL_STATES,
-    DamagedLine,
-    OtherFilesError,
-    Tables,
-    meta_digest,
-    record_row,
-)
+from pipeline.workspace.source_names import encode_name
+from pipeline.workspace.tables import FINAL_STATES, DamagedLine, OtherFilesError, Tables
 from pipeline.workspace.worklist import FailedPage, read_worklist
 
 _COMMIT_EVERY: Final = 512
@@ -250,13 +243,9 @@ class Index:
         self._tables.add_failure(failure, span)
 
     def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
-        """Return the number of runs in a row in which the calls for this page and content have failed.
+        """Return the number of runs in a row in which the calls for this page and content have failed, up to a moment.
 
-        Args:
-            source: The source's name.
-            page: 1-based.
-            page_id: Identity of the content.
-            before: Do not count a failure of this moment or later, RFC 3339; None counts all.
+        The arguments are those of `Tables.count_failed_runs`.
         """
         return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
 
@@ -302,18 +291,3 @@ class Index:
     def needs_commit(self) -> bool:
         """True when enough changes are uncommitted to be worth a sync."""
         return self._db.uncommitted >= _COMMIT_EVERY
-
-
-def copy_index(workspace: Path, directory: Path) -> Path:
-    """Copy the index of a workspace that no run holds; return the copy's path, which does not exist without an index.
-
-    Raises:
-        StorageError: the index cannot be copied.
-    """
-    try:
-        for name in (INDEX, f"{INDEX}-journal"):  # a journal that a crash left belongs to the index
-            with suppress(FileNotFoundError):
-                shutil.copyfile(workspace / name, directory / name)
-    except OSError as exc:
-        raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
-    return directory / INDEX

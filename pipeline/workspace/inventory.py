@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.records import FileStat, SourceFile
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.lines import encode_name
+from pipeline.workspace.source_names import encode_name
 
 PAGE: Final = "page"
 """The kind of a file whose first bytes are those of an image."""

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import orjson
-import pybase64
 
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.reencoding import restore_line, strip_framing
+from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
@@ -61,13 +61,13 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
 
     def source_bytes(self) -> bytes:
         """Return the bytes of the source's name."""
-        return _name_bytes(self.source, self.source_b64)
+        return name_bytes(self.source, self.source_b64)
 
     def original_bytes(self) -> bytes | None:
         """Return the bytes of the name in `duplicate_of`; None when the page is not a duplicate."""
         if self.duplicate_of is None and self.duplicate_of_b64 is None:
             return None
-        return _name_bytes(self.duplicate_of or "", self.duplicate_of_b64)
+        return name_bytes(self.duplicate_of or "", self.duplicate_of_b64)
 
     @property
     def state(self) -> State:
@@ -106,7 +106,7 @@ class FailureHead(msgspec.Struct, frozen=True):
 
     def source_bytes(self) -> bytes:
         """Return the bytes of the source's name."""
-        return _name_bytes(self.source, self.source_b64)
+        return name_bytes(self.source, self.source_b64)
 
     @property
     def state(self) -> State:
@@ -132,11 +132,11 @@ def encode_record(record: Record) -> bytes:
     """Return the record's line for results.jsonl, newline included."""
     fields: dict[str, Any] = {
         "id": record.id,
-        **_name_fields("source", record.source),
+        **name_fields("source", record.source),
         "page": record.page,
         "sha256": record.sha256,
         "text": record.text,
-        **_name_fields("duplicate_of", record.duplicate_of),
+        **name_fields("duplicate_of", record.duplicate_of),
         "prep": record.prep,
         "reply": record.reply,
         "attempt": record.attempt,
@@ -156,7 +156,7 @@ def encode_failure(failure: Failure) -> bytes:
     """Return the failure's line for failures.jsonl, newline included."""
     fields: dict[str, Any] = {
         "id": failure.id,
-        **_name_fields("source", failure.source),
+        **name_fields("source", failure.source),
         "page": failure.page,
         "class": failure.error,
         "message": replace_surrogates(failure.message),
@@ -267,16 +267,6 @@ def parse_record(line: bytes) -> Record:
     )
 
 
-def encode_name(name: str) -> bytes:
-    """Return the bytes of a name; its surrogate escapes stand for bytes that are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape")
-
-
-def decode_name(name: bytes) -> str:
-    """Return a name with surrogate escapes for bytes that are not UTF-8."""
-    return name.decode("utf-8", "surrogateescape")
-
-
 def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
     try:
         check_checksum(line)
@@ -298,15 +288,3 @@ def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem:
     except (ValueError, RecursionError):
         return problem
     return EditedLineError(str(problem), fields) if isinstance(fields, ResultHead | FailureHead) else problem
-
-
-def _name_fields(field: str, name: str | None) -> dict[str, str | None]:
-    """Return the JSON field of a name, and its `_b64` when the name's bytes are not UTF-8."""
-    if name is None or name.isascii() or (text := replace_surrogates(name)) == name:
-        return {field: name}
-    return {field: text, f"{field}_b64": pybase64.b64encode(encode_name(name)).decode("ascii")}
-
-
-def _name_bytes(text: str, text_b64: str | None) -> bytes:
-    """Return the bytes of a name from its JSON field and its `_b64`; ValueError when that is not base64."""
-    return text.encode("utf-8") if text_b64 is None else pybase64.b64decode(text_b64, validate=True)

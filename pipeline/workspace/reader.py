@@ -11,9 +11,10 @@ from pipeline.errors import StopError, StorageError
 from pipeline.records import Record, Span
 from pipeline.storage.sqlite import translate_errors
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import DamagedLineError, encode_name, parse_record
+from pipeline.workspace.lines import DamagedLineError, parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
+from pipeline.workspace.source_names import encode_name
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF;

@@ -1,5 +1,6 @@
 """The index of a workspace as it is now, for commands that change and lock nothing."""
 
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -7,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from pipeline.errors import StorageError
-from pipeline.workspace.index import Index, copy_index
+from pipeline.workspace.index import Index
+from pipeline.workspace.paths import INDEX
 
 
 @contextmanager
@@ -41,3 +43,18 @@ def _open_copy(stack: ExitStack, workspace: Path, copy_to: Callable[[Path], Path
         return stack.enter_context(closing(Index.open(workspace, copy_to(Path(directory)))))
     except OSError as exc:
         raise StorageError(f"{exc.filename or gettempdir()}: {exc.strerror or exc}") from exc
+
+
+def copy_index(workspace: Path, directory: Path) -> Path:
+    """Copy the index of a workspace that no run holds; return the copy's path, which does not exist without an index.
+
+    Raises:
+        StorageError: the index cannot be copied.
+    """
+    try:
+        for name in (INDEX, f"{INDEX}-journal"):  # a journal that a crash left belongs to the index
+            with suppress(FileNotFoundError):
+                shutil.copyfile(workspace / name, directory / name)
+    except OSError as exc:
+        raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
+    return directory / INDEX

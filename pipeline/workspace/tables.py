@@ -6,14 +6,11 @@ there. The order of lines in different files is unknown; where it matters, `adde
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from pipeline.errors import StorageError
-from pipeline.records import MAX_FAILED_RUNS, Failure, Meta, PageId, Record, Span, State, limits_runs
+from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, Span, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.index_schema import FORGET_LINES
@@ -22,11 +19,10 @@ from pipeline.workspace.lines import (
     DamagedLineError,
     EditedLineError,
     FailureHead,
-    ResultHead,
-    encode_name,
     parse_failure,
     parse_result,
 )
+from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
@@ -52,31 +48,6 @@ class DamagedLine:
     file: str
     offset_bytes: int
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class PageRow:
-    """A row of the table `page`: a page's state after one line.
-
-    Attributes:
-        source: The bytes of the source's name.
-        page: 1-based.
-        state: The page's state.
-        retryable: True when the next run sends the page again without being asked.
-        added: RFC 3339.
-        id: Identity of the page's content; None when the content could not be read.
-        meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
-        attempt: The call that brought the record's text; None for a failure.
-    """
-
-    source: bytes
-    page: int
-    state: State
-    retryable: bool
-    added: str
-    id: PageId | None
-    meta: bytes | None = None
-    attempt: str | None = None
 
 
 class Tables:
@@ -285,32 +256,3 @@ def count_by_state(rows: Iterable[tuple[str, int]]) -> dict[State, int]:
     """Return the number of pages of every state from rows of (state, number)."""
     counts = dict(rows)
     return {state: counts.get(state.value, 0) for state in State}
-
-
-def meta_digest(meta: Meta | None) -> bytes | None:
-    """Return a digest of a manifest row's fields, whatever their order; None when there are none."""
-    return blake2b(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS), digest_size=16).digest() if meta else None
-
-
-def record_row(record: Record) -> PageRow:
-    """Return a page's row after a record."""
-    source, meta = encode_name(record.source), meta_digest(record.meta)
-    return PageRow(
-        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempt=record.attempt,
-    )  # fmt: skip
-
-
-def result_row(head: ResultHead) -> PageRow:
-    """Return a page's row after a line of results.jsonl."""
-    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
-    return PageRow(
-        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
-    )
-
-
-def failure_row(failure: Failure | FailureHead) -> PageRow:
-    """Return a page's row after a failure, or after its line in failures.jsonl."""
-    source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
-    page_id = None if failure.id is None else PageId(failure.id)
-    return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)

@@ -16,9 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_name, encode_record
+from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.repair import remove_torn_tail
+from pipeline.workspace.source_names import encode_name
 from tests.factories import STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append
 

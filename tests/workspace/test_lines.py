@@ -16,14 +16,13 @@ from pipeline.workspace.lines import (
     DamagedLineError,
     append_checksum,
     check_checksum,
-    decode_name,
     encode_failure,
-    encode_name,
     encode_record,
     parse_failure,
     parse_record,
     parse_result,
 )
+from pipeline.workspace.source_names import decode_name, encode_name
 from tests.factories import FAILURE, RECORD
 
 DESIGN_FIELDS = [

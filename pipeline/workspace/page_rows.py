@@ -1,0 +1,64 @@
+"""A page's row in the index, as a line of results.jsonl or failures.jsonl makes it."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from pipeline.records import Failure, Meta, PageId, Record, State
+from pipeline.workspace.lines import FailureHead, ResultHead
+from pipeline.workspace.source_names import encode_name
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """A row of the table `page`: a page's state after one line.
+
+    Attributes:
+        source: The bytes of the source's name.
+        page: 1-based.
+        state: The page's state.
+        retryable: True when the next run sends the page again without being asked.
+        added: RFC 3339.
+        id: Identity of the page's content; None when the content could not be read.
+        meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
+        attempt: The call that brought the record's text; None for a failure.
+    """
+
+    source: bytes
+    page: int
+    state: State
+    retryable: bool
+    added: str
+    id: PageId | None
+    meta: bytes | None = None
+    attempt: str | None = None
+
+
+def meta_digest(meta: Meta | None) -> bytes | None:
+    """Return a digest of a manifest row's fields, whatever their order; None when there are none."""
+    return blake2b(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS), digest_size=16).digest() if meta else None
+
+
+def record_row(record: Record) -> PageRow:
+    """Return a page's row after a record."""
+    source, meta = encode_name(record.source), meta_digest(record.meta)
+    return PageRow(
+        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
+        attempt=record.attempt,
+    )  # fmt: skip
+
+
+def result_row(head: ResultHead) -> PageRow:
+    """Return a page's row after a line of results.jsonl."""
+    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
+    return PageRow(
+        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
+    )
+
+
+def failure_row(failure: Failure | FailureHead) -> PageRow:
+    """Return a page's row after a failure, or after its line in failures.jsonl."""
+    source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
+    page_id = None if failure.id is None else PageId(failure.id)
+    return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)
