@@ -12,7 +12,8 @@ PagemillError
 │   ├── DecompressionBombError    more pixels than any page has
 │   ├── UnfittableImageError      no size within the API's limits is legible
 │   ├── BadManifestEntryError     a manifest row that names no page
-│   ├── RejectedPageError         the API answered 400, 413 or 415
+│   ├── RejectedPageError         the API answered 400, 413, 415 or 422
+│   ├── BlockedPageError          something before the API answers instead of it; the next run tries again
 │   ├── AttemptsExhaustedError    all attempts failed for temporary reasons; the next run tries again
 │   └── UncertainCallError        a call may have been billed and its answer is lost (`--at-most-once`)
 └── StopError                 ends the run; carries the exit code
@@ -20,10 +21,11 @@ PagemillError
     ├── MaxFailuresError          exit 12: more pages failed than `--max-failures` allows
     ├── KeyRejectedError          exit 7: 401
     ├── PermissionDeniedError     exit 7: 403 that does not mention the quota
+    ├── MisdirectedError          exit 7: a proxy, a firewall or another website answers instead of the API
     ├── QuotaExhaustedError       exit 8: the month's calls are used up
     ├── PlannedStopError          exit 10: `--max-calls`, `--max-duration` or `--limit` is reached
     ├── NoPagesError              exit 9: the INPUTs hold no page
-    ├── TemporaryError            exit 5: the API is unreachable, or refuses calls for too long
+    ├── TemporaryError            exit 5: the API is unreachable, fails every call, or refuses calls for too long
     ├── WorkspaceLockedError      exit 11: another run holds the workspace
     ├── LedgerError               exit 1: the ledger cannot be trusted, and no call is sent without it
     ├── KeyStoreError             exit 1: the server's keys cannot be read, or a call cannot be counted
@@ -66,6 +68,10 @@ class PageError(PagemillError):
 
     attempts: int = 0
     """Number of calls made for the page."""
+
+    undecided_since: int | None = None
+    """Number of the page's first failed call while it may be the service that fails, not the page: no later call has
+    brought a text. None when the page is to blame."""
 
 
 class MissingFileError(PageError):
@@ -131,9 +137,16 @@ class BadManifestEntryError(PageError):
 
 
 class RejectedPageError(PageError):
-    """The API rejected this page with 400, 413 or 415."""
+    """The API rejected this page with 400, 413, 415 or 422."""
 
     name = "rejected"
+
+
+class BlockedPageError(PageError):
+    """A firewall or proxy answers instead of the API for this page, among others that arrive."""
+
+    name = "blocked"
+    retryable = True
 
 
 class AttemptsExhaustedError(PageError):
@@ -179,6 +192,12 @@ class PermissionDeniedError(StopError):
     exit_code = 7
 
 
+class MisdirectedError(StopError):
+    """Calls do not arrive at the API: a proxy, a firewall or another website answers."""
+
+    exit_code = 7
+
+
 class QuotaExhaustedError(StopError):
     """The month's calls are used up."""
 
@@ -198,7 +217,7 @@ class NoPagesError(StopError):
 
 
 class TemporaryError(StopError):
-    """The API is unreachable, or refused all calls for longer than `[run] patience_s`."""
+    """The API is unreachable or fails every call, or refused all calls for longer than `[run] patience_s`."""
 
     exit_code = 5
 

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, AnyStr, NewType
 from urllib.parse import urlsplit
 
-from pipeline.errors import UncertainCallError
+from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 
 VENDOR_URL = "https://llmocr.com"
+
+MAX_FAILED_RUNS = 3
+"""A page whose calls fail in this many runs is left to `pagemill retry`: each run costs calls."""
 
 PageId = NewType("PageId", str)
 """Identity of a content's page: "sha256:<64 hex>#<page>"; given as a URL: "url:<64 hex of the URL's SHA-256>#1"."""
@@ -77,6 +80,8 @@ class SourceFile:
         meta: Further fields of its manifest row.
         problem: Why it cannot become a page; None when no reason is known yet.
         undecided: True while only its first bytes can tell whether it is a page.
+        pages: Numbers of the pages to recognise, 1-based; None for all.
+        again_before: Pages whose records are older than this moment, RFC 3339, are sent again; None for none.
     """
 
     name: str
@@ -85,6 +90,8 @@ class SourceFile:
     meta: Meta | None = None
     problem: Exception | None = None
     undecided: bool = False
+    pages: frozenset[int] | None = None
+    again_before: str | None = None
 
     @property
     def is_url(self) -> bool:
@@ -149,10 +156,13 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The origin of a text: the id and timestamp in the service's reply, and the service's host; never the key."""
+    """The origin of a text: the id and timestamp in the service's reply, and the service's host; never the key.
 
-    id: str
-    timestamp: int | float
+    Id and timestamp are None when the reply has none that can be read; its text was paid for, and counts.
+    """
+
+    id: str | None
+    timestamp: int | float | None
     host: str
 
 
@@ -164,6 +174,11 @@ def result_state(source: AnyStr, duplicate_of: AnyStr | None) -> State:
 def failure_state(error: str) -> State:
     """Return a page's state after a failure of this class (`PageError.name`)."""
     return State.UNCERTAIN if error == UncertainCallError.name else State.FAILED
+
+
+def limits_runs(error: str) -> bool:
+    """Return whether a failure of this class (`PageError.name`) costs calls in each run that tries again."""
+    return error in {AttemptsExhaustedError.name, BlockedPageError.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +200,7 @@ class Record:
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
         note: A remark on the text, such as replaced surrogates.
+        again: True when the page was sent, as asked for, although its content had a record.
     """
 
     id: PageId
@@ -200,6 +216,7 @@ class Record:
     added: str
     meta: Meta | None = None
     note: str | None = None
+    again: bool = False
 
     @property
     def state(self) -> State:
@@ -229,6 +246,8 @@ class Failure:
         retryable: True when the next run sends the page again without being asked.
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
+        runs: Runs in a row, this one included, in which the page's calls failed; 0 for a failure that costs no calls.
+        again: True when the page was sent, as asked for, although its content had a record, which stays.
     """
 
     id: PageId | None
@@ -240,6 +259,8 @@ class Failure:
     retryable: bool
     added: str
     meta: Meta | None = None
+    runs: int = 0
+    again: bool = False
 
     @property
     def state(self) -> State:
@@ -248,9 +269,20 @@ class Failure:
 
 
 class AttemptState(StrEnum):
-    """State of a reservation in the ledger."""
+    """State of a reservation in the ledger; all but `void` count as spent.
+
+    Attributes:
+        PENDING: Reserved; its outcome is not known yet.
+        ACCEPTED: Its text is synced in results.jsonl.
+        CHARGED: It was or may have been billed, and brought no text.
+        POSTED: Written by release 0.2 and earlier for either of the two.
+        VOID: It was not sent, or certainly not billed.
+        UNKNOWN: Its run died before it recorded an outcome.
+    """
 
     PENDING = "pending"
+    ACCEPTED = "accepted"
+    CHARGED = "charged"
     POSTED = "posted"
     VOID = "void"
     UNKNOWN = "unknown"

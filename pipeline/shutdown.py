@@ -25,6 +25,7 @@ class Shutdown:
         self._unreserved: set[anyio.CancelScope] = set()
         self._reserved: set[anyio.CancelScope] = set()
         self._reasons: list[StopError] = []
+        self._calls: dict[str, str] = {}
         self._cancels_reserved = False
         self.requested = anyio.Event()
         """Set by the first request."""
@@ -36,6 +37,18 @@ class Shutdown:
     def reason(self) -> StopError | None:
         """The reason with the highest exit-code precedence; None while the run goes on."""
         return min(self._reasons, key=lambda reason: EXIT_PRECEDENCE.index(reason.exit_code), default=None)
+
+    def describe_calls(self) -> list[str]:
+        """Return one message for each call that may be billed and whose text is not on disk yet."""
+        return [f"{page}: the call may be billed and is lost (attempt {id_})" for id_, page in self._calls.items()]
+
+    def begin_call(self, attempt: str, page: str) -> None:
+        """Note that a call goes out; ended abruptly from here on, the run must name it."""
+        self._calls[attempt] = page
+
+    def end_call(self, attempt: str) -> None:
+        """Note that a call's text is on disk, or that it brought none."""
+        self._calls.pop(attempt, None)
 
     def request(self, reason: StopError, *, spare_reserved: bool = False) -> None:
         """End the run; may be called several times.

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 
 from pipeline.records import Service
 from pipeline.remote.client import Client, Timeouts, open_client
-from pipeline.remote.verdict import Outcome
+from pipeline.remote.outcome import Outcome
 from pipeline.wire import build_image_body
 from tests.runs import KEY
 

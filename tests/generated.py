@@ -23,7 +23,7 @@ judges every source. Secrets are not settings: `PAGEMILL_API_KEY`, `PAGEMILL_OPE
 
 The user configuration is `~/.config/pagemill/config.toml`. Ledgers and keys are in `~/.local/state/pagemill`, or in
 `PAGEMILL_STATE_DIR`. Flags of one run have variables, too: `PAGEMILL_CONFIG`, `PAGEMILL_LOCAL`, `PAGEMILL_NO_PROGRESS`,
-`PAGEMILL_SWITCH_SERVICE`.
+`PAGEMILL_SWITCH_SERVICE`, `PAGEMILL_ACCEPT_LEDGER`, `PAGEMILL_PAY_AGAIN`.
 
 """
 

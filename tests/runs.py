@@ -16,6 +16,7 @@ from anyio.abc import Process
 
 from pipeline.batch.job import Job
 from pipeline.batch.progress import Summary
+from pipeline.batch.retry import RetrySelection
 from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.records import Service
@@ -35,7 +36,17 @@ def configure(workspace: Path, **sections: dict[str, Any]) -> Config:
 
 
 async def run_here(
-    inputs: Path | Sequence[str | Path], workspace: Path, url: str, *, shutdown: Shutdown | None = None, **sections: Any
+    inputs: Path | Sequence[str | Path],
+    workspace: Path,
+    url: str,
+    *,
+    shutdown: Shutdown | None = None,
+    retry: RetrySelection | None = None,
+    again: str | None = None,
+    accept_ledger: bool = False,
+    pay_again: bool = False,
+    key: str = KEY,
+    **sections: Any,
 ) -> Summary:
     """Run in this process with the test key.
 
@@ -44,14 +55,23 @@ async def run_here(
         workspace: The directory given to `-o`.
         url: The service's base URL.
         shutdown: Lets the test end the run early.
+        retry: Recognise these failed pages instead of the inputs.
+        again: Glob of the pages that are sent again.
+        accept_ledger: As in `Job`.
+        pay_again: As in `Job`.
+        key: The API key.
         sections: Sections of the configuration, such as `run={"jobs": 4}`.
     """
     listed = [inputs] if isinstance(inputs, Path) else inputs
     job = Job(
         inputs=[str(item) for item in listed],
         workspace=workspace,
-        service=Service(url, KEY, "127.0.0.1"),
+        service=Service(url, key, "127.0.0.1"),
         config=configure(workspace, **sections),
+        retry=retry,
+        again=again,
+        accept_ledger=accept_ledger,
+        pay_again=pay_again,
     )
     return await run(job, shutdown)
 

@@ -144,6 +144,9 @@ async def test_a_cancellation_from_outside_is_no_shutdown() -> None:
         pytest.param([TemporaryError(""), QUOTA], 8, id="quota-before-temporary"),
         pytest.param([PlannedStopError(""), TemporaryError("")], 5, id="temporary-before-duration"),
         pytest.param([PlannedStopError(""), QUOTA], 8, id="quota-before-duration"),
+        pytest.param(
+            [InterruptedRunError("", exit_code=129), InterruptedRunError("", exit_code=143)], 129, id="hangup"
+        ),
         pytest.param([QUOTA, MaxFailuresError("")], 12, id="failures-before-quota"),
         pytest.param([KeyRejectedError(""), InterruptedRunError("", exit_code=143)], 143, id="signal-before-key"),
         pytest.param([QUOTA, LedgerError("")], 1, id="fault-before-quota"),

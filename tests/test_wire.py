@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import orjson
 import pytest
@@ -31,6 +32,7 @@ GOLDEN_REQUEST = (
 GOLDEN_URL_REQUEST = (
     b'{"document":{"type":"image_url","image_url":"https://example.org/a.png?x=1&y=2"},"filename":"a.png"}'
 )
+CASES = Path(__file__).parent / "cases"
 GOLDEN_REPLY = """{
   "id": "doc_1a2b3c",
   "filename": "scan 1.jpg",
@@ -104,7 +106,7 @@ class TestReplies:
     )
     def test_unusual_but_valid_replies_are_parsed(self, body: bytes, content: str | None) -> None:
         read = parse_reply(body)
-        assert (read.content, read.repaired) == ("第一行 Hello\nsecond line" if content is None else content, False)
+        assert (read.content, read.note) == ("第一行 Hello\nsecond line" if content is None else content, None)
 
     @pytest.mark.parametrize(
         ("raw", "content"),
@@ -112,14 +114,26 @@ class TestReplies:
             pytest.param(b'"a\\ud800b"', "a\ufffdb", id="lone-high"),
             pytest.param(b'"a\\udc00b"', "a\ufffdb", id="lone-low"),
             pytest.param(b'"\\ud800\\ud83d\\ude00"', "\ufffd\U0001f600", id="lone-before-a-pair"),
-            pytest.param(b'"a\xffb"', "a\ufffdb", id="not-utf-8"),
-            pytest.param(b'"a\xed\xa0\x80b"', "a\ufffd\ufffd\ufffdb", id="surrogate-encoded-in-utf-8"),
         ],
     )
-    def test_text_that_utf_8_cannot_encode_is_repaired_and_marked(self, raw: bytes, content: str) -> None:
-        """A paid text is kept with U+FFFD in it."""
+    def test_a_surrogate_that_utf_8_cannot_encode_is_replaced_and_noted(self, raw: bytes, content: str) -> None:
+        """No byte of the reply is lost by that."""
         read = parse_reply(b'{"id":"i","timestamp":1,"content":%b}' % raw)
-        assert read == WireReply("i", content, 1, repaired=True)
+        assert read == WireReply("i", content, 1, note="lone surrogates replaced by U+FFFD")
+
+    @pytest.mark.parametrize(
+        ("raw", "content"),
+        [
+            pytest.param(b'"a\xffb"', "a\ufffdb", id="not-utf-8"),
+            pytest.param(b'"a\xed\xa0\x80b"', "a\ufffd\ufffd\ufffdb", id="surrogate-encoded-in-utf-8"),
+            pytest.param(b'"%b"' % "收据".encode("gb18030"), "\ufffd\u057e\ufffd", id="undeclared-gb18030"),
+        ],
+    )
+    def test_a_text_with_bytes_that_cannot_be_decoded_is_kept_as_lossy(self, raw: bytes, content: str) -> None:
+        """The caller keeps the reply's bytes beside it."""
+        read = parse_reply(b'{"id":"i","timestamp":1,"content":%b}' % raw)
+        assert (read.content, read.is_lossy) == (content, True)
+        assert read.note is not None
 
     def test_a_surrogate_in_the_id_is_replaced(self) -> None:
         """The id becomes part of a record, which is UTF-8."""
@@ -134,34 +148,119 @@ class TestReplies:
             pytest.param(GOLDEN_REPLY + b"{}", "not JSON", id="two-objects"),
             pytest.param(b"[" * 10_000 + b"]" * 10_000, "not JSON", id="10000-deep"),
             pytest.param(b'{"id":' * 10_000 + b"1" + b"}" * 10_000, "not JSON", id="10000-deep-objects"),
-            pytest.param(b"9" * 5_000, "not JSON", id="5000-digits"),
+            pytest.param(b"9" * 5_000, "not a JSON object", id="5000-digits"),
             pytest.param(b"null", "not a JSON object", id="null"),
             pytest.param(b'["sk-a-secret-key"]', "not a JSON object", id="array"),
             pytest.param(b'"sk-a-secret-key"', "not a JSON object", id="string"),
             pytest.param(reply(content=None), "'content'", id="no-content"),
             pytest.param(reply(content=["sk-a-secret-key"]), "'content'", id="content-is-an-array"),
-            pytest.param(b'{"id":"i","timestamp":1,"content":null}', "'content'", id="content-is-null"),
-            pytest.param(reply(id=None), "'id'", id="no-id"),
-            pytest.param(reply(id=7), "'id'", id="id-is-a-number"),
-            pytest.param(reply(timestamp=None), "'timestamp'", id="no-timestamp"),
-            pytest.param(reply(timestamp="1640995200000"), "'timestamp'", id="timestamp-is-a-string"),
-            pytest.param(reply(timestamp=True), "'timestamp'", id="timestamp-is-a-boolean"),
-            pytest.param(reply(timestamp=float("nan")), "'timestamp'", id="timestamp-is-nan"),
-            pytest.param(reply(timestamp=float("inf")), "'timestamp'", id="timestamp-is-infinite"),
-            pytest.param(reply(timestamp=10**30, content="\ud800"), "'timestamp'", id="timestamp-beyond-64-bits"),
         ],
     )
-    def test_a_reply_that_is_not_the_documented_object_is_rejected_unquoted(self, body: bytes, problem: str) -> None:
+    def test_a_reply_without_a_text_is_rejected_unquoted(self, body: bytes, problem: str) -> None:
         """The body echoes the key."""
         with pytest.raises(InvalidReplyError, match=problem) as caught:
             parse_reply(body)
         assert KEY not in str(caught.value)
         assert len(str(caught.value)) < 60
 
+    @pytest.mark.parametrize("case", ["reply-bom", "reply-gb18030", "reply-fields"])
+    def test_a_paid_text_of_the_collected_cases_is_kept(self, case: str) -> None:
+        """Each reply was paid three times and thrown away, or stored as U+FFFD."""
+        charset = "GB18030" if case == "reply-gb18030" else None
+        files = sorted((CASES / case).glob("*.json"))
+        assert files
+        for file in files:
+            read = parse_reply(file.read_bytes(), charset)
+            assert read.content in {"收据 编号 008365", "hello text"}
+            assert (read.note, read.is_lossy) == (None, False)
+
+    @pytest.mark.parametrize(
+        ("field", "kept"),
+        [
+            pytest.param(7, "7", id="number"),
+            pytest.param(1.5, "1.5", id="fraction"),
+            pytest.param(None, None, id="missing"),
+            pytest.param([1], None, id="array"),
+            pytest.param(True, None, id="boolean"),
+            pytest.param("", "", id="empty"),
+        ],
+    )
+    def test_any_id_keeps_the_text(self, field: object, kept: str | None) -> None:
+        assert parse_reply(reply(id=field)) == WireReply(kept, "第一行 Hello\nsecond line", 1640995200000)
+
+    @pytest.mark.parametrize(
+        ("field", "kept"),
+        [
+            pytest.param(None, None, id="missing"),
+            pytest.param("1640995200000", 1640995200000, id="digits"),
+            pytest.param("2026-01-31T12:00:00Z", None, id="other-text"),
+            pytest.param(True, None, id="boolean"),
+            pytest.param(float("nan"), None, id="nan"),
+            pytest.param(float("inf"), None, id="infinite"),
+            pytest.param(10**30, None, id="beyond-64-bits"),
+            pytest.param({"ms": 1}, None, id="object"),
+        ],
+    )
+    def test_any_timestamp_keeps_the_text(self, field: object, kept: int | None) -> None:
+        assert parse_reply(reply(timestamp=field)) == WireReply("doc_1a2b3c", "第一行 Hello\nsecond line", kept)
+
+    @pytest.mark.parametrize("name", ["id", "timestamp"])
+    def test_an_id_or_timestamp_of_null_keeps_the_text(self, name: str) -> None:
+        body = GOLDEN_REPLY.replace(b'"%b": ' % name.encode(), b'"%b": null, "was": ' % name.encode())
+        assert parse_reply(body).content == "第一行 Hello\nsecond line"
+
+    def test_a_content_of_null_is_an_empty_text_with_a_note(self) -> None:
+        read = parse_reply(b'{"id":"i","timestamp":1,"content":null}')
+        assert (read.content, read.note) == ("", "the reply's content is null")
+
+    def test_a_number_of_ten_thousand_digits_in_another_field_keeps_the_text(self) -> None:
+        """Python limits the digits of an integer."""
+        assert parse_reply(reply(content="text")[:-1] + b',"n":' + b"9" * 10_000 + b"}").content == "text"
+
+    @pytest.mark.parametrize(
+        ("charset", "encoding"),
+        [
+            pytest.param(None, "utf-8", id="none"),
+            pytest.param("utf-8", "utf-8", id="utf-8"),
+            pytest.param("UTF8", "utf-8", id="utf-8-by-another-name"),
+            pytest.param(None, "utf-8-sig", id="utf-8-with-a-mark"),
+            pytest.param("utf-8", "utf-16", id="utf-16-with-a-mark-declared-as-utf-8"),
+            pytest.param(None, "utf-16-le", id="utf-16-without-a-mark"),
+            pytest.param("utf-16", "utf-16-be", id="utf-16-be"),
+            pytest.param(None, "utf-32", id="utf-32"),
+            pytest.param("GB18030", "gb18030", id="gb18030"),
+            pytest.param("gb2312", "gbk", id="gb2312-that-is-gbk"),
+            pytest.param("Big5", "big5hkscs", id="big5"),
+            pytest.param("iso-8859-1", "utf-8", id="latin-1-that-is-utf-8"),
+            pytest.param("GBK", "utf-8", id="gbk-that-is-utf-8"),
+            pytest.param("no-such-charset", "utf-8", id="unknown-charset"),
+            pytest.param("unicode_escape", "utf-8", id="codec-that-is-no-charset"),
+        ],
+    )
+    @pytest.mark.parametrize("text", ["收據 編號 008365 第一行", "plain", "一"])
+    def test_a_text_is_decoded_by_its_mark_its_charset_or_as_utf_8(
+        self, charset: str | None, encoding: str, text: str
+    ) -> None:
+        if encoding == "gbk":
+            text = text.replace("據", "据").replace("編號", "编号")
+        read = parse_reply(json.dumps({"id": "i", "content": text}, ensure_ascii=False).encode(encoding), charset)
+        assert (read.content, read.note, read.is_lossy) == (text, None, False)
+
+    @pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "latin1"])
+    def test_a_latin_1_text_is_decoded_as_declared(self, charset: str) -> None:
+        body = json.dumps({"id": "i", "content": "café – no. 1"}, ensure_ascii=False).encode("cp1252")
+        assert parse_reply(body, charset).content == "café – no. 1"
+
+    @given(st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5), min_size=1, max_size=40))
+    def test_any_chinese_text_survives_gb18030(self, text: str) -> None:
+        """Also words whose bytes are valid UTF-8, as of two characters that some editors take for it."""
+        body = json.dumps({"content": text}, ensure_ascii=False).encode("gb18030")
+        assert parse_reply(body, "GB18030").content == text
+
     @given(
         st.binary(max_size=60)
         | st.fixed_dictionaries(
-            {"id": ANY_TEXT, "content": ANY_TEXT, "timestamp": st.integers() | st.floats()},
+            {"id": ANY_TEXT | st.integers(), "content": ANY_TEXT, "timestamp": st.integers() | st.floats() | ANY_TEXT},
         ).map(lambda fields: json.dumps(fields).encode())
     )
     def test_every_parsed_reply_can_be_written_as_json(self, body: bytes) -> None:

@@ -3,11 +3,14 @@
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
 
+from pipeline.batch.history import PageHistory, RunHistory
 from pipeline.batch.recorder import Page, Recorder, Text
 from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.config import Config
@@ -22,13 +25,25 @@ from pipeline.ledger.budget import Attempt, Budget
 from pipeline.records import PageId, Record, Reply
 from pipeline.remote.client import Client
 from pipeline.remote.gate import Gate
+from pipeline.remote.outcome import Fault, Outcome
 from pipeline.remote.pace import Token
 from pipeline.remote.retry_budget import RetryBudget
-from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused, Stop, Verdict, backoff_s, verdict_of
+from pipeline.remote.verdict import (
+    Accepted,
+    Blocked,
+    Failed,
+    PageRejected,
+    Refused,
+    Situation,
+    Stop,
+    Verdict,
+    backoff_s,
+    verdict_of,
+)
 from pipeline.shutdown import Shutdown, ShuttingDownError
 
-_Final = Failed | PageRejected | Stop
-"""The verdicts that end an attempt without a text."""
+_Final = Failed | Blocked | PageRejected | Refused | Stop
+"""Verdicts that end an attempt without a text."""
 
 logger = logging.getLogger("pagemill")
 
@@ -37,14 +52,15 @@ class Attempts:
     """Makes the attempts of one run.
 
     Args:
-        budget: Reserves each attempt.
-        gate: Holds each call back until the account may call.
-        client: Makes the POST.
-        recorder: Puts the text on disk.
-        shutdown: Cancels attempts that are not sent yet, and ends the run.
+        budget: Reserves each call.
+        gate: Says when a call may go out.
+        client: Sends it.
+        recorder: Writes its text to disk.
+        shutdown: Cancels it before it is sent.
         config: All settings.
-        host: The text's origin in records.
+        host: The origin of the texts, for the records.
         uncertain: Pages that `--at-most-once` forbids to send again.
+        is_retry: The pages are those that failed in earlier runs.
         jitter: Uniform in [0, 1).
     """
 
@@ -59,6 +75,7 @@ class Attempts:
         config: Config,
         host: str,
         uncertain: frozenset[PageId] = frozenset(),
+        is_retry: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._budget = budget
@@ -71,8 +88,7 @@ class Attempts:
         self._uncertain = uncertain
         self._jitter = jitter
         self._retries = RetryBudget()
-        self._contacts = 0
-        """Calls that reached the service."""
+        self._history = RunHistory(is_retry=is_retry)
 
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
@@ -86,40 +102,59 @@ class Attempts:
         """
         if page.payload.id in self._uncertain:
             return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
-        attempts = unreached = 0
-        contacts = self._contacts
+        history = PageHistory()
         while True:
-            outcome = await self._attempt(page)
+            outcome = await self._attempt(page, history)
             match outcome:
                 case Record():
                     return outcome
                 case PageRejected(error):
-                    error.attempts = attempts + 1
+                    error.attempts = history.failed_calls + 1
                     return error
                 case Stop():
                     raise ShuttingDownError
-                case Failed(billed=False, reason=reason):
-                    unreached = unreached + 1 if self._contacts == contacts else 1
-                    contacts = self._contacts
-                    if unreached > self._config.run.retries:
-                        raise TemporaryError(f"the API is unreachable: {reason}; run again later")
-                    await self._back_off(unreached)
+                case Refused() | Blocked():
+                    await self._wait_to_repeat(history)
+                case Failed(reached=False, reason=reason):
+                    self._require_reached(reason)
+                    await self._back_off(self._history.unreached)
                 case Failed(reason=reason):
-                    attempts, unreached = attempts + 1, 0
-                    if (ended := self._give_up(attempts, reason)) is not None:
+                    if (ended := self._give_up(page, history, reason)) is not None:
                         return ended
-                    await self._back_off(attempts, until_s=self._retries.schedule_retry(anyio.current_time()))
+                    await self._back_off(
+                        history.failed_calls, until_s=self._retries.schedule_retry(anyio.current_time())
+                    )
 
-    def _give_up(self, attempts: int, reason: str) -> PageError | None:
-        """Return the failure of a page after this number of billed attempts; None when it may try again."""
+    async def _wait_to_repeat(self, history: PageHistory) -> None:
+        """Wait before a call that follows one without a cost: a refusal makes all pages wait, at the gate."""
+        if history.blocked:
+            await self._back_off(history.blocked)
+        else:
+            await self._budget.flush()  # while the account waits, no other group would void the reservation
+
+    def _require_reached(self, reason: str) -> None:
+        """Raise TemporaryError when no call has reached the service; later the circuit decides: it may come back."""
+        if self._history.unreached > self._config.run.retries and not self._history.texts:
+            raise TemporaryError(f"the API is unreachable: {reason}; run again later")
+
+    def _give_up(self, page: Page, history: PageHistory, reason: str) -> PageError | None:
+        """Return how a page ends when its last attempt has failed; None when another call may follow."""
+        was_last = self._history.count_attempt(
+            page.payload.id,
+            history,
+            retries=self._config.run.retries,
+            is_probing=self._gate.is_probing,
+            failed_before=self._recorder.has_failed_before(page),
+        )
         error: PageError
         if self._config.run.at_most_once:
             error = UncertainCallError(f"{reason}; it may have been billed and is not sent again")
-        elif attempts > self._config.run.retries:
-            error = AttemptsExhaustedError(f"{attempts} attempts failed, the last with: {reason}")
+        elif was_last:
+            error = AttemptsExhaustedError(f"{history.failed_calls} attempts failed, the last with: {reason}")
+            error.undecided_since = None if self._history.is_to_blame(history) else history.first_failed_call
         else:
             return None
-        error.attempts = attempts
+        error.attempts = history.failed_calls
         return error
 
     async def _back_off(self, attempts: int, *, until_s: float = -math.inf) -> None:
@@ -132,39 +167,110 @@ class Attempts:
         with self._shutdown.cancels_unsent():
             await anyio.sleep(max(wait_s, until_s - anyio.current_time()))
 
-    async def _attempt(self, page: Page) -> Record | _Final:
+    async def _attempt(self, page: Page, history: PageHistory) -> Record | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
         self._shutdown.check()
-        async with self._budget.reserve(page.payload.id, page.file.name) as attempt:
-            verdict = await self._send(page, attempt)
-            if not isinstance(verdict, Accepted):
-                return verdict
-            reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
-            note = "lone surrogates replaced by U+FFFD" if verdict.reply.repaired else None
-            record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
-            attempt.settle(billed=True)  # after the text is on disk: the line is the proof of the call
+        async with self._reserved_turn(page) as (attempt, turn):
+            try:
+                verdict, note = await self._send(page, history, attempt, turn)
+                if not isinstance(verdict, Accepted):
+                    return verdict
+                reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
+                record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
+            finally:
+                self._shutdown.end_call(attempt.id)
+            attempt.accept()  # after the text is on disk: the line is the proof of the call
+            await self._recorder.write_undecided(before_call=self._history.last_text_call)
             return record
 
-    async def _send(self, page: Page, attempt: Attempt) -> Accepted | _Final:
-        """Send a page until the account does not refuse it; a refusal is not billed, so the reservation is kept."""
-        while True:
-            with self._shutdown.cancels_unsent(reserved=True):
-                turn = await self._gate.wait_turn()
-            attempt.mark_sent()
-            verdict = verdict_of(await self._client.post(page.payload.body))
-            if not isinstance(verdict, Accepted):
-                attempt.settle(billed=self._counts(verdict))
-            self._report(turn, verdict)
-            if not isinstance(verdict, Refused):
-                return verdict
+    @asynccontextmanager
+    async def _reserved_turn(self, page: Page) -> AsyncGenerator[tuple[Attempt, Token]]:
+        """Yield a reservation and a turn at the gate; a page that must wait for long holds no reservation.
 
-    def _counts(self, verdict: _Final | Refused) -> bool:
+        The reservation precedes the turn, because a disk that syncs slowly would delay calls against the pace. Under
+        `--at-most-once` it follows: a page that a crash meets with a reservation counts as uncertain, sent or not.
+        """
+        turn: Token | None = None
+        while True:
+            async with AsyncExitStack() as stack:
+                with self._shutdown.cancels_unsent():
+                    await stack.enter_async_context(self._gate.entry())
+                    if self._config.run.at_most_once:
+                        turn = await self._gate.wait_turn()
+                try:
+                    reservation = self._budget.reserve(page.payload.id, page.file.name)
+                    attempt = await stack.enter_async_context(reservation)
+                except BaseException:
+                    if turn is not None:
+                        self._gate.report_ended(turn, answered=False)
+                    raise
+                if turn is None:
+                    with self._shutdown.cancels_unsent(reserved=True):
+                        turn = await self._gate.wait_near_turn()
+                if turn is not None:
+                    yield attempt, turn
+                    return
+            await self._budget.flush()
+
+    async def _send(
+        self, page: Page, history: PageHistory, attempt: Attempt, turn: Token
+    ) -> tuple[Accepted | _Final, str | None]:
+        """Make the call; return its verdict, and a remark on the reply for readers of its text."""
+        attempt.mark_sent()
+        self._shutdown.begin_call(attempt.id, f"{page.file.name} page {page.payload.page}")
+        begun_s = anyio.current_time()
+        with self._history.call() as call:
+            outcome = await self._client.post(page.payload.body)
+        verdict = verdict_of(outcome, self._situation(page, history))
+        elapsed_s = anyio.current_time() - begun_s
+        self._history.count(verdict, page.payload.id, history, call=call, elapsed_s=elapsed_s)
+        if not isinstance(verdict, Accepted):
+            attempt.settle(billed=self._counts(verdict))
+            self._shutdown.end_call(attempt.id)
+        try:
+            self._report(turn, verdict, is_to_blame=self._history.is_to_blame(history))
+        finally:
+            kept = await self._keep(outcome, attempt)
+        if isinstance(verdict, Accepted):
+            return verdict, "; ".join(filter(None, (verdict.reply.note, kept))) or None
+        if isinstance(verdict, Failed):
+            self._name_lost(page, outcome, attempt)
+            return replace(verdict, reason="; ".join(filter(None, (verdict.reason, kept)))), None
+        return verdict, None
+
+    async def _keep(self, outcome: Outcome, attempt: Attempt) -> str | None:
+        """Keep the bytes of a paid reply that could not be understood; return where, as part of a message."""
+        if outcome.kept is None:
+            return None
+        with anyio.CancelScope(shield=True):
+            name = await self._recorder.keep_reply(attempt.id, outcome.kept)
+        return None if name is None else f"its bytes are kept in {name}"
+
+    def _name_lost(self, page: Page, outcome: Outcome, attempt: Attempt) -> None:
+        """Name a call without an outcome: it may have been billed, and another call for its page may follow."""
+        if outcome.fault is Fault.LOST:
+            message = "%s: %s; the call may have been billed (attempt %s)"
+            logger.warning(message, page.file.name, outcome.detail, attempt.id, extra={"page": page.payload.page})
+
+    def _situation(self, page: Page, history: PageHistory) -> Situation:
+        calls_left, now = self._budget.left, datetime.now(UTC)
+        return self._history.situation(page.payload.id, history, calls_left=calls_left, now=now)
+
+    def _counts(self, verdict: _Final) -> bool:
         """Return whether an attempt that brought no text counts: the plan may have billed it."""
         return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 
-    def _report(self, turn: Token, verdict: Verdict) -> None:
-        """Report the verdict to the account's gate, or end the run, before any other page gets a turn."""
-        self._contacts += not isinstance(verdict, Failed) or verdict.billed
+    def _report(self, turn: Token, verdict: Verdict, *, is_to_blame: bool) -> None:
+        """Report to the account's gate, or end the run, before any other page gets a turn.
+
+        Args:
+            turn: From the gate.
+            verdict: On the call.
+            is_to_blame: The page fails, while the service works: its failures are no evidence of an outage.
+
+        Raises:
+            TemporaryError: the service fails or refuses every call.
+        """
         match verdict:
             case Accepted():
                 self._retries.count_success()
@@ -172,15 +278,21 @@ class Attempts:
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)
                 self._gate.report_refused(turn, verdict.wait_s)
+            case Blocked():
+                logger.debug("not the API's answer: %s", verdict.reason)
+                self._gate.report_ended(turn, answered=False)
             case Stop(QuotaExhaustedError() as error):
                 self._shutdown.request(QuotaExhaustedError(f"{error}; the month ends on {self._month_end()}"))
             case Stop():
                 self._shutdown.request(verdict.error)
+            case Failed() if is_to_blame:
+                logger.debug("an attempt failed, among others that succeed: %s", verdict.reason)
+                self._gate.report_ended(turn, answered=False)
             case Failed():
                 logger.debug("an attempt failed: %s", verdict.reason)
-                self._gate.report_failed(turn, reached=verdict.billed)
+                self._gate.report_failed(turn, verdict.reason)
             case PageRejected():
-                self._gate.report_failed(turn, reached=True)
+                self._gate.report_ended(turn, answered=verdict.by_service)
 
     def _month_end(self) -> str:
         """Return the end of the plan's month by the configured calendar; the service does not name it."""

@@ -1,6 +1,7 @@
 """Turns files into pages, and pages into calls or duplicates."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -97,6 +98,7 @@ class Dispatcher:
                     await walk.run(partial(self._start, walk, pages), pages)
                 except StopError as exc:  # raised here, it would cancel the calls in flight
                     self._shutdown.request(exc)
+            await self._recorder.settle_undecided()
         finally:
             self._threads.shutdown(wait=False)
 
@@ -128,7 +130,7 @@ class Dispatcher:
                     return
             await self._dispatch_file(file, slot, walk.begun)
         finally:
-            if self._last_rows[file.name] is ended:
+            if self._last_rows.get(file.name) is ended:
                 del self._last_rows[file.name]
             ended.set()
 
@@ -152,31 +154,34 @@ class Dispatcher:
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
-        number = pages = 1
+        number = 1
         try:
-            while number <= pages:
-                if not self._index.has_failed_since(
-                    file, number, begun
-                ):  # by an earlier row; one run tries a page once
-                    await self._prepare_and_dispatch(file, image, number, slot)
-                pages = image.pages if image is not None else 1  # a damaged first page does not fail the others
-                number += 1
+            for number in _page_numbers(file, image):
+                await self._prepare_and_dispatch(file, image, number, slot, begun)
         except (ShuttingDownError, StopError):
-            with suppress(StorageError):
-                self._index.inventory.mark_rest_pending(file, number, image.pages if image is not None else 1)
+            if file.pages is None:
+                with suppress(StorageError):
+                    self._index.inventory.mark_rest_pending(file, number, _count_pages(image))
             raise
-        self._index.add_file(file, pages)
+        if file.pages is None:
+            self._index.add_file(file, _count_pages(image))
 
-    async def _prepare_and_dispatch(self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot) -> None:
+    async def _prepare_and_dispatch(
+        self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str
+    ) -> None:
+        """Prepare a page and dispatch it, unless it has failed in this run: an earlier row named it."""
         begun_s = anyio.current_time()
+        has_failed = self._index.has_failed_since(file, number, begun) or self._recorder.is_undecided(file, number)
         try:
             with self._shutdown.cancels_unsent():
                 await slot.retake()
                 payload = await self._prepare(file, image, number)
         except PageError as exc:
-            await self._recorder.record_failure(file, number, None, exc)
+            if not has_failed:
+                await self._recorder.record_failure(file, number, None, exc)
         else:
-            await self._dispatch_page(Page(file, payload, begun_s), slot)
+            if not has_failed:
+                await self._dispatch_page(Page(file, payload, begun_s), slot)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:
@@ -207,12 +212,17 @@ class Dispatcher:
         payload = page.payload
         if not self._config.prepare.dedup:
             await self._record_end(page, await self._attempts.recognise_page(page))
-        elif (record := self._index.find_record(payload.id)) is not None:
+        elif (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
             await self._claim(page)
+
+    def _find_record(self, page: Page) -> Record | None:
+        """Return the record of the page's content, unless it is older than asked for."""
+        record = self._index.find_record(page.payload.id)
+        return record if record is not None and record.added >= (page.file.again_before or "") else None
 
     async def _claim(self, page: Page) -> None:
         """Call for the page, then wake its duplicates."""
@@ -242,3 +252,18 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
+
+
+def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
+    if file.pages is not None:
+        yield from sorted(file.pages)
+        return
+    number = 1
+    while number == 1 or number <= _count_pages(image):  # known once a page was prepared
+        yield number
+        number += 1
+
+
+def _count_pages(image: ImageFile | None) -> int:
+    return 1 if image is None else image.pages

@@ -3,19 +3,17 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
-from pipeline.inputs.resolve import resolve_inputs
-from pipeline.inputs.selection import Inputs, absolute_path
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
-from pipeline.storage.filesystems import current_directory
-from pipeline.workspace.run_file import choose_root, read_run_file
+from pipeline.remote.proxies import Proxy, choose_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +22,19 @@ class Job:
 
     Attributes:
         inputs: Directories, files, globs, manifests, URLs, or "-" for paths on stdin; one alone need not be in a list.
+            Not used when `retry` is given.
         workspace: Directory of the results.
         service: Which API is called. None chooses by settings and environment, as the command line does: the vendor's
             with a key, the embedded engine without one.
         config: All settings. None loads them as the command line does: user's file, ./pagemill.toml, environment.
         switch_service: True lets another service than before fill the workspace.
+        accept_ledger: True lets the run count its calls in another ledger, or with another key, than the last run.
+        pay_again: True sends pages again whose paid texts have no readable line any more.
         stdin: Where "-" reads paths from.
         null_separated: True when those end with NUL.
         bar: True draws a progress bar on stderr.
+        retry: Recognise these pages, which failed in earlier runs, instead of the inputs.
+        again: Glob of source names: pages of the inputs that are done are sent again; None for no page.
         start_embedded: Starts the embedded engine for the duration of its context.
     """
 
@@ -40,9 +43,13 @@ class Job:
     service: Service | None = None
     config: Config | None = None
     switch_service: bool = False
+    accept_ledger: bool = False
+    pay_again: bool = False
     stdin: BinaryIO | None = None
     null_separated: bool = False
     bar: bool = False
+    retry: RetrySelection | None = None
+    again: str | None = None
     start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
 
 
@@ -57,9 +64,14 @@ class ResolvedJob:
         start_service: Starts it; None when it needs no start.
         config: All settings, fitted to the service.
         switch_service: As in `Job`.
+        accept_ledger: As in `Job`.
+        pay_again: As in `Job`.
         stdin: As in `Job`.
         null_separated: As in `Job`.
         bar: As in `Job`.
+        retry: As in `Job`.
+        again: As in `Job`.
+        proxy: The proxy of the calls; None for none.
     """
 
     inputs: tuple[str, ...]
@@ -68,16 +80,21 @@ class ResolvedJob:
     start_service: Callable[[], AbstractAsyncContextManager[Service]] | None
     config: Config
     switch_service: bool
+    accept_ledger: bool
+    pay_again: bool
     stdin: BinaryIO | None
     null_separated: bool
     bar: bool
+    retry: RetrySelection | None
+    again: str | None
+    proxy: Proxy | None
 
 
 def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     """Return the job with its service chosen, and its settings fitted to that.
 
     Raises:
-        UsageError: a setting, the service's URL or the key is wrong.
+        UsageError: a setting, the service's URL, the proxy's URL or the key is wrong.
     """
     inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
     config = job.config if job.config is not None else load_config(environ=environ, user_dir=user_config_dir())
@@ -91,19 +108,12 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         start_service=partial(job.start_embedded, config) if is_embedded else None,
         config=config,
         switch_service=job.switch_service,
+        accept_ledger=job.accept_ledger,
+        pay_again=job.pay_again,
         stdin=job.stdin,
         null_separated=job.null_separated,
         bar=job.bar,
+        retry=job.retry,
+        again=job.again,
+        proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
     )
-
-
-def find_inputs(job: ResolvedJob) -> Inputs:
-    """Return the job's INPUTs, with the root that names in the workspace's records are relative to.
-
-    Raises:
-        UsageError: an INPUT is wrong, or run.json cannot be read.
-    """
-    cwd = current_directory()
-    workspace = Path(absolute_path(str(cwd), str(job.workspace))) if cwd is not None else job.workspace
-    inputs = resolve_inputs(job.inputs, cwd=cwd, column=job.config.input.column, workspace=workspace)
-    return replace(inputs, names_root=choose_root(read_run_file(job.workspace), inputs.root))

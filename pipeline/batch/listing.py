@@ -12,8 +12,8 @@ from pipeline.config import InputConfig
 from pipeline.errors import InterruptedRunError, StopError
 from pipeline.inputs.kinds import HEAD_BYTES, OTHER, UNREADABLE, ignored_kind
 from pipeline.inputs.selection import Inputs
-from pipeline.inputs.source import NameBatch, list_names, walk
-from pipeline.records import IgnoredFiles, SourceFile
+from pipeline.inputs.source import NameBatch, list_names
+from pipeline.records import SourceFile
 from pipeline.shutdown import Shutdown
 from pipeline.storage.files import read_head
 from pipeline.workspace.index import Index
@@ -148,21 +148,3 @@ class Listing:
         if anyio.current_time() - self._committed_s > _COMMIT_EVERY_S:
             await anyio.to_thread.run_sync(self._index.commit)
             self._committed_s = anyio.current_time()
-
-
-async def needs_calls(inputs: Inputs, config: InputConfig, index: Index, triage: Triage) -> bool:
-    """Return whether a page may need a call, judging by names, sizes and times, and by first bytes where these decide.
-
-    Raises:
-        StopError: the INPUTs or the index cannot be read.
-    """
-    if inputs.has_stdin:
-        return True
-    async with aclosing(walk(inputs, config, stdin=None, null_separated=False)) as files:
-        async for file in files:
-            if isinstance(file, IgnoredFiles):
-                continue
-            is_settled = config.changed_by != "sha256" and index.settled_states(file) is not None
-            if not is_settled and await triage.ignored_kind(file) is None:
-                return True
-    return False

@@ -120,11 +120,13 @@ class Accounts:
         totals: Pages of the workspace by state; None when the index cannot be read.
         pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
         ignored: Files of the INPUTs that hold no page, by kind.
+        is_work_left: True when pages that have a text are to be sent again and were not.
     """
 
     totals: Mapping[State, int] | None
     pending_is_at_least: bool
     ignored: Mapping[str, int]
+    is_work_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,11 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
     """
     totals = snapshot.ended if accounts.totals is None else dict(accounts.totals)
     pending = totals.get(State.PENDING, 0)
-    if isinstance(reason, PlannedStopError) and not pending and not accounts.pending_is_at_least:
+    is_left = pending > 0 or accounts.pending_is_at_least or accounts.is_work_left
+    if isinstance(reason, PlannedStopError) and not is_left:
         reason = None
-    failed = snapshot.failed + snapshot.settled.get(State.FAILED, 0)
+    before = sum(snapshot.settled.get(state, 0) for state in (State.FAILED, State.UNCERTAIN))
+    failed = snapshot.failed + before
     codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
     return Summary(
         exit_code=min(codes, key=EXIT_PRECEDENCE.index),

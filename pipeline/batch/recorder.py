@@ -7,8 +7,19 @@ from datetime import UTC, datetime
 
 import anyio
 
-from pipeline.errors import MaxFailuresError, PageError
-from pipeline.records import Failure, PageId, Payload, Record, Reply, SourceFile, State, rfc3339
+from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError
+from pipeline.records import (
+    MAX_FAILED_RUNS,
+    Failure,
+    PageId,
+    Payload,
+    Record,
+    Reply,
+    SourceFile,
+    State,
+    limits_runs,
+    rfc3339,
+)
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import Sink
@@ -48,8 +59,30 @@ class Text:
     note: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Undecided:
+    """A failed page of which it is not known yet whether the page or the service is to blame.
+
+    Attributes:
+        file: The page's file.
+        number: The page's number, 1-based.
+        id: The page's identity.
+        error: Why its attempts failed.
+        since: Number of its first failed call.
+    """
+
+    file: SourceFile
+    number: int
+    id: PageId
+    error: PageError
+    since: int
+
+
 class Recorder:
     """Records the pages that end in one run.
+
+    A failure that may be the service's is not written before a text shows that the service works; when the run ends
+    with none, the page stays pending.
 
     Args:
         sink: Appends to the JSONL files.
@@ -63,6 +96,10 @@ class Recorder:
         self._index = index
         self._shutdown = shutdown
         self._max_failures = max_failures
+        self._begun = rfc3339(datetime.now(UTC))
+        self._undecided: list[_Undecided] = []
+        self._has_text = False
+        """A call of this run has brought a text."""
         self.ended: Counter[State] = Counter()
         """Pages that ended in this run."""
         self.settled: Counter[State] = Counter()
@@ -75,6 +112,7 @@ class Recorder:
         """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
         record = await self._append(page, text, duplicate_of)
         self.ended[record.state] += 1
+        self._has_text = self._has_text or duplicate_of is None
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
         return record
@@ -104,13 +142,14 @@ class Recorder:
             added=rfc3339(datetime.now(UTC)),
             meta=page.file.meta,
             note=text.note,
+            again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
         return record
 
     async def record_failure(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
-        """Append a page's failure to failures.jsonl; return once it is synced.
+        """Append a page's failure to failures.jsonl, and return once it is synced; an undecided one waits.
 
         Args:
             file: The page's file.
@@ -118,21 +157,88 @@ class Recorder:
             page_id: The page's identity; None when its content is not known.
             error: Why it failed.
         """
+        if error.undecided_since is not None and page_id is not None:
+            self._undecided.append(_Undecided(file, number, page_id, error, error.undecided_since))
+            return
+        await self._write_failure(file, number, page_id, error)
+
+    async def keep_reply(self, attempt: str, body: bytes) -> str | None:
+        """Keep a paid reply that could not be understood; return its file's name in the workspace, if it is kept."""
+        return await self._sink.keep_reply(attempt, body)
+
+    def has_failed_before(self, page: Page) -> bool:
+        """Return whether the calls for a page failed in the last run, too."""
+        return self._count_runs(page.file, page.payload.page, page.payload.id) > 0
+
+    def is_undecided(self, file: SourceFile, number: int) -> bool:
+        """Return whether a page has failed in this run, and it is not known yet whether the service is to blame."""
+        return any(each.file.name == file.name and each.number == number for each in self._undecided)
+
+    async def settle_undecided(self) -> None:
+        """Decide at the end of the inputs whether the pages left or the service failed.
+
+        When not one call of the run has succeeded and several pages have failed, the service is to blame: the run ends
+        as temporary, and the pages stay pending. So do they when the run ends early. A page that failed in an earlier
+        run, among others that got their text, is to blame itself, or each run would send it again.
+        """
+        failed_before = [each for each in self._undecided if self._count_runs(each.file, each.number, each.id)]
+        self._undecided = [each for each in self._undecided if each not in failed_before]
+        fresh = {each.id for each in self._undecided}
+        if len(fresh) > 1 and not self._has_text and self._shutdown.reason is None:
+            message = f"every call of this run failed; {self._undecided[-1].error}; run again later"
+            self._shutdown.request(TemporaryError(message))
+        try:
+            for each in failed_before:
+                await self._write_failure(each.file, each.number, each.id, each.error)
+            if self._shutdown.reason is None:
+                await self.write_undecided()
+            for each in self._undecided:
+                self._index.mark_page_pending(each.file, each.number, each.id)
+        except StorageError as exc:
+            self._shutdown.request(exc)
+
+    async def write_undecided(self, *, before_call: int | None = None) -> None:
+        """Write the failures of pages that are to blame after all.
+
+        Args:
+            before_call: Number of a call that brought a text: pages whose first failed call was earlier are to blame.
+                None blames all.
+        """
+        if not self._undecided:
+            return
+        decided = [each for each in self._undecided if before_call is None or each.since < before_call]
+        self._undecided = [each for each in self._undecided if before_call is not None and each.since >= before_call]
+        for each in decided:
+            await self._write_failure(each.file, each.number, each.id, each.error)
+
+    def _is_sent_again(self, file: SourceFile, page_id: PageId) -> bool:
+        return file.again_before is not None and self._index.find_record(page_id) is not None
+
+    def _count_runs(self, file: SourceFile, number: int, page_id: PageId | None) -> int:
+        """Return the number of earlier runs in a row in which the calls for a page have failed."""
+        return self._index.count_failed_runs(file.name, number, page_id, before=self._begun)
+
+    async def _write_failure(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
+        runs = self._count_runs(file, number, page_id) + 1 if limits_runs(error.name) else 0
+        is_left = error.retryable and runs >= MAX_FAILED_RUNS
+        message = f"{error}; it has failed in {runs} runs and is left to: pagemill retry" if is_left else str(error)
         failure = Failure(
             id=page_id,
             source=file.name,
             page=number,
             error=error.name,
-            message=str(error),
+            message=message,
             attempts=error.attempts,
-            retryable=error.retryable,
+            retryable=error.retryable and not is_left,
             added=rfc3339(datetime.now(UTC)),
             meta=file.meta,
+            runs=runs,
+            again=page_id is not None and self._is_sent_again(file, page_id),
         )
         span = await self._sink.append_failure(failure)
         self._index.add_failure(failure, span)
         self.ended[failure.state] += 1
-        logger.warning("%s: %s", file.name, error, extra={"page": number, "class": error.name})
+        logger.warning("%s: %s", file.name, message, extra={"page": number, "class": error.name})
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))

@@ -11,27 +11,26 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import msgspec
 
+from pipeline.batch.accounts import begin_run, note_ledger, open_accounts
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
-from pipeline.batch.job import Job, ResolvedJob, find_inputs, resolve_job
-from pipeline.batch.listing import Listing, Triage, needs_calls
+from pipeline.batch.files import Files, find_inputs
+from pipeline.batch.job import Job, ResolvedJob, resolve_job
+from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
-from pipeline.batch.recovery import open_budget
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PlannedStopError, StopError, StorageError
-from pipeline.inputs import source
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
-from pipeline.ledger.budget import Budget, ledger_file
+from pipeline.ledger.budget import Budget
 from pipeline.records import AttemptState, Service, State, rfc3339
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.gate import Gate
@@ -41,7 +40,7 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
-from pipeline.workspace.run_file import RunFile, claim_service, read_run_file, write_run_file
+from pipeline.workspace.run_file import Again, RunFile, order_again, read_run_file, write_run_file
 from pipeline.workspace.sink import open_sink
 
 logger = logging.getLogger("pagemill")
@@ -51,6 +50,7 @@ logger = logging.getLogger("pagemill")
 class _Opened:
     """Everything that is open while a run lasts."""
 
+    files: Files
     dispatcher: Dispatcher
     recorder: Recorder
     index: Index
@@ -59,6 +59,7 @@ class _Opened:
     ballast: Ballast
     triage: Triage
     run_file: RunFile
+    again: Again | None
     uncertain: Sequence[str]
     begun_s: float
 
@@ -108,11 +109,10 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
     with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
         inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
     for item in inputs.set_aside:
-        logger.log(logging.WARNING if item.is_doubtful else logging.INFO, "%s: ignored: %s", item.text, item.reason)
+        logger.info("%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
-        files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
-        async with aclosing(files):
+        async with aclosing(opened.files.walk()) as files:
             walk = Walk(
                 files,
                 opened.index,
@@ -121,15 +121,17 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
                 shutdown=shutdown,
                 config=job.config,
                 is_endless=inputs.has_stdin,
+                is_retry=job.retry is not None,
             )
             async with anyio.create_task_group() as background:
                 background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
-                background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
+                if not walk.is_retry:
+                    background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
                 if job.config.run.max_duration_s is not None:
                     background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
                 await opened.dispatcher.dispatch(walk)
                 walk.conclude(inputs, shutdown)
-                if shutdown.reason is not None and not walk.is_complete:
+                if shutdown.reason is not None and not walk.is_complete and not walk.is_retry:
                     await listing.wait(shutdown)
                 background.cancel_scope.cancel()
         return await _close_accounts(job.workspace, opened, walk, listing, shutdown)
@@ -152,29 +154,24 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
-        run_file = _begin(job, last, inputs)
+        again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
+        run_file = begin_run(job, last, inputs, again)
         for name in (RESULTS, FAILURES):
             repair_file(job.workspace / name)
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace))
         triage = Triage(index.inventory)
-        service = await stack.enter_async_context(_open_service(job, inputs, index, triage, shutdown))
-        former = None if last is None or last.ledger is None else Path(last.ledger)
-        ledger = None if run_file.ledger is None else Path(run_file.ledger)
-        budget, uncertain = await stack.enter_async_context(
-            open_budget(
-                ledger,
-                former,
-                run_file.workspace_id,
-                index=index,
-                results=job.workspace / RESULTS,
-                config=config,
-                shutdown=shutdown,
-            )
-        )
+        files = Files(job, inputs, index, again)
+        accounts = open_accounts(job, last, run_file, index, shutdown)
+        budget, uncertain, run_file = await stack.enter_async_context(accounts)
+        service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
-        client = await stack.enter_async_context(open_client(service, _timeouts(config), connections=config.run.jobs))
+        if job.proxy is not None:
+            logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
+        client = await stack.enter_async_context(
+            open_client(service, _timeouts(config), connections=config.run.jobs, proxy=job.proxy)
+        )
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -187,11 +184,25 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             config=config,
             host=_origin(job.service),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
+            is_retry=job.retry is not None,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
         new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
-        yield _Opened(dispatcher, recorder, index, budget, gate, ballast, triage, run_file, new, anyio.current_time())
+        yield _Opened(
+            files=files,
+            dispatcher=dispatcher,
+            recorder=recorder,
+            index=index,
+            budget=budget,
+            gate=gate,
+            ballast=ballast,
+            triage=triage,
+            run_file=run_file,
+            again=again,
+            uncertain=new,
+            begun_s=anyio.current_time(),
+        )
 
 
 async def _open_index(workspace: Path) -> Index:
@@ -202,43 +213,16 @@ async def _open_index(workspace: Path) -> Index:
 
 
 @asynccontextmanager
-async def _open_service(
-    job: ResolvedJob, inputs: Inputs, index: Index, triage: Triage, shutdown: Shutdown
-) -> AsyncGenerator[Service]:
+async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown: Shutdown) -> AsyncGenerator[Service]:
     """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
     async with AsyncExitStack() as stack:
         service = job.service
         if job.start_service is not None:
             with shutdown.cancels_unsent():
-                if await needs_calls(inputs, job.config.input, index, triage):
+                if await files.need_calls(triage):
                     logger.info("recognising with the embedded engine on this machine")
                     service = await stack.enter_async_context(job.start_service())
         yield service
-
-
-def _begin(job: ResolvedJob, last: RunFile | None, inputs: Inputs) -> RunFile:
-    """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's."""
-    workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
-    settings = job.config.without_secrets()
-    if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
-        logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
-    ledger = ledger_file(job.config, job.service)
-    return RunFile(
-        workspace_id=workspace_id,
-        version=version("pagemill"),
-        service=job.service.name,
-        root=str(inputs.names_root or inputs.root),
-        ledger=None if ledger is None else str(ledger),
-        ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
-        settings=settings,
-        totals=last.totals if last is not None else {},
-        pending_is_at_least=True,
-        ignored=last.ignored if last is not None else {},
-    )
-
-
-def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
-    return known if ledger is None or str(ledger) in known else (*known, str(ledger))
 
 
 def _timeouts(config: Config) -> Timeouts:
@@ -262,18 +246,25 @@ async def _close_accounts(
     totals: dict[State, int] | None = None
     try:
         await opened.budget.flush()
+        opened.run_file = note_ledger(opened.run_file, opened.budget)
     except StopError as exc:
         shutdown.request(exc)
     try:
         totals = opened.index.totals()
     except StorageError as exc:
         shutdown.request(exc)
-    counted = walk.is_complete or listing.is_complete
-    ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
-    accounts = Accounts(totals, pending_is_at_least=not counted, ignored=ignored)
+    if walk.is_retry:
+        at_least, ignored = opened.run_file.pending_is_at_least, opened.run_file.ignored
+    else:
+        at_least = not (walk.is_complete or listing.is_complete)
+        ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
+    is_left = opened.again is not None and shutdown.reason is not None
+    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored, is_work_left=is_left)
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
-        _write_end(workspace, opened.run_file, summary)
+        is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
+        run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file
+        _write_end(workspace, run_file, summary)
     return summary
 
 

@@ -37,6 +37,7 @@ class Walk:
         config: All settings.
         is_endless: True for a stream that cannot be listed again, such as a pipe: after a shutdown, what still arrives
             for a short time counts as pending.
+        is_retry: The files are those of pages that failed; none is settled.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Walk:
         shutdown: Shutdown,
         config: Config,
         is_endless: bool = False,
+        is_retry: bool = False,
     ) -> None:
         self._files = files
         self._index = index
@@ -58,6 +60,7 @@ class Walk:
         self._config = config
         self._drain_s = _DRAIN_S if is_endless else 0.0
         self._taken = 0
+        self.is_retry = is_retry
         self.begun = rfc3339(datetime.now(UTC))
         """When the walk began."""
         self.needs_listing = anyio.Event()
@@ -103,7 +106,7 @@ class Walk:
         """Say why the walk ended, once all dispatched files have ended; after a complete run, forget what is gone."""
         if self.is_limited:
             shutdown.request(PlannedStopError(f"--limit {self._config.run.limit} is reached"))
-        elif self.is_complete and shutdown.reason is None:
+        elif self.is_complete and not self.is_retry and shutdown.reason is None:
             if not self.found:
                 names = ", ".join(item.text for item in inputs.items)
                 shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
@@ -114,7 +117,7 @@ class Walk:
 
     def is_settled(self, file: SourceFile) -> bool:
         """Return True, and count its pages, when a file needs neither a call nor a record."""
-        if self._config.input.changed_by == "sha256" and not file.is_url:
+        if self.is_retry or (self._config.input.changed_by == "sha256" and not file.is_url):
             return False
         keep_uncertain = self._config.run.at_most_once
         settled = self._index.settled_states(file, keep_uncertain=keep_uncertain, since=self.begun)

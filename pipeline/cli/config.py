@@ -52,7 +52,9 @@ def _check_ledgers(directory: Path) -> None:
         existing = next(path for path in (directory, *directory.parents) if path.exists())
     except OSError as exc:
         raise UsageError(f"ledger {directory}: {exc.strerror}") from exc
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    if not existing.is_dir() or not os.access(
+        existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
         raise UsageError(f"ledger {directory}: {existing} cannot be written")
     if network is not None:
         raise UsageError(f"ledger {directory}: on a network filesystem ({network}), where locks cannot be trusted")

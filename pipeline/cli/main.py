@@ -21,6 +21,11 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
             "run": LazyCommand("pipeline.cli.run", "Recognise the pages of INPUT; running it again resumes."),
             "status": LazyCommand("pipeline.cli.status", "Show how many pages of a workspace are in which state."),
             "verify": LazyCommand("pipeline.cli.verify", "Check that lines, index and ledger of a workspace agree."),
+            "failures": LazyCommand(
+                "pipeline.cli.failures", "List the pages that failed, and whether the next run tries them."
+            ),
+            "retry": LazyCommand("pipeline.cli.retry", "Recognise the pages of a workspace that failed."),
+            "correct": LazyCommand("pipeline.cli.correct", "Accept lines that were edited by hand."),
             "quota": LazyCommand("pipeline.cli.quota", "Show the calls that the ledger of the API key has counted."),
             "serve": LazyCommand("pipeline.cli.serve", "Serve the text-recognition API on this machine."),
             "config": LazyCommand("pipeline.cli.config", "Show or check the configuration, or print an example file."),

@@ -19,7 +19,15 @@ from pipeline.errors import UsageError
 
 _logger = logging.getLogger("pagemill")
 
-_FLAG_VARIABLES: Final = frozenset({"PAGEMILL_LOCAL", "PAGEMILL_NO_PROGRESS", "PAGEMILL_SWITCH_SERVICE"})
+_FLAG_VARIABLES: Final = frozenset(
+    {
+        "PAGEMILL_ACCEPT_LEDGER",
+        "PAGEMILL_LOCAL",
+        "PAGEMILL_NO_PROGRESS",
+        "PAGEMILL_PAY_AGAIN",
+        "PAGEMILL_SWITCH_SERVICE",
+    }
+)
 """Variables of flags that belong to one run."""
 
 _OTHER_VARIABLES: Final = _FLAG_VARIABLES | {
@@ -75,6 +83,14 @@ def service_options(heading: str = "Service and quota") -> Iterable[GroupedOptio
     """Return the options that say which service is called, and how often."""
     names = ("api.url", "api.key_file", "budget.tier", "budget.quota", "budget.ledger")
     return [setting(name, heading=heading) for name in names]
+
+
+def confirmations(heading: str = "Service and quota") -> Iterable[GroupedOption]:
+    """Return the switches by which a user confirms once what a run would otherwise stop for, before any call."""
+    return [
+        flag("--accept-ledger", "Count in another ledger, or with another key, than the last run.", heading=heading),
+        flag("--pay-again", "Send pages again whose paid texts are gone from results.jsonl.", heading=heading),
+    ]
 
 
 def load(

@@ -73,16 +73,22 @@ def show_quota(
 
 
 def _set_used(ledger: Ledger, already_used: int, *, force: bool) -> None:
-    """Set the calls of this month; those under way count on top of them."""
-    usage = ledger.usage()
-    counted = usage.used - usage.pending
-    if already_used < counted and not force and ledger.clock_problem() is None:
+    """Set the calls of this month; those under way count on top of them.
+
+    Raises:
+        UsageError: it is fewer than the ledger has counted, without `force`.
+    """
+    before = ledger.usage()
+    counted = before.used - before.pending
+    is_right_month = ledger.clock_problem() is None
+    if already_used < counted and is_right_month and not force:
         raise UsageError(
-            f"--already-used {already_used}: the ledger has counted {counted} calls in {usage.month}; with a lower "
+            f"--already-used {already_used}: the ledger has counted {counted} calls in {before.month}; with a lower "
             "number pagemill may make more calls than the plan has; add --force to set it"
         )
-    ledger.set_used(already_used)
-    logger.info("%s: the ledger had counted %d calls; now it is %d", usage.month, counted, already_used)
+    month = ledger.set_used(already_used).month
+    if is_right_month:
+        logger.info("%s: the ledger had counted %d calls; now it is %d", month, counted, already_used)
 
 
 @as_command(

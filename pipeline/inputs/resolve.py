@@ -143,8 +143,8 @@ def _locate_glob(text: str, prefix: str, pattern: str) -> Input:
 def _examine_manifest(text: str, path: str, column: str | None) -> SetAside | None:
     """Return None for a manifest, else why the file is none.
 
-    A table is one by its header, JSON lines by their fields. A list of paths is one when a line names an existing
-    file or a URL: any text has lines. A list without lines is one, too.
+    A table is one by its header, JSON lines by their fields. Any text has lines: it is a list when one of them names an
+    existing file or a URL, or most end with the suffix of an image (their disk may not be mounted), or there is none.
 
     Raises:
         UsageError: a table has no column of the name that was given.
@@ -181,10 +181,10 @@ def _examine_list(text: str, path: str) -> SetAside | None:
             if is_url(entry.target) or _is_file(base, entry.target):
                 return None
             images += suffix_of(entry.target) in IMAGE_SUFFIXES
-    if not lines:
+    if 2 * images > lines or not lines:
         return None
     reason = "its line names no existing file" if lines == 1 else f"none of its {lines} lines names an existing file"
-    return SetAside(text, ".txt", reason, is_doubtful=2 * images > lines)
+    return SetAside(text, ".txt", reason)
 
 
 def _is_file(base: str, target: str) -> bool:

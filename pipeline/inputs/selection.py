@@ -47,13 +47,11 @@ class SetAside:
         text: The argument as given.
         kind: The kind under which it is counted as ignored; None for the workspace, which counts nowhere.
         reason: Why it is not read.
-        is_doubtful: True when it may have been meant as an INPUT: its lines look like paths of images.
     """
 
     text: str
     kind: str | None
     reason: str
-    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

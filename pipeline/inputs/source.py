@@ -10,7 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -26,7 +26,7 @@ from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reade
 from pipeline.inputs.resolve import BLOCK_BYTES
 from pipeline.inputs.rows import ManifestEntry
 from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path
-from pipeline.records import FileStat, IgnoredFiles, SourceFile
+from pipeline.records import FileStat, IgnoredFiles, Meta, SourceFile
 from pipeline.storage.files import require_descriptor
 from pipeline.wire import is_url
 
@@ -199,6 +199,21 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
 
 
 # --- entries -> files ------------------------------------------------------------------------------------------------
+
+
+def find_file(inputs: Inputs, name: str, *, meta: Meta | None, pages: frozenset[int] | None) -> SourceFile:
+    """Return the file or URL of a source name in a record, as it is now.
+
+    Args:
+        inputs: Its root is the one that source names are relative to.
+        name: The source name.
+        meta: Further fields of its manifest row.
+        pages: Numbers of the pages to recognise, 1-based; None for all.
+    """
+    root = str(inputs.names_root or inputs.root)
+    found = _to_source_file(root, inputs, ManifestEntry(name, meta=meta))
+    assert isinstance(found, SourceFile)  # it is neither a comment nor a file of a directory
+    return replace(found, pages=pages)
 
 
 def _to_names(base: str, inputs: Inputs, batch: _Batch) -> NameBatch:

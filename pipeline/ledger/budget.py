@@ -1,38 +1,39 @@
 """The calls of one run: a durable reservation in the key's ledger precedes each of them.
 
-Reservations and settlements of concurrent pages are committed in groups. A reservation becomes `void` when its call was
-not sent or certainly not billed, and `posted` when the call was or may have been billed. A call without an outcome
-stays `pending`, which counts as spent, until the next run finds its owner dead, names it and makes it `unknown`.
+Reservations and settlements of concurrent pages are committed in groups. A reservation becomes `accepted` once its text
+is synced, `charged` when the call was or may have been billed and brought no text, and `void` when it was not sent or
+certainly not billed. A call without an outcome stays `pending`, which counts as spent, until the next run finds its
+owner dead: with a line in results.jsonl it becomes `accepted`, else it is named and becomes `unknown`.
 """
 
 import asyncio
 import hashlib
 import itertools
 import logging
-import secrets
-from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from filelock import FileLock, Timeout
 
 from pipeline.billing import QuotaRefusal
 from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
+from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.owners import is_alive
+from pipeline.ledger.schema import LedgerMark
 from pipeline.records import AttemptState, OpenAttempt, PageId, Service
 from pipeline.shutdown import Shutdown
-from pipeline.storage.filesystems import make_directory
 from pipeline.storage.group_commit import GroupCommit
 
 logger = logging.getLogger("pagemill")
 
 
 class Attempt:
-    """One reserved call: `mark_sent` before its POST, `settle` when its outcome is known."""
+    """One reserved call: `mark_sent` before its POST, `accept` once its text is synced, `settle` when it has none."""
 
     def __init__(self, attempt_id: str) -> None:
         self.id = attempt_id
@@ -45,9 +46,13 @@ class Attempt:
         """Note that the call may reach the service from now on; without `settle` its outcome is lost."""
         self.state = AttemptState.PENDING
 
+    def accept(self) -> None:
+        """Note that the text is on disk: its line is the proof of the call, and from now on must be there."""
+        self.state = AttemptState.ACCEPTED
+
     def settle(self, *, billed: bool) -> None:
-        """Note the outcome."""
-        self.state = AttemptState.POSTED if billed else AttemptState.VOID
+        """Note the outcome of a call that brought no text."""
+        self.state = AttemptState.CHARGED if billed else AttemptState.VOID
 
 
 class Budget:
@@ -154,6 +159,14 @@ class Budget:
             await anyio.to_thread.run_sync(self._ledger.recover, settled, unproven)
         return unproven
 
+    def mark(self) -> LedgerMark | None:
+        """Return the ledger's mark; None without a ledger."""
+        return None if self._ledger is None else self._ledger.mark()
+
+    def accepted_calls(self, workspace_id: str) -> AcceptedCalls | None:
+        """Return the calls of a workspace whose texts must be in its results.jsonl; None without a ledger."""
+        return None if self._ledger is None else self._ledger.accepted_calls(workspace_id)
+
     async def _submit_reservation(self, reservation: Reserve) -> str:
         if self._ledger is None:
             return self._new_id()
@@ -184,7 +197,7 @@ class Budget:
 
     def _is_alive(self, owner: str) -> bool:
         assert self._ledger is not None
-        return owner == self._owner or _is_locked(_owner_lock(self._ledger.path, owner))
+        return owner == self._owner or is_alive(self._ledger.path, owner)
 
 
 def ledger_file(config: Config, service: Service) -> Path | None:
@@ -213,44 +226,3 @@ def ledger_path(directory: Path, key: str | None, host: str) -> Path:
     """Return the path of the ledger of a key or, without a key, of a host; the name does not reveal the key."""
     name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
     return directory / f"{name}.sqlite3"
-
-
-@contextmanager
-def own(ledger: Path | None) -> Generator[str]:
-    """Yield a new owner's id; other processes see the owner alive until this context or this process ends."""
-    owner = secrets.token_hex(6)
-    if ledger is None:
-        yield owner
-        return
-    path = _owner_lock(ledger, owner)
-    try:
-        make_directory(path.parent)
-        lock = FileLock(path, fallback_to_soft=False)  # a soft lock would outlive its owner
-        lock.acquire()
-    except OSError as exc:
-        raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
-    try:
-        yield owner
-    finally:
-        lock.release()
-        path.unlink(missing_ok=True)
-
-
-def _owner_lock(ledger: Path, owner: str) -> Path:
-    return ledger.with_suffix(".owners") / f"{owner}.lock"
-
-
-def _is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock. A pid is no proof: pids are reused, and containers have their own."""
-    if not path.exists():
-        return False
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError as exc:
-        raise LedgerError(f"cannot lock {path}: {exc.strerror or exc}") from exc
-    lock.release()
-    path.unlink(missing_ok=True)
-    return False

@@ -2,7 +2,7 @@
 
 One SQLite file per key, shared by all processes of this machine that use the key. A row is reservation and intent in
 one: a row that a crash leaves `pending` counts as spent until results.jsonl proves the outcome. A call counts in every
-month in which the vendor may bill it (`pipeline.billing`).
+month in which the vendor may bill it (`pipeline.billing`). The counts per month are kept (`counts`).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,16 @@ from pipeline.billing import (
     reset_time,
 )
 from pipeline.errors import LedgerError
-from pipeline.ledger.schema import LEDGER
+from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.ledger.counts import (
+    change_states,
+    count_kept,
+    count_open,
+    count_reserved,
+    fold_before,
+    move_months_after,
+)
+from pipeline.ledger.schema import LEDGER, LedgerMark, read_mark
 from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
 from pipeline.storage.sqlite import DurableDatabase
 from pipeline.wire import replace_surrogates
@@ -75,9 +84,8 @@ class Ledger:
         self._file = DurableDatabase(path, LEDGER)
         try:
             with self._file.transaction() as db:
-                db.execute("DROP INDEX IF EXISTS attempt_open")  # of early releases; no query uses it
                 months = self._possible_months(db)
-                _fold_before(db, months.first)
+                fold_before(db, months.first)
                 self.left = min(self._room(db, months).values(), default=None)
         except BaseException:
             self.close()
@@ -99,8 +107,17 @@ class Ledger:
     def months(self) -> list[str]:
         """Return the months that the ledger has counted in, and the current one, oldest first."""
         with self._file.transaction() as db:
-            counted = {row[0] for row in db.execute("SELECT month FROM attempt UNION SELECT month FROM month")}
+            counted = {row[0] for row in db.execute("SELECT month FROM month")}
             return sorted({*counted, self._current_month(self._possible_months(db))})
+
+    def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
+        """Return the calls of a workspace whose texts must be in its results.jsonl."""
+        return AcceptedCalls(self._file, workspace_id)
+
+    def mark(self) -> LedgerMark:
+        """Return the ledger's id and the number of calls that it has ever reserved."""
+        with self._file.reading() as db:
+            return read_mark(db)
 
     def resets_at(self, month: str) -> datetime:
         """Return when the month after this one begins."""
@@ -126,7 +143,8 @@ class Ledger:
         """
         with self._file.transaction() as db:
             if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
-                self._move_later_months(db)
+                now = possible_months(self._now(), self._calendar)
+                move_months_after(db, now.last, billing_month(self._now(), self._calendar))
             months = self._note_months(db)
             month = self._current_month(months)
             usage = self._usage(db, month, months.last)
@@ -177,7 +195,9 @@ class Ledger:
                         name = replace_surrogates(source)
                         rows.append((attempt, page, name, months.first, workspace_id, owner, added))
                         results.append(attempt)
-            self._insert(db, rows)
+            if rows:
+                self._insert(db, rows)
+                count_reserved(db, months.first, len(rows))
         self.left = min(room.values(), default=None)
         return results
 
@@ -203,9 +223,10 @@ class Ledger:
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Record the outcome of attempts that `open_attempts` returned."""
         with self._file.transaction() as db:
-            for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+            last = self._possible_months(db).last
+            for state, attempts in ((AttemptState.ACCEPTED, proven), (AttemptState.UNKNOWN, unproven)):
                 for attempt in attempts:
-                    self._settle(db, [attempt.id], state)
+                    self._settle(db, [attempt.id], state, last, keep_end=True)
 
     def _possible_months(self, db: Connection) -> Months:
         """Return the months in which the vendor may bill a call now."""
@@ -229,17 +250,9 @@ class Ledger:
 
     def _usage(self, db: Connection, month: str, last: str) -> Usage:
         """Return the usage of a month; an attempt without an end counts up to the last month."""
-        rows = db.execute(
-            "SELECT state, count(*) FROM attempt"
-            " WHERE state IN ('pending', 'posted', 'unknown') AND month <= ?1 AND coalesce(until, ?2) >= ?1"
-            " GROUP BY state",
-            (month, last),
-        ).fetchall()
-        counts = {AttemptState(state): number for state, number in rows}
-        extra = db.execute("SELECT folded + adjustment FROM month WHERE month = ?", (month,)).fetchone()
-        used = sum(counts.values()) + (extra[0] if extra is not None else 0)
+        counts = count_open(db, month, last)
         pending, unknown = counts.get(AttemptState.PENDING, 0), counts.get(AttemptState.UNKNOWN, 0)
-        return Usage(month, used, pending, unknown, self._limit)
+        return Usage(month, count_kept(db, month) + pending + unknown, pending, unknown, self._limit)
 
     def _room(self, db: Connection, months: Months) -> dict[str, int]:
         """Return the number of calls left in each of the months; empty when there is no limit."""
@@ -250,51 +263,19 @@ class Ledger:
     @staticmethod
     def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
         """Add pending rows in one statement: at each one SQLite releases the GIL and waits to get it back."""
-        if rows:
-            marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
-            columns = "(id, page, source, month, state, workspace, owner, added)"
-            db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
+        marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
+        columns = "(id, page, source, month, state, workspace, owner, added)"
+        db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
 
-    def _settle(self, db: Connection, ids: Sequence[str], state: AttemptState, last: str | None = None) -> None:
-        """Set the state and, where given, the last month; in one statement for the same reason."""
-        marks = ", ".join("?" * len(ids))
-        settle = f"UPDATE attempt SET state = ?, until = coalesce(?, until) WHERE id IN ({marks})"  # noqa: S608
-        if db.execute(settle, (state.value, last, *ids)).rowcount != len(ids):
-            known = {row[0] for row in db.execute(f"SELECT id FROM attempt WHERE id IN ({marks})", ids)}  # noqa: S608
-            lost = next((attempt for attempt in ids if attempt not in known), ids[0])
+    def _settle(
+        self, db: Connection, ids: Sequence[str], state: AttemptState, last: str, *, keep_end: bool = False
+    ) -> None:
+        lost = change_states(db, ids, state, last, keep_end=keep_end)
+        if lost is not None:
             raise LedgerError(f"ledger {self.path}: it has lost the call {lost}; no call goes out without it")
-
-    def _move_later_months(self, db: Connection) -> None:
-        """Move the calls of months that the clock has not reached to the clock's month."""
-        now = possible_months(self._now(), self._calendar)
-        month = billing_month(self._now(), self._calendar)
-        folded = db.execute("SELECT coalesce(sum(folded), 0) FROM month WHERE month > ?", (now.last,)).fetchone()[0]
-        db.execute("DELETE FROM month WHERE month > ?", (now.last,))
-        _add_folded(db, month, folded)
-        db.execute(
-            "UPDATE attempt SET month = min(month, ?1), until = min(until, ?2) WHERE month > ?1 OR until > ?2",
-            (month, now.last),
-        )
 
 
 def _noted_months(db: Connection) -> Months:
     """Return the latest months that the ledger has counted in; "" when there is none."""
     begun = "coalesce(max(month) FILTER (WHERE begun), '')"
     return Months(*db.execute(f"SELECT {begun}, coalesce(max(month), '') FROM month").fetchone())  # noqa: S608
-
-
-def _fold_before(db: Connection, month: str) -> None:
-    """Replace the settled rows of earlier months by a count, so that the ledger does not grow for ever."""
-    rows = db.execute(
-        "SELECT month, until, count(*) FROM attempt WHERE state = 'posted' AND until < ? GROUP BY month, until",
-        (month,),
-    ).fetchall()
-    for first, last, count in rows:
-        for counted in Months(first, last):
-            _add_folded(db, counted, count)
-    db.execute("DELETE FROM attempt WHERE state IN ('posted', 'void') AND until < ?", (month,))
-
-
-def _add_folded(db: Connection, month: str, count: int) -> None:
-    add = "INSERT INTO month (month, folded) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET folded = folded + ?2"
-    db.execute(add, (month, count))

@@ -1,35 +1,31 @@
 """The HTTP client: sends one POST and returns one outcome.
 
-The API takes the key in the query string, so no request URL may leave this module. aiohttp's errors are therefore
-translated by their class: their text may contain the URL.
+The API takes the key in the query string, so no request URL may leave this module; `faults` translates aiohttp's
+errors, and `redaction` removes the key from what the service says.
 """
 
 import asyncio
-import errno
+import os
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Final
-from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from pipeline.errors import UsageError
 from pipeline.records import Service
-from pipeline.remote.connections import Connector
-from pipeline.remote.verdict import Fault, Outcome, parse_retry_after
-from pipeline.storage.files import has_descriptor, no_descriptors
-from pipeline.wire import (
-    REPLY_MAX_BYTES,
-    TEXT_RECOGNITION_PATH,
-    InvalidReplyError,
-    parse_reply,
-    parse_status_text,
-)
+from pipeline.remote.connections import Connector, connected_at
+from pipeline.remote.deadlines import deadline
+from pipeline.remote.faults import CALL_ERRORS, fault_outcome
+from pipeline.remote.outcome import Fault, Hint, Outcome, read_outcome
+from pipeline.remote.proxies import Proxy
+from pipeline.remote.redaction import Redaction
+from pipeline.wire import REPLY_MAX_BYTES, TEXT_RECOGNITION_PATH
 
 _KEEPALIVE_S: Final = 4.0
 """Shorter than the idle timeouts of Node (5 s) and nginx (75 s), longer than gunicorn's (2 s). A request on a
@@ -41,6 +37,7 @@ follows was billed."""
 
 _READ_BLOCK_BYTES: Final = 64 * 1024
 _DETAIL_MAX_CHARS: Final = 300
+_TLS_PROBE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,69 +61,114 @@ class Client:
     Args:
         session: The aiohttp session that sends them.
         service: Base URL and key.
+        timeouts: Deadlines of each call; the session knows those for connecting and reading.
+        proxy: The proxy that they go through; None for none.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, service: Service) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, service: Service, timeouts: Timeouts, proxy: Proxy | None = None
+    ) -> None:
         self._session = session
         url = URL(service.base_url) / TEXT_RECOGNITION_PATH.lstrip("/")
         self._url = url if service.key is None else url.with_query(key=service.key)
-        quoted = self._url.raw_query_string.removeprefix("key=")
-        self._secrets = () if service.key is None else (service.key, quoted, quote(service.key, safe=""))
+        self._redaction = Redaction(service.key)
+        self._timeouts = timeouts
+        self._proxy = proxy
+        self._has_heard = False
+        """The service has answered in HTTP."""
+        self._speaks_tls: bool | None = None
+        """Whether the port that is called with plain HTTP speaks TLS; None until that is tested."""
 
     def __repr__(self) -> str:
         return f"<Client {self._url.host}>"
 
     async def post(self, body: bytes) -> Outcome:
         """Send one request and return its outcome; failures of the service or the network are returned, not raised."""
+        outcome = self._redact(await self._exchange(body))
+        self._has_heard = self._has_heard or outcome.status is not None
+        if outcome.cut_off_s is not None and not self._has_heard and await self._is_tls_port():
+            return Outcome(status=400, detail="no answer in plain HTTP", hint=Hint.TLS_PORT)
+        return outcome
+
+    async def _exchange(self, body: bytes) -> Outcome:
         upload = BytesIO(body)
+        received: _Received | None = None
+        connected_at.set(None)
         try:
-            async with self._session.post(
-                self._url,
-                data=upload,
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
-                allow_redirects=False,
-            ) as response:
-                if response.status == 200 and upload.tell() < len(body):  # it cannot be the text of this page
+            async with (
+                deadline(self._timeouts.total_s),
+                self._session.post(
+                    self._url,
+                    data=upload,
+                    headers={"Content-Type": "application/json", "Accept": "application/json"},
+                    allow_redirects=False,
+                ) as response,
+            ):
+                if 200 <= response.status < 300 and upload.tell() < len(body):  # it cannot be the text of this page
                     response.close()
                     return Outcome(fault=Fault.LOST, detail="the reply came before the whole page was sent")
-                return self._redact(_interpret(response, await _read_bounded(response)))
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError) as exc:
-            return _translate(exc, begun=upload.tell() > 0)
+                received = _Received(response)
+                await received.read()
+        except CALL_ERRORS as exc:
+            fault = self._fault(exc, begun=upload.tell() > 0)
+            return fault if received is None else received.broken_outcome(fault)
         except ValueError as exc:  # aiohttp raises it for some malformed headers
             return Outcome(fault=Fault.LOST, detail=f"malformed reply ({type(exc).__name__})")
+        return received.outcome()
+
+    def _fault(self, exc: Exception, *, begun: bool) -> Outcome:
+        is_tls = self._url.scheme == "https"
+        ca_file = os.environ.get("SSL_CERT_FILE") or None
+        outcome = fault_outcome(exc, begun=begun, is_tls=is_tls, proxy=self._proxy, ca_file=ca_file)
+        opened_s = connected_at.get()
+        if outcome.fault is not Fault.LOST or opened_s is None or isinstance(exc, TimeoutError):
+            return outcome
+        return replace(outcome, cut_off_s=asyncio.get_running_loop().time() - opened_s)
+
+    async def _is_tls_port(self) -> bool:
+        """Return whether a port that gave no answer to plain HTTP completes a TLS handshake; tested once."""
+        if self._speaks_tls is None:
+            self._speaks_tls = False
+            if self._url.scheme == "http" and self._proxy is None:
+                self._speaks_tls = await _completes_handshake(self._url.host or "", self._url.port or 80)
+        return self._speaks_tls
 
     def _redact(self, outcome: Outcome) -> Outcome:
-        """Remove the key, plain and percent-encoded, from the outcome's detail, then shorten the detail.
+        """Remove the key from what the outcome quotes, then shorten the detail.
 
         In this order, because half a key at the cut would not be found.
         """
-        detail = outcome.detail
-        for secret in self._secrets:
-            detail = detail.replace(secret, "***")
-        return replace(outcome, detail=detail[:_DETAIL_MAX_CHARS])
+        kept = None if outcome.kept is None else self._redaction.redact_bytes(outcome.kept)
+        detail = self._redaction.redact(outcome.detail)[:_DETAIL_MAX_CHARS]
+        return outcome if (detail, kept) == (outcome.detail, None) else replace(outcome, detail=detail, kept=kept)
 
 
 @asynccontextmanager
-async def open_client(service: Service, timeouts: Timeouts, *, connections: int) -> AsyncGenerator[Client]:
+async def open_client(
+    service: Service, timeouts: Timeouts, *, connections: int, proxy: Proxy | None = None
+) -> AsyncGenerator[Client]:
     """Open a client for one service.
 
     Args:
         service: Base URL and key.
         timeouts: Deadlines of each call.
         connections: Most connections open at once; each call in flight takes one.
+        proxy: The proxy that calls go through; None for none, whatever the environment says.
     """
     timeout = aiohttp.ClientTimeout(
-        total=timeouts.total_s, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
+        total=None, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
     )
+    is_tls = service.base_url.startswith("https:")
     async with aiohttp.ClientSession(
-        connector=Connector(connections=connections, keepalive_s=_KEEPALIVE_S),
+        connector=Connector(connections=connections, keepalive_s=_KEEPALIVE_S, is_tls=is_tls),
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "pagemill"},
         auto_decompress=True,
         max_field_size=_HEADER_MAX_BYTES,
+        proxy=None if proxy is None else proxy.url,
     ) as session:
-        yield Client(session, service)
+        yield Client(session, service, timeouts, proxy)
 
 
 def check_base_url(base_url: str) -> str:
@@ -145,76 +187,55 @@ def check_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, or None when it is longer than REPLY_MAX_BYTES after decompression.
+class _Received:
+    """The body of a response, as far as it has arrived."""
 
-    A body that breaks off raises only with status 200; the status of an error is enough for its verdict.
-    """
-    blocks: list[bytes] = []
-    size = 0
-    try:
-        async for block in response.content.iter_chunked(_READ_BLOCK_BYTES):
-            size += len(block)
-            if size > REPLY_MAX_BYTES:
-                response.close()
-                return None
-            blocks.append(block)
-    except (aiohttp.ClientError, TimeoutError, ConnectionError):
-        if response.status == 200:
-            raise
-        response.close()
-    return b"".join(blocks)
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._blocks: list[bytes] = []
+        self._size_bytes = 0
 
+    def __repr__(self) -> str:
+        return f"<_Received HTTP {self._response.status}, {self._size_bytes} bytes>"
 
-def _interpret(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
-    headers = response.headers
-    retry_after_s = parse_retry_after(
-        headers.get("Retry-After"), headers.get("retry-after-ms"), headers.get("Date"), datetime.now(UTC)
-    )
-    if body is None:
-        detail = f"a reply of more than {REPLY_MAX_BYTES} bytes"
-        return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
-    if response.status != 200:
-        detail = parse_status_text(body, limit_chars=REPLY_MAX_BYTES)  # `_redact` shortens it
-        return Outcome(response.status, detail=detail, retry_after_s=retry_after_s)
-    try:
-        return Outcome(200, reply=parse_reply(body))
-    except InvalidReplyError as exc:
-        return Outcome(200, detail=str(exc))
+    async def read(self) -> None:
+        """Read the body up to REPLY_MAX_BYTES after decompression, and close the connection of a longer one."""
+        async for block in self._response.content.iter_chunked(_READ_BLOCK_BYTES):
+            self._blocks.append(block[: REPLY_MAX_BYTES - self._size_bytes])
+            self._size_bytes += len(block)
+            if self._size_bytes > REPLY_MAX_BYTES:
+                self._response.close()
+                return
 
+    def outcome(self) -> Outcome:
+        """Return the outcome of a call whose response has arrived."""
+        return read_outcome(
+            self._response.status,
+            self._response.headers,
+            b"".join(self._blocks),
+            charset=self._response.charset,
+            excess=self._size_bytes > REPLY_MAX_BYTES,
+            now=datetime.now(UTC),
+        )
 
-def _translate(exc: Exception, *, begun: bool) -> Outcome:
-    """Return the outcome of a call that raised.
+    def broken_outcome(self, fault: Outcome) -> Outcome:
+        """Return the outcome of a call whose response broke off.
 
-    Args:
-        exc: aiohttp's error.
-        begun: The first byte of the body was given to a connection; before that (connection refused, DNS, TLS,
-            connect timeout) the call cannot have been billed.
-    """
-    if not begun and _lacks_descriptor(exc):
-        return Outcome(fault=Fault.NO_DESCRIPTOR, detail=str(no_descriptors()))
-    if not begun:
-        return Outcome(fault=Fault.NOT_SENT, detail=_describe_unreached(exc))
-    if isinstance(exc, TimeoutError):
-        return Outcome(fault=Fault.LOST, detail="timeout while waiting for the reply")
-    return Outcome(fault=Fault.LOST, detail=f"connection lost ({type(exc).__name__})")
+        The status of an error is enough for its verdict. Of a success, what has arrived was paid for.
+        """
+        if not 200 <= self._response.status < 300:
+            return self.outcome()
+        return replace(fault, cut_off_s=None, kept=b"".join(self._blocks) or None)
 
 
-def _lacks_descriptor(exc: Exception) -> bool:
-    if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return not has_descriptor()
-    return isinstance(exc, OSError) and exc.errno in {errno.EMFILE, errno.ENFILE}
-
-
-def _describe_unreached(exc: Exception) -> str:
-    match exc:
-        case aiohttp.ClientConnectorDNSError():
-            return "the host name does not resolve"
-        case aiohttp.ClientSSLError():
-            return f"TLS failed ({type(exc).__name__})"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect ({exc.os_error.strerror or 'refused'})"
-        case TimeoutError():
-            return "timeout while connecting"
-        case _:
-            return f"connection lost before the request was sent ({type(exc).__name__})"
+async def _completes_handshake(host: str, port: int) -> bool:
+    """Return whether a TLS handshake with a port completes, whatever its certificate; nothing else is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with suppress(OSError, TimeoutError, ValueError):
+        async with asyncio.timeout(_TLS_PROBE_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+        writer.transport.abort()
+        return True
+    return False

@@ -1,28 +1,56 @@
-"""The client's TCP connections: no page gets another page's reply, and an early error reply is read.
+"""The client's TCP connections: no page gets another page's reply, and what has arrived is read.
 
-Two gaps between sockets and HTTP libraries would cost paid pages:
+Three gaps between sockets and HTTP libraries would cost paid pages:
 
 - A service that sends two replies to one request, or extra bytes behind a reply, leaves them in the idle connection,
   where the next call would read them as its own reply. `Connector` does not reuse such a connection. Bytes that arrive
   only after the next request was sent cannot be told from its reply.
 - A service that answers with an error while the page is still being sent, and closes, makes the next write fail; the
   error reply, already received, would be dropped with the connection. `ReadingSocket` keeps it.
+- A process that was stopped finds its timers expired and the replies unread. `PatientHandler` reads first.
 """
 
+import asyncio
 import select
 import socket
-from typing import TYPE_CHECKING
+import ssl
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from pipeline.remote.deadlines import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed import ReadableBuffer
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
+
+
+connected_at: ContextVar[float | None] = ContextVar("connected_at", default=None)
+"""In the task of a call: when its new connection was opened, on the event loop's clock; None for a used connection."""
+
+
+class PatientHandler(ResponseHandler):
+    """aiohttp's protocol of a connection, whose read timeout is judged only after what has arrived is read."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._deadline = Deadline(loop, self._on_read_timeout)
+
+    def _reschedule_timeout(self) -> None:
+        if self._read_timeout:
+            self._deadline.start(self._read_timeout)
+        else:
+            self._deadline.stop()
+
+    def _drop_timeout(self) -> None:
+        self._deadline.stop()
 
 
 class Connector(aiohttp.TCPConnector):
@@ -31,10 +59,18 @@ class Connector(aiohttp.TCPConnector):
     Args:
         connections: Most connections open at once.
         keepalive_s: Time after which an idle connection is closed.
+        is_tls: The service is called with https; certificates are checked against the authorities that OpenSSL's
+            defaults or SSL_CERT_FILE name now, not when aiohttp was imported.
     """
 
-    def __init__(self, *, connections: int, keepalive_s: float) -> None:
-        super().__init__(limit=connections, keepalive_timeout=keepalive_s, socket_factory=_open_socket)
+    def __init__(self, *, connections: int, keepalive_s: float, is_tls: bool = False) -> None:
+        super().__init__(
+            limit=connections,
+            keepalive_timeout=keepalive_s,
+            socket_factory=_open_socket,
+            ssl=ssl.create_default_context() if is_tls else True,
+        )
+        self._factory = cast("partial[ResponseHandler]", partial(PatientHandler, loop=self._loop))
         self._polls: WeakKeyDictionary[ResponseHandler, select.poll] = WeakKeyDictionary()
         """Per connection that has served a call: the poll object that asks the kernel for unread bytes."""
 
@@ -52,8 +88,10 @@ class Connector(aiohttp.TCPConnector):
             poll = self._polls.get(protocol)
             if poll is None:  # a new connection is not polled: it may hold TLS session tickets
                 self._polls[protocol] = _make_poll(protocol)
+                connected_at.set(self._loop.time())
                 return connection
             if not protocol.should_close and not poll.poll(0):
+                connected_at.set(None)
                 return connection
             connection.close()
 

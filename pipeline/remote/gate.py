@@ -1,16 +1,26 @@
 """The gate: one rate limiter for all calls of the account; holds every call back while the account must wait.
 
-A 429 concerns the account, so it pauses all pages; other failures concern their page alone. The first call of a run
-goes alone until the service answers it: a bad key costs one call, not one per worker. `pace` decides the rate.
+A 429 concerns the account, so it pauses all pages; a single failure concerns its page alone. `pace` decides the rate,
+`circuit` what an outage may cost: until one succeeds, calls go one at a time.
 """
 
+import logging
 import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
 from pipeline.errors import TemporaryError
+from pipeline.remote.circuit import Circuit
 from pipeline.remote.pace import Pace, Token
+
+_LONG_WAIT_S: Final = 1.0
+"""A page that must wait longer for its turn need not hold a reservation, which takes a few milliseconds."""
+
+logger = logging.getLogger("pagemill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +30,7 @@ class GateStatistics:
     Attributes:
         passed: Calls that the gate let through.
         accepted: Calls that the service answered with a text.
-        refused: Calls that the service refused with 429 or 503.
+        refused: Calls that were refused for now, such as with 429.
         paused_s: Time left of the current pause.
     """
 
@@ -35,49 +45,92 @@ class Gate:
 
     Args:
         rate_per_s: `--rate`: calls are at least 1/rate apart; None sets no bound.
-        patience_s: Longest time of refused calls without one success, after which the run stops.
+        patience_s: Longest time of refused or failed calls without one success, after which the run stops.
     """
 
     def __init__(self, *, rate_per_s: float | None = None, patience_s: float = 600.0) -> None:
         self._pace = Pace(rate_per_s)
+        self._circuit = Circuit(patience_s)
         self._patience_s = patience_s
         self._turn = anyio.Lock(fast_acquire=True)
         self._changed = anyio.Event()
-        self._first_in_flight = False
-        """A call is in flight on whose outcome all others wait."""
-        self._service_answers = False
-        """A call of this run has reached the service."""
         self._paused_until_s = -math.inf
         self._refused_since_s: float | None = None
+        self._answers = False
+        """The service has answered about a page, with a text or a rejection."""
+        self._is_warned = False
+        """The user knows of the outage."""
+        self._has_prober = False
+        """While calls go out one at a time: a page has entered to make the next one."""
         self._passed = self._accepted = self._refused = 0
 
     def __repr__(self) -> str:
-        return f"<Gate {self._passed} passed, {self._refused} refused, {self._pace!r}>"
+        return f"<Gate {self._passed} passed, {self._refused} refused, {self._pace!r}, {self._circuit!r}>"
+
+    @property
+    def is_probing(self) -> bool:
+        """True while calls go out one at a time, because none has succeeded yet or the service fails."""
+        return self._circuit.is_probing
 
     def statistics(self) -> GateStatistics:
         """Return the counters as they are now."""
-        paused_s = max(0.0, self._paused_until_s - anyio.current_time())
+        now_s = anyio.current_time()
+        probe_s = self._circuit.ready_at(now_s)
+        paused_s = max(0.0, self._paused_until_s - now_s, probe_s - now_s if probe_s < math.inf else 0.0)
         return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
+
+    @asynccontextmanager
+    async def entry(self) -> AsyncGenerator[None]:
+        """Enter the context once a turn is near: while calls go out one at a time or are paused, pages wait outside."""
+        while (is_behind := self._circuit.is_probing and self._has_prober) or self._is_closed(anyio.current_time()):
+            await (self._changed.wait() if is_behind else self._wait_for_change(anyio.current_time()))
+        is_prober = self._circuit.is_probing
+        self._has_prober = self._has_prober or is_prober
+        try:
+            yield
+        finally:
+            if is_prober:
+                self._has_prober = False
+                self._wake()
 
     async def wait_turn(self) -> Token:
         """Return once this call may be sent; the caller must report its end, with the token, by a `report_…` method."""
+        while (token := await self._wait_turn(leaves=False)) is None:
+            pass
+        return token
+
+    async def wait_near_turn(self) -> Token | None:
+        """Return as `wait_turn` does, or None when the turn is not near any more: a reservation is to be given back."""
+        return await self._wait_turn(leaves=True)
+
+    async def _wait_turn(self, *, leaves: bool) -> Token | None:
         async with self._turn:  # one call waits for the pace, the others for the lock
-            while (ready_s := self._ready_at(now_s := anyio.current_time())) > now_s:
-                with anyio.move_on_after(ready_s - now_s):
-                    await self._changed.wait()
-            self._first_in_flight = not self._service_answers
+            while self._ready_at(now_s := anyio.current_time()) > now_s:
+                if leaves and self._is_closed(now_s):
+                    return None
+                await self._wait_for_change(now_s)
             self._passed += 1
-            return self._pace.report_sent(now_s)
+            token = self._pace.report_sent(now_s)
+            self._circuit.report_sent()
+            return token
+
+    async def _wait_for_change(self, now_s: float) -> None:
+        """Wait until the next call may be sent by what is known now, or something else is known."""
+        with anyio.move_on_after(max(0.0, self._ready_at(now_s) - now_s)):
+            await self._changed.wait()
 
     def report_accepted(self, token: Token) -> None:
         """Report that the service answered the call with a text."""
         self._accepted += 1
+        self._answers = True
+        self._is_warned = False
         self._refused_since_s = None
         self._pace.report_accepted(anyio.current_time(), token)
-        self._end(reached=True)
+        self._circuit.report_accepted(token.serial)
+        self._wake()
 
     def report_refused(self, token: Token, wait_s: float | None) -> None:
-        """Report that the service refused the call with 429 or 503; all calls wait.
+        """Report that the call was refused for now; all calls wait.
 
         Args:
             token: From `wait_turn`.
@@ -90,30 +143,63 @@ class Gate:
         self._refused += 1
         self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
         self._pace.report_refused(now_s, token, wait_s)
-        self._end(reached=False)
+        self._circuit.report_ended()
+        self._wake()
         if self._refused_since_s is None:
             self._refused_since_s = now_s
         if now_s - self._refused_since_s > self._patience_s:
             refused_s = now_s - self._refused_since_s
             raise TemporaryError(f"the API has refused calls for {refused_s:.0f} s and answered none; run again later")
 
-    def report_failed(self, token: Token, *, reached: bool) -> None:
-        """Report that the call ended in any other way.
+    def report_failed(self, token: Token, reason: str) -> None:
+        """Report that the service, or the way to it, failed the call.
 
         Args:
             token: From `wait_turn`.
-            reached: The call may have reached the service. If not, and none did before, the next call goes alone, too.
+            reason: One line for the user.
+
+        Raises:
+            TemporaryError: so many calls have failed in a row that the service must be down.
+        """
+        now_s = anyio.current_time()
+        self._pace.report_ended(now_s, token)
+        self._circuit.report_failed(now_s, token.serial)
+        self._wake()
+        if (outage_s := self._circuit.outage_s(now_s)) is not None:
+            calls = "every call of this run" if not self._answers else "every call"
+            raise TemporaryError(
+                f"the API has failed {calls} for {outage_s:.0f} s, the last with: {reason}; run again later"
+            )
+        if self._circuit.is_probing and not self._is_warned:
+            self._is_warned = True
+            logger.warning("the API fails (%s): one call at a time until one succeeds", reason)
+
+    def report_ended(self, token: Token, *, answered: bool) -> None:
+        """Report that the call ended in a way that concerns its page alone.
+
+        Args:
+            token: From `wait_turn`.
+            answered: The service itself answered; the first such answer shows that it can be called.
         """
         self._pace.report_ended(anyio.current_time(), token)
-        self._end(reached=reached)
+        if answered:
+            self._answers = True
+            self._circuit.report_answered()
+        else:
+            self._circuit.report_ended()
+        self._wake()
 
     def _ready_at(self, now_s: float) -> float:
         """Return when the next call may be sent; infinity while that depends on a call in flight."""
-        return math.inf if self._first_in_flight else self._pace.ready_at(now_s)
+        return max(self._pace.ready_at(now_s), self._circuit.ready_at(now_s))
 
-    def _end(self, *, reached: bool) -> None:
-        """Note the end of a call and wake the waiting call, whose time may have changed."""
-        self._service_answers = self._service_answers or reached
-        self._first_in_flight = False
+    def _is_closed(self, now_s: float) -> bool:
+        """Return whether the next turn is far: a probe is under way, or the account waits for long."""
+        pace_s = self._pace.ready_at(now_s)  # infinite while as many calls are in flight as the service takes
+        is_far = math.isfinite(pace_s) and pace_s - now_s > _LONG_WAIT_S
+        return is_far or self._circuit.ready_at(now_s) - now_s > _LONG_WAIT_S
+
+    def _wake(self) -> None:
+        """Wake the waiting calls, whose time may have changed."""
         self._changed.set()
         self._changed = anyio.Event()

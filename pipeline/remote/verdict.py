@@ -1,69 +1,89 @@
 """Verdicts: one pure function from the outcome of a call to what it means for the page, the account and the run.
 
-Source: the API's contract ("Errors"), and our decisions where the contract leaves a question open.
+The same reply means different things early and late in a run: before the first success it speaks about the address,
+the key or the service; after it, about this page or this moment. What the run knows is an argument (`Situation`).
+
+Source: the design's table "What each reply means"; the API's contract ("Errors"), and our decisions where the contract
+leaves a question open.
 """
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import Enum
+from datetime import datetime, timedelta
 from typing import Final
 
 from pipeline.errors import (
+    BlockedPageError,
     KeyRejectedError,
+    MisdirectedError,
     NoDescriptorsError,
+    PageError,
     PermissionDeniedError,
     QuotaExhaustedError,
     RejectedPageError,
     StopError,
+    TemporaryError,
     UsageError,
 )
-from pipeline.wire import WireReply
+from pipeline.remote.outcome import Fault, Hint, Outcome
+from pipeline.wire import BodyKind, WireReply
 
 QUOTA_RETRY_AFTER_S: Final = 3600.0
-"""A longer Retry-After means that the quota is used up, not that the rate is too high."""
+"""A longer Retry-After means that the quota is used up or the service is down, not that the rate is too high."""
+
+SEVERAL: Final = 3
+"""Pages in a row, or replies to one page, that show that no page, or not this one, gets through."""
+
+_MAX_BLOCKED_REPLIES: Final = 6
+"""Replies from something before the service to one page, after which it fails although another page got one, too."""
+
+_MAX_PAGE_REFUSALS: Final = 8
+"""A page refused more often while others are accepted has its own reason. A limiter that refuses one call in twenty
+does this to one page in 2·10¹⁰."""
+
+_MAX_CUT_OFF_SHARE: Final = 0.1
+"""A connection that ends in less than this share of the fastest reply's time cannot have carried a recognised page."""
 
 _QUOTA_WORDS: Final = re.compile(
-    r"quota|per month|monthly|this month|subscription|upgrade|insufficient|exceeded your (?:current )?plan",
+    r"quota|per month|monthly|this month|subscription|upgrade|insufficient|exceeded your (?:current )?plan|"
+    "配额|额度|余额不足|套餐|本月",
     re.IGNORECASE,
 )
 """Words of a used-up quota, not of a rate limit. Source: the API's contract, "Is the quota's end a 403 or a 429?"."""
 
 _PAGE_STATUSES: Final = frozenset({400, 413, 415, 422})
-_MAX_RETRY_AFTER_S: Final = 366 * 86400.0
+_ADDRESS_STATUSES: Final = frozenset({*range(300, 400), 404, 405})
+"""Statuses of a wrong address, which depend on no page."""
 
-
-class Fault(Enum):
-    """Why a call brought no reply."""
-
-    NOT_SENT = "not sent"
-    """Connection refused, DNS, TLS: the request cannot have reached the service."""
-
-    NO_DESCRIPTOR = "no descriptor"
-    """This process cannot open a socket: not sent, and neither the page nor the service is at fault."""
-
-    LOST = "lost"
-    """Connection reset, timeout, truncated reply: the call may have been billed."""
+_GATEWAY_STATUSES: Final = frozenset({407, 410, 421, 426})
+"""Statuses of a proxy or a host, which depend on no page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one POST, before it is interpreted.
+class Situation:
+    """What the run knows when an outcome arrives.
 
     Attributes:
-        status: HTTP status; None when no usable reply was received.
-        fault: Why no usable reply was received; None when one was.
-        detail: One line for the user, without secrets.
-        retry_after_s: Seconds that the service asks the client to wait; None when it does not ask.
-        reply: The parsed body of a valid 200; None otherwise.
+        now: The client's clock.
+        has_succeeded: A call of this run brought a text.
+        calls_left: Calls that the ledger leaves in the month; None when they are not limited.
+        pages_blocked: Pages in a row that something before the service answered, this one included.
+        replies_blocked: Such replies to this page in a row, this one included.
+        refusals: Refusals of this page so far.
+        refusals_overtaken: Refusals of this page after which another page got its text.
+        others_in_flight: Other calls in flight.
+        fastest_reply_s: Shortest time to a text; None until several texts have arrived.
     """
 
-    status: int | None = None
-    fault: Fault | None = None
-    detail: str = ""
-    retry_after_s: float | None = None
-    reply: WireReply | None = None
+    now: datetime
+    has_succeeded: bool = False
+    calls_left: int | None = None
+    pages_blocked: int = 1
+    replies_blocked: int = 1
+    refusals: int = 0
+    refusals_overtaken: int = 0
+    others_in_flight: int = 0
+    fastest_reply_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service refused the call for now: the whole account pauses, and the page keeps its attempts.
+    """The call was refused for now: the whole account pauses, and the page keeps its attempts.
 
     Attributes:
         wait_s: Seconds to wait, as the service asks; None lets the gate decide.
@@ -88,22 +108,40 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call failed and uses up one attempt of the page.
+    """The call failed in a way that the service may recover from.
 
     Attributes:
         billed: The call may have been billed.
         reason: One line for the user.
+        reached: The call may have reached the service, so it uses up one attempt of the page.
     """
 
     billed: bool
+    reason: str
+    reached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Something before the service answered, and it is not known yet whether it does so for every page.
+
+    Nothing is counted; the page is sent again.
+    """
+
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PageRejected:
-    """The service rejected the page itself; it is not retried."""
+    """The page fails; the call is not counted, and the page is not sent again in this run.
 
-    error: RejectedPageError
+    Attributes:
+        error: Why.
+        by_service: The service itself answered.
+    """
+
+    error: PageError
+    by_service: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,71 +151,136 @@ class Stop:
     error: StopError
 
 
-Verdict = Accepted | Refused | Failed | PageRejected | Stop
+Verdict = Accepted | Refused | Failed | Blocked | PageRejected | Stop
 
 
-def verdict_of(outcome: Outcome) -> Verdict:
+def verdict_of(outcome: Outcome, situation: Situation) -> Verdict:
     """Return what the outcome of one call means for the page, the account and the run."""
     status = outcome.status
     if outcome.fault is not None or status is None:
-        return _fault_verdict(outcome)
+        return _fault_verdict(outcome, situation)
     if outcome.reply is not None:
         return Accepted(outcome.reply)
     reason = f"HTTP {status}" + (f": {outcome.detail}" if outcome.detail else "")
-    if status in _PAGE_STATUSES:
-        return PageRejected(RejectedPageError(reason))
+    if 200 <= status < 300:
+        return _success_verdict(outcome, situation, reason)
     if status == 401:
         return Stop(KeyRejectedError(f"the API rejected the key ({reason})"))
-    if status in {404, 405}:
-        return Stop(UsageError(f"no text-recognition API at this URL ({reason}); check --api-url"))
-    return _account_verdict(status, outcome, reason)
+    return (
+        _quota_verdict(status, outcome, situation, reason)
+        or _refusal_verdict(status, outcome, situation, reason)
+        or _error_verdict(status, outcome, situation, reason)
+    )
 
 
-def _fault_verdict(outcome: Outcome) -> Verdict:
-    """Return the verdict on a call that brought no reply."""
+def _fault_verdict(outcome: Outcome, situation: Situation) -> Verdict:
+    """Return the verdict on a call without a reply; a limiter may refuse the connection of one call among others."""
     if outcome.fault is Fault.NO_DESCRIPTOR:
         return Stop(NoDescriptorsError(outcome.detail))
-    return Failed(billed=outcome.fault is not Fault.NOT_SENT, reason=outcome.detail)
+    is_among_others = situation.has_succeeded and situation.others_in_flight > 0
+    if outcome.fault is Fault.NOT_SENT:
+        if outcome.was_refused and is_among_others:
+            return Refused(None, outcome.detail)
+        return Failed(billed=False, reason=outcome.detail, reached=False)
+    too_early_s = _MAX_CUT_OFF_SHARE * (situation.fastest_reply_s or 0.0)
+    if is_among_others and outcome.cut_off_s is not None and outcome.cut_off_s < too_early_s:
+        return Refused(None, f"{outcome.detail}, as soon as it was open")
+    return Failed(billed=True, reason=outcome.detail)
 
 
-def _account_verdict(status: int, outcome: Outcome, reason: str) -> Verdict:
-    """Return the verdict on 403, 429 and 503, which may concern the whole account, and on all remaining statuses."""
+def _success_verdict(outcome: Outcome, situation: Situation, reason: str) -> Verdict:
+    """Return the verdict on a success without a text: a page from another machine, or a reply that is broken."""
+    if outcome.body is not BodyKind.PAGE:
+        return Failed(billed=True, reason=reason)
+    if situation.has_succeeded or outcome.hint is Hint.OUTAGE:
+        return Failed(billed=False, reason=reason)
+    return _blocked_verdict(outcome, situation, reason)
+
+
+def _quota_verdict(status: int, outcome: Outcome, situation: Situation, reason: str) -> Stop | None:
+    """Return a stop when the reply says that the quota is used up, or that the service is down for hours."""
     wait_s = outcome.retry_after_s
-    if status not in {403, 429, 503}:
+    is_long = wait_s is not None and wait_s > QUOTA_RETRY_AFTER_S
+    if status >= 500 and is_long:
+        return Stop(TemporaryError(f"the service is down ({reason}){_when(outcome, situation)}"))
+    names_quota = status in {403, 429} and (is_long or _QUOTA_WORDS.search(outcome.detail) is not None)
+    if status != 402 and not names_quota:
+        return None
+    message = f"the API's quota is used up ({reason}){_when(outcome, situation)}"
+    if situation.calls_left:
+        message += (
+            f"; the ledger still has {situation.calls_left} calls left, so the tier is set too high or other programs "
+            "use the key: set --tier or --quota to the plan's, or pagemill quota --already-used to what it has used"
+        )
+    return Stop(QuotaExhaustedError(message))
+
+
+def _refusal_verdict(status: int, outcome: Outcome, situation: Situation, reason: str) -> Refused | None:
+    """Return a refusal when the call is to be repeated after a pause of the whole account."""
+    wait_s = outcome.retry_after_s
+    if status == 429:
+        return Refused(wait_s, reason)
+    is_bare = outcome.body is not BodyKind.API
+    asks_to_wait = wait_s is not None and wait_s <= QUOTA_RETRY_AFTER_S
+    limits = asks_to_wait or (status in {403, 503} and is_bare and situation.has_succeeded)
+    refusals = situation.refusals if status == 403 else situation.refusals_overtaken
+    return Refused(wait_s, reason) if limits and refusals < _MAX_PAGE_REFUSALS else None
+
+
+def _error_verdict(status: int, outcome: Outcome, situation: Situation, reason: str) -> Verdict:
+    """Return the verdict on an error that is neither about the quota nor a refusal."""
+    if status >= 500 or status == 408:
         return Failed(billed=True, reason=reason)
-    names_quota = status in {403, 429} and _QUOTA_WORDS.search(outcome.detail) is not None
-    if names_quota or (wait_s is not None and wait_s > QUOTA_RETRY_AFTER_S):
-        when = "" if wait_s is None else f"; the service says to come back in {wait_s / 3600:.1f} h"
-        return Stop(QuotaExhaustedError(f"the API's quota is used up ({reason}){when}"))
-    if status == 403:
+    if status == 403 and outcome.body is BodyKind.API:
         return Stop(PermissionDeniedError(f"the API denies this key permission ({reason})"))
-    if status == 503 and wait_s is None:
-        return Failed(billed=True, reason=reason)
-    return Refused(wait_s, reason)
+    is_json = outcome.body in {BodyKind.API, BodyKind.JSON}
+    if status in _PAGE_STATUSES and (is_json or status == 413):
+        return PageRejected(RejectedPageError(reason))
+    if 300 <= status < 500:
+        return _blocked_verdict(outcome, situation, reason)
+    return Failed(billed=True, reason=reason)
 
 
-def parse_retry_after(value: str | None, milliseconds: str | None, date: str | None, now: datetime) -> float | None:
-    """Return the seconds that the service asks the client to wait.
+def _blocked_verdict(outcome: Outcome, situation: Situation, reason: str) -> Stop | PageRejected | Blocked:
+    """Return the verdict on a reply that is not the service's: the run ends, this page fails, or it is sent again."""
+    status = outcome.status or 0
+    depends_on_page = status not in _ADDRESS_STATUSES | _GATEWAY_STATUSES
+    if not situation.has_succeeded:
+        several = max(situation.pages_blocked, situation.replies_blocked) >= SEVERAL
+        return Stop(_misdirection(outcome, reason)) if several or not depends_on_page else Blocked(reason)
+    if situation.pages_blocked >= SEVERAL:
+        return Stop(_misdirection(outcome, reason))
+    replies = situation.replies_blocked
+    if (replies >= SEVERAL and situation.pages_blocked == 1) or replies >= _MAX_BLOCKED_REPLIES:
+        message = f"{reason}: not the API's answer; something before the service blocks this page"
+        return PageRejected(BlockedPageError(message), by_service=False)
+    return Blocked(reason)
 
-    Args:
-        value: `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).
-        milliseconds: `retry-after-ms`; it wins over `value` because it is finer.
-        date: The response's `Date`; an HTTP date in `value` is relative to it, because the two clocks differ.
-        now: The client's clock, used when `date` is absent or invalid.
 
-    Returns:
-        Seconds >= 0, at most a year; None when both headers are absent, invalid or negative.
-    """
-    if milliseconds is not None and (wait_ms := _parse_number(milliseconds)) is not None:
-        return wait_ms / 1000
-    if value is None:
-        return None
-    if (wait_s := _parse_number(value)) is not None:
-        return wait_s
-    until, sent = _parse_date(value), _parse_date(date)
-    if until is None:
-        return None
-    return min(max(0.0, (until - (sent or now)).total_seconds()), _MAX_RETRY_AFTER_S)
+def _misdirection(outcome: Outcome, reason: str) -> StopError:
+    """Return the error of a run whose calls do not arrive at the API."""
+    status = outcome.status or 0
+    if outcome.hint is Hint.TLS_PORT:
+        return MisdirectedError(f"the port speaks TLS ({reason}); begin --api-url with https://")
+    if 300 <= status < 400:
+        return UsageError(
+            f"the URL {outcome.detail or 'redirects'} (HTTP {status}), which is not followed; fix --api-url"
+        )
+    if status in _ADDRESS_STATUSES:
+        return UsageError(f"no text-recognition API at this URL ({reason}); check --api-url")
+    if status == 407:
+        return MisdirectedError(f"the proxy demands a login ({reason}); put user and password into the proxy's URL")
+    message = f"not the API's answer ({reason}): the address or something before the service (proxy, firewall) is wrong"
+    return MisdirectedError(message)
+
+
+def _when(outcome: Outcome, situation: Situation) -> str:
+    """Return when the service says to come back, as the end of a message."""
+    wait_s = outcome.retry_after_s
+    if wait_s is None:
+        return ""
+    moment = situation.now + timedelta(seconds=wait_s)
+    return f"; the service says to come back in {wait_s / 3600:.1f} h, at {moment:%Y-%m-%d %H:%M} UTC"
 
 
 def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float = 20.0) -> float:
@@ -190,20 +293,3 @@ def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float 
         cap_s: Longest wait before any attempt.
     """
     return jitter * min(cap_s, base_s * 2.0 ** min(attempt - 1, 64))
-
-
-def _parse_number(text: str) -> float | None:
-    stripped = text.strip()
-    if not re.fullmatch(r"\d{1,12}(\.\d{1,6})?", stripped):
-        return None
-    return min(float(stripped), _MAX_RETRY_AFTER_S)
-
-
-def _parse_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

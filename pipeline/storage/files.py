@@ -31,12 +31,19 @@ def require_descriptor(exc: OSError) -> None:
         raise no_descriptors() from exc
 
 
-def has_descriptor() -> bool:
-    """Return whether a file can be opened now: some errors, such as those of the DNS, do not say that none can."""
+def has_descriptors(number: int = 1) -> bool:
+    """Return whether as many files can be opened now.
+
+    Some errors, such as those of the DNS and of SQLite, do not say that none can.
+    """
+    held: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(number))
     except OSError as exc:
         return exc.errno not in _NO_DESCRIPTORS
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
     return True
 
 

@@ -192,8 +192,9 @@ class DurableDatabase:
         make_directory(path.parent, mode=0o700 if is_private else 0o777)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
-            if is_private:  # SQLite would create it with the umask's permissions
-                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            # SQLite would create it with 0644 whatever the umask; the journal gets the file's permissions.
+            mode = 0o600 if is_private else 0o666
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode))
             with closing(sqlite3.connect(temporary)) as db:
                 db.executescript(
                     f"{self._spec.schema};"

@@ -1,20 +1,19 @@
 """Audits a workspace: reads it, changes nothing in it, and names each discrepancy."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 
 from pipeline.errors import StorageError
 from pipeline.records import State
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
-from pipeline.workspace.index import Index, copy_index
 from pipeline.workspace.repair import find_evidence, find_rescues
 from pipeline.workspace.run_file import RunFile
+from pipeline.workspace.snapshot import open_snapshot
 
 logger = logging.getLogger("pagemill")
 
@@ -43,32 +42,11 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
 def count_pages(workspace: Path) -> dict[State, int]:
     """Return the number of pages by state; change and lock nothing, so that a run can begin at any time.
 
-    When the index has not read all lines, a copy of it reads the rest. Without space for a copy, pages are counted as
-    of the index's last commit.
-
     Raises:
         StorageError: the workspace cannot be read.
     """
-    try:
-        index = Index.open_read_only(workspace)
-    except StorageError:  # it is missing or damaged, or a crash cut off a commit
-        return _count_in_copy(workspace, partial(copy_index, workspace))
-    with closing(index):
-        if not index.is_current():
-            with suppress(StorageError):
-                return _count_in_copy(workspace, index.copy_to)
+    with open_snapshot(workspace) as index:
         return index.totals()
-
-
-def _count_in_copy(workspace: Path, copy_to: Callable[[Path], Path]) -> dict[State, int]:
-    try:
-        with (
-            TemporaryDirectory(prefix="pagemill-") as directory,
-            closing(Index.open(workspace, copy_to(Path(directory)))) as index,
-        ):
-            return index.totals()
-    except OSError as exc:
-        raise StorageError(f"{exc.filename or gettempdir()}: {exc.strerror or exc}") from exc
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

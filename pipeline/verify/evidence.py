@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.records import Record, State
-from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
+from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import DamagedLineError, encode_name, parse_failure, parse_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import read_lines
@@ -21,10 +22,10 @@ _MAX_ELAPSED_MS: Final = 10**12
 _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
-  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER
+  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
 );
 CREATE TABLE failure (
-  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT
+  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
 );
 """
 _INDEXES: Final = """
@@ -41,9 +42,9 @@ SELECT number, source, attempt, first FROM (
 """
 _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
-  SELECT number, source, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt ORDER BY
-  number) AS nth FROM result WHERE original IS NULL
-) WHERE number <> first AND nth = 1
+  SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt
+  ORDER BY number) AS nth FROM result WHERE original IS NULL
+) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
 SELECT number, source, original, (
@@ -53,7 +54,7 @@ SELECT number, source, original, (
 """
 _FAILED_LATER: Final = """
 SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
-WHERE failure.added > result.added GROUP BY failure.number
+WHERE failure.added > result.added AND NOT failure.again GROUP BY failure.number
 """
 _CHANGED_FILES: Final = """
 SELECT count(*) FROM page WHERE source IN (
@@ -119,37 +120,46 @@ class Evidence:
     def _read_results(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / RESULTS):
-            try:
-                record = parse_record(_without_newline(line))
-            except DamagedLineError as exc:
-                self.damaged += 1
-                yield f"{RESULTS}:{number}: {describe_damage(line, exc)}"
-                continue
-            for problem in check_record(record):
-                yield f"{_place(RESULTS, number, encode_name(record.source))}: {problem}"
-            row = record_row(record)
-            self._tables.add_result(row, span, sent=record.duplicate_of is None)
-            rows.append(
-                (number, span.start, row.source, row.page, row.id, row.state.value, row.added,
-                 record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded")
-            )  # fmt: skip
-            if len(rows) == _BATCH:
+            damage = find_damage(line)
+            if damage is not None:
+                yield f"{RESULTS}:{number}: {damage}"
+            for place, record in parse_lines([(span, line.removesuffix(b"\n"))], parse_record):
+                if isinstance(record, DamagedLineError):
+                    self.damaged += 1
+                    if damage is None:
+                        yield f"{RESULTS}:{number}: {describe_damage(line, record)}"
+                    continue
+                for problem in check_record(record):
+                    yield f"{_place(RESULTS, number, encode_name(record.source))}: {problem}"
+                row = record_row(record)
+                self._tables.add_result(row, place, sent=record.duplicate_of is None)
+                # The second of two joined lines takes a number that no line has, for the table's key.
+                key = number if place.start == span.start else -place.start
+                rows.append(
+                    (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
+                     record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded",
+                     record.again)
+                )  # fmt: skip
+            if len(rows) >= _BATCH:
                 self._insert("result", rows)
         self._insert("result", rows)
 
     def _read_failures(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / FAILURES):
+            if (damage := find_damage(line)) is not None:
+                yield f"{FAILURES}:{number}: {damage}"
             try:
-                head = parse_failure(_without_newline(line))
+                head = parse_failure(line.removesuffix(b"\n"))
             except DamagedLineError as exc:
-                yield f"{FAILURES}:{number}: {describe_damage(line, exc)}"
+                if damage is None:
+                    yield f"{FAILURES}:{number}: {describe_damage(line, exc)}"
                 continue
             row = failure_row(head)
             for problem in check_failure(head):
                 yield f"{_place(FAILURES, number, row.source)}: {problem}"
-            self._tables.replay_failure(row, span)
-            rows.append((number, row.source, row.page, row.id, row.state.value, row.added))
+            self._tables.replay_failure(head, span)
+            rows.append((number, row.source, row.page, row.id, row.state.value, row.added, head.again))
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)
@@ -163,12 +173,6 @@ class Evidence:
 
 def _place(file: str, number: int, source: bytes) -> str:
     return f"{file}:{number}: {show_name(source)}"
-
-
-def _without_newline(line: bytes) -> bytes:
-    if not line.endswith(b"\n"):
-        raise DamagedLineError("no newline at its end")
-    return line[:-1]
 
 
 def _original(record: Record) -> bytes | None:

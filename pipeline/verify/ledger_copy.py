@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
-from pipeline.errors import LedgerError
-from pipeline.ledger.schema import read_attempts, read_folded
+from pipeline.errors import LedgerError, one_line
+from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.paths import RESULTS
@@ -16,18 +16,24 @@ from pipeline.workspace.run_file import RunFile
 
 logger = logging.getLogger("pagemill")
 
-_ATTEMPTS: Final = "CREATE TABLE attempt (id TEXT PRIMARY KEY, page TEXT, source TEXT, state TEXT) WITHOUT ROWID"
+_ATTEMPTS: Final = """
+CREATE TABLE attempt (id TEXT PRIMARY KEY, page TEXT, source TEXT, state TEXT, is_own INTEGER) WITHOUT ROWID
+"""
 _CONTRADICTIONS: Final = """
 SELECT result.number, result.source, result.attempt, attempt.state, result.id = attempt.page, attempt.source
 FROM result JOIN attempt ON attempt.id = result.attempt
-WHERE result.original IS NULL AND (attempt.state <> 'posted' OR result.id <> attempt.page)
+WHERE result.original IS NULL AND (attempt.state NOT IN ('accepted', 'posted') OR result.id <> attempt.page)
 """
 _UNCOUNTED: Final = """
 SELECT number, source, attempt, added, elapsed_ms FROM result
 WHERE original IS NULL AND metered AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = result.attempt)
 """
+_ACCEPTED_WITHOUT_LINE: Final = """
+SELECT id, page, source FROM attempt WHERE state = 'accepted' AND is_own
+AND NOT EXISTS (SELECT 1 FROM text_attempt WHERE text_attempt.id = attempt.id)
+"""
 _WITHOUT_LINE: Final = """
-SELECT id, page, source FROM attempt WHERE state = 'posted'
+SELECT id, page, source FROM attempt WHERE state = 'posted' AND is_own
 AND NOT EXISTS (SELECT 1 FROM result WHERE result.id = attempt.page)
 AND NOT EXISTS (SELECT 1 FROM failure WHERE failure.id = attempt.page)
 """
@@ -58,6 +64,9 @@ class LedgerCopy:
             if path is not None:
                 yield from self._read(path)
         yield from self._compare_texts()
+        for attempt, page_id, source in self._db.stream(_ACCEPTED_WITHOUT_LINE):
+            name = one_line(source) or "?"
+            yield f"{name}: the call {attempt} was accepted, and no readable line has its text ({page_id})"
         if self._is_complete:
             yield from self._find_uncounted()
             self._report_without_line()
@@ -71,9 +80,13 @@ class LedgerCopy:
                 logger.info("ledger %s: the ledger of an earlier run is gone", path)
             return
         try:
-            attempts = read_attempts(Path(path), self._run_file.workspace_id)
-            rows = ((attempt.id, attempt.page, attempt.source, attempt.state.value) for attempt in attempts)
-            self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?)", rows)
+            for workspace_id in (*self._run_file.copied_from, self._run_file.workspace_id):
+                is_own = workspace_id == self._run_file.workspace_id
+                attempts = read_attempts(Path(path), workspace_id)
+                rows = ((each.id, each.page, each.source, each.state.value, is_own) for each in attempts)
+                self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", rows)
+            for name, kept, number in read_miscounts(Path(path)):
+                yield f"ledger {path}: it counts {kept} settled calls of {name}, its rows are {number}"
             for month, number in read_folded(Path(path)).items():
                 self._folded[month] = self._folded.get(month, 0) + number
         except LedgerError as exc:
@@ -89,6 +102,8 @@ class LedgerCopy:
                 yield f"{place}: the ledger knows its call {attempt} as one for another content ({other})"
             elif state == "void":
                 yield f"{place}: the ledger counts its call {attempt} as never made"
+            elif state == "charged":
+                yield f"{place}: the ledger counts its call {attempt} as one without a text"
             elif state == "unknown":
                 yield f"{place}: the ledger counts its call {attempt} as lost"
             elif was_cut_off:
@@ -116,7 +131,7 @@ class LedgerCopy:
             yield f"{RESULTS}:{number}: {show_name(source)}: no ledger counts its call {attempt}"
 
     def _report_without_line(self) -> None:
-        """Warn of calls that count and have no line: a failed one has none if the run ended before the page did."""
+        """Warn of an earlier release's calls without a line: a failed one has none if the run ended before the page."""
         for attempt, page_id, source in self._db.stream(_WITHOUT_LINE):
             message = "%s: the call %s counts, and its page has no line (%s): the call failed, or the line is lost"
             logger.warning(message, source or "?", attempt, page_id)

@@ -7,14 +7,35 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.errors import PageError, one_line
-from pipeline.records import Record
-from pipeline.workspace.lines import DamagedLineError, FailureHead, decode_name, is_intact
+from pipeline.records import MAX_FAILED_RUNS, Record
+from pipeline.workspace.lines import (
+    DamagedLineError,
+    EditedLineError,
+    FailureHead,
+    check_checksum,
+    decode_name,
+    is_intact,
+    parse_result,
+)
+from pipeline.workspace.reencoding import restore_line
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
 _END: Final = re.compile(rb',"crc32":\d{1,10}\}')
 _CONTENT_ID: Final = re.compile(r"sha256:([0-9a-f]{64})#([1-9]\d*)")
 _URL_ID: Final = re.compile(r"url:([0-9a-f]{64})#1")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def find_damage(line: bytes) -> str | None:
+    """Return what is wrong with a line's bytes, newline included; None when they are as pagemill wrote them.
+
+    A run reads some such lines all the same: those that another program has encoded anew, or whose newline is missing.
+    """
+    try:
+        check_checksum(line.removesuffix(b"\n"))
+    except DamagedLineError as exc:
+        return describe_damage(line, exc)
+    return None if line.endswith(b"\n") else describe_damage(line, DamagedLineError("no newline at its end"))
 
 
 def describe_damage(line: bytes, problem: DamagedLineError) -> str:
@@ -30,8 +51,9 @@ def describe_damage(line: bytes, problem: DamagedLineError) -> str:
     if zeros := body.count(b"\0"):
         return f"{zeros} zero bytes, as a power failure leaves them"
     if body == line:
-        return "it ends without a newline, as a crash leaves it; the next run moves it aside"
-    return _describe_joint(body) or str(problem)
+        aside = "adds it" if is_intact(body) else "moves the line aside"
+        return f"it ends without a newline, as a crash leaves it; the next run {aside}"
+    return _describe_joint(body) or _describe_change(body) or str(problem)
 
 
 def _describe_joint(body: bytes) -> str | None:
@@ -43,6 +65,21 @@ def _describe_joint(body: bytes) -> str | None:
     *_, last = (0, *(begin.start() for begin in _BEGIN.finditer(body, 1)))
     if last and is_intact(body[last:]):
         return f"a torn line followed by a whole one at its byte {last}"
+    return None
+
+
+def _describe_change(body: bytes) -> str | None:
+    """Return how a line with a wrong checksum was changed; None when it is no JSON of pagemill's."""
+    if is_intact(body):
+        return None
+    if restore_line(body) is not None:
+        return "another program has encoded it anew; its values are the same, and a run reads it"
+    try:
+        parse_result(body)
+    except EditedLineError as exc:
+        return f"{exc}, and its fields are right: was it edited? `pagemill correct OUT --reseal` accepts the change"
+    except DamagedLineError:
+        pass
     return None
 
 
@@ -68,8 +105,10 @@ def check_failure(failure: FailureHead) -> Iterator[str]:
     retryable = _retryable_by_class().get(failure.error)
     if retryable is None:
         yield f"the class {failure.error[:40]!r} is unknown"
-    elif retryable != failure.retryable:
-        yield f"retryable is {str(failure.retryable).lower()}, which the class {failure.error} never is"
+    elif failure.retryable and not retryable:
+        yield f"retryable is true, which the class {failure.error} never is"
+    elif retryable and not failure.retryable and (failure.runs or 0) < MAX_FAILED_RUNS:
+        yield f"retryable is false, which the class {failure.error} is after {MAX_FAILED_RUNS} runs only"
     if failure.id is not None:
         match = _CONTENT_ID.fullmatch(failure.id)
         if (match is None or int(match[2]) != failure.page) and _URL_ID.fullmatch(failure.id) is None:

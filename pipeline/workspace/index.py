@@ -8,7 +8,7 @@ those that a crash takes are read again from the JSONL files.
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.lines import encode_name
-from pipeline.workspace.paths import INDEX
+from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.tables import (
     FINAL_STATES,
     SCHEMA,
@@ -29,10 +29,10 @@ from pipeline.workspace.tables import (
     DamagedLine,
     OtherFilesError,
     Tables,
-    failure_row,
     meta_digest,
     record_row,
 )
+from pipeline.workspace.worklist import FailedPage, read_worklist
 
 _COMMIT_EVERY: Final = 512
 """Changes per commit."""
@@ -42,8 +42,11 @@ class Index:
     """The index of one workspace; the workspace's lock lets one run at a time change it."""
 
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
+        self._workspace = workspace
         self._db = database
         self._tables = Tables(workspace, database)
+        self.proofs = self._tables.proofs
+        """Which attempts have a readable line, and which lines were edited."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []
@@ -69,6 +72,8 @@ class Index:
     def open(cls, workspace: Path, path: Path | None = None) -> "Index":
         """Return a workspace's index with all lines read; a missing, damaged or foreign file is rebuilt.
 
+        When a JSONL file was written since its last line was read, all of its lines are read again.
+
         Args:
             workspace: The directory with the JSONL files.
             path: The index's file; None for the one in the workspace.
@@ -78,14 +83,19 @@ class Index:
         """
         path = path if path is not None else workspace / INDEX
         try:
-            return cls.open_intact(workspace, path)
-        except (DamagedDatabaseError, OtherFilesError):
+            return cls.open_intact(workspace, path, rereads=True)
+        except DamagedDatabaseError:
             remove_database(path)
             return cls.open_intact(workspace, path)
 
     @classmethod
-    def open_intact(cls, workspace: Path, path: Path) -> "Index":
+    def open_intact(cls, workspace: Path, path: Path, *, rereads: bool = False) -> "Index":
         """Return a workspace's index with all lines read; never rebuild it.
+
+        Args:
+            workspace: The directory with the JSONL files.
+            path: The index's file.
+            rereads: True reads all lines of files that are not those that were read; known INPUTs stay known.
 
         Raises:
             DamagedDatabaseError: the file was damaged; it is removed.
@@ -94,7 +104,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open(path, SCHEMA, SCHEMA_VERSION, UPGRADES))
         try:
-            index._tables.restore_positions()
+            index._restore_positions(rereads=rereads)
             index.damaged = index._tables.catch_up()
             index.commit()
         except OSError as exc:
@@ -105,6 +115,22 @@ class Index:
             raise
         return index
 
+    def _restore_positions(self, *, rereads: bool) -> None:
+        """Continue reading where the last commit ended, or at the beginning.
+
+        Raises:
+            OtherFilesError: the JSONL files are not those that were read, and `rereads` is false.
+        """
+        try:
+            self._tables.restore_positions()
+        except OtherFilesError:
+            if not rereads:
+                raise
+            self._tables.forget_lines()
+            return
+        if rereads and self._tables.may_be_edited():
+            self._tables.forget_lines()
+
     @classmethod
     def open_read_only(cls, workspace: Path) -> "Index":
         """Return the committed content of the index of a workspace that a run may hold.
@@ -114,10 +140,14 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
+            version = index._db.rows("PRAGMA user_version")[0][0]
             index.totals()
         except StorageError:
             index.close()
             raise
+        if version != SCHEMA_VERSION:
+            index.close()
+            raise StorageError(f"{workspace / INDEX}: it is that of another release")
         return index
 
     def settled_states(
@@ -126,7 +156,7 @@ class Index:
         """Return the number of a file's pages by state when the file need not be opened, else None.
 
         That is so when it is unchanged, all of its pages are done, skipped, or failed and not retryable, and those
-        that have a text have a record with the file's `meta`.
+        that have a text have a record with the file's `meta` that is as recent as asked for.
 
         Args:
             file: A file that the source found.
@@ -148,6 +178,8 @@ class Index:
         if len(rows) < pages:
             return None
         for state, retryable, added in rows:
+            if state in FINAL_STATES and file.again_before is not None and added < file.again_before:
+                return None
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
@@ -203,11 +235,12 @@ class Index:
         return self._tables.find_record(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
-        """Return True when this page has a record of this content."""
+        """Return True when this page has a record of this content that is as recent as asked for."""
         rows = self._db.rows(
-            "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?", (encode_name(file.name), page, page_id)
+            "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?",
+            (encode_name(file.name), page, page_id),
         )
-        return bool(rows) and rows[0][0] in FINAL_STATES
+        return bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
 
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""
@@ -215,7 +248,22 @@ class Index:
 
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Add a failure that was appended to failures.jsonl."""
-        self._tables.add_failure(failure_row(failure), span)
+        self._tables.add_failure(failure, span)
+
+    def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
+        """Return the number of runs in a row in which the calls for this page and content have failed.
+
+        Args:
+            source: The source's name.
+            page: 1-based.
+            page_id: Identity of the content.
+            before: Do not count a failure of this moment or later, RFC 3339; None counts all.
+        """
+        return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
+
+    def worklist(self) -> Iterator[FailedPage]:
+        """Yield the pages whose last state is failed or uncertain, in the order of their names."""
+        return read_worklist(self._db, self._workspace / FAILURES)
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents for which a call may have been billed and its answer is lost."""

@@ -1,6 +1,7 @@
 """The lines of results.jsonl and failures.jsonl: encoding, parsing, checksum.
 
 A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes before this comma>}` and a newline.
+A line that another program has encoded anew is read as well (`reencoding`).
 """
 
 import re
@@ -13,6 +14,7 @@ import pybase64
 
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
+from pipeline.workspace.reencoding import restore_line, strip_framing
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
@@ -22,6 +24,18 @@ _Line = TypeVar("_Line")
 
 class DamagedLineError(ValueError):
     """A line is damaged, or is no record or failure; the message is the reason."""
+
+
+class EditedLineError(DamagedLineError):
+    """A line's fields are right and its checksum is not: its values were changed, perhaps by hand.
+
+    Attributes:
+        fields: The fields that the parser needs.
+    """
+
+    def __init__(self, problem: str, fields: "ResultHead | FailureHead") -> None:
+        super().__init__(problem)
+        self.fields = fields
 
 
 class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +84,7 @@ class _ResultLine(ResultHead, frozen=True, kw_only=True):
     reply: Reply
     elapsed_ms: int
     note: str | None = None
+    again: bool = False
 
 
 class FailureHead(msgspec.Struct, frozen=True):
@@ -82,6 +97,8 @@ class FailureHead(msgspec.Struct, frozen=True):
     error: str = msgspec.field(name="class")
     id: str | None = None
     source_b64: str | None = None
+    runs: int | None = None
+    again: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError when the name is not base64."""
@@ -97,9 +114,18 @@ class FailureHead(msgspec.Struct, frozen=True):
         return failure_state(self.error)
 
 
+class _FailureLine(FailureHead, frozen=True):
+    """All fields of a line of failures.jsonl."""
+
+    message: str = ""
+    attempts: int = 0
+    meta: dict[str, Any] | None = None
+
+
 _RESULT_HEAD = msgspec.json.Decoder(ResultHead)
 _RESULT = msgspec.json.Decoder(_ResultLine)
 _FAILURE_HEAD = msgspec.json.Decoder(FailureHead)
+_FAILURE = msgspec.json.Decoder(_FailureLine)
 
 
 def encode_record(record: Record) -> bytes:
@@ -121,6 +147,8 @@ def encode_record(record: Record) -> bytes:
         fields["meta"] = record.meta
     if record.note is not None:
         fields["note"] = record.note
+    if record.again:
+        fields["again"] = True
     return append_checksum(orjson.dumps(fields))
 
 
@@ -138,6 +166,10 @@ def encode_failure(failure: Failure) -> bytes:
     }
     if failure.meta is not None:
         fields["meta"] = failure.meta
+    if failure.runs:
+        fields["runs"] = failure.runs
+    if failure.again:
+        fields["again"] = True
     return append_checksum(orjson.dumps(fields))
 
 
@@ -187,6 +219,28 @@ def parse_failure(line: bytes) -> FailureHead:
     return _parse(line, _FAILURE_HEAD)
 
 
+def parse_whole_failure(line: bytes) -> Failure:
+    """Return the failure of a line of failures.jsonl.
+
+    Raises:
+        DamagedLineError: the checksum or a field is wrong.
+    """
+    fields = _parse(line, _FAILURE)
+    return Failure(
+        id=None if fields.id is None else PageId(fields.id),
+        source=decode_name(fields.source_bytes()),
+        page=fields.page,
+        error=fields.error,
+        message=fields.message,
+        attempts=fields.attempts,
+        retryable=fields.retryable,
+        added=fields.added,
+        meta=fields.meta,
+        runs=fields.runs or 0,
+        again=fields.again,
+    )
+
+
 def parse_record(line: bytes) -> Record:
     """Return the record of a line of results.jsonl.
 
@@ -209,6 +263,7 @@ def parse_record(line: bytes) -> Record:
         added=fields.added,
         meta=fields.meta,
         note=fields.note,
+        again=fields.again,
     )
 
 
@@ -223,11 +278,26 @@ def decode_name(name: bytes) -> str:
 
 
 def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
-    check_checksum(line)
+    try:
+        check_checksum(line)
+    except DamagedLineError as exc:
+        restored = restore_line(line)
+        if restored is None:
+            raise _describe_change(line, decoder, exc) from exc
+        line = restored
     try:
         return decoder.decode(line)
     except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
         raise DamagedLineError(str(exc)) from exc
+
+
+def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem: DamagedLineError) -> DamagedLineError:
+    """Return the error for a line whose checksum is wrong."""
+    try:
+        fields = decoder.decode(strip_framing(line))
+    except (ValueError, RecursionError):
+        return problem
+    return EditedLineError(str(problem), fields) if isinstance(fields, ResultHead | FailureHead) else problem
 
 
 def _name_fields(field: str, name: str | None) -> dict[str, str | None]:

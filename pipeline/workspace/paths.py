@@ -11,6 +11,9 @@ RESULTS: Final = "results.jsonl"
 FAILURES: Final = "failures.jsonl"
 """One line per failure."""
 
+REPLIES: Final = "replies"
+"""Directory of the paid replies that could not be understood, one file per attempt."""
+
 INDEX: Final = "index.sqlite3"
 """Rebuilt from the two above when it is missing, outdated or damaged."""
 

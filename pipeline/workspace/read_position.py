@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.records import Span
+from pipeline.workspace.lines import is_intact
 
 _FINGERPRINT_BYTES: Final = 4096
 
@@ -17,11 +18,13 @@ class ReadPosition:
     Attributes:
         path: The file.
         end: Offset in bytes after the last line read.
+        mtime_ns: When the file was last written, as of the last commit; 0 when lines were unread then.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.end = 0
+        self.mtime_ns = 0
         self._ahead: dict[int, int] = {}
         """Ends of lines added before a gap was filled, by start."""
 
@@ -43,6 +46,17 @@ class ReadPosition:
             return zlib.crc32(last) if len(last) == self.end - start else -1
         return 0
 
+    def read_mtime_ns(self) -> int:
+        """Return when the file was last written; 0 when it has unread lines or does not exist."""
+        with suppress(FileNotFoundError):
+            status = self.path.stat()
+            return status.st_mtime_ns if status.st_size == self.end else 0
+        return 0
+
+    def is_touched(self) -> bool:
+        """Return True when a file that was read to its end was written later and has nothing to read."""
+        return self.mtime_ns != 0 and self.read_mtime_ns() not in {0, self.mtime_ns}
+
     def is_at_end(self) -> bool:
         """Return True when the whole file has been read."""
         with suppress(FileNotFoundError):
@@ -50,11 +64,13 @@ class ReadPosition:
         return self.end == 0
 
     def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
-        """Yield the whole lines after the position, without their newlines."""
+        """Yield the whole lines after the position, without their newlines; the last one may lack its newline."""
         for _, span, line in read_lines(self.path, start=self.end):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and not is_intact(line):
                 return  # a run may be writing this line, and a further read would return its second half
-            yield span, line[:-1]
+            yield span, line.removesuffix(b"\n")
+            if not line.endswith(b"\n"):
+                return
 
 
 def read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Span, bytes]]:

@@ -3,13 +3,14 @@
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pipeline.errors import StopError, StorageError
-from pipeline.records import Record
+from pipeline.records import Record, Span
 from pipeline.storage.sqlite import translate_errors
+from pipeline.workspace.joined_lines import parse_first_record, parse_lines
 from pipeline.workspace.lines import DamagedLineError, encode_name, parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
@@ -17,7 +18,7 @@ from pipeline.workspace.run_file import require_workspace
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF;
 CREATE TABLE last (
-  source BLOB, page INTEGER, number INTEGER, offset INTEGER, PRIMARY KEY (source, page)
+  source BLOB, page INTEGER, offset INTEGER, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 """
 
@@ -29,7 +30,7 @@ def read_records(workspace: Path | str) -> Iterator[Record]:
 
     Changes nothing and takes no lock, so a run may append meanwhile, and the medium may be read-only. The file is
     read twice; the places of the last records are kept in a temporary file, so memory does not grow with the number
-    of pages. Damaged lines are skipped with a warning; a last line without its newline is ignored.
+    of pages. Damaged lines are skipped with a warning; a last line that is not whole is ignored.
 
     Args:
         workspace: The directory given to `-o`.
@@ -55,30 +56,21 @@ def _read_last(path: Path) -> Iterator[Record]:
         closing(sqlite3.connect("")) as db,  # a temporary file; its pages leave memory when they are too many
     ):
         db.executescript(_SCHEMA)
-        db.executemany("INSERT OR REPLACE INTO last VALUES (?, ?, ?, ?)", _find_records(path, file))
-        for number, offset in db.execute("SELECT number, offset FROM last ORDER BY offset"):
+        db.executemany("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", _find_records(path, file))
+        for (offset,) in db.execute("SELECT offset FROM last ORDER BY offset"):
             file.seek(offset)
-            record = _parse(path, number, file.readline())
-            if record is not None:
-                yield record
+            with suppress(DamagedLineError):  # another program changed the file meanwhile
+                yield parse_first_record(file.readline().removesuffix(b"\n"))
 
 
-def _find_records(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield (source, page, line number from 1, offset) of each record."""
+def _find_records(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (source, page, offset) of each record; log a warning for each damaged line."""
     offset = 0
     for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n"):
-            return  # a run may be writing this line, and a further read would return its second half
-        record = _parse(path, number, line)
-        if record is not None:
-            yield encode_name(record.source), record.page, number, offset
+        lines = [(Span(offset, offset + len(line)), line.removesuffix(b"\n"))]
+        for span, record in parse_lines(lines, parse_record):
+            if isinstance(record, Record):
+                yield encode_name(record.source), record.page, span.start
+            elif line.endswith(b"\n"):  # else a run may be writing it
+                logger.warning("%s:%d: skipped a damaged line: %s", path, number, record)
         offset += len(line)
-
-
-def _parse(path: Path, number: int, line: bytes) -> Record | None:
-    """Return a line's record; log a warning and return None when the line is damaged."""
-    try:
-        return parse_record(line.removesuffix(b"\n"))
-    except DamagedLineError as exc:
-        logger.warning("%s:%d: skipped a damaged line: %s", path, number, exc)
-        return None

@@ -13,9 +13,25 @@ from typing import Final
 from pipeline.errors import StorageError
 from pipeline.storage.files import replace_file
 from pipeline.storage.filesystems import sync_directory
-from pipeline.workspace.lines import is_intact
+from pipeline.workspace.reencoding import restore_line
 
 _TAIL_BLOCK_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 8
+_OTHER_FORMATS: Final = (
+    b"\x1f\x8b",  # gzip
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",  # zstd
+    b"\x04\x22\x4d\x18",  # lz4
+    b"PK\x03\x04",
+    b"7z\xbc\xaf",
+    b"\xff\xfe",  # UTF-16 and UTF-32 with a byte order mark
+    b"\xfe\xff",
+    b"\x00\x00\xfe\xff",
+    b"{\x00",  # without one
+    b"\x00{",
+    b"\x00\x00\x00{",
+)
 _RESCUE_NAME: Final = re.compile(r"(?P<file>.+\.jsonl)\.rescued-(?P<start>\d+)-(?P<time>\d{8}T\d{12})")
 _EVIDENCE_GLOB: Final = "*.jsonl.broken-*"
 
@@ -26,8 +42,9 @@ def repair_file(path: Path) -> None:
     """Make a JSONL file whole and durable; its lines are the proof of paid calls, so this precedes every reading.
 
     Raises:
-        StorageError: the file cannot be read or written.
+        StorageError: the file cannot be read or written, or another program has compressed or recoded it.
     """
+    _require_lines(path)
     for rescue in find_rescues(path.parent):
         if _parse_name(rescue)["file"] == path.name:
             merge_rescue(path, rescue)
@@ -35,6 +52,26 @@ def repair_file(path: Path) -> None:
     evidence = remove_torn_tail(path)
     if evidence is not None:
         logger.warning("%s: a line torn by a crash was moved to %s", path.name, evidence.name)
+
+
+def _require_lines(path: Path) -> None:
+    """Return unless a file is compressed or in UTF-16: a repair would cut off its end.
+
+    Raises:
+        StorageError: it is, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+    if head.startswith(_OTHER_FORMATS):
+        raise StorageError(
+            f"{path}: it is compressed, or in UTF-16: another program has replaced it; nothing was sent; restore it, or"
+            " move it away and run with --pay-again"
+        )
 
 
 def new_rescue_path(path: Path, start: int) -> Path:
@@ -87,8 +124,10 @@ def merge_rescue(path: Path, rescue: Path) -> None:
 def remove_torn_tail(path: Path) -> Path | None:
     """Move the bytes after the last newline to `<name>.broken-<time>`, and sync the file.
 
+    A last line that lacks nothing but its newline gets it.
+
     Returns:
-        The file with the removed bytes; None when the file ended with a newline.
+        The file with the removed bytes; None when none were removed.
 
     Raises:
         StorageError: the file cannot be read, cut or synced.
@@ -97,8 +136,11 @@ def remove_torn_tail(path: Path) -> Path | None:
     try:
         with path.open("rb+") as file:
             end, kept = file.seek(0, os.SEEK_END), _end_of_last_line(file.fileno())
-            if kept < end:
-                evidence = _write_evidence(path, os.pread(file.fileno(), end - kept, kept))
+            tail = os.pread(file.fileno(), end - kept, kept)
+            if tail and is_whole(tail):
+                os.pwrite(file.fileno(), b"\n", end)
+            elif tail:
+                evidence = _write_evidence(path, tail)
                 os.ftruncate(file.fileno(), kept)
             os.fsync(file.fileno())  # lines of a killed run may be in the page cache only
     except FileNotFoundError:
@@ -106,6 +148,11 @@ def remove_torn_tail(path: Path) -> Path | None:
     except OSError as exc:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
     return evidence
+
+
+def is_whole(line: bytes) -> bool:
+    """Return True when a line lacks at most its newline, also after another program has encoded it anew."""
+    return restore_line(line) is not None
 
 
 def _find_start(descriptor: int, path: Path, rescue: Path) -> tuple[int, Path]:
@@ -134,7 +181,7 @@ def _rewrite_from(descriptor: int, start: int, lines: bytes) -> None:
 def _add_missing(tail: bytes, lines: bytes) -> bytes:
     """Return the lines, preceded by those intact lines of the tail that are not among them."""
     known = frozenset(lines.split(b"\n"))
-    missing = [line + b"\n" for line in tail.split(b"\n")[:-1] if line not in known and is_intact(line)]
+    missing = [line + b"\n" for line in tail.split(b"\n") if line not in known and is_whole(line)]
     return b"".join(missing) + lines
 
 

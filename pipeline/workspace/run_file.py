@@ -9,8 +9,38 @@ import msgspec
 import orjson
 
 from pipeline.errors import UsageError
-from pipeline.storage.files import replace_file
+from pipeline.storage.files import replace_file, require_descriptor
 from pipeline.workspace.paths import RUN
+
+
+class Again(msgspec.Struct, frozen=True):
+    """What `--again` asked for, until a run has done all of it.
+
+    Attributes:
+        glob: Pages whose source name matches are sent again.
+        since: When it was first asked for, RFC 3339: pages that were sent after that are done.
+    """
+
+    glob: str
+    since: str
+
+
+class MeteredRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run counted its calls.
+
+    Attributes:
+        service: The service that was called.
+        ledger: Path of the ledger.
+        key: Fingerprint of the API key, or of the host that takes none; it does not reveal the key.
+        ledger_id: The ledger's id; None in a run.json of release 0.2 or earlier.
+        reserved: Number of calls that the ledger had ever reserved.
+    """
+
+    service: str
+    ledger: str
+    key: str
+    ledger_id: str | None = None
+    reserved: int = 0
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +60,11 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         pending_is_at_least: True until a run has listed its INPUTs to their end: more pages are pending than `totals`
             and the index say.
         ignored: Files of the last run's INPUTs that hold no page, by kind.
+        again: What `--again` asked for, and no run has finished; None for nothing.
+        started: When the last run began, RFC 3339.
+        place: The workspace's absolute path: when it still holds this workspace, another directory is a copy.
+        copied_from: The ids of the workspaces that this one was copied from, oldest first.
+        metered: Where the last run that kept a ledger counted its calls.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -44,6 +79,11 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     pending_is_at_least: bool = False
     ignored: Mapping[str, int] = {}
+    again: Again | None = None
+    started: str | None = None
+    place: str | None = None
+    copied_from: tuple[str, ...] = ()
+    metered: MeteredRun | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""
@@ -62,7 +102,10 @@ def read_run_file(workspace: Path) -> RunFile | None:
         return msgspec.json.decode(path.read_bytes(), type=RunFile)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as exc:
+    except OSError as exc:
+        require_descriptor(exc)
+        raise UsageError(f"{path}: {exc.strerror or exc}") from exc
+    except msgspec.DecodeError as exc:
         raise UsageError(f"{path}: {exc}; delete it to let pagemill forget which service filled the workspace") from exc
 
 
@@ -102,9 +145,49 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
         hint = " (is the API key missing?)" if service == "embedded" else ""
         raise UsageError(
             f"{workspace}: filled by the service '{last.service}', this run would use '{service}'{hint}; use another "
-            "workspace, or --switch-service for new pages"
+            "workspace, or --switch-service: new pages go to this service then, and with --again all that are done"
         )
     return last.workspace_id
+
+
+def order_again(last: RunFile | None, service: str, glob: str | None, now: str) -> Again | None:
+    """Return what is sent again: an order that an earlier run with the same service left unfinished goes on.
+
+    Args:
+        last: The last run's run.json.
+        service: This run's service.
+        glob: From `--again`; None when it is not given.
+        now: RFC 3339.
+    """
+    if glob is None:
+        return None
+    left = last.again if last is not None and last.service == service else None
+    return left if left is not None and left.glob == glob else Again(glob, now)
+
+
+def is_copy(last: RunFile, workspace: Path) -> bool:
+    """Return whether the workspace of this run.json still exists elsewhere; both may be filled from now on."""
+    if last.place is None:
+        return False
+    try:
+        if Path(last.place).samefile(workspace):
+            return False
+        original = read_run_file(Path(last.place))
+    except (OSError, UsageError):
+        return False
+    return original is not None and original.workspace_id == last.workspace_id
+
+
+def last_metered_run(last: RunFile | None) -> MeteredRun | None:
+    """Return where the last run that kept a ledger counted its calls; None when no run did."""
+    if last is None or last.metered is not None or last.ledger is None:
+        return None if last is None else last.metered
+    return MeteredRun(service=last.service, ledger=last.ledger, key=key_fingerprint(Path(last.ledger)))
+
+
+def key_fingerprint(ledger: Path) -> str:
+    """Return the fingerprint of a ledger's key: its file is named by a hash of the key."""
+    return ledger.stem[:12]
 
 
 def choose_root(last: RunFile | None, root: Path) -> Path:

@@ -27,6 +27,7 @@ from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import new_rescue_path
 from pipeline.workspace.replacement import ReplacedFileError, check_replacement, find_unsaved_lines, locate
+from pipeline.workspace.replies import keep_reply
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -210,9 +211,10 @@ class JsonlFile:
 
 
 class Sink:
-    """Appends to the two JSONL files of a workspace."""
+    """Appends to the two JSONL files of a workspace, and keeps replies beside them."""
 
-    def __init__(self, results: JsonlFile, failures: JsonlFile) -> None:
+    def __init__(self, workspace: Path, results: JsonlFile, failures: JsonlFile) -> None:
+        self._workspace = workspace
         self._results = results
         self._failures = failures
 
@@ -226,6 +228,18 @@ class Sink:
     async def append_failure(self, failure: Failure) -> Span:
         """Append a failure to failures.jsonl; return its line's place once it is synced."""
         return await self._failures.append(encode_failure(failure))
+
+    async def keep_reply(self, attempt: str, body: bytes) -> str | None:
+        """Keep a paid reply that could not be understood; return its file's name in the workspace once it is synced.
+
+        Returns:
+            None when too many replies are kept already.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = await anyio.to_thread.run_sync(keep_reply, self._workspace, attempt, body)
+        return None if path is None else str(path.relative_to(self._workspace))
 
 
 @asynccontextmanager
@@ -243,7 +257,7 @@ async def open_sink(workspace: Path, ballast: Ballast | None = None) -> AsyncGen
             await anyio.to_thread.run_sync(sync_directory, workspace)
         except OSError as exc:
             raise StorageError(f"{workspace}: {exc.strerror or exc}") from exc
-        yield Sink(results, failures)
+        yield Sink(workspace, results, failures)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ there. The order of lines in different files is unknown; where it matters, `adde
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -14,22 +14,24 @@ from typing import Final
 import orjson
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, Meta, PageId, Record, Span, State
+from pipeline.records import MAX_FAILED_RUNS, Failure, Meta, PageId, Record, Span, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.joined_lines import parse_first_record, parse_lines
 from pipeline.workspace.lines import (
     DamagedLineError,
+    EditedLineError,
     FailureHead,
     ResultHead,
     encode_name,
     parse_failure,
-    parse_record,
     parse_result,
 )
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition
+from pipeline.workspace.text_proofs import FORGET_PROOFS, PROOFS_SCHEMA, TextProofs
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
 """States that no later run changes while the page's content stays the same."""
 _SINCE_3: Final = """
@@ -38,6 +40,17 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 CREATE TABLE kind (
   path BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, kind TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_SINCE_4: Final = """
+CREATE TABLE failed_page (
+  source BLOB NOT NULL, page INTEGER NOT NULL, added TEXT NOT NULL, runs INTEGER NOT NULL, offset INTEGER NOT NULL,
+  PRIMARY KEY (source, page)
+) WITHOUT ROWID;
+"""
+_PROGRESS: Final = """
+CREATE TABLE progress (
+  name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 SCHEMA: Final = f"""
@@ -50,10 +63,13 @@ CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE progress (name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
-{_SINCE_3}"""
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + "DELETE FROM progress;"})  # noqa: S608 - made of constants
-"""By earlier version. Without their progress, all lines are read again, which fills the new table; files stay known."""
+{_PROGRESS}{_SINCE_3}{_SINCE_4}{PROOFS_SCHEMA}"""
+_FORGET_LINES: Final = (
+    "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
+)
+_TO_4: Final = f"DROP TABLE progress;{_PROGRESS}{_SINCE_4}{PROOFS_SCHEMA}{_FORGET_LINES}"
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _TO_4, 3: _TO_4})
+"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
 
 
 class OtherFilesError(StorageError):
@@ -87,6 +103,7 @@ class PageRow:
         added: RFC 3339.
         id: Identity of the page's content; None when the content could not be read.
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
+        attempt: The call that brought the record's text; None for a failure.
     """
 
     source: bytes
@@ -96,6 +113,7 @@ class PageRow:
     added: str
     id: PageId | None
     meta: bytes | None = None
+    attempt: str | None = None
 
 
 class Tables:
@@ -105,6 +123,8 @@ class Tables:
         self._db = database
         self._results = ReadPosition(workspace / RESULTS)
         self._failures = ReadPosition(workspace / FAILURES)
+        self.proofs = TextProofs(database)
+        """Which attempts have a readable line, and which lines were edited."""
 
     def __repr__(self) -> str:
         return f"<Tables {self._results!r} {self._failures!r}>"
@@ -119,26 +139,53 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
+        if row.attempt is not None:
+            self.proofs.add(row.attempt)
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
-        if not is_new and sent and self._find_offset(row.id) != span.start and self.find_record(row.id) is None:
-            # The first record is damaged: this one replaces it, or each further copy would be sent and paid again.
+        if not is_new and sent:  # sent again, because the earlier line is damaged or `--again` asked for it
             self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
         self._results.add(span)
 
-    def add_failure(self, row: PageRow, span: Span) -> None:
-        """Apply a line of failures.jsonl that was written just now."""
-        self._put(row)
-        self._failures.add(span)
+    def add_failure(self, failure: Failure, span: Span) -> None:
+        """Apply a line of failures.jsonl that was written just now; a page that was sent again keeps its text."""
+        row = failure_row(failure)
+        if self._has_text(row):
+            self._failures.add(span)
+        else:
+            self._put_failure(row, span, failure.runs)
 
-    def replay_failure(self, row: PageRow, span: Span) -> None:
+    def replay_failure(self, failure: FailureHead, span: Span) -> None:
         """Apply a line of failures.jsonl that was read, unless its page has a text or a later line."""
-        rows = self._db.rows("SELECT added, id, state FROM page WHERE source = ? AND page = ?", (row.source, row.page))
-        has_text = bool(rows) and rows[0][2] in FINAL_STATES and rows[0][1] == row.id
-        if not has_text and (not rows or rows[0][0] <= row.added):
-            self._put(row)
-        self._failures.add(span)
+        row = failure_row(failure)
+        rows = self._db.rows("SELECT added FROM page WHERE source = ? AND page = ?", (row.source, row.page))
+        if self._has_text(row) or (rows and rows[0][0] > row.added):
+            self._failures.add(span)
+            return
+        runs = failure.runs
+        if runs is None:  # a line of an earlier release
+            runs = self.count_failed_runs(row.source, row.page, row.id) + 1 if limits_runs(failure.error) else 0
+        self._put_failure(replace(row, retryable=row.retryable and runs < MAX_FAILED_RUNS), span, runs)
+
+    def count_failed_runs(self, source: bytes, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
+        """Return the number of runs in a row in which the calls for this page and content have failed.
+
+        Args:
+            source: The bytes of the source's name.
+            page: 1-based.
+            page_id: Identity of the content.
+            before: Do not count a failure of this moment or later, RFC 3339; None counts all.
+        """
+        rows = self._db.rows(
+            "SELECT failed_page.runs, added FROM page JOIN failed_page USING (source, page, added)"
+            " WHERE source = ? AND page = ? AND id IS ? AND state = 'failed'",
+            (source, page, page_id),
+        )
+        if not rows:
+            return 0
+        runs, added = rows[0]
+        return max(0, runs - 1) if before is not None and added >= before else int(runs)
 
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a content; None when there is none, or its line is gone or damaged.
@@ -152,7 +199,7 @@ class Tables:
         try:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
-                record = parse_record(file.readline().removesuffix(b"\n"))
+                record = parse_first_record(file.readline().removesuffix(b"\n"))
         except (FileNotFoundError, DamagedLineError):
             return None
         except OSError as exc:
@@ -168,8 +215,10 @@ class Tables:
             StorageError: the index cannot be read.
         """
         for position in (self._results, self._failures):
-            rows = self._db.rows("SELECT read_bytes, fingerprint FROM progress WHERE name = ?", (position.path.name,))
-            position.end, fingerprint = rows[0] if rows else (0, 0)
+            rows = self._db.rows(
+                "SELECT read_bytes, fingerprint, mtime_ns FROM progress WHERE name = ?", (position.path.name,)
+            )
+            position.end, fingerprint, position.mtime_ns = rows[0] if rows else (0, 0, 0)
             if fingerprint < 0 or position.fingerprint() != fingerprint:  # below 0: the file was truncated before
                 raise OtherFilesError(f"it has read another {position.path.name}")
 
@@ -181,23 +230,37 @@ class Tables:
             return False
         return self._results.is_at_end() and self._failures.is_at_end()
 
+    def may_be_edited(self) -> bool:
+        """Return True when a file without unread lines was written since the last commit, as an editor does."""
+        return self._results.is_touched() or self._failures.is_touched()
+
+    def forget_lines(self) -> None:
+        """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
+        for statement in (*_FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
+            self._db.change(statement, ())
+        for position in (self._results, self._failures):
+            position.end = position.mtime_ns = 0
+
     def catch_up(self) -> list[DamagedLine]:
         """Apply all unread lines; return the damaged ones, which were skipped."""
         damaged = []
-        for span, line in self._results.unread_lines():
-            try:
-                head = parse_result(line)
+        for span, head in parse_lines(self._results.unread_lines(), parse_result):
+            if isinstance(head, DamagedLineError):
+                damaged.append(self._skip(self._results, span, head))
+            else:
                 self.add_result(result_row(head), span, sent=head.duplicate_of is None)
-            except DamagedLineError as exc:
-                damaged.append(DamagedLine(RESULTS, span.start, str(exc)))
-                self._results.add(span)
-        for span, line in self._failures.unread_lines():
-            try:
-                self.replay_failure(failure_row(parse_failure(line)), span)
-            except DamagedLineError as exc:
-                damaged.append(DamagedLine(FAILURES, span.start, str(exc)))
-                self._failures.add(span)
+        for span, failure in parse_lines(self._failures.unread_lines(), parse_failure):
+            if isinstance(failure, DamagedLineError):
+                damaged.append(self._skip(self._failures, span, failure))
+            else:
+                self.replay_failure(failure, span)
         return damaged
+
+    def _skip(self, position: ReadPosition, span: Span, problem: DamagedLineError) -> DamagedLine:
+        if isinstance(problem, EditedLineError):
+            self.proofs.add_edited(position.path.name, span.start, problem.fields)
+        position.add(span)
+        return DamagedLine(position.path.name, span.start, str(problem))
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state."""
@@ -211,18 +274,33 @@ class Tables:
         """
         try:
             rows = [
-                (position.path.name, position.end, position.fingerprint())
+                (position.path.name, position.end, position.fingerprint(), position.read_mtime_ns())
                 for position in (self._results, self._failures)
             ]
         except OSError as exc:
             raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc
-        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+        self.proofs.save()  # after the positions were read, so that it has the attempts of all lines before them
+        self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
     def _put(self, row: PageRow) -> None:
         self._db.change(
             "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
             (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
         )
+
+    def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:
+        self._put(row)
+        self._db.change(
+            "INSERT OR REPLACE INTO failed_page VALUES (?, ?, ?, ?, ?)",
+            (row.source, row.page, row.added, runs, span.start),
+        )
+        self._failures.add(span)
+
+    def _has_text(self, row: PageRow) -> bool:
+        """Return whether the page has a record of the same content."""
+        found = "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?"
+        rows = self._db.rows(found, (row.source, row.page, row.id))
+        return bool(rows) and rows[0][0] in FINAL_STATES
 
     def _find_offset(self, page_id: PageId) -> int | None:
         """Return the offset of a content's first record in results.jsonl; None when there is none."""
@@ -243,15 +321,19 @@ def meta_digest(meta: Meta | None) -> bytes | None:
 
 def record_row(record: Record) -> PageRow:
     """Return a page's row after a record."""
-    source = encode_name(record.source)
-    meta = meta_digest(record.meta)
-    return PageRow(source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta)
+    source, meta = encode_name(record.source), meta_digest(record.meta)
+    return PageRow(
+        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
+        attempt=record.attempt,
+    )  # fmt: skip
 
 
 def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
-    meta, page_id = meta_digest(head.meta), PageId(head.id)
-    return PageRow(head.source_bytes(), head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta)
+    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
+    return PageRow(
+        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
+    )
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:

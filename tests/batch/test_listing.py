@@ -10,8 +10,10 @@ import anyio
 import pytest
 
 from pipeline.batch import listing as listing_module
-from pipeline.batch.listing import Listing, Triage, add_ignored, needs_calls
-from pipeline.config import InputConfig
+from pipeline.batch.files import Files
+from pipeline.batch.job import Job, resolve_job
+from pipeline.batch.listing import Listing, Triage, add_ignored
+from pipeline.config import Config, InputConfig
 from pipeline.errors import InterruptedRunError, NoDescriptorsError, QuotaExhaustedError, StorageError
 from pipeline.inputs.resolve import resolve_inputs
 from pipeline.inputs.source import NameBatch
@@ -162,12 +164,13 @@ async def test_no_call_is_needed_when_no_file_is_a_page(scans: Path, index: Inde
     """So the engine is not started for a folder of PDFs."""
     (scans / "book.pdf").write_bytes(b"%PDF-1.7")
     (scans / "notes.txt").touch()
+    job = resolve_job(Job(scans, scans.parent / "out", config=Config()), {})
     inputs, triage = resolve_inputs([str(scans)], cwd=scans), Triage(index.inventory)
-    assert not await needs_calls(inputs, InputConfig(), index, triage)
+    assert not await Files(job, inputs, index).need_calls(triage)
     write_page(scans / "a.png", 1).rename(scans / "page")
-    assert await needs_calls(inputs, InputConfig(), index, triage)
+    assert await Files(job, inputs, index).need_calls(triage)
     stdin = replace(inputs, items=resolve_inputs(["-"], cwd=scans).items)
-    assert await needs_calls(stdin, InputConfig(), index, triage)
+    assert await Files(job, stdin, index).need_calls(triage)
 
 
 def test_too_many_kinds_are_counted_together() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.recovery import find_attempts
 from pipeline.errors import LedgerError
-from pipeline.ledger.budget import _is_locked, ledger_path, own
+from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.owners import is_alive, own
 from pipeline.records import AttemptState
+from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import read_run_file
 from tests.factories import make_record
@@ -57,12 +58,12 @@ async def test_each_of_several_calls_for_one_content_is_proven_by_its_record(
     """With `--no-dedup` a content has one record per copy."""
     states = await crash_and_run_again(scans, tmp_path / "out", dedup=False)
     assert len(results(tmp_path / "out")) == 2
-    assert states == [AttemptState.POSTED] * 2
+    assert states == [AttemptState.ACCEPTED] * 2
     assert "answer is lost" not in caplog.text
 
 
 async def test_a_duplicates_record_proves_the_call_of_its_damaged_original(scans: Path, tmp_path: Path) -> None:
-    assert await crash_and_run_again(scans, tmp_path / "out", dedup=True, damage='"a.png"') == [AttemptState.POSTED]
+    assert await crash_and_run_again(scans, tmp_path / "out", dedup=True, damage='"a.png"') == [AttemptState.ACCEPTED]
 
 
 async def test_a_call_whose_only_record_is_damaged_is_lost(
@@ -71,21 +72,19 @@ async def test_a_call_whose_only_record_is_damaged_is_lost(
     """Negative control; a message names the page."""
     with caplog.at_level(logging.WARNING, "pagemill"):
         states = await crash_and_run_again(scans, tmp_path / "out", dedup=False, damage='"a.png"')
-    assert sorted(states) == [AttemptState.POSTED, AttemptState.UNKNOWN]
+    assert sorted(states) == [AttemptState.ACCEPTED, AttemptState.UNKNOWN]
     assert "an earlier call may have been billed and its answer is lost" in caplog.text
 
 
 def test_attempts_are_found_anywhere_in_the_file(tmp_path: Path) -> None:
     """The first, the last and one between; not an id in a text, nor one in a torn line."""
     records = [make_record(f"{number}.png", number, added=number) for number in range(50)]
-    quoted = encode_record(make_record("quoted.png", 99)).replace(
-        b'"text":"', b'"text":"\\"attempt\\":\\"missing\\"', 1
-    )
-    path = tmp_path / "results.jsonl"
-    path.write_bytes(b"".join(map(encode_record, records)) + quoted + b'{"attempt":"torn"')
+    quoted = encode_record(make_record("quoted.png", 99, text='"attempt":"missing"', added=50))
+    (tmp_path / "results.jsonl").write_bytes(b"".join(map(encode_record, records)) + quoted + b'{"attempt":"torn"')
     there = {records[0].attempt, records[20].attempt, records[49].attempt}
-    assert find_attempts(path, {*there, "missing", "torn"}) == there
-    assert find_attempts(tmp_path / "none", there) == set()
+    with Index.open(tmp_path) as index:
+        assert index.proofs.find([*there, "missing", "torn"]) == there
+        assert index.proofs.count() == 51
 
 
 def test_a_ledger_without_working_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +96,7 @@ def test_a_ledger_without_working_locks_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"), own(tmp_path / "ledger.sqlite3"):
         pass
-    (tmp_path / "other.lock").touch()
+    (tmp_path / "ledger.owners").mkdir(exist_ok=True)
+    (tmp_path / "ledger.owners" / "other.lock").touch()
     with pytest.raises(LedgerError, match=r"cannot lock .*Function not implemented"):
-        _is_locked(tmp_path / "other.lock")
+        is_alive(tmp_path / "ledger.sqlite3", "other")

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.remote.verdict import Accepted, Failed, PageRejected, Refused
+from pipeline.remote.verdict import Accepted, Blocked, Failed, PageRejected, Refused
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
 from tests.faults.accounts import count_used
+from tests.faults.breakage import NOT_THE_SERVICES
 from tests.faults.broken_replies import BREAKAGES
 from tests.faults.raw_server import GOOD, Behaviour, RawServer, serve_raw
 from tests.pages import write_page, write_pages
@@ -148,7 +149,10 @@ def _check_ledger(faults: Faults, ledgers: Path, server: RawServer) -> None:
     """Check that the ledger counts every call that may have been billed, and no other."""
     used, billed = count_used(ledgers), sum(server.billed.values())
     faults.expect(used >= billed, f"the ledger counts {used} calls, the server billed {billed}")
-    chargeable = sum(VERDICTS[exchange.behaviour] in {Accepted, Failed} for exchange in server.exchanges)
+    chargeable = sum(
+        VERDICTS[exchange.behaviour] in {Accepted, Failed} and exchange.behaviour not in NOT_THE_SERVICES
+        for exchange in server.exchanges
+    )
     faults.expect(used == chargeable, f"the ledger counts {used} calls, {chargeable} may have been billed")
 
 
@@ -157,7 +161,13 @@ def print_table(ran: BrokenRun) -> None:
     exchanges: dict[str, list[str]] = defaultdict(list)
     for exchange in ran.server.exchanges:
         exchanges[exchange.behaviour].append(exchange.digest)
-    names = {Accepted: "accepted", Failed: "failed, charged", PageRejected: "page rejected", Refused: "account waits"}
+    names = {
+        Accepted: "accepted",
+        Blocked: "sent again, void",
+        Failed: "failed, charged",
+        PageRejected: "page rejected",
+        Refused: "account waits",
+    }
     print(f"{'reply':<38}{'verdict':<18}{'replies':>8}{'pages':>8}")
     for name in sorted(exchanges, key=lambda name: (name != GOOD.name, name)):
         pages = len({digest for digest in exchanges[name] if digest})

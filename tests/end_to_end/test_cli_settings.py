@@ -1,8 +1,10 @@
 """Settings and keys on the command line: files, environment and flags, and that no output contains a key."""
 
+import os
 import tomllib
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from tests.fakes import serve_fake
@@ -18,6 +20,66 @@ async def test_config_show_prints_the_effective_configuration_as_toml(tmp_path: 
     assert (shown["run"]["jobs"], shown["budget"]["tier"]) == (3, "pro")
     assert KEY.encode() not in done.stdout
     assert (await run_command("config", "check", "-c", tmp_path / "my.toml")).returncode == 0
+
+
+FAULTS = [
+    pytest.param({"PAGEMILL_TIER": "gold"}, "environment: budget.tier: Invalid enum value 'gold'", id="variable"),
+    pytest.param(
+        {"PAGEMILL_BUDGET_TIER": "gold", "PAGEMILL_TIER": "pro"}, "Invalid enum value 'gold'", id="overridden-variable"
+    ),
+    pytest.param({"PAGEMILL_LOCAL": "perhaps"}, "environment: PAGEMILL_LOCAL: 'perhaps' is not a valid", id="flag"),
+    pytest.param({"PAGEMILL_BUDGET_TEIR": "pro"}, "unknown variable PAGEMILL_BUDGET_TEIR", id="unknown-variable"),
+    pytest.param({"PAGEMILL_CONFIG": "missing.toml"}, "missing.toml: No such file", id="missing-file"),
+    pytest.param({"PAGEMILL_CONFIG": "wrong.toml"}, "wrong.toml: budget.tier: Invalid enum value 'gold'", id="file"),
+    pytest.param(
+        {"PAGEMILL_CONFIG": "wrong.toml", "PAGEMILL_TIER": "pro"}, "wrong.toml: budget.tier", id="overridden-file"
+    ),
+    pytest.param({"PAGEMILL_API_KEY": "two words"}, "the environment: not an API key", id="key"),
+    pytest.param({"PAGEMILL_API_KEY_FILE": "no-key"}, "no-key: cannot read the API key: No such file", id="key-file"),
+    pytest.param({"PAGEMILL_API_KEY_FILE": "/"}, "/: cannot read the API key: Is a directory", id="key-folder"),
+    pytest.param({"PAGEMILL_API_KEY_FILE": "blank"}, "blank: not an API key", id="blank-key-file"),
+    pytest.param({"PAGEMILL_API_KEY_FILE": "~nobody-has-this/x"}, "no such home directory", id="key-file-of-nobody"),
+    pytest.param({"PAGEMILL_API_KEY_COMMAND": "false"}, "key_command: exit status 1", id="key-command-fails"),
+    pytest.param({"PAGEMILL_API_KEY_COMMAND": "no-such-command"}, "key_command: FileNotFoundError", id="key-command"),
+    pytest.param({"PAGEMILL_API_URL": "ftp://host"}, "api url: not a base URL", id="url"),
+    pytest.param({"PAGEMILL_LEDGER": "blank"}, "ledger blank: not a directory", id="ledger-is-a-file"),
+    pytest.param({"PAGEMILL_LEDGER": "blank/x"}, "blank cannot be written", id="ledger-below-a-file"),
+]
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+@pytest.mark.parametrize(("environ", "message"), FAULTS)
+async def test_config_judges_every_source(tmp_path: Path, command: str, environ: dict[str, str], message: str) -> None:
+    """Also one that another overrides: the key in the environment precedes the key file."""
+    os.chdir(tmp_path)
+    Path("wrong.toml").write_text("[budget]\ntier = 'gold'\n")
+    Path("blank").write_text(" \n")
+    done = await run_command("config", command, **environ)
+    assert (done.returncode, done.stdout) == (2, b""), done.stderr
+    assert message in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({}, id="defaults"),
+        pytest.param({"PAGEMILL_API_KEY_FILE": "key", "PAGEMILL_API_KEY_COMMAND": "echo sk-1"}, id="all-keys"),
+        pytest.param({"PAGEMILL_LEDGER": "not/yet/made", "PAGEMILL_TIER": "pro"}, id="ledger"),
+        pytest.param({"PAGEMILL_NO_PROGRESS": "1", "PAGEMILL_LOCAL": "no"}, id="flags"),
+    ],
+)
+async def test_config_check_accepts_what_a_run_accepts(tmp_path: Path, environ: dict[str, str]) -> None:
+    """And makes nothing."""
+    os.chdir(tmp_path)
+    Path("key").write_text("sk-1\n")
+    done = await run_command("config", "check", **environ)
+    assert (done.returncode, done.stderr) == (0, b"pagemill: the configuration is valid\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+async def test_a_group_without_a_command_shows_its_help() -> None:
+    done = await run_command("config")
+    assert (done.returncode, b"Commands" in done.stdout) == (0, True)
 
 
 async def test_flags_can_come_from_the_environment(scans: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.batch import listing
 from pipeline.batch.job import Job
 from pipeline.batch.runner import run
-from pipeline.errors import InterruptedRunError, StopError
+from pipeline.errors import InterruptedRunError, PlannedStopError, StopError
 from pipeline.inputs.source import NameBatch
 from pipeline.records import Service, State
 from pipeline.shutdown import Shutdown
@@ -155,11 +155,9 @@ async def test_a_duration_that_ends_with_the_last_page_is_no_early_end(scans: Pa
     write_pages(scans, 1)
     release, shutdown = asyncio.Event(), Shutdown()
     async with serve_fake(accept_when(release)) as fake, asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(
-            run_here(scans, tmp_path / "out", fake.url, shutdown=shutdown, run={"max_duration": 0.05})
-        )
+        task = tasks.create_task(run_here(scans, tmp_path / "out", fake.url, shutdown=shutdown))
         await fake.arrived.wait()
-        await shutdown.requested.wait()
+        shutdown.request(PlannedStopError("--max-duration 1 s is over"))
         release.set()
         summary = await task
     assert (summary.exit_code, summary.reason, summary.totals[State.DONE]) == (0, None, 1)

@@ -91,13 +91,38 @@ async def test_a_ledger_ahead_of_the_clock_is_reported_and_repaired(scans: Path,
         assert billing_month(NOW, Calendar()) in line
         assert "--already-used" in line
     months, stderr = await read_quota(tmp_path / "ledger", "--already-used", "5", "--quota", "10")
-    assert "had counted 3 calls; now it is 5" in stderr
+    assert stderr == ""
     assert [(row["month"], row["used"], row["left"]) for row in months][-1] == (
         billing_month(NOW, Calendar()),
         6,
         4,
     )
     assert (await read_quota(tmp_path / "ledger"))[1] == ""
+
+
+async def test_a_number_below_what_was_counted_needs_force(tmp_path: Path) -> None:
+    """A slip of the finger would let pagemill make more calls than the plan has; the old number is named."""
+    fill_ledger(tmp_path, NOW, Calendar())
+    month = billing_month(NOW, Calendar())
+    flags = ("quota", "--api-url", URL, "--ledger", tmp_path, "--already-used", "1", "--json")
+    refused = await run_command(*flags)
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert f"--already-used 1: the ledger has counted 2 calls in {month}".encode() in refused.stderr
+    assert b"--force" in refused.stderr
+    assert [row["used"] for row in (await read_quota(tmp_path))[0]] == [3]
+    forced = await run_command(*flags, "--force")
+    assert forced.returncode == 0
+    assert f"{month}: the ledger had counted 2 calls; now it is 1".encode() in forced.stderr
+    assert [row["used"] for row in (await read_quota(tmp_path))[0]] == [2]
+
+
+@pytest.mark.parametrize("used", ["2", "7"], ids=["the-same", "more"])
+async def test_a_number_that_is_not_lower_needs_no_force(tmp_path: Path, used: str) -> None:
+    """The pending call counts on top."""
+    fill_ledger(tmp_path, NOW, Calendar())
+    done = await run_command("quota", "--api-url", URL, "--ledger", tmp_path, "--already-used", used)
+    assert done.returncode == 0, done.stderr
+    assert [row["used"] for row in (await read_quota(tmp_path))[0]] == [int(used) + 1]
 
 
 async def test_a_key_that_was_never_used_has_no_months(tmp_path: Path) -> None:

@@ -6,9 +6,14 @@ import pytest
 from aiohttp import web
 
 from pipeline.records import State
-from tests.fakes import Call, accept, answer_error, serve_fake
+from pipeline.workspace.reader import read_records
+from tests.fakes import Call, Script, accept, answer_error, serve_fake
+from tests.faults.accounts import list_faults
 from tests.pages import write_page, write_pages
-from tests.runs import failures, run_here
+from tests.runs import failures, results, run_here
+from tests.virtual_time import on_virtual_time
+
+CASES = Path(__file__).parent.parent / "cases"
 
 
 async def test_a_429_pauses_all_pages_and_uses_up_no_attempt(scans: Path, tmp_path: Path) -> None:
@@ -38,6 +43,13 @@ async def test_a_429_pauses_all_pages_and_uses_up_no_attempt(scans: Path, tmp_pa
         pytest.param(answer_error(429, "monthly quota exceeded"), 8, 1, id="quota-by-429"),
         pytest.param(answer_error(429, Retry_After="7200"), 8, 1, id="quota-by-retry-after"),
         pytest.param(answer_error(404, "nothing here"), 2, 1, id="wrong-url"),
+        pytest.param(answer_error(302, Location="https://other.example/login"), 2, 1, id="redirect"),
+        pytest.param(answer_error(402, "payment required"), 8, 1, id="quota-by-402"),
+        pytest.param(answer_error(407), 7, 1, id="proxy-login"),
+        pytest.param(answer_error(410), 7, 1, id="gone"),
+        pytest.param(answer_error(423), 7, 3, id="locked"),
+        pytest.param(answer_error(451), 7, 3, id="legal-block"),
+        pytest.param(answer_error(503, Retry_After="7200"), 5, 1, id="down-for-hours"),
     ],
 )
 async def test_a_reply_about_the_account_ends_the_run_and_fails_no_page(
@@ -102,10 +114,10 @@ async def test_a_rejected_page_is_not_sent_again_by_the_next_run(scans: Path, tm
 async def test_at_most_once_does_not_repeat_a_call_that_may_have_been_billed(scans: Path, tmp_path: Path) -> None:
     write_page(scans / "a.png", 1)
     async with serve_fake(answer_error(500, "oops")) as fake:
-        for _ in range(2):
+        for _ in range(3):
             summary = await run_here(scans, tmp_path / "out", fake.url, run={"at_most_once": True})
+            assert (summary.exit_code, summary.totals[State.UNCERTAIN]) == (3, 1)
         assert len(fake.calls) == 1
-    assert summary.totals[State.UNCERTAIN] == 1
     assert failures(tmp_path / "out")[0]["class"] == "uncertain"
 
 
@@ -123,3 +135,92 @@ async def test_too_many_failures_end_the_run(scans: Path, tmp_path: Path) -> Non
     async with serve_fake(answer_error(400, "no")) as fake:
         summary = await run_here(scans, tmp_path / "out", fake.url, run={"max_failures": 3, "jobs": 1})
     assert (summary.exit_code, summary.totals[State.FAILED]) == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (
+            answer_error(302, Location="https://other.example/login?key=secret"),
+            "redirects to https://other.example (HTTP 302)",
+        ),
+        (answer_error(503, Retry_After="7200"), "come back in 2.0 h, at 20"),
+        (answer_error(403, "Insufficient quota"), "calls left, so the tier is set too high"),
+    ],
+)
+async def test_the_reason_says_where_when_or_what_to_set(
+    scans: Path, tmp_path: Path, script: Script, words: str
+) -> None:
+    write_pages(scans, 2)
+    async with serve_fake(script) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, budget={"tier": "free"})
+    assert summary.reason is not None
+    assert words in summary.reason
+    assert "secret" not in summary.reason
+
+
+@on_virtual_time
+async def test_a_firewall_that_blocks_the_first_page_does_not_stop_the_run(scans: Path, tmp_path: Path) -> None:
+    """It stopped every night with "denies this key"; that page fails, uncounted."""
+    write_pages(scans, 20)
+
+    def block(call: Call) -> web.StreamResponse:
+        if call.filename == "page-0000.png":
+            return web.Response(status=403, text="<html>Blocked by policy</html>", content_type="text/html")
+        return accept(call)
+
+    async with serve_fake(block) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+    assert (summary.exit_code, summary.totals[State.DONE], summary.totals[State.FAILED]) == (3, 19, 1)
+    assert summary.calls == 19
+    (line,) = failures(tmp_path / "out")
+    assert (line["class"], line["retryable"]) == ("blocked", True)
+
+
+@on_virtual_time
+async def test_a_bare_503_after_a_success_is_a_refusal(scans: Path, tmp_path: Path) -> None:
+    """As of nginx's limit_req by default: void, and the page keeps its attempts."""
+    write_pages(scans, 12)
+
+    def limit(call: Call) -> web.StreamResponse:
+        if call.number % 3 == 0:
+            return web.Response(status=503, text="<html>503</html>", content_type="text/html")
+        return accept(call)
+
+    async with serve_fake(limit) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, run={"retries": 0})
+    assert (summary.exit_code, summary.totals[State.DONE], summary.calls) == (0, 12, 12)
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in CASES.glob("reply-*")))
+async def test_a_paid_text_of_the_collected_cases_is_recorded(case: str, scans: Path, tmp_path: Path) -> None:
+    """Each reply was paid three times and thrown away, or stored as U+FFFD."""
+    replies = sorted((CASES / case).glob("*.json"))
+    write_pages(scans, len(replies))
+    charset = "GB18030" if "gb18030" in case else "utf-8"
+
+    def answer(call: Call) -> web.StreamResponse:
+        body = replies[call.number - 1].read_bytes()
+        return web.Response(body=body, headers={"Content-Type": f"application/json; charset={charset}"})
+
+    async with serve_fake(answer) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+    assert (summary.exit_code, summary.calls) == (0, len(replies))
+    assert {line["text"] for line in results(tmp_path / "out")} <= {"收据 编号 008365", "hello text"}
+    assert list_faults(tmp_path / "out") == []
+    assert len(list(read_records(tmp_path / "out"))) == len(replies)
+
+
+async def test_a_paid_reply_that_cannot_be_understood_is_kept_without_the_key(scans: Path, tmp_path: Path) -> None:
+    """Beside the failure, under the name of its attempt."""
+    write_page(scans / "a.png", 1)
+    body = '{"text":"第一行","payload":"https://llmocr.com/api/text-recognition?key=%s"}'
+
+    async with serve_fake(lambda call: web.Response(text=body % call.key, content_type="application/json")) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, run={"retries": 1})
+    assert (summary.exit_code, summary.calls) == (3, 2)
+    kept = sorted((tmp_path / "out" / "replies").iterdir())
+    assert len(kept) == 2
+    assert {path.read_text("utf-8") for path in kept} == {body % "***"}
+    assert f"its bytes are kept in replies/{kept[-1].name}" in failures(tmp_path / "out")[0]["message"]
+    assert list_faults(tmp_path / "out") == []

@@ -10,6 +10,8 @@ a first signal lets calls in flight end       signals, limits             abort-
 a ledger that fails ends the run              ledger_faults               a budget that ignores the error
 a call counts in each month it may fall into  clocks                      a month fixed at reservation, no margin
 lost calls count                              sharing                     void-the-lost
+a text is paid for once, whatever edits a file changed_results            check-no-texts
+a workspace counts in one ledger              ledger_places               check-no-ledger
 one run per workspace                         sharing                     lock-nothing
 replies to calls in flight fit on a full disk disk                        no-ballast, ignore-full-disk
 a failed descriptor is not used again         failing_disk                trust-failed-descriptor, no-rescue

@@ -10,6 +10,9 @@ from tests.faults.raw_server import Act, Behaviour, Exchange, send_and
 
 Build = Callable[[Exchange], bytes]
 
+NOT_THE_SERVICES: Final = frozenset({"body-html"})
+"""Breakages that are another machine's reply with the status of a success."""
+
 SLOW_PAUSE_S: Final = 1.0
 """Between two pieces of a reply that comes slowly."""
 
@@ -20,7 +23,8 @@ class Breakage:
 
     Attributes:
         behaviour: How the server answers.
-        verdict: The type of the client's verdict; a failed attempt counts as billed.
+        verdict: The type of the client's verdict after other calls have succeeded; a failed attempt counts as billed
+            if the service worked.
         in_runs: False when one such reply would end a run, or when only a large page can tell it from a good reply.
     """
 
@@ -37,8 +41,8 @@ class Breakage:
 def sends(
     name: str, build: Build, ending: str = "close", *, verdict: type[Verdict] = Failed, in_runs: bool = True
 ) -> Breakage:
-    """Return a breakage that is a sequence of bytes; it counts as work done unless the verdict is a refusal."""
-    worked = verdict in {Accepted, Failed}
+    """Return a breakage that is a sequence of bytes; it counts as work done unless another host answers."""
+    worked = verdict in {Accepted, Failed} and name not in NOT_THE_SERVICES
     return Breakage(Behaviour(name, send_and(ending, build), worked=worked), verdict, in_runs)
 
 

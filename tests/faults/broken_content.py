@@ -8,7 +8,7 @@ from functools import partial
 from operator import methodcaller
 from typing import Final
 
-from pipeline.remote.verdict import Accepted, PageRejected, Refused, Stop
+from pipeline.remote.verdict import Accepted, Blocked, Failed, PageRejected, Refused, Stop, Verdict
 from pipeline.wire import REPLY_MAX_BYTES
 from tests.faults.breakage import SLOW_PAUSE_S, Breakage, Build, acts, constant, pour, sends
 from tests.faults.raw_server import Exchange, head, response
@@ -35,25 +35,29 @@ def bodies() -> Iterator[Breakage]:
         ("an-error-with-200", b'{"statusText":"Internal Server Error"}'),
     ):
         yield sends(f"body-{name}", constant(response(body)), "stay")
-    wrong: Sequence[tuple[str, Mapping[str, object]]] = (
-        ("content-null", {"content": None}),
-        ("content-a-number", {"content": 5}),
-        ("content-a-list", {"content": ["text"]}),
+    for name, content in (("a-number", 5), ("a-list", ["text"])):
+        yield sends(f"body-with-content-{name}", partial(_with_fields, {"content": content}), "stay")
+    # not in runs: the page gets an empty text
+    null: Build = partial(_with_fields, {"content": None})
+    yield sends("body-with-content-null", null, "stay", verdict=Accepted, in_runs=False)
+    odd: Sequence[tuple[str, Mapping[str, object]]] = (
         ("id-a-number", {"id": 5}),
+        ("id-null", {"id": None}),
         ("timestamp-a-text", {"timestamp": "now"}),
         ("timestamp-true", {"timestamp": True}),
         ("timestamp-infinite", {"timestamp": float("inf")}),
         ("timestamp-no-number", {"timestamp": float("nan")}),
         ("timestamp-beyond-64-bits", {"timestamp": 10**30}),
     )
-    for name, fields in wrong:
-        yield sends(f"body-with-{name}", partial(_with_fields, fields), "stay")
+    for name, fields in odd:
+        yield sends(f"body-with-{name}", partial(_with_fields, fields), "stay", verdict=Accepted)
     yield sends("body-half-json", lambda e: response(e.json()[:-20]), "stay")
     yield sends("body-two-objects", lambda e: response(2 * e.json()), "stay")
-    yield sends("body-utf-16", lambda e: response(e.json().decode().encode("utf-16")), "stay")
-    yield sends("body-with-a-byte-order-mark", lambda e: response(b"\xef\xbb\xbf" + e.json()), "stay")
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"):
+        yield sends(f"body-in-{encoding}", partial(_encoded, encoding), "stay", verdict=Accepted)
     yield sends("body-without-content", lambda e: response(e.json().replace(b'"content"', b'"text"')), "stay")
-    yield sends("body-with-10000-digits", lambda e: response(e.json()[:-1] + b',"n":' + b"9" * DEEP + b"}"), "stay")
+    digits: Build = lambda e: response(e.json()[:-1] + b',"n":' + b"9" * DEEP + b"}")  # noqa: E731
+    yield sends("body-with-10000-digits", digits, "stay", verdict=Accepted)
     deep = b',"n":' + b"[" * DEEP + b"]" * DEEP + b"}"
     yield sends("body-10000-deep-beside-the-text", lambda e: response(e.json()[:-1] + deep), "stay")
     yield from _odd_texts()
@@ -61,6 +65,10 @@ def bodies() -> Iterator[Breakage]:
 
 def _with_fields(fields: Mapping[str, object], exchange: Exchange) -> bytes:
     return response(exchange.json(**fields))
+
+
+def _encoded(encoding: str, exchange: Exchange) -> bytes:
+    return response(exchange.json().decode().encode(encoding))
 
 
 def _odd_texts() -> Iterator[Breakage]:
@@ -119,10 +127,17 @@ def sizes() -> Iterator[Breakage]:
 def statuses() -> Iterator[Breakage]:
     """Redirects, undocumented statuses and errors."""
     for status in (300, 301, 302, 303, 305, 307, 308):
-        yield sends(f"redirect-{status}", partial(_redirect, status), "stay")
-    for status in (201, 202, 204, 205, 206, 304, 402, 408, 409, 418, 500, 501, 502, 503, 504, 520, 529):
-        empty = head("Content-Length: 0", status=f"{status} No")
-        yield sends(f"status-{status}", constant(empty), "stay")
+        yield sends(f"redirect-{status}", partial(_redirect, status), "stay", verdict=Blocked)
+    empty_replies: Sequence[tuple[type[Verdict], Sequence[int]]] = (
+        (Failed, (201, 202, 204, 205, 206, 408, 500, 501, 502, 504, 520, 529)),
+        (Blocked, (304, 409, 410, 418, 423, 451)),
+        (Refused, (503,)),
+    )
+    for verdict, numbers in empty_replies:
+        for status in numbers:
+            empty = head("Content-Length: 0", status=f"{status} No")
+            yield sends(f"status-{status}", constant(empty), "stay", verdict=verdict)
+    yield sends("status-201-with-a-text", lambda e: response(e.json(), "201 Created"), "stay", verdict=Accepted)
     yield sends("status-206-with-a-part", lambda e: response(e.json()[:20], "206 Part", "Content-Range: bytes 0-19/99"))
     yield sends("status-204-with-a-body", lambda e: response(e.json(), "204 No Content"))
     for status in (400, 413, 415, 422):
@@ -135,8 +150,12 @@ def statuses() -> Iterator[Breakage]:
     ):
         error = response(b'{"statusText":"slow', f"{status} No", *headers)
         yield sends(name, constant(error), "stay", verdict=Refused)
-    for status in (401, 403, 404):
-        yield sends(f"status-{status}", constant(response(b"<p>", f"{status} No")), verdict=Stop, in_runs=False)
+    yield sends("status-429-page", constant(response(b"<p>", "429 No")), "stay", verdict=Refused)
+    for status, verdict in ((401, Stop), (402, Stop), (403, Refused), (404, Blocked)):
+        page = constant(response(b"<p>", f"{status} No"))
+        yield sends(f"status-{status}", page, verdict=verdict, in_runs=False)
+    forbidden = constant(response(b'{"statusText":"no"}', "403 No"))
+    yield sends("status-403-of-the-api", forbidden, verdict=Stop, in_runs=False)
 
 
 def _redirect(status: int, exchange: Exchange) -> bytes:

@@ -130,6 +130,22 @@ DAMAGED_LINES = [
 ]
 
 OTHER_FAULTS = [
+    pytest.param(
+        lambda p: _delete(p, p.find(A)), "was accepted, and no readable line has its text", id="accepted-without-a-line"
+    ),
+    pytest.param(
+        lambda p: _set_state(p, "charged"),
+        "as one without a text",
+        id="charged-with-a-text",
+    ),
+    pytest.param(
+        lambda p: p.change_ledger("UPDATE month SET settled = settled + 1"), "its rows are", id="month-miscounted"
+    ),
+    pytest.param(
+        lambda p: p.change_ledger("UPDATE workspace SET accepted = accepted + 1"),
+        "settled calls of workspace",
+        id="workspace-miscounted",
+    ),
     pytest.param(lambda p: p.append(p.lines()[0][:-30]), "results.jsonl:24: it ends without a newline", id="torn-tail"),
     pytest.param(
         lambda p: _delete(p, 0), "scans/caf\\xe9.png page 1: counts as done and has no line", id="first-removed"

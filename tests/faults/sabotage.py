@@ -9,6 +9,7 @@ its sabotage, and its check must fail then. Some sabotages remove no guarantee: 
 import asyncio
 import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -23,9 +24,12 @@ import anyio.to_thread
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
+from pipeline.cli import signals
 from pipeline.errors import StopError
 from pipeline.inputs import image, resolve, source
 from pipeline.records import Payload
+from pipeline.remote import faults
+from pipeline.remote.deadlines import Deadline
 from pipeline.shutdown import Shutdown
 from pipeline.storage import files
 from tests.faults import storage_sabotage
@@ -136,6 +140,12 @@ def _wait_for_threads() -> None:
     Dispatcher._prepare = prepare_shielded  # type: ignore[assignment, method-assign]
 
 
+def _blame_the_page() -> None:
+    """A page or a call for which no file descriptor is left fails, as for any other reason."""
+    files.require_descriptor = lambda _: None  # type: ignore[assignment]
+    faults._lacks_descriptor = lambda _: False  # type: ignore[assignment]
+
+
 def _list_nothing() -> None:
     """The INPUTs are not listed beside the run: pages that it has not reached are not counted."""
 
@@ -146,15 +156,35 @@ def _list_nothing() -> None:
     Listing.wait = end  # type: ignore[assignment, method-assign]
 
 
+def _let_the_hangup_kill() -> None:
+    """SIGHUP is not watched."""
+    signals._SIGNALS = tuple(set(signals._SIGNALS) - {signal.SIGHUP})  # type: ignore[misc, assignment]
+
+
+def _judge_at_once() -> None:
+    """A deadline expires as soon as its timer fires, however late that is, and before the sockets are read."""
+
+    def start(self: Deadline, timeout_s: float) -> None:
+        self.stop()
+        self._timer = self._loop.call_later(timeout_s, self._expire)
+
+    Deadline.start = start  # type: ignore[method-assign]
+
+
 SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         "abort-at-once": _abort_at_once,
+        "blame-the-page": _blame_the_page,
+        "check-no-ledger": storage_sabotage.check_no_ledger,
+        "check-no-texts": storage_sabotage.check_no_texts,
         "commit-often": storage_sabotage.commit_often,
         "count-before-writing": storage_sabotage.count_before_writing,
         "forget-records": storage_sabotage.forget_records,
         "growing-file": _append_while_reading,
+        "hangup-kills": _let_the_hangup_kill,
         "ignore-full-disk": storage_sabotage.ignore_a_full_disk,
         "ignore-read-errors": _ignore_read_errors,
+        "judge-at-once": _judge_at_once,
         "list-nothing": _list_nothing,
         "lock-nothing": storage_sabotage.lock_nothing,
         "no-ballast": storage_sabotage.keep_the_ballast,

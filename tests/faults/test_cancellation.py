@@ -60,6 +60,6 @@ async def test_the_next_run_finishes_a_cancelled_one(scans: Path, tmp_path: Path
     assert run_file.ledger is not None
     assert list(audit(out, run_file)) == []
     states = Counter(read_attempt_states(Path(run_file.ledger), run_file.workspace_id).values())
-    assert states[AttemptState.POSTED] == PAGES
+    assert states[AttemptState.ACCEPTED] == PAGES
     assert states[AttemptState.PENDING] == 0
     assert states[AttemptState.UNKNOWN] <= JOBS

@@ -25,6 +25,7 @@ from pipeline import billing
 from pipeline.billing import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.schema import read_miscounts
 from pipeline.records import AttemptState, PageId
 from tests.clocks import Clock
 from tests.fakes import serve_fake
@@ -128,7 +129,8 @@ class History(RuleBasedStateMachine):
         """Record the outcome of a call."""
         attempt = data.draw(st.sampled_from(self.mine()))
         self.reached = months = self.possible()
-        state = AttemptState.POSTED if self.rows[attempt].billed or data.draw(st.booleans()) else AttemptState.VOID
+        counted = st.sampled_from([AttemptState.ACCEPTED, AttemptState.CHARGED, AttemptState.POSTED])
+        state = data.draw(counted if self.rows[attempt].billed else counted | st.just(AttemptState.VOID))
         assert self.ledger.execute([Settle(attempt, state)], "w", self.owner, str) == [None]
         self.rows[attempt] = replace(self.rows[attempt], state=state, until=months.last)
 
@@ -154,7 +156,7 @@ class History(RuleBasedStateMachine):
         proven = [attempt for attempt in found if data.draw(st.booleans())]
         unproven = [attempt for attempt in found if attempt not in proven]
         self.ledger.recover(proven, unproven)
-        for state, attempts in ((AttemptState.POSTED, proven), (AttemptState.UNKNOWN, unproven)):
+        for state, attempts in ((AttemptState.ACCEPTED, proven), (AttemptState.UNKNOWN, unproven)):
             for attempt in attempts:
                 row = self.rows[attempt.id]
                 self.rows[attempt.id] = replace(row, state=state, until=row.until or months.last)
@@ -227,6 +229,12 @@ class History(RuleBasedStateMachine):
             assert self.ledger.usage(month).used == self.used(month), month
         assert self.ledger.usage().month == max(self.possible().first, billing_month(self.clock.now, Calendar()))
 
+    @invariant()
+    def the_kept_counts_are_those_of_the_rows(self) -> None:
+        assert list(read_miscounts(self.ledger.path)) == []
+        accepted = sum(row.state is AttemptState.ACCEPTED for row in self.rows.values())
+        assert self.ledger.accepted_calls("w").total() == accepted
+
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
@@ -240,8 +248,11 @@ class MonthOfReservation(Ledger):
         Ledger._insert(db, rows)
         db.executemany("UPDATE attempt SET until = month WHERE id = ?", [row[:1] for row in rows])
 
-    def _settle(self, db: Connection, ids: Sequence[str], state: AttemptState, _: str | None = None) -> None:
-        db.executemany("UPDATE attempt SET state = ? WHERE id = ?", [(state.value, attempt) for attempt in ids])
+    def _settle(
+        self, db: Connection, ids: Sequence[str], state: AttemptState, last: str, *, keep_end: bool = False
+    ) -> None:
+        del keep_end
+        super()._settle(db, ids, state, last, keep_end=True)
 
 
 class FixedMonths(History):

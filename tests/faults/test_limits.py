@@ -88,8 +88,10 @@ class TestEnds:
         assert (again.totals[State.DONE], again.totals[State.FAILED], again.pages) == (PAGES - failed, failed, PAGES)
         assert set(fake.billed.values()) == {1}
 
-    async def test_a_server_that_hangs_costs_its_pages_not_the_run(self, scans: Path, tmp_path: Path) -> None:
-        """Each call has a deadline and counts as billed."""
+    async def test_a_server_that_hangs_costs_one_call_per_page_without_retries(
+        self, scans: Path, tmp_path: Path
+    ) -> None:
+        """Each call has a deadline and counts as billed; no page is blamed, because none got a text."""
         write_pages(scans, 3)
 
         async def hang(call: Call) -> web.StreamResponse:
@@ -99,7 +101,7 @@ class TestEnds:
         async with serve_fake(hang) as fake:
             with anyio.fail_after(DEADLINE_S):
                 summary = await run_here(scans, tmp_path / "out", fake.url, api={"timeout_s": 0.2}, run={"retries": 0})
-        assert (summary.exit_code, summary.totals[State.FAILED]) == (3, 3)
+        assert (summary.exit_code, summary.totals[State.PENDING], failures(tmp_path / "out")) == (5, 3, [])
         assert read_usage(tmp_path / "ledger").used == len(fake.calls) == 3
 
 

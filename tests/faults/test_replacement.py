@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from pipeline.errors import StorageError
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call, accept, serve_fake
@@ -29,7 +30,7 @@ PAGES = 12
 async def test_a_replaced_results_file_stops_the_run_and_loses_no_paid_text(
     scans: Path, tmp_path: Path, interfere: Callable[[Path], object], repeated: int
 ) -> None:
-    """The next run puts the lines back. copytruncate alone takes them to a file that no run knows."""
+    """The next run puts the lines back. copytruncate alone takes them to a file that no run knows: the run stops."""
     write_pages(scans, PAGES)
     out = tmp_path / "out"
 
@@ -41,7 +42,10 @@ async def test_a_replaced_results_file_stops_the_run_and_loses_no_paid_text(
     async with serve_fake(answer) as fake:
         first = await run_here(scans, out, fake.url, run={"jobs": 1})
         calls = len(fake.calls)
-        second = await run_here(scans, out, fake.url, run={"jobs": 1})
+        if repeated:
+            with pytest.raises(StorageError, match=f" {repeated} texts"):
+                await run_here(scans, out, fake.url, run={"jobs": 1})
+        second = await run_here(scans, out, fake.url, run={"jobs": 1}, pay_again=repeated > 0)
     assert (first.exit_code, calls) == (1, 6)
     assert "while the run appended to it" in (first.reason or "")
     assert second.exit_code == 0

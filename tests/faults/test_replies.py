@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import aiohttp
 import pytest
 
 import pipeline.remote.client
+import pipeline.remote.outcome
 from pipeline.remote.client import Timeouts
 from pipeline.remote.connections import ReadingSocket
-from pipeline.remote.verdict import Failed, Fault, Outcome, Verdict, verdict_of
-from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
+from pipeline.remote.outcome import Fault, Outcome
+from pipeline.remote.verdict import Failed, Situation, Verdict, verdict_of
+from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.benchmarks.broken_replies import BrokenRun, run_broken
 from tests.clients import BODY, connect
-from tests.faults.breakage import Breakage
+from tests.faults.breakage import NOT_THE_SERVICES, Breakage
 from tests.faults.broken_replies import BREAKAGES
 from tests.faults.raw_server import GOOD, RESET, response, serve_raw
 from tests.runs import KEY, run_here
@@ -87,9 +90,9 @@ async def test_a_broken_reply_gets_its_verdict_and_does_not_affect_the_next_page
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    verdict: Verdict = verdict_of(calls.first)
+    verdict: Verdict = verdict_of(calls.first, Situation(datetime.now(UTC), has_succeeded=True))
     assert isinstance(verdict, breakage.verdict), calls.first
-    assert not isinstance(verdict, Failed) or verdict.billed
+    assert not isinstance(verdict, Failed) or verdict.billed or breakage.name in NOT_THE_SERVICES
     assert calls.first_took_s <= TIMEOUTS.total_s
     assert calls.second_is_right, calls.second
     assert calls.redirects == 0
@@ -123,8 +126,9 @@ def test_with_aiohttps_own_connector_the_next_page_gets_a_second_reply(monkeypat
     assert not run_virtual(make_two_calls(find_breakage("two-replies-one-later"))).second_is_right
 
 
-def plain_connector(*, connections: int, keepalive_s: float) -> aiohttp.TCPConnector:
+def plain_connector(*, connections: int, keepalive_s: float, is_tls: bool) -> aiohttp.TCPConnector:
     """Return aiohttp's own connector."""
+    del is_tls
     return aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive_s)
 
 
@@ -147,7 +151,7 @@ class TestEarlyErrors:
         with serve_early_errors(ending) as url:
             async with connect(url, timeouts=TIMEOUTS, connections=8) as client:
                 outcomes = await asyncio.gather(*(client.post(LARGE) for _ in range(24)))
-        return sum(outcome != Outcome(413, detail="at once") for outcome in outcomes)
+        return sum(outcome != Outcome(413, detail="at once", body=BodyKind.API) for outcome in outcomes)
 
 
 @contextmanager
@@ -193,10 +197,10 @@ class TestRun:
     ) -> None:
         """Negative control."""
 
-        def accept_anything(body: bytes) -> WireReply:
+        def accept_anything(body: bytes, _: str | None) -> WireReply:
             return WireReply("?", body.decode("utf-8", "replace").partition('"content": "')[2][:10], 0)
 
-        monkeypatch.setattr(pipeline.remote.client, "parse_reply", accept_anything)
+        monkeypatch.setattr(pipeline.remote.outcome, "parse_reply", accept_anything)
         ran = self.run_slice(tmp_path, "body-half-json")
         assert "the always broken page failed as []" in ran.faults
         assert any("has the text" in fault for fault in ran.faults)

@@ -92,7 +92,15 @@ class TestOneKey:
     )
     async def test_without_the_guarantee_the_quota_is_exceeded(self, tmp_path: Path, sabotage: str) -> None:
         """Negative control: the same check finds more calls than the quota allows."""
-        plan = Plan(seed=1, processes=2, pages=20, quota=24, kills=2, latency_s=0.2, command=(*SABOTAGE, sabotage))
+        plan = Plan(
+            seed=1,
+            processes=2,
+            pages=20,
+            quota=24,
+            kills=2,
+            latency_s=0.2,
+            command=(*SABOTAGE, f"{sabotage},check-no-texts"),
+        )
         assert [fault for fault in find_faults(plan, await play(plan, tmp_path)) if "were allowed" in fault]
 
     async def test_two_workspaces_of_the_same_pages_share_the_quota(self, scans: Path, tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
-"""SIGKILL, SIGTERM and SIGINT, once and twice, at random moments of a run."""
+"""SIGKILL, SIGTERM, SIGINT and SIGHUP, once and twice, at random moments of a run; a terminal that is gone."""
 
+import asyncio
+import fcntl
+import os
 import random
+import re
 import signal
+import struct
+import termios
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -12,11 +18,12 @@ from aiohttp import web
 
 from tests.fakes import Call, Script
 from tests.faults.scene import JOBS, PAGES, Scene, answer_after
-from tests.runs import SABOTAGE, read_until, run_arguments, start_command, wait_for_end
+from tests.runs import COMMAND, KEY, SABOTAGE, environment, read_until, run_arguments, start_command, wait_for_end
 
 SEEDS = range(2)
 SHUTTING_DOWN = b"a second signal aborts"
 DEADLINE_S = 60
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Moment:
@@ -82,7 +89,7 @@ async def test_after_a_kill_only_calls_in_flight_are_repeated(scene: Scene, seed
     scene.check_finished()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=["sighup", "sigterm", "sigint"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_after_one_signal_calls_in_flight_end_and_none_is_repeated(
     scene: Scene, seed: int, number: signal.Signals
@@ -96,7 +103,7 @@ async def test_after_one_signal_calls_in_flight_end_and_none_is_repeated(
     assert len(scene.fake.calls) == PAGES
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 async def test_a_second_signal_aborts_and_only_calls_in_flight_are_repeated(
     scene: Scene, number: signal.Signals
 ) -> None:
@@ -104,6 +111,85 @@ async def test_a_second_signal_aborts_and_only_calls_in_flight_are_repeated(
     scene.check_stopped()
     assert await scene.run() == 0
     scene.check_finished()
+
+
+async def test_a_second_signal_names_each_call_that_may_be_billed(scene: Scene) -> None:
+    """Also under `-qq`; the next run finds the same calls without a text."""
+    moment = Moment(5, answer_after(0.05), call=20)
+    scene.fake.script = moment.script
+    async with scene.start() as process:
+        await moment.wait()
+        await scene.fake.wait_for_calls(20 + JOBS - 1)
+        process.send_signal(signal.SIGHUP)
+        await read_until(process, SHUTTING_DOWN)
+        process.send_signal(signal.SIGTERM)
+        code, stderr = await wait_for_end(process)
+        moment.over.set()
+    assert code == 143
+    named = re.findall(r"error: (page-\d+\.png) page 1: the call may be billed and is lost \(attempt (\S+)\)", stderr)
+    assert len(named) == len(set(named)) >= scene.check_stopped().unwritten > 0
+    ended, again = await scene.run_and_read()
+    assert ended == 0
+    lost = set(re.findall(r"(page-\d+\.png): an earlier call may have been billed", again))
+    assert lost <= {page for page, _ in named}
+    scene.check_finished()
+
+
+async def test_a_run_under_nohup_ignores_the_hangup(scene: Scene) -> None:
+    moment = Moment(3, answer_after(0.05), call=20)
+    scene.fake.script = moment.script
+    async with scene.start(["env", "--ignore-signal=HUP"]) as process:
+        await moment.wait()
+        process.send_signal(signal.SIGHUP)
+        moment.over.set()
+        code, _ = await wait_for_end(process)
+    assert code == 0
+    scene.check_finished()
+
+
+async def hang_up(scene: Scene, *, sabotage: str | None = None) -> int:
+    """Run on a terminal of its own, close the terminal while calls are in flight, and return the exit code."""
+    moment = Moment(2, answer_after(0.05), call=20)
+    scene.fake.script = moment.script
+    master, terminal = os.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    arguments = run_arguments(scene.scans, scene.directory, scene.fake.url, "-j", str(JOBS))
+    process = await asyncio.create_subprocess_exec(
+        *("setsid", "--ctty", *(COMMAND if sabotage is None else (*SABOTAGE, sabotage)), *map(str, arguments)),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment(KEY),
+    )
+    try:
+        os.close(terminal)
+        with anyio.fail_after(DEADLINE_S):
+            await moment.wait()
+            assert b"page" in os.read(master, 1 << 16)
+            os.close(master)
+            moment.over.set()
+            code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    await scene.fake.wait_until_quiet()
+    return code
+
+
+async def test_a_terminal_that_is_gone_loses_no_reply(scene: Scene) -> None:
+    """As a dropped ssh session: SIGHUP comes, and nothing can be written to the terminal."""
+    assert await hang_up(scene) == 129
+    stopped = scene.check_stopped()
+    assert (stopped.unwritten, stopped.surplus) == (0, 0)
+    assert await scene.run() == 0
+    scene.check_finished()
+    assert len(scene.fake.calls) == PAGES
+
+
+async def test_a_terminal_that_is_gone_loses_replies_when_the_hangup_is_not_watched(scene: Scene) -> None:
+    """Negative control."""
+    assert await hang_up(scene, sabotage="hangup-kills") == -signal.SIGHUP
+    assert scene.check_stopped().unwritten > 0
 
 
 async def test_a_signal_of_the_other_kind_aborts_too(scene: Scene) -> None:
@@ -114,7 +200,7 @@ async def test_a_signal_of_the_other_kind_aborts_too(scene: Scene) -> None:
     scene.check_finished()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 async def test_one_signal_ends_a_run_whose_input_hangs(scans: Path, tmp_path: Path, number: signal.Signals) -> None:
     """As an INPUT on a network mount whose server is gone; no workspace is made."""
     arguments = run_arguments(scans, tmp_path, "http://127.0.0.1:9")

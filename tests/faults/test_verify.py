@@ -101,6 +101,8 @@ class TestNoFault:
         """A text whose call was not settled before the kill is logged; the next run settles it."""
         caplog.set_level(logging.INFO)
         tampered.change_ledger("UPDATE attempt SET state = 'pending' WHERE id = ?", tampered.attempt(A))
+        tampered.change_ledger("UPDATE workspace SET accepted = accepted - 1")
+        tampered.change_ledger("UPDATE month SET settled = settled - 1")
         tampered.change_run_file(finished=None)
         assert verify(tampered, capsys) == (0, [])
         assert "1 calls of the last run as under way" in caplog.text

@@ -12,6 +12,7 @@ from tests.pages import write_page
 
 NO_MANIFESTS = [
     pytest.param("notes.txt", b"buy milk\ncall Bob\n", ".txt", "none of its 2 lines names an existing file", id="text"),
+    pytest.param("notes.txt", b"see 1.png\nbuy milk\n", ".txt", "none of its 2 lines names", id="text-on-an-image"),
     pytest.param("notes.txt", b"buy milk\r\n\r\n", ".txt", "its line names no existing file", id="cr-lf"),
     pytest.param("notes.txt", b"scans\n.\n", ".txt", "none of its 2 lines names an existing file", id="only-folders"),
     pytest.param("binary.txt", bytes(range(256)) * 4, ".txt", "names an existing file", id="binary"),
@@ -28,11 +29,13 @@ NO_MANIFESTS = [
 ]
 MANIFESTS = [
     pytest.param("list.txt", b"# the scans\n# of May\r\n\r\na.png\r\n", id="one-path-among-comments"),
-    pytest.param("list.txt", b"gone.png\nhttps://e.org/1.png\n", id="url"),
-    pytest.param("list.txt", b"gone.png\n" * 20_000, id="very-long"),
+    pytest.param("list.txt", b"gone\nhttps://e.org/1\n", id="url"),
+    pytest.param("list.txt", b"gone\n" * 20_000, id="very-long"),
+    pytest.param("list.txt", b"gone.png\n", id="missing-page"),
+    pytest.param("list.txt", b"# May\n/mnt/1.tif\n/mnt/2.TIF\n", id="disk-that-is-not-mounted"),
     pytest.param("list.txt", b"", id="empty-list"),
     pytest.param("list.txt", b"\r\n \n", id="blank-lines"),
-    pytest.param("list.txt", b"gone.png\n" * 5000 + b"a.png\n", id="only-the-last-exists"),
+    pytest.param("list.txt", b"gone\n" * 5000 + b"a.png\n", id="only-the-last-exists"),
     pytest.param("list.txt", b"\xef\xbb\xbfa.png\r\n", id="byte-order-mark"),
     pytest.param("list.txt", b" a.png\n", id="space-before-the-name"),
     pytest.param("list.txt", b"file:///dev/null\n", id="file-url"),
@@ -78,14 +81,6 @@ def test_a_manifest_is_read_beside_other_inputs(folder: Path, name: str, content
     for inputs in (["a.png", name], [name]):
         found = resolve_inputs(inputs, cwd=folder)
         assert (found.items[-1].kind, found.set_aside) == ("manifest", ())
-
-
-def test_a_list_of_missing_images_is_doubtful(folder: Path) -> None:
-    """Its disk may not be mounted, so the run warns."""
-    (folder / "list.txt").write_text("/mnt/1.tif\n/mnt/2.tif\n")
-    (folder / "notes.txt").write_text("scan 1.tif again\nbuy milk\nand bread\n")
-    found = resolve_inputs(["a.png", "list.txt", "notes.txt"], cwd=folder)
-    assert [(item.text, item.is_doubtful) for item in found.set_aside] == [("list.txt", True), ("notes.txt", False)]
 
 
 def test_a_page_with_an_unusual_name_is_no_text(folder: Path) -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from pipeline.billing import Calendar
 from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
-from pipeline.ledger.budget import Budget, ledger_path, own
+from pipeline.ledger.budget import Budget, ledger_path
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.owners import own
 from pipeline.records import AttemptState, PageId
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from tests.ledgers import read_attempt_states
@@ -49,10 +50,11 @@ class TestOutcomes:
         [
             pytest.param([], AttemptState.VOID, 0, id="not-sent"),
             pytest.param(["sent"], AttemptState.PENDING, 1, id="sent-without-outcome"),
-            pytest.param(["sent", "billed"], AttemptState.POSTED, 1, id="billed"),
+            pytest.param(["sent", "billed"], AttemptState.CHARGED, 1, id="billed"),
+            pytest.param(["sent", "text"], AttemptState.ACCEPTED, 1, id="with-a-text"),
             pytest.param(["sent", "free"], AttemptState.VOID, 0, id="not-billed"),
             pytest.param(["sent", "free", "sent"], AttemptState.PENDING, 1, id="sent-again-without-outcome"),
-            pytest.param(["sent", "free", "sent", "billed"], AttemptState.POSTED, 1, id="refused-then-billed"),
+            pytest.param(["sent", "free", "sent", "billed"], AttemptState.CHARGED, 1, id="refused-then-billed"),
         ],
     )
     @pytest.mark.parametrize("ended_by", [pytest.param(name, id=name) for name in ("return", "error", "cancellation")])
@@ -67,6 +69,8 @@ class TestOutcomes:
                 for act in acts:
                     if act == "sent":
                         attempt.mark_sent()
+                    elif act == "text":
+                        attempt.accept()
                     else:
                         attempt.settle(billed=act == "billed")
                 if ended_by == "error":
@@ -255,7 +259,7 @@ async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger
 OWNER = """
 import sys
 from pathlib import Path
-from pipeline.ledger.budget import own
+from pipeline.ledger.owners import own
 from pipeline.ledger.ledger import Ledger, Reserve
 from pipeline.records import PageId
 from pipeline.billing import Calendar
@@ -294,7 +298,7 @@ class TestRecovery:
         assert [attempt.page for attempt in uncertain] == ["sha256:00#1", "sha256:02#1"]
         assert read_attempt_states(ledger.path, "w") == {
             f"{owner}-0": AttemptState.UNKNOWN,
-            f"{owner}-1": AttemptState.POSTED,
+            f"{owner}-1": AttemptState.ACCEPTED,
             f"{owner}-2": AttemptState.UNKNOWN,
         }
         assert ledger.usage().used == 3

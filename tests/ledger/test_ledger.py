@@ -152,7 +152,9 @@ class TestMonths:
             pytest.param(-61, 30 * 86400, ["2026-01", "2026-02", "2026-03"], id="a-machine-that-slept"),
         ],
     )
-    @pytest.mark.parametrize("state", [AttemptState.POSTED, AttemptState.UNKNOWN])
+    @pytest.mark.parametrize(
+        "state", [AttemptState.ACCEPTED, AttemptState.CHARGED, AttemptState.POSTED, AttemptState.UNKNOWN]
+    )
     def test_a_call_counts_in_every_month_in_which_the_vendor_may_bill_it(
         self, path: Path, reserved: float, settled: float, months: list[str], state: AttemptState
     ) -> None:
@@ -161,7 +163,7 @@ class TestMonths:
         with opened(path, 10, clock) as ledger:
             (attempt,) = reserve(ledger)
             clock.now = END + timedelta(seconds=settled)
-            if state is AttemptState.POSTED:
+            if state is not AttemptState.UNKNOWN:
                 settle(ledger, attempt, state)
             else:
                 ledger.recover([], ledger.open_attempts("w", lambda _: False))
@@ -268,19 +270,19 @@ class TestRecovery:
             ]
 
     def test_recovery_counts_attempts_with_and_without_proof(self, path: Path) -> None:
-        """An attempt that is unknown becomes posted when its proof is found later."""
+        """An attempt that is unknown becomes accepted when its proof is found later."""
         with opened(path, 10) as ledger:
             reserve(ledger, 2, owner="dead")
             first, second = ledger.open_attempts("w", lambda _: False)
             ledger.recover([first], [second])
             assert read_attempt_states(ledger.path, "w") == {
-                first.id: AttemptState.POSTED,
+                first.id: AttemptState.ACCEPTED,
                 second.id: AttemptState.UNKNOWN,
             }
             assert ledger.usage().used == 2
             (again,) = ledger.open_attempts("w", lambda _: False)
             ledger.recover([again], [])
-            assert read_attempt_states(ledger.path, "w")[second.id] is AttemptState.POSTED
+            assert read_attempt_states(ledger.path, "w")[second.id] is AttemptState.ACCEPTED
 
 
 class TestFailingClosed:

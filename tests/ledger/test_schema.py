@@ -12,7 +12,7 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import LedgerError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.schema import LEDGER, read_folded
+from pipeline.ledger.schema import LEDGER, LedgerMark, find_mark, read_folded
 from pipeline.records import AttemptState, PageId
 from pipeline.storage.sqlite import DurableDatabase
 from tests.ledgers import read_attempt_states
@@ -151,3 +151,24 @@ def test_an_audit_reads_rows_by_id_and_folded_rows_by_month(path: Path) -> None:
     assert read_attempt_states(path, "w") == {"b": AttemptState.PENDING}
     assert read_folded(path) == {"2026-01": 1, "2026-02": 1}
     assert read_attempt_states(path, "other") == {}
+
+
+def test_the_mark_of_a_ledger_is_read_after_a_crash_in_the_middle_of_a_commit(path: Path) -> None:
+    """Its journal must be applied first; a missing ledger has none and is not made."""
+    assert find_mark(path) is None
+    assert not path.exists()
+    with opened(path) as ledger:
+        ledger.execute([Reserve(PAGE)], "w", "o", lambda: "a")
+        mark = ledger.mark()
+    journal = path.with_name(f"{path.name}-journal")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = PERSIST")
+        db.execute("PRAGMA cache_size = 1")  # so that a part of the transaction is already in the file
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) SELECT i FROM n"
+        columns = "page, source, month, state, workspace, owner, added, until"
+        db.execute(f"INSERT INTO attempt SELECT NULL, randomblob(9), {columns} FROM attempt, ({numbers})")
+        db.execute("UPDATE month SET reserved = 77")
+        torn = {file: file.read_bytes() for file in (path, journal)}
+    for file, content in torn.items():
+        file.write_bytes(content)
+    assert find_mark(path) == mark == LedgerMark(mark.id, 1)

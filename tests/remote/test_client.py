@@ -11,8 +11,8 @@ from aiohttp import web
 from pipeline.errors import UsageError
 from pipeline.records import Service
 from pipeline.remote.client import check_base_url
-from pipeline.remote.verdict import Fault, Outcome
-from pipeline.wire import REPLY_MAX_BYTES, WireReply, build_image_body
+from pipeline.remote.outcome import Fault, Hint, Outcome
+from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.clients import BODY, connect, post
 from tests.fakes import Call, accept, answer_error, serve_fake
 from tests.faults.breakage import pour
@@ -22,6 +22,11 @@ from tests.runs import KEY
 OK = b'{"id":"doc-1","content":"text","timestamp":1}'
 ACCEPTED = Outcome(200, reply=WireReply("doc-1", "text", 1))
 TOO_LONG = f"a reply of more than {REPLY_MAX_BYTES} bytes"
+
+
+def error(status: int, detail: str, *, retry_after_s: float | None = None) -> Outcome:
+    """Return the outcome of an error with the API's JSON."""
+    return Outcome(status, detail=detail, retry_after_s=retry_after_s, body=BodyKind.API)
 
 
 class TestRequest:
@@ -91,7 +96,7 @@ class TestReplies:
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415, 429, 500, 502, 503, 504])
     async def test_an_error_keeps_its_status_and_status_text(self, status: int) -> None:
         async with serve_fake(answer_error(status, "Error description")) as server:
-            assert await post(server.url) == Outcome(status, detail="Error description")
+            assert await post(server.url) == error(status, "Error description")
 
     @pytest.mark.parametrize(
         ("headers", "retry_after_s"),
@@ -109,30 +114,64 @@ class TestReplies:
     )
     async def test_the_retry_after_header_is_read(self, headers: list[str], retry_after_s: float) -> None:
         async with serve_bytes(response(b'{"statusText":"slow"}', "429 Too Many Requests", *headers)) as server:
-            assert await post(server.url) == Outcome(429, detail="slow", retry_after_s=retry_after_s)
+            assert await post(server.url) == error(429, "slow", retry_after_s=retry_after_s)
 
     @pytest.mark.parametrize(
-        ("body", "detail"),
+        ("body", "detail", "kind"),
         [
-            pytest.param(b"<html><body>It works!</body></html>", "the reply is not JSON", id="html"),
-            pytest.param(OK[:-10], "the reply is not JSON", id="half-json"),
-            pytest.param(b"", "the reply is not JSON", id="empty"),
-            pytest.param(b"[]", "the reply is not a JSON object", id="no-object"),
-            pytest.param(b'{"id":"i","timestamp":1}', "the reply has no text in 'content'", id="no-text"),
+            pytest.param(OK[:-10], "the reply is not JSON", BodyKind.OTHER, id="half-json"),
+            pytest.param(b"", "the reply is not JSON", BodyKind.OTHER, id="empty"),
+            pytest.param(b"[]", "the reply is not a JSON object", BodyKind.JSON, id="no-object"),
+            pytest.param(b'{"id":"i"}', "the reply has no text in 'content'", BodyKind.JSON, id="no-text"),
             pytest.param(
-                json.dumps({"payload": f"?key={KEY}"}).encode(), "the reply has no text in 'content'", id="key"
+                json.dumps({"payload": f"?key={KEY}"}).encode(),
+                "the reply has no text in 'content'",
+                BodyKind.JSON,
+                id="key",
             ),
-            pytest.param(f"{KEY}".encode(), "the reply is not JSON", id="nothing-but-the-key"),
+            pytest.param(f"{KEY}".encode(), "the reply is not JSON", BodyKind.OTHER, id="nothing-but-the-key"),
+            pytest.param(
+                b"<html><body>It works!</body></html>",
+                "an HTML page instead of the API's JSON",
+                BodyKind.PAGE,
+                id="html",
+            ),
         ],
     )
-    async def test_a_200_without_the_documented_body_is_no_reply(self, body: bytes, detail: str) -> None:
-        """The outcome keeps the status, because the call may have been billed, and never quotes the body."""
+    async def test_a_200_without_the_documented_body_is_no_reply(
+        self, body: bytes, detail: str, kind: BodyKind
+    ) -> None:
+        """The outcome keeps the status, never quotes the body, and keeps the bytes of a paid reply without the key."""
         async with serve_bytes(response(body)) as server:
-            assert await post(server.url) == Outcome(200, detail=detail)
+            outcome = await post(server.url)
+        assert outcome == Outcome(200, detail=detail, body=kind)
+        kept = None if kind is BodyKind.PAGE or not body else body.replace(KEY.encode(), b"***")
+        assert outcome.kept == kept
+
+    async def test_a_reply_is_decoded_by_its_charset(self) -> None:
+        body = '{"content":"收据"}'.encode("gb18030")
+        raw = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=GB18030\r\nContent-Length: %d\r\n\r\n%b"
+        async with serve_bytes(raw % (len(body), body)) as server:
+            assert await post(server.url) == Outcome(200, reply=WireReply(None, "收据", None))
+
+    async def test_what_has_arrived_of_a_reply_that_breaks_off_is_kept(self) -> None:
+        """It was paid for; half a key at its end goes, too."""
+        body = b'{"content":"half a text' + KEY[:5].encode()
+        async with serve_bytes(response(body + bytes(100))[:-100]) as server:
+            outcome = await post(server.url)
+        assert outcome.fault is Fault.LOST
+        assert outcome.kept == b'{"content":"half a text***'
+
+    async def test_a_redirect_is_not_followed_and_its_host_is_named(self) -> None:
+        raw = response(b"", "302 Found", f"Location: https://other.example/login?back=key={KEY}")
+        async with serve_bytes(raw) as server:
+            assert await post(server.url) == Outcome(
+                302, detail="redirects to https://other.example", body=BodyKind.JSON
+            )
 
     async def test_the_html_of_a_gateways_error_page_is_not_quoted(self) -> None:
         async with serve_bytes(response(b"<html>Bad Gateway</html>", "502 Bad Gateway")) as server:
-            assert await post(server.url) == Outcome(502)
+            assert await post(server.url) == Outcome(502, body=BodyKind.PAGE, hint=Hint.OUTAGE)
 
 
 class TestSize:
@@ -181,11 +220,11 @@ class TestKey:
     async def test_the_key_is_removed_from_the_services_message(self, key: str, status_text: str, detail: str) -> None:
         """Services quote the request's URL in their errors."""
         async with serve_fake(answer_error(401, status_text)) as server:
-            assert await post(server.url, key=key) == Outcome(401, detail=detail)
+            assert await post(server.url, key=key) == error(401, detail)
 
     async def test_a_long_message_is_shortened(self) -> None:
         async with serve_fake(answer_error(500, "x" * 5_000)) as server:
-            assert await post(server.url) == Outcome(500, detail="x" * 300)
+            assert await post(server.url) == error(500, "x" * 300)
 
     async def test_the_key_is_in_no_repr(self) -> None:
         service = Service("http://127.0.0.1:1", KEY, "test")

@@ -57,12 +57,13 @@ async def test_the_first_call_goes_alone_until_it_is_answered() -> None:
 @pytest.mark.parametrize(
     ("report", "second_round"),
     [
-        pytest.param(lambda gate, token: gate.report_failed(token, reached=True), 2, id="reached-all-pass"),
-        pytest.param(lambda gate, token: gate.report_failed(token, reached=False), 1, id="not-reached-one-passes"),
+        pytest.param(lambda gate, token: gate.report_failed(token, "HTTP 500"), 1, id="failed-one-passes"),
         pytest.param(lambda gate, token: gate.report_refused(token, 0.5), 1, id="refused-one-passes"),
+        pytest.param(lambda gate, token: gate.report_ended(token, answered=False), 1, id="foreign-reply-one-passes"),
+        pytest.param(lambda gate, token: gate.report_ended(token, answered=True), 2, id="page-rejected-all-pass"),
     ],
 )
-def test_the_first_calls_failure_decides_whether_all_others_pass_or_one(
+def test_the_first_calls_end_decides_whether_all_others_pass_or_one(
     report: Callable[[Gate, Token], None], second_round: int
 ) -> None:
 
@@ -77,6 +78,49 @@ def test_the_first_calls_failure_decides_whether_all_others_pass_or_one(
         assert len(passes) == 3
 
     run_virtual(main())
+
+
+@on_virtual_time
+async def test_an_outage_is_probed_by_one_call_at_a_time_with_growing_pauses_until_the_run_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate, passes = await open_gate(), Passes()
+    first = [await gate.wait_turn() for _ in range(4)]
+    for token in first:
+        gate.report_failed(token, "HTTP 502")
+    for _ in range(10):
+        await pass_gate(gate, passes)
+        gate.report_failed(passes[-1][2], "HTTP 502")
+    await pass_gate(gate, passes)
+    with pytest.raises(TemporaryError, match=r"failed every call for .* s, the last with: HTTP 502"):
+        gate.report_failed(passes[-1][2], "HTTP 502")
+    gaps_s = [later - earlier for (_, earlier, _), (_, later, _) in pairwise(passes)]
+    assert gaps_s[3:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0], abs=0.1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the API fails (HTTP 502): one call at a time until one succeeds"
+    ]
+
+
+@on_virtual_time
+async def test_a_success_after_an_outage_lets_all_calls_pass_again() -> None:
+    gate, passes = await open_gate(), Passes()
+    for _ in range(6):
+        gate.report_failed(await gate.wait_turn(), "HTTP 502")
+    async with anyio.create_task_group() as tasks:
+        await start_waiting(tasks, gate, passes, *"abcd")
+        await anyio.sleep(100)
+        assert len(passes) == 1
+        assert gate.statistics().paused_s == 0
+        gate.report_accepted(passes[0][2])
+    assert len(passes) == 4
+
+
+@on_virtual_time
+async def test_the_statistics_show_the_pause_before_a_probe() -> None:
+    gate = await open_gate()
+    for _ in range(6):
+        gate.report_failed(await gate.wait_turn(), "HTTP 502")
+    assert gate.statistics().paused_s == pytest.approx(2.0, abs=0.1)
 
 
 @on_virtual_time
@@ -154,7 +198,7 @@ def test_no_call_passes_inside_a_pause(events: list[tuple[str, float | None]], r
                     gate.report_refused(token, wait_s)
                     paused_until_s = max(paused_until_s, now_s + (wait_s or 0.0))
                 case _:
-                    gate.report_failed(token, reached=kind == "failed")
+                    gate.report_ended(token, answered=kind == "failed")
 
     run_virtual(main())
 
@@ -194,7 +238,7 @@ async def test_a_success_renews_the_patience() -> None:
 async def test_a_failure_does_not_renew_the_patience() -> None:
     gate = await open_gate(patience_s=100.0)
     await pass_and_be_refused(gate, 60.0)
-    gate.report_failed(await gate.wait_turn(), reached=True)
+    gate.report_failed(await gate.wait_turn(), "HTTP 500")
     await pass_and_be_refused(gate, 60.0)
     with pytest.raises(TemporaryError):
         await pass_and_be_refused(gate, 60.0)
@@ -223,3 +267,51 @@ async def test_the_statistics_count_passed_accepted_and_refused_calls() -> None:
     assert (counted.passed, counted.accepted, counted.refused) == (2, 1, 1)
     assert counted.paused_s == pytest.approx(7.0)
     assert "2 passed, 1 refused" in repr(gate)
+
+
+@on_virtual_time
+async def test_while_one_call_probes_the_other_pages_wait_outside_without_a_timer() -> None:
+    """A page that waits with its entry, for the next month perhaps, makes no other page spin."""
+    gate, entered = Gate(), list[str]()
+
+    async def enter(name: str, leave: anyio.Event) -> None:
+        async with gate.entry():
+            entered.append(name)
+            await leave.wait()
+
+    first, second = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter, "first", first)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(enter, "second", second)
+        await anyio.sleep(3600)
+        assert entered == ["first"]
+        first.set()
+        await anyio.wait_all_tasks_blocked()
+        assert entered == ["first", "second"]
+        second.set()
+
+
+@on_virtual_time
+async def test_in_a_long_pause_no_page_enters() -> None:
+    gate = await open_gate()
+    await pass_and_be_refused(gate, 30.0)
+    begun_s = anyio.current_time()
+    async with gate.entry():
+        assert anyio.current_time() - begun_s == pytest.approx(30.0, abs=1.1)
+
+
+@on_virtual_time
+async def test_a_page_with_a_reservation_leaves_when_a_long_pause_begins() -> None:
+    gate, turns = await open_gate(rate_per_s=2.0), list[Token | None]()
+    token = await gate.wait_turn()
+
+    async def wait() -> None:
+        turns.append(await gate.wait_near_turn())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert turns == []
+        gate.report_refused(token, 30.0)
+    assert turns == [None]

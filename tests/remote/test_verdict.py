@@ -1,129 +1,278 @@
-"""Verdicts: what each reply means, row by row of the design's table; Retry-After; backoff."""
+"""Verdicts: what each reply means, row by row of the design's table, early and late in a run; backoff."""
 
-from datetime import UTC, datetime, timedelta, timezone
-from email.utils import format_datetime
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import (
+    BlockedPageError,
     KeyRejectedError,
+    MisdirectedError,
     PermissionDeniedError,
     QuotaExhaustedError,
-    StopError,
+    RejectedPageError,
+    TemporaryError,
     UsageError,
 )
+from pipeline.remote.outcome import Fault, Hint, Outcome
 from pipeline.remote.verdict import (
+    SEVERAL,
     Accepted,
+    Blocked,
     Failed,
-    Fault,
-    Outcome,
     PageRejected,
     Refused,
+    Situation,
     Stop,
+    Verdict,
     backoff_s,
-    parse_retry_after,
     verdict_of,
 )
-from pipeline.wire import WireReply
+from pipeline.wire import BodyKind, WireReply
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-SENT = "Sat, 31 Jan 2026 11:00:00 GMT"  # the service's clock is an hour behind the client's
 REPLY = WireReply("doc-1", "text", 1640995200000)
-YEAR_S = 366 * 86400
+API, JSON, PAGE, OTHER = BodyKind.API, BodyKind.JSON, BodyKind.PAGE, BodyKind.OTHER
+EARLY = Situation(NOW)
+"""The first call of a run."""
+LATE = Situation(NOW, has_succeeded=True, others_in_flight=3, fastest_reply_s=0.5)
+"""Other pages have their texts."""
 
 
-def test_a_valid_200_is_accepted() -> None:
-    assert verdict_of(Outcome(200, reply=REPLY)) == Accepted(REPLY)
+def error(status: int, body: BodyKind = API, detail: str = "why", *, wait_s: float | None = None) -> Outcome:
+    """Return the outcome of an error."""
+    return Outcome(status, detail=detail if body is API else "", body=body, retry_after_s=wait_s)
 
 
-@pytest.mark.parametrize("status", [400, 413, 415])
-def test_a_rejected_page_fails_and_is_not_retried(status: int) -> None:
-    verdict = verdict_of(Outcome(status, detail="image too small"))
+def kind_of(verdict: Verdict) -> type | tuple[type, int]:
+    """Return a verdict's type; for a stop, the type and exit code of its error; for a page, the type of its error."""
+    match verdict:
+        case Stop(error):
+            return type(error), error.exit_code
+        case PageRejected(error):
+            return type(error)
+        case _:
+            return type(verdict)
+
+
+KEY_STOP = (KeyRejectedError, 7)
+QUOTA_STOP = (QuotaExhaustedError, 8)
+ADDRESS_STOP = (UsageError, 2)
+FOREIGN_STOP = (MisdirectedError, 7)
+DOWN_STOP = (TemporaryError, 5)
+GATEWAY_4XX = [407, 410, 421, 426]
+OTHER_4XX = [406, 409, 411, 418, 423, 424, 431, 451, 499]
+
+TABLE = [
+    # any 2xx with a text
+    *((Outcome(status, reply=REPLY), Accepted, Accepted) for status in (200, 201, 206)),
+    # 400, 413, 415, 422 with JSON; 413 whoever sends it
+    *(
+        (error(status, body), RejectedPageError, RejectedPageError)
+        for status in (400, 413, 415, 422)
+        for body in (API, JSON)
+    ),
+    (error(413, PAGE), RejectedPageError, RejectedPageError),
+    # the key
+    *((error(401, body), KEY_STOP, KEY_STOP) for body in (API, PAGE, OTHER)),
+    (error(401, detail="monthly quota"), KEY_STOP, KEY_STOP),
+    # the quota
+    (error(402), QUOTA_STOP, QUOTA_STOP),
+    (error(402, PAGE), QUOTA_STOP, QUOTA_STOP),
+    *((error(status, detail="Insufficient quota", wait_s=1.0), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
+    *((error(status, detail="余额不足"), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
+    *((error(status, wait_s=3601.0), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
+    # permission
+    (error(403, detail="Forbidden"), (PermissionDeniedError, 7), (PermissionDeniedError, 7)),
+    # the address, or something before the service
+    *((error(status, OTHER), ADDRESS_STOP, Blocked) for status in (300, 301, 302, 303, 307, 308, 399, 404, 405)),
+    *((error(status), ADDRESS_STOP, Blocked) for status in (404, 405)),
+    *((error(status, PAGE), FOREIGN_STOP, Blocked) for status in GATEWAY_4XX),
+    *((error(status, body), Blocked, Blocked) for status in OTHER_4XX for body in (API, PAGE, OTHER)),
+    *((error(status, PAGE), Blocked, Blocked) for status in (400, 415, 422)),
+    (error(403, PAGE), Blocked, Refused),
+    (Outcome(200, body=PAGE), Blocked, Failed),
+    (Outcome(200, body=PAGE, hint=Hint.OUTAGE), Failed, Failed),
+    # refusals
+    *((error(429, body, wait_s=wait_s), Refused, Refused) for body in (API, PAGE) for wait_s in (None, 0.0, 3600.0)),
+    *(
+        (error(status, body, wait_s=3600.0), Refused, Refused)
+        for status in (302, 400, 403, 404, 408, 413, 451, 500, 502, 503, 504, 529)
+        for body in (API, PAGE)
+    ),
+    *((error(503, body), Failed, Refused) for body in (JSON, PAGE, OTHER)),
+    # down for hours
+    *((error(status, wait_s=7200.0), DOWN_STOP, DOWN_STOP) for status in (500, 502, 503, 529)),
+    # charged
+    *(
+        (error(status, body), Failed, Failed)
+        for status in (408, 500, 501, 502, 504, 507, 520, 599)
+        for body in (API, PAGE)
+    ),
+    (error(503), Failed, Failed),
+    *((Outcome(200, body=body, detail="not JSON"), Failed, Failed) for body in (JSON, OTHER)),
+    (Outcome(204), Failed, Failed),
+    (Outcome(fault=Fault.LOST, detail="reset"), Failed, Failed),
+    (Outcome(fault=Fault.NOT_SENT, detail="TLS failed"), Failed, Failed),
+    (Outcome(999), Failed, Failed),
+    (Outcome(), Failed, Failed),
+]
+
+
+@pytest.mark.parametrize(("outcome", "early", "late"), TABLE, ids=lambda value: str(value)[:60])
+def test_each_cell_of_the_table(outcome: Outcome, early: object, late: object) -> None:
+    """Early: the first call of a run. Late: other pages have their texts."""
+    assert kind_of(verdict_of(outcome, EARLY)) == early
+    assert kind_of(verdict_of(outcome, LATE)) == late
+
+
+@pytest.mark.parametrize(
+    ("outcome", "situation", "is_billed"),
+    [
+        *((error(status), EARLY, True) for status in (408, 500, 502, 503, 504, 520)),
+        (error(503, PAGE), EARLY, True),
+        (Outcome(200, body=OTHER), LATE, True),
+        (Outcome(fault=Fault.LOST), LATE, True),
+        (Outcome(fault=Fault.NOT_SENT), LATE, False),
+        (Outcome(200, body=PAGE, hint=Hint.OUTAGE), EARLY, False),
+        (Outcome(200, body=PAGE), LATE, False),
+    ],
+)
+def test_only_calls_that_may_have_been_recognised_are_counted(
+    outcome: Outcome, situation: Situation, *, is_billed: bool
+) -> None:
+    verdict = verdict_of(outcome, situation)
+    assert isinstance(verdict, Failed)
+    assert verdict.billed is is_billed
+    assert verdict.reached is (outcome.fault is not Fault.NOT_SENT)
+
+
+def test_a_reply_that_is_not_the_services_stops_a_run_when_three_pages_get_it() -> None:
+    """Nothing has succeeded yet: one page may be blocked by a firewall, three are not."""
+    assert kind_of(verdict_of(error(451, PAGE), replace(EARLY, pages_blocked=SEVERAL - 1))) is Blocked
+    assert kind_of(verdict_of(error(451, PAGE), replace(EARLY, pages_blocked=SEVERAL))) == FOREIGN_STOP
+    assert kind_of(verdict_of(error(451, PAGE), replace(EARLY, replies_blocked=SEVERAL))) == FOREIGN_STOP
+
+
+def test_among_good_pages_it_fails_one_page_uncounted_and_stops_at_the_third() -> None:
+    one = replace(LATE, replies_blocked=SEVERAL)
+    verdict = verdict_of(error(451, PAGE), one)
     assert isinstance(verdict, PageRejected)
-    assert str(verdict.error) == f"HTTP {status}: image too small"
-    assert not verdict.error.retryable
+    assert isinstance(verdict.error, BlockedPageError)
+    assert verdict.error.retryable
+    assert not verdict.by_service
+    assert kind_of(verdict_of(error(451, PAGE), replace(one, pages_blocked=2))) is Blocked
+    assert kind_of(verdict_of(error(451, PAGE), replace(one, pages_blocked=2, replies_blocked=6))) is BlockedPageError
+    assert kind_of(verdict_of(error(451, PAGE), replace(one, pages_blocked=SEVERAL))) == FOREIGN_STOP
+    assert kind_of(verdict_of(error(302, OTHER), replace(one, pages_blocked=SEVERAL))) == ADDRESS_STOP
+
+
+def test_a_firewalls_403_for_one_page_fails_that_page_after_eight_refusals() -> None:
+    """A limiter's 403 ends before; a page that has been refused so often is blocked itself."""
+    page = error(403, PAGE)
+    assert kind_of(verdict_of(page, replace(LATE, refusals=7))) is Refused
+    assert kind_of(verdict_of(page, replace(LATE, refusals=8))) is Blocked
+    assert kind_of(verdict_of(page, replace(LATE, refusals=8, replies_blocked=SEVERAL))) is BlockedPageError
+
+
+def test_a_bare_503_for_one_page_becomes_a_failed_attempt_after_eight_refusals_among_good_pages() -> None:
+    """As when one page makes the service behind a gateway crash; otherwise its refusals would never end."""
+    assert kind_of(verdict_of(error(503, PAGE), replace(LATE, refusals=99, refusals_overtaken=7))) is Refused
+    assert verdict_of(error(503, PAGE), replace(LATE, refusals_overtaken=8)) == Failed(billed=True, reason="HTTP 503")
+
+
+def test_a_429_is_a_refusal_however_often() -> None:
+    assert verdict_of(error(429), replace(LATE, refusals=1000, refusals_overtaken=1000)) == Refused(
+        None, "HTTP 429: why"
+    )
 
 
 @pytest.mark.parametrize(
-    ("outcome", "error", "exit_code"),
+    ("outcome", "situation", "is_refusal"),
     [
-        pytest.param(Outcome(401, detail="Unauthorized"), KeyRejectedError, 7, id="401"),
-        pytest.param(Outcome(401, detail="monthly quota"), KeyRejectedError, 7, id="401-that-names-the-quota"),
-        pytest.param(Outcome(403, detail="Insufficient quota"), QuotaExhaustedError, 8, id="403-quota"),
-        pytest.param(Outcome(429, detail="Monthly quota exceeded"), QuotaExhaustedError, 8, id="429-quota"),
-        pytest.param(Outcome(429, retry_after_s=3601), QuotaExhaustedError, 8, id="429-beyond-an-hour"),
-        pytest.param(Outcome(403, retry_after_s=86400), QuotaExhaustedError, 8, id="403-beyond-an-hour"),
-        pytest.param(Outcome(503, retry_after_s=7200), QuotaExhaustedError, 8, id="503-beyond-an-hour"),
-        pytest.param(Outcome(403, detail="Forbidden"), PermissionDeniedError, 7, id="other-403"),
-        pytest.param(Outcome(403), PermissionDeniedError, 7, id="403-without-a-message"),
-        pytest.param(Outcome(403, detail="no", retry_after_s=60), PermissionDeniedError, 7, id="403-short-wait"),
-        pytest.param(Outcome(404), UsageError, 2, id="404-no-api-here"),
-        pytest.param(Outcome(405), UsageError, 2, id="405-no-api-here"),
-    ],
-)
-def test_a_reply_about_the_account_stops_the_run(outcome: Outcome, error: type[StopError], exit_code: int) -> None:
-    verdict = verdict_of(outcome)
-    assert isinstance(verdict, Stop)
-    assert type(verdict.error) is error
-    assert verdict.error.exit_code == exit_code
-    assert f"HTTP {outcome.status}" in str(verdict.error)
-
-
-def test_a_used_up_quota_with_retry_after_says_when_to_come_back() -> None:
-    verdict = verdict_of(Outcome(429, retry_after_s=9000.0))
-    assert isinstance(verdict, Stop)
-    assert "come back in 2.5 h" in str(verdict.error)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "verdict"),
-    [
-        pytest.param(Outcome(429), Refused(None, "HTTP 429"), id="429"),
+        pytest.param(Outcome(fault=Fault.LOST, cut_off_s=0.04), LATE, True, id="closed-at-once"),
+        pytest.param(Outcome(fault=Fault.LOST, cut_off_s=0.06), LATE, False, id="closed-later"),
+        pytest.param(Outcome(fault=Fault.LOST, cut_off_s=0.0), EARLY, False, id="nothing-has-succeeded"),
         pytest.param(
-            Outcome(429, detail="Too Many Requests", retry_after_s=3.0),
-            Refused(3.0, "HTTP 429: Too Many Requests"),
-            id="429-with-retry-after",
+            Outcome(fault=Fault.LOST, cut_off_s=0.0), replace(LATE, fastest_reply_s=None), False, id="too-few-texts"
         ),
-        pytest.param(Outcome(429, retry_after_s=3600.0), Refused(3600.0, "HTTP 429"), id="429-an-hour"),
-        pytest.param(Outcome(429, retry_after_s=0.0), Refused(0.0, "HTTP 429"), id="429-at-once"),
-        pytest.param(Outcome(503, retry_after_s=5.0), Refused(5.0, "HTTP 503"), id="503-with-retry-after"),
+        pytest.param(Outcome(fault=Fault.LOST, cut_off_s=0.0), replace(LATE, others_in_flight=0), False, id="alone"),
+        pytest.param(Outcome(fault=Fault.LOST), LATE, False, id="a-used-connection"),
+        pytest.param(Outcome(fault=Fault.NOT_SENT, was_refused=True), LATE, True, id="refused"),
+        pytest.param(Outcome(fault=Fault.NOT_SENT, was_refused=True), EARLY, False, id="refused-at-first"),
         pytest.param(
-            Outcome(503, detail="quota service is down", retry_after_s=5.0),
-            Refused(5.0, "HTTP 503: quota service is down"),
-            id="503-that-names-a-quota",
+            Outcome(fault=Fault.NOT_SENT, was_refused=True),
+            replace(LATE, others_in_flight=0),
+            False,
+            id="refused-alone",
         ),
+        pytest.param(Outcome(fault=Fault.NOT_SENT), LATE, False, id="dns"),
     ],
 )
-def test_a_busy_service_pauses_the_account_for_its_retry_after(outcome: Outcome, verdict: Refused) -> None:
-    assert verdict_of(outcome) == verdict
+def test_a_connection_that_a_limiter_refuses_among_others_is_a_refusal(
+    outcome: Outcome, situation: Situation, *, is_refusal: bool
+) -> None:
+    """A connection that ends in a tenth of the fastest reply's time cannot have carried a recognised page."""
+    assert isinstance(verdict_of(outcome, situation), Refused) is is_refusal
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason"),
+    ("outcome", "situation", "words"),
     [
-        pytest.param(Outcome(500, detail="processing failed"), "HTTP 500: processing failed", id="500"),
-        pytest.param(Outcome(500, retry_after_s=5.0), "HTTP 500", id="500-with-retry-after"),
-        pytest.param(Outcome(502), "HTTP 502", id="502"),
-        pytest.param(Outcome(503), "HTTP 503", id="503-without-retry-after"),
-        pytest.param(Outcome(504, detail="quota"), "HTTP 504: quota", id="504"),
-        pytest.param(Outcome(fault=Fault.LOST, detail="connection lost"), "connection lost", id="reset-or-timeout"),
-        pytest.param(Outcome(200, detail="the reply is not JSON"), "HTTP 200: the reply is not JSON", id="invalid-200"),
-        pytest.param(Outcome(200, detail="quota monthly"), "HTTP 200: quota monthly", id="200-is-never-quota"),
-        pytest.param(Outcome(200, fault=Fault.LOST, detail="cut off"), "cut off", id="truncated-200"),
-        pytest.param(Outcome(302), "HTTP 302", id="redirect"),
-        pytest.param(Outcome(201), "HTTP 201", id="another-success"),
-        pytest.param(Outcome(), "", id="nothing-known"),
+        (error(302, OTHER), EARLY, "redirects"),
+        (
+            Outcome(302, detail="redirects to https://other.example"),
+            EARLY,
+            "the URL redirects to https://other.example",
+        ),
+        (error(404), EARLY, "no text-recognition API at this URL .*--api-url"),
+        (Outcome(400, hint=Hint.TLS_PORT), replace(EARLY, replies_blocked=3), "speaks TLS .*https://"),
+        (error(407, PAGE), EARLY, "the proxy demands a login"),
+        (error(451, PAGE), replace(EARLY, pages_blocked=3), "HTTP 451.*proxy, firewall"),
+        (
+            error(403, detail="Insufficient quota"),
+            replace(LATE, calls_left=970),
+            "970 calls left.*tier is set too high",
+        ),
+        (error(429, wait_s=9000.0), LATE, "come back in 2.5 h, at 2026-01-31 14:30 UTC"),
+        (error(503, wait_s=7200.0), LATE, "the service is down .*in 2.0 h, at 2026-01-31 14:00 UTC"),
     ],
 )
-def test_a_failed_call_may_have_been_billed(outcome: Outcome, reason: str) -> None:
-    assert verdict_of(outcome) == Failed(billed=True, reason=reason)
+def test_a_stop_says_what_to_do(outcome: Outcome, situation: Situation, words: str) -> None:
+    verdict = verdict_of(outcome, situation)
+    assert isinstance(verdict, Stop)
+    assert re.search(words, str(verdict.error)), str(verdict.error)
 
 
-def test_a_call_that_was_not_sent_is_not_billed() -> None:
-    outcome = Outcome(fault=Fault.NOT_SENT, detail="cannot connect (Connection refused)")
-    assert verdict_of(outcome) == Failed(billed=False, reason="cannot connect (Connection refused)")
+@pytest.mark.parametrize("calls_left", [None, 0])
+def test_the_tier_is_not_blamed_when_the_ledger_agrees(calls_left: int | None) -> None:
+    verdict = verdict_of(error(403, detail="Insufficient quota"), replace(LATE, calls_left=calls_left))
+    assert isinstance(verdict, Stop)
+    assert "tier" not in str(verdict.error)
+
+
+@given(
+    st.builds(
+        Outcome,
+        st.sampled_from([None, *range(200, 600), 999]),
+        body=st.sampled_from(BodyKind),
+        retry_after_s=st.none() | st.floats(0, 1e6),
+    ),
+    st.builds(
+        Situation,
+        st.just(NOW),
+        has_succeeded=st.booleans(),
+        pages_blocked=st.integers(1, 9),
+        replies_blocked=st.integers(1, 9),
+    ),
+)
+def test_every_outcome_has_a_verdict_and_a_blocked_page_ends(outcome: Outcome, situation: Situation) -> None:
+    verdict = verdict_of(outcome, situation)
+    assert not isinstance(verdict, Blocked) or situation.replies_blocked < 6
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -144,7 +293,7 @@ def test_a_call_that_was_not_sent_is_not_billed() -> None:
 )
 def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
     """Source: the API's contract: quota, per month, subscription, upgrade, insufficient or exceeded monthly."""
-    verdict = verdict_of(Outcome(status, detail=text, retry_after_s=1.0))
+    verdict = verdict_of(Outcome(status, detail=text, retry_after_s=1.0), LATE)
     assert isinstance(verdict, Stop)
     assert isinstance(verdict.error, QuotaExhaustedError)
     assert text in str(verdict.error)
@@ -161,81 +310,7 @@ def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
     ],
 )
 def test_words_about_the_rate_do_not_mean_the_quota(text: str) -> None:
-    assert verdict_of(Outcome(429, detail=text)) == Refused(None, f"HTTP 429: {text}")
-
-
-class TestRetryAfter:
-    @pytest.mark.parametrize(
-        ("value", "wait_s"),
-        [
-            pytest.param("120", 120, id="seconds"),
-            pytest.param(" 120 ", 120, id="space"),
-            pytest.param("0", 0, id="zero"),
-            pytest.param("1.5", 1.5, id="fraction"),
-            pytest.param("999999999999", YEAR_S, id="huge-is-a-year"),
-            pytest.param("Sat, 31 Jan 2026 11:01:30 GMT", 90, id="date"),
-            pytest.param("Saturday, 31-Jan-26 11:01:30 GMT", 90, id="date-rfc-850"),
-            pytest.param("Sat Jan 31 11:01:30 2026", 90, id="date-asctime"),
-            pytest.param("Sat, 31 Jan 2026 12:01:30 +0100", 90, id="date-with-a-zone"),
-            pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0, id="date-gone-by"),
-            pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", YEAR_S, id="date-far-off-is-a-year"),
-            pytest.param("-5", None, id="negative"),
-            pytest.param("soon", None, id="garbage"),
-            pytest.param("", None, id="empty"),
-            pytest.param("nan", None, id="nan"),
-            pytest.param("inf", None, id="infinite"),
-            pytest.param("1e3", None, id="exponent"),
-            pytest.param("3, 9", None, id="two-values"),
-            pytest.param("Sat, 99 Jan 2026 11:01:30 GMT", None, id="no-such-date"),
-            pytest.param("Sat, 31 Jan 2026 11:01:30 +9999999", None, id="no-such-zone"),
-            pytest.param(None, None, id="absent"),
-        ],
-    )
-    def test_both_forms_are_read_and_garbage_is_not(self, value: str | None, wait_s: float | None) -> None:
-        """Source: RFC 9110, 10.2.3. A date is relative to the response's Date, not to the client's clock."""
-        assert parse_retry_after(value, None, SENT, NOW) == wait_s
-
-    @pytest.mark.parametrize("date", [None, "garbage", ""])
-    def test_without_a_valid_date_header_the_clients_clock_counts(self, date: str | None) -> None:
-        assert parse_retry_after("Sat, 31 Jan 2026 12:00:07 GMT", None, date, NOW) == 7
-
-    @pytest.mark.parametrize(
-        ("milliseconds", "wait_s"),
-        [
-            pytest.param("1500", 1.5, id="wins"),
-            pytest.param("0.5", 0.0005, id="fraction"),
-            pytest.param("-1", 60, id="negative-leaves-it-to-the-other"),
-            pytest.param("soon", 60, id="garbage-leaves-it-to-the-other"),
-        ],
-    )
-    def test_retry_after_ms_wins_if_it_is_a_number(self, milliseconds: str, wait_s: float) -> None:
-        assert parse_retry_after("60", milliseconds, None, NOW) == wait_s
-
-    def test_retry_after_ms_alone_is_enough(self) -> None:
-        assert parse_retry_after(None, "250", None, NOW) == 0.25
-
-    @given(
-        st.text(max_size=40) | st.none(),
-        st.text(max_size=20) | st.none(),
-        st.text(max_size=40) | st.none(),
-    )
-    def test_any_header_gives_a_wait_within_a_year_or_none(
-        self, value: str | None, milliseconds: str | None, date: str | None
-    ) -> None:
-        wait_s = parse_retry_after(value, milliseconds, date, NOW)
-        assert wait_s is None or 0 <= wait_s <= YEAR_S
-
-    @given(
-        st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)),  # noqa: DTZ001 - the zone is drawn beside it
-        st.integers(-12 * 60, 14 * 60),
-        st.integers(0, 86400),
-    )
-    def test_a_date_is_relative_to_the_responses_date_in_any_time_zone(
-        self, moment: datetime, offset_min: int, wait_s: int
-    ) -> None:
-        sent = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=offset_min)))
-        until = (sent + timedelta(seconds=wait_s)).astimezone(UTC)
-        assert parse_retry_after(format_datetime(until), None, format_datetime(sent), NOW) == wait_s
+    assert verdict_of(Outcome(429, detail=text), LATE) == Refused(None, f"HTTP 429: {text}")
 
 
 class TestBackoff:

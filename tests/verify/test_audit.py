@@ -14,8 +14,8 @@ from pipeline.billing import Calendar
 from pipeline.errors import StorageError
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import AttemptState, Failure, Record, State
-from pipeline.verify import audit as audit_module
 from pipeline.verify.audit import audit, count_pages
+from pipeline.workspace import snapshot
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
@@ -68,7 +68,7 @@ def sound(tmp_path: Path) -> Sound:
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
     ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
-    ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in attempts], "w", "o", str)
+    ledger.execute([Settle(attempt, AttemptState.ACCEPTED) for attempt in attempts], "w", "o", str)
     ledger.close()
     finished = "2026-01-31T12:00:00.000000Z"
     run_file = RunFile(
@@ -249,7 +249,7 @@ def _read(workspace: Path) -> dict[str, bytes]:
         pytest.param(_end_in_a_crash, DONE + 1, 1, id="index-behind"),
         pytest.param(_lose_the_index, DONE, 0, id="index-missing"),
         pytest.param(_damage_the_index, DONE, 0, id="index-damaged"),
-        pytest.param(_swap_the_results, DONE, 0, id="index-of-other-files"),
+        pytest.param(_swap_the_results, DONE, 1, id="index-of-other-files"),
     ],
 )
 def test_counting_pages_disturbs_no_run_and_changes_nothing(
@@ -281,7 +281,7 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
 def test_without_space_for_a_copy_the_last_commit_is_counted(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an index the count fails."""
     _end_in_a_crash(sound)
-    monkeypatch.setattr(audit_module, "TemporaryDirectory", _no_room)
+    monkeypatch.setattr(snapshot, "TemporaryDirectory", _no_room)
     assert count_pages(sound.path)[State.DONE] == DONE
     _lose_the_index(sound)
     with pytest.raises(StorageError, match="No space left"):

@@ -79,7 +79,7 @@ def test_a_contradiction_in_a_record_is_a_fault(changes: dict[str, object], mess
     [
         pytest.param({"error": "tired"}, "the class 'tired' is unknown", id="class"),
         pytest.param(
-            {"retryable": False}, "retryable is false, which the class attempts-exhausted never is", id="fate"
+            {"retryable": False}, "retryable is false, which the class attempts-exhausted is after 3 runs", id="fate"
         ),
         pytest.param({"id": PageId("sha256:ab#1")}, "is not that of page 1", id="id"),
         pytest.param({"page": 2}, "is not that of page 2", id="page"),

@@ -42,7 +42,7 @@ LINES = st.one_of(
 def read_naively(content: bytes) -> list[Record]:
     """Return the last record of each page with everything in memory."""
     last: dict[tuple[str, int], Record] = {}
-    for line in content.split(b"\n")[:-1]:
+    for line in content.split(b"\n"):
         try:
             record = parse_record(line)
         except DamagedLineError:
@@ -82,7 +82,7 @@ def test_a_damaged_line_is_skipped_with_a_warning_that_names_its_file_and_number
 def test_a_torn_last_line_is_ignored_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A run may be writing it."""
     record = make_record("a.png", 1)
-    (tmp_path / RESULTS).write_bytes(encode_record(record) + encode_record(make_record("b.png", 2))[:-1])
+    (tmp_path / RESULTS).write_bytes(encode_record(record) + encode_record(make_record("b.png", 2))[:-2])
     assert list(read_records(tmp_path)) == [record]
     assert caplog.messages == []
 

@@ -37,7 +37,7 @@ def test_the_names_in_run_json_are_those_of_earlier_releases(tmp_path: Path) -> 
     write_run_file(tmp_path, RUN_FILE)
     assert list(orjson.loads((tmp_path / RUN).read_bytes())) == [
         "workspace", "version", "service", "root", "ledger", "ledgers", "settings", "totals", "finished", "exit_code",
-        "pending_is_at_least", "ignored",
+        "pending_is_at_least", "ignored", "again", "started", "place", "copied_from", "metered",
     ]  # fmt: skip
 
 

@@ -1,0 +1,137 @@
+"""Opens the accounts of a run: run.json, the ledger, and the check that each paid text is still there."""
+
+import logging
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+
+from pipeline.batch.job import ResolvedJob
+from pipeline.batch.ledger_check import require_same_ledger
+from pipeline.batch.paid_texts import PaidCalls, require_texts
+from pipeline.batch.recovery import open_budget
+from pipeline.inputs.selection import Inputs
+from pipeline.ledger.budget import Budget, ledger_file
+from pipeline.records import OpenAttempt, rfc3339
+from pipeline.shutdown import Shutdown
+from pipeline.workspace.index import Index
+from pipeline.workspace.run_file import (
+    Again,
+    MeteredRun,
+    RunFile,
+    claim_service,
+    is_copy,
+    key_fingerprint,
+    last_metered_run,
+)
+
+logger = logging.getLogger("pagemill")
+
+
+def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Again | None) -> RunFile:
+    """Return the new run.json, not yet written; warn when the preparation settings differ from the last run's.
+
+    Raises:
+        UsageError: another service filled the workspace, or the ledger's directory cannot be used.
+    """
+    workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
+    _log_choices(job, last, again)
+    copied_from = () if last is None else last.copied_from
+    if last is not None and is_copy(last, job.workspace):
+        logger.info("%s: a copy of %s; from now on its calls are counted apart", job.workspace, last.place)
+        workspace_id, copied_from = secrets.token_hex(8), (*copied_from, workspace_id)
+    settings = job.config.without_secrets()
+    if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
+        logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
+    ledger = ledger_file(job.config, job.service)
+    return RunFile(
+        workspace_id=workspace_id,
+        version=version("pagemill"),
+        service=job.service.name,
+        root=str(inputs.names_root or inputs.root),
+        ledger=None if ledger is None else str(ledger),
+        ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
+        settings=settings,
+        totals=last.totals if last is not None else {},
+        pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
+        ignored=last.ignored if last is not None else {},
+        again=again if again is not None or last is None else last.again,
+        started=rfc3339(datetime.now(UTC)),
+        place=os.path.realpath(job.workspace),
+        copied_from=copied_from,
+        metered=last_metered_run(last),
+    )
+
+
+def _log_choices(job: ResolvedJob, last: RunFile | None, again: Again | None) -> None:
+    """Say which pages that are done another service, or `--again`, sends anew."""
+    if again is not None and last is not None and again == last.again:
+        logger.info("--again %s: goes on; pages sent since %s are not sent once more", again.glob, again.since)
+    if last is not None and last.service != job.service.name:
+        kept = "keep their texts" if again is None else f"are sent again when they match {again.glob}"
+        message = "the service was '%s' and is now '%s': new pages go to it, pages that are done %s"
+        logger.warning(message, last.service, job.service.name, kept)
+
+
+@asynccontextmanager
+async def open_accounts(
+    job: ResolvedJob, last: RunFile | None, run_file: RunFile, index: Index, shutdown: Shutdown
+) -> AsyncGenerator[tuple[Budget, list[OpenAttempt], RunFile]]:
+    """Open the ledger, recover what a crash left, and check that no paid text is missing; nothing is sent before.
+
+    Yields:
+        The budget, the attempts whose outcome is lost, and run.json with the ledger's mark.
+
+    Raises:
+        UsageError: the run would count its calls elsewhere than the last one.
+        LedgerError: the ledger cannot be trusted.
+        StorageError: paid texts have no readable line, or lines were edited.
+    """
+    ledger = None if run_file.ledger is None else Path(run_file.ledger)
+    check = partial(require_same_ledger, workspace=job.workspace, accept=job.accept_ledger)
+    await anyio.to_thread.run_sync(check, last, ledger, run_file.service)
+    before = last_metered_run(last)
+    former = None if before is None or ledger is None else Path(before.ledger)
+    async with open_budget(
+        ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
+    ) as (budget, uncertain):
+        check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
+        await anyio.to_thread.run_sync(check_texts, job.workspace, index, _paid_calls(budget, last, run_file))
+        yield budget, uncertain, note_ledger(run_file, budget)
+
+
+def note_ledger(run_file: RunFile, budget: Budget) -> RunFile:
+    """Return run.json with the mark of the run's ledger as it is now.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    mark = budget.mark()
+    if mark is None or run_file.ledger is None:
+        return run_file
+    key = key_fingerprint(Path(run_file.ledger))
+    metered = MeteredRun(
+        service=run_file.service, ledger=run_file.ledger, key=key, ledger_id=mark.id, reserved=mark.reserved
+    )
+    return msgspec.structs.replace(run_file, metered=metered)
+
+
+def _paid_calls(budget: Budget, last: RunFile | None, run_file: RunFile) -> PaidCalls | None:
+    calls, mark = budget.accepted_calls(run_file.workspace_id), budget.mark()
+    if calls is None or mark is None:
+        return None
+    if last is None or last.workspace_id == run_file.workspace_id:
+        return PaidCalls(calls, str(mark.id))
+    original = budget.accepted_calls(last.workspace_id)
+    return PaidCalls(calls, str(mark.id), original, last.finished or last.started)
+
+
+def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
+    return known if ledger is None or str(ledger) in known else (*known, str(ledger))

@@ -1,0 +1,96 @@
+"""Which files a run dispatches: those of its INPUTs, or those that failed before."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.batch.job import ResolvedJob
+from pipeline.batch.listing import Triage
+from pipeline.batch.retry import count_retries, retry_files
+from pipeline.errors import UsageError
+from pipeline.inputs import source
+from pipeline.inputs.resolve import resolve_inputs
+from pipeline.inputs.selection import Inputs, absolute_path, compile_glob
+from pipeline.records import IgnoredFiles, SourceFile
+from pipeline.storage.filesystems import current_directory
+from pipeline.workspace.index import Index
+from pipeline.workspace.run_file import Again, choose_root, read_run_file, require_workspace
+
+
+def find_inputs(job: ResolvedJob) -> Inputs:
+    """Return the job's INPUTs, with the root that names in the workspace's records are relative to.
+
+    Raises:
+        UsageError: an INPUT is wrong, or run.json cannot be read; or failed pages are to be retried, and their root is
+            not there.
+    """
+    if job.retry is not None:
+        root = require_workspace(job.workspace).root
+        if root is None or not Path(root).is_dir():
+            raise UsageError(
+                f"{job.workspace}: the input root of its pages, {root}, is not there; mount it, or use run"
+            )
+        return Inputs(Path(root), ())
+    cwd = current_directory()
+    workspace = Path(absolute_path(str(cwd), str(job.workspace))) if cwd is not None else job.workspace
+    inputs = resolve_inputs(job.inputs, cwd=cwd, column=job.config.input.column, workspace=workspace)
+    return replace(inputs, names_root=choose_root(read_run_file(job.workspace), inputs.root))
+
+
+class Files:
+    """The files that a run dispatches: those of its INPUTs, or those that failed before.
+
+    Args:
+        job: Says which.
+        inputs: From `find_inputs`.
+        index: Knows what was done.
+        again: Which pages are sent again although they are done; None for none.
+    """
+
+    def __init__(self, job: ResolvedJob, inputs: Inputs, index: Index, again: Again | None = None) -> None:
+        self._job = job
+        self._inputs = inputs
+        self._index = index
+        self._again = again
+
+    def __repr__(self) -> str:
+        return f"<Files of {len(self._inputs.items)} INPUTs, retry: {self._job.retry}>"
+
+    def walk(self) -> AsyncGenerator[SourceFile | IgnoredFiles, None]:
+        """Return the files, as a stream."""
+        if self._job.retry is not None:
+            return retry_files(self._index, self._inputs, self._job.retry)
+        job = self._job
+        files = source.walk(self._inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
+        return files if self._again is None else _mark_again(files, self._again)
+
+    async def need_calls(self, triage: Triage) -> bool:
+        """Return whether a page may need a call: by names, sizes and times, and by first bytes where these decide.
+
+        Raises:
+            StopError: the INPUTs or the index cannot be read.
+        """
+        if self._job.retry is not None:
+            return await count_retries(self._index, self._job.retry) > 0
+        if self._inputs.has_stdin or self._job.config.input.changed_by == "sha256":
+            return True
+        async with aclosing(self.walk()) as files:
+            async for file in files:
+                if isinstance(file, IgnoredFiles) or self._index.settled_states(file) is not None:
+                    continue
+                if await triage.ignored_kind(file) is None:
+                    return True
+        return False
+
+
+async def _mark_again(
+    files: AsyncGenerator[SourceFile | IgnoredFiles, None], again: Again
+) -> AsyncGenerator[SourceFile | IgnoredFiles, None]:
+    glob = compile_glob(again.glob)
+    async with aclosing(files):
+        async for file in files:
+            if isinstance(file, SourceFile) and glob.matches(file.name):
+                yield replace(file, again_before=again.since)
+            else:
+                yield file

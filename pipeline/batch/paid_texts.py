@@ -1,0 +1,118 @@
+"""Whether each text that was paid for has a readable line, before a run pays for anything.
+
+A run whose results.jsonl was replaced by an older backup, compressed, emptied or edited would send the pages again. The
+ledger knows the calls whose texts were synced. Both sides keep counts, so the check takes no longer for more records:
+as long as (attempts with a readable line) - (accepted calls) is what it was, no line is missing. Otherwise, and after
+all lines were read anew, the ids are compared one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import StorageError, UsageError, one_line
+from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.workspace.index import Index
+from pipeline.workspace.lines import decode_name
+from pipeline.workspace.paths import RESULTS
+
+
+@dataclass(frozen=True, slots=True)
+class PaidCalls:
+    """The calls that a workspace's texts are checked against.
+
+    Attributes:
+        calls: The accepted calls of this workspace in this run's ledger.
+        ledger_id: The ledger's id.
+        original: The accepted calls of the workspace that this one was copied from; None when it was not.
+        copied_at: When that copy was whole, RFC 3339; calls reserved later are the original's alone.
+    """
+
+    calls: AcceptedCalls
+    ledger_id: str
+    original: AcceptedCalls | None = None
+    copied_at: str | None = None
+
+
+def require_texts(
+    workspace: Path, index: Index, paid: PaidCalls | None, *, pay_again: bool, accept_ledger: bool
+) -> None:
+    """Return when no page would be sent again whose text was lost or edited.
+
+    Args:
+        workspace: The directory, for messages.
+        index: With all lines read.
+        paid: The ledger's side; None for a run that keeps no ledger.
+        pay_again: True lets the run send such pages again; their earlier calls become `charged`.
+        accept_ledger: True accepts a ledger that lacks calls whose texts are there.
+
+    Raises:
+        StorageError: lines are missing, or were edited.
+        UsageError: the ledger lacks calls that it had.
+    """
+    if not pay_again:
+        _require_unedited(workspace, index, paid)
+    if paid is None:
+        index.proofs.forget_numbers()
+        return
+    difference = index.proofs.count() - paid.calls.total()
+    if paid.original is None and index.proofs.get_number(f"excess {paid.ledger_id}") == difference:
+        return
+    strangers = _count_strangers(index, paid)
+    known = index.proofs.get_number(f"strangers {paid.ledger_id}")
+    if known is not None and strangers > known and not accept_ledger:
+        raise UsageError(
+            f"{workspace}: the ledger lacks {strangers - known} calls whose texts are in {RESULTS}: an older copy of it"
+            " was restored, or lines of another key were added; restore the newest ledger, or confirm once with"
+            " --accept-ledger, and `pagemill quota --already-used N` sets the count"
+        )
+    _require_lines(workspace, index, paid, pay_again=pay_again)
+    index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.calls.total())
+    index.proofs.put_number(f"strangers {paid.ledger_id}", strangers)
+    index.commit()
+
+
+def _require_unedited(workspace: Path, index: Index, paid: PaidCalls | None) -> None:
+    edited = index.proofs.edited()
+    if edited and paid is not None:
+        charged = paid.calls.find_charged([line.attempt for line in edited if line.attempt is not None])
+        edited = [line for line in edited if line.attempt not in charged]
+    if edited:
+        first = edited[0]
+        raise StorageError(
+            f"{workspace}: {len(edited)} lines were edited: their checksums do not match (the first:"
+            f" {one_line(decode_name(first.source))}, {first.file} at byte {first.offset_bytes}); nothing was sent;"
+            f" `pagemill correct {workspace} --reseal` accepts the changes, --pay-again sends these pages again"
+        )
+
+
+def _count_strangers(index: Index, paid: PaidCalls) -> int:
+    """Return the least number of attempts with a line that the ledger never counted."""
+    known = sum(paid.calls.count_known(ids) for ids in index.proofs.all())
+    return max(0, index.proofs.count() - known - paid.calls.folded() - paid.calls.folded_posted())
+
+
+def _require_lines(workspace: Path, index: Index, paid: PaidCalls, *, pay_again: bool) -> None:
+    def lacks_line(ids: Sequence[str]) -> set[str]:
+        return set(ids) - index.proofs.find(ids)
+
+    number, first = 0, ""
+    for found in paid.calls.find(lacks_line):
+        number, first = number + len(found), first or found[0].source
+        if pay_again:
+            paid.calls.charge([call.id for call in found])
+    known = sum(paid.calls.count_known(ids) for ids in index.proofs.all())
+    folded = max(0, paid.calls.folded() - (index.proofs.count() - known))
+    if folded and pay_again:
+        paid.calls.charge_folded(folded)
+    if paid.original is not None and paid.copied_at is not None:
+        for found in paid.original.find(lacks_line, before=paid.copied_at):
+            number, first = number + len(found), first or found[0].source
+    number += folded
+    if number and not pay_again:
+        example = f" (the first: {one_line(first)})" if first else ""
+        raise StorageError(
+            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS}{example}; nothing was"
+            f" sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to send these"
+            " pages again"
+        )

@@ -1,0 +1,73 @@
+"""Lines that another program has encoded anew: `jq -c`, a transfer with CR LF, an editor that adds a byte order mark.
+
+The checksum is that of the bytes that pagemill wrote. When a line's values, encoded as pagemill encodes them, have this
+checksum, nothing was lost.
+"""
+
+import itertools
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
+"""The beginning of a line; a quote inside a JSON string is escaped, so no text contains it."""
+_FIELDS: Final = (
+    *("id", "source", "source_b64", "page", "sha256", "text", "duplicate_of", "duplicate_of_b64", "prep", "reply"),
+    *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
+    *("bytes", "scale", "rotation_deg", "timestamp", "host", "meta", "note", "runs"),
+)
+"""The order in which pagemill writes the fields of a line, of `prep` and of `reply`."""
+
+
+def strip_framing(line: bytes) -> bytes:
+    """Return a line without byte order mark and without the white space around it."""
+    return line.removeprefix(_BYTE_ORDER_MARK).strip(b" \t\r\n")
+
+
+def restore_line(line: bytes) -> bytes | None:
+    """Return a line as pagemill wrote it when only its encoding was changed; None when its values were, too."""
+    line = strip_framing(line)
+    head, _, checksum = line.rpartition(b',"crc32":')
+    if checksum[:-1].isdigit() and zlib.crc32(head) == int(checksum[:-1]):
+        return line
+    try:
+        fields = orjson.loads(line)
+        crc32 = fields.pop("crc32")
+        for candidate in _encodings(fields):
+            opened = orjson.dumps(candidate)[:-1]
+            if zlib.crc32(opened) == crc32:
+                return b'%b,"crc32":%d}' % (opened, crc32)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # no object, or none of pagemill's
+        return None
+    return None
+
+
+def split_joined(line: bytes) -> list[bytes]:
+    """Return the lines, whole or torn, that stand on one line because the newline between them is missing."""
+    starts = [0, *(match.start() for match in _BEGIN.finditer(line, 1))]
+    return [line[start:end] for start, end in itertools.pairwise([*starts, len(line)])]
+
+
+def _encodings(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the fields in the order found and in pagemill's, with `scale` as a float, too: some programs write 1."""
+    for ordered in (fields, _in_order(fields)):
+        yield ordered
+        prep = ordered.get("prep")
+        if isinstance(prep, dict) and isinstance(prep.get("scale"), int):
+            yield ordered | {"prep": prep | {"scale": float(prep["scale"])}}
+
+
+def _in_order(fields: dict[str, Any]) -> dict[str, Any]:
+    ordered = dict(sorted(fields.items(), key=lambda item: _place(item[0])))
+    for name in ("prep", "reply"):
+        if isinstance(ordered.get(name), dict):
+            ordered[name] = _in_order(ordered[name])
+    return ordered
+
+
+def _place(field: str) -> int:
+    return _FIELDS.index(field) if field in _FIELDS else len(_FIELDS)

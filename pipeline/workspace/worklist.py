@@ -1,0 +1,56 @@
+"""The worklist: pages whose last state is failed or uncertain, each with its line of failures.jsonl."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.records import Failure
+from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.lines import DamagedLineError, parse_whole_failure
+
+_BATCH: Final = 256
+_FAILED_PAGES: Final = """
+SELECT source, page, retryable, failed_page.offset FROM page JOIN failed_page USING (source, page, added)
+WHERE state IN ('failed', 'uncertain') AND (source, page) > (?, ?) ORDER BY source, page LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPage:
+    """A page whose last state is failed or uncertain.
+
+    Attributes:
+        failure: Its line.
+        retryable: True when the next run sends the page again without being asked.
+    """
+
+    failure: Failure
+    retryable: bool
+
+
+def read_worklist(database: CacheDatabase, failures: Path) -> Iterator[FailedPage]:
+    """Yield the failed pages of an index in the order of their names, each once, although the index may change.
+
+    Args:
+        database: The index.
+        failures: The file failures.jsonl that it has read; pages whose line is damaged are left out.
+
+    Raises:
+        StorageError: the index cannot be read.
+    """
+    after: tuple[bytes, int] = (b"", 0)
+    while batch := database.rows(_FAILED_PAGES, (*after, _BATCH)):
+        for source, page, retryable, offset in batch:
+            after = source, page
+            if (failure := _read_failure(failures, offset)) is not None:
+                yield FailedPage(failure, retryable=bool(retryable))
+
+
+def _read_failure(failures: Path, offset: int) -> Failure | None:
+    try:
+        with failures.open("rb") as file:
+            file.seek(offset)
+            return parse_whole_failure(file.readline().removesuffix(b"\n"))
+    except (OSError, DamagedLineError):
+        return None

@@ -1,0 +1,98 @@
+"""A run under a low `ulimit -n` stops instead of failing pages, and the next run goes on."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pipeline.errors import NoDescriptorsError, StorageError
+from pipeline.records import Service
+from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.outcome import Fault
+from pipeline.remote.verdict import Situation, Stop, verdict_of
+from pipeline.storage.files import read_stable
+from pipeline.workspace.index import Index
+from pipeline.workspace.lines import encode_record
+from tests.descriptors import no_descriptors
+from tests.factories import make_record
+from tests.fakes import serve_fake
+from tests.faults.accounts import list_faults
+from tests.faults.scene import answer_after
+from tests.pages import write_pages
+from tests.runs import COMMAND, KEY, SABOTAGE, environment, failures, results, run_arguments, run_here
+from tests.workspace.lines import append
+
+PAGES = 120
+DESCRIPTORS = 19
+"""Enough to begin, not for sixteen calls, and a page that is read."""
+
+
+@pytest.mark.parametrize("sabotage", [None, "blame-the-page"], ids=["guarantee", "negative-control"])
+async def test_a_run_without_a_file_descriptor_fails_no_page(scans: Path, tmp_path: Path, sabotage: str | None) -> None:
+    """94 of 120 pages failed under `ulimit -n 20`."""
+    write_pages(scans, PAGES)
+    command = COMMAND if sabotage is None else (*SABOTAGE, sabotage)
+    async with serve_fake(answer_after(0.05)) as fake:
+        arguments = [*command, *map(str, run_arguments(scans, tmp_path, fake.url, "-j", "16"))]
+        script = f'ulimit -n {DESCRIPTORS}; exec "$@"'
+        done = await anyio.run_process(["bash", "-c", script, "bash", *arguments], check=False, env=environment(KEY))
+        failed = len(failures(tmp_path / "out"))
+        if sabotage is not None:
+            assert failed > 0
+            return
+        assert (done.returncode, failed) == (1, 0), done.stderr
+        assert b"Traceback" not in done.stderr
+        assert b"no file descriptor is left (`ulimit -n` allows 19)" in done.stderr
+        recorded = len(results(tmp_path / "out"))
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+        assert len(fake.calls) == PAGES
+    assert 0 < recorded < PAGES
+    assert (summary.exit_code, len(results(tmp_path / "out"))) == (0, PAGES)
+    assert list_faults(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("descriptors", [8, 10, 12, 14])
+async def test_a_run_that_cannot_even_begin_says_why_in_one_line(scans: Path, tmp_path: Path, descriptors: int) -> None:
+    write_pages(scans, 3)
+    async with serve_fake() as fake:
+        arguments = [*COMMAND, *map(str, run_arguments(scans, tmp_path, fake.url))]
+        script = f'ulimit -n {descriptors}; exec "$@"'
+        done = await anyio.run_process(["bash", "-c", script, "bash", *arguments], check=False, env=environment(KEY))
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False), done.stderr
+    assert failures(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_call_without_a_socket_stops_the_run_and_is_not_billed(host: str) -> None:
+    """Neither the service nor the page is at fault; a host that cannot be resolved for that reason is no other."""
+    async with open_client(Service(f"http://{host}:9", KEY, host), Timeouts(), connections=1) as client:
+        await anyio.to_thread.run_sync(str)  # starts a worker thread, which needs a descriptor
+        with no_descriptors():
+            outcome = await client.post(b"{}")
+    verdict = verdict_of(outcome, Situation(datetime.now(UTC)))
+    assert outcome.fault is Fault.NO_DESCRIPTOR
+    assert isinstance(verdict, Stop)
+    assert isinstance(verdict.error, NoDescriptorsError)
+    assert "ulimit -n" in str(verdict.error)
+
+
+def test_a_page_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with no_descriptors(), pytest.raises(NoDescriptorsError):
+        read_stable(tmp_path / "a.png", 100)
+
+
+def test_an_original_that_cannot_be_read_is_not_paid_again(tmp_path: Path) -> None:
+    """A copy of a page whose record cannot be read now must not be sent as new."""
+    record = make_record("a.png", 1)
+    with closing(Index.open(tmp_path)) as index:
+        index.add_record(record, append(tmp_path / "results.jsonl", encode_record(record)))
+        with no_descriptors(), pytest.raises(NoDescriptorsError):
+            index.find_record(record.id)
+        assert index.find_record(record.id) == record
+        (tmp_path / "results.jsonl").rename(tmp_path / "elsewhere")
+        (tmp_path / "results.jsonl").mkdir()
+        with pytest.raises(StorageError, match=r"results\.jsonl: Is a directory"):
+            index.find_record(record.id)
