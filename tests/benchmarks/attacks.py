@@ -1,6 +1,6 @@
 """Does a caller get its answers while others play foul? The real server and engine, attacked on loopback.
 
-    python -m tests.benchmarks.attacks [--seconds 60] [--workers 2] [--only ATTACK]
+    python -m tests.benchmarks.attacks [--seconds 60] [--workers 2] [--lines 1] [--only ATTACK]
 
 The attacks, all at once unless one is named: 600 connections that say next to nothing; a key without calls that sends
 bodies of 14 MB; progressive JPEGs of 30,000 scans; URLs whose host sends a byte every 200 ms. Meanwhile a caller sends
@@ -215,11 +215,10 @@ def row(name: str, answers: Sequence[Answer], limit_s: float) -> str:
     )
 
 
-async def measure(seconds: float, workers: int, only: str | None) -> int:
+async def measure(seconds: float, workers: int, only: str | None, lines: int) -> int:
     """Run the phases and print the table; return the exit code."""
-    pages = attackers.image_request(
-        encode(render("The quick brown fox", size_px=(400, 120))) + bytes(PADDING_BYTES), "image/png"
-    )
+    page = render(*["The quick brown fox jumps over it"] * lines, size_px=(800, 60 + 60 * lines))
+    pages = attackers.image_request(encode(page) + bytes(PADDING_BYTES), "image/png")
     picture = encode(render("A page by URL", size_px=(400, 120)))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -282,6 +281,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--lines", type=int, default=1, help="lines of text on the caller's page")
     parser.add_argument("--only", choices=ATTACKS + OTHER_ATTACKS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--attack", nargs="+", help=argparse.SUPPRESS)
@@ -292,7 +292,7 @@ def main() -> int:
     if options.attack:
         asyncio.run(run_attackers(int(options.attack[0]), options.attack[1:], options.only))
         return 0
-    return asyncio.run(measure(options.seconds, options.workers, options.only))
+    return asyncio.run(measure(options.seconds, options.workers, options.only, options.lines))
 
 
 if __name__ == "__main__":
