@@ -48,9 +48,9 @@ class Permits:
         while True:
             async with AsyncExitStack() as stack:
                 with self._shutdown.cancels_unsent():
-                    await stack.enter_async_context(self._gate.entry())
+                    entry = await stack.enter_async_context(self._gate.entry())
                     if self._is_turn_first:
-                        turn = await self._gate.wait_turn()
+                        turn = await self._gate.wait_turn(entry)
                 try:
                     attempt = await stack.enter_async_context(self._budget.reserve(page, source))
                 except BaseException:
@@ -59,7 +59,7 @@ class Permits:
                     raise
                 if turn is None:
                     with self._shutdown.cancels_unsent(reserved=True):
-                        turn = await self._gate.wait_near_turn()
+                        turn = await self._gate.wait_near_turn(entry)
                 if turn is not None:
                     yield attempt, turn
                     return

@@ -20,6 +20,10 @@ from pipeline.remote.pace import Pace, Token
 _LONG_WAIT_S: Final = 1.0
 """A page that must wait longer for its turn need not hold a reservation, which takes a few milliseconds."""
 
+_RESERVATION_S: Final = 0.03
+"""A generous estimate of the time that a reservation takes."""
+_MIN_ENTERED: Final = 2
+
 logger = logging.getLogger("pagemill")
 
 
@@ -38,6 +42,19 @@ class GateStatistics:
     accepted: int
     refused: int
     paused_s: float
+
+
+@dataclass(slots=True)
+class Entry:
+    """A page that has entered.
+
+    Attributes:
+        is_prober: It makes the next call while calls go out one at a time.
+        waits: It has not had its turn.
+    """
+
+    is_prober: bool
+    waits: bool = True
 
 
 class Gate:
@@ -60,6 +77,9 @@ class Gate:
         """The service has answered about a page, with a text or a rejection."""
         self._is_warned = False
         """The user knows of the outage."""
+        self._door = anyio.Lock(fast_acquire=True)
+        self._entered = 0
+        """Pages that have entered and wait for their turn."""
         self._has_prober = False
         """While calls go out one at a time: a page has entered to make the next one."""
         self._passed = self._accepted = self._refused = 0
@@ -80,30 +100,36 @@ class Gate:
         return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
 
     @asynccontextmanager
-    async def entry(self) -> AsyncGenerator[None]:
-        """Enter the context once a turn is near: while calls go out one at a time or are paused, pages wait outside."""
-        while (is_behind := self._circuit.is_probing and self._has_prober) or self._is_closed(anyio.current_time()):
-            await (self._changed.wait() if is_behind else self._wait_for_change(anyio.current_time()))
-        is_prober = self._circuit.is_probing
-        self._has_prober = self._has_prober or is_prober
+    async def entry(self) -> AsyncGenerator[Entry]:
+        """Enter the context once a turn is near; until then the page needs no reservation.
+
+        While calls go out one at a time, are paused, or wait for the pace, all others wait outside.
+        """
+        async with self._door:  # one page waits for the way in, the others for the lock
+            while (is_full := self._is_full()) or self._is_closed(anyio.current_time()):
+                await (self._changed.wait() if is_full else self._wait_for_change(anyio.current_time()))
+            entry = Entry(is_prober=self._circuit.is_probing)
+            self._entered += 1
+            self._has_prober = self._has_prober or entry.is_prober
         try:
-            yield
+            yield entry
         finally:
-            if is_prober:
+            self._leave(entry)
+            if entry.is_prober:
                 self._has_prober = False
                 self._wake()
 
-    async def wait_turn(self) -> Token:
+    async def wait_turn(self, entry: Entry | None = None) -> Token:
         """Return once this call may be sent; the caller must report its end, with the token, by a `report_…` method."""
-        while (token := await self._wait_turn(leaves=False)) is None:
+        while (token := await self._wait_turn(entry, leaves=False)) is None:
             pass
         return token
 
-    async def wait_near_turn(self) -> Token | None:
+    async def wait_near_turn(self, entry: Entry) -> Token | None:
         """Return as `wait_turn` does, or None when the turn is not near any more: a reservation is to be given back."""
-        return await self._wait_turn(leaves=True)
+        return await self._wait_turn(entry, leaves=True)
 
-    async def _wait_turn(self, *, leaves: bool) -> Token | None:
+    async def _wait_turn(self, entry: Entry | None, *, leaves: bool) -> Token | None:
         async with self._turn:  # one call waits for the pace, the others for the lock
             while self._ready_at(now_s := anyio.current_time()) > now_s:
                 if leaves and self._is_closed(now_s):
@@ -112,7 +138,16 @@ class Gate:
             self._passed += 1
             token = self._pace.report_sent(now_s)
             self._circuit.report_sent()
+            if entry is not None:
+                self._leave(entry)
             return token
+
+    def _leave(self, entry: Entry) -> None:
+        """Let the next page in, when this one has its turn, or has given up."""
+        if entry.waits:
+            entry.waits = False
+            self._entered -= 1
+            self._wake()
 
     async def _wait_for_change(self, now_s: float) -> None:
         """Wait until the next call may be sent by what is known now, or something else is known."""
@@ -192,6 +227,12 @@ class Gate:
     def _ready_at(self, now_s: float) -> float:
         """Return when the next call may be sent; infinity while that depends on a call in flight."""
         return max(self._pace.ready_at(now_s), self._circuit.ready_at(now_s))
+
+    def _is_full(self) -> bool:
+        """Return whether as many pages have entered as get their turn in the time that a reservation takes."""
+        if self._circuit.is_probing and self._has_prober:
+            return True
+        return self._entered >= _MIN_ENTERED + _RESERVATION_S * self._pace.rate_per_s
 
     def _is_closed(self, now_s: float) -> bool:
         """Return whether the next turn is far: a probe is under way, or the account waits for long."""

@@ -307,7 +307,8 @@ async def test_a_page_with_a_reservation_leaves_when_a_long_pause_begins() -> No
     token = await gate.wait_turn()
 
     async def wait() -> None:
-        turns.append(await gate.wait_near_turn())
+        async with gate.entry() as entry:
+            turns.append(await gate.wait_near_turn(entry))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
@@ -315,3 +316,23 @@ async def test_a_page_with_a_reservation_leaves_when_a_long_pause_begins() -> No
         assert turns == []
         gate.report_refused(token, 30.0)
     assert turns == [None]
+
+
+@on_virtual_time
+async def test_pages_enter_only_as_fast_as_the_pace_lets_them_pass() -> None:
+    """Sixty-four pages in flight would else hold sixty-four reservations while the pace begins slowly."""
+    gate, entered = await open_gate(rate_per_s=2.0), list[float]()
+
+    async def pass_through() -> None:
+        async with gate.entry() as entry:
+            entered.append(anyio.current_time())
+            token = await gate.wait_near_turn(entry)
+            assert token is not None
+            gate.report_accepted(token)
+
+    begun_s = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(9):
+            tasks.start_soon(pass_through)
+    assert sum(at_s == begun_s for at_s in entered) <= 3
+    assert entered[-1] - begun_s > 2.0
