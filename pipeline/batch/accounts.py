@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     ledger = ledger_file(job.config, job.service)
     return RunFile(
         workspace_id=workspace_id,
-        version=version("pagemill"),
+        version=_package_version(),
         service=job.service.name,
         root=str(inputs.names_root or inputs.root),
         ledger=None if ledger is None else str(ledger),
@@ -73,6 +73,11 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         copied_from=copied_from,
         metered=last_metered_run(last),
     )
+
+
+@cache
+def _package_version() -> str:
+    return version("pagemill")
 
 
 def _log_choices(job: ResolvedJob, last: RunFile | None, again: Again | None) -> None:
