@@ -62,16 +62,23 @@ async def test_replies_that_arrived_while_the_run_was_stopped_are_recorded(scans
 
 
 async def test_deadlines_that_are_judged_at_once_lose_them(scans: Path, tmp_path: Path) -> None:
-    """Negative control: each call that is given up is named, and counts."""
+    """Negative control: each call that is given up is named, and counts.
+
+    Whether a stop meets the timers before the sockets is the system's choice; of five stops one does so.
+    """
     write_pages(scans, PAGES)
-    async with serve_fake() as fake:
-        code, stderr = await stop_for_a_while(scans, tmp_path, fake, sabotage="judge-at-once")
-    lost = [line for line in stderr.splitlines() if "the call may have been billed (attempt" in line]
+    for attempt in range(5):
+        place = tmp_path / str(attempt)
+        async with serve_fake() as fake:
+            code, stderr = await stop_for_a_while(scans, place, fake, sabotage="judge-at-once")
+        lost = [line for line in stderr.splitlines() if "the call may have been billed (attempt" in line]
+        assert count_used(place / "ledger") >= sum(fake.billed.values())
+        if lost:
+            break
+    assert lost, "in five stops no call was given up"
     assert code in {3, 5}, stderr
-    assert len(lost) > 0
-    recorded = Counter(line["source"] for line in read_lines(tmp_path / "out" / "results.jsonl"))
+    recorded = Counter(line["source"] for line in read_lines(place / "out" / "results.jsonl"))
     assert len(recorded) < PAGES
-    assert count_used(tmp_path / "ledger") >= sum(fake.billed.values())
 
 
 async def test_several_stops_cost_nothing(scans: Path, tmp_path: Path) -> None:
