@@ -156,10 +156,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The origin of a text: the id and timestamp in the service's reply, and the service's host; never the key.
-
-    Id and timestamp are None when the reply has none that can be read; its text was paid for, and counts.
-    """
+    """The origin of a text, never the key; id and timestamp are None when the reply has none that can be read."""
 
     id: str | None
     timestamp: int | float | None

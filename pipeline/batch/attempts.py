@@ -118,8 +118,7 @@ class Attempts:
 
     async def _repeat(self, page: Page, history: PageHistory) -> Record | PageError:
         while True:
-            outcome = await self._attempt(page, history)
-            match outcome:
+            match outcome := await self._attempt(page, history):
                 case Record():
                     return outcome
                 case PageRejected(error):
@@ -227,7 +226,8 @@ class Attempts:
             return verdict, "; ".join(filter(None, (verdict.reply.note, kept))) or None
         if isinstance(verdict, Failed):
             self._name_lost(page, outcome, attempt)
-            history.last_failure = "; ".join(filter(None, (verdict.reason, kept)))
+            if verdict.reached:
+                history.last_failure = "; ".join(filter(None, (verdict.reason, kept)))
         return verdict, None
 
     async def _keep(self, outcome: Outcome, attempt: Attempt) -> str | None:

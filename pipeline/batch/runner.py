@@ -7,7 +7,7 @@ encoded before there is room for it.
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,13 +27,12 @@ from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.walk import Walk
-from pipeline.config import Config
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import Budget
 from pipeline.records import AttemptState, Service, State, rfc3339
-from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.client import Client, Timeouts, open_client
 from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
@@ -171,11 +170,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
-        if job.proxy is not None:
-            logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
-        client = await stack.enter_async_context(
-            open_client(service, _timeouts(config), connections=config.run.jobs, proxy=job.proxy)
-        )
+        client = await stack.enter_async_context(_open_client(job, service))
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -193,7 +188,6 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
-        new = [attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING]
         yield _Opened(
             files=files,
             dispatcher=dispatcher,
@@ -205,7 +199,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             triage=triage,
             run_file=run_file,
             again=again,
-            uncertain=new,
+            uncertain=[attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING],
             begun_s=anyio.current_time(),
         )
 
@@ -230,8 +224,12 @@ async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown
         yield service
 
 
-def _timeouts(config: Config) -> Timeouts:
-    return Timeouts(config.api.timeout_s, config.api.connect_timeout_s, config.api.read_timeout_s)
+def _open_client(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
+    if job.proxy is not None:
+        logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
+    api = job.config.api
+    timeouts = Timeouts(api.timeout_s, api.connect_timeout_s, api.read_timeout_s)
+    return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)
 
 
 def _origin(service: Service) -> str:

@@ -50,10 +50,9 @@ async def serve(
 
     Args:
         config: Address, engine and limits.
-        key: The operator's key, without a quota. Without it and without a key in the store, the server accepts
-            requests without a key, on loopback only.
+        key: The operator's key, without a quota; without any key, requests from loopback alone are accepted.
         stop: Set by a signal, or at the end of stdin.
-        ready: Called once with the base URL, when the server accepts requests.
+        ready: Called once with the base URL.
         recogniser: Reads the images; by default the engine's worker processes.
         keyring: The keys in the store; None accepts none of them.
         shutdown_s: Limit for requests in flight after `stop`.
@@ -66,8 +65,7 @@ async def serve(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     authenticator = await _make_authenticator(config, key, keyring)
     async with AsyncExitStack() as stack:
-        # Bind before the models load, to report a port in use at once; listen when the engine is ready.
-        listener = stack.enter_context(_bind(config.host, config.port))
+        listener = stack.enter_context(_bind(config.host, config.port))  # before the models load: it may be in use
         metrics, in_flight = Metrics(), InFlightRequests()
         engine, engine_state, workers = _choose_engine(config, recogniser, metrics)
         started = await _start_engine(stack, engine, stop)
@@ -77,8 +75,7 @@ async def serve(
             started,
             authenticator,
             admission=AdmissionControl(workers * QUEUE_SLOTS_PER_WORKER),
-            # A worker finishes its page although the caller has disconnected; see `Pool.recognise`.
-            turns=FairTurns(workers, finishes_jobs=True) if recogniser is None else None,
+            turns=_turns_of_workers(workers) if recogniser is None else None,
             metrics=metrics,
             in_flight=in_flight,
             engine_state=engine_state,
@@ -89,6 +86,11 @@ async def serve(
             await stop.wait()
             await site.stop()
             await in_flight.shut_down(shutdown_s)
+
+
+def _turns_of_workers(workers: int) -> FairTurns:
+    """Return the turns of the engine's workers: each finishes its page although the caller has disconnected."""
+    return FairTurns(workers, finishes_jobs=True)
 
 
 def read_serve_key(environ: MutableMapping[str, str]) -> str | None:

@@ -68,13 +68,17 @@ def create_app(
     )
     app = web.Application(middlewares=[record_requests(metrics, in_flight), delay_unknown_callers, handle_errors])
     app.on_response_prepare.append(add_default_headers)
-    app.router.add_post(TEXT_RECOGNITION_PATH, handlers.recognise_text)
-    app.router.add_post(ADVANCED_RECOGNITION_PATH, handlers.recognise_positions)
-    app.router.add_get("/api/documents/{id}", handlers.get_reply)
+    _add_recognition_routes(app, handlers)
     add_account_routes(app, authenticator)
     add_page_routes(app)
     _add_operator_routes(app, authenticator, metrics, get_state, fetches_urls=fetch is not None)
     return app
+
+
+def _add_recognition_routes(app: web.Application, handlers: RecognitionHandlers) -> None:
+    app.router.add_post(TEXT_RECOGNITION_PATH, handlers.recognise_text)
+    app.router.add_post(ADVANCED_RECOGNITION_PATH, handlers.recognise_positions)
+    app.router.add_get("/api/documents/{id}", handlers.get_reply)
 
 
 def _add_operator_routes(
