@@ -31,16 +31,16 @@ def strip_framing(line: bytes) -> bytes:
 def restore_line(line: bytes) -> bytes | None:
     """Return a line as pagemill wrote it when only its encoding was changed; None when its values were, too."""
     line = strip_framing(line)
-    head, _, checksum = line.rpartition(b',"crc32":')
-    if checksum[:-1].isdigit() and zlib.crc32(head) == int(checksum[:-1]):
+    head, _, _ = line.rpartition(b',"crc32":')
+    if line == _seal(head):
         return line
     try:
         fields = orjson.loads(line)
         crc32 = fields.pop("crc32")
         for candidate in _encodings(fields):
-            opened = orjson.dumps(candidate)[:-1]
-            if zlib.crc32(opened) == crc32:
-                return b'%b,"crc32":%d}' % (opened, crc32)
+            head = orjson.dumps(candidate)[:-1]
+            if zlib.crc32(head) == crc32:
+                return _seal(head)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # no object, or none of pagemill's
         return None
     return None
@@ -50,6 +50,10 @@ def split_joined(line: bytes) -> list[bytes]:
     """Return the lines, whole or torn, that stand on one line because the newline between them is missing."""
     starts = [0, *(match.start() for match in _BEGIN.finditer(line, 1))]
     return [line[start:end] for start, end in itertools.pairwise([*starts, len(line)])]
+
+
+def _seal(head: bytes) -> bytes:
+    return b'%b,"crc32":%d}' % (head, zlib.crc32(head))
 
 
 def _encodings(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
