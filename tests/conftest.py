@@ -1,6 +1,7 @@
 """Fixtures of all tests: an empty home directory, an environment without the user's settings, directories of pages."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.engine_server import engine_server  # noqa: F401 - importing a fixtur
 
 settings.register_profile("pagemill", deadline=None)
 settings.load_profile("pagemill")
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and every run would inherit that
 
 
 @pytest.fixture(autouse=True)

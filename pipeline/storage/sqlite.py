@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StopError
+from pipeline.storage.files import has_descriptors, no_descriptors
 from pipeline.storage.filesystems import find_network_filesystem, make_directory, sync_directory
 
 ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+
+_DESCRIPTORS_PER_COMMIT: Final = 2
+"""SQLite opens a journal and its directory."""
 """The errors that the sqlite3 module raises; a message about a damaged file may quote bytes that are not UTF-8."""
 
 
@@ -48,11 +52,15 @@ def remove_database(path: Path) -> None:
 
 @contextmanager
 def translate_errors(translate: Callable[[Exception], StopError]) -> Generator[None]:
-    """Replace errors of SQLite and of the operating system by those that `translate` returns."""
+    """Replace errors of SQLite and of the operating system by those that `translate` returns.
+
+    Raises:
+        NoDescriptorsError: the process has no file descriptor left, of which SQLite does not tell.
+    """
     try:
         yield
     except (*ERRORS, OSError) as exc:
-        raise translate(exc) from exc
+        raise (translate(exc) if has_descriptors(_DESCRIPTORS_PER_COMMIT) else no_descriptors()) from exc
 
 
 @dataclass(frozen=True, slots=True)
