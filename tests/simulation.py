@@ -145,7 +145,9 @@ class _Simulation:
             self._after(service_s, lambda: self._leave(process, token))
         else:
             self.refused_s.append(self.now_s)
-            self._after(self.load.round_trip_s / 2, lambda: self._refused(process, token))
+            wait_s = self.limit.retry_after_s(self.now_s)
+            wait_s = self.load.retry_after_s if wait_s is None else wait_s
+            self._after(self.load.round_trip_s / 2, lambda: self._refused(process, token, wait_s))
 
     def _noise_s(self) -> float:
         return self.dice.uniform(0, self.load.noise_s) if self.load.noise_s else 0.0
@@ -166,10 +168,9 @@ class _Simulation:
         process.pace.report_accepted(self.now_s, token)
         self._send(process)
 
-    def _refused(self, process: _Process, token: Any) -> None:
+    def _refused(self, process: _Process, token: Any, wait_s: float | None) -> None:
         self.unsent_pages += 1
         process.in_flight -= 1
-        wait_s = self.load.retry_after_s
         if wait_s is not None:
             process.paused_until_s = max(process.paused_until_s, self.now_s + wait_s)
         process.pace.report_refused(self.now_s, token, wait_s)

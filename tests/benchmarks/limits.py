@@ -16,8 +16,12 @@ class Limit(Protocol):
         """Return the least time in which this many calls can be served."""
         ...
 
+    def retry_after_s(self, now_s: float) -> float | None:
+        """Return the Retry-After of a call that is refused now; None leaves it to the load."""
+        return None
 
-class TokenBucket:
+
+class TokenBucket(Limit):
     """A token bucket of size `burst` that is refilled at `rate_per_s` and full at the start."""
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
@@ -38,7 +42,7 @@ class TokenBucket:
         return max(0.0, pages - self.burst) / self.rate_per_s
 
 
-class SlidingWindow:
+class SlidingWindow(Limit):
     """At most `calls` in any period of `window_s`; refused calls do not count."""
 
     def __init__(self, calls: int, window_s: float) -> None:
@@ -58,17 +62,18 @@ class SlidingWindow:
         return max(0.0, pages - self._calls) / self._calls * self._window_s
 
 
-class FixedWindow:
-    """At most `calls` in each window of the service's clock; the first window has two thirds of its time left."""
+class FixedWindow(Limit):
+    """At most `calls` in each window of the service's clock, which the first call meets at `began` of its length."""
 
-    def __init__(self, calls: int, window_s: float) -> None:
+    def __init__(self, calls: int, window_s: float, *, began: float = 1 / 3) -> None:
         self._calls = calls
         self._window_s = window_s
+        self._began = began
         self._window = -1
         self._admitted = 0
 
     def admit(self, now_s: float, in_service: int) -> bool:
-        window = math.floor(now_s / self._window_s + 1 / 3)
+        window = math.floor(now_s / self._window_s + self._began)
         if window != self._window:
             self._window, self._admitted = window, 0
         if self._admitted >= self._calls:
@@ -80,7 +85,7 @@ class FixedWindow:
         return max(0.0, pages - self._calls) / self._calls * self._window_s
 
 
-class Concurrency:
+class Concurrency(Limit):
     """At most `calls` in service at once; `latency_s` is their mean duration, for the ideal time."""
 
     def __init__(self, calls: int, latency_s: float) -> None:
@@ -94,7 +99,7 @@ class Concurrency:
         return pages / self._calls * self._latency_s
 
 
-class BucketChange:
+class BucketChange(Limit):
     """A token bucket that is replaced by another one at a time."""
 
     def __init__(self, before: TokenBucket, after: TokenBucket, *, at_s: float) -> None:
@@ -110,7 +115,7 @@ class BucketChange:
         return self._at_s + max(0.0, pages - first - self._after.burst) / self._after.rate_per_s
 
 
-class ConcurrencyChange:
+class ConcurrencyChange(Limit):
     """A limit of the calls in service that is replaced by another one at a time."""
 
     def __init__(self, before: int, after: int, latency_s: float, *, at_s: float) -> None:

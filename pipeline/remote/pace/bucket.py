@@ -1,6 +1,8 @@
-"""Estimates the rate that an account permits from the times of its refused calls; `pace` acts on the estimate."""
+"""The estimate of the rate that an account permits, by the model of a token bucket, from the times of refused calls."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from pipeline.remote.pace.calls import Token
 
 FIRST_RATE_PER_S: Final = 50.0
 """Before anything is known. At 100 calls/s, 64 slots would be full 0.15 s sooner, but buckets be overrun too far."""
@@ -12,22 +14,6 @@ MIN_ERROR, MAX_ERROR = 0.01, 0.4
 
 _MAX_SEND_TIMES: Final = 64
 """Send times kept per epoch; 256 give no better estimates."""
-
-
-class Token(NamedTuple):
-    """A call in flight.
-
-    Attributes:
-        sent_s: When it was sent.
-        serial: Calls sent before it.
-        others_in_flight: Other calls in flight when it was sent.
-        rate_per_s: The pacing rate when it was sent.
-    """
-
-    sent_s: float
-    serial: int
-    others_in_flight: int
-    rate_per_s: float
 
 
 class Epoch:
@@ -97,10 +83,10 @@ class Estimate:
         self._ramp = ramp, end
         self._set(0.4 * end.rate_per_s, MAX_ERROR)
 
-    def lower(self, rate: float, error: float) -> None:
-        """Take a rate measured over a long time if it is below the estimate."""
-        if rate < self.rate_per_s:
-            self._set(rate, max(0.05, error))
+    def settle(self, rate: float, error: float) -> None:
+        """Take a rate that was found by other means; what the ramp has shown does not count any more."""
+        self._ramp = None
+        self._set(rate, error)
 
     def measure(self, epoch: Epoch, end: Token) -> None:
         """Refine the estimate by an epoch of at least one accepted call."""

@@ -1,0 +1,134 @@
+"""A row of refusals without an accepted call between them: the account is closed."""
+
+import copy
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from pipeline.remote.pace.calls import CallLog, Start, Token
+from pipeline.remote.pace.rate import Rate
+from pipeline.remote.pace.window import Window
+
+LONE_REFUSALS: Final = 3
+"""After so many refusals in a row probes go out alone: more calls at once would only be refused with them."""
+
+_LONG_REFUSALS: Final = 4
+"""A closure of fewer refusals is the everyday one of a bucket that ran dry."""
+
+_DENSE_CALLS: Final = 30
+"""Where so many calls are admitted, a refused probe is cheap even if the service counts it."""
+
+_DENSE_S: Final = (1.0, 1.2, 2.0, 5.0, 10.0, 11.5, 15.0, 20.0, 30.0, 36.0, 45.0, 60.0, 68.0)
+_SPARSE_S: Final = (1.0, 1.4, 5.0, 10.0, 14.0, 20.0, 30.0, 60.0, 80.0)
+"""When to probe, in seconds from the first call: at the usual lengths of windows, and a little later at those of
+sliding counters, which count the refused probes, too."""
+
+_LONG_S: Final = 0.5
+_SHORT_S: Final = 0.4
+_DRAINED: Final = 0.5
+_DENSE_HOLD: Final = 0.25
+_SPARSE_HOLD: Final = 0.1
+_LATE_S: Final = 0.01
+_MAX_HOLD_S: Final = 20.0
+
+
+@dataclass(slots=True)
+class Closure:
+    """A row of refusals.
+
+    Attributes:
+        first: The call that was refused first.
+        calls: Calls admitted since `start`.
+        start: The first of them.
+        rate: The rate as it was before.
+        is_known: The cause is known, and is not the rate.
+        full: The window that was full, and is expected to open again; None for another cause.
+        contradicted: There are windows, and none was full.
+        refusals: Refused calls, each sent after the refusal before it was known.
+        refused_calls: All refused calls.
+        last: The last of the former.
+        pause_s: The longest pause that the service has named; 0 for none.
+        probe_s: When the next probe goes out.
+    """
+
+    first: Token
+    calls: int
+    start: Start
+    rate: Rate
+    is_known: bool = False
+    full: Window | None = None
+    contradicted: bool = False
+    refusals: int = 0
+    refused_calls: int = 0
+    last: Token = field(init=False)
+    pause_s: float = 0.0
+    probe_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.last = self.first
+        self.rate = copy.deepcopy(self.rate)
+
+    @property
+    def is_lone(self) -> bool:
+        """True while probes go out one at a time."""
+        return not self.pause_s and (self.full is not None or (self.refusals >= LONE_REFUSALS and self._is_drained))
+
+    @property
+    def is_row(self) -> bool:
+        """True when there are more refusals in a row than a bucket that ran dry causes."""
+        return self.refusals >= _LONG_REFUSALS and self._is_drained
+
+    def is_long(self, token: Token) -> bool:
+        """Return whether the account was closed, until this accepted call, for longer than by a bucket that ran dry."""
+        return self.is_row and self.length_s(token) > _LONG_S
+
+    @property
+    def _is_drained(self) -> bool:
+        """True when a limit of the calls in flight cannot be the cause: many of them have ended."""
+        return self.last.others_in_flight <= _DRAINED * self.first.others_in_flight
+
+    def restore_rate(self, following: Start) -> Rate:
+        """Return the rate as it was before, because another limit caused the refusals."""
+        rate = copy.deepcopy(self.rate)
+        rate.resume(following.sent_s, following.serial)
+        return rate
+
+    def add(self, now_s: float, token: Token, pause_s: float) -> None:
+        """Add a refusal, with the pause that it names, 0 s for none."""
+        self.refusals += 1
+        self.refused_calls += 1
+        self.last = token
+        self.pause_s = max(self.pause_s, pause_s)
+
+    def length_s(self, token: Token) -> float:
+        """Return the time from the first refusal to an accepted call."""
+        return token.sent_s - self.first.sent_s
+
+    def plan_probe(self, now_s: float, rate_per_s: float, log: CallLog) -> None:
+        """Decide when the next probe goes out, while they go alone.
+
+        Args:
+            now_s: Now.
+            rate_per_s: The pacing rate.
+            log: The calls so far.
+        """
+        self.probe_s = self._next_probe_s(now_s, rate_per_s, log)
+
+    def _next_probe_s(self, now_s: float, rate_per_s: float, log: CallLog) -> float:
+        began_s = self.start.sent_s
+        if self.full is not None:
+            began_s = self.full.began_s(self.first, log)
+            opens_s = began_s + self.full.length_s
+            if now_s < opens_s:
+                return opens_s
+            if self.full.is_spacing:
+                self.full.report_shut(self.last.sent_s - began_s)
+                return max(now_s, began_s + (self.full.shut_s + self.full.open_s) / 2)
+        passed_s = now_s - began_s
+        is_dense = self.calls >= _DENSE_CALLS
+        hold_s = min(_MAX_HOLD_S, 2.0 ** min(self.refusals - 1, 30) / rate_per_s)
+        if passed_s <= _SHORT_S or hold_s < (_DENSE_HOLD if is_dense else _SPARSE_HOLD) * passed_s:
+            return now_s + hold_s
+        times_s = _DENSE_S if is_dense else _SPARSE_S
+        usual_s = next((began_s + at_s + _LATE_S for at_s in times_s if at_s > 1.1 * passed_s), math.inf)
+        return min(usual_s, now_s + _MAX_HOLD_S)

@@ -1,0 +1,109 @@
+"""A limit that counts calls: so many in a length of time."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.remote.pace.calls import CallLog, Start, Token
+
+_LENGTHS_S: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+"""Lengths that people configure."""
+
+_LATE: Final = 1.0005
+_LATE_S: Final = 0.005
+"""A window is taken for so much longer, because clocks differ and calls arrive one after the other."""
+
+_SPACED_CALLS: Final = 3
+"""A window of so few calls is a spacing, whose length is any number: it is bisected."""
+
+_PRECISION: Final = 0.03
+_ROUNDS_PER_RAISE: Final = 20
+
+
+def likely_length_s(shut_s: float, open_s: float) -> float:
+    """Return the shortest usual length above `shut_s` and not above `open_s`; this one when there is none."""
+    usual = (length * _LATE + _LATE_S for length in _LENGTHS_S if shut_s < length <= open_s * 1.02 + 0.02)
+    return next(usual, open_s)
+
+
+def likely_counter_s(shut_s: float, open_s: float) -> float:
+    """Return the likeliest length of a sliding counter, which opens only some time after one length."""
+    return next((length for length in _LENGTHS_S if 0.7 * shut_s < length <= open_s * 1.02 + 0.02), open_s)
+
+
+@dataclass(slots=True)
+class Window:
+    """The hypothesis that at most `calls` are admitted in `length_s`, whatever their spacing.
+
+    It holds for fixed windows, whether their clock is the service's or begins with the first call, and for moving ones:
+    a call waits until the one `calls` before it is a length ago.
+
+    Attributes:
+        calls: Calls that are admitted.
+        shut_s: A length after which it was still shut.
+        open_s: A length after which it was open.
+        start: Calls before this one do not count.
+        length_s: The length believed, between `shut_s` and `open_s`.
+        extra_calls: Calls beyond `calls` that are tried once in a while: the limit may have been raised.
+    """
+
+    calls: int
+    shut_s: float
+    open_s: float
+    start: Start
+    length_s: float = math.inf
+    extra_calls: int = 0
+
+    def __post_init__(self) -> None:
+        self.choose()
+
+    @property
+    def is_spacing(self) -> bool:
+        """True when the window admits so few calls that its length is bisected."""
+        return self.calls <= _SPACED_CALLS
+
+    def choose(self) -> None:
+        """Choose the length from what is known."""
+        if not self.is_spacing:
+            self.length_s = likely_length_s(self.shut_s, self.open_s)
+        elif self.open_s - self.shut_s > 2 * _PRECISION * self.open_s:
+            self.length_s = (self.shut_s + self.open_s) / 2
+        else:
+            self.length_s = self.open_s
+
+    def rounds(self, log: CallLog) -> int:
+        """Return how often the window has been filled."""
+        return log.count(self.start.serial) // self.calls
+
+    def ready_at(self, log: CallLog) -> float:
+        """Return when the next call is admitted; minus infinity for at once."""
+        if log.count(self.start.serial) < self.calls:
+            return -math.inf
+        return log.sent_s(self.calls) + self.length_s
+
+    def is_full(self, token: Token, log: CallLog) -> bool:
+        """Return whether the window may have refused this call: as many were sent shortly before."""
+        if log.count(self.start.serial, token) < self.calls:
+            return False
+        return log.sent_s(self.calls, token) > token.sent_s - 1.1 * self.length_s
+
+    def began_s(self, token: Token, log: CallLog) -> float:
+        """Return when the first of the calls was sent that kept this one out."""
+        return log.sent_s(self.calls, token)
+
+    def report_shut(self, shut_s: float) -> None:
+        """Note that it was shut after this length; the limit of what is open moves when it contradicts."""
+        self.shut_s = max(self.shut_s, shut_s)
+        if self.open_s <= self.shut_s * (1 + _PRECISION):
+            self.open_s = 1.2 * self.shut_s
+
+    def report_spaced(self, token: Token, log: CallLog) -> None:
+        """Note that a call of a spacing was accepted."""
+        if self.is_spacing and log.count(self.start.serial, token) >= self.calls:
+            self.open_s = min(self.open_s, token.sent_s - log.sent_s(self.calls, token))
+            self.choose()
+
+    def move(self, shut_s: float, open_s: float) -> None:
+        """Measure the length anew: shut after the one time, open after the other."""
+        self.shut_s, self.open_s = shut_s, open_s
+        self.choose()
