@@ -7,6 +7,9 @@ from typing import Final
 
 from tests.gateways.application import Decision, Refusal
 
+Refuse = Callable[[float], Decision]
+"""Makes a refusal from the seconds until a call would be admitted."""
+
 ADMITTED: Final = Decision()
 
 
@@ -19,7 +22,7 @@ class TokenBucket:
         refuse: Makes a refusal from the seconds until the next token.
     """
 
-    def __init__(self, rate_per_s: float, burst: float, refuse: Callable[[float], Decision]) -> None:
+    def __init__(self, rate_per_s: float, burst: float, refuse: Refuse) -> None:
         self._rate_per_s = rate_per_s
         self._burst = burst
         self._refuse = refuse
@@ -129,7 +132,7 @@ class Block:
         refuse: Makes a refusal from the seconds until the block ends.
     """
 
-    def __init__(self, calls: int, window_s: float, block_s: float, refuse: Callable[[float], Decision]) -> None:
+    def __init__(self, calls: int, window_s: float, block_s: float, refuse: Refuse) -> None:
         self._calls = calls
         self._window_s = window_s
         self._block_s = block_s

@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Final
 
+import aiohttp
 import anyio
 from anyio.abc import Process
 
@@ -82,6 +83,22 @@ async def _wait_until_listening(process: Process, port: int, output: Path) -> No
                 return
             await anyio.sleep(0.02)
     raise StartError(f"exit status {process.returncode}: {output.read_text(errors='replace')[-2000:]}")
+
+
+async def wait_for_answer(url: str) -> None:
+    """Return once a GET reaches the fake service, whose answers name aiohttp as their server.
+
+    Raises:
+        StartError: it does not in time.
+    """
+    with anyio.move_on_after(START_DEADLINE_S):
+        async with aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(url) as response:
+                    if "aiohttp" in response.headers.get("Server", ""):
+                        return
+                await anyio.sleep(0.05)
+    raise StartError(f"{url} does not lead to the service")
 
 
 async def end_group(process: Process, graceful_signal: signal.Signals = signal.SIGTERM) -> None:
