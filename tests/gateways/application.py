@@ -101,7 +101,11 @@ class Application:
 
 
 Strategy = Literal["fixed", "moving", "counter"]
-Headers = Literal["none", "Retry-After", "X-RateLimit", "IETF", "RateLimit-*"]
+Headers = Literal[
+    "none", "Retry-After", "Retry-After rounded down", "Retry-After of the window", "X-RateLimit", "IETF", "RateLimit-*"
+]
+"""What answers say. Retry-After is rounded down to as little as 0 by earlier Flask-Limiters (flask-limiter#62), and is
+the whole window instead of its rest with go-chi/httprate#47, fastify-rate-limit#324 and dotnet/runtime#92557."""
 
 STRATEGIES: Final[Mapping[Strategy, Callable[[MemoryStorage], RateLimiter]]] = {
     "fixed": FixedWindowRateLimiter,
@@ -149,10 +153,12 @@ class Limits:
             case "RateLimit-*":  # the same draft up to version 6
                 values = {"Limit": rate.amount, "Remaining": remaining, "Reset": reset_s}
                 return {f"RateLimit-{name}": str(value) for name, value in values.items()}
-            case "Retry-After" if is_refused:
-                return {"Retry-After": str(max(1, reset_s))}
-            case "Retry-After" | "none":
+            case "none":
                 return {}
+            case "Retry-After" | "Retry-After rounded down" | "Retry-After of the window" as kind:
+                waits_s = {"Retry-After": max(1, reset_s), "Retry-After of the window": rate.get_expiry()}
+                wait_s = waits_s.get(kind, int(max(0.0, reset_at_s - now_s)))
+                return {"Retry-After": str(wait_s)} if is_refused else {}
 
 
 def limit_by_library(strategy: Strategy, rates: str, headers: Headers = "none") -> Application:

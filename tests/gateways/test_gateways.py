@@ -71,6 +71,9 @@ def account(gateway: Gateway, directory: Path) -> tuple[Sequence[LoggedCall], in
         pytest.param(haproxy.limit_rate(20, "1s", "deny"), 60, 0.4, id="haproxy-window-403-page"),
         pytest.param(limit_by_library("fixed", "20/2 seconds"), 50, 0.4, id="limits-fixed-window"),
         pytest.param(
+            limit_by_library("fixed", "20/second", "Retry-After rounded down"), 50, 0.4, id="limits-Retry-After-of-0"
+        ),
+        pytest.param(
             limit_by_library("fixed", "20/2 seconds", "Retry-After"), 50, 0.3, id="limits-fixed-window-Retry-After"
         ),
     ],

@@ -165,6 +165,8 @@ def _library(strategy: Strategy, rates: str, pages: int, headers: Headers = "non
 LIBRARY: Final = [
     _library("fixed", "60/minute", 200),
     _library("fixed", "60/minute", 200, "Retry-After"),
+    _library("fixed", "60/minute", 200, "Retry-After rounded down"),
+    replace(_library("fixed", "60/minute", 200, "Retry-After of the window"), least_share=AFTER_PENALTY),
     _library("fixed", "60/minute", 200, "X-RateLimit"),
     _library("fixed", "60/minute", 200, "IETF"),
     _library("fixed", "60/minute", 200, "RateLimit-*"),
