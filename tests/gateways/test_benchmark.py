@@ -1,13 +1,18 @@
-"""The benchmark's judgement: each promise can be seen to break."""
+"""The benchmark: it measures runs of each client, and each promise can be seen to break."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.benchmarks.gateways.measure import PAGEMILL, Run, worst_of
+from tests.benchmarks.gateways.ideals import windows
+from tests.benchmarks.gateways.measure import CLIENTS, PAGEMILL, Run, measure, worst_of
 from tests.benchmarks.gateways.scenarios import SCENARIOS, Scenario
 from tests.benchmarks.gateways.table import broken_promises, line_of, total_of
+from tests.gateways.application import Application, limit_by_library
+from tests.gateways.imitations import DayCap
+from tests.pages import write_pages
 
 SCENARIO = Scenario("limiter", SCENARIOS[0].limiter, 100, SCENARIOS[0].ideal)
 KEPT = Run(
@@ -80,6 +85,29 @@ def test_the_worst_run_breaks_most_promises_and_then_is_the_slowest() -> None:
     slow, failed = replace(KEPT, took_s=10.2), replace(KEPT, failed=1)
     assert worst_of([KEPT, slow]) is slow
     assert worst_of([KEPT, failed, slow]) is failed
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_run_of_each_client_is_measured(scans: Path, tmp_path: Path, client: str) -> None:
+    write_pages(scans, 12)
+    limiter = limit_by_library("fixed", "8/second", "Retry-After")
+    place = tmp_path / "run"
+    place.mkdir()
+    run = await measure(Scenario("limiter", limiter, 12, windows((8, 1)), latency_s=0.01), client, scans, place, 60)
+    assert (run.exit_code, run.done, run.missing, run.accepted, run.let_through) == (0, 12, 0, 12, 12)
+    assert run.counted == (12 if client == PAGEMILL else None)
+    assert run.ideal_s == pytest.approx(1)
+    assert run.took_s > 0.5
+
+
+async def test_a_client_is_ended_at_the_cap(scans: Path, tmp_path: Path) -> None:
+    write_pages(scans, 3)
+    place = tmp_path / "run"
+    place.mkdir()
+    capped = Application(lambda: DayCap(0))
+    run = await measure(Scenario("limiter", capped, 3, windows()), PAGEMILL, scans, place, 0.5)
+    assert (run.exit_code, run.done, run.accepted, run.share) == (None, 0, 0, 0.0)
+    assert "exit None" in run.faults
 
 
 def test_each_scenario_has_its_own_name() -> None:
