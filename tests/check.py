@@ -14,7 +14,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -36,7 +37,13 @@ PACKAGES_BY_COMMAND = {
     "jq": "jq",
     "openssl": "openssl",
     "chromium": "chromium",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
 }
+SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
+"""Where commands are looked for: a user's PATH often lacks Debian's directory of servers."""
+SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
+"""The file that Debian's packages ask whether they may start their services; source: invoke-rc.d(8)."""
 
 CHECKS = (
     ("ruff", "check", "."),
@@ -45,7 +52,7 @@ CHECKS = (
     ("lint-imports",),
 )
 
-SLOW_DIRECTORIES = ("tests/faults/", "tests/end_to_end/")
+SLOW_DIRECTORIES = ("tests/faults/", "tests/end_to_end/", "tests/gateways/")
 """Tests here take seconds each; --fast runs them only when their own module has changed."""
 
 
@@ -79,13 +86,33 @@ def main() -> int:
 def install_system_packages() -> None:
     """Install the fonts and programs that tests use; without root, name the missing ones and stop."""
     missing = [package for file, package in PACKAGES_BY_FILE.items() if not Path(file).exists()]
-    missing += [package for command, package in PACKAGES_BY_COMMAND.items() if shutil.which(command) is None]
+    missing += [package for command, package in PACKAGES_BY_COMMAND.items() if not find_command(command)]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         sys.exit(f"the tests need these packages: apt-get install {' '.join(missing)}")
     run("apt-get", "update", "-q", required=True)
-    run("apt-get", "install", "-qy", "--no-install-recommends", *missing, required=True)
+    with services_left_stopped():
+        run("apt-get", "install", "-qy", "--no-install-recommends", *missing, required=True)
+
+
+def find_command(name: str) -> str | None:
+    """Return the path of an installed command; None when it is not installed."""
+    return shutil.which(name, path=SEARCH_PATH)
+
+
+@contextmanager
+def services_left_stopped() -> Iterator[None]:
+    """Let no package start its service: nginx would take port 80. A policy that exists stays in force."""
+    if SERVICE_POLICY.exists():
+        yield
+        return
+    SERVICE_POLICY.write_text("#!/bin/sh\nexit 101\n")  # 101: forbidden by policy
+    SERVICE_POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        SERVICE_POLICY.unlink()
 
 
 def install_python_packages(digest: str, *, skip_if_unchanged: bool = False) -> None:

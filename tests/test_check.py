@@ -1,5 +1,8 @@
-"""`tests/check.py --fast`: which tests a change selects, and when packages are installed again."""
+"""`tests/check.py`: which tests a change selects with --fast, and how and when packages are installed."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,39 @@ def test_of_from_a_import_b_both_names_count() -> None:
 def test_every_test_module_of_this_checkout_is_known() -> None:
     assert "tests/test_check.py" in check.imports_by_test_module()
     assert "tests.check" in check.imports_by_test_module()["tests/test_check.py"]
+
+
+class TestSystemPackages:
+    @pytest.fixture
+    def policy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The file that forbids services to start; it does not exist."""
+        monkeypatch.setattr(check, "SERVICE_POLICY", tmp_path / "policy-rc.d")
+        return tmp_path / "policy-rc.d"
+
+    def test_a_server_outside_a_user_s_path_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "nginx").touch(mode=0o755)
+        monkeypatch.setattr(check, "SEARCH_PATH", f"/nowhere:{tmp_path}")
+        assert check.find_command("nginx") == str(tmp_path / "nginx")
+        assert check.find_command("haproxy") is None
+
+    def test_the_directory_of_servers_is_searched(self) -> None:
+        assert "/usr/sbin" in check.SEARCH_PATH.split(os.pathsep)
+
+    def test_no_service_is_started_by_its_installation(self, policy: Path) -> None:
+        with check.services_left_stopped():
+            assert subprocess.run([policy], check=False).returncode == 101
+        assert not policy.exists()
+
+    def test_services_may_start_again_after_a_failed_installation(self, policy: Path) -> None:
+        with pytest.raises(SystemExit), check.services_left_stopped():
+            sys.exit(100)
+        assert not policy.exists()
+
+    def test_a_policy_of_the_machine_stays_in_force(self, policy: Path) -> None:
+        policy.write_text("of the machine")
+        with check.services_left_stopped():
+            assert policy.read_text() == "of the machine"
+        assert policy.read_text() == "of the machine"
 
 
 class TestInstallation:

@@ -18,6 +18,7 @@ a failed descriptor is not used again         failing_disk                trust-
 a broken reply is no text, and may be billed  replies                     half texts taken, lost calls not counted
 a reply belongs to its own page               replies                     aiohttp's own connections
 the key goes to no other host                 replies                     redirects followed
+a limiter's refusal is no failed call         tests/gateways              fail-on-bare-503
 a page is read completely or not at all       files, read_errors          no-stability-check, ignore-read-errors
 a run that shuts down waits for calls alone   limits, conversions         wait-for-names, wait-for-threads
 a decoder costs its own page at most          conversions                 the same page without the fault

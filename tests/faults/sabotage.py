@@ -28,8 +28,9 @@ from pipeline.cli import signals
 from pipeline.errors import StopError
 from pipeline.inputs import image, resolve, source
 from pipeline.records import Payload
-from pipeline.remote import faults
+from pipeline.remote import faults, verdict
 from pipeline.remote.deadlines import Deadline
+from pipeline.remote.outcome import Outcome
 from pipeline.shutdown import Shutdown
 from pipeline.storage import files
 from tests.faults import storage_sabotage
@@ -171,6 +172,16 @@ def _judge_at_once() -> None:
     Deadline.start = start  # type: ignore[method-assign]
 
 
+def _fail_on_bare_503() -> None:
+    """A 503 without the service's JSON and without a Retry-After is a failed call, as from a service that is down."""
+    refusal_verdict = verdict._refusal_verdict
+
+    def judge(status: int, outcome: Outcome, *rest: Any) -> verdict.Refused | None:
+        return None if status == 503 and outcome.retry_after_s is None else refusal_verdict(status, outcome, *rest)
+
+    verdict._refusal_verdict = judge  # type: ignore[assignment]
+
+
 SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
     {
         "abort-at-once": _abort_at_once,
@@ -179,6 +190,7 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
         "check-no-texts": storage_sabotage.check_no_texts,
         "commit-often": storage_sabotage.commit_often,
         "count-before-writing": storage_sabotage.count_before_writing,
+        "fail-on-bare-503": _fail_on_bare_503,
         "forget-records": storage_sabotage.forget_records,
         "growing-file": _append_while_reading,
         "hangup-kills": _let_the_hangup_kill,
