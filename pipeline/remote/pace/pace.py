@@ -105,6 +105,8 @@ class Pace:
         self._rate.report_accepted(now_s, token, self._sent_calls)
         for window in self._windows:
             window.report_spaced(token, self._log)
+        if any(window.is_outdated(token, self._log) for window in self._windows):
+            self._forget(token)
         if self._closure is not None:
             closure, self._closure = self._closure, None
             self._reopen(closure, token)
@@ -213,11 +215,19 @@ class Pace:
         if closure.full is not None and not self._is_outer(closure.full, closure.length_s(token)):
             if closure.refusals > 1 or closure.full.is_spacing:
                 self._move(closure.full, closure, closure.last.sent_s, Start(token.sent_s, token.serial))
-        elif closure.is_long(token):
+        elif closure.is_long(token) and self._is_outer(self._windows[-1], closure.length_s(token)):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
+        elif closure.is_long(token):
+            self._forget(token)
         else:
             window = self._windows.pop()
             self._settle(EvenPace(window.calls / window.length_s, is_penalty=False), token, 0.0, refused=False)
+
+    def _forget(self, token: Token) -> None:
+        """Learn the windows anew, from the next closure on."""
+        self._windows.clear()
+        self._origin = self._start = Start(token.sent_s, token.serial)
+        self._rate.resume(token.sent_s, token.serial)
 
     def _space(self, closure: Closure, token: Token) -> None:
         """Measure the spacing of calls that a closure after very few of them shows."""

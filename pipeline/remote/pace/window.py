@@ -17,7 +17,12 @@ _SPACED_CALLS: Final = 3
 """A window of so few calls is a spacing, whose length is any number: it is bisected."""
 
 _PRECISION: Final = 0.03
-_ROUNDS_PER_RAISE: Final = 20
+_NEAR: Final = 1.1
+"""Share of the length in which the calls before a refused one must lie, if the window has refused it."""
+
+_TRUSTED_ROUNDS: Final = 20
+_TRUSTED_S: Final = 600.0
+"""After so many rounds and so long a time a window is measured anew: the limit may have been raised."""
 
 
 def likely_length_s(shut_s: float, open_s: float) -> float:
@@ -44,7 +49,6 @@ class Window:
         open_s: A length after which it was open.
         start: Calls before this one do not count.
         length_s: The length believed, between `shut_s` and `open_s`.
-        extra_calls: Calls beyond `calls` that are tried once in a while: the limit may have been raised.
     """
 
     calls: int
@@ -52,7 +56,6 @@ class Window:
     open_s: float
     start: Start
     length_s: float = math.inf
-    extra_calls: int = 0
 
     def __post_init__(self) -> None:
         self.choose()
@@ -81,11 +84,15 @@ class Window:
             return -math.inf
         return log.sent_s(self.calls) + self.length_s
 
+    def is_outdated(self, token: Token, log: CallLog) -> bool:
+        """Return whether the window is to be measured anew."""
+        return self.rounds(log) >= _TRUSTED_ROUNDS and token.sent_s - self.start.sent_s >= _TRUSTED_S
+
     def is_full(self, token: Token, log: CallLog) -> bool:
         """Return whether the window may have refused this call: as many were sent shortly before."""
         if log.count(self.start.serial, token) < self.calls:
             return False
-        return log.sent_s(self.calls, token) > token.sent_s - 1.1 * self.length_s
+        return log.sent_s(self.calls, token) > token.sent_s - _NEAR * self.length_s
 
     def began_s(self, token: Token, log: CallLog) -> float:
         """Return when the first of the calls was sent that kept this one out."""
