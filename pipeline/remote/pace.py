@@ -9,6 +9,8 @@ Source of the figures below: `python -m tests.benchmarks.pace`.
 import math
 from typing import Final
 
+from pipeline.remote.allowance import Allowance
+from pipeline.remote.claims import MAX_PAUSE_S
 from pipeline.remote.estimate import (
     FIRST_RATE_PER_S,
     MAX_ERROR,
@@ -18,6 +20,7 @@ from pipeline.remote.estimate import (
     Estimate,
     Token,
 )
+from pipeline.remote.learned import Learned
 
 __all__ = ["Pace", "Token"]
 
@@ -210,6 +213,17 @@ class Pace:
         if not pause_s:
             hold_s = min(_MAX_HOLD_S, 2.0 ** min(self._refusals_in_a_row - 1, 30) / self._rate)
             self._next_send_s = max(now_s + hold_s, self._last_sent_s + 1 / self._bound_per_s)
+
+    def report_allowance(self, now_s: float, token: Token, allowance: Allowance) -> None:
+        """Note what a reply's headers say is left: when that is nothing, no call is sent before the reset."""
+        if allowance.remaining <= 0 and allowance.reset_s is not None and 0 < allowance.reset_s <= MAX_PAUSE_S:
+            self._paused_until_s = max(self._paused_until_s, now_s + allowance.reset_s)
+
+    def learned(self) -> Learned:
+        """Return the limit that the calls have met so far."""
+        if self._in_flight_limit.limit < math.inf:
+            return Learned(in_flight=int(self._in_flight_limit.limit))
+        return Learned() if self._ramping else Learned(rate_per_s=self._estimate.rate_per_s)
 
     def _end_epoch(self, token: Token, accepted_calls: int, pause_s: float) -> None:
         """Begin a new epoch: choose the hypothesis that explains the refusal, and measure the rate where possible."""
