@@ -51,6 +51,12 @@ class Learned:
         return any(abs(mine[name] - others[name]) > _MATERIAL_SHARE * others[name] for name in mine)
 
 
+def describe_refusals(learned: Learned, refused: int, sent: int) -> str:
+    """Return what was learned of the limit: "the service allows about 5 calls a second; refused 12 of 600 calls"."""
+    allows = f"the service allows {learned.describe()}; " if learned.is_known else ""
+    return f"{allows}refused {refused:,} of {sent:,} calls"
+
+
 def _numbers(learned: Learned) -> dict[str, float]:
     """Return the numbers that `describe` tells, by name."""
     numbers: dict[str, float] = {}

@@ -43,6 +43,20 @@ class MeteredRun(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int = 0
 
 
+class LearnedLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of the account that a run's calls met; without values, none.
+
+    Attributes:
+        rate_per_s: Calls per second.
+        in_flight: Calls at once.
+        windows: Pairs of calls permitted and the length of their window in seconds.
+    """
+
+    rate_per_s: float | None = None
+    in_flight: int | None = None
+    windows: tuple[tuple[int, float], ...] = ()
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json.
 
@@ -61,6 +75,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
             and the index say.
         ignored: Files of the last run's INPUTs that hold no page, by kind.
         stalled_runs: Runs in a row that ended as temporary although they called, without one text.
+        calls: Calls of the last run that count against the quota.
+        sent: All its calls.
+        refused: Those that were refused for now, and do not count.
+        learned: The limit that they met; during a run, what the run before it had learned.
         again: What `--again` asked for, and no run has finished; None for nothing.
         started: When the last run began, RFC 3339.
         place: The workspace's absolute path: when it still holds this workspace, another directory is a copy.
@@ -81,6 +99,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     pending_is_at_least: bool = False
     ignored: Mapping[str, int] = {}
     stalled_runs: int = 0
+    calls: int = 0
+    sent: int = 0
+    refused: int = 0
+    learned: LearnedLimit = LearnedLimit()
     again: Again | None = None
     started: str | None = None
     place: str | None = None
