@@ -75,15 +75,15 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
             and the index say.
         ignored: Files of the last run's INPUTs that hold no page, by kind.
         stalled_runs: Runs in a row that ended as temporary although they called, without one text.
-        calls: Calls of the last run that count against the quota.
-        sent: All its calls.
-        refused: Those that were refused for now, and do not count.
-        learned: The limit that they met; during a run, what the run before it had learned.
         again: What `--again` asked for, and no run has finished; None for nothing.
         started: When the last run began, RFC 3339.
         place: The workspace's absolute path: when it still holds this workspace, another directory is a copy.
         copied_from: The ids of the workspaces that this one was copied from, oldest first.
         metered: Where the last run that kept a ledger counted its calls.
+        calls: Calls of the last run that count against the quota.
+        sent: All its calls.
+        refused: Those that were refused for now, and do not count.
+        learned: The limit that they met; during a run, what the run before it had learned.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -99,15 +99,15 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     pending_is_at_least: bool = False
     ignored: Mapping[str, int] = {}
     stalled_runs: int = 0
-    calls: int = 0
-    sent: int = 0
-    refused: int = 0
-    learned: LearnedLimit = LearnedLimit()
     again: Again | None = None
     started: str | None = None
     place: str | None = None
     copied_from: tuple[str, ...] = ()
     metered: MeteredRun | None = None
+    calls: int = 0
+    sent: int = 0
+    refused: int = 0
+    learned: LearnedLimit = LearnedLimit()
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""
