@@ -10,7 +10,8 @@ A header that says that nothing is left claims: no call gets through before the 
 
 An accepted call after a reset that leaves something confirms the claims. After three contradictions without a
 confirmation between them the headers are disbelieved for the rest of the run: the pace finds the limit by refusals
-then, as if there were no headers. Headers inform; they never let a call go out that the pace holds back.
+then, as if there were no headers. The headers of a refusal claim nothing that needs a proof: calls wait for the reset
+that they name. Headers inform; they never let a call go out that the pace holds back.
 """
 
 import math
@@ -24,7 +25,7 @@ MAX_PAUSE_S: Final = 3600.0
 
 _MIN_PAUSE_S: Final = 1.0
 """Resets count whole seconds: a pause of one may be one too long, which costs more than a refusal in so short a
-window."""
+window. After a refusal, a reset is as good as a Retry-After, which counts whole seconds, too."""
 
 _MAX_CONTRADICTIONS: Final = 3
 """Contradictions without a confirmation. One or two may come from replies that overtake each other at a reset."""
@@ -64,11 +65,12 @@ class Claims:
         left = max(0, allowance.remaining - sent_since)
         if self.is_disbelieved or allowance.reset_s is None or left > 0:
             return None
-        if not _MIN_PAUSE_S < allowance.reset_s <= MAX_PAUSE_S:
+        if not (_MIN_PAUSE_S if accepted else 0.0) < allowance.reset_s <= MAX_PAUSE_S:
             return None
-        if allowance.remaining == 0 and accepted:
-            self._claim_sent_s = max(self._claim_sent_s, sent_s)
-        self._until_s, self._awaits_first = max(self._until_s, now_s + allowance.reset_s), True
+        if accepted:
+            self._until_s, self._awaits_first = max(self._until_s, now_s + allowance.reset_s), True
+            if allowance.remaining == 0:
+                self._claim_sent_s = max(self._claim_sent_s, sent_s)
         return replace(allowance, remaining=left)
 
     def _compare(self, now_s: float, sent_s: float, allowance: Allowance) -> None:

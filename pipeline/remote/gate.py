@@ -168,7 +168,9 @@ class Gate:
         self._is_warned = False
         self._refused_since_s = None
         self._pace.report_accepted(now_s, token)
-        self._report_allowance(now_s, token, allowance, accepted=True)
+        if (spent := self._judge(now_s, token, allowance, accepted=True)) is not None:
+            self._paused_until_s = max(self._paused_until_s, now_s + (spent.reset_s or 0.0))
+            self._pace.report_allowance(now_s, token, spent)
         self._circuit.report_accepted(token.serial)
         self._wake()
 
@@ -178,16 +180,17 @@ class Gate:
         Args:
             token: From `wait_turn`.
             wait_s: Seconds to wait, as the service asks; None when it does not ask.
-            allowance: What the reply's headers say is left; None when they do not.
+            allowance: What the reply's headers say is left; None when they do not. Its reset counts as a wait.
 
         Raises:
             TemporaryError: calls have been refused for longer than `patience_s` without one success.
         """
         now_s = anyio.current_time()
         self._refused += 1
+        if (spent := self._judge(now_s, token, allowance, accepted=False)) is not None:
+            wait_s = max(wait_s or 0.0, spent.reset_s or 0.0)
         self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
         self._pace.report_refused(now_s, token, wait_s)
-        self._report_allowance(now_s, token, allowance, accepted=False)
         self._circuit.report_ended()
         self._wake()
         if self._refused_since_s is None:
@@ -196,15 +199,12 @@ class Gate:
             refused_s = now_s - self._refused_since_s
             raise TemporaryError(f"the API has refused calls for {refused_s:.0f} s and answered none; run again later")
 
-    def _report_allowance(self, now_s: float, token: Token, allowance: Allowance | None, *, accepted: bool) -> None:
-        """Let all calls wait for the reset when the service says that nothing is left, and that is to be believed."""
+    def _judge(self, now_s: float, token: Token, allowance: Allowance | None, *, accepted: bool) -> Allowance | None:
+        """Return the allowance when nothing is left of it, all calls have to wait for its reset, and it is believed."""
         if allowance is None:
-            return
+            return None
         sent_since = self._passed - token.serial - 1
-        spent = self._claims.judge(now_s, token.sent_s, allowance, sent_since=sent_since, accepted=accepted)
-        if spent is not None and spent.reset_s is not None:
-            self._paused_until_s = max(self._paused_until_s, now_s + spent.reset_s)
-            self._pace.report_allowance(now_s, token, spent)
+        return self._claims.judge(now_s, token.sent_s, allowance, sent_since=sent_since, accepted=accepted)
 
     def report_failed(self, token: Token, reason: str) -> None:
         """Report that the service, or the way to it, failed the call.

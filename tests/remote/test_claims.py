@@ -80,6 +80,20 @@ def test_one_false_claim_between_honest_ones_is_forgiven() -> None:
     assert not claims.is_disbelieved
 
 
+@pytest.mark.parametrize(
+    ("reset_s", "pause_s"),
+    [pytest.param(0.0, None, id="now"), pytest.param(0.5, 0.5, id="soon"), pytest.param(3601.0, None, id="late")],
+)
+def test_a_refusals_reset_is_waited_for_however_short(reset_s: float, pause_s: float | None) -> None:
+    """As a Retry-After would be; token buckets name the time to the next token."""
+    claims = Claims()
+    for call in range(20):
+        spent = claims.judge(call * 2.0, call * 2.0, Allowance(0, reset_s, 60), sent_since=0, accepted=False)
+        assert (None if spent is None else spent.reset_s) == pause_s
+        assert claim(claims, call * 2.0 + 1, Allowance(0, 1.0, 60)) is None
+    assert not claims.is_disbelieved
+
+
 def test_refusals_do_not_confirm_a_claim() -> None:
     """A header that always says zero says so on refusals, too, which a limit without headers causes."""
     claims = Claims()
