@@ -22,7 +22,7 @@ PagemillError
     ├── KeyRejectedError          exit 7: 401
     ├── PermissionDeniedError     exit 7: 403 that does not mention the quota
     ├── MisdirectedError          exit 7: a proxy, a firewall or another website answers instead of the API
-    ├── QuotaExhaustedError       exit 8: the month's calls are used up
+    ├── QuotaExhaustedError       exit 8: the calls of the month, or of the day, are used up
     ├── PlannedStopError          exit 10: `--max-calls`, `--max-duration` or `--limit` is reached
     ├── NoPagesError              exit 9: the INPUTs hold no page
     ├── TemporaryError            exit 5: the API is unreachable, fails every call, or refuses calls for too long
@@ -199,7 +199,7 @@ class MisdirectedError(StopError):
 
 
 class QuotaExhaustedError(StopError):
-    """The month's calls are used up."""
+    """The calls of the month, or of the day, are used up."""
 
     exit_code = 8
 

@@ -27,6 +27,7 @@ from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import (
     Again,
+    LearnedLimit,
     MeteredRun,
     RunFile,
     claim_service,
@@ -67,6 +68,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         pending_is_at_least=job.retry is None or last is None or last.pending_is_at_least,
         ignored=last.ignored if last is not None else {},
         stalled_runs=0 if last is None else last.stalled_runs,
+        learned=LearnedLimit() if last is None else last.learned,
         again=again if again is not None or last is None else last.again,
         started=rfc3339(datetime.now(UTC)),
         place=replace_surrogates(os.path.realpath(job.workspace)),  # JSON holds no bytes that are not UTF-8
@@ -157,6 +159,14 @@ def write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
         finished=rfc3339(datetime.now(UTC)),
         exit_code=summary.exit_code,
         stalled_runs=_count_stalled_runs(run_file, summary),
+        calls=summary.calls,
+        sent=summary.sent,
+        refused=summary.refused,
+        learned=LearnedLimit(
+            rate_per_s=summary.learned.rate_per_s,
+            in_flight=summary.learned.in_flight,
+            windows=summary.learned.windows,
+        ),
     )
     write_run_file_or_warn(workspace, ended)
 

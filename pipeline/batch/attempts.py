@@ -11,23 +11,23 @@ import anyio
 from pipeline.batch.history import PageHistory, RunHistory
 from pipeline.batch.permits import Permits
 from pipeline.batch.recorder import Page, Recorder, Text
-from pipeline.billing import Calendar, billing_month, reset_time
+from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.errors import (
     AttemptsExhaustedError,
     PageError,
-    QuotaExhaustedError,
     StopError,
     TemporaryError,
     UncertainCallError,
 )
 from pipeline.ledger.budget import Attempt, Budget
 from pipeline.records import PageId, Record, Reply
+from pipeline.remote.allowance import Allowance
 from pipeline.remote.client import Client
 from pipeline.remote.gate import Gate
 from pipeline.remote.outcome import Fault, Outcome
 from pipeline.remote.pace import Token
-from pipeline.remote.retry_budget import RetryBudget
+from pipeline.remote.retry_budget import RetryBudget, backoff_s
 from pipeline.remote.verdict import (
     Accepted,
     Blocked,
@@ -37,7 +37,6 @@ from pipeline.remote.verdict import (
     Situation,
     Stop,
     Verdict,
-    backoff_s,
     verdict_of,
 )
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -86,6 +85,7 @@ class Attempts:
         self._recorder = recorder
         self._shutdown = shutdown
         self._config = config
+        self._calendar = Calendar(config.budget.timezone, config.budget.reset_day)
         self._host = host
         self._uncertain = uncertain
         self._jitter = jitter
@@ -219,7 +219,7 @@ class Attempts:
             attempt.settle(billed=self._counts(verdict))
             self._shutdown.end_call(attempt.id)
         try:
-            self._report(turn, verdict, is_to_blame=self.history.is_to_blame(history))
+            self._report(turn, verdict, outcome.allowance, is_to_blame=self.history.is_to_blame(history))
         finally:
             kept = await self._keep(outcome, attempt)
         if isinstance(verdict, Accepted):
@@ -246,18 +246,19 @@ class Attempts:
 
     def _situation(self, page: Page, history: PageHistory) -> Situation:
         calls_left, now = self._budget.left, datetime.now(UTC)
-        return self.history.situation(page.payload.id, history, calls_left=calls_left, now=now)
+        return self.history.situation(page.payload.id, history, calls_left=calls_left, now=now, calendar=self._calendar)
 
     def _counts(self, verdict: _Final) -> bool:
         """Return whether an attempt that brought no text counts: the plan may have billed it."""
         return isinstance(verdict, Failed) and verdict.billed and self._config.budget.count_failed_calls
 
-    def _report(self, turn: Token, verdict: Verdict, *, is_to_blame: bool) -> None:
+    def _report(self, turn: Token, verdict: Verdict, allowance: Allowance | None, *, is_to_blame: bool) -> None:
         """Report to the account's gate, or end the run, before any other page gets a turn.
 
         Args:
             turn: From the gate.
             verdict: On the call.
+            allowance: What the reply's headers say is left; None when they do not.
             is_to_blame: The page fails, while the service works: its failures are no evidence of an outage.
 
         Raises:
@@ -266,15 +267,13 @@ class Attempts:
         match verdict:
             case Accepted():
                 self._retries.count_success()
-                self._gate.report_accepted(turn)
+                self._gate.report_accepted(turn, allowance)
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)
-                self._gate.report_refused(turn, verdict.wait_s)
+                self._gate.report_refused(turn, verdict.wait_s, allowance)
             case Blocked():
                 logger.debug("not the API's answer: %s", verdict.reason)
                 self._gate.report_ended(turn, answered=False)
-            case Stop(QuotaExhaustedError() as error):
-                self._shutdown.request(QuotaExhaustedError(f"{error}; the month ends on {self._month_end()}"))
             case Stop():
                 self._shutdown.request(verdict.error)
             case Failed() if is_to_blame:
@@ -286,8 +285,3 @@ class Attempts:
                     self._gate.report_failed(turn, verdict.reason)
             case PageRejected():
                 self._gate.report_ended(turn, answered=verdict.by_service)
-
-    def _month_end(self) -> str:
-        """Return the end of the plan's month by the configured calendar; the service does not name it."""
-        calendar = Calendar(self._config.budget.timezone, self._config.budget.reset_day)
-        return f"{reset_time(billing_month(datetime.now(UTC), calendar), calendar):%Y-%m-%d %H:%M} UTC"

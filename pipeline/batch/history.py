@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pipeline.billing import Calendar
 from pipeline.errors import TemporaryError
 from pipeline.records import PageId
 from pipeline.remote.verdict import Accepted, Blocked, Failed, Refused, Situation, Verdict
@@ -76,7 +77,9 @@ class RunHistory:
     def __repr__(self) -> str:
         return f"<RunHistory {self.texts} texts, {len(self._blocked)} pages blocked>"
 
-    def situation(self, page: PageId, history: PageHistory, *, calls_left: int | None, now: datetime) -> Situation:
+    def situation(
+        self, page: PageId, history: PageHistory, *, calls_left: int | None, now: datetime, calendar: Calendar
+    ) -> Situation:
         """Return what is known when a reply to this page arrives."""
         return Situation(
             now=now,
@@ -88,6 +91,7 @@ class RunHistory:
             refusals_overtaken=history.overtaken,
             others_in_flight=self.in_flight,
             fastest_reply_s=self._fastest_reply_s if self.texts >= _MIN_TIMED_REPLIES else None,
+            calendar=calendar,
         )
 
     @property

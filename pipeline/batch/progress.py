@@ -13,9 +13,11 @@ from pipeline.errors import PlannedStopError, StopError
 from pipeline.exit_codes import EXIT_PRECEDENCE
 from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
+from pipeline.remote.learned import Learned, describe_refusals
 
 _BAR_EVERY_S: Final = 0.25
 _LOG_EVERY_S: Final = 60.0
+_LEARNED_EVERY_S: Final = 20.0
 
 logger = logging.getLogger("pagemill")
 
@@ -30,7 +32,9 @@ class Snapshot:
         in_flight: Files that hold a slot.
         calls: Calls of this run that count against the quota.
         calls_left: Calls left in the month; None when there is no limit.
-        refused: Calls that were refused with 429 or 503.
+        refused: Calls that were refused for now, such as with 429; part of `sent`.
+        sent: All calls of this run.
+        learned: The limit that they have met.
         paused_s: Seconds left of the pause that a refusal caused.
         elapsed_s: Seconds since the run began.
     """
@@ -41,6 +45,8 @@ class Snapshot:
     calls: int
     calls_left: int | None
     refused: int
+    sent: int
+    learned: Learned
     paused_s: float
     elapsed_s: float
 
@@ -101,6 +107,17 @@ async def report(take: Callable[[], Snapshot], total: Callable[[], int | None], 
             _draw(line, take(), total())
 
 
+async def report_learned(take: Callable[[], Snapshot]) -> None:
+    """Log the limit that the calls have met whenever it has changed by a fifth, until cancelled."""
+    told = Learned()
+    while True:
+        await anyio.sleep(_LEARNED_EVERY_S)
+        learned = take().learned
+        if learned.is_known and learned.differs_from(told):
+            logger.debug("the service allows %s", learned.describe())
+            told = learned
+
+
 def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot, total: int | None) -> None:
     if total is not None:
         line.total = max(total, snapshot.finished)  # a file may have several pages
@@ -144,6 +161,9 @@ class Summary:
         settled: Pages of the input that had ended before this run.
         calls: Calls of this run that count against the quota.
         calls_left: Calls left in the month; None when there is no limit.
+        sent: All calls of this run.
+        refused: Those that were refused for now, such as with 429, and do not count.
+        learned: The limit that they have met.
         uncertain: Sources of pages whose call an earlier run left without an outcome; these calls count.
         elapsed_s: Duration in seconds.
     """
@@ -158,6 +178,9 @@ class Summary:
     settled: int
     calls: int
     calls_left: int | None
+    sent: int
+    refused: int
+    learned: Learned
     uncertain: Sequence[str]
     elapsed_s: float
 
@@ -202,6 +225,9 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
         settled=sum(snapshot.settled.values()),
         calls=snapshot.calls,
         calls_left=snapshot.calls_left,
+        sent=snapshot.sent,
+        refused=snapshot.refused,
+        learned=snapshot.learned,
         uncertain=uncertain,
         elapsed_s=snapshot.elapsed_s,
     )
@@ -220,6 +246,8 @@ def describe_summary(summary: Summary) -> str:
         f"{summary.calls:,} calls{left}",
         f"{summary.elapsed_s:.1f} s",
     ]
+    if summary.refused:
+        parts.append(describe_refusals(summary.learned, summary.refused, summary.sent))
     if summary.ignored:
         parts.append(f"ignored: {describe_ignored(summary.ignored)}")
     if summary.reason is not None:

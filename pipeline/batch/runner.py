@@ -24,7 +24,7 @@ from pipeline.batch.dispatcher import Dispatcher, prepare_settings
 from pipeline.batch.files import Files, find_inputs
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.listing import Listing, Triage
-from pipeline.batch.progress import Accounts, Snapshot, Summary, report, summarise
+from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.walk import Walk
 from pipeline.errors import PlannedStopError, StopError, StorageError
@@ -77,6 +77,8 @@ class _Opened:
             calls=self.budget.calls,
             calls_left=self.budget.left,
             refused=gate.refused,
+            sent=gate.passed,
+            learned=gate.learned,
             paused_s=gate.paused_s,
             elapsed_s=anyio.current_time() - self.begun_s,
         )
@@ -129,6 +131,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
             )
             async with anyio.create_task_group() as background:
                 background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
+                background.start_soon(report_learned, opened.snapshot)
                 if not walk.is_retry:
                     background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
                 if job.config.run.max_duration_s is not None:

@@ -14,7 +14,10 @@ from typing import Final
 import anyio
 
 from pipeline.errors import TemporaryError
+from pipeline.remote.allowance import Allowance
 from pipeline.remote.circuit import Circuit
+from pipeline.remote.claims import Claims
+from pipeline.remote.learned import Learned
 from pipeline.remote.pace import Pace, Token
 
 _LONG_WAIT_S: Final = 1.0
@@ -36,12 +39,14 @@ class GateStatistics:
         accepted: Calls that the service answered with a text.
         refused: Calls that were refused for now, such as with 429.
         paused_s: Time left of the current pause.
+        learned: The limit that the calls have met so far.
     """
 
     passed: int
     accepted: int
     refused: int
     paused_s: float
+    learned: Learned
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Gate:
 
     def __init__(self, *, rate_per_s: float | None = None, patience_s: float = 600.0) -> None:
         self._pace = Pace(rate_per_s)
+        self._claims = Claims()
         self._circuit = Circuit(patience_s)
         self._patience_s = patience_s
         self._turn = anyio.Lock(fast_acquire=True)
@@ -97,7 +103,7 @@ class Gate:
         now_s = anyio.current_time()
         probe_s = self._circuit.ready_at(now_s)
         paused_s = max(0.0, self._paused_until_s - now_s, probe_s - now_s if probe_s < math.inf else 0.0)
-        return GateStatistics(self._passed, self._accepted, self._refused, paused_s)
+        return GateStatistics(self._passed, self._accepted, self._refused, paused_s, self._pace.learned())
 
     @asynccontextmanager
     async def entry(self) -> AsyncGenerator[Entry]:
@@ -154,28 +160,35 @@ class Gate:
         with anyio.move_on_after(max(0.0, self._ready_at(now_s) - now_s)):
             await self._changed.wait()
 
-    def report_accepted(self, token: Token) -> None:
-        """Report that the service answered the call with a text."""
+    def report_accepted(self, token: Token, allowance: Allowance | None = None) -> None:
+        """Report that the service answered the call with a text; `allowance` is what its headers say is left."""
+        now_s = anyio.current_time()
         self._accepted += 1
         self._answers = True
         self._is_warned = False
         self._refused_since_s = None
-        self._pace.report_accepted(anyio.current_time(), token)
+        self._pace.report_accepted(now_s, token)
+        if (spent := self._judge(now_s, token, allowance, accepted=True)) is not None:
+            self._paused_until_s = max(self._paused_until_s, now_s + (spent.reset_s or 0.0))
+            self._pace.report_allowance(now_s, token, spent)
         self._circuit.report_accepted(token.serial)
         self._wake()
 
-    def report_refused(self, token: Token, wait_s: float | None) -> None:
+    def report_refused(self, token: Token, wait_s: float | None, allowance: Allowance | None = None) -> None:
         """Report that the call was refused for now; all calls wait.
 
         Args:
             token: From `wait_turn`.
             wait_s: Seconds to wait, as the service asks; None when it does not ask.
+            allowance: What the reply's headers say is left; None when they do not. Its reset counts as a wait.
 
         Raises:
             TemporaryError: calls have been refused for longer than `patience_s` without one success.
         """
         now_s = anyio.current_time()
         self._refused += 1
+        if (spent := self._judge(now_s, token, allowance, accepted=False)) is not None:
+            wait_s = max(wait_s or 0.0, spent.reset_s or 0.0)
         self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
         self._pace.report_refused(now_s, token, wait_s)
         self._circuit.report_ended()
@@ -185,6 +198,13 @@ class Gate:
         if now_s - self._refused_since_s > self._patience_s:
             refused_s = now_s - self._refused_since_s
             raise TemporaryError(f"the API has refused calls for {refused_s:.0f} s and answered none; run again later")
+
+    def _judge(self, now_s: float, token: Token, allowance: Allowance | None, *, accepted: bool) -> Allowance | None:
+        """Return the allowance when nothing is left of it, all calls have to wait for its reset, and it is believed."""
+        if allowance is None:
+            return None
+        sent_since = self._passed - token.serial - 1
+        return self._claims.judge(now_s, token.sent_s, allowance, sent_since=sent_since, accepted=accepted)
 
     def report_failed(self, token: Token, reason: str) -> None:
         """Report that the service, or the way to it, failed the call.

@@ -5,19 +5,29 @@ Source: the API's contract ("Success", "Errors"); RFC 9110, 10.2.3 (Retry-After)
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
+import orjson
+
 from pipeline.errors import one_line
+from pipeline.remote.allowance import Allowance, parse_allowance, parse_date
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, InvalidReplyError, WireReply, parse_error, parse_reply
 
 _MAX_RETRY_AFTER_S: Final = 366 * 86400.0
 _SEARCHED_BYTES: Final = 8192
 """Length of the start of a page in which words are searched."""
+
+_NESTS: Final = ("Response", "response", "error", "Error", "fault")
+_MESSAGE_FIELDS: Final = (
+    *("code", "Code", "error_code", "__type", "status"),
+    *("message", "Message", "error_msg", "errorMessage", "msg", "desc", "error", "detail", "title"),
+)
+"""Where the errors of public APIs and gateways keep code and message."""
 
 _OUTAGE_WORDS: Final = re.compile(
     rb"maintenance|maintain|unavailable|temporar|try again|be right back|be back|outage|overload|gateway|"
@@ -68,6 +78,8 @@ class Outcome:
         kept: The bytes of a paid reply that could not be understood, without the key; None when there are none.
         cut_off_s: For a new connection that ended without a byte of a reply: its age then; None otherwise.
         was_refused: True when the connection was refused at the TCP level.
+        allowance: What the headers say is left; None when they do not.
+        date: When the service says that it answered; None when it does not.
     """
 
     status: int | None = None
@@ -80,6 +92,8 @@ class Outcome:
     kept: bytes | None = field(default=None, repr=False, compare=False)
     cut_off_s: float | None = field(default=None, compare=False)
     was_refused: bool = field(default=False, compare=False)
+    allowance: Allowance | None = None
+    date: datetime | None = field(default=None, compare=False)
 
 
 def read_outcome(
@@ -95,17 +109,43 @@ def read_outcome(
         excess: The body is longer than `body`.
         now: The client's clock.
     """
+    allowance = parse_allowance(headers, now)
     if 200 <= status < 300:
-        return _read_success(status, body, charset, excess=excess)
+        outcome = _read_success(status, body, charset, excess=excess)
+        return outcome if allowance is None else replace(outcome, allowance=allowance)
     wait_s = parse_retry_after(headers.get("Retry-After"), headers.get("retry-after-ms"), headers.get("Date"), now)
     kind, detail = parse_error(body, charset)
     if kind is BodyKind.OTHER and "json" in headers.get("Content-Type", ""):
         kind = BodyKind.JSON  # it broke off
+    elif kind is BodyKind.JSON:
+        detail = _describe_foreign_error(body)
     if excess:
         detail = f"a reply of more than {REPLY_MAX_BYTES} bytes"
     if 300 <= status < 400:
         detail = _describe_redirect(headers.get("Location"))
-    return Outcome(status, detail=detail, retry_after_s=wait_s, body=kind, hint=_find_hint(kind, body))
+    return Outcome(
+        status,
+        detail=detail,
+        retry_after_s=wait_s,
+        body=kind,
+        hint=_find_hint(kind, body),
+        allowance=allowance,
+        date=parse_date(headers.get("Date")),
+    )
+
+
+def _describe_foreign_error(body: bytes) -> str:
+    """Return code and message of another service's JSON error as one line; "" when it has none in a known field."""
+    with suppress(orjson.JSONDecodeError):
+        error = orjson.loads(body)
+        while inner := isinstance(error, dict) and [
+            error[name] for name in _NESTS if isinstance(error.get(name), dict)
+        ]:
+            error = inner[0]
+        if isinstance(error, dict):
+            texts = [error[name] for name in _MESSAGE_FIELDS if isinstance(error.get(name), str)]
+            return " ".join(": ".join(texts).split())
+    return ""
 
 
 def _read_success(status: int, body: bytes, charset: str | None, *, excess: bool) -> Outcome:
@@ -160,7 +200,7 @@ def parse_retry_after(value: str | None, milliseconds: str | None, date: str | N
         return None
     if (wait_s := _parse_number(value)) is not None:
         return wait_s
-    until, sent = _parse_date(value), _parse_date(date)
+    until, sent = parse_date(value), parse_date(date)
     if until is None:
         return None
     return min(max(0.0, (until - (sent or now)).total_seconds()), _MAX_RETRY_AFTER_S)
@@ -171,13 +211,3 @@ def _parse_number(text: str) -> float | None:
     if not re.fullmatch(r"\d{1,12}(\.\d{1,6})?", stripped):
         return None
     return min(float(stripped), _MAX_RETRY_AFTER_S)
-
-
-def _parse_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

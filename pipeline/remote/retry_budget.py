@@ -36,3 +36,15 @@ class RetryBudget:
             return now_s
         self._last_unpaid_s = max(now_s, self._last_unpaid_s) + _UNPAID_SPACING_S
         return self._last_unpaid_s
+
+
+def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float = 20.0) -> float:
+    """Return the wait before the next attempt: full jitter, rand(0, min(cap_s, base_s·2ⁿ)).
+
+    Args:
+        attempt: Attempts made so far, >= 1; n is one less.
+        jitter: A random number, uniform in [0, 1).
+        base_s: Longest wait before the second attempt.
+        cap_s: Longest wait before any attempt.
+    """
+    return jitter * min(cap_s, base_s * 2.0 ** min(attempt - 1, 64))

@@ -7,11 +7,11 @@ Source: the design's table "What each reply means"; the API's contract ("Errors"
 leaves a question open.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from pipeline.billing import Calendar
 from pipeline.errors import (
     BlockedPageError,
     KeyRejectedError,
@@ -25,11 +25,15 @@ from pipeline.errors import (
     TemporaryError,
     UsageError,
 )
+from pipeline.remote.named_limits import Limit, describe_end, find_limit
 from pipeline.remote.outcome import Fault, Hint, Outcome
 from pipeline.wire import BodyKind, WireReply
 
 QUOTA_RETRY_AFTER_S: Final = 3600.0
 """A longer Retry-After means that the quota is used up or the service is down, not that the rate is too high."""
+
+_SOON_S: Final = 360.0
+"""A quota that is used up does not return within 0.1 h, whatever its replies say: shorter waits are not told."""
 
 SEVERAL: Final = 3
 """Pages in a row, or replies to one page, that show that no page, or not this one, gets through."""
@@ -44,16 +48,12 @@ does this to one page in 2·10¹⁰."""
 _MAX_CUT_OFF_SHARE: Final = 0.1
 """A connection that ends in less than this share of the fastest reply's time cannot have carried a recognised page."""
 
-_QUOTA_WORDS: Final = re.compile(
-    r"quota|per month|monthly|this month|subscription|upgrade|insufficient|exceeded your (?:current )?plan|"
-    "配额|额度|余额不足|套餐|本月",
-    re.IGNORECASE,
-)
-"""Words of a used-up quota, not of a rate limit. Source: the API's contract, "Is the quota's end a 403 or a 429?"."""
-
 _PAGE_STATUSES: Final = frozenset({400, 413, 415, 422})
 _ADDRESS_STATUSES: Final = frozenset({*range(300, 400), 404, 405})
 """Statuses of a wrong address, which depend on no page."""
+
+_RATE_STATUSES: Final = frozenset({400, 403})
+"""Statuses with which services refuse calls, as the words say: AWS's ThrottlingException is a 400."""
 
 _GATEWAY_STATUSES: Final = frozenset({407, 410, 421, 426})
 """Statuses of a proxy or a host, which depend on no page."""
@@ -73,6 +73,7 @@ class Situation:
         refusals_overtaken: Refusals of this page after which another page got its text.
         others_in_flight: Other calls in flight.
         fastest_reply_s: Shortest time to a text; None until several texts have arrived.
+        calendar: When the plan's month ends.
     """
 
     now: datetime
@@ -84,6 +85,7 @@ class Situation:
     refusals_overtaken: int = 0
     others_in_flight: int = 0
     fastest_reply_s: float | None = None
+    calendar: Calendar = field(default_factory=Calendar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +200,24 @@ def _success_verdict(outcome: Outcome, situation: Situation, reason: str) -> Ver
 
 
 def _quota_verdict(status: int, outcome: Outcome, situation: Situation, reason: str) -> Stop | None:
-    """Return a stop when the reply says that the quota is used up, or that the service is down for hours."""
+    """Return a stop when the reply says that the quota is used up, or that the service is down for hours.
+
+    Words of a quota lose to a Retry-After of up to an hour, unless the page gets the same reply again and again.
+    """
     wait_s = outcome.retry_after_s
     is_long = wait_s is not None and wait_s > QUOTA_RETRY_AFTER_S
     if status >= 500 and is_long:
         return Stop(TemporaryError(f"the service is down ({reason}){_when(outcome, situation)}"))
-    names_quota = status in {403, 429} and (is_long or _QUOTA_WORDS.search(outcome.detail) is not None)
-    if status != 402 and not names_quota:
-        return None
-    message = f"the API's quota is used up ({reason}){_when(outcome, situation)}"
-    if situation.calls_left:
+    limit = find_limit(outcome.detail)
+    if status != 402:
+        lasts = situation.refusals - situation.refusals_overtaken >= _MAX_PAGE_REFUSALS
+        names_quota = limit in {Limit.DAY, Limit.PLAN} and (wait_s is None or lasts)
+        if status not in {403, 429} or not (is_long or names_quota):
+            return None
+    used_up = "calls of the day are" if limit is Limit.DAY else "quota is"
+    end = _when(outcome, situation) or describe_end(limit, outcome.date or situation.now, situation.calendar)
+    message = f"the API's {used_up} used up ({reason}){end}"
+    if situation.calls_left and limit is not Limit.DAY:
         message += (
             f"; the ledger still has {situation.calls_left} calls left, so the tier is set too high or other programs "
             "use the key: set --tier or --quota to the plan's, or pagemill quota --already-used to what it has used"
@@ -220,10 +230,13 @@ def _refusal_verdict(status: int, outcome: Outcome, situation: Situation, reason
     wait_s = outcome.retry_after_s
     if status == 429:
         return Refused(wait_s, reason)
-    is_bare = outcome.body is not BodyKind.API
     asks_to_wait = wait_s is not None and wait_s <= QUOTA_RETRY_AFTER_S
-    limits = asks_to_wait or (status in {403, 503} and is_bare and situation.has_succeeded)
-    refusals = situation.refusals if status == 403 else situation.refusals_overtaken
+    names_rate = status in _RATE_STATUSES and find_limit(outcome.detail) is Limit.RATE
+    is_bare = outcome.body is not BodyKind.API and situation.has_succeeded
+    limits = asks_to_wait or names_rate or (status in {403, 503} and is_bare)
+    refusals = situation.refusals_overtaken
+    if status == 403 and not (asks_to_wait or names_rate):
+        refusals = situation.refusals
     return Refused(wait_s, reason) if limits and refusals < _MAX_PAGE_REFUSALS else None
 
 
@@ -275,21 +288,11 @@ def _misdirection(outcome: Outcome, reason: str) -> StopError:
 
 
 def _when(outcome: Outcome, situation: Situation) -> str:
-    """Return when the service says to come back, as the end of a message."""
-    wait_s = outcome.retry_after_s
-    if wait_s is None:
+    """Return when the service says to come back, by a Retry-After or by a used-up allowance, for a message's end."""
+    wait_s, allowance = outcome.retry_after_s, outcome.allowance
+    if wait_s is None and allowance is not None and allowance.remaining == 0 and allowance.reset_s:
+        wait_s = allowance.reset_s
+    if wait_s is None or wait_s < _SOON_S:
         return ""
     moment = situation.now + timedelta(seconds=wait_s)
     return f"; the service says to come back in {wait_s / 3600:.1f} h, at {moment:%Y-%m-%d %H:%M} UTC"
-
-
-def backoff_s(attempt: int, jitter: float, *, base_s: float = 1.0, cap_s: float = 20.0) -> float:
-    """Return the wait before the next attempt: full jitter, rand(0, min(cap_s, base_s·2ⁿ)).
-
-    Args:
-        attempt: Attempts made so far, >= 1; n is one less.
-        jitter: A random number, uniform in [0, 1).
-        base_s: Longest wait before the second attempt.
-        cap_s: Longest wait before any attempt.
-    """
-    return jitter * min(cap_s, base_s * 2.0 ** min(attempt - 1, 64))

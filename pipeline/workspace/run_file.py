@@ -43,6 +43,20 @@ class MeteredRun(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int = 0
 
 
+class LearnedLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit of the account that a run's calls met; without values, none.
+
+    Attributes:
+        rate_per_s: Calls per second.
+        in_flight: Calls at once.
+        windows: Pairs of calls permitted and the length of their window in seconds.
+    """
+
+    rate_per_s: float | None = None
+    in_flight: int | None = None
+    windows: tuple[tuple[int, float], ...] = ()
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json.
 
@@ -66,6 +80,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         place: The workspace's absolute path: when it still holds this workspace, another directory is a copy.
         copied_from: The ids of the workspaces that this one was copied from, oldest first.
         metered: Where the last run that kept a ledger counted its calls.
+        calls: Calls of the last run that count against the quota.
+        sent: All its calls.
+        refused: Those that were refused for now, and do not count.
+        learned: The limit that they met; during a run, what the run before it had learned.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -86,6 +104,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     place: str | None = None
     copied_from: tuple[str, ...] = ()
     metered: MeteredRun | None = None
+    calls: int = 0
+    sent: int = 0
+    refused: int = 0
+    learned: LearnedLimit = LearnedLimit()
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""

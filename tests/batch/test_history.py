@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline.batch.history import PageHistory, RunHistory
+from pipeline.billing import Calendar
 from pipeline.records import PageId
 from pipeline.remote.verdict import Accepted, Blocked, Failed, Refused, Verdict
 from pipeline.wire import WireReply
@@ -112,7 +113,7 @@ class TestSituation:
     def situation(self, run: Run, name: str) -> tuple[int, int]:
         """Return how many pages, and how many replies to this page, are blocked with one more foreign reply."""
         page = run.pages.setdefault(name, PageHistory())
-        known = run.history.situation(PageId(name), page, calls_left=None, now=NOW)
+        known = run.history.situation(PageId(name), page, calls_left=None, now=NOW, calendar=Calendar())
         return known.pages_blocked, known.replies_blocked
 
     def test_before_the_first_text_each_blocked_page_counts(self) -> None:
@@ -144,7 +145,7 @@ class TestSituation:
         run = Run()
         for name in ("a", "z", "a", "a", "z", "z", "a"):
             run.call(name, TEXT if name == "z" else Refused(None, "HTTP 503"))
-        known = run.history.situation(PageId("a"), run.pages["a"], calls_left=5, now=NOW)
+        known = run.history.situation(PageId("a"), run.pages["a"], calls_left=5, now=NOW, calendar=Calendar())
         assert (known.refusals, known.refusals_overtaken, known.calls_left) == (4, 2, 5)
 
     @pytest.mark.parametrize(("texts", "fastest_s"), [(4, None), (5, 0.25)])
@@ -152,7 +153,7 @@ class TestSituation:
         run = Run()
         for number in range(texts):
             run.call(f"p{number}", TEXT, elapsed_s=1.0 if number else 0.25)
-        known = run.history.situation(PageId("a"), PageHistory(), calls_left=None, now=NOW)
+        known = run.history.situation(PageId("a"), PageHistory(), calls_left=None, now=NOW, calendar=Calendar())
         assert known.fastest_reply_s == fastest_s
 
     def test_calls_in_a_row_that_reach_nothing_are_counted(self) -> None:

@@ -1,11 +1,14 @@
 """How a run ended: its exit code by precedence, and its pages."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
+import anyio
 import pytest
 
-from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, summarise
+from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, report_learned, summarise
 from pipeline.errors import (
     KeyRejectedError,
     NoPagesError,
@@ -16,6 +19,8 @@ from pipeline.errors import (
     TemporaryError,
 )
 from pipeline.records import State
+from pipeline.remote.learned import Learned
+from tests.virtual_time import on_virtual_time
 
 
 def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
@@ -27,6 +32,8 @@ def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
         calls=2,
         calls_left=None,
         refused=0,
+        sent=2,
+        learned=Learned(),
         paused_s=0.0,
         elapsed_s=1.0,
     )
@@ -99,7 +106,18 @@ def test_the_summary_says_what_is_new_beside_the_totals() -> None:
 
 
 def test_a_run_without_new_pages_says_so() -> None:
-    snapshot = Snapshot({}, {}, in_flight=0, calls=0, calls_left=1000, refused=0, paused_s=0.0, elapsed_s=0.04)
+    snapshot = Snapshot(
+        {},
+        {},
+        in_flight=0,
+        calls=0,
+        calls_left=1000,
+        refused=0,
+        sent=0,
+        learned=Learned(),
+        paused_s=0.0,
+        elapsed_s=0.04,
+    )
     assert describe_summary(end(snapshot)) == (
         "nothing new; 2,543 done, 3 failed in all; 0 calls, 1,000 left this month; 0.0 s"
     )
@@ -109,3 +127,35 @@ def test_a_planned_stop_is_no_problem() -> None:
     """`-q` shows problems only."""
     reasons = [PlannedStopError("over"), None, QuotaExhaustedError("used up"), NoPagesError("none")]
     assert [end(make_snapshot(), reason, pending=1).is_problem for reason in reasons] == [False, False, True, True]
+
+
+def test_the_summary_says_what_was_learned_when_something_was_refused() -> None:
+    learned = Learned(windows=((60, 60.0),))
+    assert "refused" not in describe_summary(end(replace(make_snapshot(), sent=600, learned=learned)))
+    assert describe_summary(end(replace(make_snapshot(), sent=600, refused=12, learned=learned))).endswith(
+        "; 1.0 s; the service allows about 60 calls a minute, in windows of 60 s; refused 12 of 600 calls"
+    )
+
+
+@on_virtual_time
+async def test_each_material_change_of_the_limit_is_logged_and_at_most_three_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With `-v` only."""
+    caplog.set_level(logging.DEBUG, "pagemill")
+    begun_s = anyio.current_time()
+
+    def take() -> Snapshot:
+        """Nothing for a minute, then 5/s, 5.5/s for a minute each, then a limit that changes with each look."""
+        minute, rest_s = divmod(anyio.current_time() - begun_s, 60)
+        limits = [Learned(), Learned(5.0), Learned(5.5), Learned(rest_s + 1)]
+        return replace(make_snapshot(), learned=limits[int(minute)])
+
+    with anyio.move_on_after(239):
+        await report_learned(take)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "the service allows about 5 calls a second"),
+        ("DEBUG", "the service allows about 60 calls a minute"),
+        ("DEBUG", "the service allows about 21 calls a second"),
+        ("DEBUG", "the service allows about 41 calls a second"),
+    ]

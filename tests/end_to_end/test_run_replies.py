@@ -1,11 +1,17 @@
 """Whole runs against a scripted server: what its replies and limits do to the page, the account and the run."""
 
+import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from pipeline.batch.progress import describe_summary
+from pipeline.cli.status import show_status
 from pipeline.records import State
+from pipeline.remote.learned import describe_refusals
 from pipeline.workspace.reader import read_records
 from tests.fakes import Call, Script, accept, answer_error, serve_fake
 from tests.faults.accounts import list_faults
@@ -224,3 +230,80 @@ async def test_a_paid_reply_that_cannot_be_understood_is_kept_without_the_key(sc
     assert {path.read_text("utf-8") for path in kept} == {body % "***"}
     assert f"its bytes are kept in replies/{kept[-1].name}" in failures(tmp_path / "out")[0]["message"]
     assert list_faults(tmp_path / "out") == []
+
+
+@on_virtual_time
+async def test_run_json_and_status_keep_what_was_learned_of_the_limit(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pages(scans, 20)
+
+    def limit(call: Call) -> web.StreamResponse:
+        refuses = call.number % 10 == 9
+        return answer_error(429, Retry_After="5")(call) if refuses else accept(call)  # type: ignore[return-value]
+
+    async with serve_fake(limit) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, run={"rate_per_s": 2.0})
+    assert (summary.sent, summary.refused, summary.calls) == (len(fake.calls), 2, 20)
+    assert summary.learned.is_known
+    assert describe_summary(summary).endswith(f"; {describe_refusals(summary.learned, 2, summary.sent)}")
+    show_status(tmp_path / "out", as_json=True)
+    status = json.loads(capsys.readouterr().out)
+    assert [status[name] for name in ("sent", "refused", "calls")] == [summary.sent, 2, 20]
+    assert status["learned"] == {**asdict(summary.learned), "windows": []}
+    show_status(tmp_path / "out", as_json=False)
+    assert f"limit      {describe_refusals(summary.learned, 2, summary.sent)}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(
+            "Open api daily request limit reached", r"calls of the day .*; the day ends on .* 00:00 UTC$", id="day"
+        ),
+        pytest.param("monthly quota exceeded", r"quota is used up .*; the month ends on .*-01 00:00 UTC$", id="month"),
+    ],
+)
+async def test_a_used_up_quota_says_when_it_ends(scans: Path, tmp_path: Path, text: str, words: str) -> None:
+    write_pages(scans, 3)
+    async with serve_fake(answer_error(429, text)) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+    assert summary.exit_code == 8
+    assert summary.reason is not None
+    assert re.search(words, summary.reason)
+    assert summary.totals[State.PENDING] == 3
+
+
+async def test_a_quota_per_minute_is_waited_for(scans: Path, tmp_path: Path) -> None:
+    """Its words are those of a quota; the run ended with "the month ends on …"."""
+    write_pages(scans, 4)
+
+    def limit(call: Call) -> web.StreamResponse:
+        text = "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute'"
+        refuses = call.number == 2
+        return answer_error(429, text)(call) if refuses else accept(call)  # type: ignore[return-value]
+
+    async with serve_fake(limit) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+    assert (summary.exit_code, summary.refused, summary.calls) == (0, 1, 4)
+
+
+@pytest.mark.parametrize("status", [403, 420, 500, 502, 504, 509, 529])
+async def test_nothing_is_sent_inside_a_retry_after_of_any_status_and_nothing_is_counted(
+    scans: Path, tmp_path: Path, status: int
+) -> None:
+    write_pages(scans, 6)
+    refused_s: list[float] = []
+
+    def limit(call: Call) -> web.StreamResponse:
+        if call.number != 3:
+            return accept(call)
+        refused_s.append(call.at_s)
+        headers = {"retry-after-ms": "300"}
+        return web.json_response({"statusText": "overloaded"}, status=status, headers=headers)
+
+    async with serve_fake(limit) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, run={"jobs": 1, "retries": 0})
+        late_s = [call.at_s - refused_s[0] for call in fake.calls[3:]]
+    assert (summary.exit_code, summary.calls, summary.refused) == (0, 6, 1)
+    assert min(late_s) >= 0.29

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TemporaryError
+from pipeline.remote.allowance import Allowance
 from pipeline.remote.gate import Gate
+from pipeline.remote.learned import Learned
 from pipeline.remote.pace import Token
 from tests.virtual_time import on_virtual_time, run_virtual
 
@@ -336,3 +338,75 @@ async def test_pages_enter_only_as_fast_as_the_pace_lets_them_pass() -> None:
             tasks.start_soon(pass_through)
     assert sum(at_s == begun_s for at_s in entered) <= 3
     assert entered[-1] - begun_s > 2.0
+
+
+EMPTY = Allowance(0, 30.0, 20, 60.0)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(lambda gate, token: gate.report_accepted(token, EMPTY), id="accepted"),
+        pytest.param(lambda gate, token: gate.report_refused(token, None, EMPTY), id="refused"),
+        pytest.param(lambda gate, token: gate.report_refused(token, 2.0, EMPTY), id="refused-with-a-shorter-wait"),
+    ],
+)
+def test_a_used_up_allowance_pauses_all_calls_until_its_reset(report: Callable[[Gate, Token], None]) -> None:
+    async def main() -> None:
+        gate, passes = await open_gate(), Passes()
+        report(gate, await gate.wait_turn())
+        begun_s = anyio.current_time()
+        assert gate.statistics().paused_s == pytest.approx(30.0)
+        async with anyio.create_task_group() as tasks:
+            await start_waiting(tasks, gate, passes, "a")
+        assert -1e-9 <= passes[0][1] - begun_s - 30.0 < 0.2
+
+    run_virtual(main())
+
+
+@on_virtual_time
+async def test_calls_in_flight_use_up_what_was_left_when_a_reply_was_written() -> None:
+    gate = await open_gate()
+    first, *_ = [await gate.wait_turn() for _ in range(4)]
+    gate.report_accepted(first, Allowance(4, 30.0))
+    assert gate.statistics().paused_s == 0
+    first, *_ = [await gate.wait_turn() for _ in range(4)]
+    gate.report_accepted(first, Allowance(3, 30.0))
+    assert gate.statistics().paused_s == pytest.approx(30.0)
+
+
+@on_virtual_time
+async def test_an_allowance_shortens_no_pause_and_a_stale_one_prolongs_none() -> None:
+    """A reply that was long on its way counts from its arrival, as its reset does."""
+    gate = await open_gate()
+    first, second = await gate.wait_turn(), await gate.wait_turn()
+    gate.report_refused(first, 60.0, Allowance(0, 5.0))
+    assert gate.statistics().paused_s == pytest.approx(60.0)
+    gate.report_accepted(second, Allowance(59, 60.0))
+    assert gate.statistics().paused_s == pytest.approx(60.0)
+    begun_s = anyio.current_time()
+    await gate.wait_turn()
+    assert anyio.current_time() - begun_s == pytest.approx(60.0)
+
+
+@on_virtual_time
+async def test_a_header_that_always_says_zero_is_disbelieved() -> None:
+    gate = await open_gate()
+    begun_s = anyio.current_time()
+    for _ in range(50):
+        gate.report_accepted(await gate.wait_turn(), EMPTY)
+    assert anyio.current_time() - begun_s < 3 * 31
+
+
+@on_virtual_time
+async def test_the_statistics_show_the_limit_that_was_learned() -> None:
+    """Nothing before a refusal; then the rate, after calls that went one at a time."""
+    gate = await open_gate(rate_per_s=2.0)
+    assert gate.statistics().learned == Learned()
+    for call in range(100):
+        token = await gate.wait_turn()
+        if call % 10 == 9:
+            gate.report_refused(token, 5.0)
+        else:
+            gate.report_accepted(token)
+    assert gate.statistics().learned.is_known

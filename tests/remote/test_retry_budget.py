@@ -1,9 +1,10 @@
-"""The retry budget: ten retries at once, one more per ten successes, and two per second beyond that."""
+"""The retry budget: ten retries at once, one more per ten successes, and two per second beyond that; backoff."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.remote.retry_budget import RetryBudget
+from pipeline.remote.retry_budget import RetryBudget, backoff_s
 
 
 def emptied(at_s: float = 0.0) -> RetryBudget:
@@ -61,3 +62,26 @@ def test_retries_never_exceed_what_is_paid_for(history: list[tuple[bool, float]]
     for moment_s in releases:
         out = sum(release_s <= moment_s for release_s in releases)
         assert out <= 10 + successes / 10 + 2 * moment_s + 1e-6
+
+
+class TestBackoff:
+    @pytest.mark.parametrize(
+        ("attempt", "bound_s"), [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 20.0), (50, 20.0), (100_000, 20.0)]
+    )
+    def test_the_bound_doubles_up_to_the_cap(self, attempt: int, bound_s: float) -> None:
+        assert backoff_s(attempt, 0.5) == bound_s / 2
+
+    @given(
+        st.integers(1, 100_000),
+        st.floats(0, 1, exclude_max=True),
+        st.floats(0.001, 100),
+        st.floats(0.001, 1000),
+    )
+    def test_the_wait_is_proportional_to_the_jitter_and_never_above_the_cap(
+        self, attempt: int, jitter: float, base_s: float, cap_s: float
+    ) -> None:
+        wait_s = backoff_s(attempt, jitter, base_s=base_s, cap_s=cap_s)
+        assert 0 <= wait_s <= cap_s
+        assert backoff_s(attempt, 0.0, base_s=base_s, cap_s=cap_s) == 0
+        assert wait_s <= backoff_s(attempt + 1, jitter, base_s=base_s, cap_s=cap_s)
+        assert backoff_s(1, jitter, base_s=base_s, cap_s=cap_s) == jitter * min(base_s, cap_s)

@@ -1,5 +1,6 @@
-"""Verdicts: what each reply means, row by row of the design's table, early and late in a run; backoff."""
+"""Verdicts: what each reply means, row by row of the design's table, early and late in a run."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.billing import Calendar
 from pipeline.errors import (
     BlockedPageError,
     KeyRejectedError,
@@ -18,7 +20,8 @@ from pipeline.errors import (
     TemporaryError,
     UsageError,
 )
-from pipeline.remote.outcome import Fault, Hint, Outcome
+from pipeline.remote.allowance import Allowance
+from pipeline.remote.outcome import Fault, Hint, Outcome, read_outcome
 from pipeline.remote.verdict import (
     SEVERAL,
     Accepted,
@@ -29,7 +32,6 @@ from pipeline.remote.verdict import (
     Situation,
     Stop,
     Verdict,
-    backoff_s,
     verdict_of,
 )
 from pipeline.wire import BodyKind, WireReply
@@ -78,12 +80,20 @@ TABLE = [
     ),
     (error(413, PAGE), RejectedPageError, RejectedPageError),
     # the key
-    *((error(401, body), KEY_STOP, KEY_STOP) for body in (API, PAGE, OTHER)),
+    *((error(401, body, wait_s=wait_s), KEY_STOP, KEY_STOP) for body in (API, PAGE, OTHER) for wait_s in (None, 5.0)),
     (error(401, detail="monthly quota"), KEY_STOP, KEY_STOP),
     # the quota
     (error(402), QUOTA_STOP, QUOTA_STOP),
     (error(402, PAGE), QUOTA_STOP, QUOTA_STOP),
-    *((error(status, detail="Insufficient quota", wait_s=1.0), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
+    (error(402, wait_s=5.0), QUOTA_STOP, QUOTA_STOP),
+    *((error(status, detail="Insufficient quota"), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
+    # words of a quota lose to a Retry-After of up to an hour
+    *(
+        (error(status, detail=words, wait_s=wait_s), Refused, Refused)
+        for status in (403, 429)
+        for words in ("Insufficient quota", "Daily limit exceeded", "Monthly limit exceeded")
+        for wait_s in (5.0, 3600.0)
+    ),
     *((error(status, detail="余额不足"), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
     *((error(status, wait_s=3601.0), QUOTA_STOP, QUOTA_STOP) for status in (403, 429)),
     # permission
@@ -101,9 +111,11 @@ TABLE = [
     *((error(429, body, wait_s=wait_s), Refused, Refused) for body in (API, PAGE) for wait_s in (None, 0.0, 3600.0)),
     *(
         (error(status, body, wait_s=3600.0), Refused, Refused)
-        for status in (302, 400, 403, 404, 408, 413, 451, 500, 502, 503, 504, 529)
-        for body in (API, PAGE)
+        for status in (302, 400, 403, 404, 408, 413, 420, 451, 500, 502, 503, 504, 509, 529)
+        for body in (API, JSON, PAGE, OTHER)
     ),
+    # words of a rate on statuses with which services refuse calls
+    *((error(status, detail="10 calls per second exceeded"), Refused, Refused) for status in (400, 403, 429)),
     *((error(503, body), Failed, Refused) for body in (JSON, PAGE, OTHER)),
     # down for hours
     *((error(status, wait_s=7200.0), DOWN_STOP, DOWN_STOP) for status in (500, 502, 503, 529)),
@@ -293,10 +305,68 @@ def test_every_outcome_has_a_verdict_and_a_blocked_page_ends(outcome: Outcome, s
 )
 def test_words_about_the_plan_mean_the_quota(status: int, text: str) -> None:
     """Source: the API's contract: quota, per month, subscription, upgrade, insufficient or exceeded monthly."""
-    verdict = verdict_of(Outcome(status, detail=text, retry_after_s=1.0), LATE)
+    verdict = verdict_of(Outcome(status, detail=text), LATE)
     assert isinstance(verdict, Stop)
     assert isinstance(verdict.error, QuotaExhaustedError)
     assert text in str(verdict.error)
+    assert str(verdict.error).endswith("; the month ends on 2026-02-01 00:00 UTC")
+
+
+def test_words_of_a_quota_win_over_a_short_retry_after_that_leads_nowhere() -> None:
+    """A service may name a wait of a second beside a quota that is used up: eight waits without any text are enough."""
+    outcome = Outcome(429, detail="Monthly quota exceeded", retry_after_s=1.0)
+    lasting = replace(LATE, refusals=8)
+    assert isinstance(verdict_of(outcome, replace(LATE, refusals=7)), Refused)
+    assert kind_of(verdict_of(outcome, lasting)) == QUOTA_STOP
+    assert isinstance(verdict_of(outcome, replace(LATE, refusals=8, refusals_overtaken=1)), Refused)
+    assert isinstance(verdict_of(replace(outcome, detail="Quota exceeded per minute"), lasting), Refused)
+
+
+DAY_TEXT = "Open api daily request limit reached"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "situation", "end"),
+    [
+        pytest.param(Outcome(429, detail=DAY_TEXT), LATE, "the day ends on 2026-02-01 00:00 UTC", id="our-clock"),
+        pytest.param(
+            Outcome(429, detail=DAY_TEXT, date=NOW.replace(day=30)),
+            LATE,
+            "the day ends on 2026-01-31 00:00 UTC",
+            id="the-service's-clock",
+        ),
+        pytest.param(
+            Outcome(429, detail=DAY_TEXT),
+            replace(LATE, calendar=Calendar("Asia/Shanghai")),
+            "the day ends on 2026-01-31 16:00 UTC",
+            id="the-plan's-time-zone",
+        ),
+        pytest.param(
+            Outcome(403, detail=DAY_TEXT, retry_after_s=9000.0),
+            LATE,
+            "the service says to come back in 2.5 h, at 2026-01-31 14:30 UTC",
+            id="retry-after",
+        ),
+        pytest.param(
+            Outcome(429, detail=DAY_TEXT, allowance=Allowance(0, 9000.0)),
+            LATE,
+            "the service says to come back in 2.5 h, at 2026-01-31 14:30 UTC",
+            id="allowance",
+        ),
+        pytest.param(
+            Outcome(429, detail=DAY_TEXT, allowance=Allowance(7, 9000.0)),
+            LATE,
+            "the day ends on 2026-02-01 00:00 UTC",
+            id="allowance-of-something-else",
+        ),
+    ],
+)
+def test_a_days_cap_is_told_as_a_days(outcome: Outcome, situation: Situation, end: str) -> None:
+    """Not as the month's; and the tier, which is one of months, is not blamed."""
+    verdict = verdict_of(outcome, replace(situation, calls_left=970))
+    assert kind_of(verdict) == QUOTA_STOP
+    assert isinstance(verdict, Stop)
+    assert str(verdict.error) == f"the API's calls of the day are used up (HTTP {outcome.status}: {DAY_TEXT}); {end}"
 
 
 @pytest.mark.parametrize(
@@ -313,24 +383,169 @@ def test_words_about_the_rate_do_not_mean_the_quota(text: str) -> None:
     assert verdict_of(Outcome(429, detail=text), LATE) == Refused(None, f"HTTP 429: {text}")
 
 
-class TestBackoff:
-    @pytest.mark.parametrize(
-        ("attempt", "bound_s"), [(1, 1.0), (2, 2.0), (3, 4.0), (5, 16.0), (6, 20.0), (50, 20.0), (100_000, 20.0)]
-    )
-    def test_the_bound_doubles_up_to_the_cap(self, attempt: int, bound_s: float) -> None:
-        assert backoff_s(attempt, 0.5) == bound_s / 2
+RATE, DAY, PLAN = Refused, "day", "quota"
 
-    @given(
-        st.integers(1, 100_000),
-        st.floats(0, 1, exclude_max=True),
-        st.floats(0.001, 100),
-        st.floats(0.001, 1000),
-    )
-    def test_the_wait_is_proportional_to_the_jitter_and_never_above_the_cap(
-        self, attempt: int, jitter: float, base_s: float, cap_s: float
-    ) -> None:
-        wait_s = backoff_s(attempt, jitter, base_s=base_s, cap_s=cap_s)
-        assert 0 <= wait_s <= cap_s
-        assert backoff_s(attempt, 0.0, base_s=base_s, cap_s=cap_s) == 0
-        assert wait_s <= backoff_s(attempt + 1, jitter, base_s=base_s, cap_s=cap_s)
-        assert backoff_s(1, jitter, base_s=base_s, cap_s=cap_s) == jitter * min(base_s, cap_s)
+BODIES = [
+    # Google
+    (
+        429,
+        {
+            "error": {
+                "code": 429,
+                "message": "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute per "
+                "user' of service 'vision.googleapis.com' for consumer 'project_number:1'.",
+                "status": "RESOURCE_EXHAUSTED",
+            }
+        },
+        RATE,
+    ),
+    (
+        429,
+        {"error": {"code": 429, "message": "Quota exceeded for quota metric 'Queries' and limit 'Queries per day'"}},
+        DAY,
+    ),
+    (429, {"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota)."}}, RATE),
+    (403, {"error": {"code": 403, "message": "User Rate Limit Exceeded. Rate of requests exceeds quota"}}, RATE),
+    (403, {"error": {"code": 403, "message": "Daily Limit Exceeded. The quota will be reset at midnight."}}, DAY),
+    (429, {"statusText": "AnalyzeRequestsPerMinutePerProject: quota exceeded"}, RATE),
+    # AWS
+    (400, {"__type": "ThrottlingException", "message": "Rate exceeded"}, RATE),
+    (429, {"message": "Too Many Requests"}, RATE),
+    (429, {"message": "Limit Exceeded"}, RATE),  # a usage plan's: refused until the patience is over
+    # Azure
+    (
+        429,
+        {
+            "error": {
+                "code": "429",
+                "message": "Requests to the Read Operation under Computer Vision have exceeded call rate limit of your "
+                "current S0 pricing tier. Please retry after 2 seconds. Please go here: https://aka.ms/oai/quotaincrease",
+            }
+        },
+        RATE,
+    ),
+    (429, {"statusCode": 429, "message": "Rate limit is exceeded. Try again in 5 seconds."}, RATE),
+    (
+        403,
+        {"error": {"code": "403", "message": "Out of call volume quota for FormRecognizer F0 pricing tier."}},
+        PLAN,
+    ),
+    # OpenAI, Anthropic
+    (
+        429,
+        {
+            "error": {
+                "message": "Rate limit reached for gpt-4o in organization org-x on requests per min (RPM): Limit 3, "
+                "Used 3, Requested 1. Please try again in 20s.",
+                "code": "rate_limit_exceeded",
+            }
+        },
+        RATE,
+    ),
+    (
+        429,
+        {
+            "error": {
+                "message": "Rate limit reached for gpt-4o on requests per day (RPD): Limit 200, Used 200, Requested 1. "
+                "Please try again in 7m12s.",
+                "code": "rate_limit_exceeded",
+            }
+        },
+        DAY,
+    ),
+    (
+        429,
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan and billing details.",
+                "code": "insufficient_quota",
+            }
+        },
+        PLAN,
+    ),
+    (
+        429,
+        {
+            "type": "error",
+            "error": {
+                "type": "rate_limit_error",
+                "message": "This request would exceed your organization's rate limit of 50 requests per minute",
+            },
+        },
+        RATE,
+    ),
+    (403, {"error": {"message": "Your credit balance is too low to access the API."}}, PLAN),
+    # Baidu: at the API itself these come with 200, behind a gateway with 429
+    (429, {"error_code": 17, "error_msg": "Open api daily request limit reached"}, DAY),
+    (429, {"error_code": 18, "error_msg": "Open api qps request limit reached"}, RATE),
+    (429, {"error_code": 19, "error_msg": "Open api total request limit reached"}, RATE),  # names no time
+    (403, {"statusText": "调用量超限额：每日额度已用完"}, DAY),
+    # Tencent
+    (
+        429,
+        {
+            "Response": {
+                "Error": {"Code": "RequestLimitExceeded", "Message": "您目前每秒请求 10 次，超过了每秒频率上限"}
+            }
+        },
+        RATE,
+    ),
+    (403, {"Response": {"Error": {"Code": "ResourceUnavailable.InArrears", "Message": "账号已欠费。"}}}, PLAN),
+    (
+        403,
+        {"Response": {"Error": {"Code": "ResourcesSoldOut.ChargeStatusException", "Message": "资源包额度用完"}}},
+        PLAN,
+    ),
+    # Aliyun
+    (400, {"Code": "Throttling.User", "Message": "Request was denied due to user flow control."}, RATE),
+    (429, {"code": "Throttling.AllocationQuota", "message": "Allocated quota exceeded, please increase it."}, RATE),
+    (429, {"Code": "Throttling", "Message": "You have exceeded your daily quota of 500 calls"}, DAY),
+    # iFlytek
+    (403, {"code": "11201", "desc": "licc failed: 今日调用次数超限（日流控）"}, DAY),
+    (403, {"code": "11202", "desc": "licc failed: 秒级流控超限"}, RATE),
+    (403, {"code": "11203", "desc": "licc failed: 并发流控超限"}, RATE),
+    # gateways and frameworks
+    (429, {"message": "API rate limit exceeded", "request_id": "1"}, RATE),
+    (429, {"statusText": "Rate limit exceeded: 100 per 1 hour"}, RATE),
+    (429, {"statusText": "Rate limit exceeded: 1000 per 1 day"}, DAY),
+    (429, {"detail": "Request was throttled. Expected available in 12 seconds."}, RATE),
+    (
+        429,
+        {"message": "You have exceeded the MONTHLY quota for Requests on your current plan, BASIC. Upgrade your plan"},
+        PLAN,
+    ),
+    (429, {"message": "You have exceeded the DAILY quota for Requests on your current plan, BASIC."}, DAY),
+    (429, {"message": "You have exceeded the rate limit per minute for your plan, BASIC, by the API provider"}, RATE),
+    (429, {"statusText": "请求过于频繁，请稍后再试"}, RATE),
+    (429, {"statusText": "您的套餐额度已用完"}, PLAN),
+    (429, {"statusText": "超过每分钟 60 次的配额"}, RATE),
+    (429, {"statusText": "Monthly rate limit exceeded. Upgrade today!"}, PLAN),
+    (429, {"statusText": "No more requests today"}, DAY),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "reading"), BODIES, ids=lambda value: str(value)[-60:])
+def test_the_words_of_public_apis(status: int, body: dict[str, object], reading: object) -> None:
+    """RATE: wait, all of us. DAY and PLAN: the run stops, and says which of the two is used up."""
+    raw = json.dumps(body).encode()
+    outcome = read_outcome(status, {"Content-Type": "application/json"}, raw, charset=None, excess=False, now=NOW)
+    verdict = verdict_of(outcome, LATE)
+    if reading is RATE:
+        assert isinstance(verdict, Refused)
+        return
+    assert kind_of(verdict) == QUOTA_STOP
+    assert isinstance(verdict, Stop)
+    assert ("calls of the day" in str(verdict.error)) is (reading == DAY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Forbidden",
+        "Request had insufficient authentication scopes.",
+        "insufficient permissions",
+        "Your address is not allowed, see https://example.com/quota?per=day",
+    ],
+)
+def test_words_of_permission_name_no_limit(text: str) -> None:
+    assert kind_of(verdict_of(Outcome(403, detail=text, body=API), LATE)) == (PermissionDeniedError, 7)

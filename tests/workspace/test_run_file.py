@@ -7,7 +7,14 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.workspace.paths import RUN
-from pipeline.workspace.run_file import RunFile, claim_service, read_run_file, require_workspace, write_run_file
+from pipeline.workspace.run_file import (
+    LearnedLimit,
+    RunFile,
+    claim_service,
+    read_run_file,
+    require_workspace,
+    write_run_file,
+)
 
 RUN_FILE = RunFile(
     workspace_id="abc",
@@ -18,6 +25,8 @@ RUN_FILE = RunFile(
     totals={"done": 3},
     finished="2026-01-31T12:00:00.000000Z",
     exit_code=8,
+    refused=12,
+    learned=LearnedLimit(rate_per_s=1.0, windows=((60, 60.0),)),
 )
 
 
@@ -38,6 +47,7 @@ def test_the_names_in_run_json_are_those_of_earlier_releases(tmp_path: Path) -> 
     assert list(orjson.loads((tmp_path / RUN).read_bytes())) == [
         "workspace", "version", "service", "root", "ledger", "ledgers", "settings", "totals", "finished", "exit_code",
         "pending_is_at_least", "ignored", "stalled_runs", "again", "started", "place", "copied_from", "metered",
+        "calls", "sent", "refused", "learned",
     ]  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 import math
 from typing import Final
 
+from pipeline.remote.allowance import Allowance
+from pipeline.remote.claims import MAX_PAUSE_S
+from pipeline.remote.learned import Learned
 from pipeline.remote.pace.bucket import MAX_RATE_PER_S
 from pipeline.remote.pace.calls import CallLog, Start, Token
 from pipeline.remote.pace.closure import LONE_REFUSALS, Closure
@@ -141,6 +144,19 @@ class Pace:
             self._expect_end(closure, now_s, token, pause_s)
         else:
             closure.plan_probe(now_s, self._rate.per_s, self._log)
+
+    def report_allowance(self, now_s: float, token: Token, allowance: Allowance) -> None:
+        """Note what a reply's headers say is left: when that is nothing, no call is sent before the reset."""
+        if allowance.remaining <= 0 and allowance.reset_s is not None and 0 < allowance.reset_s <= MAX_PAUSE_S:
+            self._paused_until_s = max(self._paused_until_s, now_s + allowance.reset_s)
+
+    def learned(self) -> Learned:
+        """Return the limits that the calls have met so far."""
+        spacings = [window.calls / window.length_s for window in self._windows if window.is_spacing]
+        windows = tuple((window.calls, window.length_s) for window in self._windows if not window.is_spacing)
+        in_flight = None if self._rate.in_flight.limit == math.inf else int(self._rate.in_flight.limit)
+        rate_per_s = None if self._rate.is_ramping or in_flight else self._rate.estimate.rate_per_s
+        return Learned(min(spacings, default=rate_per_s), in_flight, windows)
 
     def _close(self, token: Token, pause_s: float) -> Closure:
         """Return a new closure; a sounding ends with it."""
