@@ -12,6 +12,9 @@ MIN_RATE_PER_S, MAX_RATE_PER_S = 0.05, 100_000.0
 MIN_ERROR, MAX_ERROR = 0.01, 0.4
 """Bounds of an estimate's relative error. At the minimum an epoch is about 150 calls, so 0.7 % of calls are refused."""
 
+_SMALL_BURST: Final = 2.0
+"""A bucket of less may have refused a call for two close sends, so that few calls measure its rate badly."""
+
 _MAX_SEND_TIMES: Final = 64
 """Send times kept per epoch; 256 give no better estimates."""
 
@@ -103,7 +106,7 @@ class Estimate:
         # would claim errors of 11 to 18 %.
         least, most = (max(rate, epoch.rate_at(burst * factor, end, highest)) for factor in (1.25, 0.8))
         if (likely if epoch.paused else least) > rate:
-            rate, error = likely, (most - least) / 2 / likely
+            rate, error = likely, max((most - least) / 2 / likely, 1 / calls if burst < _SMALL_BURST else 0.0)
         if epoch.paused:  # a rate far from the estimate may be chance
             error = max(error, abs(rate / self.rate_per_s - 1) / 2)
         # an epoch of few calls may have been cut short by another process that shares the account
