@@ -270,7 +270,7 @@ class Attempts:
                 self._gate.report_accepted(turn, allowance)
             case Refused():
                 logger.debug("refused: %s; %r", verdict.reason, self._gate)
-                self._gate.report_refused(turn, verdict.wait_s, allowance)
+                self._gate.report_refused(turn, verdict.wait_s, allowance, is_limit=verdict.is_limit)
             case Blocked():
                 logger.debug("not the API's answer: %s", verdict.reason)
                 self._gate.report_ended(turn, answered=False)

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from pipeline.errors import TemporaryError
+from pipeline.errors import QuotaExhaustedError, StopError, TemporaryError
 from pipeline.remote.allowance import Allowance
 from pipeline.remote.circuit import Circuit
 from pipeline.remote.claims import Claims
@@ -79,6 +79,8 @@ class Gate:
         self._changed = anyio.Event()
         self._paused_until_s = -math.inf
         self._refused_since_s: float | None = None
+        self._is_limited = False
+        """All refusals since the last success said that there were too many calls, and there was one."""
         self._answers = False
         """The service has answered about a page, with a text or a rejection."""
         self._is_warned = False
@@ -174,16 +176,20 @@ class Gate:
         self._circuit.report_accepted(token.serial)
         self._wake()
 
-    def report_refused(self, token: Token, wait_s: float | None, allowance: Allowance | None = None) -> None:
+    def report_refused(
+        self, token: Token, wait_s: float | None, allowance: Allowance | None = None, *, is_limit: bool = False
+    ) -> None:
         """Report that the call was refused for now; all calls wait.
 
         Args:
             token: From `wait_turn`.
             wait_s: Seconds to wait, as the service asks; None when it does not ask.
             allowance: What the reply's headers say is left; None when they do not. Its reset counts as a wait.
+            is_limit: The status says that there were too many calls (429).
 
         Raises:
-            TemporaryError: calls have been refused for longer than `patience_s` without one success.
+            QuotaExhaustedError: after successes, all calls for longer than `patience_s` were too many.
+            TemporaryError: they were refused as long for other reasons, or from the first one on.
         """
         now_s = anyio.current_time()
         self._refused += 1
@@ -194,10 +200,19 @@ class Gate:
         self._circuit.report_ended()
         self._wake()
         if self._refused_since_s is None:
-            self._refused_since_s = now_s
-        if now_s - self._refused_since_s > self._patience_s:
-            refused_s = now_s - self._refused_since_s
-            raise TemporaryError(f"the API has refused calls for {refused_s:.0f} s and answered none; run again later")
+            self._refused_since_s, self._is_limited = now_s, self._accepted > 0
+        self._is_limited = self._is_limited and is_limit
+        if (refused_s := now_s - self._refused_since_s) > self._patience_s:
+            raise self._describe_refusals(refused_s)
+
+    def _describe_refusals(self, refused_s: float) -> StopError:
+        message = f"the API has refused calls for {refused_s:.0f} s and answered none"
+        if not self._is_limited:
+            return TemporaryError(f"{message}; run again later")
+        calls = f"{self._accepted:,} call{'s' if self._accepted > 1 else ''}"
+        return QuotaExhaustedError(
+            f"{message}, after {calls}: as it seems, a limit of a day or longer; run again when it has passed"
+        )
 
     def _judge(self, now_s: float, token: Token, allowance: Allowance | None, *, accepted: bool) -> Allowance | None:
         """Return the allowance when nothing is left of it, all calls have to wait for its reset, and it is believed."""

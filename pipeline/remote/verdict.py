@@ -102,10 +102,12 @@ class Refused:
     Attributes:
         wait_s: Seconds to wait, as the service asks; None lets the gate decide.
         reason: One line for the user.
+        is_limit: The status says that there were too many calls.
     """
 
     wait_s: float | None
     reason: str
+    is_limit: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def _refusal_verdict(status: int, outcome: Outcome, situation: Situation, reason
     """Return a refusal when the call is to be repeated after a pause of the whole account."""
     wait_s = outcome.retry_after_s
     if status == 429:
-        return Refused(wait_s, reason)
+        return Refused(wait_s, reason, is_limit=True)
     asks_to_wait = wait_s is not None and wait_s <= QUOTA_RETRY_AFTER_S
     names_rate = status in _RATE_STATUSES and find_limit(outcome.detail) is Limit.RATE
     is_bare = outcome.body is not BodyKind.API and situation.has_succeeded

@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import TemporaryError
+from pipeline.errors import QuotaExhaustedError, StopError, TemporaryError
 from pipeline.remote.allowance import Allowance
 from pipeline.remote.gate import Gate
 from pipeline.remote.learned import Learned
@@ -225,6 +225,37 @@ async def test_refusals_that_outlast_the_patience_end_the_run() -> None:
     await pass_and_be_refused(gate, 60.0)
     with pytest.raises(TemporaryError, match="120 s"):
         await pass_and_be_refused(gate, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("statuses_are_429", "error"),
+    [
+        pytest.param([True, True, True], QuotaExhaustedError, id="too-many-calls"),
+        pytest.param([True, False, True], TemporaryError, id="among-them-another-refusal"),
+    ],
+)
+def test_refusals_after_successes_are_a_limit_of_a_day_if_all_were_429(
+    statuses_are_429: list[bool], error: type[StopError]
+) -> None:
+    """A script that stops at a daily cap is told from a service that is down behind a proxy."""
+
+    async def main() -> None:
+        gate = await open_gate(patience_s=100.0)
+        for is_limit in statuses_are_429[:-1]:
+            gate.report_refused(await gate.wait_turn(), 60.0, is_limit=is_limit)
+        with pytest.raises(error, match="120 s"):
+            gate.report_refused(await gate.wait_turn(), 60.0, is_limit=statuses_are_429[-1])
+
+    run_virtual(main())
+
+
+@on_virtual_time
+async def test_429_from_the_first_call_on_is_temporary() -> None:
+    gate = Gate(patience_s=100.0)
+    for _ in range(2):
+        gate.report_refused(await gate.wait_turn(), 60.0, is_limit=True)
+    with pytest.raises(TemporaryError):
+        gate.report_refused(await gate.wait_turn(), 60.0, is_limit=True)
 
 
 @on_virtual_time

@@ -199,16 +199,15 @@ def _blocking(name: str, calls: int, window_s: int, pages: int, refuse: imitatio
     return replace(limited, least_share=AFTER_PENALTY)
 
 
-def _day(name: str, refuse: Callable[[], Decision], exit_codes: frozenset[int]) -> Scenario:
+def _day(name: str, refuse: Callable[[], Decision]) -> Scenario:
     """Return a cap of 100 calls a day; most of such a run is start-up and patience, so that its speed says nothing."""
     limited = _imitated(name, partial(imitations.DayCap, 100, refuse), 150, at_once)
-    return replace(limited, least_share=0.0, done=100, exit_codes=exit_codes, patience_s=20)
+    return replace(limited, least_share=0.0, done=100, exit_codes=frozenset({8}), patience_s=20)
 
 
 IMITATIONS: Final = [
-    # a refusal without a word about the day is told from a service that is busy by the run's patience alone
-    _day("daily cap 100 no Retry-After", imitations.plain_refusal, frozenset({5, 8})),
-    _day("daily cap 100 in words", imitations.day_refusal, frozenset({8})),
+    _day("daily cap 100 no Retry-After", imitations.plain_refusal),
+    _day("daily cap 100 in words", imitations.day_refusal),
     _imitated(
         "imit AWS 10/s burst 20", partial(imitations.TokenBucket, 10, 20, imitations.aws_refusal), 300, bucket(10, 20)
     ),
