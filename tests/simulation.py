@@ -189,12 +189,13 @@ def simulate(
         seed: Of the latencies and the noise.
         give_up_s: Virtual time after which the simulation ends, finished or not.
     """
+    ideal_s = max(limit.ideal_s(load.pages), load.pages * load.latency_s / load.jobs / load.processes)
     processes = [_Process(pacer()) for _ in range(load.processes)]
     simulation = _Simulation(load, limit, random.Random(seed), processes, load.pages)
     simulation.run(give_up_s)
     return Result(
         elapsed_s=simulation.answered_s[-1] if simulation.answered_s else simulation.now_s,
-        ideal_s=max(limit.ideal_s(load.pages), load.pages * load.latency_s / load.jobs / load.processes),
+        ideal_s=ideal_s,
         answered=len(simulation.answered_s),
         refusals=len(simulation.refused_s),
         inside_pause=simulation.inside_pause,

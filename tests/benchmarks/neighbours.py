@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.benchmarks import limits
-from tests.benchmarks.pace import NO_PROMISE, PROMISED, Promise, Scenario, changing_bucket
+from tests.benchmarks.pace import PROMISED, changing_bucket
+from tests.benchmarks.scenario import NO_PROMISE, Promise, Scenario
 from tests.simulation import Load
 
 SEED = 7

@@ -207,14 +207,14 @@ def test_no_call_passes_inside_a_pause(events: list[tuple[str, float | None]], r
 
 @on_virtual_time
 async def test_consecutive_refusals_without_retry_after_lengthen_the_wait() -> None:
-    """A service that refuses all calls is called less and less often, at most 20 s apart."""
+    """A service that refuses all calls is called less and less often, at most 30 s apart."""
     gate = await open_gate()
     passed_s = []
     for _ in range(14):
         await pass_and_be_refused(gate, None)
         passed_s.append(anyio.current_time())
     gaps_s = [later - earlier for earlier, later in pairwise(passed_s)]
-    assert gaps_s[-1] == pytest.approx(20.0, rel=0.1)
+    assert 20 < max(gaps_s) <= 30.1
     assert gaps_s[0] < 1
 
 

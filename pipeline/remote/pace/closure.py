@@ -18,18 +18,21 @@ _LONG_REFUSALS: Final = 4
 _DENSE_CALLS: Final = 30
 """Where so many calls are admitted, a refused probe is cheap even if the service counts it."""
 
-_DENSE_S: Final = (1.0, 1.2, 2.0, 5.0, 10.0, 11.5, 15.0, 20.0, 30.0, 36.0, 45.0, 60.0, 68.0)
-_SPARSE_S: Final = (1.0, 1.4, 5.0, 10.0, 14.0, 20.0, 30.0, 60.0, 80.0)
+_DENSE_S: Final = (1.0, 1.2, 2.0, 5.0, 10.0, 11.5, 13.0, 15.0, 20.0, 30.0, 36.0, 45.0, 60.0, 68.0, 78.0, 90.0)
+_SPARSE_S: Final = (1.0, 1.5, 5.0, 10.0, 15.0, 30.0, 60.0, 82.0, 92.0, 120.0)
 """When to probe, in seconds from the first call: at the usual lengths of windows, and a little later at those of
 sliding counters, which count the refused probes, too."""
 
 _LONG_S: Final = 0.5
 _SHORT_S: Final = 0.4
 _DRAINED: Final = 0.5
+_STEP: Final = 0.01
+"""Share of a window's length after which it is probed again, if it is not open when it was expected to be."""
+
 _DENSE_HOLD: Final = 0.25
 _SPARSE_HOLD: Final = 0.1
 _LATE_S: Final = 0.01
-_MAX_HOLD_S: Final = 20.0
+_MAX_HOLD_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -126,7 +129,8 @@ class Closure:
                 return max(now_s, began_s + (self.full.shut_s + self.full.open_s) / 2)
         passed_s = now_s - began_s
         is_dense = self.calls >= _DENSE_CALLS
-        hold_s = min(_MAX_HOLD_S, 2.0 ** min(self.refusals - 1, 30) / rate_per_s)
+        gap_s = 1 / rate_per_s if self.full is None else max(1 / rate_per_s, _STEP * self.full.length_s)
+        hold_s = min(_MAX_HOLD_S, 2.0 ** min(self.refusals - 1, 30) * gap_s)
         if passed_s <= _SHORT_S or hold_s < (_DENSE_HOLD if is_dense else _SPARSE_HOLD) * passed_s:
             return now_s + hold_s
         times_s = _DENSE_S if is_dense else _SPARSE_S

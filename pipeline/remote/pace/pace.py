@@ -33,12 +33,14 @@ _SPACING_S: Final = 0.15
 _SPACED_CALLS: Final = 2
 """A closure after so few calls measures their spacing, unless it is so short that the rate finds it as fast."""
 
+_NAMED_SPACING_S: Final = 3.0
+"""A shorter named pause is rounded too coarsely to measure a spacing."""
+
 _AFTER_REFUSAL: Final = 0.985
 _MAX_CLIMB: Final = 1.1
 _CONFIRMED: Final = 0.7
-"""An even pace is given up when less than this share of it was admitted before a refusal."""
-
 _MIN_CALLS: Final = 4
+"""An even pace is given up when less than this share of it, or so few calls, were admitted before a refusal."""
 
 _EARLY: Final = 0.9
 """A window that opens after less than this share of its length has another clock."""
@@ -180,13 +182,14 @@ class Pace:
         return closure
 
     def _adjust(self, even: EvenPace, closure: Closure) -> EvenPace | None:
-        """Return the even pace after a refusal; None when the refusal speaks of a rate far below it."""
-        elapsed_s = closure.first.sent_s - closure.start.sent_s
-        if even.is_penalty or closure.calls >= _CONFIRMED * even.rate_per_s * elapsed_s:
-            return EvenPace(_AFTER_REFUSAL * min(closure.first.rate_per_s, 1.1 * even.rate_per_s), even.is_penalty)
-        if closure.calls >= _MIN_CALLS:
+        """Return the even pace after a refusal; None when it is given up, because far fewer calls were admitted."""
+        expected_calls = even.rate_per_s * (closure.first.sent_s - closure.start.sent_s)
+        is_confirmed = closure.calls >= max(_MIN_CALLS, _CONFIRMED * expected_calls)
+        if not even.is_penalty and not is_confirmed:
             self._even = None
-        return None
+            return None
+        rate_per_s = _AFTER_REFUSAL * min(closure.first.rate_per_s, _MAX_CLIMB * even.rate_per_s)
+        return EvenPace(rate_per_s, even.is_penalty)
 
     def _settle(self, even: EvenPace, token: Token, closed_s: float, *, refused: bool) -> None:
         """Climb from just below an even pace; `closed_s` is what a refusal costs."""
@@ -198,10 +201,13 @@ class Pace:
         passed_s = token.sent_s - closure.start.sent_s
         opens_s = now_s + pause_s
         is_long = pause_s >= _LONG_PAUSE_S and pause_s > _LONG_PAUSE * passed_s
-        is_repeated = closure.refusals == 1 and 1 < closure.calls == self._named_calls
+        is_repeated = closure.refusals == 1 and 0 < closure.calls == self._named_calls
         self._start, self._named_calls = None, closure.calls
         if closure.full is not None and not self._is_outer(closure.full, pause_s):
             self._move(closure.full, closure, opens_s - _NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
+        elif is_repeated and closure.calls <= _SPACED_CALLS and not self._windows:
+            if pause_s >= _NAMED_SPACING_S:
+                self._space(closure, opens_s - _NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
         elif closure.calls and self._even is None and (closure.full is not None or is_long or is_repeated):
             self._sound(closure, opens_s - _NAMED_ROUNDING_S, opens_s, None)
         elif closure.contradicted:
@@ -221,7 +227,7 @@ class Pace:
         elif closure.calls > _SPACED_CALLS and closure.is_long(token):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
         elif closure.refusals >= LONE_REFUSALS and 0 < closure.calls <= _SPACED_CALLS:
-            self._space(closure, token)
+            self._space(closure, closure.last.sent_s, Start(token.sent_s, token.serial))
         elif closure.is_long(token):
             self._rate.resume(token.sent_s, token.serial)
         self._start = Start(token.sent_s, token.serial)
@@ -245,12 +251,11 @@ class Pace:
         self._origin = self._start = Start(token.sent_s, token.serial)
         self._rate.resume(token.sent_s, token.serial)
 
-    def _space(self, closure: Closure, token: Token) -> None:
-        """Measure the spacing of calls that a closure after very few of them shows."""
-        began_s, following = closure.start.sent_s, Start(token.sent_s, token.serial)
-        if self._log.count(closure.start.serial, token) != closure.calls:
+    def _space(self, closure: Closure, shut_at_s: float, following: Start) -> None:
+        """Measure the spacing of calls that a closure after very few of them shows; the `following` call ends it."""
+        if self._log.count(closure.start.serial) - self._log.count(following.serial) != closure.calls:
             return  # others were admitted between the refusals
-        shut_s, open_s = ((at_s - began_s) / closure.calls for at_s in (closure.last.sent_s, token.sent_s))
+        shut_s, open_s = ((at_s - closure.start.sent_s) / closure.calls for at_s in (shut_at_s, following.sent_s))
         if open_s > _SPACING_S:
             self._rate = closure.restore_rate(following)
             self._rate.in_flight.forget()

@@ -16,6 +16,7 @@ _LATE_S: Final = 0.005
 _SPACED_CALLS: Final = 3
 """A window of so few calls is a spacing, whose length is any number: it is bisected."""
 
+_MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
@@ -68,11 +69,12 @@ class Window:
     def choose(self) -> None:
         """Choose the length from what is known."""
         if not self.is_spacing:
-            self.length_s = likely_length_s(self.shut_s, self.open_s)
+            length_s = likely_length_s(self.shut_s, self.open_s)
         elif self.open_s - self.shut_s > 2 * _PRECISION * self.open_s:
-            self.length_s = (self.shut_s + self.open_s) / 2
+            length_s = (self.shut_s + self.open_s) / 2
         else:
-            self.length_s = self.open_s
+            length_s = self.open_s
+        self.length_s = max(_MIN_LENGTH_S, length_s)
 
     def rounds(self, log: CallLog) -> int:
         """Return how often the window has been filled."""
