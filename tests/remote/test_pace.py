@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.remote.pace import Pace, Token
+from pipeline.remote.pace.hypotheses import Hypotheses
+from pipeline.remote.pace.rate import Rate
 from tests.benchmarks.gateway_models import COUNTED
 from tests.benchmarks.limits import Concurrency, FixedWindow, Limit, TokenBucket
 from tests.benchmarks.neighbours import FAMILIES
@@ -42,12 +44,20 @@ class HalvingPace:
             self._next_send_s = now_s + (0.5 * 2**self._consecutive_refusals if wait_s is None else wait_s)
 
 
-class BucketPace(Pace):
-    """The negative control of windows."""
+class BucketHypotheses(Hypotheses):
+    """Nothing is sounded, and no spacing measured."""
 
     def _sound(self, *_: object) -> None: ...
 
     def _space(self, *_: object) -> None: ...
+
+
+class BucketPace(Pace):
+    """The negative control of windows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hypotheses = BucketHypotheses(Rate())
 
 
 class Changed(Limit):

@@ -48,8 +48,7 @@ class Closure:
         full: The window that was full, and is expected to open again; None for another cause.
         contradicted: There are windows, and none was full.
         refusals: Refused calls, each sent after the refusal before it was known.
-        refused_calls: All refused calls.
-        last: The last of the former.
+        last: The last of them.
         pause_s: The longest pause that the service has named; 0 for none.
         probe_s: When the next probe goes out.
     """
@@ -62,7 +61,6 @@ class Closure:
     full: Window | None = None
     contradicted: bool = False
     refusals: int = 0
-    refused_calls: int = 0
     last: Token = field(init=False)
     pause_s: float = 0.0
     probe_s: float = 0.0
@@ -96,10 +94,9 @@ class Closure:
         rate.resume(following.sent_s, following.serial)
         return rate
 
-    def add(self, now_s: float, token: Token, pause_s: float) -> None:
+    def add(self, token: Token, pause_s: float) -> None:
         """Add a refusal, with the pause that it names, 0 s for none."""
         self.refusals += 1
-        self.refused_calls += 1
         self.last = token
         self.pause_s = max(self.pause_s, pause_s)
 

@@ -34,8 +34,46 @@ _MIN_MEASURED_CALLS: Final = 4
 _IN_FLIGHT_HALF_RANGE: Final = 0.05
 """Half range of a climb while the in-flight limit holds: then the rate only has to stay above what the limit allows."""
 
+_STEEPER: Final = 1.6
+_MAX_HALF_RANGE: Final = 0.5
 _SETTLED_ERROR: Final = 0.03
 _HOLD_GAPS: Final = 2
+
+
+class Ramp:
+    """Doubles the rate: nothing has been refused."""
+
+    def grow(self, since_last_s: float) -> float:
+        """Return the factor by which the rate rises with a call, so many seconds after the one before it."""
+        return math.pow(2, min(since_last_s, _DOUBLING_S) / _DOUBLING_S)
+
+
+class Climb:
+    """Raises the rate by 2 × the half range in a stage of calls, each stage steeper than the one before.
+
+    Args:
+        half_range: Of the rate around the estimate, as a share of it.
+        cost_calls: Calls that could be made in the time that a refusal costs: the dearer, the slower.
+        stays: The first stage is repeated while the calls in flight are what is limited.
+    """
+
+    def __init__(self, half_range: float, cost_calls: float, *, stays: bool = False) -> None:
+        self._half_range, self._cost_calls, self._stays = half_range, cost_calls, stays
+        self._calls = self._left = max(8.0, cost_calls / half_range)
+
+    def grow(self, gap_s: float, *, is_limited: bool) -> float:
+        """Return the factor by which the rate rises with a call.
+
+        Args:
+            gap_s: Time between two calls.
+            is_limited: The calls in flight are limited.
+        """
+        growth = min(2 * self._half_range / self._calls, gap_s / _DOUBLING_S * math.log(2))
+        self._left -= 1
+        if self._left <= 0 and not (is_limited and self._stays):
+            self._half_range, self._stays = min(_MAX_HALF_RANGE, _STEEPER * self._half_range), False
+            self._calls = self._left = max(8.0, self._cost_calls / self._half_range)
+        return 1 + growth
 
 
 class Rate:
@@ -57,14 +95,17 @@ class Rate:
         self._is_first = True
         self.estimate = Estimate()
         self.in_flight = InFlightLimit()
-        self.is_ramping = True
-        # a stage of the climb: the rate rises by 2 × the half range in `_stage_calls`
-        self._stage_half_range = self._stage_calls = self._stage_calls_left = 1.0
+        self._phase: Ramp | Climb = Ramp()
 
     def __repr__(self) -> str:
         limited = "" if self.in_flight.limit == math.inf else f", at most {self.in_flight.limit:.0f} in flight"
         state = "ramping" if self.is_ramping else f"estimate {self.estimate.rate_per_s:.4g}±{self.estimate.error:.0%}"
         return f"<Rate {self._rate:.4g}/s, {state}{limited}>"
+
+    @property
+    def is_ramping(self) -> bool:
+        """True before the first refusal."""
+        return isinstance(self._phase, Ramp)
 
     @property
     def per_s(self) -> float:
@@ -145,7 +186,6 @@ class Rate:
             refused: The call was refused.
             cost_calls: Calls that could be made in the time that a refusal costs.
         """
-        self.is_ramping = False
         self.in_flight.forget()
         self.estimate.settle(rate, _SETTLED_ERROR)
         self._epoch = Epoch(token.sent_s, token.serial, refused_calls=int(refused), paused=False)
@@ -157,7 +197,7 @@ class Rate:
 
     def _end_epoch(self, token: Token, accepted_calls: int, pause_s: float) -> None:
         """Begin a new epoch: choose the hypothesis that explains the refusal, and measure the rate where possible."""
-        ramped, self.is_ramping = self.is_ramping, False
+        ramped = self.is_ramping
         fits = self.in_flight.report_refused(token.others_in_flight, accepted_calls, ramping=ramped)
         if ramped:
             self.estimate.start_from_ramp(self._epoch, token)
@@ -168,7 +208,7 @@ class Rate:
         if not fits or (ramped and pause_s):
             self._start_below_estimate()
         else:
-            self._start_stage(MAX_ERROR if ramped else _IN_FLIGHT_HALF_RANGE, 1.0)
+            self._phase = Climb(MAX_ERROR, 1.0) if ramped else Climb(_IN_FLIGHT_HALF_RANGE, 1.0, stays=True)
             self._rate = max(self._rate, self._rate_before_raise)
 
     def _start_below_estimate(self) -> None:
@@ -177,24 +217,15 @@ class Rate:
         Such a share means that other processes use the account, too.
         """
         cost_calls = self._refusal_cost_calls * min(6.0, max(1.0, self._refused_share / 0.01))
-        self._start_stage(self.estimate.error, cost_calls)
+        self._phase = Climb(self.estimate.error, cost_calls)
         self._rate = self._clamp(self.estimate.rate_per_s * (1 - self.estimate.error / 2))
 
-    def _start_stage(self, half_range: float, cost_calls: float) -> None:
-        self._stage_half_range = half_range
-        self._stage_calls = self._stage_calls_left = max(8.0, cost_calls / half_range)
-
     def _climb(self, since_last_s: float, gap_s: float) -> None:
-        """Raise the rate: double it in the ramp; later climb in stages, each steeper than the one before."""
-        if self.is_ramping:
-            self._rate = self._clamp(self._rate * 2 ** (min(since_last_s, _DOUBLING_S) / _DOUBLING_S))
+        """Raise the rate: double it in the ramp; later climb, unless calls are refused in a row."""
+        if isinstance(self._phase, Ramp):
+            self._rate = self._clamp(self._rate * self._phase.grow(since_last_s))
         elif self._refusals_in_a_row <= 1:
-            growth = min(2 * self._stage_half_range / self._stage_calls, gap_s / _DOUBLING_S * math.log(2))
-            self._rate = self._clamp(self._rate * (1 + growth))
-            self._stage_calls_left -= 1
-            keeps_stage = self.in_flight.limit < math.inf and self._stage_half_range == _IN_FLIGHT_HALF_RANGE
-            if self._stage_calls_left <= 0 and not keeps_stage:
-                self._start_stage(min(0.5, 1.6 * self._stage_half_range), self._refusal_cost_calls)
+            self._rate = self._clamp(self._rate * self._phase.grow(gap_s, is_limited=self.in_flight.limit < math.inf))
 
     def _clamp(self, rate: float) -> float:
         return min(self._bound_per_s, MAX_RATE_PER_S, max(MIN_RATE_PER_S, rate))
