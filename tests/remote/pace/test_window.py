@@ -1,0 +1,70 @@
+"""Windows hold back the call after the last admitted one; spacings are bisected."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.remote.pace.calls import Start
+from pipeline.remote.pace.window import Window, likely_counter_s, likely_length_s
+from tests.remote.pace.tokens import log_of, token
+
+HERE = Start(0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("shut_s", "open_s", "length_s"),
+    [
+        pytest.param(45.0, 60.0, 60.0, id="a-minute"),
+        pytest.param(5.0, 20.0, 10.0, id="the-shortest-usual-length-first"),
+        pytest.param(60.1, 80.0, 80.0, id="none-between"),
+        pytest.param(59.4, 60.4, 60.0, id="a-named-pause-that-is-rounded-up"),
+    ],
+)
+def test_the_length_is_a_usual_one_if_there_is_one(shut_s: float, open_s: float, length_s: float) -> None:
+    assert likely_length_s(shut_s, open_s) == pytest.approx(length_s, abs=0.05)
+
+
+def test_a_counter_opens_after_its_length() -> None:
+    assert likely_counter_s(68.0, 78.0) == 60.0
+
+
+def test_the_call_after_the_last_admitted_one_waits_for_the_end() -> None:
+    window = Window(3 + 1, 45.0, 60.0, HERE)
+    assert window.ready_at(log_of([0.0, 0.1, 0.2])) == -math.inf
+    assert window.ready_at(log_of([0.0, 0.1, 0.2, 0.3])) == pytest.approx(60.0, abs=0.1)
+    assert window.ready_at(log_of([0.0, 0.1, 0.2, 0.3, 60.1])) == pytest.approx(60.1, abs=0.1)
+
+
+def test_calls_before_its_start_do_not_count() -> None:
+    window = Window(4, 45.0, 60.0, Start(0.2, 2))
+    assert window.ready_at(log_of([0.0, 0.1, 0.2, 0.3])) == -math.inf
+
+
+def test_it_explains_a_refusal_only_when_it_was_full() -> None:
+    window = Window(4, 9.0, 10.0, HERE)
+    log = log_of([0.0, 0.1, 0.2, 0.3])
+    assert window.is_full(token(4, 0.4), log)
+    assert not window.is_full(token(3, 0.3), log)
+    assert not window.is_full(token(4, 30.0), log)
+
+
+@given(st.floats(0.2, 100), st.floats(0.01, 0.99), st.floats(1.01, 3))
+def test_a_spacing_is_bisected(length_s: float, shut: float, opened: float) -> None:
+    """Each call that is refused or accepted halves what is left; the result is never too short."""
+    window = Window(1, shut * length_s, opened * length_s, HERE)
+    for _ in range(30):
+        if window.length_s < length_s:
+            window.report_shut(window.length_s)
+            window.choose()
+        else:
+            window.report_spaced(token(1, window.length_s), log_of([0.0]))
+    assert length_s <= window.length_s <= 1.1 * length_s
+
+
+def test_a_window_is_outdated_after_many_rounds_and_minutes() -> None:
+    window = Window(4, 9.0, 10.0, HERE)
+    assert not window.is_outdated(token(79, 700.0), log_of(float(number) for number in range(79)))
+    assert not window.is_outdated(token(80, 500.0), log_of(float(number) for number in range(80)))
+    assert window.is_outdated(token(80, 700.0), log_of(float(number) for number in range(80)))
