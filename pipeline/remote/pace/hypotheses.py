@@ -138,12 +138,14 @@ class Hypotheses:
             closure.plan_probe(now_s, self._rate.per_s, self._log)
 
     def learned(self) -> Learned:
-        """Return the limits that the calls have met so far."""
-        spacings = [window.calls / window.length_s for window in self._windows if window.is_spacing]
-        windows = tuple((window.calls, window.length_s) for window in self._windows if not window.is_spacing)
-        in_flight = None if self._rate.in_flight.limit == math.inf else int(self._rate.in_flight.limit)
-        rate_per_s = None if self._rate.is_ramping or in_flight else self._rate.estimate.rate_per_s
-        return Learned(min(spacings, default=rate_per_s), in_flight, windows)
+        """Return the limits that the calls have met so far: what counts calls goes before what spaces them."""
+        if windows := tuple((window.calls, window.length_s) for window in self._windows if not window.is_spacing):
+            return Learned(windows=windows)
+        if self._windows:
+            return Learned(rate_per_s=min(window.calls / window.length_s for window in self._windows))
+        if self._rate.in_flight.limit < math.inf:
+            return Learned(in_flight=int(self._rate.in_flight.limit))
+        return Learned() if self._rate.is_ramping else Learned(rate_per_s=self._rate.estimate.rate_per_s)
 
     def _close(self, token: Token, pause_s: float) -> Closure:
         """Return a new closure; a sounding ends with it."""
