@@ -36,6 +36,10 @@ _IN_FLIGHT_HALF_RANGE: Final = 0.05
 
 _STEEPER: Final = 1.6
 _MAX_HALF_RANGE: Final = 0.5
+_USUAL_REFUSALS: Final = 0.004
+_MAX_CARE: Final = 9.0
+"""The climb is slower, by up to this factor, while a larger share of calls than usual is refused."""
+
 _SETTLED_ERROR: Final = 0.03
 _HOLD_GAPS: Final = 2
 
@@ -212,11 +216,11 @@ class Rate:
             self._rate = max(self._rate, self._rate_before_raise)
 
     def _start_below_estimate(self) -> None:
-        """Set the rate a little below the estimate; climb more slowly while more than 1 % of calls are refused.
+        """Set the rate a little below the estimate; climb more slowly while more calls are refused than usual.
 
         Such a share means that other processes use the account, too.
         """
-        cost_calls = self._refusal_cost_calls * min(6.0, max(1.0, self._refused_share / 0.01))
+        cost_calls = self._refusal_cost_calls * min(_MAX_CARE, max(1.0, self._refused_share / _USUAL_REFUSALS))
         self._phase = Climb(self.estimate.error, cost_calls)
         self._rate = self._clamp(self.estimate.rate_per_s * (1 - self.estimate.error / 2))
 
