@@ -25,6 +25,9 @@ _LONG_WAIT_S: Final = 1.0
 
 _RESERVATION_S: Final = 0.03
 """A generous estimate of the time that a reservation takes."""
+_OBEYED_WAITS: Final = 1.5
+"""Patience lasts for so many times the longest wait that was asked for: one that is obeyed proves nothing."""
+
 _MIN_ENTERED: Final = 2
 
 logger = logging.getLogger("pagemill")
@@ -79,6 +82,8 @@ class Gate:
         self._changed = anyio.Event()
         self._paused_until_s = -math.inf
         self._refused_since_s: float | None = None
+        self._longest_wait_s = 0.0
+        """The longest wait that a refusal since the last success has asked for."""
         self._is_limited = False
         """All refusals since the last success said that there were too many calls, and there was one."""
         self._answers = False
@@ -200,9 +205,11 @@ class Gate:
         self._circuit.report_ended()
         self._wake()
         if self._refused_since_s is None:
-            self._refused_since_s, self._is_limited = now_s, self._accepted > 0
+            self._refused_since_s, self._is_limited, self._longest_wait_s = now_s, self._accepted > 0, 0.0
         self._is_limited = self._is_limited and is_limit
-        if (refused_s := now_s - self._refused_since_s) > self._patience_s:
+        self._longest_wait_s = max(self._longest_wait_s, wait_s or 0.0)
+        patience_s = max(self._patience_s, _OBEYED_WAITS * self._longest_wait_s)
+        if (refused_s := now_s - self._refused_since_s) > patience_s:
             raise self._describe_refusals(refused_s)
 
     def _describe_refusals(self, refused_s: float) -> StopError:

@@ -59,7 +59,8 @@ class CallLog:
 
     def count(self, first_serial: int, before: Token | None = None) -> int:
         """Return the calls from this serial on, that of `before` excluded."""
-        return (len(self._serials) if before is None else self._find(before.serial)) - self._find(first_serial)
+        end = len(self._serials) if before is None else self._find(before.serial)
+        return max(0, end - self._find(first_serial))
 
     def count_sent(self, after_s: float, until_s: float) -> int:
         """Return the calls sent after the one time and not after the other."""

@@ -18,8 +18,28 @@ _LONG_REFUSALS: Final = 4
 _DENSE_CALLS: Final = 30
 """Where so many calls are admitted, a refused probe is cheap even if the service counts it."""
 
-_DENSE_S: Final = (1.0, 1.2, 2.0, 5.0, 10.0, 11.5, 13.0, 15.0, 20.0, 30.0, 36.0, 45.0, 60.0, 68.0, 78.0, 90.0)
-_SPARSE_S: Final = (1.0, 1.5, 5.0, 10.0, 15.0, 30.0, 60.0, 82.0, 92.0, 120.0)
+_DENSE_S: Final = (
+    1.0,
+    1.2,
+    2.0,
+    5.0,
+    10.0,
+    11.5,
+    13.0,
+    15.0,
+    20.0,
+    30.0,
+    36.0,
+    45.0,
+    60.0,
+    68.0,
+    78.0,
+    90.0,
+    120.0,
+    180.0,
+    300.0,
+)
+_SPARSE_S: Final = (1.0, 1.5, 5.0, 10.0, 15.0, 30.0, 60.0, 82.0, 92.0, 120.0, 180.0, 300.0)
 """When to probe, in seconds from the first call: at the usual lengths of windows, and a little later at those of
 sliding counters, which count the refused probes, too."""
 
@@ -33,6 +53,8 @@ _DENSE_HOLD: Final = 0.25
 _SPARSE_HOLD: Final = 0.1
 _LATE_S: Final = 0.01
 _MAX_HOLD_S: Final = 30.0
+_LONGEST_HOLD_S: Final = 150.0
+"""Probes become as rare as this when the account stays closed: each may renew what closes it."""
 
 
 @dataclass(slots=True)
@@ -45,10 +67,13 @@ class Closure:
         start: The first of them.
         rate: The rate as it was before.
         is_known: The cause is known, and is not the rate.
+        is_even: It is that calls were sent a little too fast for a sliding counter.
         full: The window that was full, and is expected to open again; None for another cause.
         contradicted: There are windows, and none was full.
+        is_overrun: Several calls would be sent in the time that a refusal takes to come back.
         refusals: Refused calls, each sent after the refusal before it was known.
-        last: The last of them.
+        refused_calls: All refused calls.
+        last: The last of the former.
         pause_s: The longest pause that the service has named; 0 for none.
         probe_s: When the next probe goes out.
     """
@@ -58,9 +83,12 @@ class Closure:
     start: Start
     rate: Rate
     is_known: bool = False
+    is_even: bool = False
     full: Window | None = None
     contradicted: bool = False
+    is_overrun: bool = False
     refusals: int = 0
+    refused_calls: int = 0
     last: Token = field(init=False)
     pause_s: float = 0.0
     probe_s: float = 0.0
@@ -72,7 +100,9 @@ class Closure:
     @property
     def is_lone(self) -> bool:
         """True while probes go out one at a time."""
-        return not self.pause_s and (self.full is not None or (self.refusals >= LONE_REFUSALS and self._is_drained))
+        if self.pause_s:
+            return self.refusals > 1
+        return self.is_known or self.is_overrun or (self.refusals >= LONE_REFUSALS and self._is_drained)
 
     @property
     def is_row(self) -> bool:
@@ -86,7 +116,7 @@ class Closure:
     @property
     def _is_drained(self) -> bool:
         """True when a limit of the calls in flight cannot be the cause: many of them have ended."""
-        return self.last.others_in_flight <= _DRAINED * self.first.others_in_flight
+        return self.last.others_in_flight <= max(1.0, _DRAINED * self.first.others_in_flight)
 
     def restore_rate(self, following: Start) -> Rate:
         """Return the rate as it was before, because another limit caused the refusals."""
@@ -97,6 +127,7 @@ class Closure:
     def add(self, token: Token, pause_s: float) -> None:
         """Add a refusal, with the pause that it names, 0 s for none."""
         self.refusals += 1
+        self.refused_calls += 1
         self.last = token
         self.pause_s = max(self.pause_s, pause_s)
 
@@ -124,6 +155,8 @@ class Closure:
             if self.full.is_spacing:
                 self.full.report_shut(self.last.sent_s - began_s)
                 return max(now_s, began_s + (self.full.shut_s + self.full.open_s) / 2)
+        elif self.is_even:  # a refused probe may count, too: one gap is too short
+            return now_s + min(_MAX_HOLD_S, 2.0 ** min(self.refusals, 30) / rate_per_s)
         passed_s = now_s - began_s
         is_dense = self.calls >= _DENSE_CALLS
         gap_s = 1 / rate_per_s if self.full is None else max(1 / rate_per_s, _STEP * self.full.length_s)
@@ -132,4 +165,4 @@ class Closure:
             return now_s + hold_s
         times_s = _DENSE_S if is_dense else _SPARSE_S
         usual_s = next((began_s + at_s + _LATE_S for at_s in times_s if at_s > 1.1 * passed_s), math.inf)
-        return min(usual_s, now_s + _MAX_HOLD_S)
+        return min(usual_s, now_s + min(_LONGEST_HOLD_S, max(_MAX_HOLD_S, passed_s / 2)))

@@ -34,7 +34,12 @@ _SPACED_CALLS: Final = 2
 _NAMED_SPACING_S: Final = 3.0
 """A shorter named pause is rounded too coarsely to measure a spacing."""
 
+_OVERRUN_CALLS: Final = 2.0
+_SURE: Final = 0.1
+"""Calls sent while a refusal comes back, above which probes go alone, unless the rate is well known."""
+
 _AFTER_REFUSAL: Final = 0.985
+_AFTER_SURPRISE: Final = 0.7
 _MAX_CLIMB: Final = 1.1
 _CONFIRMED: Final = 0.7
 _MIN_CALLS: Final = 4
@@ -101,7 +106,7 @@ class Hypotheses:
         self._rate.report_accepted(now_s, token, self._sent_calls)
         for window in self._windows:
             window.report_spaced(token, self._log)
-        if any(window.is_outdated(token, self._log) for window in self._windows):
+        if any(window.is_outdated(token.sent_s) for window in self._windows):
             self._forget(token)
         if self._closure is not None:
             closure, self._closure = self._closure, None
@@ -111,6 +116,8 @@ class Hypotheses:
         """Note that a call was refused that was in flight when the last refusal came: the two count as one."""
         self._log.remove(token)
         self._rate.exclude_refused(1)
+        if self._closure is not None:
+            self._closure.refused_calls += 1
 
     def report_refused(self, now_s: float, token: Token, pause_s: float, last_refusal_s: float) -> None:
         """Note that a call was refused that was sent after the last refusal was known.
@@ -132,10 +139,13 @@ class Hypotheses:
             self._rate.exclude_refused(1)
         else:
             self._rate.report_refused(now_s, token, pause_s)
+        is_unsure = self._rate.in_flight.limit == math.inf and (
+            closure.refusals > 1 or self._rate.estimate.error > _SURE
+        )
+        closure.is_overrun = is_unsure and (now_s - token.sent_s) * self._rate.per_s > _OVERRUN_CALLS
+        closure.plan_probe(now_s, self._rate.per_s, self._log)
         if pause_s:
             self._expect_end(closure, now_s, token, pause_s)
-        else:
-            closure.plan_probe(now_s, self._rate.per_s, self._log)
 
     def learned(self) -> Learned:
         """Return the limits that the calls have met so far: what counts calls goes before what spaces them."""
@@ -166,6 +176,7 @@ class Hypotheses:
         elif found is not None:
             self._settle(found, token, pause_s, refused=True)
         closure.is_known = found is not None
+        closure.is_even = isinstance(found, EvenPace) and not found.is_penalty
         return closure
 
     def _adjust(self, even: EvenPace, closure: Closure) -> EvenPace | None:
@@ -175,8 +186,8 @@ class Hypotheses:
         if not even.is_penalty and not is_confirmed:
             self._even = None
             return None
-        rate_per_s = _AFTER_REFUSAL * min(closure.first.rate_per_s, _MAX_CLIMB * even.rate_per_s)
-        return EvenPace(rate_per_s, even.is_penalty)
+        factor = _AFTER_REFUSAL if is_confirmed else _AFTER_SURPRISE
+        return EvenPace(factor * min(closure.first.rate_per_s, _MAX_CLIMB * even.rate_per_s), even.is_penalty)
 
     def _settle(self, even: EvenPace, token: Token, closed_s: float, *, refused: bool) -> None:
         """Climb from just below an even pace; `closed_s` is what a refusal costs."""
@@ -191,7 +202,10 @@ class Hypotheses:
         is_repeated = closure.refusals == 1 and 0 < closure.calls == self._named_calls
         self._start, self._named_calls = None, closure.calls
         if closure.full is not None and not self._is_outer(closure.full, pause_s):
-            self._move(closure.full, closure, opens_s - _NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
+            began_s = closure.full.began_s(closure.first, self._log)
+            closure.full.report_named(token.sent_s - began_s, opens_s - began_s)
+            if opens_s < began_s + _EARLY * closure.full.length_s:  # its clock is the service's
+                closure.full.start = Start(opens_s, self._sent_calls)
         elif is_repeated and closure.calls <= _SPACED_CALLS and not self._windows:
             if pause_s >= _NAMED_SPACING_S:
                 self._space(closure, opens_s - _NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
@@ -203,7 +217,7 @@ class Hypotheses:
 
     def _reopen(self, closure: Closure, token: Token) -> None:
         """Draw conclusions from the end of a closure: its last probe was accepted."""
-        if closure.pause_s:  # it was expected then
+        if closure.pause_s and closure.refusals < LONE_REFUSALS:  # it was expected then
             return
         closed_s = closure.length_s(token)
         if self._even is not None and not self._is_given_up(self._even, closed_s):
@@ -273,7 +287,9 @@ class Hypotheses:
             self._origin = following
             for window in self._windows:
                 window.start = following
+        if not calls:
+            return
         self._rate = closure.restore_rate(following)
-        self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s)
+        self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s, closure.refused_calls)
         if first is not None:
             self._sounding.report_sent(first)

@@ -6,6 +6,7 @@ from typing import Final
 _CALLS_PER_RAISE: Final = 25.0
 """Calls after which the limit is tested; each refusal that confirms it makes the next test four times as rare."""
 
+_MAX_LIMIT: Final = 4096
 _FEW: Final = 2
 _CALLS_PER_EARLY_RAISE: Final = 6.0
 """The same where the ramp was refused with few in flight: two close calls to a bucket without a burst look like it."""
@@ -44,6 +45,9 @@ class InFlightLimit:
             return 1.0
         before, self.limit = self.limit, self.limit + self._step
         self._step, self._calls, self._raised = 2 * self._step, 0, True
+        if self.limit > _MAX_LIMIT:  # more than any run has in flight: nothing tests it
+            self.forget()
+            return 1.0
         return self.limit / before
 
     def report_refused(self, others: int, accepted_calls: int, *, ramping: bool) -> bool:

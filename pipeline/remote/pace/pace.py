@@ -67,6 +67,8 @@ class Pace:
         self._hypotheses = Hypotheses(Rate(MAX_RATE_PER_S if rate_per_s is None else rate_per_s))
         self._paused_until_s = self._last_refusal_s = -math.inf
         self._in_flight = self._sent_calls = 0
+        self._calls_before_refusal = 0
+        """Calls sent before the last refusal was known."""
 
     def __repr__(self) -> str:
         return f"<Pace {repr(self._hypotheses)[12:-1]}, {self._in_flight} in flight>"
@@ -91,7 +93,7 @@ class Pace:
     def report_accepted(self, now_s: float, token: Token) -> None:
         """Note that a call was answered."""
         self.report_ended(now_s, token)
-        if token.sent_s > self._last_refusal_s:
+        if token.serial >= self._calls_before_refusal:
             self._hypotheses.report_accepted(now_s, token)
 
     def report_ended(self, now_s: float, token: Token) -> None:
@@ -103,11 +105,11 @@ class Pace:
         self.report_ended(now_s, token)
         pause_s = min(wait_s, _LONGEST_PAUSE_S) if wait_s is not None and wait_s > 0 else 0.0
         self._paused_until_s = max(self._paused_until_s, now_s + pause_s)
-        if token.sent_s <= self._last_refusal_s:
+        if token.serial < self._calls_before_refusal:
             self._hypotheses.report_refused_too(token)
             return
         self._hypotheses.report_refused(now_s, token, pause_s, self._last_refusal_s)
-        self._last_refusal_s = now_s
+        self._last_refusal_s, self._calls_before_refusal = now_s, self._sent_calls
 
     def report_allowance(self, now_s: float, token: Token, allowance: Allowance) -> None:
         """Note what a reply's headers say is left: when that is nothing, no call is sent before the reset."""

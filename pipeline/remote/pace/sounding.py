@@ -20,6 +20,8 @@ from pipeline.remote.pace.window import Window, likely_counter_s, likely_length_
 _SPEED: Final = 4.0
 """Times n/W. Slower, the last window of a run would end late; faster, a penalty would be met twice."""
 
+_LEAST_GAP_S: Final = 1e-5
+
 _TOLERANCE: Final = 0.03
 """Share of the n calls by which two counts of a window differ when calls overtake one another."""
 
@@ -44,10 +46,12 @@ class Sounding:
         calls: Calls admitted before the closure.
         shut_s: Time from the first of them to the last refused probe.
         open_s: Time from the first of them to the first accepted probe, or to the end of a named pause.
+        refused_calls: Calls refused in the closure.
     """
 
-    def __init__(self, calls: int, shut_s: float, open_s: float) -> None:
+    def __init__(self, calls: int, shut_s: float, open_s: float, refused_calls: int = 0) -> None:
         self.calls = calls
+        self._refused_calls = refused_calls
         self._shut_s, self._open_s = shut_s, open_s
         self._gap_s = likely_length_s(shut_s, open_s) / _SPEED / calls
         self._left = calls
@@ -68,7 +72,7 @@ class Sounding:
         self._next_s = token.sent_s + self._gap_s
         self._left -= 1
         if self._left <= 0:
-            self._gap_s, self._left = self._gap_s / 2, self.calls
+            self._gap_s, self._left = max(_LEAST_GAP_S, self._gap_s / 2), self.calls
 
     def judge(self, token: Token, log: CallLog) -> Window | EvenPace:
         """Return what the refusal of a call says about the limit."""
@@ -77,7 +81,10 @@ class Sounding:
         if abs(passed - self.calls) <= _TOLERANCE * self.calls:
             return Window(self.calls, max(self._shut_s, token.sent_s - start.sent_s), self._open_s, start)
         if passed < self.calls:
-            return EvenPace(self.calls / likely_counter_s(self._shut_s, self._open_s), is_penalty=False)
+            return EvenPace(
+                self.calls / likely_counter_s(self._shut_s, self._open_s, self.calls, self._refused_calls),
+                is_penalty=False,
+            )
         # the refused call is one more than admitted: `calls` of them lie in less than the window
         span_s = (token.sent_s - log.sent_s(self.calls, token)) * self.calls / max(1, self.calls - 1)
         return EvenPace(self.calls / max(1e-3, span_s), is_penalty=True)

@@ -16,14 +16,20 @@ _LATE_S: Final = 0.005
 _SPACED_CALLS: Final = 3
 """A window of so few calls is a spacing, whose length is any number: it is bisected."""
 
+_ROUNDING_S: Final = 1.0
+"""Services round a Retry-After up to whole seconds."""
+
+_COUNTER_LATE: Final = 1.1
+"""A probe finds a counter open later than it is by up to this factor."""
+
 _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
 
-_TRUSTED_ROUNDS: Final = 20
 _TRUSTED_S: Final = 600.0
-"""After so many rounds and so long a time a window is measured anew: the limit may have been raised."""
+_TRUSTED_LENGTHS: Final = 10.0
+"""After this time, and so many lengths, a window is measured anew: the limit may have been raised."""
 
 
 def likely_length_s(shut_s: float, open_s: float) -> float:
@@ -32,9 +38,17 @@ def likely_length_s(shut_s: float, open_s: float) -> float:
     return next(usual, open_s)
 
 
-def likely_counter_s(shut_s: float, open_s: float) -> float:
-    """Return the likeliest length of a sliding counter, which opens only some time after one length."""
-    return next((length for length in _LENGTHS_S if 0.7 * shut_s < length <= open_s * 1.02 + 0.02), open_s)
+def likely_counter_s(shut_s: float, open_s: float, calls: int, refused_calls: int) -> float:
+    """Return the likeliest length of a sliding counter, which opens only some time after one length.
+
+    Args:
+        shut_s: Time from the first call to the last refused probe.
+        open_s: Time from the first call to the first accepted probe.
+        calls: Calls admitted.
+        refused_calls: Calls refused since; if they count, too, it opens later by their share of all.
+    """
+    latest = _COUNTER_LATE * (1 + refused_calls / max(1, calls + refused_calls))
+    return next((length for length in _LENGTHS_S if shut_s / latest < length <= open_s * 1.02 + 0.02), open_s)
 
 
 @dataclass(slots=True)
@@ -86,9 +100,9 @@ class Window:
             return -math.inf
         return log.sent_s(self.calls) + self.length_s
 
-    def is_outdated(self, token: Token, log: CallLog) -> bool:
+    def is_outdated(self, now_s: float) -> bool:
         """Return whether the window is to be measured anew."""
-        return self.rounds(log) >= _TRUSTED_ROUNDS and token.sent_s - self.start.sent_s >= _TRUSTED_S
+        return now_s - self.start.sent_s >= max(_TRUSTED_S, _TRUSTED_LENGTHS * self.length_s)
 
     def is_full(self, token: Token, log: CallLog) -> bool:
         """Return whether the window may have refused this call: as many were sent shortly before."""
@@ -111,6 +125,18 @@ class Window:
         if self.is_spacing and log.count(self.start.serial, token) >= self.calls:
             self.open_s = min(self.open_s, token.sent_s - log.sent_s(self.calls, token))
             self.choose()
+
+    def report_named(self, shut_s: float, open_s: float) -> None:
+        """Note a named end: `open_s` after the first call, told when it was shut `shut_s` after it.
+
+        It is an upper bound, because some services name their whole window, whenever they refuse.
+        """
+        if shut_s < self.open_s:
+            self.open_s = min(self.open_s, open_s)
+        else:
+            self.shut_s, self.open_s = max(shut_s, open_s - _ROUNDING_S), open_s
+        self.shut_s = min(max(self.shut_s, shut_s), self.open_s)
+        self.choose()
 
     def move(self, shut_s: float, open_s: float) -> None:
         """Measure the length anew: shut after the one time, open after the other."""

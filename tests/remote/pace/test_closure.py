@@ -43,9 +43,15 @@ def test_probes_do_not_wait_for_calls_in_flight_that_may_be_what_is_limited() ->
 
 def test_a_named_pause_needs_no_probe() -> None:
     one = closure()
-    for serial in range(4):
-        one.add(token(100 + serial, 0.7), 10.0)
+    one.add(token(100, 0.7), 10.0)
     assert not one.is_lone
+
+
+def test_a_named_pause_that_was_too_short_is_followed_by_a_lone_probe() -> None:
+    one = closure()
+    one.add(token(100, 0.7), 1.0)
+    one.add(token(101, 1.8), 1.0)
+    assert one.is_lone
 
 
 def test_probes_meet_the_usual_lengths_of_windows() -> None:

@@ -228,7 +228,7 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(steps=STEPS, bound=st.none() | st.floats(0.001, 1000))
-def test_any_history_keeps_the_pauses_and_sends_within_30_s_without_one(
+def test_any_history_keeps_the_pauses_and_sends_within_150_s_without_one(
     steps: list[tuple[str, int, float, float | None]], bound: float | None
 ) -> None:
     """Calls are sent at any time and end in any order, with any Retry-After."""
@@ -252,17 +252,17 @@ def test_any_history_keeps_the_pauses_and_sends_within_30_s_without_one(
         assert ready_s >= max(now_s, paused_until_s)
         assert ready_s < math.inf or in_flight
         if ready_s < math.inf:
-            assert ready_s <= max(now_s, paused_until_s) + max(30.0, 1 / (bound or 1)) + 1e-6
+            assert ready_s <= max(now_s, paused_until_s) + max(150.0, 1 / (bound or 1)) + 1e-6
         assert repr(pace).startswith("<Pace ")
 
 
-def test_after_thousands_of_refusals_a_call_is_sent_every_30_s() -> None:
+def test_after_thousands_of_refusals_a_call_is_sent_every_150_s() -> None:
     """An accepted call raises the rate again."""
     pace, now_s = Pace(), 0.0
     for _ in range(5000):
         now_s = pace.ready_at(now_s)
         pace.report_refused(now_s + 0.01, pace.report_sent(now_s), None)
-    assert pace.ready_at(now_s) <= now_s + 30.02
+    assert pace.ready_at(now_s) <= now_s + 150.02
     began_s = now_s
     for _ in range(200):
         now_s = pace.ready_at(now_s)

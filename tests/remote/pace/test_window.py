@@ -27,7 +27,12 @@ def test_the_length_is_a_usual_one_if_there_is_one(shut_s: float, open_s: float,
 
 
 def test_a_counter_opens_after_its_length() -> None:
-    assert likely_counter_s(68.0, 78.0) == 60.0
+    assert likely_counter_s(68.0, 78.0, 100, 20) == 60.0
+
+
+def test_a_counter_of_refused_calls_opens_later_by_their_share() -> None:
+    assert likely_counter_s(15.0, 20.0, 20, 20) == 10.0
+    assert likely_counter_s(15.0, 20.0, 20, 0) == 15.0
 
 
 def test_the_call_after_the_last_admitted_one_waits_for_the_end() -> None:
@@ -63,8 +68,17 @@ def test_a_spacing_is_bisected(length_s: float, shut: float, opened: float) -> N
     assert length_s <= window.length_s <= 1.1 * length_s
 
 
-def test_a_window_is_outdated_after_many_rounds_and_minutes() -> None:
-    window = Window(4, 9.0, 10.0, HERE)
-    assert not window.is_outdated(token(79, 700.0), log_of(float(number) for number in range(79)))
-    assert not window.is_outdated(token(80, 500.0), log_of(float(number) for number in range(80)))
-    assert window.is_outdated(token(80, 700.0), log_of(float(number) for number in range(80)))
+def test_a_window_is_outdated_after_ten_minutes_and_ten_lengths() -> None:
+    assert not Window(4, 9.0, 10.0, HERE).is_outdated(599.0)
+    assert Window(4, 9.0, 10.0, HERE).is_outdated(601.0)
+    assert not Window(4, 200.0, 300.0, HERE).is_outdated(2999.0)
+    assert Window(4, 200.0, 300.0, HERE).is_outdated(3010.0)
+
+
+def test_a_named_end_is_an_upper_bound() -> None:
+    """Some services name their whole window, whenever they refuse."""
+    window = Window(60, 58.6, 60.6, HERE)
+    window.report_named(15.0, 75.0)
+    assert window.length_s == pytest.approx(60, abs=0.1)
+    window.report_named(61.0, 90.5)  # it was shut after what was believed
+    assert window.length_s == pytest.approx(90, abs=1)
