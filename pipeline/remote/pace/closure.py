@@ -39,7 +39,7 @@ _DENSE_S: Final = (
     180.0,
     300.0,
 )
-_SPARSE_S: Final = (1.0, 1.5, 5.0, 10.0, 15.0, 30.0, 60.0, 82.0, 92.0, 120.0, 180.0, 300.0)
+_SPARSE_S: Final = (1.0, 1.5, 2.0, 5.0, 10.0, 15.0, 17.0, 20.0, 30.0, 60.0, 82.0, 92.0, 105.0, 120.0, 180.0, 300.0)
 """When to probe, in seconds from the first call: at the usual lengths of windows, and a little later at those of
 sliding counters, which count the refused probes, too."""
 

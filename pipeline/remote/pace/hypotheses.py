@@ -22,7 +22,7 @@ _NAMED_ROUNDING_S: Final = 1.0
 
 _CLOSED_AGAIN_S: Final = 5.0
 _CLOSED_AGAIN_CALLS: Final = 20
-"""An even pace is given up for a new sounding when a closure lasts so long, and so many of its gaps."""
+"""A rate does not explain a closure that lasts so long, and so many of its gaps: the limit is sounded again."""
 
 _CARE: Final = 4.0
 """The climb through an even pace is slower than the cost of a refusal alone would make it: the pace is well known."""
@@ -37,13 +37,6 @@ _NAMED_SPACING_S: Final = 3.0
 _OVERRUN_CALLS: Final = 2.0
 _SURE: Final = 0.1
 """Calls sent while a refusal comes back, above which probes go alone, unless the rate is well known."""
-
-_AFTER_REFUSAL: Final = 0.985
-_AFTER_SURPRISE: Final = 0.7
-_MAX_CLIMB: Final = 1.1
-_CONFIRMED: Final = 0.7
-_MIN_CALLS: Final = 4
-"""An even pace is given up when less than this share of it, or so few calls, were admitted before a refusal."""
 
 _EARLY: Final = 0.9
 """A window that opens after less than this share of its length has another clock."""
@@ -165,7 +158,8 @@ class Hypotheses:
         if self._sounding is not None:
             found, self._sounding = self._sounding.judge(token, self._log), None
         elif self._even is not None:
-            found = self._adjust(self._even, closure)
+            elapsed_s = token.sent_s - start.sent_s
+            found = self._even = self._even.after_refusal(closure.calls, elapsed_s, token.rate_per_s)
         elif self._windows:
             found = next((window for window in self._windows if window.is_full(token, self._log)), None)
             closure.contradicted = found is None
@@ -178,16 +172,6 @@ class Hypotheses:
         closure.is_known = found is not None
         closure.is_even = isinstance(found, EvenPace) and not found.is_penalty
         return closure
-
-    def _adjust(self, even: EvenPace, closure: Closure) -> EvenPace | None:
-        """Return the even pace after a refusal; None when it is given up, because far fewer calls were admitted."""
-        expected_calls = even.rate_per_s * (closure.first.sent_s - closure.start.sent_s)
-        is_confirmed = closure.calls >= max(_MIN_CALLS, _CONFIRMED * expected_calls)
-        if not even.is_penalty and not is_confirmed:
-            self._even = None
-            return None
-        factor = _AFTER_REFUSAL if is_confirmed else _AFTER_SURPRISE
-        return EvenPace(factor * min(closure.first.rate_per_s, _MAX_CLIMB * even.rate_per_s), even.is_penalty)
 
     def _settle(self, even: EvenPace, token: Token, closed_s: float, *, refused: bool) -> None:
         """Climb from just below an even pace; `closed_s` is what a refusal costs."""
@@ -225,7 +209,7 @@ class Hypotheses:
                 self._settle(self._even, token, closed_s, refused=False)
         elif self._windows:
             self._judge_window(closure, token)
-        elif closure.calls > _SPACED_CALLS and closure.is_long(token):
+        elif closure.is_long(token) and (closure.calls > _SPACED_CALLS or self._is_beyond_rate(closed_s)):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
         elif closure.refusals >= LONE_REFUSALS and 0 < closure.calls <= _SPACED_CALLS:
             self._space(closure, closure.last.sent_s, Start(token.sent_s, token.serial))
@@ -264,7 +248,12 @@ class Hypotheses:
 
     def _is_given_up(self, even: EvenPace, closed_s: float) -> bool:
         """Return whether a closure is too long for an even pace, so that the limit must be sounded again."""
-        return not even.is_penalty and closed_s >= max(_CLOSED_AGAIN_S, _CLOSED_AGAIN_CALLS / even.rate_per_s)
+        return not even.is_penalty and _is_beyond(even.rate_per_s, closed_s)
+
+    def _is_beyond_rate(self, closed_s: float) -> bool:
+        """Return whether a well-known rate cannot be why the account was closed: a window must count the calls, too."""
+        is_known = not self._rate.is_ramping and self._rate.estimate.error < _SURE
+        return is_known and _is_beyond(self._rate.estimate.rate_per_s, closed_s)
 
     def _is_outer(self, window: Window, closed_s: float) -> bool:
         """Return whether a longer window than this one must have closed the account."""
@@ -282,7 +271,8 @@ class Hypotheses:
         """Begin a sounding of the limit that closed the account; `first` is its first call, if it is sent already."""
         start, calls = closure.start, closure.calls
         following = Start(open_at_s, self._sent_calls) if first is None else Start(first.sent_s, first.serial)
-        if self._windows and self._origin is not None:
+        closed_s = open_at_s - closure.first.sent_s
+        if self._origin is not None and (self._windows or self._is_beyond_rate(closed_s)):
             start, calls = self._origin, self._log.count(self._origin.serial, closure.first)
             self._origin = following
             for window in self._windows:
@@ -293,3 +283,8 @@ class Hypotheses:
         self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s, closure.refused_calls)
         if first is not None:
             self._sounding.report_sent(first)
+
+
+def _is_beyond(rate_per_s: float, closed_s: float) -> bool:
+    """Return whether a closure is far longer than a limit of this rate causes."""
+    return closed_s >= max(_CLOSED_AGAIN_S, _CLOSED_AGAIN_CALLS / rate_per_s)

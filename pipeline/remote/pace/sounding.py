@@ -25,6 +25,15 @@ _LEAST_GAP_S: Final = 1e-5
 _TOLERANCE: Final = 0.03
 """Share of the n calls by which two counts of a window differ when calls overtake one another."""
 
+_AFTER_REFUSAL: Final = 0.985
+_AFTER_SURPRISE: Final = 0.7
+"""Factors of an even pace after a refusal that confirms it, and after one that came far too early."""
+
+_MAX_CLIMB: Final = 1.1
+_CONFIRMED: Final = 0.7
+_MIN_CALLS: Final = 4
+"""An even pace is confirmed when this share of it, and so many calls, were admitted before a refusal."""
+
 
 @dataclass(frozen=True, slots=True)
 class EvenPace:
@@ -37,6 +46,20 @@ class EvenPace:
 
     rate_per_s: float
     is_penalty: bool
+
+    def after_refusal(self, calls: int, elapsed_s: float, rate_per_s: float) -> "EvenPace | None":
+        """Return the pace after a refusal; None when it is given up, because far fewer calls were admitted.
+
+        Args:
+            calls: Calls admitted since the account was last closed.
+            elapsed_s: The time that they took.
+            rate_per_s: The pacing rate of the refused call.
+        """
+        is_confirmed = calls >= max(_MIN_CALLS, _CONFIRMED * self.rate_per_s * elapsed_s)
+        if not self.is_penalty and not is_confirmed:
+            return None
+        factor = _AFTER_REFUSAL if is_confirmed else _AFTER_SURPRISE
+        return EvenPace(factor * min(rate_per_s, _MAX_CLIMB * self.rate_per_s), self.is_penalty)
 
 
 class Sounding:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,35 @@ def test_few_calls_are_refused_by_gateways_that_count(pacer: type[Pace], *, with
     results = [scenario.run(pacer) for scenario in COUNTED]
     refused = sum(result.refusals for result in results)
     assert (refused <= 0.05 * sum(result.refusals + result.answered for result in results)) == within
+
+
+@pytest.mark.parametrize(("round_trip_s", "most"), [(0.05, 0.08), (0.1, 0.1), (0.2, 0.13)])
+def test_long_round_trips_cost_few_refusals(round_trip_s: float, most: float) -> None:
+    """While a refusal comes back, calls go out that are refused, too: thousands, when probes do not go alone."""
+    slow = [replace(scenario, load=replace(scenario.load, round_trip_s=round_trip_s)) for scenario in COUNTED]
+    results = [scenario.run() for scenario in slow]
+    assert all(result.answered == scenario.load.pages for scenario, result in zip(slow, results, strict=True))
+    refused = sum(result.refusals for result in results)
+    assert refused <= most * sum(result.refusals + result.answered for result in results)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 1.0])
+def test_a_retry_after_that_is_too_short_is_not_repeated_a_thousand_times(wait_s: float) -> None:
+    result = simulate(Pace, CountedWindow(60, 60), Load(200, 64, retry_after_s=wait_s, round_trip_s=0.05))
+    assert result.answered == 200
+    assert result.refusals < 200
+
+
+def test_a_limit_of_calls_in_flight_that_nothing_tests_does_not_grow_for_ever() -> None:
+    """After 6,000 calls it was too large for a float."""
+    pace = Pace()
+    for number in range(20_000):
+        token = pace.report_sent(number / 100)
+        if number == 20:
+            pace.report_refused(number / 100, token, None)
+        else:
+            pace.report_accepted(number / 100, token)
+        assert (pace.learned().in_flight or 0) < 10_000
 
 
 @pytest.mark.parametrize(("before", "after"), [(20, 60), (60, 20)], ids=["raised", "lowered"])
