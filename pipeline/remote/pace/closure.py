@@ -44,13 +44,20 @@ _SPARSE_S: Final = (1.0, 1.5, 2.0, 5.0, 10.0, 15.0, 17.0, 20.0, 30.0, 60.0, 82.0
 sliding counters, which count the refused probes, too."""
 
 _LONG_S: Final = 0.5
-_SHORT_S: Final = 0.4
+"""A bucket that ran dry is open again sooner, unless its rate is so low that a window is no worse a guess."""
+
 _DRAINED: Final = 0.5
+"""When so large a share of the calls in flight at the first refusal is left, too many in flight are not the cause."""
+
 _STEP: Final = 0.01
 """Share of a window's length after which it is probed again, if it is not open when it was expected to be."""
 
+_SHORT_S: Final = 0.4
 _DENSE_HOLD: Final = 0.25
 _SPARSE_HOLD: Final = 0.1
+"""Probes go out at doubling intervals up to this time from the first call, and while the interval is this small a share
+of it; then at the usual lengths. Source of the figures: `python -m tests.benchmarks.pace`."""
+
 _LATE_S: Final = 0.01
 _MAX_HOLD_S: Final = 30.0
 _LONGEST_HOLD_S: Final = 150.0

@@ -36,11 +36,15 @@ _IN_FLIGHT_HALF_RANGE: Final = 0.05
 
 _STEEPER: Final = 1.6
 _MAX_HALF_RANGE: Final = 0.5
+"""Each stage of a climb is so many times steeper than the one before, up to this half range: limits are raised, too."""
+
 _USUAL_REFUSALS: Final = 0.004
 _MAX_CARE: Final = 9.0
 """The climb is slower, by up to this factor, while a larger share of calls than usual is refused."""
 
 _SETTLED_ERROR: Final = 0.03
+"""Error of a rate that was found by other means; the climb through it begins 1.5 % below."""
+
 _HOLD_GAPS: Final = 2
 
 

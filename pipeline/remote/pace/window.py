@@ -13,7 +13,7 @@ _LATE: Final = 1.0005
 _LATE_S: Final = 0.005
 """A window is taken for so much longer, because clocks differ and calls arrive one after the other."""
 
-_SPACED_CALLS: Final = 3
+_BISECTED_CALLS: Final = 3
 """A window of so few calls is a spacing, whose length is any number: it is bisected."""
 
 _ROUNDING_S: Final = 1.0
@@ -78,7 +78,7 @@ class Window:
     @property
     def is_spacing(self) -> bool:
         """True when the window admits so few calls that its length is bisected."""
-        return self.calls <= _SPACED_CALLS
+        return self.calls <= _BISECTED_CALLS
 
     def choose(self) -> None:
         """Choose the length from what is known."""
