@@ -8,6 +8,10 @@ A header that says that nothing is left claims: no call gets through before the 
    window has calls left. Without this rule, a header that always says zero would let one call through per reset, for
    ever.
 
+Some services write what is left when a call arrives, others when its reply is sent, after calls that were sent later
+have been counted, too. Of the former, each reply says one less than the reply to the call before it; where it says
+less than that, calls in flight are not subtracted a second time.
+
 An accepted call after a reset that leaves something confirms the claims. After three contradictions without a
 confirmation between them the headers are disbelieved for the rest of the run: the pace finds the limit by refusals
 then, as if there were no headers. The headers of a refusal claim nothing that needs a proof: calls wait for the reset
@@ -41,6 +45,9 @@ class Claims:
         self._until_s = -math.inf
         self._awaits_first = False
         """No call after the last claim's reset has been answered."""
+        self._last: tuple[int, int] | None = None
+        """Serial and remaining calls of the youngest call that was answered."""
+        self._counts_later_calls = False
         self._reset_s = math.inf
         """The last reset after which a call was answered."""
 
@@ -49,7 +56,7 @@ class Claims:
         return f"<Claims until {self._until_s:.1f}, {state}>"
 
     def judge(
-        self, now_s: float, sent_s: float, allowance: Allowance, *, sent_since: int, accepted: bool
+        self, now_s: float, sent_s: float, allowance: Allowance, *, serial: int, sent_since: int, accepted: bool
     ) -> Allowance | None:
         """Return what is left now if all calls have to wait for the reset; None if they need not.
 
@@ -57,12 +64,14 @@ class Claims:
             now_s: When the reply arrived.
             sent_s: When its call was sent.
             allowance: From its headers.
+            serial: Calls sent before this one.
             sent_since: Calls sent after this one: they use up what was left when the reply was written.
             accepted: The call was accepted, not refused.
         """
         if accepted:
             self._compare(now_s, sent_s, allowance)
-        left = max(0, allowance.remaining - sent_since)
+            self._find_convention(serial, allowance.remaining)
+        left = allowance.remaining if self._counts_later_calls else max(0, allowance.remaining - sent_since)
         if self.is_disbelieved or allowance.reset_s is None or left > 0:
             return None
         if not (_MIN_PAUSE_S if accepted else 0.0) < allowance.reset_s <= MAX_PAUSE_S:
@@ -72,6 +81,14 @@ class Claims:
             if allowance.remaining == 0:
                 self._claim_sent_s = max(self._claim_sent_s, sent_s)
         return replace(allowance, remaining=left)
+
+    def _find_convention(self, serial: int, remaining: int) -> None:
+        """Notice when more calls were counted between two replies than were sent between their calls."""
+        if self._last is not None and serial < self._last[0]:
+            return
+        if self._last is not None and self._last[1] - remaining > serial - self._last[0]:
+            self._counts_later_calls = True
+        self._last = serial, remaining
 
     def _compare(self, now_s: float, sent_s: float, allowance: Allowance) -> None:
         """Count a contradiction or a confirmation of the claim so far."""

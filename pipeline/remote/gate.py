@@ -226,7 +226,9 @@ class Gate:
         if allowance is None:
             return None
         sent_since = self._passed - token.serial - 1
-        return self._claims.judge(now_s, token.sent_s, allowance, sent_since=sent_since, accepted=accepted)
+        return self._claims.judge(
+            now_s, token.sent_s, allowance, serial=token.serial, sent_since=sent_since, accepted=accepted
+        )
 
     def report_failed(self, token: Token, reason: str) -> None:
         """Report that the service, or the way to it, failed the call.

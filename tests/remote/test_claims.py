@@ -7,11 +7,17 @@ from pipeline.remote.claims import Claims
 
 
 def claim(
-    claims: Claims, now_s: float, allowance: Allowance, *, sent_s: float | None = None, sent_since: int = 0
+    claims: Claims,
+    now_s: float,
+    allowance: Allowance,
+    *,
+    sent_s: float | None = None,
+    serial: int = 0,
+    sent_since: int = 0,
 ) -> float | None:
     """Report an accepted call that took 0.1 s; return for how long all calls have to wait."""
     sent_s = now_s - 0.1 if sent_s is None else sent_s
-    spent = claims.judge(now_s, sent_s, allowance, sent_since=sent_since, accepted=True)
+    spent = claims.judge(now_s, sent_s, allowance, serial=serial, sent_since=sent_since, accepted=True)
     assert spent is None or spent.remaining == 0
     return None if spent is None else spent.reset_s
 
@@ -37,6 +43,15 @@ def test_calls_wait_when_nothing_is_left_for_up_to_an_hour(
     assert claim(Claims(), 0.0, allowance, sent_since=sent_since) == pause_s
 
 
+@pytest.mark.parametrize(("remaining", "pause_s"), [(44, None), (58, 30.0)], ids=["when-sent", "when-it-arrived"])
+def test_calls_in_flight_are_not_subtracted_twice(remaining: int, pause_s: float | None) -> None:
+    """After a lone call, sixteen go out at once: the reply to the first of them may count them all, or itself."""
+    claims = Claims()
+    claim(claims, 0.0, Allowance(59, 60.0, 60), serial=0)
+    claim(claims, 0.2, Allowance(remaining, 60.0, 60), serial=1, sent_since=15)
+    assert claim(claims, 0.3, Allowance(9, 30.0, 60), serial=50, sent_since=15) == pause_s
+
+
 @pytest.mark.parametrize("limit", [1, 2, 60])
 def test_honest_windows_are_believed_for_ever(limit: int) -> None:
     """Each window's replies arrive in the reverse of their order, and refusals among them."""
@@ -49,7 +64,7 @@ def test_honest_windows_are_believed_for_ever(limit: int) -> None:
                 claims, arrived_s, Allowance(remaining, 59.0, limit), sent_s=begun_s + 0.1 - remaining / 1e4
             )
             assert (pause_s == 59.0) is (remaining == 0)
-        claims.judge(begun_s + 1.9, begun_s + 0.1, Allowance(0, 58.0, limit), sent_since=0, accepted=False)
+        claims.judge(begun_s + 1.9, begun_s + 0.1, Allowance(0, 58.0, limit), serial=0, sent_since=0, accepted=False)
     assert not claims.is_disbelieved
 
 
@@ -88,7 +103,7 @@ def test_a_refusals_reset_is_waited_for_however_short(reset_s: float, pause_s: f
     """As a Retry-After would be; token buckets name the time to the next token."""
     claims = Claims()
     for call in range(20):
-        spent = claims.judge(call * 2.0, call * 2.0, Allowance(0, reset_s, 60), sent_since=0, accepted=False)
+        spent = claims.judge(call * 2.0, call * 2.0, Allowance(0, reset_s, 60), serial=0, sent_since=0, accepted=False)
         assert (None if spent is None else spent.reset_s) == pause_s
         assert claim(claims, call * 2.0 + 1, Allowance(0, 1.0, 60)) is None
     assert not claims.is_disbelieved
@@ -99,5 +114,5 @@ def test_refusals_do_not_confirm_a_claim() -> None:
     claims = Claims()
     for call in range(4):
         claim(claims, call * 60.0, Allowance(0, 50.0))
-        claims.judge(call * 60.0 + 1, call * 60.0, Allowance(0, 50.0), sent_since=0, accepted=False)
+        claims.judge(call * 60.0 + 1, call * 60.0, Allowance(0, 50.0), serial=0, sent_since=0, accepted=False)
     assert claims.is_disbelieved
