@@ -157,6 +157,8 @@ class Hypotheses:
         found: Window | EvenPace | None = None
         if self._sounding is not None:
             found, self._sounding = self._sounding.judge(token, self._log), None
+            if isinstance(found, EvenPace) and 0 < pause_s < _LONG_PAUSE_S:
+                found = None  # a bucket, which fills up during the pause: the rate measures it better
         elif self._even is not None:
             elapsed_s = token.sent_s - start.sent_s
             found = self._even = self._even.after_refusal(closure.calls, elapsed_s, token.rate_per_s)
