@@ -281,7 +281,8 @@ class Hypotheses:
                 window.start = following
         if not calls:
             return
-        self._rate = closure.restore_rate(following)
+        if not 0 < closure.pause_s < _LONG_PAUSE_S:  # else it may be a bucket's, and the rate learns from it
+            self._rate = closure.restore_rate(following)
         self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s, closure.refused_calls)
         if first is not None:
             self._sounding.report_sent(first)
