@@ -58,6 +58,7 @@ _SPARSE_HOLD: Final = 0.1
 """Probes go out at doubling intervals up to this time from the first call, and while the interval is this small a share
 of it; then at the usual lengths. Source of the figures: `python -m tests.benchmarks.pace`."""
 
+_EVEN_HOLD_S: Final = 10.0
 _LATE_S: Final = 0.01
 _MAX_HOLD_S: Final = 30.0
 _LONGEST_HOLD_S: Final = 150.0
@@ -162,8 +163,8 @@ class Closure:
             if self.full.is_spacing:
                 self.full.report_shut(self.last.sent_s - began_s)
                 return max(now_s, began_s + (self.full.shut_s + self.full.open_s) / 2)
-        elif self.is_even:  # a refused probe may count, too: one gap is too short
-            return now_s + min(_MAX_HOLD_S, 2.0 ** min(self.refusals, 30) / rate_per_s)
+        elif self.is_even and 2.0 ** min(self.refusals, 30) / rate_per_s < _EVEN_HOLD_S:
+            return now_s + 2.0**self.refusals / rate_per_s  # a refused probe may count, too: one gap is too short
         passed_s = now_s - began_s
         is_dense = self.calls >= _DENSE_CALLS
         gap_s = 1 / rate_per_s if self.full is None else max(1 / rate_per_s, _STEP * self.full.length_s)

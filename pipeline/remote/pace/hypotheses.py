@@ -155,6 +155,8 @@ class Hypotheses:
         start = self._start or Start(token.sent_s, token.serial)
         closure = Closure(token, self._log.count(start.serial, token), start, self._rate)
         found: Window | EvenPace | None = None
+        if self._sounding is not None and self._sounding.is_slowed(self._rate, token, self._log):
+            return closure
         if self._sounding is not None:
             found, self._sounding = self._sounding.judge(token, self._log), None
             if isinstance(found, EvenPace) and 0 < pause_s < _LONG_PAUSE_S:

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.remote.pace.calls import CallLog, Start, Token
+from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.window import Window, likely_counter_s, likely_length_s
 
 _SPEED: Final = 4.0
 """Times n/W. Slower, the last window of a run would end late; faster, a penalty would be met twice."""
 
+_SLOWED: Final = 1.1
 _LEAST_GAP_S: Final = 1e-5
 
 _TOLERANCE: Final = 0.03
@@ -87,6 +89,12 @@ class Sounding:
     def ready_at(self) -> float:
         """Return when the next call may be sent."""
         return self._next_s
+
+    def is_slowed(self, rate: Rate, token: Token, log: CallLog) -> bool:
+        """Return whether a refusal is that of a known rate, which holds the experiment back before its end."""
+        passed = log.count(self._start.serial, token) if self._start is not None else 0
+        is_bound = not rate.is_ramping and rate.per_s < _SLOWED / self._gap_s
+        return is_bound and passed < (1 - _TOLERANCE) * self.calls
 
     def report_sent(self, token: Token) -> None:
         """Note that a call is sent; the first one begins the experiment."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.sounding import EvenPace, Sounding
 from pipeline.remote.pace.window import Window
 from tests.remote.pace.tokens import log_of, token
@@ -44,3 +45,14 @@ def test_a_later_refusal_is_a_penalty_for_more_calls_than_in_the_time_of_the_las
     assert isinstance(found, EvenPace)
     assert found.is_penalty
     assert found.rate_per_s == pytest.approx(49 / (times_s[-1] + 0.05 - times_s[-50]), rel=0.01)
+
+
+def test_a_refusal_is_the_rates_while_a_known_rate_holds_the_sounding_back() -> None:
+    """Of two stacked windows, the shorter one may be known by its rate."""
+    sounding = Sounding(100, 47.0, 73.0)
+    log = log_of(send(sounding, 12))
+    rate = Rate()
+    assert not sounding.is_slowed(rate, token(12, 104.0), log)
+    rate.settle(token(0, 0.0), 5.0, refused=False)
+    assert sounding.is_slowed(rate, token(12, 104.0), log)
+    assert not sounding.is_slowed(rate, token(100, 120.0), log_of(send(Sounding(100, 47.0, 73.0), 100)))
