@@ -24,6 +24,11 @@ _COUNTER_LATE: Final = 1.1
 
 _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
+_DOUBT_CALLS: Final = 100
+_FEW_CALLS: Final = 5
+_DOUBT: Final = 0.9
+"""A spacing is tried a little shorter after so many calls; twice as many each time that few calls refute it."""
+
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
 
@@ -64,6 +69,8 @@ class Window:
         open_s: A length after which it was open.
         start: Calls before this one do not count.
         length_s: The length believed, between `shut_s` and `open_s`.
+        calm_calls: Calls of a spacing that were accepted in a row.
+        doubt_calls: As many let a shorter spacing be tried: one late arrival may have made it too long.
     """
 
     calls: int
@@ -71,6 +78,8 @@ class Window:
     open_s: float
     start: Start
     length_s: float = math.inf
+    calm_calls: int = 0
+    doubt_calls: int = _DOUBT_CALLS
 
     def __post_init__(self) -> None:
         self.choose()
@@ -116,6 +125,9 @@ class Window:
 
     def report_shut(self, shut_s: float) -> None:
         """Note that it was shut after this length; the limit of what is open moves when it contradicts."""
+        if self.calm_calls < _FEW_CALLS:
+            self.doubt_calls *= 2
+        self.calm_calls = 0
         self.shut_s = max(self.shut_s, shut_s)
         if self.open_s <= self.shut_s * (1 + _PRECISION):
             self.open_s = 1.2 * self.shut_s
@@ -124,6 +136,9 @@ class Window:
         """Note that a call of a spacing was accepted."""
         if self.is_spacing and log.count(self.start.serial, token) >= self.calls:
             self.open_s = min(self.open_s, token.sent_s - log.sent_s(self.calls, token))
+            self.calm_calls += 1
+            if self.calm_calls >= self.doubt_calls:
+                self.calm_calls, self.shut_s = 0, _DOUBT * min(self.shut_s, self.open_s)
             self.choose()
 
     def report_named(self, shut_s: float, open_s: float) -> None:

@@ -82,3 +82,14 @@ def test_a_named_end_is_an_upper_bound() -> None:
     assert window.length_s == pytest.approx(60, abs=0.1)
     window.report_named(61.0, 90.5)  # it was shut after what was believed
     assert window.length_s == pytest.approx(90, abs=1)
+
+
+def test_a_spacing_that_became_too_long_by_chance_is_doubted() -> None:
+    window = Window(1, 0.27, 0.28, HERE)
+    for _ in range(2000):
+        if window.length_s < 0.2:
+            window.report_shut(window.length_s)
+            window.choose()
+        else:
+            window.report_spaced(token(1, window.length_s), log_of([0.0]))
+    assert 0.2 <= window.length_s <= 0.22
