@@ -176,8 +176,9 @@ class Gate:
         self._refused_since_s = None
         self._pace.report_accepted(now_s, token)
         if (spent := self._judge(now_s, token, allowance, accepted=True)) is not None:
-            self._paused_until_s = max(self._paused_until_s, now_s + (spent.reset_s or 0.0))
-            self._pace.report_allowance(now_s, token, spent)
+            until_s = now_s + (spent.reset_s or 0.0)
+            self._paused_until_s = max(self._paused_until_s, until_s)
+            self._pace.pause(until_s)
         self._circuit.report_accepted(token.serial)
         self._wake()
 

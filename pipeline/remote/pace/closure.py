@@ -19,25 +19,8 @@ _DENSE_CALLS: Final = 30
 """Where so many calls are admitted, a refused probe is cheap even if the service counts it."""
 
 _DENSE_S: Final = (
-    1.0,
-    1.2,
-    2.0,
-    5.0,
-    10.0,
-    11.5,
-    13.0,
-    15.0,
-    20.0,
-    30.0,
-    36.0,
-    45.0,
-    60.0,
-    68.0,
-    78.0,
-    90.0,
-    120.0,
-    180.0,
-    300.0,
+    *(1.0, 1.2, 2.0, 5.0, 10.0, 11.5, 13.0, 15.0, 20.0, 30.0),
+    *(36.0, 45.0, 60.0, 68.0, 78.0, 90.0, 120.0, 180.0, 300.0),
 )
 _SPARSE_S: Final = (1.0, 1.5, 2.0, 5.0, 10.0, 15.0, 17.0, 20.0, 30.0, 60.0, 82.0, 92.0, 105.0, 120.0, 180.0, 300.0)
 """When to probe, in seconds from the first call: at the usual lengths of windows, and a little later at those of
@@ -59,6 +42,8 @@ _SPARSE_HOLD: Final = 0.1
 of it; then at the usual lengths. Source of the figures: `python -m tests.benchmarks.pace`."""
 
 _EVEN_HOLD_S: Final = 10.0
+"""A sliding counter is probed at doubling intervals up to this one, and then like any other limit."""
+
 _LATE_S: Final = 0.01
 _MAX_HOLD_S: Final = 30.0
 _LONGEST_HOLD_S: Final = 150.0
@@ -126,10 +111,10 @@ class Closure:
         """True when a limit of the calls in flight cannot be the cause: many of them have ended."""
         return self.last.others_in_flight <= max(1.0, _DRAINED * self.first.others_in_flight)
 
-    def restore_rate(self, following: Start) -> Rate:
-        """Return the rate as it was before, because another limit caused the refusals."""
+    def restore_rate(self, following: Start, last_sent_s: float) -> Rate:
+        """Return the rate as it was before, to resume, because another limit caused the refusals."""
         rate = copy.deepcopy(self.rate)
-        rate.resume(following.sent_s, following.serial)
+        rate.resume(following, last_sent_s)
         return rate
 
     def add(self, token: Token, pause_s: float) -> None:

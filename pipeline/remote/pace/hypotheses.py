@@ -11,14 +11,11 @@ from pipeline.remote.pace.calls import CallLog, Start, Token
 from pipeline.remote.pace.closure import LONE_REFUSALS, Closure
 from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.sounding import EvenPace, Sounding
-from pipeline.remote.pace.window import Window
+from pipeline.remote.pace.window import NAMED_ROUNDING_S, Window
 
 _LONG_PAUSE_S: Final = 8.0
 _LONG_PAUSE: Final = 5.0
 """A named pause is sounded when it is longer than this, and than so many times the time before it."""
-
-_NAMED_ROUNDING_S: Final = 1.0
-"""Services round a Retry-After up to whole seconds."""
 
 _CLOSED_AGAIN_S: Final = 5.0
 _CLOSED_AGAIN_CALLS: Final = 20
@@ -63,6 +60,7 @@ class Hypotheses:
         self._named_calls = 0
         """Calls admitted before the last named pause."""
         self._sent_calls = 0
+        self._last_sent_s = self._last_refusal_s = -math.inf
 
     def __repr__(self) -> str:
         parts = [repr(self._rate)[6:-1], *(f"{window.calls} in {window.length_s:.3g} s" for window in self._windows)]
@@ -78,7 +76,7 @@ class Hypotheses:
     def ready_at(self, in_flight: int) -> float:
         """Return when the next call may be sent; infinity when one of those in flight must end first."""
         if self._closure is not None and self._closure.is_lone:
-            return math.inf if in_flight else self._closure.probe_s
+            return math.inf if in_flight else max(self._closure.probe_s, self._last_sent_s + self._rate.least_gap_s)
         ready_s = [window.ready_at(self._log) for window in self._windows]
         if self._sounding is not None:
             ready_s.append(self._sounding.ready_at())
@@ -92,7 +90,7 @@ class Hypotheses:
         self._start, self._origin = self._start or here, self._origin or here
         if self._sounding is not None:
             self._sounding.report_sent(token)
-        self._sent_calls = token.serial + 1
+        self._sent_calls, self._last_sent_s = token.serial + 1, token.sent_s
 
     def report_accepted(self, now_s: float, token: Token) -> None:
         """Note that a call was answered that was sent after the last refusal was known."""
@@ -108,28 +106,28 @@ class Hypotheses:
     def report_refused_too(self, token: Token) -> None:
         """Note that a call was refused that was in flight when the last refusal came: the two count as one."""
         self._log.remove(token)
-        self._rate.exclude_refused(1)
+        self._rate.exclude_refused()
         if self._closure is not None:
             self._closure.refused_calls += 1
 
-    def report_refused(self, now_s: float, token: Token, pause_s: float, last_refusal_s: float) -> None:
+    def report_refused(self, now_s: float, token: Token, pause_s: float) -> None:
         """Note that a call was refused that was sent after the last refusal was known.
 
         Args:
             now_s: When the refusal came.
             token: The call.
             pause_s: The pause that the service has named; 0 for none.
-            last_refusal_s: When the refusal before it came.
         """
         self._log.remove(token)
         # a refusal comes back at once: an earlier call without an answer was admitted, and the account open in between
-        was_open = self._log.count_sent(last_refusal_s, token.sent_s - (now_s - token.sent_s)) > 0
+        was_open = self._log.count_sent(self._last_refusal_s, token.sent_s - (now_s - token.sent_s)) > 0
+        self._last_refusal_s = now_s
         closure = self._closure
         if closure is None or was_open:
             closure = self._closure = self._close(token, pause_s)
         closure.add(token, pause_s)
         if closure.is_known or closure.is_row:
-            self._rate.exclude_refused(1)
+            self._rate.exclude_refused()
         else:
             self._rate.report_refused(now_s, token, pause_s)
         is_unsure = self._rate.in_flight.limit == math.inf and (
@@ -196,9 +194,9 @@ class Hypotheses:
                 closure.full.start = Start(opens_s, self._sent_calls)
         elif is_repeated and closure.calls <= _SPACED_CALLS and not self._windows:
             if pause_s >= _NAMED_SPACING_S:
-                self._space(closure, opens_s - _NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
+                self._space(closure, opens_s - NAMED_ROUNDING_S, Start(opens_s, self._sent_calls))
         elif closure.calls and self._even is None and (closure.full is not None or is_long or is_repeated):
-            self._sound(closure, opens_s - _NAMED_ROUNDING_S, opens_s, None)
+            self._sound(closure, opens_s - NAMED_ROUNDING_S, opens_s, None)
         elif closure.contradicted:
             closure.contradicted = False
             self._windows.pop()
@@ -218,7 +216,7 @@ class Hypotheses:
         elif closure.refusals >= LONE_REFUSALS and 0 < closure.calls <= _SPACED_CALLS:
             self._space(closure, closure.last.sent_s, Start(token.sent_s, token.serial))
         elif closure.is_long(token):
-            self._rate.resume(token.sent_s, token.serial)
+            self._rate.resume(Start(token.sent_s, token.serial), self._last_sent_s)
         self._start = Start(token.sent_s, token.serial)
 
     def _judge_window(self, closure: Closure, token: Token) -> None:
@@ -238,7 +236,7 @@ class Hypotheses:
         """Learn the windows anew, from the next closure on."""
         self._windows.clear()
         self._origin = self._start = Start(token.sent_s, token.serial)
-        self._rate.resume(token.sent_s, token.serial)
+        self._rate.resume(self._start, self._last_sent_s)
 
     def _space(self, closure: Closure, shut_at_s: float, following: Start) -> None:
         """Measure the spacing of calls that a closure after very few of them shows; the `following` call ends it."""
@@ -246,7 +244,7 @@ class Hypotheses:
             return  # others were admitted between the refusals
         shut_s, open_s = ((at_s - closure.start.sent_s) / closure.calls for at_s in (shut_at_s, following.sent_s))
         if open_s > _SPACING_S:
-            self._rate = closure.restore_rate(following)
+            self._rate = closure.restore_rate(following, self._last_sent_s)
             self._rate.in_flight.forget()
             self._windows.append(Window(1, shut_s, open_s, following))
 
@@ -284,7 +282,7 @@ class Hypotheses:
         if not calls:
             return
         if not 0 < closure.pause_s < _LONG_PAUSE_S:  # else it may be a bucket's, and the rate learns from it
-            self._rate = closure.restore_rate(following)
+            self._rate = closure.restore_rate(following, self._last_sent_s)
         self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s, closure.refused_calls)
         if first is not None:
             self._sounding.report_sent(first)

@@ -6,7 +6,7 @@ or of the first call, or moving), a sliding counter, or any of these with a pena
 seen are refusals, when they came, and sometimes a Retry-After. Limits change seldom.
 
 **What it estimates.** A *closure* is a row of refusals, from the first until a call is accepted again; calls that
-were admitted in between end it. What counts is its length against the calls n before it and the time that they took:
+were admitted in between end it. Its length, compared with the time that the n calls before it took, chooses the way:
 
                                        ┌──────────── refused ◄──────────┐
     Ramp ── refused ──► Closure ── short: a bucket, or too many in ──► Climb
@@ -18,7 +18,7 @@ were admitted in between end it. What counts is its length against the calls n b
                                 └─ refused after it ─────► EvenPace: n per span of the last n, behind a penalty
 
 - `Rate` doubles its pace until the first refusal, then measures the rate from refusal to refusal (`Estimate`), or finds
-  that the calls in flight are limited (`InFlightLimit`), and climbs slowly through what is left open.
+  that the calls in flight are limited (`InFlightLimit`), and climbs slowly to the highest rate that is not refused.
 - From the third refusal in a row on, or the second where refusals take long to come back, probes go alone, at the
   usual lengths of windows after the first call. A refused probe thus costs one call, and the length W is known to lie
   between the last refused and the first accepted one.
@@ -50,8 +50,6 @@ closure that it did not cause.
 import math
 from typing import Final
 
-from pipeline.remote.allowance import Allowance
-from pipeline.remote.claims import MAX_PAUSE_S
 from pipeline.remote.learned import Learned
 from pipeline.remote.pace.bucket import MAX_RATE_PER_S
 from pipeline.remote.pace.calls import Token
@@ -70,7 +68,7 @@ class Pace:
 
     def __init__(self, rate_per_s: float | None = None) -> None:
         self._hypotheses = Hypotheses(Rate(MAX_RATE_PER_S if rate_per_s is None else rate_per_s))
-        self._paused_until_s = self._last_refusal_s = -math.inf
+        self._paused_until_s = -math.inf
         self._in_flight = self._sent_calls = 0
         self._calls_before_refusal = 0
         """Calls sent before the last refusal was known."""
@@ -113,13 +111,12 @@ class Pace:
         if token.serial < self._calls_before_refusal:
             self._hypotheses.report_refused_too(token)
             return
-        self._hypotheses.report_refused(now_s, token, pause_s, self._last_refusal_s)
-        self._last_refusal_s, self._calls_before_refusal = now_s, self._sent_calls
+        self._hypotheses.report_refused(now_s, token, pause_s)
+        self._calls_before_refusal = self._sent_calls
 
-    def report_allowance(self, now_s: float, token: Token, allowance: Allowance) -> None:
-        """Note what a reply's headers say is left: when that is nothing, no call is sent before the reset."""
-        if allowance.remaining <= 0 and allowance.reset_s is not None and 0 < allowance.reset_s <= MAX_PAUSE_S:
-            self._paused_until_s = max(self._paused_until_s, now_s + allowance.reset_s)
+    def pause(self, until_s: float) -> None:
+        """Send no call before this time: a reply's headers say that nothing is left until then."""
+        self._paused_until_s = max(self._paused_until_s, until_s)
 
     def learned(self) -> Learned:
         """Return the limits that the calls have met so far."""

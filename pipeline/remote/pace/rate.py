@@ -16,7 +16,7 @@ from pipeline.remote.pace.bucket import (
     Epoch,
     Estimate,
 )
-from pipeline.remote.pace.calls import Token
+from pipeline.remote.pace.calls import Start, Token
 from pipeline.remote.pace.in_flight import InFlightLimit
 
 _DOUBLING_S: Final = 0.2
@@ -46,6 +46,7 @@ _SETTLED_ERROR: Final = 0.03
 """Error of a rate that was found by other means; the climb through it begins 1.5 % below."""
 
 _HOLD_GAPS: Final = 2
+"""Gaps without a call after a refusal at such a rate: a refused call may count, too."""
 
 
 class Ramp:
@@ -120,6 +121,11 @@ class Rate:
         """The pacing rate."""
         return self._rate
 
+    @property
+    def least_gap_s(self) -> float:
+        """The time between two calls at the user's upper bound."""
+        return 1 / self._bound_per_s
+
     def ready_at(self, in_flight: int) -> float:
         """Return when the next call may be sent; infinity when one of those in flight must end first."""
         return math.inf if in_flight >= self.in_flight.limit else self._next_send_s
@@ -168,22 +174,22 @@ class Rate:
             self._rate = self._clamp(self._rate * (0.85 if self._refusals_in_a_row > 1 else 1.0))
         if not pause_s:
             hold_s = min(_MAX_HOLD_S, 2.0 ** min(self._refusals_in_a_row - 1, 30) / self._rate)
-            self._next_send_s = max(now_s + hold_s, self._last_sent_s + 1 / self._bound_per_s)
+            self._next_send_s = max(now_s + hold_s, self._last_sent_s + self.least_gap_s)
 
-    def exclude_refused(self, calls: int) -> None:
-        """Do not count calls as accepted that were refused for another reason than their rate."""
-        self._epoch.refused_calls += calls
+    def exclude_refused(self) -> None:
+        """Do not count a call as accepted that was refused for another reason than the rate."""
+        self._epoch.refused_calls += 1
 
-    def resume(self, now_s: float, sent_calls: int) -> None:
+    def resume(self, following: Start, last_sent_s: float) -> None:
         """Go on after a time in which the account was closed, and no rate could be measured.
 
         Args:
-            now_s: When the account was, or will be, open again.
-            sent_calls: Calls sent before.
+            following: The first call that is admitted again.
+            last_sent_s: When the last call was sent, by whatever rate.
         """
-        self._next_send_s = -math.inf
+        self._next_send_s = last_sent_s + self.least_gap_s
         self._refusals_in_a_row = 0
-        self._epoch = Epoch(now_s, sent_calls, refused_calls=0, paused=False)
+        self._epoch = Epoch(following.sent_s, following.serial, refused_calls=0, paused=False)
 
     def settle(self, token: Token, rate: float, *, refused: bool, cost_calls: float = 1.0) -> None:
         """Take a rate that was found by other means, and climb from just below it.
@@ -200,7 +206,6 @@ class Rate:
         self._refusals_in_a_row = 0
         self._refusal_cost_calls = cost_calls
         self._start_below_estimate()
-        # a refused call may count, too, so that a gap of one call would be refused again and again
         self._next_send_s = token.sent_s + (_HOLD_GAPS if refused else 1) / self._rate
 
     def _end_epoch(self, token: Token, accepted_calls: int, pause_s: float) -> None:

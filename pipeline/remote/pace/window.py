@@ -16,7 +16,7 @@ _LATE_S: Final = 0.005
 _BISECTED_CALLS: Final = 3
 """A window of so few calls is a spacing, whose length is any number: it is bisected."""
 
-_ROUNDING_S: Final = 1.0
+NAMED_ROUNDING_S: Final = 1.0
 """Services round a Retry-After up to whole seconds."""
 
 _COUNTER_LATE: Final = 1.1
@@ -149,7 +149,7 @@ class Window:
         if shut_s < self.open_s:
             self.open_s = min(self.open_s, open_s)
         else:
-            self.shut_s, self.open_s = max(shut_s, open_s - _ROUNDING_S), open_s
+            self.shut_s, self.open_s = max(shut_s, open_s - NAMED_ROUNDING_S), open_s
         self.shut_s = min(max(self.shut_s, shut_s), self.open_s)
         self.choose()
 

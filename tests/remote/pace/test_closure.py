@@ -72,4 +72,4 @@ def test_the_rate_before_the_closure_can_be_restored() -> None:
     one = Closure(token(60, 0.6), 60, Start(0.0, 0), rate)
     rate.report_refused(0.6, token(60, 0.6), 0.0)
     assert not rate.is_ramping
-    assert one.restore_rate(Start(60.0, 70)).is_ramping
+    assert one.restore_rate(Start(60.0, 70), 60.0).is_ramping

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from tests.benchmarks.limits import Concurrency, FixedWindow, Limit, TokenBucket
 from tests.benchmarks.neighbours import FAMILIES
 from tests.benchmarks.pace import PROMISED, SCENARIOS
 from tests.benchmarks.scenario import Scenario
-from tests.benchmarks.windows import CountedWindow
+from tests.benchmarks.windows import CountedWindow, SlidingCounter
 from tests.simulation import Load, Result, simulate
 
 SEEDS = [1, 2]
@@ -331,6 +333,22 @@ def test_the_users_rate_is_an_upper_bound(rate: float) -> None:
         now_s = pace.ready_at(now_s)
         pace.report_accepted(now_s, pace.report_sent(now_s))
     assert now_s >= 199 / rate * 0.999
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0, 10.0])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param(lambda: CountedWindow(5, 10), id="window"),
+        pytest.param(lambda: TokenBucket(0.3, 1), id="spacing"),
+        pytest.param(lambda: SlidingCounter(8, 10, counts_refused=True), id="counter"),
+    ],
+)
+def test_probes_keep_the_users_rate_too(limit: Callable[[], Limit], rate: float) -> None:
+    """A send may be early by as much as the one before it was late."""
+    result = simulate(partial(Pace, rate), limit(), Load(40, 16, round_trip_s=0.003))
+    arrived_s = sorted([*result.admitted_s, *result.refused_s])
+    assert min(later - earlier for earlier, later in pairwise(arrived_s)) >= 0.75 / rate
 
 
 def summary(result: Result) -> str:
