@@ -15,7 +15,8 @@ from aiohttp import web
 _QUIET_ROUNDS = 5
 """Consecutive rounds of the event loop without a connection or a call, after which no request is left to handle."""
 
-Script = Callable[["Call"], "Awaitable[web.StreamResponse] | web.StreamResponse"]
+Reply = Awaitable[web.StreamResponse] | web.StreamResponse
+Script = Callable[["Call"], Reply]
 
 
 @dataclass(slots=True)

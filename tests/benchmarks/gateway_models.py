@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from tests.benchmarks.limits import Limit
+from tests.benchmarks.limits import Limit, TokenBucket
 from tests.benchmarks.scenario import Promise, Scenario
-from tests.benchmarks.windows import Block, Bucket, ClockWindow, CountedWindow, MovingWindow, SlidingCounter, Stack
+from tests.benchmarks.windows import Block, ClockWindow, CountedWindow, MovingWindow, SlidingCounter, Stack
 from tests.simulation import Load
 
 _USUAL: Final = 0.9
@@ -26,7 +26,7 @@ def _counted(name: str, limit: Callable[[], Limit], *pages: int, at_least: float
 counter = partial(partial, SlidingCounter)
 fixed = partial(partial, CountedWindow)
 moving = partial(partial, MovingWindow)
-bucket = partial(partial, Bucket)
+bucket = partial(partial, TokenBucket)
 
 COUNTED: Final = [
     *_counted("bucket 5/s, burst 1", bucket(5, 1), 150, 1500),

@@ -1,7 +1,6 @@
 """Models of how services limit an account: each admits or refuses calls and knows the least possible time."""
 
 import math
-from collections import deque
 from typing import Protocol
 
 
@@ -22,11 +21,18 @@ class Limit(Protocol):
 
 
 class TokenBucket(Limit):
-    """A token bucket of size `burst` that is refilled at `rate_per_s` and full at the start."""
+    """A token bucket of size `burst` that is refilled at `rate_per_s` and full at the start.
 
-    def __init__(self, rate_per_s: float, burst: float) -> None:
+    Args:
+        rate_per_s: Tokens per second.
+        burst: Its size.
+        named: A refusal's Retry-After is the time to the next token, in whole seconds.
+    """
+
+    def __init__(self, rate_per_s: float, burst: float, *, named: bool = False) -> None:
         self.rate_per_s = rate_per_s
         self.burst = burst
+        self._named = named
         self._tokens = burst
         self._at_s = 0.0
 
@@ -41,48 +47,8 @@ class TokenBucket(Limit):
     def ideal_s(self, pages: int) -> float:
         return max(0.0, pages - self.burst) / self.rate_per_s
 
-
-class SlidingWindow(Limit):
-    """At most `calls` in any period of `window_s`; refused calls do not count."""
-
-    def __init__(self, calls: int, window_s: float) -> None:
-        self._calls = calls
-        self._window_s = window_s
-        self._admitted_s: deque[float] = deque()
-
-    def admit(self, now_s: float, in_service: int) -> bool:
-        while self._admitted_s and self._admitted_s[0] <= now_s - self._window_s:
-            self._admitted_s.popleft()
-        if len(self._admitted_s) >= self._calls:
-            return False
-        self._admitted_s.append(now_s)
-        return True
-
-    def ideal_s(self, pages: int) -> float:
-        return max(0.0, pages - self._calls) / self._calls * self._window_s
-
-
-class FixedWindow(Limit):
-    """At most `calls` in each window of the service's clock, which the first call meets at `began` of its length."""
-
-    def __init__(self, calls: int, window_s: float, *, began: float = 1 / 3) -> None:
-        self._calls = calls
-        self._window_s = window_s
-        self._began = began
-        self._window = -1
-        self._admitted = 0
-
-    def admit(self, now_s: float, in_service: int) -> bool:
-        window = math.floor(now_s / self._window_s + self._began)
-        if window != self._window:
-            self._window, self._admitted = window, 0
-        if self._admitted >= self._calls:
-            return False
-        self._admitted += 1
-        return True
-
-    def ideal_s(self, pages: int) -> float:
-        return max(0.0, pages - self._calls) / self._calls * self._window_s
+    def retry_after_s(self, now_s: float) -> float | None:
+        return max(1.0, math.ceil((1 - self._tokens) / self.rate_per_s)) if self._named else None
 
 
 class Concurrency(Limit):

@@ -16,6 +16,7 @@ from functools import partial
 from tests.benchmarks import limits
 from tests.benchmarks.pace import PROMISED, changing_bucket
 from tests.benchmarks.scenario import NO_PROMISE, Promise, Scenario
+from tests.benchmarks.windows import ClockWindow, MovingWindow
 from tests.simulation import Load
 
 SEED = 7
@@ -80,12 +81,12 @@ def near_promise(dice: random.Random, *, duration_s: int, retry_after_s: float |
 
 def window(dice: random.Random, *, pause: bool = False) -> Scenario:
     """Draw a window of a second or of a minute."""
-    kind, window_s = dice.choice((limits.FixedWindow, limits.SlidingWindow)), dice.choice((1, 1, 60))
+    kind, window_s = dice.choice((ClockWindow, MovingWindow)), dice.choice((1, 1, 60))
     wait_s = dice.choice((1, 5)) if pause else None
     calls = dice.randint(20, 200 // (wait_s or 1)) * (1 if window_s == 1 else 12)
     load = drawn_load(dice, calls / window_s, retry_after_s=wait_s)
     pages = calls * (60 * wait_s if wait_s else 40) if window_s == 1 else calls * 6
-    name = f"{'fixed' if kind is limits.FixedWindow else 'sliding'} {calls} in {window_s} s"
+    name = f"{'fixed' if kind is ClockWindow else 'sliding'} {calls} in {window_s} s"
     return Scenario(name, partial(kind, calls, window_s), replace(load, pages=pages))
 
 

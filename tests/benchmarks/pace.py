@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from tests.benchmarks import limits
 from tests.benchmarks.gateway_models import COUNTED
 from tests.benchmarks.scenario import Promise, Scenario
+from tests.benchmarks.windows import ClockWindow, MovingWindow
 from tests.simulation import Load, Result
 
 SEEDS = (1, 2, 3)
@@ -72,13 +73,13 @@ OTHERS = [
     Scenario("bucket 50/s, burst 10, latency +-50 %", fifty_per_second, Load(1000, jitter=0.5)),
     Scenario("bucket 50/s, burst 10, exponential latency", fifty_per_second, Load(2000, jitter=1)),
     Scenario("bucket 50/s, burst 10, 50 ms round trip", fifty_per_second, Load(1000, round_trip_s=0.05)),
-    Scenario("sliding window 50 in 1 s", partial(limits.SlidingWindow, 50, 1), Load(3000), drawn=True),
-    Scenario("fixed window 50 in 1 s", partial(limits.FixedWindow, 50, 1), Load(3000), drawn=True),
-    Scenario("sliding window 600 in 60 s", partial(limits.SlidingWindow, 600, 60), Load(6000), drawn=True),
-    Scenario("fixed window 600 in 60 s", partial(limits.FixedWindow, 600, 60), Load(6000)),
+    Scenario("sliding window 50 in 1 s", partial(MovingWindow, 50, 1), Load(3000), drawn=True),
+    Scenario("fixed window 50 in 1 s", partial(ClockWindow, 50, 1), Load(3000), drawn=True),
+    Scenario("sliding window 600 in 60 s", partial(MovingWindow, 600, 60), Load(6000), drawn=True),
+    Scenario("fixed window 600 in 60 s", partial(ClockWindow, 600, 60), Load(6000)),
     Scenario(
         "fixed window 600 in 60 s, Retry-After 10 s",
-        partial(limits.FixedWindow, 600, 60),
+        partial(ClockWindow, 600, 60),
         Load(6000, retry_after_s=10),
     ),
     Scenario("bucket halves, 50/s to 25/s", lambda: changing_bucket(50, 25), Load(2000), drawn=True),

@@ -59,7 +59,7 @@ class CountedWindow(Greedy):
 class ClockWindow(Greedy):
     """A window of the service's clock, which the first call meets at `began` of its length."""
 
-    def __init__(self, calls: int, window_s: float, *, began: float, exact: bool = False) -> None:
+    def __init__(self, calls: int, window_s: float, *, began: float = 1 / 3, exact: bool = False) -> None:
         self._calls, self._window_s, self._began, self._exact = calls, window_s, began, exact
         self._window, self._count = -1, 0
 
@@ -196,28 +196,3 @@ class Stack(Greedy):
 
     def retry_after_s(self, now_s: float) -> float | None:
         return self._refused.retry_after_s(now_s) if self._refused is not None else None
-
-
-class Bucket(Greedy):
-    """A token bucket; `named` gives the time to the next token, in whole seconds, as Retry-After."""
-
-    def __init__(self, rate_per_s: float, burst: float, *, named: bool = False) -> None:
-        self._rate_per_s, self._burst, self._named = rate_per_s, burst, named
-        self._tokens, self._at_s = burst, 0.0
-
-    def is_open(self, now_s: float) -> bool:
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
-        return self._tokens >= 1 - 1e-9
-
-    def admit(self, now_s: float, in_service: int) -> bool:
-        if not self.is_open(now_s):
-            return False
-        self._tokens -= 1
-        return True
-
-    def next_s(self, now_s: float) -> float:
-        return now_s + max(1e-9, (1 - self._tokens) / self._rate_per_s)
-
-    def retry_after_s(self, now_s: float) -> float | None:
-        return max(1.0, math.ceil((1 - self._tokens) / self._rate_per_s)) if self._named else None

@@ -13,7 +13,7 @@ from pipeline.cli.status import show_status
 from pipeline.records import State
 from pipeline.remote.learned import describe_refusals
 from pipeline.workspace.reader import read_records
-from tests.fakes import Call, Script, accept, answer_error, serve_fake
+from tests.fakes import Call, Reply, Script, accept, answer_error, serve_fake
 from tests.faults.accounts import list_faults
 from tests.pages import write_page, write_pages
 from tests.runs import failures, results, run_here
@@ -238,9 +238,8 @@ async def test_run_json_and_status_keep_what_was_learned_of_the_limit(
 ) -> None:
     write_pages(scans, 20)
 
-    def limit(call: Call) -> web.StreamResponse:
-        refuses = call.number % 10 == 9
-        return answer_error(429, Retry_After="5")(call) if refuses else accept(call)  # type: ignore[return-value]
+    def limit(call: Call) -> Reply:
+        return answer_error(429, Retry_After="5")(call) if call.number % 10 == 9 else accept(call)
 
     async with serve_fake(limit) as fake:
         summary = await run_here(scans, tmp_path / "out", fake.url, run={"rate_per_s": 2.0})
@@ -278,10 +277,9 @@ async def test_a_quota_per_minute_is_waited_for(scans: Path, tmp_path: Path) -> 
     """Its words are those of a quota; the run ended with "the month ends on …"."""
     write_pages(scans, 4)
 
-    def limit(call: Call) -> web.StreamResponse:
+    def limit(call: Call) -> Reply:
         text = "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute'"
-        refuses = call.number == 2
-        return answer_error(429, text)(call) if refuses else accept(call)  # type: ignore[return-value]
+        return answer_error(429, text)(call) if call.number == 2 else accept(call)
 
     async with serve_fake(limit) as fake:
         summary = await run_here(scans, tmp_path / "out", fake.url)

@@ -25,8 +25,10 @@ _CARE: Final = 4.0
 """The climb through an even pace is slower than the cost of a refusal alone would make it: the pace is well known."""
 
 _SPACING_S: Final = 0.15
+_LONGEST_SPACING_S: Final = 120.0
 _SPACED_CALLS: Final = 2
-"""A closure after so few calls measures their spacing, unless it is so short that the rate finds it as fast."""
+"""A closure after so few calls measures their spacing, unless it is so short that the rate finds it as fast, or so long
+that it was an outage."""
 
 _NAMED_SPACING_S: Final = 3.0
 """A shorter named pause is rounded too coarsely to measure a spacing."""
@@ -243,7 +245,7 @@ class Hypotheses:
         if self._log.count(closure.start.serial) - self._log.count(following.serial) != closure.calls:
             return  # others were admitted between the refusals
         shut_s, open_s = ((at_s - closure.start.sent_s) / closure.calls for at_s in (shut_at_s, following.sent_s))
-        if open_s > _SPACING_S:
+        if _SPACING_S < open_s <= _LONGEST_SPACING_S:
             self._rate = closure.restore_rate(following, self._last_sent_s)
             self._rate.in_flight.forget()
             self._windows.append(Window(1, shut_s, open_s, following))

@@ -14,11 +14,11 @@ from pipeline.remote.pace import Pace, Token
 from pipeline.remote.pace.hypotheses import Hypotheses
 from pipeline.remote.pace.rate import Rate
 from tests.benchmarks.gateway_models import COUNTED
-from tests.benchmarks.limits import Concurrency, FixedWindow, Limit, TokenBucket
+from tests.benchmarks.limits import Concurrency, Limit, TokenBucket
 from tests.benchmarks.neighbours import FAMILIES
 from tests.benchmarks.pace import PROMISED, SCENARIOS
 from tests.benchmarks.scenario import Scenario
-from tests.benchmarks.windows import CountedWindow, SlidingCounter
+from tests.benchmarks.windows import ClockWindow, CountedWindow, SlidingCounter
 from tests.simulation import Load, Result, simulate
 
 SEEDS = [1, 2]
@@ -223,7 +223,7 @@ def test_a_late_refusal_is_measured_by_the_rate_at_which_its_call_was_sent() -> 
 @given(
     limit=st.one_of(
         st.builds(lambda rate, burst: lambda: TokenBucket(rate, burst), st.floats(1, 300), st.integers(1, 200)),
-        st.builds(lambda calls, window_s: lambda: FixedWindow(calls, window_s), st.integers(5, 500), st.floats(1, 20)),
+        st.builds(lambda calls, window_s: lambda: ClockWindow(calls, window_s), st.integers(5, 500), st.floats(1, 20)),
         st.builds(lambda calls: lambda: Concurrency(calls, 0.1), st.integers(1, 64)),
     ),
     load=st.builds(
@@ -260,7 +260,7 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(steps=STEPS, bound=st.none() | st.floats(0.001, 1000))
-def test_any_history_keeps_the_pauses_and_sends_within_150_s_without_one(
+def test_any_history_keeps_the_pauses_and_waits_no_longer_than_it_has_lasted(
     steps: list[tuple[str, int, float, float | None]], bound: float | None
 ) -> None:
     """Calls are sent at any time and end in any order, with any Retry-After."""
@@ -284,7 +284,8 @@ def test_any_history_keeps_the_pauses_and_sends_within_150_s_without_one(
         assert ready_s >= max(now_s, paused_until_s)
         assert ready_s < math.inf or in_flight
         if ready_s < math.inf:
-            assert ready_s <= max(now_s, paused_until_s) + max(150.0, 1 / (bound or 1)) + 1e-6
+            known_s = max(now_s, paused_until_s)  # no window that was met is longer than the time until then
+            assert ready_s <= known_s + max(150.0, 1.3 * known_s, 1 / (bound or 1)) + 1e-6
         assert repr(pace).startswith("<Pace ")
 
 
