@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from pipeline.engine.recognition import Recognition
 from pipeline.errors import TruncatedImageError
@@ -43,7 +44,25 @@ class ScriptedEngine:
         return Recognition(image.decode())
 
 
+def fail_in_turn(folder: Path) -> None:
+    """Fail as one of two workers: the first exits once the other has closed its output, which then lingers."""
+    (folder / str(os.getpid())).touch()
+    closed = folder / "closed"
+    try:
+        (folder / "first").touch(exist_ok=False)
+    except FileExistsError:
+        os.close(1)
+        closed.touch()
+        time.sleep(600)
+    while not closed.exists():
+        time.sleep(0.01)
+    time.sleep(0.2)  # the parent has seen the closed output by now; if not, the test passes more easily
+
+
 if __name__ == "__main__":
+    if "--fail-in-turn" in sys.argv:
+        fail_in_turn(Path(sys.argv[-1]))
+        sys.exit("no engine")
     if "--fail" in sys.argv:
         sys.exit("no engine")
     worker.main(sys.argv[1:], start=lambda *_: ScriptedEngine())

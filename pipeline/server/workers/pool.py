@@ -16,7 +16,7 @@ from pipeline.convert.resources import read_machine
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, TruncatedImageError
-from pipeline.server.workers.frames import EngineFailed, Undecodable, WorkerFrame
+from pipeline.server.workers.frames import WORKER_FRAME, EngineFailed, Undecodable, WorkerFrame
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.resources import RECYCLE_BYTES, choose_sizing
 
@@ -197,8 +197,7 @@ class Pool:
         self._spawn(self._start_replacement(worker))
 
     async def _start_replacement(self, worker: WorkerProcess) -> None:
-        await worker.end()
-        self._ending.discard(worker)
+        await self._end(worker)
         attempt = 0
         while True:
             delays_s = self._options.restart_delays_s
@@ -214,10 +213,21 @@ class Pool:
                 return
 
     async def _add_worker(self) -> None:
-        worker = await WorkerProcess.start(self._options.command)
+        worker = await WorkerProcess.spawn(self._options.command, WORKER_FRAME)
+        self._ending.add(worker)  # until it is ready: whoever is cancelled here leaves it to `_end_workers`
+        try:
+            await worker.wait_until_ready()
+        except EngineError:
+            await self._end(worker)
+            raise
+        self._ending.discard(worker)
         self._workers.add(worker)
         self._idle.put_nowait(worker)
         self._spawn(self._replace_at_exit(worker))
+
+    async def _end(self, worker: WorkerProcess) -> None:
+        await worker.end()
+        self._ending.discard(worker)
 
     async def _end_workers(self) -> None:
         workers, self._workers, self._ending = self._workers | self._ending, set(), set()

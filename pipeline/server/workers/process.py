@@ -1,14 +1,13 @@
 """An engine worker, as its pool handles it."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 from pipeline.convert.frames import FrameError, Ready
 from pipeline.convert.process import ChildProcess
 from pipeline.engine.recognition import RecognitionError
 from pipeline.errors import EngineError
-from pipeline.server.workers.frames import WORKER_FRAME, NotStarted, Task, WorkerFrame
+from pipeline.server.workers.frames import NotStarted, Task, WorkerFrame
 
 START_TIMEOUT_S: Final = 120.0
 
@@ -16,34 +15,25 @@ START_TIMEOUT_S: Final = 120.0
 class WorkerProcess(ChildProcess[WorkerFrame]):
     """A process with an engine of its own; one task at a time."""
 
-    @classmethod
-    async def start(cls, command: Sequence[str]) -> "WorkerProcess":
-        """Start a process; return it when its engine has loaded.
+    async def wait_until_ready(self) -> None:
+        """Return when the engine has loaded. The caller ends the worker, whatever happens here.
 
         Raises:
             EngineError: the worker does not start, or takes longer than `START_TIMEOUT_S`; the message is one line.
         """
-        worker = await cls.spawn(command, WORKER_FRAME)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                frame = await worker.receive()
+                frame = await self.receive()
         except (EOFError, FrameError, TimeoutError) as exc:
-            await worker.end()
             raise EngineError(
                 f"a recognition worker does not start: {str(exc) or f'no message within {START_TIMEOUT_S:g} s'}"
             ) from exc
-        except BaseException:
-            worker.kill()
-            await worker.end()
-            raise
         if not isinstance(frame, Ready):
-            await worker.end()
             raise EngineError(
                 frame.message
                 if isinstance(frame, NotStarted)
                 else "a recognition worker sent a result before it was ready"
             )
-        return worker
 
     async def run_task(self, image: bytes) -> WorkerFrame:
         """Send an image to the worker; return its result.

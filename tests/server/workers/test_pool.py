@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,16 @@ async def test_a_pool_whose_workers_do_not_start_raises_the_reason() -> None:
         async with pool:
             pass
     assert pool.worker_pids == []
+
+
+async def test_a_pool_that_does_not_start_leaves_no_worker_that_is_still_ending(tmp_path: Path) -> None:
+    """One worker's error cancels the start of the other, which at that moment waits for the end of its process."""
+    with pytest.raises(EngineError, match="does not start"):
+        async with Pool(PoolOptions([*COMMAND, "--fail-in-turn", str(tmp_path)], 2)):
+            pass
+    pids = [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]
+    assert len(pids) == 2
+    assert not any(map(is_running, pids))
 
 
 async def test_pages_fail_at_once_when_no_worker_can_be_replaced() -> None:

@@ -14,7 +14,7 @@ from pipeline.convert.frames import encode_frame
 from pipeline.engine.recognition import Recognition, RecognitionError
 from pipeline.engine.runtime import INSTALL_HINT
 from pipeline.errors import EngineError, NotAnImageError
-from pipeline.server.workers.frames import EngineFailed, NotStarted, Task, Undecodable
+from pipeline.server.workers.frames import WORKER_FRAME, EngineFailed, NotStarted, Task, Undecodable
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.worker import process_task, start_engine
 
@@ -32,8 +32,14 @@ class FailingEngine:
         raise self.error
 
 
+async def start_worker() -> WorkerProcess:
+    worker = await WorkerProcess.spawn(COMMAND, WORKER_FRAME)
+    await worker.wait_until_ready()
+    return worker
+
+
 async def test_a_failing_page_does_not_end_the_worker() -> None:
-    worker = await WorkerProcess.start(COMMAND)
+    worker = await start_worker()
     assert await worker.run_task("第一页".encode()) == Recognition("第一页")
     assert await worker.run_task(b"unreadable") == Undecodable("the image is truncated or damaged")
     assert await worker.run_task(b"broken") == EngineFailed("ZeroDivisionError")
@@ -44,13 +50,13 @@ async def test_a_failing_page_does_not_end_the_worker() -> None:
 
 
 async def test_output_of_native_libraries_does_not_corrupt_the_frames() -> None:
-    worker = await WorkerProcess.start(COMMAND)
+    worker = await start_worker()
     assert await worker.run_task(b"noise") == Recognition("noise")
     await worker.end()
 
 
 async def test_a_worker_ignores_ctrl_c() -> None:
-    worker = await WorkerProcess.start(COMMAND)
+    worker = await start_worker()
     os.kill(worker.pid, signal.SIGINT)
     assert await worker.run_task(b"still here") == Recognition("still here")
     await worker.end()
@@ -71,12 +77,14 @@ def test_the_end_of_stdin_ends_a_worker_in_the_middle_of_a_page() -> None:
 
 
 async def test_a_worker_that_does_not_start_is_an_engine_error() -> None:
+    worker = await WorkerProcess.spawn([*COMMAND, "--fail"], WORKER_FRAME)
     with pytest.raises(EngineError, match="a recognition worker does not start"):
-        await WorkerProcess.start([*COMMAND, "--fail"])
+        await worker.wait_until_ready()
+    await worker.end()
 
 
 async def test_a_dead_worker_is_a_recognition_error() -> None:
-    worker = await WorkerProcess.start(COMMAND)
+    worker = await start_worker()
     worker.kill()
     with pytest.raises(RecognitionError, match="died"):
         await worker.run_task(b"anybody there?")
@@ -86,7 +94,7 @@ async def test_a_dead_worker_is_a_recognition_error() -> None:
 async def test_no_key_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PAGEMILL_OPERATOR_KEY", "PAGEMILL_API_KEY", "LLMOCR_API_KEY", "UNRELATED"):
         monkeypatch.setenv(name, "value")
-    worker = await WorkerProcess.start(COMMAND)
+    worker = await start_worker()
     recognition = await worker.run_task(b"environment")
     await worker.end()
     assert isinstance(recognition, Recognition)
