@@ -26,7 +26,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.engine.geometry import height_px, thickness_px
+from pipeline.engine.geometry import height_px
 from pipeline.engine.recognition import Quad
 
 COVERED_SHARE: Final = 0.6
@@ -85,18 +85,18 @@ def merge_detections(coarse: Sequence[Quad], fine: Sequence[Quad]) -> list[Quad]
     return [quad for i, quad in enumerate(fine) if i not in replaced] + kept
 
 
-def finer_edge_px(size_px: tuple[int, int], edge_px: int, found: Sequence[Quad]) -> int | None:
+def finer_edge_px(size_px: tuple[int, int], edge_px: int, types_px: Sequence[float]) -> int | None:
     """Return the long edge of the next detection pass, None when the last pass was fine enough or is the finest.
 
     Args:
         size_px: The page's (width, height).
         edge_px: Long edge of the last pass.
-        found: Boxes found so far, in the page's coordinates. None found: the type may be too small for the last pass.
+        types_px: Thickness of the lines found so far, in px of the page. None found: the type may be too small for the
+            last pass.
     """
     longest, shortest = max(size_px), max(1, min(size_px))
-    if found:
-        thicknesses = sorted(thickness_px(quad) for quad in found)
-        small_px = thicknesses[int(SMALL_LINES_QUANTILE * len(thicknesses))]
+    if types_px:
+        small_px = sorted(types_px)[int(SMALL_LINES_QUANTILE * len(types_px))]
         if small_px * edge_px / longest >= LEGIBLE_THICKNESS_PX:
             return None
     finest_px = min(MAX_ENLARGEMENT * longest, math.sqrt(MAX_AREA_PX * longest / shortest))

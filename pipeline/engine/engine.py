@@ -30,8 +30,10 @@ from rapidocr.utils.process_img import apply_vertical_padding
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
+from pipeline.engine.ink import type_px, unread_share
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
+from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr
 from pipeline.engine.punctuation import set_widths
@@ -88,7 +90,18 @@ class Engine:
         return self.recognise_pixels(decode_bgr(image))
 
     def recognise_pixels(self, pixels: Pixels) -> Recognition:
-        """Return the text of a page, which is turned upright before it is read."""
+        """Return the text of a page; one of which much ink stays unread is looked at again, with more contrast."""
+        best = self._look(pixels, pixels)
+        if _is_blank(pixels):
+            return best
+        for change in LOOKS:
+            if best.unread_ink < DOUBTFUL_SHARE:
+                break
+            best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
+        return best
+
+    def _look(self, pixels: Pixels, sent: Pixels) -> Recognition:
+        """Return the text of a page, which is turned upright before it is read; its ink is that of the sent pixels."""
         crops, quads = self._detect(pixels)
         turn_deg = self._orientation.turn_deg(pixels, quads) if quads else 0
         if turn_deg:
@@ -100,7 +113,9 @@ class Engine:
         )
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
-        return Recognition(reading_text(rows), place_on_sent_image(ordered, turn_deg, (width, height)), turn_deg)
+        lines = place_on_sent_image(ordered, turn_deg, (width, height))
+        unread_ink = unread_share(sent, [line.corners for line in lines])
+        return Recognition(reading_text(rows), lines, turn_deg, unread_ink)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
@@ -118,7 +133,8 @@ class Engine:
         found: list[Quad] = []
         while edge_px:
             found = merge_detections(found, self._detect_at_scale(pixels, edge_px))
-            edge_px = None if is_blank else finer_edge_px((width, height), edge_px, found)
+            types_px = [type_px(pixels, quad) for quad in found]
+            edge_px = None if is_blank else finer_edge_px((width, height), edge_px, types_px)
         return found
 
     def _detect_at_scale(self, pixels: Pixels, edge_px: int) -> list[Quad]:

@@ -38,11 +38,13 @@ class Recognition(Struct, frozen=True, tag=True):
         text: In reading order; "" for a page without text.
         lines: In reading order; corners in pixels of the image as sent.
         turn_deg: Clockwise turn that made the page upright: 0, 90, 180 or 270.
+        unread_ink: Share of the page's strokes outside the lines, 0 to 1: pictures and rules, and text that was lost.
     """
 
     text: str
     lines: tuple[Line, ...] = ()
     turn_deg: int = 0
+    unread_ink: float = 0.0
 
 
 class RecognitionError(PagemillError):

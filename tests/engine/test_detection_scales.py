@@ -62,14 +62,13 @@ def test_merged_boxes_are_boxes_of_a_pass(coarse: list[Quad], fine: list[Quad]) 
 def test_passes_become_finer_until_small_lines_are_legible(
     size_px: tuple[int, int], edge_px: int, heights_px: list[int], finer_px: int | None
 ) -> None:
-    found = [quad(0, 0, 500, height) for height in heights_px]
-    assert finer_edge_px(size_px, edge_px, found) == finer_px
+    assert finer_edge_px(size_px, edge_px, heights_px) == finer_px
 
 
-@given(st.integers(1, 4000), st.integers(1, 4000), st.lists(boxes, max_size=8))
-def test_passes_end_within_the_memory_limit(width_px: int, height_px: int, found: list[Quad]) -> None:
+@given(st.integers(1, 4000), st.integers(1, 4000), st.lists(st.floats(0.1, 500.0), max_size=8))
+def test_passes_end_within_the_memory_limit(width_px: int, height_px: int, types_px: list[float]) -> None:
     edges = [min(COARSE_EDGE_PX, max(width_px, height_px))]
-    while finer := finer_edge_px((width_px, height_px), edges[-1], found):
+    while finer := finer_edge_px((width_px, height_px), edges[-1], types_px):
         edges.append(finer)
     assert edges == sorted(set(edges))
     assert len(edges) <= 7

@@ -1,0 +1,118 @@
+"""Ink: where a page has strokes, how much of it no line covers, and how many rows a box holds.
+
+Lines that the detector does not find have no confidence, so a page can be lost with the best of confidences. What
+remains visible is their ink: the share of a page's strokes outside the lines that were read tells a lost page from a
+good one. And a box that covers several rows, because the detector saw them as one blot, shows them in its profile.
+
+Strokes are edges: a morphological gradient above a threshold that follows the page's own contrast, so that neither
+shadows nor an even background count, and faint type does.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.geometry import height_px, is_tall, length_px, thickness_px
+from pipeline.engine.pixels import Pixels
+from pipeline.engine.recognition import Quad
+
+_SHORT_EDGE_PX: Final = 600
+_MAX_REDUCTION: Final = 4.0
+"""Ink is measured at up to a quarter of the page's scale: enough to see a line of small type, and fast."""
+
+_STRONGEST_QUANTILE: Final = 0.995
+_LEAST_OF_STRONGEST: Final = 0.15
+_LEAST_LEVELS: Final = 6.0
+"""An edge counts from this share of the strongest edges on; fainter ones are paper, noise of JPEG and shadows."""
+
+_MARGIN: Final = 0.3
+"""A line's box is widened by this share of its height: accents and descenders stand out of it."""
+
+_PROFILE_LENGTH_PX: Final = 400
+"""Part of a box whose profile is measured: on a skewed page the rows of a longer one run into each other."""
+
+_ROW_LEVEL: Final = 0.3
+"""A row begins where the profile exceeds this share of its highest level."""
+
+_LIKE_ROW: Final = 0.5
+"""A run of the profile that is thinner than this share of the thickest one is no row: an underline, or dots of i."""
+
+_MIN_ROW_PX: Final = 3
+
+
+def unread_share(pixels: Pixels, read: Sequence[Quad]) -> float:
+    """Return the share of a page's ink, 0 to 1, outside the lines that were read; 0 for a page without ink.
+
+    Args:
+        pixels: The page.
+        read: The boxes of the lines, in pixels of the page.
+    """
+    height, width = pixels.shape[:2]
+    reduction = min(_MAX_REDUCTION, max(1.0, min(height, width) / _SHORT_EDGE_PX))
+    size_px = max(1, round(width / reduction)), max(1, round(height / reduction))
+    ink = _strokes(cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), size_px, interpolation=cv2.INTER_AREA))
+    total = float(ink.sum())
+    if not total:
+        return 0.0
+    for quad in read:
+        corners = np.array(_widen(quad), np.float64) / reduction
+        cv2.fillConvexPoly(ink, np.rint(corners).astype(np.int32), 0.0)
+    return float(ink.sum()) / total
+
+
+def type_px(pixels: Pixels, quad: Quad) -> float:
+    """Return the thickness of a box's lines, in px: the box's own, shared among the rows of type that it holds.
+
+    Args:
+        pixels: The page.
+        quad: A box, in pixels of the page.
+    """
+    return thickness_px(quad) / count_rows(pixels, quad)
+
+
+def count_rows(pixels: Pixels, quad: Quad) -> int:
+    """Return how many rows of type a box holds, or columns if it is tall; at least 1.
+
+    Args:
+        pixels: The page.
+        quad: A box, in pixels of the page.
+    """
+    xs, ys = zip(*quad, strict=True)
+    left, top = max(0, round(min(xs))), max(0, round(min(ys)))
+    crop = pixels[top : round(max(ys)), left : round(max(xs))]
+    crop = (crop.transpose(1, 0, 2) if is_tall(quad) else crop)[:, :_PROFILE_LENGTH_PX]
+    if min(crop.shape[:2]) < 2 * _MIN_ROW_PX:
+        return 1
+    profile = _strokes(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)).mean(axis=1)
+    runs = _runs(profile > _ROW_LEVEL * profile.max())
+    thickest = max((end - start for start, end in runs), default=0)
+    return max(1, sum(end - start >= max(_MIN_ROW_PX, _LIKE_ROW * thickest) for start, end in runs))
+
+
+def _strokes(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the strength of the edges, 0 where there is none that counts."""
+    gradient = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    edges: NDArray[np.float32] = gradient.astype(np.float32)
+    least = max(_LEAST_LEVELS, _LEAST_OF_STRONGEST * float(np.quantile(edges, _STRONGEST_QUANTILE)))
+    edges[edges < least] = 0.0
+    return edges
+
+
+def _widen(quad: Quad) -> NDArray[np.float64]:
+    """Return the corners of a box with a margin on all sides."""
+    corners = np.array(quad, np.float64)
+    margin_px = _MARGIN * min(length_px(quad), height_px(quad))
+    along, across = corners[1] - corners[0], corners[3] - corners[0]
+    along *= margin_px / max(1.0, float(np.linalg.norm(along)))
+    across *= margin_px / max(1.0, float(np.linalg.norm(across)))
+    widened: NDArray[np.float64] = corners + np.array([-along - across, along - across, along + across, across - along])
+    return widened
+
+
+def _runs(is_inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the (start, end) of each run of True."""
+    steps = np.flatnonzero(np.diff(np.concatenate(([False], is_inside, [False])).astype(np.int8)))
+    return list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
