@@ -11,6 +11,7 @@ The stages of a page, each in its module::
     correct   punctuation.py        full-width forms of punctuation marks
               line_cutting.py       boxes that cover two columns are cut, boxes are trimmed to their text
     order     reading_order.py      boxes → columns and rows → text
+    check     ink.py, looks.py      much ink unread? the page is looked at again with more contrast
 
 An engine serves one thread: OpenVINO's inference requests cannot be shared ("Infer Request is busy"), so a worker
 process has an engine of its own.

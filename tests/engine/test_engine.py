@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.accuracy import character_error_rate
 from tests.engine_server import EngineServer, start_engine_server, stop_engine_server
+from tests.evaluation.layouts import make_page
 from tests.rendering import encode, font, random_line, render, turned
 from tests.server.processes import children, is_running, wait_until
 
@@ -83,6 +85,22 @@ def test_small_type_on_a_large_scan_is_read(
     lines = [random_line(rng, length=10) for _ in range(rows)]
     text = engine_server.read(encode(render(*lines, size_px=size_px, type_px=24)))
     assert character_error_rate("\n".join(lines), text) < 0.01
+
+
+def test_a_long_strip_of_small_chinese_type_is_read(engine_server: EngineServer, rng: random.Random) -> None:
+    """Seen at the scale of the first detection pass, its paragraphs look like single lines of large type."""
+    strip = make_page("strip", "zh", str(rng.random()))
+    text = engine_server.read(encode(strip.draw()))
+    assert character_error_rate(strip.truth, text) < 0.01
+
+
+def test_a_faint_page_is_read(engine_server: EngineServer, rng: random.Random) -> None:
+    """Its paper and its ink differ by 24 of 255 levels, and by noise; the detector sees nothing but a few headings."""
+    lines = [random_line(rng, length=8) for _ in range(25)]
+    page = np.asarray(render(*lines, size_px=(1240, 1754), type_px=24).convert("L"), np.float32)
+    noise = np.random.default_rng(rng.randrange(10**9)).normal(0, 4, page.shape)
+    faint = np.clip(214 + page * 24 / 255 + noise, 0, 255).astype(np.uint8)
+    assert character_error_rate("\n".join(lines), engine_server.read(encode(Image.fromarray(faint)))) < 0.05
 
 
 def test_white_on_black_is_read(engine_server: EngineServer, rng: random.Random) -> None:
