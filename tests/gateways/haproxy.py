@@ -11,8 +11,10 @@ from tests.fakes import serve_fake
 from tests.gateways.gateway import Gateway, LoggedCall, accept_after, parse_retry_after
 from tests.gateways.programs import find_program, reserve_port, run_program
 
+# One thread: with two, a call may be counted between another one's count and its check, which refuses both.
 SETTINGS: Final = """\
 global
+  nbthread 1
   log stdout format raw local0
   maxconn 4096
   hard-stop-after 2s
