@@ -12,6 +12,12 @@ MIN_RATE_PER_S, MAX_RATE_PER_S = 0.05, 100_000.0
 MIN_ERROR, MAX_ERROR = 0.01, 0.4
 """Bounds of an estimate's relative error. At the minimum an epoch is about 150 calls, so 0.7 % of calls are refused."""
 
+_SURE: Final = 0.1
+
+CLOSED_AGAIN_S: Final = 5.0
+_CLOSED_AGAIN_CALLS: Final = 20
+"""A rate does not explain a closure that lasts so long, and so many of its gaps."""
+
 _SMALL_BURST: Final = 2.0
 """A bucket of less may have refused a call for two close sends, so that few calls measure its rate badly."""
 
@@ -81,6 +87,11 @@ class Estimate:
         self.error = MAX_ERROR
         self._ramp: tuple[Epoch, Token] | None = None
 
+    @property
+    def is_sure(self) -> bool:
+        """True when the rate is known to about a tenth."""
+        return self.error <= _SURE
+
     def start_from_ramp(self, ramp: Epoch, end: Token) -> None:
         """Take 0.4 of the ramp's last rate: bursts of 1, 10 and 100 overrun 50 calls/s by 1.1, 2.6 and 9 times."""
         self._ramp = ramp, end
@@ -129,3 +140,8 @@ class Estimate:
     def _set(self, rate: float, error: float) -> None:
         self.rate_per_s = min(MAX_RATE_PER_S, max(MIN_RATE_PER_S, rate))
         self.error = min(MAX_ERROR, max(MIN_ERROR, error))
+
+
+def is_beyond(rate_per_s: float, closed_s: float) -> bool:
+    """Return whether a closure is far longer than a limit of this rate causes."""
+    return closed_s >= max(CLOSED_AGAIN_S, _CLOSED_AGAIN_CALLS / rate_per_s)

@@ -66,6 +66,11 @@ class CallLog:
         """Return the calls sent after the one time and not after the other."""
         return max(0, bisect_right(self._sent_s, until_s) - bisect_right(self._sent_s, after_s))
 
+    def last_sent_s(self, most: int, before: Token) -> list[float]:
+        """Return when the last calls before this one were sent, at most so many, in their order."""
+        end = self._find(before.serial)
+        return self._sent_s[max(0, end - most) : end]
+
     def sent_s(self, back: int, before: Token | None = None) -> float:
         """Return when the call was sent that is `back` >= 1 places from the end, or before a call.
 

@@ -95,6 +95,8 @@ class Closure:
         """True while probes go out one at a time."""
         if self.pause_s:
             return self.refusals > 1
+        if self.full is not None and self.full.is_close and self.refusals < LONE_REFUSALS:
+            return False  # the next call is spaced anyway
         return self.is_known or self.is_overrun or (self.refusals >= LONE_REFUSALS and self._is_drained)
 
     @property
@@ -141,7 +143,7 @@ class Closure:
     def _next_probe_s(self, now_s: float, rate_per_s: float, log: CallLog) -> float:
         began_s = self.start.sent_s
         if self.full is not None:
-            began_s = self.full.began_s(self.first, log)
+            began_s = self.full.began_s(self.last, log)
             opens_s = began_s + self.full.length_s
             if now_s < opens_s:
                 return opens_s

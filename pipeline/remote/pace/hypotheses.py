@@ -7,8 +7,10 @@ import math
 from typing import Final
 
 from pipeline.remote.learned import Learned
+from pipeline.remote.pace.bucket import CLOSED_AGAIN_S
 from pipeline.remote.pace.calls import CallLog, Start, Token
 from pipeline.remote.pace.closure import LONE_REFUSALS, Closure
+from pipeline.remote.pace.gaps import Gaps
 from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.sounding import EvenPace, Sounding
 from pipeline.remote.pace.window import NAMED_ROUNDING_S, Window
@@ -16,10 +18,6 @@ from pipeline.remote.pace.window import NAMED_ROUNDING_S, Window
 _LONG_PAUSE_S: Final = 8.0
 _LONG_PAUSE: Final = 5.0
 """A named pause is sounded when it is longer than this, and than so many times the time before it."""
-
-_CLOSED_AGAIN_S: Final = 5.0
-_CLOSED_AGAIN_CALLS: Final = 20
-"""A rate does not explain a closure that lasts so long, and so many of its gaps: the limit is sounded again."""
 
 _CARE: Final = 4.0
 """The climb through an even pace is slower than the cost of a refusal alone would make it: the pace is well known."""
@@ -34,7 +32,6 @@ _NAMED_SPACING_S: Final = 3.0
 """A shorter named pause is rounded too coarsely to measure a spacing."""
 
 _OVERRUN_CALLS: Final = 2.0
-_SURE: Final = 0.1
 """Calls sent while a refusal comes back, above which probes go alone, unless the rate is well known."""
 
 _EARLY: Final = 0.9
@@ -51,6 +48,7 @@ class Hypotheses:
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._log = CallLog()
+        self._gaps = Gaps()
         self._windows: list[Window] = []
         self._sounding: Sounding | None = None
         self._even: EvenPace | None = None
@@ -73,7 +71,12 @@ class Hypotheses:
     @property
     def rate_per_s(self) -> float:
         """The pacing rate."""
-        return self._rate.per_s
+        return self._rate.per_s if self._spacing is None else 1 / self._spacing.length_s
+
+    @property
+    def _spacing(self) -> Window | None:
+        """The window that spaces the calls in place of the rate, which rests meanwhile."""
+        return next((window for window in self._windows if window.is_close), None)
 
     def ready_at(self, in_flight: int) -> float:
         """Return when the next call may be sent; infinity when one of those in flight must end first."""
@@ -82,11 +85,14 @@ class Hypotheses:
         ready_s = [window.ready_at(self._log) for window in self._windows]
         if self._sounding is not None:
             ready_s.append(self._sounding.ready_at())
+        if self._spacing is not None:
+            return max(self._last_sent_s + self._rate.least_gap_s, *ready_s)
         return max(self._rate.ready_at(in_flight), *ready_s, -math.inf)
 
     def report_sent(self, token: Token, paused_until_s: float) -> None:
         """Note that a call is sent; `paused_until_s` is the end of the last named pause."""
-        self._rate.report_sent(token.sent_s, token, paused_until_s)
+        if self._spacing is None:
+            self._rate.report_sent(token.sent_s, token, paused_until_s)
         self._log.add(token)
         here = Start(token.sent_s, token.serial)
         self._start, self._origin = self._start or here, self._origin or here
@@ -96,7 +102,9 @@ class Hypotheses:
 
     def report_accepted(self, now_s: float, token: Token) -> None:
         """Note that a call was answered that was sent after the last refusal was known."""
-        self._rate.report_accepted(now_s, token, self._sent_calls)
+        if self._spacing is None:
+            self._rate.report_accepted(now_s, token, self._sent_calls)
+        self._gaps.report_accepted(token)
         for window in self._windows:
             window.report_spaced(token, self._log)
         if any(window.is_outdated(token.sent_s) for window in self._windows):
@@ -128,13 +136,14 @@ class Hypotheses:
         if closure is None or was_open:
             closure = self._closure = self._close(token, pause_s)
         closure.add(token, pause_s)
+        self._gaps.report_refused(token, self._log)
+        if not pause_s:
+            self._judge_gaps(closure, token)
         if closure.is_known or closure.is_row:
             self._rate.exclude_refused()
         else:
             self._rate.report_refused(now_s, token, pause_s)
-        is_unsure = self._rate.in_flight.limit == math.inf and (
-            closure.refusals > 1 or self._rate.estimate.error > _SURE
-        )
+        is_unsure = self._rate.in_flight.limit == math.inf and (closure.refusals > 1 or not self._rate.estimate.is_sure)
         closure.is_overrun = is_unsure and (now_s - token.sent_s) * self._rate.per_s > _OVERRUN_CALLS
         closure.plan_probe(now_s, self._rate.per_s, self._log)
         if pause_s:
@@ -189,7 +198,7 @@ class Hypotheses:
         is_long = pause_s >= _LONG_PAUSE_S and pause_s > _LONG_PAUSE * passed_s
         is_repeated = closure.refusals == 1 and 0 < closure.calls == self._named_calls
         self._start, self._named_calls = None, closure.calls
-        if closure.full is not None and not self._is_outer(closure.full, pause_s):
+        if closure.full is not None and not closure.full.is_outlasted(pause_s, self._log):
             began_s = closure.full.began_s(closure.first, self._log)
             closure.full.report_named(token.sent_s - began_s, opens_s - began_s)
             if opens_s < began_s + _EARLY * closure.full.length_s:  # its clock is the service's
@@ -208,12 +217,12 @@ class Hypotheses:
         if closure.pause_s and closure.refusals < LONE_REFUSALS:  # it was expected then
             return
         closed_s = closure.length_s(token)
-        if self._even is not None and not self._is_given_up(self._even, closed_s):
-            if self._even.is_penalty and closed_s >= _CLOSED_AGAIN_S:
+        if self._even is not None and not self._even.is_given_up(closed_s):
+            if self._even.is_penalty and closed_s >= CLOSED_AGAIN_S:
                 self._settle(self._even, token, closed_s, refused=False)
         elif self._windows:
             self._judge_window(closure, token)
-        elif closure.is_long(token) and (closure.calls > _SPACED_CALLS or self._is_beyond_rate(closed_s)):
+        elif closure.is_long(token) and (closure.calls > _SPACED_CALLS or self._rate.is_outlasted(closed_s)):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
         elif closure.refusals >= LONE_REFUSALS and 0 < closure.calls <= _SPACED_CALLS:
             self._space(closure, closure.last.sent_s, Start(token.sent_s, token.serial))
@@ -223,10 +232,10 @@ class Hypotheses:
 
     def _judge_window(self, closure: Closure, token: Token) -> None:
         """Move the end of the full window, give a contradicted one up, or look for a longer one."""
-        if closure.full is not None and not self._is_outer(closure.full, closure.length_s(token)):
-            if closure.refusals > 1 or closure.full.is_spacing:
+        if closure.full is not None and not closure.full.is_outlasted(closure.length_s(token), self._log):
+            if not closure.full.is_close and (closure.refusals > 1 or closure.full.is_spacing):
                 self._move(closure.full, closure, closure.last.sent_s, Start(token.sent_s, token.serial))
-        elif closure.is_long(token) and self._is_outer(self._windows[-1], closure.length_s(token)):
+        elif closure.is_long(token) and self._windows[-1].is_outlasted(closure.length_s(token), self._log):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
         elif closure.is_long(token):
             self._forget(token)
@@ -250,18 +259,17 @@ class Hypotheses:
             self._rate.in_flight.forget()
             self._windows.append(Window(1, shut_s, open_s, following))
 
-    def _is_given_up(self, even: EvenPace, closed_s: float) -> bool:
-        """Return whether a closure is too long for an even pace, so that the limit must be sounded again."""
-        return not even.is_penalty and _is_beyond(even.rate_per_s, closed_s)
-
-    def _is_beyond_rate(self, closed_s: float) -> bool:
-        """Return whether a well-known rate cannot be why the account was closed: a window must count the calls, too."""
-        is_known = not self._rate.is_ramping and self._rate.estimate.error < _SURE
-        return is_known and _is_beyond(self._rate.estimate.rate_per_s, closed_s)
-
-    def _is_outer(self, window: Window, closed_s: float) -> bool:
-        """Return whether a longer window than this one must have closed the account."""
-        return window.rounds(self._log) >= 2 and closed_s > 1.5 * window.length_s + 0.5
+    def _judge_gaps(self, closure: Closure, token: Token) -> None:
+        """Explain a refusal by its gap to the call before, where nothing else does; drop a spacing that it refutes."""
+        if self._spacing is not None and self._gaps.are_refuted:
+            self._windows.remove(self._spacing)
+            closure.full, closure.is_known, closure.contradicted = None, False, False
+            self._rate.resume(Start(token.sent_s, token.serial), self._last_sent_s)
+        elif closure.is_known or closure.is_row or self._windows or self._sounding or self._even:
+            return
+        elif (spacing := self._gaps.spacing(token)) is not None:
+            closure.full, closure.is_known = spacing, True
+            self._windows.append(spacing)
 
     def _move(self, window: Window, closure: Closure, shut_at_s: float, following: Start) -> None:
         """Measure a window's length anew, which opens with the `following` call."""
@@ -276,7 +284,7 @@ class Hypotheses:
         start, calls = closure.start, closure.calls
         following = Start(open_at_s, self._sent_calls) if first is None else Start(first.sent_s, first.serial)
         closed_s = open_at_s - closure.first.sent_s
-        if self._origin is not None and (self._windows or self._is_beyond_rate(closed_s)):
+        if self._origin is not None and (self._windows or self._rate.is_outlasted(closed_s)):
             start, calls = self._origin, self._log.count(self._origin.serial, closure.first)
             self._origin = following
             for window in self._windows:
@@ -288,8 +296,3 @@ class Hypotheses:
         self._sounding = Sounding(calls, shut_at_s - start.sent_s, open_at_s - start.sent_s, closure.refused_calls)
         if first is not None:
             self._sounding.report_sent(first)
-
-
-def _is_beyond(rate_per_s: float, closed_s: float) -> bool:
-    """Return whether a closure is far longer than a limit of this rate causes."""
-    return closed_s >= max(_CLOSED_AGAIN_S, _CLOSED_AGAIN_CALLS / rate_per_s)

@@ -11,6 +11,10 @@ _FEW: Final = 2
 _CALLS_PER_EARLY_RAISE: Final = 6.0
 """The same where the ramp was refused with few in flight: two close calls to a bucket without a burst look like it."""
 
+_LEAST_FASTER: Final = 0.5
+"""Each confirmation halves the share by which the next test is faster, down to this one: what was refused may have been
+the spacing of the calls, and is not at a lower rate."""
+
 
 class InFlightLimit:
     """The hypothesis that a call is refused if and only if too many others are in flight.
@@ -27,6 +31,7 @@ class InFlightLimit:
         self._step = 1
         self._raised = False
         self._calls_per_raise = _CALLS_PER_RAISE
+        self._confirmations = 0
 
     def report_accepted(self, others: int, refusal_cost_calls: float) -> float:
         """Count an accepted call, sent while `others` were in flight; return the factor by which the limit was raised.
@@ -48,7 +53,10 @@ class InFlightLimit:
         if self.limit > _MAX_LIMIT:  # more than any run has in flight: nothing tests it
             self.forget()
             return 1.0
-        return self.limit / before
+        faster = self.limit / before - 1
+        if self.limit == before + 1:
+            faster = min(faster, max(_LEAST_FASTER, faster / 2**self._confirmations))
+        return 1 + faster
 
     def report_refused(self, others: int, accepted_calls: int, *, ramping: bool) -> bool:
         """Return whether the hypothesis explains this refusal; it explains any that ends the ramp.
@@ -61,6 +69,7 @@ class InFlightLimit:
         fits = ramping
         if self._raised:
             self._contradictions = 0
+            self._confirmations += 1
             self._calls_per_raise = min(4 * self._calls_per_raise, max(100.0, 25 * self.limit))
             fits = others >= self.limit - 1 - self._step
         elif self.limit < math.inf:
@@ -72,7 +81,7 @@ class InFlightLimit:
             fits = self._supporting_refusals >= 3
         self._most_accepted = 0
         if fits and self.limit == math.inf:
-            self._contradictions = self._supporting_refusals = 0
+            self._contradictions = self._supporting_refusals = self._confirmations = 0
             if others <= _FEW:
                 self._calls_per_raise = _CALLS_PER_EARLY_RAISE
         self.limit = max(1, others) if fits else math.inf

@@ -19,6 +19,9 @@ were admitted in between end it. Its length, compared with the time that the n c
 
 - `Rate` doubles its pace until the first refusal, then measures the rate from refusal to refusal (`Estimate`), or finds
   that the calls in flight are limited (`InFlightLimit`), and climbs slowly to the highest rate that is not refused.
+- `Gaps` remembers the shortest gap before an admitted call and the longest before a refused one. When they do not
+  overlap, the bucket has no burst: then a spacing (`Window` of one call) takes the rate's place, which late timers
+  would otherwise teach a lower rate.
 - From the third refusal in a row on, or the second where refusals take long to come back, probes go alone, at the
   usual lengths of windows after the first call. A refused probe thus costs one call, and the length W is known to lie
   between the last refused and the first accepted one.

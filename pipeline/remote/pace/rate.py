@@ -15,6 +15,7 @@ from pipeline.remote.pace.bucket import (
     MIN_RATE_PER_S,
     Epoch,
     Estimate,
+    is_beyond,
 )
 from pipeline.remote.pace.calls import Start, Token
 from pipeline.remote.pace.in_flight import InFlightLimit
@@ -125,6 +126,10 @@ class Rate:
     def least_gap_s(self) -> float:
         """The time between two calls at the user's upper bound."""
         return 1 / self._bound_per_s
+
+    def is_outlasted(self, closed_s: float) -> bool:
+        """Return whether a well-known rate cannot be why the account was closed: a window must count the calls, too."""
+        return not self.is_ramping and self.estimate.is_sure and is_beyond(self.estimate.rate_per_s, closed_s)
 
     def ready_at(self, in_flight: int) -> float:
         """Return when the next call may be sent; infinity when one of those in flight must end first."""

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.remote.pace.bucket import is_beyond
 from pipeline.remote.pace.calls import CallLog, Start, Token
 from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.window import Window, likely_counter_s, likely_length_s
@@ -62,6 +63,10 @@ class EvenPace:
             return None
         factor = _AFTER_REFUSAL if is_confirmed else _AFTER_SURPRISE
         return EvenPace(factor * min(rate_per_s, _MAX_CLIMB * self.rate_per_s), self.is_penalty)
+
+    def is_given_up(self, closed_s: float) -> bool:
+        """Return whether a closure is too long for this pace, so that the limit must be sounded again."""
+        return not self.is_penalty and is_beyond(self.rate_per_s, closed_s)
 
 
 class Sounding:

@@ -22,6 +22,7 @@ NAMED_ROUNDING_S: Final = 1.0
 _COUNTER_LATE: Final = 1.1
 """A probe finds a counter open later than it is by up to this factor."""
 
+_CLOSE_S: Final = 0.15
 _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
 _DOUBT_CALLS: Final = 100
@@ -31,6 +32,9 @@ _DOUBT: Final = 0.9
 
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
+
+_NEAR_CLOSE: Final = 1.5
+"""The same for a short spacing: late arrivals are a larger share of it."""
 
 _TRUSTED_S: Final = 600.0
 _TRUSTED_LENGTHS: Final = 10.0
@@ -89,6 +93,11 @@ class Window:
         """True when the window admits so few calls that its length is bisected."""
         return self.calls <= _BISECTED_CALLS
 
+    @property
+    def is_close(self) -> bool:
+        """True for a spacing so short that calls are sent before the one before is answered."""
+        return self.is_spacing and self.length_s < _CLOSE_S
+
     def choose(self) -> None:
         """Choose the length from what is known."""
         if not self.is_spacing:
@@ -113,11 +122,15 @@ class Window:
         """Return whether the window is to be measured anew."""
         return now_s - self.start.sent_s >= max(_TRUSTED_S, _TRUSTED_LENGTHS * self.length_s)
 
+    def is_outlasted(self, closed_s: float, log: CallLog) -> bool:
+        """Return whether the account was closed for longer than by this window: a longer one must count, too."""
+        return self.rounds(log) >= 2 and closed_s > 1.5 * self.length_s + 0.5
+
     def is_full(self, token: Token, log: CallLog) -> bool:
         """Return whether the window may have refused this call: as many were sent shortly before."""
         if log.count(self.start.serial, token) < self.calls:
             return False
-        return log.sent_s(self.calls, token) > token.sent_s - _NEAR * self.length_s
+        return log.sent_s(self.calls, token) > token.sent_s - (_NEAR_CLOSE if self.is_close else _NEAR) * self.length_s
 
     def began_s(self, token: Token, log: CallLog) -> float:
         """Return when the first of the calls was sent that kept this one out."""
@@ -131,6 +144,8 @@ class Window:
         self.shut_s = max(self.shut_s, shut_s)
         if self.open_s <= self.shut_s * (1 + _PRECISION):
             self.open_s = 1.2 * self.shut_s
+        if self.is_close:
+            self.choose()
 
     def report_spaced(self, token: Token, log: CallLog) -> None:
         """Note that a call of a spacing was accepted."""

@@ -165,6 +165,9 @@ def test_the_ramp_does_not_send_64_jobs_in_one_burst() -> None:
     [
         pytest.param("bucket halves, 50/s to 25/s", 0.97, 0.02, id="bucket-halves"),
         pytest.param("bucket doubles, 50/s to 100/s", 0.93, 0.02, id="bucket-doubles"),
+        pytest.param("bucket 20/s, burst 1", 0.93, 0.02, id="no-burst-slow"),
+        pytest.param("bucket 50/s, burst 1", 0.93, 0.02, id="no-burst"),
+        pytest.param("bucket 200/s, burst 1", 0.95, 0.02, id="no-burst-fast"),
         pytest.param("sliding window 50 in 1 s", 0.90, 0.02, id="sliding-window"),
         pytest.param("fixed window 50 in 1 s", 0.90, 0.02, id="fixed-window-of-a-second"),
         pytest.param("fixed window 600 in 60 s", 0.85, 0.02, id="fixed-window-of-a-minute"),
