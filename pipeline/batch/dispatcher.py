@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.conversion import PrepareSettings
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
-from pipeline.records import PageId, Payload, Record, SourceFile, State
+from pipeline.records import Failure, PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.wire import Limits
 from pipeline.workspace.index import Index
@@ -55,6 +55,7 @@ class Dispatcher:
         shutdown: Ends the run early.
         config: All settings.
         converter: Converts pages that do not fit.
+        is_retry: The run was asked to send pages whose content is left to `retry`.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Dispatcher:
         *,
         config: Config,
         converter: Converter,
+        is_retry: bool = False,
     ) -> None:
         self._attempts = attempts
         self._index = index
@@ -73,6 +75,7 @@ class Dispatcher:
         self._shutdown = shutdown
         self._config = config
         self._converter = converter
+        self._is_retry = is_retry
         self._prepare_settings = prepare_settings(config)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
@@ -211,10 +214,13 @@ class Dispatcher:
     async def _recognise_page(self, page: Page, slot: Slot) -> None:
         """Take the text of the same content that is done or in flight, or call for it."""
         payload = page.payload
-        if not self._config.prepare.dedup:
-            await self._record_end(page, await self._attempts.recognise_page(page))
-        elif (record := self._find_record(page)) is not None:
+        is_deduplicated = self._config.prepare.dedup
+        if is_deduplicated and (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
+        elif (failure := self._find_failure(page)) is not None:
+            await self._recorder.record_left(page, failure)
+        elif not is_deduplicated:
+            await self._record_end(page, await self._attempts.recognise_page(page))
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
@@ -224,6 +230,11 @@ class Dispatcher:
         """Return the record of the page's content, unless it is older than asked for."""
         record = self._index.find_record(page.payload.id)
         return record if record is not None and record.added >= (page.file.again_before or "") else None
+
+    def _find_failure(self, page: Page) -> Failure | None:
+        """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
+        failure = None if self._is_retry else self._index.find_left_failure(page.payload.id)
+        return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
 
     async def _claim(self, page: Page) -> None:
         """Call for the page, then wake its duplicates."""

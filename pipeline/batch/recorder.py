@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -214,6 +214,30 @@ class Recorder:
         for each in decided:
             await self._write_failure(each.file, each.number, each.id, each.error)
 
+    async def record_left(self, page: Page, failure: Failure) -> None:
+        """Record that a page was not sent, because its content has failed before and is left to `retry`.
+
+        Args:
+            page: The page.
+            failure: Of the content, as this page or another one.
+        """
+        number = page.payload.page
+        if (failure.source, failure.page) == (page.file.name, number):  # it was touched, or moved back
+            self.settled[State.FAILED] += 1
+            return
+        message = f"the same content has failed as {failure.source}: {failure.message}"
+        await self._append_failure(
+            replace(
+                failure,
+                source=page.file.name,
+                page=number,
+                message=message,
+                attempts=0,
+                added=rfc3339(datetime.now(UTC)),
+                meta=page.file.meta,
+            )
+        )
+
     def _is_sent_again(self, file: SourceFile, page_id: PageId) -> bool:
         return file.again_before is not None and self._index.find_record(page_id) is not None
 
@@ -238,10 +262,13 @@ class Recorder:
             runs=runs,
             again=page_id is not None and self._is_sent_again(file, page_id),
         )
+        await self._append_failure(failure)
+
+    async def _append_failure(self, failure: Failure) -> None:
         span = await self._sink.append_failure(failure)
         self._index.add_failure(failure, span)
         self.ended[failure.state] += 1
-        logger.warning("%s: %s", file.name, message, extra={"page": number, "class": error.name})
+        logger.warning("%s: %s", failure.source, failure.message, extra={"page": failure.page, "class": failure.error})
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))

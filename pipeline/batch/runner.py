@@ -47,6 +47,9 @@ from pipeline.workspace.sink import open_sink
 _STALLED_RUNS: Final = 5
 """Runs in a row with calls and without a text, after which pages are blamed: an outage seldom lasts for five nights."""
 
+_NAMED_DAMAGES: Final = 10
+"""Damaged lines that are named, so that a file in another format does not fill the terminal."""
+
 logger = logging.getLogger("pagemill")
 
 
@@ -190,7 +193,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
+        dispatcher = Dispatcher(
+            attempts, index, recorder, shutdown, config=config, converter=converter, is_retry=job.retry is not None
+        )
         yield _Opened(
             files=files,
             dispatcher=dispatcher,
@@ -209,8 +214,10 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
 
 async def _open_index(workspace: Path, *, was_torn: bool) -> Index:
     index = await anyio.to_thread.run_sync(partial(Index.open, workspace, was_torn=was_torn))
-    for damage in index.damaged:
+    for damage in index.damaged[:_NAMED_DAMAGES]:
         logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
+    if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:
+        logger.warning("skipped %d more damaged lines; pagemill verify names each", unnamed)
     return index
 
 

@@ -23,7 +23,7 @@ from pipeline.workspace.page_rows import meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, DamagedLine, OtherFilesError, Tables
-from pipeline.workspace.worklist import FailedPage, read_worklist
+from pipeline.workspace.worklist import FailedPage, find_left, read_worklist
 
 _COMMIT_EVERY: Final = 512
 """Changes per commit."""
@@ -252,6 +252,10 @@ class Index:
     def worklist(self) -> Iterator[FailedPage]:
         """Yield the pages whose last state is failed or uncertain, in the order of their names."""
         return read_worklist(self._db, self._workspace / FAILURES)
+
+    def find_left_failure(self, page_id: PageId) -> Failure | None:
+        """Return the failure of a content that is left to `retry`, of any page that has it; None when there is none."""
+        return find_left(self._db, self._workspace / FAILURES, page_id)
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents for which a call may have been billed and its answer is lost."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.workspace.text_proofs import PROOFS_SCHEMA
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _SINCE_3: Final = """
 CREATE TABLE meta (
   source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
@@ -25,6 +25,7 @@ CREATE TABLE progress (
   name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_SINCE_5: Final = "CREATE INDEX failed_content ON page (id) WHERE state = 'failed';"
 SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
@@ -35,10 +36,10 @@ CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}"""
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_SINCE_5}"""
 FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4, 3: _SINCE_4})
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _SINCE_5, 3: _SINCE_4 + _SINCE_5, 4: _SINCE_5})
 """By earlier version. All lines are read again, which fills the new tables; files stay known."""

@@ -189,15 +189,30 @@ class JsonlFile:
         try:
             rescue = self._rescue.append(b"".join(lines), self._size_bytes)
         except OSError as exc:
-            lost = f"{len(lines)} lines may be lost, the ledger counts their calls"
-            return StorageError(f"{message}; no other file can be written ({exc.strerror or exc}): {lost}")
+            no_rescue = f"{message}; no other file can be written ({exc.strerror or exc})"
+            if (place := self._append_where_moved(lines, problem)) is not None:
+                return StorageError(f"{no_rescue}: its lines are in {place}")
+            return StorageError(f"{no_rescue}: {len(lines)} lines may be lost, the ledger counts their calls")
         return StorageError(f"{message}; this line and later ones are saved in {rescue}; the next run merges them")
+
+    def _append_where_moved(self, lines: Sequence[bytes], problem: OSError) -> Path | None:
+        """Append lines to the file where it was moved to with its directory, and return that place; None elsewhere."""
+        place = locate(self._file.fileno()) if isinstance(problem, ReplacedFileError) else None
+        if place is not None:
+            try:
+                self._write(b"".join(lines))
+            except OSError:
+                return None
+        return place
 
     def _rescue_run(self, problem: ReplacedFileError) -> StorageError:
         """Save the lines that the file at the run's path lacks; return the error that says where all lines are."""
         descriptor, message = self._file.fileno(), f"{self._path}: {problem.strerror}"
+        is_cut = os.fstat(descriptor).st_size < self._size_bytes
         try:
             lines, self._size_bytes = find_unsaved_lines(self._path, descriptor, self._begin_bytes)
+            if not lines and is_cut:
+                return StorageError(f"{message}; earlier lines are gone: restore them from a copy before the next run")
             if not lines:
                 return StorageError(f"{message}; all lines are there; run again to resume")
             rescue = self._rescue.append(lines, self._size_bytes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.records import Failure
+from pipeline.records import Failure, PageId
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.lines import DamagedLineError, parse_whole_failure
 
@@ -13,6 +13,11 @@ _BATCH: Final = 256
 _FAILED_PAGES: Final = """
 SELECT source, page, retryable, failed_page.offset FROM page JOIN failed_page USING (source, page, added)
 WHERE state IN ('failed', 'uncertain') AND (source, page) > (?, ?) ORDER BY source, page LIMIT ?
+"""
+
+_LEFT_PAGES: Final = """
+SELECT failed_page.offset FROM page JOIN failed_page USING (source, page, added)
+WHERE id = ? AND state = 'failed' AND NOT retryable ORDER BY added DESC
 """
 
 
@@ -45,6 +50,18 @@ def read_worklist(database: CacheDatabase, failures: Path) -> Iterator[FailedPag
             after = source, page
             if (failure := _read_failure(failures, offset)) is not None:
                 yield FailedPage(failure, retryable=bool(retryable))
+
+
+def find_left(database: CacheDatabase, failures: Path, page_id: PageId) -> Failure | None:
+    """Return the failure of a content that is left to `retry`, of any page that has it; None when there is none.
+
+    Raises:
+        StorageError: the index cannot be read.
+    """
+    for (offset,) in database.rows(_LEFT_PAGES, (page_id,)):
+        if (failure := _read_failure(failures, offset)) is not None:
+            return failure
+    return None
 
 
 def _read_failure(failures: Path, offset: int) -> Failure | None:

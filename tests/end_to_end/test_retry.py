@@ -1,5 +1,7 @@
 """`pagemill failures` and `pagemill retry`: what failed, and the way back for each kind."""
 
+import os
+import shutil
 from pathlib import Path
 
 import orjson
@@ -55,6 +57,41 @@ async def test_a_page_that_always_fails_costs_calls_in_three_runs_and_then_waits
     lines = failures(out)
     assert [(line["runs"], line["retryable"]) for line in lines] == [(1, True), (2, True), (3, False), (4, False)]
     assert lines[2]["message"].endswith("it has failed in 3 runs and is left to: pagemill retry")
+
+
+@pytest.mark.parametrize("prepare", [{"dedup": True}, {"dedup": False}], ids=["dedup", "no-dedup"])
+@on_virtual_time
+async def test_a_page_left_to_retry_is_known_by_its_content(
+    scans: Path, tmp_path: Path, prepare: dict[str, object]
+) -> None:
+    """After a touch, under another name and as a copy it cost three calls again."""
+    write_pages(scans, 3)
+    bad, out = scans / "page-0002.png", tmp_path / "out"
+    async with serve_fake(fail_pages(bad.name, "copy.png", "moved.png", status=413)) as fake:
+        await run_here(scans, out, fake.url, prepare=prepare)
+        assert len(fake.calls) == 3
+        os.utime(bad, (1, 1))
+        touched = await run_here(scans, out, fake.url, prepare=prepare)
+        assert (touched.exit_code, touched.totals[State.FAILED]) == (3, 1)
+        shutil.copy(bad, scans / "copy.png")
+        bad.rename(scans / "moved.png")
+        copied = await run_here(scans, out, fake.url, prepare=prepare)
+        assert (copied.exit_code, copied.totals[State.FAILED]) == (3, 3)
+        assert len(fake.calls) == 3
+        assert [line["attempts"] for line in failures(out)] == [1, 0, 0]
+        fake.script = accept
+        last = await run_here((), out, fake.url, retry=RetrySelection())
+        assert last.totals[State.DONE] + last.totals[State.DUPLICATE] == 4
+
+
+@on_virtual_time
+async def test_a_changed_page_is_sent_although_it_failed_before(scans: Path, tmp_path: Path) -> None:
+    write_page(scans / "a.png", 1)
+    async with serve_fake(fail_pages("a.png", status=413)) as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+        fake.script = accept
+        write_page(scans / "a.png", 2)
+        assert (await run_here(scans, tmp_path / "out", fake.url)).totals[State.DONE] == 1
 
 
 @on_virtual_time

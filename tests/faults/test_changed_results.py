@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pipeline.batch.job import Job
@@ -284,3 +285,22 @@ async def test_after_a_crash_the_counts_are_compared_and_no_row_is_read(
             await run_here(scans, out, fake.url)
         assert scanned
         assert len(fake.calls) == PAGES
+
+
+async def test_a_file_of_other_lines_is_named_in_a_dozen(
+    scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pretty-printed, each line of the file was named."""
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        await fill(scans, out, fake)
+        lines = (out / RESULTS).read_bytes().splitlines()
+        (out / RESULTS).write_bytes(
+            b"".join(orjson.dumps(orjson.loads(line), option=orjson.OPT_INDENT_2) for line in lines)
+        )
+        caplog.clear()
+        with pytest.raises(StorageError, match="nothing was sent"):
+            await run_here(scans, out, fake.url)
+    named = [message for message in caplog.messages if "skipped" in message]
+    assert 2 <= len(named) <= 11
+    assert "pagemill verify names each" in named[-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from aiohttp import web
 
 from pipeline.errors import NoDescriptorsError, StorageError
 from pipeline.records import Service
@@ -17,22 +18,41 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from tests.descriptors import no_descriptors
 from tests.factories import make_record
-from tests.fakes import serve_fake
+from tests.fakes import Call, Script, accept, serve_fake
 from tests.faults.accounts import list_faults
-from tests.faults.scene import answer_after
 from tests.pages import write_pages
 from tests.runs import COMMAND, KEY, SABOTAGE, environment, failures, results, run_arguments, run_here
 from tests.workspace.lines import append
 
-PAGES = 120
+PAGES, JOBS = 120, 16
 LIMITS = range(14, 30, 3)
 """From too few to begin, which depends on the machine, to enough for several calls; never enough for sixteen."""
+
+
+def answer_crowds(patience_s: float) -> Script:
+    """Return a script that answers a run's first call at once, as it goes alone, and later ones when sixteen wait.
+
+    Where so many never come, each call is answered after its patience.
+    """
+    calls, crowded = 0, anyio.Event()
+
+    async def answer(call: Call) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        if calls > 1 + JOBS:
+            crowded.set()
+        if calls > 1:
+            with anyio.move_on_after(patience_s):
+                await crowded.wait()
+        return accept(call)
+
+    return answer
 
 
 async def _run_below(limit: int, scans: Path, directory: Path, url: str, command: tuple[str, ...]) -> bytes:
     """Run with a limit of descriptors, which the run must exceed; return what it wrote."""
     directory.mkdir()
-    arguments = [*command, *map(str, run_arguments(scans, directory, url, "-j", "16"))]
+    arguments = [*command, *map(str, run_arguments(scans, directory, url, "-j", str(JOBS)))]
     script = f'ulimit -n {limit}; exec "$@"'
     done = await anyio.run_process(["bash", "-c", script, "bash", *arguments], check=False, env=environment(KEY))
     assert done.returncode != 0
@@ -44,8 +64,9 @@ async def test_a_run_without_a_file_descriptor_fails_no_page(scans: Path, tmp_pa
     """94 of 120 pages failed under `ulimit -n 20`."""
     write_pages(scans, PAGES)
     workspace, recorded = tmp_path, 0
-    async with serve_fake(answer_after(0.05)) as fake:
+    async with serve_fake() as fake:
         for limit in LIMITS:
+            fake.script = answer_crowds(0.5)
             stderr = await _run_below(limit, scans, tmp_path / str(limit), fake.url, COMMAND)
             assert not failures(tmp_path / str(limit) / "out")
             if texts := len(results(tmp_path / str(limit) / "out")):
@@ -53,6 +74,7 @@ async def test_a_run_without_a_file_descriptor_fails_no_page(scans: Path, tmp_pa
                 assert f"no file descriptor is left (`ulimit -n` allows {limit})".encode() in stderr
         assert 0 < recorded < PAGES
         fake.calls.clear()
+        fake.script = accept
         summary = await run_here(scans, workspace, fake.url)
         assert len(fake.calls) == PAGES - recorded
     assert (summary.exit_code, len(results(workspace))) == (0, PAGES)
@@ -63,8 +85,9 @@ async def test_pages_fail_when_they_are_blamed_for_a_missing_descriptor(scans: P
     """Negative control."""
     write_pages(scans, PAGES)
     failed = 0
-    async with serve_fake(answer_after(0.05)) as fake:
+    async with serve_fake() as fake:
         for limit in LIMITS:
+            fake.script = answer_crowds(0.3)
             await _run_below(limit, scans, tmp_path / str(limit), fake.url, (*SABOTAGE, "blame-the-page"))
             failed += len(failures(tmp_path / str(limit) / "out"))
     assert failed > 0

@@ -1,5 +1,6 @@
 """People and tools replace results.jsonl while a run goes on."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,7 @@ async def test_a_replaced_results_file_stops_the_run_and_loses_no_paid_text(
         second = await run_here(scans, out, fake.url, run={"jobs": 1}, pay_again=repeated > 0)
     assert (first.exit_code, calls) == (1, 6)
     assert "while the run appended to it" in (first.reason or "")
+    assert ("earlier lines are gone" in (first.reason or "")) == (repeated > 0)
     assert second.exit_code == 0
     assert len({line["id"] for line in results(out)}) == PAGES
     assert sum(fake.billed.values()) == PAGES + repeated
@@ -94,3 +96,25 @@ async def test_an_edit_during_a_run_that_keeps_the_size_stops_the_next_run(scans
         with pytest.raises(StorageError, match="1 lines were edited"):
             await run_here(scans, out, fake.url, run={"jobs": 1})
         assert len(fake.calls) == 6
+
+
+async def test_a_folder_that_is_moved_during_a_run_takes_all_paid_texts_with_it(scans: Path, tmp_path: Path) -> None:
+    """The reply to each call in flight at the move is in the moved file; one was lost, and its page paid twice."""
+    write_pages(scans, PAGES)
+    out, moved, both = tmp_path / "out", tmp_path / "moved", asyncio.Event()
+    waiting = 0
+
+    async def answer(call: Call) -> web.StreamResponse:
+        nonlocal waiting
+        if call.number in (6, 7):
+            waiting += 1
+            if waiting == 2:
+                out.rename(moved)
+                both.set()
+            await both.wait()
+        return accept(call)
+
+    async with serve_fake(answer) as fake:
+        assert (await run_here(scans, out, fake.url, run={"jobs": 2})).exit_code == 1
+        assert (await run_here(scans, moved, fake.url, run={"jobs": 2})).exit_code == 0
+    assert sum(fake.billed.values()) == len({record.id for record in read_records(moved)}) == PAGES

@@ -100,7 +100,8 @@ async def test_no_line_of_the_run_is_lost(tmp_path: Path, interfere: Callable[[P
 async def test_a_moved_folder_is_named_with_its_new_place(tmp_path: Path) -> None:
     ends = await append_around(tmp_path / "out" / "results.jsonl", move_the_folder)
     assert str(tmp_path / "moved" / "results.jsonl") in str(ends[2])
-    assert (tmp_path / "moved" / "results.jsonl").read_bytes() == OLD + b"a\nb\nc\n"
+    assert (tmp_path / "moved" / "results.jsonl").read_bytes() == OLD + b"a\nb\nc\nd\n"
+    assert str(tmp_path / "moved" / "results.jsonl") in str(ends[3])
 
 
 async def test_without_the_check_the_lines_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
