@@ -30,7 +30,7 @@ from pipeline.errors import EngineError
 from pipeline.server.workers.pool import Pool, plan_pool
 from tests.benchmarks.accuracy import Score
 from tests.evaluation.engines import encode_png, load_rapidocr
-from tests.evaluation.groups import GROUPS, make_sample
+from tests.evaluation.groups import TEXT_GROUPS, make_sample
 from tests.evaluation.writing import LANGUAGES
 
 BASE = "rapidocr"
@@ -114,7 +114,7 @@ def mixed_pages(seed: int) -> Iterator[EncodedPage]:
     """Yield pages without end: one of each group in turn, in a different language each time."""
     number = 0
     while True:
-        for i, group in enumerate(GROUPS):
+        for i, group in enumerate(TEXT_GROUPS):
             language = (number + i) % len(LANGUAGES)
             nth = number // len(LANGUAGES) * len(LANGUAGES) + language
             sample = make_sample(group, seed, nth)
