@@ -97,7 +97,7 @@ def _picture(pixels: NDArray[np.floating[Any]]) -> Image.Image:
 
 def _print_thermally(picture: Image.Image, rng: random.Random, strength: float) -> Image.Image:
     width, height = picture.size
-    paper = np.array([rng.uniform(232, 252), rng.uniform(230, 250), rng.uniform(222, 248)], np.float32)
+    paper = rng.uniform(232, 252) - np.array([0, rng.uniform(0, 3), rng.uniform(0, 16)], np.float32)
     softened = picture.convert("L").filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.8)))
     ink = 1 - np.asarray(softened, dtype=np.float32) / 255
     waves = [

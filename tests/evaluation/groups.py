@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.evaluation.damage import DAMAGES, SCAN_DAMAGES
 from tests.evaluation.documents import DOCUMENT_LANGUAGES
-from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, make_page
+from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, Layout, make_page
 from tests.evaluation.writing import LANGUAGES, Language
 
 
@@ -23,7 +23,7 @@ class Group:
     """
 
     name: str
-    layout: str
+    layout: Layout
     damage: str = ""
     turn_deg: int = 0
     languages: tuple[Language, ...] = LANGUAGES

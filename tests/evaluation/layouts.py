@@ -10,10 +10,13 @@ from tests.evaluation.typesetting import MARGIN_PX, Typesetter
 from tests.evaluation.vertical import set_tiers
 from tests.evaluation.writing import Language, Writer
 
-LAYOUTS = ("single", "two columns", "three columns", "table", "captions and footnotes")
+Layout = str
+"""A name in `LAYOUTS`, `SMALL_LAYOUTS` or `DOCUMENTS`, or "vertical"."""
+
+LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
 """Layouts of running text that exist in every language; "vertical" exists in Chinese only."""
 
-SMALL_LAYOUTS = ("small type", "strip", "narrow strip")
+SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip", "narrow strip")
 """Layouts of running text in every language with type that is small relative to the page."""
 
 STRIP_PX = (800, 4000)
@@ -22,7 +25,7 @@ STRIP_PX = (800, 4000)
 NARROW_STRIP_PX = (480, 10_000)
 """The size of a screenshot of a long page in a narrow window."""
 
-TYPE_PX: Mapping[str, tuple[int, int]] = {
+TYPE_PX: Mapping[Layout, tuple[int, int]] = {
     "single": (24, 32),
     "table": (24, 32),
     "small type": (12, 15),
@@ -32,13 +35,16 @@ TYPE_PX: Mapping[str, tuple[int, int]] = {
 """Range of the type size by layout, the end excluded; 24 to 28 px in the other layouts."""
 
 
-def make_page(layout: str, language: Language, seed: str) -> Page:
+def make_page(layout: Layout, language: Language, seed: str) -> Page:
     """Return a page of this layout; the same seed gives the same page.
 
     Args:
-        layout: Of `LAYOUTS`, `SMALL_LAYOUTS` or `DOCUMENTS`, or "vertical".
-        language: Of the text; `DOCUMENTS` have two languages, and vertical writing has Chinese ones.
+        layout: Its name.
+        language: `DOCUMENTS` are in one of `DOCUMENT_LANGUAGES`, vertical writing is in Chinese.
         seed: Any text.
+
+    Raises:
+        ValueError: there is no such layout.
     """
     rng = random.Random(f"{seed} {layout} {language}")
     if layout in DOCUMENTS:

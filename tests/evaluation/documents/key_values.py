@@ -4,7 +4,7 @@ import random
 from typing import Literal
 
 from tests.evaluation.documents.sheet import SANS, SERIF, Sheet
-from tests.evaluation.pages import Page
+from tests.evaluation.pages import Page, Word
 from tests.evaluation.typesetting import wrap
 from tests.evaluation.writing import Language
 
@@ -68,7 +68,7 @@ def _set_fields(sheet: Sheet, fields: list[tuple[str, str]], style: Style, leadi
         sheet.y += leading
 
 
-def _set_value(sheet: Sheet, words: list, value: str, x: float, leading: float) -> None:
+def _set_value(sheet: Sheet, words: list[Word], value: str, x: float, leading: float) -> None:
     """Set a label with its value, which goes on below when it is long."""
     first, *others = wrap(value, sheet.font(), SIZE_PX[0] - MARGIN_PX - x)
     sheet.put(*words, sheet.place(first, x))

@@ -46,7 +46,7 @@ def make_dark_slide(language: Language, rng: random.Random) -> Page:
 
 
 def _make(language: Language, rng: random.Random, theme: Theme) -> Page:
-    sheet = Sheet(language, rng, SIZE_PX, SANS[language], rng.randrange(28, 36), theme.paper, theme.ink)
+    sheet = Sheet(language, rng, SIZE_PX, SANS[language], rng.randrange(32, 40), theme.paper, theme.ink)
     width, height = SIZE_PX
     sheet.panel(0, 0, width, 150, fill=theme.bar)
     sheet.y = 100
@@ -76,7 +76,7 @@ def _set_bullets(sheet: Sheet, theme: Theme) -> None:
         if count > 1:
             sheet.put(sheet.place(sheet.phrase("card"), left, font=sheet.font(1.15, bold=True)))
             sheet.y += 1.9 * sheet.type_px
-        for _ in range(sheet.rng.randrange(4, 6)):
+        for _ in range(sheet.rng.randrange(5, 7)):
             _set_bullet(sheet, left, right)
             if sheet.rng.random() < 0.3:
                 _set_bullet(sheet, left + 2 * sheet.type_px, right, sign="–", scale=0.85)
@@ -106,8 +106,8 @@ def _set_cards(sheet: Sheet, theme: Theme) -> None:
         heading = sheet.font(1.1, bold=True)
         sheet.lines(sheet.phrase("card"), left + 30, left + width - 30, leading=1.5 * heading.size, font=heading)
         sheet.y += 0.4 * sheet.type_px
-        font = sheet.font(0.8)
-        for line in wrap(sheet.writer.paragraph(sheet.language, 2), font, width - 60):
+        font = sheet.font(0.85)
+        for line in wrap(sheet.writer.paragraph(sheet.language, 3 + 5 // count), font, width - 60):
             if sheet.y < bottom - 20:
                 sheet.put(sheet.place(line, left + 30, font=font))
                 sheet.y += 1.5 * font.size

@@ -1,6 +1,5 @@
 """Tables without rules: lists of words and names, bank statements with empty cells, and cells of several lines."""
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 
@@ -19,8 +18,8 @@ SetTable = Callable[[Sheet, int, float], None]
 
 
 def make_tables(language: Language, rng: random.Random) -> Page:
-    """Return a page of two or three tables whose cells each have one line."""
-    return _make(language, rng, rng.sample([_set_list, _set_statement, _set_list], k=2), range(9, 19))
+    """Return a page of tables whose cells each have one line."""
+    return _make(language, rng, rng.sample([_set_list, _set_statement, _set_list], k=3), range(8, 16))
 
 
 def make_wrapped_tables(language: Language, rng: random.Random) -> Page:
@@ -29,7 +28,7 @@ def make_wrapped_tables(language: Language, rng: random.Random) -> Page:
     The other cells of a row are level with its middle or with its first line. The truth has such a cell whole, before
     the others.
     """
-    return _make(language, rng, [_set_wrapped, _set_wrapped], range(5, 8))
+    return _make(language, rng, [_set_wrapped] * 3, range(5, 8))
 
 
 def _make(language: Language, rng: random.Random, tables: list[SetTable], counts: range) -> Page:
@@ -40,34 +39,40 @@ def _make(language: Language, rng: random.Random, tables: list[SetTable], counts
     for set_table in tables:
         sheet.y += sheet.type_px
         text = sheet.writer.paragraph(language, rng.randrange(1, 3))
+        if sheet.y > 0.65 * SIZE_PX[1]:
+            break
         sheet.lines(text, MARGIN_PX, SIZE_PX[0] - MARGIN_PX, leading=1.5 * sheet.type_px)
         sheet.y += 1.5 * sheet.type_px
         set_table(sheet, rng.choice(counts), sheet.type_px * rng.uniform(1.5, 2.1))
     return sheet.page()
 
 
-def _columns(sheet: Sheet, count: int, first: float = 0.0) -> list[float]:
-    """Return the left edges of columns, of uneven widths, and the right margin; the first has this share at least."""
-    weights = [sheet.rng.uniform(0.8, 1.25) for _ in range(count)]
-    if first:
-        weights[0] = first / (1 - first) * sum(weights[1:])
+def _edges(sheet: Sheet, columns: Sequence[tuple[str, str]], first: float = 0.0) -> list[float]:
+    """Return the left edges of columns, and the right margin: each as wide as its text needs, the white shared.
+
+    Args:
+        sheet: The page.
+        columns: The header and the template of each.
+        first: Share of the width that the first column has, if its text is wrapped.
+    """
     width = SIZE_PX[0] - 2 * MARGIN_PX
-    return [MARGIN_PX + width * sum(weights[:i]) / sum(weights) for i in range(count + 1)]
+    needs = [_need(sheet, header, template) for header, template in columns]
+    if first:
+        needs[0] = first * width
+    spare = (width - sum(needs)) / len(needs)
+    return [MARGIN_PX + sum(needs[:i]) + i * spare for i in range(len(needs) + 1)]
 
 
-def _fitting(sheet: Sheet, template: str, room_px: float) -> str:
-    """Return a filled template that fits into a cell, or the best of a few trials, cut off."""
-    texts = [sheet.writer.fill(sheet.language, template) for _ in range(5)]
-    text = next((text for text in texts if sheet.font().getlength(text) < room_px), min(texts, key=len))
-    while sheet.font().getlength(text) > room_px:
-        text = text[:-1].rstrip()
-    return text
+def _need(sheet: Sheet, header: str, template: str) -> float:
+    """Return the width of a column's widest text among a few."""
+    texts = [sheet.writer.fill(sheet.language, template) for _ in range(30)]
+    return max(sheet.font(bold=True).getlength(header), *map(sheet.font().getlength, texts))
 
 
 def _set_list(sheet: Sheet, count: int, leading: float) -> None:
     """Set a table of words, all left-aligned, with a bold head."""
     columns = sheet.writer.columns(sheet.language, "text_columns")
-    edges = _columns(sheet, len(columns))
+    edges = _edges(sheet, columns)
     bold = sheet.font(bold=True)
     sheet.put(*(sheet.place(name, x, font=bold) for (name, _), x in zip(columns, edges, strict=False)))
     for _ in range(count):
@@ -78,8 +83,7 @@ def _set_list(sheet: Sheet, count: int, leading: float) -> None:
 
 def _cells(sheet: Sheet, columns: Sequence[tuple[str, str]], edges: Sequence[float]) -> list[Word]:
     """Return the filled cells of a row, each at the left edge of its column."""
-    rooms = [right - left - sheet.type_px for left, right in itertools.pairwise(edges)]
-    texts = [_fitting(sheet, template, room) for (_, template), room in zip(columns, rooms, strict=True)]
+    texts = [sheet.writer.fill(sheet.language, template) for _, template in columns]
     return [sheet.place(text, x) for text, x in zip(texts, edges, strict=False)]
 
 
@@ -109,7 +113,7 @@ def _set_statement(sheet: Sheet, count: int, leading: float) -> None:
 def _set_wrapped(sheet: Sheet, count: int, leading: float) -> None:
     """Set a table whose first column has long cells."""
     columns = sheet.writer.columns(sheet.language, "wrapped_columns")
-    edges = _columns(sheet, len(columns), first=0.32)
+    edges = _edges(sheet, columns, first=0.3)
     bold = sheet.font(bold=True)
     sheet.put(*(sheet.place(name, x, font=bold) for (name, _), x in zip(columns, edges, strict=False)))
     is_centred, line_px = sheet.rng.random() < 0.5, 1.25 * sheet.type_px
