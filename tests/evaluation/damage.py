@@ -1,5 +1,6 @@
 """Damage to a page as scanners, copiers, cameras and thermal printers do it, determined by a seed."""
 
+import math
 import random
 from collections.abc import Callable
 from io import BytesIO
@@ -67,7 +68,7 @@ def thermal(picture: Image.Image, rng: random.Random) -> Image.Image:
     """Print the page on thermal paper and scan it.
 
     The ink is grey and unevenly strong from column to column, a few heating elements are dead, the paper is slightly
-    yellow or grey, skewed by up to 0.8 degrees, and the scan has noise and is saved as JPEG.
+    yellow or grey, bent as a roll bends it, skewed by up to 0.8 degrees, and the scan has noise and is saved as JPEG.
     """
     return _print_thermally(picture, rng, strength=rng.uniform(0.55, 0.9))
 
@@ -110,8 +111,23 @@ def _print_thermally(picture: Image.Image, rng: random.Random, strength: float) 
     pixels = paper * (1 - 0.95 * ink * heat)[..., None] * shade[..., None]
     printed = _picture(pixels + rng.uniform(2, 7) * _grain(picture, rng)[..., None])
     fill = tuple(round(level) for level in paper.tolist())
+    printed = _bend(printed, rng.choice((-1, 1)) * rng.uniform(0.004, 0.02) * width)
     printed = printed.rotate(rng.uniform(-0.8, 0.8), Image.Resampling.BICUBIC, expand=True, fillcolor=fill)
     return _save(printed, rng.randrange(50, 85))
+
+
+def _bend(picture: Image.Image, rise_px: float) -> Image.Image:
+    """Return the picture with its rows bent into arcs, the middle lower than the ends by `rise_px`."""
+    width, height = picture.size
+    step = 8
+    strips = []
+    for left in range(0, width, step):
+        right = min(left + step, width)
+        one, other = (rise_px * math.sin(math.pi * x / width) for x in (left, right))
+        corners = (left, -one, left, height - one, right, height - other, right, -other)
+        strips.append(((left, 0, right, height), corners))
+    fill = picture.getpixel((2, 2))
+    return picture.transform(picture.size, Image.Transform.MESH, strips, Image.Resampling.BICUBIC, fillcolor=fill)
 
 
 def _grain(picture: Image.Image, rng: random.Random) -> NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 import random
 
-from tests.evaluation.documents.sheet import SANS, SERIF, Sheet
-from tests.evaluation.pages import WHITE, Page
+from tests.evaluation.documents.sheet import MONO, SANS, SERIF, Sheet
+from tests.evaluation.pages import WHITE, Page, Word
 from tests.evaluation.writing import Language
 
 SIZE_PX = (1240, 1754)
@@ -41,6 +41,15 @@ def _set_bar(sheet: Sheet, text: str, *, is_dark: bool) -> None:
     sheet.y = top + 1.7 * sheet.type_px
 
 
+def _type(sheet: Sheet, text: str, x: float) -> Word:
+    """Return a value as a typewriter or a printer puts it there: in its own type, and not quite on the base line."""
+    y = sheet.y
+    sheet.y += sheet.rng.uniform(-0.3, 0.1) * sheet.type_px
+    word = sheet.place(text, x, font=MONO[sheet.language].at(sheet.type_px))
+    sheet.y = y
+    return word
+
+
 def _set_lines(sheet: Sheet, leading: float) -> None:
     """Set one to three fields in a row, each value on a line that it does not fill."""
     for count in sheet.rng.choices((1, 2, 2, 3), k=sheet.rng.randrange(3, 6)):
@@ -51,8 +60,9 @@ def _set_lines(sheet: Sheet, leading: float) -> None:
             left, right = MARGIN_PX + i * width, MARGIN_PX + (i + 1) * width - sheet.type_px
             start = left + sheet.font().getlength(f"{label}: ") + 0.5 * sheet.type_px
             words.append(sheet.place(f"{label}:", left))
-            if start + sheet.font().getlength(value) < right - sheet.type_px:
-                words.append(sheet.place(value, start + sheet.rng.uniform(0.2, 0.9) * sheet.type_px))
+            typed = _type(sheet, value, start + sheet.rng.uniform(0.2, 0.9) * sheet.type_px)
+            if typed.box[2] < right:
+                words.append(typed)
             y, sheet.y = sheet.y, sheet.y + 0.25 * sheet.type_px
             if start < right:
                 sheet.rule(start, right)
@@ -73,8 +83,10 @@ def _set_cells(sheet: Sheet, leading: float) -> None:
         texts = [text for field in sheet.fields("field", 2) for text in field]
         for i, (text, left, right) in enumerate(zip(texts, edges, edges[1:], strict=False)):
             sheet.panel(left, top, right, bottom, fill=GREY if i % 2 == 0 else WHITE, outline=DARK)
-            if sheet.font().getlength(text) < right - left - sheet.type_px:
-                words.append(sheet.place(text, left + 0.5 * sheet.type_px))
+            x = left + 0.5 * sheet.type_px
+            word = _type(sheet, text, x) if i % 2 else sheet.place(text, x)
+            if word.box[2] < right:
+                words.append(word)
         if words:
             sheet.put(*words)
         sheet.y = bottom

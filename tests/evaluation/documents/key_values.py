@@ -32,7 +32,7 @@ def make_key_values(language: Language, rng: random.Random) -> Page:
             text = sheet.writer.paragraph(language, 2)
             sheet.lines(text, MARGIN_PX, SIZE_PX[0] - MARGIN_PX, leading=1.4 * sheet.type_px)
             sheet.y += 0.6 * sheet.type_px
-        fields = sheet.fields("field", rng.randrange(4, 9))
+        fields = sheet.fields("field", rng.randrange(6, 14))
         _set_fields(
             sheet, [field for i, field in enumerate(fields) if sheet.y + (i + 1) * leading < bottom], style, leading
         )
@@ -44,7 +44,9 @@ def _set_fields(sheet: Sheet, fields: list[tuple[str, str]], style: Style, leadi
     """Set fields below one another; the values start where the longest label leaves room, or far to the right."""
     font, right = sheet.font(), SIZE_PX[0] - MARGIN_PX
     longest = max(font.getlength(label) for label, _ in fields)
-    values_x = MARGIN_PX + max(longest + 1.5 * sheet.type_px, (right - MARGIN_PX) * sheet.rng.choice((0.3, 0.45)))
+    values_x = MARGIN_PX + longest + 1.5 * sheet.type_px
+    if sheet.rng.random() < 0.4:
+        values_x = max(values_x, MARGIN_PX + (right - MARGIN_PX) * sheet.rng.uniform(0.3, 0.45))
     if style == "two pairs in a row":
         _set_pairs(sheet, fields, leading)
         return

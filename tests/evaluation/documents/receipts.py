@@ -39,7 +39,7 @@ class _Receipt:
         self.rng = sheet.rng
         self.left = MARGIN_EM * sheet.type_px
         self.right = sheet.width - self.left
-        self.leading = sheet.type_px * sheet.rng.uniform(1.25, 1.6)
+        self.leading = sheet.type_px * sheet.rng.uniform(1.12, 1.5)
         self.currency = sheet.phrase("currency")
         self.currency_x = self.right - sheet.font(1.2, bold=True).getlength("00,000.00")
         self.dash = self.rng.choice("--=*")
@@ -58,8 +58,8 @@ class _Receipt:
     def fields(self) -> None:
         """Set the receipt's number, date and the like, with the colons one below another or two fields in a row."""
         sheet = self.sheet
-        values_x = self.left + sheet.type_px * (6.5 if sheet.language == "en" else 4.5)
-        for label, value in sheet.fields("receipt_field", self.rng.randrange(3, 6)):
+        values_x = self.left + sheet.type_px * (7.0 if sheet.language == "en" else 6.0)
+        for label, value in sheet.fields("receipt_field", self.rng.randrange(4, 8)):
             if sheet.font().getlength(f"{label} ") > values_x - self.left:
                 sheet.put(sheet.place(f"{label}: {value}", self.left))
             else:
@@ -78,7 +78,7 @@ class _Receipt:
         )
         sheet.y += self.leading
         self._dashes()
-        in_one_row = self.rng.random() < 0.5
+        in_one_row = self.rng.random() < 0.35
         for number in range(1, count + 1):
             quantity, price_cents = self.rng.choice((1, 1, 1, 2, 3, 6)), self.rng.randrange(50, 15_000)
             self.sum_cents += quantity * price_cents
@@ -104,7 +104,7 @@ class _Receipt:
         labels_x = self.left + self.rng.choice((0.0, 0.25)) * (self.right - self.left)
         for kind, value in rows:
             is_grand = kind == "grand_total"
-            if not is_grand and kind != "total" and self.rng.random() < 0.3:
+            if not is_grand and kind != "total" and self.rng.random() < 0.15:
                 continue
             self._amount(
                 self.sheet.phrase(kind), value, labels_x, self.sheet.font(1.2 if is_grand else 1, bold=is_grand)
@@ -121,12 +121,12 @@ class _Receipt:
             for line in wrap(sheet.phrase("thanks"), sheet.font(), self.right - self.left):
                 self._centred(line)
         if self.rng.random() < 0.5:
-            x, top = self.left + sheet.type_px, sheet.y - sheet.type_px
+            x, top = self.left + sheet.type_px, sheet.y - 0.5 * sheet.type_px
             while x < self.right - sheet.type_px:
                 bar = self.rng.choice((2, 2, 4, 6))
                 sheet.panel(x, top, x + bar, top + 3 * sheet.type_px, fill=sheet.ink)
                 x += bar + self.rng.choice((2, 4, 6))
-            sheet.y = top + 4.2 * sheet.type_px
+            sheet.y = top + 4.3 * sheet.type_px
             self._centred(digits(self.rng, 13))
 
     def _article_in_row(self, name: str, cells: list[str], edges: list[float]) -> None:

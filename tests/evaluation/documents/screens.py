@@ -63,7 +63,14 @@ def _make(language: Language, rng: random.Random, theme: Theme, height: int, typ
     screen.header()
     bottom = height - 180
     is_long = height > HEIGHT_PX
-    blocks = [screen.settings, screen.orders, screen.chat, screen.numbers, *[screen.article] * (3 if is_long else 1)]
+    blocks = [
+        screen.settings,
+        *[screen.details] * 3,
+        screen.orders,
+        screen.chat,
+        screen.numbers,
+        *[screen.article] * (3 if is_long else 1),
+    ]
     while any(_advances(sheet, block, bottom) for block in rng.sample(blocks, len(blocks))):
         pass
     screen.tabs(height)
@@ -114,6 +121,29 @@ class _Screen:
             sheet.y = top + row_px
             sheet.rule(self.left + 30, self.right, fill=self.theme.hairline)
         sheet.y += 0.8 * self.em
+
+    def details(self, bottom: float) -> None:
+        """Set a receipt's details: grey labels at the left, values that go on below at the same edge."""
+        sheet, line_px = self.sheet, 1.5 * self.em
+        fields, font = sheet.fields("detail", self.rng.randrange(6, 11)), sheet.font(0.9)
+        values_x = self.left + 30 + max(font.getlength(label) for label, _ in fields) + 1.2 * self.em
+        values = [wrap(value, font, self.right - 30 - values_x) for _, value in fields]
+        height = (sum(map(len, values)) * 1.5 + 0.6 * len(values) + 1.4) * self.em
+        if sheet.y + height > bottom:
+            return
+        top = sheet.y
+        self._card(height)
+        sheet.y += 1.9 * self.em
+        for (label, _), lines in zip(fields, values, strict=True):
+            sheet.put(
+                sheet.place(label, self.left + 30, font=font, fill=self.theme.grey),
+                sheet.place(lines[0], values_x, font=font),
+            )
+            for line in lines[1:]:
+                sheet.y += line_px
+                sheet.put(sheet.place(line, values_x, font=font))
+            sheet.y += line_px + 0.6 * self.em
+        sheet.y = top + height + 0.8 * self.em
 
     def orders(self, bottom: float) -> None:
         """Set orders: shop and state, article and price, date and quantity, and the sum at the right."""

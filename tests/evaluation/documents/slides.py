@@ -57,7 +57,7 @@ def _make(language: Language, rng: random.Random, theme: Theme) -> Page:
         )
     )
     sheet.y = 240
-    rng.choice((_set_bullets, _set_cards, _set_agenda))(sheet, theme)
+    rng.choice((_set_bullets, _set_cards, _set_agenda, _set_points, _set_points))(sheet, theme)
     sheet.y = height - 40
     small = sheet.font(0.6)
     page_number = sheet.place(str(rng.randrange(2, 90)), width - MARGIN_PX, align="right", font=small, fill=theme.grey)
@@ -111,6 +111,31 @@ def _set_cards(sheet: Sheet, theme: Theme) -> None:
             if sheet.y < bottom - 20:
                 sheet.put(sheet.place(line, left + 30, font=font))
                 sheet.y += 1.5 * font.size
+
+
+def _set_points(sheet: Sheet, theme: Theme) -> None:
+    """Set rows of a short heading at the left, and a text at the right that has two lines as a rule.
+
+    The heading is level with the first line, or with the middle of the text; it is read first.
+    """
+    fields, bold, font = sheet.fields("point", sheet.rng.randrange(4, 6)), sheet.font(bold=True), sheet.font(0.9)
+    text_x = MARGIN_PX + max(bold.getlength(heading) for heading, _ in fields) + 1.8 * sheet.type_px
+    right = min(SIZE_PX[0] - MARGIN_PX, text_x + sheet.rng.uniform(16, 22) * sheet.type_px)
+    is_centred, line_px = sheet.rng.random() < 0.5, 1.35 * sheet.type_px
+    for heading, text in fields:
+        lines = wrap(text, font, right - text_x)
+        top, bottom = sheet.y, sheet.y + (len(lines) - 1) * line_px
+        sheet.y = (top + bottom) / 2 if is_centred else top
+        words = [sheet.place(heading, MARGIN_PX, font=bold)]
+        for i, line in enumerate(lines):
+            sheet.y = top + i * line_px
+            words.append(sheet.place(line, text_x, font=font))
+        sheet.put(*words)
+        sheet.y = bottom + 0.75 * sheet.type_px
+        sheet.rule(MARGIN_PX, right, fill=theme.grey)
+        sheet.y += 1.4 * sheet.type_px
+        if sheet.y > SIZE_PX[1] - 190:
+            break
 
 
 def _set_agenda(sheet: Sheet, theme: Theme) -> None:

@@ -48,7 +48,7 @@ def _make(language: Language, rng: random.Random, tables: list[SetTable], counts
 
 
 def _edges(sheet: Sheet, columns: Sequence[tuple[str, str]], first: float = 0.0) -> list[float]:
-    """Return the left edges of columns, and the right margin: each as wide as its text needs, the white shared.
+    """Return the left edges of columns, and the right margin: each as wide as its text needs, with white between.
 
     Args:
         sheet: The page.
@@ -59,7 +59,7 @@ def _edges(sheet: Sheet, columns: Sequence[tuple[str, str]], first: float = 0.0)
     needs = [_need(sheet, header, template) for header, template in columns]
     if first:
         needs[0] = first * width
-    spare = (width - sum(needs)) / len(needs)
+    spare = min((width - sum(needs)) / len(needs), sheet.type_px * sheet.rng.choice((1.2, 2.0, 10.0)))
     return [MARGIN_PX + sum(needs[:i]) + i * spare for i in range(len(needs) + 1)]
 
 
