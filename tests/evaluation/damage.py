@@ -78,6 +78,15 @@ def faded(picture: Image.Image, rng: random.Random) -> Image.Image:
     return _print_thermally(picture, rng, strength=rng.uniform(0.1, 0.2))
 
 
+def scanned(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Scan a sheet as an office does: skewed by up to 0.7 degrees, slightly bent, a little soft and grainy, as JPEG."""
+    bent = _bend(picture, rng.uniform(-0.006, 0.006) * picture.width)
+    turned = bent.rotate(rng.uniform(-0.7, 0.7), Image.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255))
+    soft = turned.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.8)))
+    pixels = np.asarray(soft, dtype=np.float32) * rng.uniform(0.82, 0.92) + rng.uniform(5, 20)
+    return _save(_picture(pixels + rng.uniform(2, 6) * _grain(soft, rng)[..., None]), rng.randrange(60, 90))
+
+
 SCAN_DAMAGES: dict[str, Damage] = {
     "noise": noise,
     "blur": blur,
@@ -89,7 +98,13 @@ SCAN_DAMAGES: dict[str, Damage] = {
 }
 """Damage after which a page of running text remains legible to most engines."""
 
-DAMAGES: dict[str, Damage] = {**SCAN_DAMAGES, "faint": faint, "thermal": thermal, "faded": faded}
+DAMAGES: dict[str, Damage] = {
+    **SCAN_DAMAGES,
+    "faint": faint,
+    "thermal": thermal,
+    "faded": faded,
+    "scanned": scanned,
+}
 
 
 def _picture(pixels: NDArray[np.floating[Any]]) -> Image.Image:

@@ -1,6 +1,7 @@
 """Key-value pages: certificates, data sheets and contracts, whose labels and values share base lines."""
 
 import random
+from collections.abc import Mapping
 from typing import Literal
 
 from tests.evaluation.documents.sheet import SANS, SERIF, Sheet
@@ -14,7 +15,14 @@ SIZE_PX = (1240, 1754)
 MARGIN_PX = 110
 
 Style = Literal["colons in a column", "tab", "leader dots", "labels to the right", "two pairs in a row"]
-STYLES: tuple[Style, ...] = ("colons in a column", "tab", "leader dots", "labels to the right", "two pairs in a row")
+STYLES: Mapping[Style, int] = {
+    "colons in a column": 1,
+    "tab": 1,
+    "leader dots": 2,
+    "labels to the right": 1,
+    "two pairs in a row": 3,
+}
+"""How often each style occurs."""
 
 
 def make_key_values(language: Language, rng: random.Random) -> Page:
@@ -22,7 +30,8 @@ def make_key_values(language: Language, rng: random.Random) -> Page:
     face = rng.choice((SANS, SERIF))[language]
     sheet = Sheet(language, rng, SIZE_PX, face, rng.randrange(19, 25), y=MARGIN_PX + 20)
     sheet.put(sheet.place(sheet.phrase("title"), MARGIN_PX, font=sheet.font(1.5, bold=True)))
-    style, leading = rng.choice(STYLES), sheet.type_px * rng.uniform(1.5, 2.2)
+    (style,) = rng.choices(list(STYLES), list(STYLES.values()))
+    leading = sheet.type_px * rng.uniform(1.5, 2.2)
     bottom = SIZE_PX[1] - MARGIN_PX
     sheet.y += 3 * sheet.type_px
     while sheet.y + 6 * leading < bottom:

@@ -57,7 +57,7 @@ def _make(language: Language, rng: random.Random, theme: Theme) -> Page:
         )
     )
     sheet.y = 240
-    rng.choice((_set_bullets, _set_cards, _set_agenda, _set_points, _set_points))(sheet, theme)
+    rng.choice((*[_set_bullets] * 3, _set_cards, _set_agenda, *[_set_points] * 2))(sheet, theme)
     sheet.y = height - 40
     small = sheet.font(0.6)
     page_number = sheet.place(str(rng.randrange(2, 90)), width - MARGIN_PX, align="right", font=small, fill=theme.grey)
@@ -66,8 +66,8 @@ def _make(language: Language, rng: random.Random, theme: Theme) -> Page:
 
 
 def _set_bullets(sheet: Sheet, theme: Theme) -> None:
-    """Set one or two columns of bullets, some of them with bullets of a second level; a column is read whole."""
-    count = sheet.rng.choice((1, 2, 2))
+    """Set one to three columns of bullets, some of them with bullets of a second level; a column is read whole."""
+    count = sheet.rng.choice((1, 2, 2, 3))
     width = (SIZE_PX[0] - 2 * MARGIN_PX) / count
     top = sheet.y
     for column in range(count):
