@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.accuracy import edit_distance, spaced_text
 
-_LEADER: Final = re.compile(r"([-–—―=_*.·•…~][^\S\n]*){4,}")
+_LEADER: Final = re.compile(r"([-–—―=_*.·•~][^\S\n]*){4,}|…+")
 _BOXES: Final = re.compile("[□☐☑☒]")
 _AMOUNT: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:,?\d{3})*\.\d{2}(?![\d.,])")
 

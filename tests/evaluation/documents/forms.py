@@ -58,8 +58,9 @@ def _set_lines(sheet: Sheet, leading: float) -> None:
         words = []
         for i, (label, value) in enumerate(sheet.fields("field", count)):
             left, right = MARGIN_PX + i * width, MARGIN_PX + (i + 1) * width - sheet.type_px
-            start = left + sheet.font().getlength(f"{label}: ") + 0.5 * sheet.type_px
-            words.append(sheet.place(f"{label}:", left))
+            asked = label + ("：" if sheet.language == "zh" else ":")
+            start = left + sheet.font().getlength(asked) + 0.7 * sheet.type_px
+            words.append(sheet.place(asked, left))
             typed = _type(sheet, value, start + sheet.rng.uniform(0.2, 0.9) * sheet.type_px)
             if typed.box[2] < right:
                 words.append(typed)

@@ -42,6 +42,7 @@ class _Receipt:
         self.leading = sheet.type_px * sheet.rng.uniform(1.12, 1.5)
         self.currency = sheet.phrase("currency")
         self.currency_x = self.right - sheet.font(1.2, bold=True).getlength("00,000.00")
+        self.colon = "：" if sheet.language == "zh" else ": "
         self.dash = self.rng.choice("--=*")
         self.sum_cents = 0
 
@@ -61,9 +62,9 @@ class _Receipt:
         values_x = self.left + sheet.type_px * (7.0 if sheet.language == "en" else 6.0)
         for label, value in sheet.fields("receipt_field", self.rng.randrange(4, 8)):
             if sheet.font().getlength(f"{label} ") > values_x - self.left:
-                sheet.put(sheet.place(f"{label}: {value}", self.left))
+                sheet.put(sheet.place(f"{label}{self.colon}{value}", self.left))
             else:
-                sheet.put(sheet.place(label, self.left), sheet.place(f": {value}", values_x))
+                sheet.put(sheet.place(label, self.left), sheet.place(f"{self.colon}{value}", values_x))
             sheet.y += self.leading
         self._dashes()
 
