@@ -12,6 +12,7 @@ from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Quad
 from pipeline.engine.tiles import OVERLAP_PX, Tile, blank_rows, detect_in_tiles, join_tiles, plan_tiles
 from tests.engine.geometry import quad
+from tests.evaluation.layouts import make_page
 from tests.rendering import font
 
 TILE_PX = 900
@@ -121,6 +122,20 @@ def test_only_rows_without_type_are_blank_whatever_runs_down_the_page(text: str)
         assert not ink.all()
     between = [is_blank[top + round(ink_bottom) + 2 : top + 88] for top in tops]
     assert all(rows.all() for rows in between)
+
+
+@pytest.mark.engine
+def test_no_word_of_a_long_screenshot_is_lost_or_found_twice() -> None:
+    """Of this page, seen whole, the engine found one line of 400."""
+    from pipeline.engine.engine import Engine  # noqa: PLC0415 - takes seconds to load
+
+    page = make_page("long screenshot", "en", "73 long screenshots 1")
+    _, quads = Engine("openvino", 1)._detect(np.ascontiguousarray(np.asarray(page.draw())[:, :, ::-1]))
+    middles = [(word.box[0] + 2, (word.box[1] + word.box[3]) / 2) for row in page.rows for word in row]
+    found = [sum(q[0][0] <= x <= q[1][0] and q[0][1] <= y <= q[3][1] for q in quads) for x, y in middles]
+    assert len(middles) > 400
+    assert sum(count == 0 for count in found) <= 0.002 * len(found)
+    assert max(found) == 1
 
 
 def test_the_overlap_is_wider_than_the_lines_of_the_property_test() -> None:
