@@ -39,7 +39,7 @@ class _Receipt:
         self.rng = sheet.rng
         self.left = MARGIN_EM * sheet.type_px
         self.right = sheet.width - self.left
-        self.leading = sheet.type_px * sheet.rng.uniform(1.12, 1.5)
+        self.leading = sheet.type_px * sheet.rng.uniform(1.16, 1.5)
         self.currency = sheet.phrase("currency")
         self.currency_x = self.right - sheet.font(1.2, bold=True).getlength("00,000.00")
         self.colon = "：" if sheet.language == "zh" else ": "

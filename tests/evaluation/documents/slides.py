@@ -77,8 +77,10 @@ def _set_bullets(sheet: Sheet, theme: Theme) -> None:
             sheet.put(sheet.place(sheet.phrase("card"), left, font=sheet.font(1.15, bold=True)))
             sheet.y += 1.9 * sheet.type_px
         for _ in range(sheet.rng.randrange(5, 7)):
+            if sheet.y > SIZE_PX[1] - 7 * sheet.type_px:
+                break
             _set_bullet(sheet, left, right)
-            if sheet.rng.random() < 0.3:
+            if sheet.rng.random() < 0.3 and sheet.y < SIZE_PX[1] - 7 * sheet.type_px:
                 _set_bullet(sheet, left + 2 * sheet.type_px, right, sign="–", scale=0.85)
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from tests.evaluation.documents.sheet import SANS, SERIF, Sheet
 from tests.evaluation.pages import Page, Word
@@ -83,8 +84,16 @@ def _set_list(sheet: Sheet, count: int, leading: float) -> None:
 
 def _cells(sheet: Sheet, columns: Sequence[tuple[str, str]], edges: Sequence[float]) -> list[Word]:
     """Return the filled cells of a row, each at the left edge of its column."""
-    texts = [sheet.writer.fill(sheet.language, template) for _, template in columns]
+    rooms = [right - left - 0.5 * sheet.type_px for left, right in pairwise(edges)]
+    texts = [_fitting(sheet, template, room) for (_, template), room in zip(columns, rooms, strict=True)]
     return [sheet.place(text, x) for text, x in zip(texts, edges, strict=False)]
+
+
+def _fitting(sheet: Sheet, template: str, room_px: float) -> str:
+    """Return a filled template that is not wider than its column; few are."""
+    while sheet.font().getlength(text := sheet.writer.fill(sheet.language, template)) > room_px:
+        pass
+    return text
 
 
 def _set_statement(sheet: Sheet, count: int, leading: float) -> None:
