@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from tests.benchmarks.accuracy import Score
 from tests.benchmarks.scans import count_jumps
 from tests.evaluation.damage import DAMAGES
 from tests.evaluation.groups import GROUPS, samples
@@ -81,13 +80,6 @@ def test_rare_characters_occur() -> None:
     assert len(COMMON_HAN) == 3755
     text = Writer(random.Random(1)).paragraph("zh", 2000)
     assert len(set(text) & set(COMMON_HAN)) > 3000
-
-
-def test_a_score_counts_errors_with_and_without_white_space() -> None:
-    score = Score()
-    score.add("档案 No. 7\n文字", "档案No. 7\n文学")
-    assert (score.errors, score.characters) == (2, 11)
-    assert (score.wrong_letters, score.letters) == (1, 8)
 
 
 PHRASES = ["the first of all phrases", "one that comes second", "another in third place", "and what ends the page"]

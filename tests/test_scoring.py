@@ -14,6 +14,8 @@ from tests.evaluation.scoring import (
     errors_in_order,
     errors_order_free,
     missed_amounts,
+    score_page,
+    without_marks,
 )
 
 texts = st.text("ab中 \n", max_size=12)
@@ -54,6 +56,33 @@ def test_order_free_errors(text: str, complete: bool, errors: int) -> None:  # n
 )
 def test_amounts_count_as_whole_tokens(text: str, missed: int) -> None:
     assert missed_amounts("9.99\n9.99\nTOTAL 1,234.50", text) == (missed, 3)
+
+
+def test_a_score_counts_errors_with_and_without_white_space() -> None:
+    score = score_page("档案 No. 7\n文字", "档案No. 7\n文学")
+    assert (score.errors, score.characters) == (2, 11)
+    assert (score.wrong_letters, score.letters) == (1, 8)
+
+
+def test_scores_add_up() -> None:
+    one, other = score_page("total 9.99", "9.99 total"), score_page("ab", "b")
+    both = one + other
+    assert (both.letters, both.unordered_errors, both.amounts, both.missed_amounts) == (11, 1, 1, 0)
+    assert both.percent("unordered_errors") == pytest.approx(100 / 11)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Deposit ............. 9.99", "Deposit 9.99"),
+        ("a\n- - - - - -\n*** b ***", "a\n \n*** b ***"),
+        ("☒ yes □ no", " yes no"),
+        ("账号…… … 12", "账号 12"),
+        ("a—b... 1--2", "a—b... 1--2"),
+    ],
+)
+def test_leaders_and_boxes_to_tick_are_no_text(text: str, rest: str) -> None:
+    assert without_marks(text).split() == rest.split()
 
 
 def test_pages_are_found_with_their_texts_and_what_the_manifest_says(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 The stages of a page, each in its module::
 
     decode    pixels.py             file → array
-    detect    detection_scales.py   array → boxes of lines, in passes from coarse to fine
+    detect    tiles.py              page much taller than wide → tiles
+              detection_scales.py   array → boxes of lines, in passes from coarse to fine
     turn      orientation.py        upright? if not, the page is turned and detected again
     read      vertical.py           columns of vertical writing → rows
               line_reader.py        which recogniser, at which width
@@ -41,6 +42,7 @@ from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.runtime import Backend, EngineName, find_models
+from pipeline.engine.tiles import detect_in_tiles
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -122,7 +124,8 @@ class Engine:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
         # Strips are padded: the detector finds no text in a line that fills the image.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_ASPECT, STRIP_HEIGHT_PX)
-        quads = self._detect_in_passes(padded, is_blank=_is_blank(pixels))
+        is_blank = _is_blank(pixels)
+        quads = detect_in_tiles(padded, lambda part: self._detect_in_passes(part, is_blank=is_blank or _is_blank(part)))
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top_px = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top_px) for quad in quads]

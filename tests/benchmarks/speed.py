@@ -28,9 +28,9 @@ from pipeline.config import ServeConfig
 from pipeline.convert.resources import resident_bytes
 from pipeline.errors import EngineError
 from pipeline.server.workers.pool import Pool, plan_pool
-from tests.benchmarks.accuracy import Score
 from tests.evaluation.engines import encode_png, load_rapidocr
-from tests.evaluation.groups import GROUPS, make_sample
+from tests.evaluation.groups import TEXT_GROUPS, make_sample
+from tests.evaluation.scoring import Score, score_page
 from tests.evaluation.writing import LANGUAGES
 
 BASE = "rapidocr"
@@ -79,7 +79,7 @@ class Runner:
             sys.exit("a worker was replaced during the block, so its CPU time is unknown; run the benchmark again")
         self.cpu_s += self._cpu_s() - begun_cpu_s
         for page, text in zip(pages, texts, strict=True):
-            self.score.add(page.truth, text)
+            self.score += score_page(page.truth, text)
 
     def memory_mib(self) -> float:
         """Return the resident memory of its largest process."""
@@ -114,7 +114,7 @@ def mixed_pages(seed: int) -> Iterator[EncodedPage]:
     """Yield pages without end: one of each group in turn, in a different language each time."""
     number = 0
     while True:
-        for i, group in enumerate(GROUPS):
+        for i, group in enumerate(TEXT_GROUPS):
             language = (number + i) % len(LANGUAGES)
             nth = number // len(LANGUAGES) * len(LANGUAGES) + language
             sample = make_sample(group, seed, nth)
@@ -129,8 +129,7 @@ def table(runners: dict[str, Runner], pages: int) -> Iterator[str]:
     base = runners.get(BASE, next(iter(runners.values())))
     for name, runner in runners.items():
         rate, cpu_s, score = pages / runner.wall_s, runner.cpu_s / pages, runner.score
-        wrong = 100 * score.errors / max(1, score.characters)
-        wrong_letters = 100 * score.wrong_letters / max(1, score.letters)
+        wrong, wrong_letters = score.percent("errors"), score.percent("wrong_letters")
         yield (
             f"{name:<10}{rate:>13.3f}{cpu_s:>13.2f}{wrong:>13.2f}{wrong_letters:>13.2f}{runner.memory_mib():>13,.0f}"
             f"{base.wall_s / runner.wall_s:>12.2f}x{base.cpu_s / runner.cpu_s:>12.2f}x  {runner.processes}"

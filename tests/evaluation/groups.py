@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from tests.evaluation.damage import DAMAGES
+from tests.evaluation.damage import DAMAGES, SCAN_DAMAGES
+from tests.evaluation.documents import DOCUMENT_LANGUAGES
 from tests.evaluation.layouts import LAYOUTS, SMALL_LAYOUTS, Layout, make_page
 from tests.evaluation.writing import LANGUAGES, Language
 
@@ -37,15 +38,36 @@ class Sample:
     truth: str
 
 
-GROUPS = (
+TEXT_GROUPS = (
     *(Group("single column" if layout == "single" else layout, layout) for layout in LAYOUTS),
-    *(Group(f"single, {damage}", "single", damage=damage) for damage in DAMAGES),
+    *(Group(f"single, {damage}", "single", damage=damage) for damage in SCAN_DAMAGES),
     *(Group(f"single, turned {turn_deg}°", "single", turn_deg=turn_deg) for turn_deg in (90, 180, 270)),
     Group("vertical", "vertical", languages=("zh",)),
     Group("vertical, traditional", "vertical", languages=("traditional",)),
 )
+"""Pages of running text and tables; the speed benchmark reads these."""
+
 SMALL_GROUPS = tuple(Group(layout, layout) for layout in SMALL_LAYOUTS)
-"""Pages of small type. The speed benchmark leaves them out, because such a page has four times as much text."""
+"""Pages of small type, which have up to four times as much text."""
+
+DOCUMENT_GROUPS = (
+    Group("receipts", "receipt", damage="thermal", languages=DOCUMENT_LANGUAGES),
+    Group("receipts, faded", "receipt", damage="faded", languages=DOCUMENT_LANGUAGES),
+    Group("forms", "form", damage="scanned", languages=DOCUMENT_LANGUAGES),
+    Group("key-value pages", "key-value", damage="scanned", languages=DOCUMENT_LANGUAGES),
+    Group("tables without rules", "table without rules", damage="scanned", languages=DOCUMENT_LANGUAGES),
+    Group("tables, wrapped cells", "table with wrapped cells", damage="scanned", languages=DOCUMENT_LANGUAGES),
+    Group("slides", "slide", languages=DOCUMENT_LANGUAGES),
+    Group("slides, dark", "dark slide", languages=DOCUMENT_LANGUAGES),
+    Group("app screens", "app screen", languages=DOCUMENT_LANGUAGES),
+    Group("app screens, dark", "dark app screen", languages=DOCUMENT_LANGUAGES),
+    Group("long screenshots", "long screenshot", languages=DOCUMENT_LANGUAGES),
+    Group("single, faint", "single", damage="faint"),
+)
+"""Pages of other documents, and pages that are hard to see."""
+
+GROUPS = TEXT_GROUPS + SMALL_GROUPS + DOCUMENT_GROUPS
+"""All groups, each name once."""
 
 
 def samples(group: Group, seed: int, count: int) -> Iterator[Sample]:

@@ -1,46 +1,63 @@
-"""Pages of eight layouts, determined by a seed."""
+"""Pages of all layouts, determined by a seed: running text here, other documents in `documents`."""
 
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
+from tests.evaluation.documents import DOCUMENTS
 from tests.evaluation.pages import FACES, SIZE_PX, Page
 from tests.evaluation.typesetting import MARGIN_PX, Typesetter
 from tests.evaluation.vertical import set_tiers
 from tests.evaluation.writing import Language, Writer
 
-Layout = Literal[
-    "single", "two columns", "three columns", "table", "captions and footnotes", "small type", "strip", "vertical"
-]
-LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
-"""Layouts that exist in every language; "vertical" exists in Chinese only."""
+Layout = str
+"""A name in `LAYOUTS`, `SMALL_LAYOUTS` or `DOCUMENTS`, or "vertical"."""
 
-SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip")
-"""Layouts in every language with type that is small relative to the page."""
+LAYOUTS: tuple[Layout, ...] = ("single", "two columns", "three columns", "table", "captions and footnotes")
+"""Layouts of running text that exist in every language; "vertical" exists in Chinese only."""
+
+SMALL_LAYOUTS: tuple[Layout, ...] = ("small type", "strip", "narrow strip")
+"""Layouts of running text in every language with type that is small relative to the page."""
 
 STRIP_PX = (800, 4000)
 """The size of a screenshot of a long page."""
+
+NARROW_STRIP_PX = (480, 10_000)
+"""The size of a screenshot of a long page in a narrow window."""
 
 TYPE_PX: Mapping[Layout, tuple[int, int]] = {
     "single": (24, 32),
     "table": (24, 32),
     "small type": (12, 15),
     "strip": (15, 18),
+    "narrow strip": (14, 20),
 }
 """Range of the type size by layout, the end excluded; 24 to 28 px in the other layouts."""
 
 
 def make_page(layout: Layout, language: Language, seed: str) -> Page:
-    """Return a page of this layout; the same seed gives the same page."""
+    """Return a page of this layout; the same seed gives the same page.
+
+    Args:
+        layout: Its name.
+        language: `DOCUMENTS` are in one of `DOCUMENT_LANGUAGES`, vertical writing is in Chinese.
+        seed: Any text.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
     rng = random.Random(f"{seed} {layout} {language}")
+    if layout in DOCUMENTS:
+        return DOCUMENTS[layout](language, rng)
     face = rng.choice(FACES[language])
     typesetter = Typesetter(language, rng, face, rng.randrange(*TYPE_PX.get(layout, (24, 28))), Writer(rng))
     left, right, bottom = MARGIN_PX, SIZE_PX[0] - MARGIN_PX, SIZE_PX[1] - MARGIN_PX
     match layout:
-        case "strip":
-            typesetter.text(left, STRIP_PX[0] - MARGIN_PX, STRIP_PX[1] - MARGIN_PX)
-            return replace(typesetter.page(), size_px=STRIP_PX)
+        case "strip" | "narrow strip":
+            width, height = STRIP_PX if layout == "strip" else NARROW_STRIP_PX
+            margin = MARGIN_PX if layout == "strip" else MARGIN_PX / 5
+            typesetter.text(margin, width - margin, height - MARGIN_PX)
+            return replace(typesetter.page(), size_px=(width, height))
         case "single" | "small type":
             typesetter.heading(left, right)
             typesetter.text(left, right, bottom)
@@ -52,6 +69,8 @@ def make_page(layout: Layout, language: Language, seed: str) -> Page:
             _set_notes(typesetter)
         case "vertical":
             set_tiers(typesetter)
+        case _:
+            raise ValueError(f"no layout {layout!r}")
     return typesetter.page()
 
 

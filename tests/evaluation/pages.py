@@ -1,4 +1,4 @@
-"""A typeset page: runs of text, pictures and rules at their positions; its text and its picture."""
+"""A typeset page: runs of text, pictures, rules and coloured shapes at their positions; its text and its picture."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,12 @@ SIZE_PX = (1654, 2339)
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in px."""
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0 to 255."""
+
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,28 @@ class Word:
     y: float
     font: ImageFont.FreeTypeFont
     direction: Literal["ttb"] | None = None
+    fill: Colour = BLACK
 
     @property
     def box(self) -> Box:
         """Bounds of its ink."""
         left, top, right, bottom = self.font.getbbox(self.text, direction=self.direction)
         return self.x + left, self.y + top, self.x + right, self.y + bottom
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A rectangle below the text: a panel, a bar, a check box; with round corners, a bubble or a dot.
+
+    Attributes:
+        fill: Colour of its inside; None leaves what is below it visible.
+        outline: Colour of its edge; None for none.
+    """
+
+    box: Box
+    fill: Colour | None = None
+    outline: Colour | None = None
+    radius_px: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,9 @@ class Page:
         rows: In reading order; a row of a table has one run per cell.
         figures: Pictures, drawn grey.
         rules: Thin black lines, as boxes.
+        shapes: Below the text, in the order in which they are drawn.
+        marks: Runs of characters that are no text: leader dots, lines of dashes, ticks.
+        paper: Colour of the page.
     """
 
     language: Language
@@ -87,6 +112,9 @@ class Page:
     figures: tuple[Box, ...] = ()
     rules: tuple[Box, ...] = ()
     size_px: tuple[int, int] = SIZE_PX
+    shapes: tuple[Shape, ...] = ()
+    marks: tuple[Word, ...] = ()
+    paper: Colour = WHITE
 
     @property
     def truth(self) -> str:
@@ -94,17 +122,19 @@ class Page:
         return "\n".join(" ".join(word.text for word in row) for row in self.rows)
 
     def draw(self) -> Image.Image:
-        """Return the page in black on white."""
-        picture = Image.new("L", self.size_px, 255)
+        """Return the page as an RGB picture."""
+        picture = Image.new("RGB", self.size_px, self.paper)
         draw = ImageDraw.Draw(picture)
         for figure in self.figures:
-            draw.rectangle(figure, fill=200)
+            draw.rectangle(figure, fill=(200, 200, 200))
             left, top, right, bottom = figure
-            draw.ellipse((left + 30, top + 30, (left + right) / 2, bottom - 30), fill=120)
-            draw.polygon(((left + 40, bottom - 20), ((left + right) / 2, top + 40), (right - 40, bottom - 20)), fill=90)
+            draw.ellipse((left + 30, top + 30, (left + right) / 2, bottom - 30), fill=(120, 120, 120))
+            points = ((left + 40, bottom - 20), ((left + right) / 2, top + 40), (right - 40, bottom - 20))
+            draw.polygon(points, fill=(90, 90, 90))
+        for shape in self.shapes:
+            draw.rounded_rectangle(shape.box, shape.radius_px, fill=shape.fill, outline=shape.outline, width=2)
         for rule in self.rules:
-            draw.rectangle(rule, fill=0)
-        for row in self.rows:
-            for word in row:
-                draw.text((word.x, word.y), word.text, fill=0, font=word.font, direction=word.direction)
-        return picture.convert("RGB")
+            draw.rectangle(rule, fill=BLACK)
+        for word in (*self.marks, *(word for row in self.rows for word in row)):
+            draw.text((word.x, word.y), word.text, fill=word.fill, font=word.font, direction=word.direction)
+        return picture

@@ -2,13 +2,69 @@
 
 import re
 from collections import Counter
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
 
-from tests.accuracy import edit_distance
+from tests.accuracy import edit_distance, spaced_text
 
+_LEADER: Final = re.compile(r"([-–—―=_*.·•~][^\S\n]*){4,}|…+")
+_BOXES: Final = re.compile("[□☐☑☒]")
 _AMOUNT: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:,?\d{3})*\.\d{2}(?![\d.,])")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Characters and errors of a page, or of several pages: scores are added.
+
+    Attributes:
+        characters: Of the truth, each run of white space counting as one.
+        errors: Edits that turn the text into the truth, runs of white space counting as one character.
+        letters: Characters of the truth without white space.
+        wrong_letters: Edits between the texts without white space.
+        unordered_errors: Letters that differ when order does not count.
+        amounts: Amounts of money in the truth.
+        missed_amounts: Those of them that are not in the text as whole tokens.
+    """
+
+    characters: int = 0
+    errors: int = 0
+    letters: int = 0
+    wrong_letters: int = 0
+    unordered_errors: int = 0
+    amounts: int = 0
+    missed_amounts: int = 0
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
+    def percent(self, errors: str) -> float:
+        """Return the rate of the errors of this name in %."""
+        return 100 * int(getattr(self, errors)) / max(1, self.characters if errors == "errors" else self.letters)
+
+
+def score_page(truth: str, text: str) -> Score:
+    """Return the score of a page's text; leaders and boxes to tick, in either text, do not count."""
+    wanted, got = without_marks(truth), without_marks(text)
+    missed, amounts = missed_amounts(wanted, got)
+    return Score(
+        characters=len(spaced_text(wanted)),
+        errors=edit_distance(spaced_text(wanted), spaced_text(got)),
+        letters=len(letters(wanted)),
+        wrong_letters=errors_in_order(wanted, got),
+        unordered_errors=errors_order_free(wanted, got),
+        amounts=amounts,
+        missed_amounts=missed,
+    )
+
+
+def without_marks(text: str) -> str:
+    """Return the text without boxes to tick and without leaders: four dots, dashes, stars or the like in a row.
+
+    An engine may read a line of dashes as any number of dashes or leave it out: neither is wrong.
+    """
+    return _BOXES.sub("", _LEADER.sub(" ", text))
 
 
 def letters(text: str) -> str:

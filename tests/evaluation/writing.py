@@ -12,6 +12,8 @@ from typing import Literal
 
 from opencc import OpenCC
 
+from tests.evaluation.values import VALUES, VALUES_BY_LANGUAGE
+
 Language = Literal["zh", "en", "mixed", "traditional"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en", "mixed")
 """Languages that are set in rows; traditional Chinese is set in columns."""
@@ -27,7 +29,12 @@ COMMON_HAN = bytes(byte for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xF
 """GB 2312-80, level 1: the 3,755 characters in everyday use."""
 
 BLANK = re.compile(r"\{(\w+)\}")
-WORDS: dict[str, dict[str, list[str]]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+_RUNNING, _DOCUMENTS = (
+    tomllib.loads((Path(__file__).parent / name).read_text("utf-8")) for name in ("words.toml", "documents/words.toml")
+)
+WORDS: dict[str, dict[str, list[str]]] = {
+    language: words | _DOCUMENTS.get(language, {}) for language, words in _RUNNING.items()
+}
 """By language: words by kind, and templates whose blanks, like `{noun}`, `Writer` fills."""
 
 
@@ -61,27 +68,50 @@ class Writer:
         """Return the headers of a table's columns."""
         return WORDS[language]["header"][:cells]
 
+    def phrase(self, language: Language, kind: str) -> str:
+        """Return a random template or word of this kind with its blanks filled."""
+        return self._fill(language, kind)
+
+    def parts(self, language: Language, kind: str) -> list[str]:
+        """Return the parts of a phrase, such as a field's label and value."""
+        return self._fill(language, kind).split("|")
+
+    def columns(self, language: Language, kind: str) -> list[tuple[str, str]]:
+        """Return the columns of a random table of this kind: the header and the template of each."""
+        head, *others = self._rng.choice(WORDS[language][kind]).split("|")
+        return [(name, template) for name, _, template in (text.partition("=") for text in (head, *others))]
+
+    def fill(self, language: Language, template: str) -> str:
+        """Return a template with its blanks filled."""
+        return BLANK.sub(lambda blank: self._blank(language, blank[1]), template)
+
     def _fill(self, language: Language, kind: str) -> str:
         """Return a random template or word of this kind with its blanks filled."""
         if language == "traditional":
             text: str = TRADITIONAL.convert(self._fill("zh", kind))
             return text.translate(QUOTES)
         words = {**WORDS["zh"], **WORDS["mixed"]} if language == "mixed" else WORDS[language]
-        template = self._rng.choice(words[kind])
-        return BLANK.sub(lambda blank: self._blank(language, blank[1]), template)
+        return self.fill(language, self._rng.choice(words[kind]))
 
     def _blank(self, language: Language, kind: str) -> str:
         number = self._rng.randrange
         match kind:
-            case "name":
+            case "name" | "NAME" | "lower":
                 syllables = self._rng.sample(WORDS["en"]["syllable"], 2)
-                text = "".join([*syllables, self._rng.choice(WORDS["en"]["ending"])]).capitalize()
+                text = "".join([*syllables, self._rng.choice(WORDS["en"]["ending"])])
+                text = {"name": text.capitalize(), "NAME": text.upper(), "lower": text}[kind]
+            case "email":
+                text = f"{self._blank(language, 'lower')}@{self._blank(language, 'lower')}.com"
             case "han2" | "han3":
                 text = "".join(self._rng.choices(COMMON_HAN, k=int(kind[-1])))
             case "letters":
                 text = "".join(self._rng.choices(string.ascii_uppercase, k=2))
             case "year" | "month" | "number":
                 text = str({"year": number(1780, 1990), "month": number(1, 13), "number": number(2, 980)}[kind])
+            case _ if kind in VALUES:
+                text = VALUES[kind](self._rng)
+            case _ if kind in VALUES_BY_LANGUAGE.get(language, {}):
+                text = VALUES_BY_LANGUAGE[language][kind](self._rng)
             case _:
                 text = self._fill("en" if kind.startswith("en_") else language, kind.removeprefix("en_"))
         return text
