@@ -4,10 +4,12 @@ The stages of a page, each in its module::
 
     decode    pixels.py             file → array
     detect    detection_scales.py   array → boxes of lines, in passes from coarse to fine
+              box_scores.py         which of these count as lines
     turn      orientation.py        upright? if not, the page is turned and detected again
     read      vertical.py           columns of vertical writing → rows
               line_reader.py        which recogniser, at which width
               ctc.py                probabilities → text, positions, confidence
+              rereading.py          low-scored lines are read again, in other ways, before they are dropped
     correct   punctuation.py        full-width forms of punctuation marks
               line_cutting.py       boxes that cover two columns are cut, boxes are trimmed to their text
     order     reading_order.py      boxes → columns and rows → text
@@ -19,6 +21,7 @@ process has an engine of its own.
 
 import math
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +31,7 @@ import rapidocr
 from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
+from pipeline.engine.box_scores import score_long_boxes_by_outline
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
@@ -40,6 +44,7 @@ from pipeline.engine.pixels import Pixels, decode_bgr
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
+from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
 from pipeline.engine.runtime import Backend, EngineName, find_models
 from pipeline.engine.vertical import read_lines
 
@@ -59,9 +64,6 @@ MAX_LINE_WIDTH_PX: Final = 12_800
 BLANK_CONTRAST: Final = 16
 """A page whose levels, 0 to 255, differ by less is blank: that much is noise of JPEG."""
 
-MIN_LINE_CONFIDENCE: Final = 0.5
-"""RapidOCR's default, `text_score`: lines below it are dropped."""
-
 
 class Engine:
     """Text detection, page orientation and text recognition."""
@@ -74,6 +76,7 @@ class Engine:
         # RapidOCR loads its models at their first use.
         with suppress(RapidOCRError):  # raised for a page without text
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, MIN_LINE_WIDTH_PX, 3), 255, np.uint8), {})
+        score_long_boxes_by_outline(self._ocr.text_det.postprocess_op)
         quick = LineModel(models.quick, models.quick_characters, QUICK.space_threshold, runtime)
         careful = LineModel(models.careful, None, CAREFUL.space_threshold, runtime) if models.careful else None
         self._reader = Reader(
@@ -109,6 +112,7 @@ class Engine:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn_deg // 90))
             crops, quads = self._detect(pixels)
         readings = read_lines(self._reader.read, crops, quads)
+        readings = read_low_scored(self._reader.read_again, partial(self._crop, pixels), crops, quads, readings)
         rows = reading_rows(
             part for reading, quad in zip(readings, quads, strict=True) for part in _make_lines(reading, quad)
         )
@@ -126,6 +130,11 @@ class Engine:
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top_px = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top_px) for quad in quads]
+
+    def _crop(self, pixels: Pixels, quad: Quad) -> Pixels:
+        """Return the pixels of a box, deskewed."""
+        cropped: list[Pixels] = self._ocr.crop_text_regions(pixels, np.array([quad], dtype=np.float32))
+        return cropped[0]
 
     def _detect_in_passes(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
         """Return the boxes of all detection passes, merged; a blank page needs one pass."""
