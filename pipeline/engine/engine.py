@@ -13,6 +13,7 @@ The stages of a page, each in its module::
     correct   punctuation.py        full-width forms of punctuation marks
               line_cutting.py       boxes that cover two columns are cut, boxes are trimmed to their text
     order     reading_order.py      boxes → columns and rows → text
+    unwarp    unwarping.py, grid.py do the lines bend? the page is flattened and read again
     check     ink.py, looks.py      much ink unread? the page is looked at again with more contrast
 
 An engine serves one thread: OpenVINO's inference requests cannot be shared ("Infer Request is busy"), so a worker
@@ -46,6 +47,7 @@ from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
 from pipeline.engine.runtime import Backend, EngineName, find_models
+from pipeline.engine.unwarping import Unwarper, confident_characters, is_curled
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -83,6 +85,7 @@ class Engine:
             LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
         )
         self._orientation = OrientationClassifier(models.orientation, backend, threads)
+        self._unwarper = Unwarper(models.unwarping, backend, threads) if models.unwarping else None
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the text of an encoded image.
@@ -94,10 +97,18 @@ class Engine:
         return self.recognise_pixels(decode_bgr(image))
 
     def recognise_pixels(self, pixels: Pixels) -> Recognition:
-        """Return the text of a page; one of which much ink stays unread is looked at again, with more contrast."""
-        best = self._look(pixels, pixels)
+        """Return the text of a page; a curled one is flattened, and read again if that gives more text."""
+        found = self._look(pixels, pixels)
         if _is_blank(pixels):
-            return best
+            return found
+        if self._unwarper and is_curled(found.lines) and (page := self._unwarper.unwarp(pixels, found.turn_deg)):
+            flat = self._look(page.pixels, page.pixels)
+            if confident_characters(flat) > confident_characters(found):
+                return page.place(self._look_closer(page.pixels, flat))
+        return self._look_closer(pixels, found)
+
+    def _look_closer(self, pixels: Pixels, best: Recognition) -> Recognition:
+        """Return the text of a page; one of which much ink is unread is looked at again, with more contrast."""
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break

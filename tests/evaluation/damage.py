@@ -1,10 +1,11 @@
-"""Damage to a page as scanners, copiers and cameras do it: seven kinds, determined by a seed."""
+"""Damage to a page as scanners, copiers and cameras do it: eight kinds, determined by a seed."""
 
 import random
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -58,6 +59,27 @@ def uneven_light(picture: Image.Image, rng: random.Random) -> Image.Image:
     return _picture(np.asarray(picture, dtype=np.float32) * light[..., None])
 
 
+def curled(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Photograph the page as it lies open in a book: its lines bend, one side is farther away, and a desk shows.
+
+    The page's surface rises from the spine to the fore-edge like half a period of a cosine, so that the lines bow by up
+    to three or four times their height. The camera is above the middle: the bow is largest at the top and the bottom.
+    """
+    width, height = picture.size
+    x, y = np.meshgrid(np.linspace(0, 1, width, dtype=np.float32), np.linspace(0, 1, height, dtype=np.float32))
+    bow, tilt, margin = rng.uniform(0.045, 0.065), rng.uniform(0.03, 0.08), rng.uniform(0.04, 0.08)
+    spine = x if rng.random() < 0.5 else 1 - x
+    rise = (1 - np.cos(2 * np.pi * np.clip(spine, 0, 1) ** 0.7)) / 2
+    # From the photograph back to the page: where each of its pixels was, in shares of the page's size.
+    from_x = (x - 0.5) * (1 + 2 * margin)
+    from_y = (y - 0.5) * (1 + 2 * margin) * (1 + tilt * (2 * spine - 1))
+    from_y += bow * rise * (1 - 0.8 * y) * rng.choice((-1, 1))
+    page = np.asarray(picture, dtype=np.float32) * (1 - 0.45 * np.exp(-spine / 0.12))[..., None]
+    desk = np.full(3, rng.uniform(60, 110), dtype=np.float32)
+    places = (from_x + 0.5) * width, (from_y + 0.5) * height
+    return _picture(cv2.remap(page, *places, cv2.INTER_LINEAR, borderValue=desk.tolist()))
+
+
 DAMAGES: dict[str, Damage] = {
     "noise": noise,
     "blur": blur,
@@ -66,6 +88,7 @@ DAMAGES: dict[str, Damage] = {
     "low contrast": low_contrast,
     "low resolution": low_resolution,
     "uneven light": uneven_light,
+    "curled": curled,
 }
 
 
