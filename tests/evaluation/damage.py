@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -87,6 +88,27 @@ def scanned(picture: Image.Image, rng: random.Random) -> Image.Image:
     return _save(_picture(pixels + rng.uniform(2, 6) * _grain(soft, rng)[..., None]), rng.randrange(60, 90))
 
 
+def curled(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Photograph the page as it lies open in a book: its lines bend, one side is farther away, and a desk shows.
+
+    The page's surface rises from the spine to the fore-edge like half a period of a cosine, so that the lines bow by up
+    to three or four times their height. The camera is above the middle: the bow is largest at the top and the bottom.
+    """
+    width, height = picture.size
+    x, y = np.meshgrid(np.linspace(0, 1, width, dtype=np.float32), np.linspace(0, 1, height, dtype=np.float32))
+    bow, tilt, margin = rng.uniform(0.045, 0.065), rng.uniform(0.03, 0.08), rng.uniform(0.04, 0.08)
+    spine = x if rng.random() < 0.5 else 1 - x
+    rise = (1 - np.cos(2 * np.pi * np.clip(spine, 0, 1) ** 0.7)) / 2
+    # From the photograph back to the page: where each of its pixels was, in shares of the page's size.
+    from_x = (x - 0.5) * (1 + 2 * margin)
+    from_y = (y - 0.5) * (1 + 2 * margin) * (1 + tilt * (2 * spine - 1))
+    from_y += bow * rise * (1 - 0.8 * y) * rng.choice((-1, 1))
+    page = np.asarray(picture, dtype=np.float32) * (1 - 0.45 * np.exp(-spine / 0.12))[..., None]
+    desk = np.full(3, rng.uniform(60, 110), dtype=np.float32)
+    places = (from_x + 0.5) * width, (from_y + 0.5) * height
+    return _picture(cv2.remap(page, *places, cv2.INTER_LINEAR, borderValue=desk.tolist()))
+
+
 SCAN_DAMAGES: dict[str, Damage] = {
     "noise": noise,
     "blur": blur,
@@ -95,8 +117,9 @@ SCAN_DAMAGES: dict[str, Damage] = {
     "low contrast": low_contrast,
     "low resolution": low_resolution,
     "uneven light": uneven_light,
+    "curled": curled,
 }
-"""Damage after which a page of running text remains legible to most engines."""
+"""Damage to pages of running text: all but the last remain legible to most engines."""
 
 DAMAGES: dict[str, Damage] = {
     **SCAN_DAMAGES,

@@ -1,0 +1,57 @@
+"""Lines of a curled page, made level."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.engine.pixels import Pixels
+from pipeline.engine.straightening import WIDENING, straighten, straighten_and_widen
+
+TEXT = "The unusual warehouse of Thorbelham was transferred on 3 May"
+
+
+def bent_line(bow_px: float, sway_px: float = 0.0, *, height: int = 44, neighbours: bool = False) -> Pixels:
+    """Return a line of text of 24 px whose columns are moved down along a curve, its middle by `bow_px`."""
+    picture = Image.new("L", (640, 160), 255)
+    draw = ImageDraw.Draw(picture)
+    for y in (24, 64, 104) if neighbours else (64,):
+        draw.text((4, y), TEXT, 0, ImageFont.load_default(22))
+    pixels = np.asarray(picture)
+    places = np.linspace(-1, 1, 640)
+    curve = bow_px * (1 - places**2) + sway_px * (places**3 - places)
+    curve -= (curve.max() + curve.min()) / 2
+    rows = np.arange(height)[:, None] + 78 - height // 2 - np.rint(curve).astype(int)[None, :]
+    return np.repeat(pixels[rows, np.arange(640)[None, :]][..., None], 3, axis=2)
+
+
+def sharpness(line: Pixels) -> float:
+    """Return how much of a line's ink is in few of its rows."""
+    profile = (255 - line[..., 0].astype(float)).sum(axis=1)
+    return float((profile**2).sum() / profile.sum() ** 2)
+
+
+@given(st.floats(8, 14) | st.floats(-14, -8), st.floats(-6, 6), st.booleans())
+def test_a_line_that_bends_becomes_level(bow_px: float, sway_px: float, neighbours: bool) -> None:  # noqa: FBT001
+    level, line = bent_line(0), bent_line(bow_px, sway_px, neighbours=neighbours)
+    straightened = straighten(line)
+    assert straightened.shape[1] == line.shape[1]
+    assert straightened.shape[0] < line.shape[0]
+    assert sharpness(straightened) > 0.85 * sharpness(level)
+
+
+def test_a_level_line_stays_as_it_is() -> None:
+    line = bent_line(0)
+    assert straighten(line) is line
+
+
+@given(st.integers(1, 300), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_any_crop_keeps_its_width(width: int, height: int, seed: int) -> None:
+    """Also noise, an even crop, and one that is short."""
+    noise = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    for line in (noise, np.full_like(noise, 200)):
+        assert straighten(line).shape[1:] == (width, 3)
+        assert straighten(line).shape[0] >= 1
+    (wide,) = straighten_and_widen([noise])
+    assert wide.shape[1] == pytest.approx(WIDENING * width, abs=1)
