@@ -31,9 +31,12 @@ therefore assume horizontal text, read from left to right.
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, separates_columns, split_at_bands
+from pipeline.engine.columns import separates_columns
+from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, split_at_bands
+from pipeline.engine.prose import is_prose
 from pipeline.engine.punctuation import is_wide
 from pipeline.engine.recognition import Line
 from pipeline.engine.rows import Box, deskew, group_into_rows, type_height_px
@@ -54,7 +57,7 @@ PlacedLine = tuple[Line, Box]
 def reading_rows(lines: Iterable[Line]) -> list[list[PlacedLine]]:
     """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
     given = list(lines)
-    boxes = deskew([line.corners for line in given])
+    boxes = [replace(box, is_prose=is_prose(given[box.index].text)) for box in deskew([line.corners for line in given])]
     return [
         [(given[box.index], box) for box in row]
         for region in cut_into_regions(boxes)

@@ -27,13 +27,20 @@ SKEW_ASPECT: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A line's box on the deskewed page, in px, and its 0-based index in the order of detection."""
+    """A line's box on the deskewed page.
+
+    Attributes:
+        left: In px, as the other edges.
+        index: 0-based, in the order of detection.
+        is_prose: Whether the line reads as a part of a sentence; a line of unknown text may.
+    """
 
     left: float
     top: float
     right: float
     bottom: float
     index: int
+    is_prose: bool = True
 
     @property
     def width(self) -> float:

@@ -257,6 +257,59 @@ def test_pages_are_read_in_the_order_in_which_they_were_typeset(layout: Layout, 
         assert text(detected(page, rng, slope_deg)) == page.truth
 
 
+def test_labels_and_values_are_read_by_rows() -> None:
+    """Though they are not quite level, and as long as lines of text."""
+    labels = ["NAME OF SHIP", "PORT OF CALL", "MASTER'S NAME", "DATE OF ENTRY", "CARGO IN TONS"]
+    values = ["Aurora of Riga", "Queenborough", "Henrik Lindqvist", "12 March 1846", "1,240.50"]
+    lines = [line(label, 0, 30 * i) for i, label in enumerate(labels)]
+    lines += [line(value, 120, 30 * i + 7, width=90) for i, value in enumerate(values)]
+    assert text(lines) == "\n".join(map(" ".join, zip(labels, values, strict=True)))
+
+
+def test_a_paragraph_beside_the_cells_of_a_table_is_read_first() -> None:
+    """It is a merged cell, whose lines are not level with the others."""
+    paragraph = [f"of the company shares, which {word} to the index" for word in ("rise", "fall", "hold", "move", "go")]
+    lines = [line(each, 0, 26 * i, width=300) for i, each in enumerate(paragraph)]
+    lines += [line(f"Class {i}", 320, 37 * i - 8, width=60) for i in range(4)]
+    lines += [line(f"{i}.50%", 420, 37 * i - 8, width=60) for i in range(4)]
+    cells = [f"Class {i} {i}.50%" for i in range(4)]
+    assert text(lines) == "\n".join([*paragraph, *cells])
+
+
+@given(
+    rows=st.integers(2, 12),
+    widths=st.lists(st.floats(20, 400), min_size=2, max_size=6),
+    seed=st.integers(0, 10**6),
+)
+def test_a_table_without_rules_is_read_by_rows(rows: int, widths: list[float], seed: int) -> None:
+    """Whatever the widths of its cells, which share base lines but for a part of their height."""
+    rng = random.Random(seed)
+    edges = [sum(widths[:i]) + 30 * i for i in range(len(widths))]
+    names = [[f"{row}{'abcdef'[i]}" for i in range(len(widths))] for row in range(rows)]
+    lines = [
+        line(name, edge + rng.uniform(0, 9), 40 * row + rng.uniform(-3, 3), width=width * rng.uniform(0.5, 0.95))
+        for row, cells in enumerate(names)
+        for name, edge, width in zip(cells, edges, widths, strict=True)
+    ]
+    assert text(rng.sample(lines, len(lines))).split() == [name for cells in names for name in cells]
+
+
+@given(
+    counts=st.lists(st.integers(4, 12), min_size=2, max_size=3),
+    offsets=st.lists(st.floats(0, 15), min_size=3, max_size=3),
+    scale=st.floats(0.5, 4),
+)
+def test_columns_of_justified_text_are_read_one_by_one(counts: list[int], offsets: list[float], scale: float) -> None:
+    """Whatever the size of the page, and whether or not the lines are level."""
+    names = [[f"that {'abc'[i]}{row} was said" for row in range(count)] for i, count in enumerate(counts)]
+    lines = [
+        line(name, 430 * i * scale, (30 * row + offset) * scale, width=400 * scale, height=20 * scale)
+        for i, (column_names, offset) in enumerate(zip(names, offsets, strict=False))
+        for row, name in enumerate(column_names)
+    ]
+    assert text(reversed(lines)) == "\n".join(name for each in names for name in each)
+
+
 def test_no_space_joins_chinese_lines_that_touch() -> None:
     """The detector splits lines at commas."""
     assert text([line("入冬之前，", 0, 0), line("重修桥梁", 104, 1)]) == "入冬之前，重修桥梁"
