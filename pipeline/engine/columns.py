@@ -18,11 +18,16 @@ Lengths are in type heights of the region (`rows.type_height_px`), about one em,
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pipeline.engine.gutters import MIN_GUTTER_WIDTH, Gutter
+from pipeline.engine.gutters import MIN_BAND_HEIGHT, MIN_GUTTER_WIDTH, Gutter
 from pipeline.engine.rows import Box, is_level
 
 MIN_COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of running text, in type heights."""
+
+MIN_COLUMN_LINES: Final = 3
+MIN_SHORT_GUTTER_WIDTH: Final = 1.0
+"""White between fewer lines than this is a gutter from this width in type heights; less is a gap in two lines, each of
+which the detector split at a bracket."""
 
 MAX_GUTTER_SHARE: Final = 0.5
 """Width of the widest gutter as a share of the narrower column; white between cells is often wider than the cells."""
@@ -67,7 +72,13 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
     right = _flank(gutter.right, lambda box: -box.left)
     white_px = min(box.left for box in right) - max(box.right for box in left)
     column_px = min(max(box.width for box in flank) for flank in (left, right))
-    if white_px <= MAX_GUTTER_SHARE * column_px and is_running_text(left, type_px) and is_running_text(right, type_px):
+    is_high = min(len(left), len(right)) >= MIN_COLUMN_LINES
+    if (
+        (is_high or white_px >= MIN_SHORT_GUTTER_WIDTH * type_px)
+        and white_px <= MAX_GUTTER_SHARE * column_px
+        and is_running_text(left, type_px)
+        and is_running_text(right, type_px)
+    ):
         return True
     if gutter.insets or white_px < MIN_GUTTER_WIDTH * type_px:
         return False
@@ -76,6 +87,15 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
     few, many = sorted((left, right), key=len)
     level = sum(any(_have_common_axis(box, other) for other in many) for box in few)
     return level < LEVEL_SHARE * len(few)
+
+
+def begins_later(gutter: Gutter, type_px: float) -> bool:
+    """Return whether the left side is a note or a caption beside a text that begins before it."""
+    left = _flank(gutter.left, lambda box: box.right)
+    right = _flank(gutter.right, lambda box: -box.left)
+    starts = (min(box.top for box in flank) for flank in (left, right))
+    is_later = next(starts) - next(starts) >= MIN_BAND_HEIGHT * type_px
+    return is_later and is_paragraph(right, type_px) and not is_paragraph(left, type_px)
 
 
 def is_running_text(flank: Sequence[Box], type_px: float) -> bool:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from pipeline.engine.rows import Box, is_level
+from pipeline.engine.rows import Box, hull, is_level
 
 MIN_GUTTER_WIDTH: Final = 0.2
 """Width of the narrowest gutter, in type heights: the detector's boxes extend beyond their ink on both sides."""
@@ -128,11 +128,11 @@ def _find_insets(
     """Return the boxes that cross an axis and push the columns beside it away, each by itself or with its block."""
     overshoot_px = BOX_OVERSHOOT * type_px
     blocks = split_at_bands(crossing, INSET_LEADING * type_px)
-    hulls = {box: _hull(block) for block in blocks for box in block if len(block) <= MAX_INSET_LINES}
+    hulls = {box: hull(block) for block in blocks for box in block if len(block) <= MAX_INSET_LINES}
     pushing = [
         box
-        for box, hull in hulls.items()
-        for left, right in [pushed(box), pushed(hull)]
+        for box, block in hulls.items()
+        for left, right in [pushed(box), pushed(block)]
         if axis <= right + overshoot_px or axis >= left - overshoot_px
     ]
     parts = split_at_bands(list(dict.fromkeys(pushing)), MIN_BAND_HEIGHT * type_px)
@@ -151,12 +151,6 @@ def _pushed_edges(box: Box, boxes: Sequence[Box], min_push_px: float) -> tuple[f
     left = (other.right for other in boxes if other.left < before and box.left + min_push_px < other.right < box.right)
     right = (other.left for other in boxes if other.right > after and box.left < other.left < box.right - min_push_px)
     return min(left, default=math.inf), max(right, default=-math.inf)
-
-
-def _hull(boxes: Sequence[Box]) -> Box:
-    """Return the box around boxes, with the index of the first."""
-    left, right = min(box.left for box in boxes), max(box.right for box in boxes)
-    return Box(left, min(box.top for box in boxes), right, max(box.bottom for box in boxes), boxes[0].index)
 
 
 def _is_heading(box: Box, type_px: float) -> bool:

@@ -266,6 +266,38 @@ def test_labels_and_values_are_read_by_rows() -> None:
     assert text(lines) == "\n".join(map(" ".join, zip(labels, values, strict=True)))
 
 
+def test_two_lines_split_at_a_bracket_are_not_columns() -> None:
+    """They are the last lines of a column, between shorter ones."""
+    lines = [line("据说，费用由双方分担。", 0, 0, width=110), line("其中，《收据》", 0, 30, width=195)]
+    lines += [line("（393卷）由图书馆保管；", 204, 30, width=196), line("移。另有《族谱》", 0, 60, width=195)]
+    lines += [line("（973卷）由合作社收藏；", 204, 60, width=196)]
+    assert text(lines).splitlines()[1:] == [
+        "其中，《收据》（393卷）由图书馆保管；",
+        "移。另有《族谱》（973卷）由合作社收藏；",
+    ]
+
+
+def test_a_caption_at_the_foot_of_a_text_is_read_after_it() -> None:
+    """It is left of the text, below a picture."""
+    texts = [f"and so it was {i} said, more than once" for i in range(12)]
+    lines = [line(each, 420, 30 * i, width=400) for i, each in enumerate(texts)]
+    lines += [line("the frame of", 0, 285), line("the bridge", 0, 315)]
+    assert text(lines) == "\n".join([*texts, "the frame of", "the bridge"])
+
+
+def test_a_name_in_two_lines_is_one_cell() -> None:
+    """The numbers of its row are centred beside them."""
+    lines = [line(name, 0, 50 * i + 22 * part) for i in range(3) for part, name in enumerate(("Bank of", f"Riga {i}"))]
+    lines += [line(f"{i}00,000", 150, 50 * i + 11) for i in range(3)]
+    assert text(lines) == "\n".join(f"Bank of Riga {i} {i}00,000" for i in range(3))
+
+
+def test_a_number_in_the_margin_does_not_tear_a_row_apart() -> None:
+    lines = [line(f"Item {i}", 0, 30 * i) for i in range(6)] + [line(f"{i}.50", 300, 30 * i) for i in range(6)]
+    stamp = line("87332450", 500, 40, width=25, height=95)
+    assert text([*lines, stamp]).replace("87332450\n", "") == "\n".join(f"Item {i} {i}.50" for i in range(6))
+
+
 def test_a_paragraph_beside_the_cells_of_a_table_is_read_first() -> None:
     """It is a merged cell, whose lines are not level with the others."""
     paragraph = [f"of the company shares, which {word} to the index" for word in ("rise", "fall", "hold", "move", "go")]
