@@ -5,6 +5,7 @@ The stages of a page, each in its module::
     decode    pixels.py             file → array
     detect    detection_scales.py   array → boxes of lines, in passes from coarse to fine
     turn      orientation.py        upright? if not, the page is turned and detected again
+    cut       ruled_cells.py        lines of several cells → cells, at the rules between them
     read      vertical.py           columns of vertical writing → rows
               line_reader.py        which recogniser, at which width
               ctc.py                probabilities → text, positions, confidence
@@ -19,6 +20,7 @@ process has an engine of its own.
 
 import math
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +42,7 @@ from pipeline.engine.pixels import Pixels, decode_bgr
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
+from pipeline.engine.ruled_cells import cut_at_rules
 from pipeline.engine.runtime import Backend, EngineName, find_models
 from pipeline.engine.vertical import read_lines
 
@@ -123,9 +126,15 @@ class Engine:
         # Strips are padded: the detector finds no text in a line that fills the image.
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_ASPECT, STRIP_HEIGHT_PX)
         quads = self._detect_in_passes(padded, is_blank=_is_blank(pixels))
-        crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
+        crop = partial(self._crop, padded)
+        parts = [part for quad in quads for part in cut_at_rules(crop(quad), quad, crop)]
         top_px = operations["padding_1"]["top"]
-        return crops, [_shift_up(quad, top_px) for quad in quads]
+        return [line for line, _ in parts], [_shift_up(quad, top_px) for _, quad in parts]
+
+    def _crop(self, pixels: Pixels, quad: Quad) -> Pixels:
+        """Return the pixels of a box, deskewed."""
+        line: Pixels = self._ocr.crop_text_regions(pixels, np.array([quad], dtype=np.float32))[0]
+        return line
 
     def _detect_in_passes(self, pixels: Pixels, *, is_blank: bool) -> list[Quad]:
         """Return the boxes of all detection passes, merged; a blank page needs one pass."""
