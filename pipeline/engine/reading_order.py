@@ -31,7 +31,7 @@ vertical writing is turned so that its columns become rows. All rules therefore 
 to right.
 """
 
-import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -50,9 +50,13 @@ FOOTNOTE_GAP: Final = 0.9
 """Footnotes are set in type of at most this share of the region's type height, below white of at least this many type
 heights."""
 
-MIN_SPACE: Final = 0.5
-"""White between two wide characters that is shown as a space, in line heights; less is where the detector split a line
-at a comma."""
+MIN_CELL_GAP: Final = 1.0
+"""White between two cells of a row, in line heights; between words there is less."""
+
+MIN_SPACE: Final = 0.2
+MIN_SPACE_AT_MARK: Final = 0.5
+"""White between two wide characters that is shown as a space, in line heights. The detector splits lines at punctuation
+marks, whose cells are half white."""
 
 PlacedLine = tuple[Line, Box]
 """A line and its box on the deskewed page."""
@@ -70,7 +74,7 @@ def reading_rows(lines: Iterable[Line]) -> list[list[PlacedLine]]:
 
 
 def reading_text(rows: Iterable[Sequence[PlacedLine]]) -> str:
-    """Return the text of rows: a newline between rows, a space between the lines of a row."""
+    """Return the text of rows: a newline between rows, a tab between cells, a space between other lines."""
     return "\n".join(map(_join, rows))
 
 
@@ -138,9 +142,19 @@ def _footnotes(gutter: Gutter, type_px: float) -> list[Box]:
 
 
 def _join(row: Sequence[PlacedLine]) -> str:
-    text = row[0][0].text
-    for (_, before), (line, box) in itertools.pairwise(row):
-        is_apart = box.left - before.right >= MIN_SPACE * min(box.height, before.height)
-        text += " " if is_apart or not (is_wide(text[-1:]) and is_wide(line.text[:1])) else ""
-        text += line.text
+    text, right = "", -math.inf
+    for line, box in row:
+        if text:
+            text += _white(text, line.text, (box.left - right) / box.height if box.height else 0.0)
+        text, right = text + line.text, max(right, box.right)
     return text
+
+
+def _white(before: str, after: str, gap: float) -> str:
+    """Return the white space between two texts of a row, whose boxes are this many line heights apart."""
+    if gap >= MIN_CELL_GAP:
+        return "\t"
+    one, other = before[-1:], after[:1]
+    if not (is_wide(one) and is_wide(other)):
+        return " "
+    return " " if gap >= (MIN_SPACE if one.isalnum() and other.isalnum() else MIN_SPACE_AT_MARK) else ""
