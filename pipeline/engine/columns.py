@@ -68,6 +68,9 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
         gutter: Has boxes on both sides.
         type_px: The region's type height.
     """
+    fewer, more = sorted(sum(box.is_prose for box in side) for side in (gutter.left, gutter.right))
+    if not fewer and more < MIN_PARAGRAPH_LINES:
+        return False  # a table: its gutters are many, and flanks take time
     left = _flank(gutter.left, lambda box: box.right)
     right = _flank(gutter.right, lambda box: -box.left)
     white_px = min(box.left for box in right) - max(box.right for box in left)

@@ -108,6 +108,8 @@ def find_gutters(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
         axis = edge + width_px / 2
         left = [box for box in boxes if box.right <= axis + overshoot_px and box.left + box.right < 2 * axis]
         right = [box for box in boxes if box.left >= axis - overshoot_px and box.left + box.right >= 2 * axis]
+        if min(len(left), len(right)) < 2:
+            continue
         beside = {*left, *right}
         crossing = [box for box in boxes if box not in beside]
         insets = _find_insets(crossing, axis, type_px, pushed)
@@ -128,7 +130,9 @@ def _find_insets(
     """Return the boxes that cross an axis and push the columns beside it away, each by itself or with its block."""
     overshoot_px = BOX_OVERSHOOT * type_px
     blocks = split_at_bands(crossing, INSET_LEADING * type_px)
-    hulls = {box: hull(block) for block in blocks for box in block if len(block) <= MAX_INSET_LINES}
+    hulls = {
+        box: around for block in blocks if len(block) <= MAX_INSET_LINES for around in [hull(block)] for box in block
+    }
     pushing = [
         box
         for box, block in hulls.items()

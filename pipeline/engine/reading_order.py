@@ -104,7 +104,8 @@ def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     bands = split_at_bands(boxes, MIN_BAND_HEIGHT * type_px)
     if len(bands) > 1:
         return bands
-    tallest_first = sorted(find_gutters(boxes, type_px), key=_rank, reverse=True)
+    # Neighbouring axes have the same gutters.
+    tallest_first = sorted(dict.fromkeys(find_gutters(boxes, type_px)), key=_rank, reverse=True)
     gutter = next((gutter for gutter in tallest_first if separates_columns(gutter, type_px)), None)
     if gutter is None:
         return [boxes]
