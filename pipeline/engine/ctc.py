@@ -15,18 +15,24 @@ this alignment, so positions are accurate to about one step.
 Spaces need a rule of their own. White between words is weak evidence, and mostly the blank wins over the space; the
 best path alone loses spaces. So a space is inserted in a gap between two characters when its probability reaches a
 threshold in any step of the gap, except where white is part of the characters: between two wide characters, which are
-set in squares of one em, and between two punctuation marks.
+set in squares of one em, and between two punctuation marks. Between two digits less is enough, as two numbers glued are
+a wrong number.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.punctuation import WIDE_FORMS, is_wide
+
+DIGIT_SPACE_THRESHOLD: Final = 0.06
+"""Probability from which a space is inserted between two digits, or between a per cent sign and a digit. In nine
+receipts the gaps between two numbers have 0.11 or more, and of 580 gaps inside numbers one has 0.04, the others at most
+0.006."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,8 @@ def ctc_decode(
     text = letters[0]
     for (before, letter), end, begin in zip(pairwise(letters), ends[:-1], begins[1:], strict=True):
         gap = probabilities[end:begin, space_index]
-        if _may_have_space_between(before, letter) and gap.max(initial=0) >= space_threshold:
+        threshold = min(space_threshold, DIGIT_SPACE_THRESHOLD) if _is_number(before, letter) else space_threshold
+        if _may_have_space_between(before, letter) and gap.max(initial=0) >= threshold:
             text += " "
         text += letter
     return Reading(
@@ -88,6 +95,11 @@ def ctc_decode(
         tuple((step_share * (begins[is_ink] + 0.5)).tolist()),
         float(peaks[is_shown].min()),
     )
+
+
+def _is_number(one: str, other: str) -> bool:
+    """Return whether two characters are within a number, or the end of one and the beginning of another."""
+    return other.isdigit() and (one.isdigit() or one == "%")
 
 
 def _may_have_space_between(one: str, other: str) -> bool:

@@ -7,6 +7,7 @@ The stages of a page, each in its module::
               detection_scales.py   array → boxes of lines, in passes from coarse to fine
               box_scores.py         which of these count as lines
     turn      orientation.py        upright? if not, the page is turned and detected again
+    cut       ruled_cells.py        lines of several cells → cells, at the rules between them
     read      vertical.py           columns of vertical writing → rows
               line_reader.py        which recogniser, at which width
               ctc.py                probabilities → text, positions, confidence
@@ -48,6 +49,7 @@ from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
+from pipeline.engine.ruled_cells import cut_at_rules
 from pipeline.engine.runtime import Backend, EngineName, find_models
 from pipeline.engine.straightening import straighten_and_widen
 from pipeline.engine.tiles import detect_in_tiles
@@ -146,9 +148,10 @@ class Engine:
         padded, operations = apply_vertical_padding(pixels, {}, STRIP_ASPECT, STRIP_HEIGHT_PX)
         is_blank = _is_blank(pixels)
         quads = detect_in_tiles(padded, lambda part: self._detect_in_passes(part, is_blank=is_blank or _is_blank(part)))
-        crops = self._ocr.crop_text_regions(padded, np.array(quads, dtype=np.float32))
+        crop = partial(self._crop, padded)
+        parts = [part for quad in quads for part in cut_at_rules(crop(quad), quad, crop)]
         top_px = operations["padding_1"]["top"]
-        return crops, [_shift_up(quad, top_px) for quad in quads]
+        return [line for line, _ in parts], [_shift_up(quad, top_px) for _, quad in parts]
 
     def _crop(self, pixels: Pixels, quad: Quad) -> Pixels:
         """Return the pixels of a box, deskewed."""

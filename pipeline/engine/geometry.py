@@ -72,6 +72,17 @@ def slice_quad(quad: Quad, start: float, end: float) -> Quad:
     )
 
 
+def stretch_quad(quad: Quad, share: float) -> Quad:
+    """Return a line's box, made higher by a share of its height above and below."""
+    top_left, top_right, bottom_right, bottom_left = quad
+    return (
+        _interpolate(top_left, bottom_left, -share),
+        _interpolate(top_right, bottom_right, -share),
+        _interpolate(top_right, bottom_right, 1 + share),
+        _interpolate(top_left, bottom_left, 1 + share),
+    )
+
+
 def place_on_sent_image(lines: Iterable[Line], turn_deg: int, upright_size_px: tuple[int, int]) -> tuple[Line, ...]:
     """Return the lines with their corners in pixels of the image as it was sent, clipped to the image.
 

@@ -13,10 +13,7 @@ Two kinds of boxes are exceptions:
 - An *inset* is a caption or a quotation between two columns. It crosses the axis but does not end the gutter when the
   lines beside it are shorter than the others of their columns, that is, when it pushes the columns aside.
 
-White between the cells of a table is as wide as a gutter, but a table is read row by row. `separates_columns` decides
-by the boxes nearest to the gutter on each side, its flanks. *Running text* fills its column: at least half of its
-lines are as long as the column is wide, but for a ragged edge. Cells are short, and most of them are level with a
-cell on the other side.
+White between the cells of a table is as wide as a gutter, too; `columns.py` tells which gutters separate columns.
 
 Lengths are in type heights of the region (`rows.type_height_px`), about one em, so they hold at any resolution.
 """
@@ -24,9 +21,10 @@ Lengths are in type heights of the region (`rows.type_height_px`), about one em,
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from pipeline.engine.rows import Box, is_level
+from pipeline.engine.rows import Box, hull, is_level
 
 MIN_GUTTER_WIDTH: Final = 0.2
 """Width of the narrowest gutter, in type heights: the detector's boxes extend beyond their ink on both sides."""
@@ -50,33 +48,11 @@ MIN_HEADING_ASPECT: Final = 2.0
 MIN_PUSH: Final = 1.5
 """Distance by which an inset pushes the lines of a column aside, in type heights."""
 
+INSET_LEADING: Final = 1.0
+"""White between the lines of an inset, in type heights; a short line of it pushes nothing aside by itself."""
+
 MAX_INSET_LINES: Final = 12
 """More lines below each other are a column, not an inset."""
-
-MIN_COLUMN_WIDTH: Final = 5.0
-"""Width of the narrowest column of running text, in type heights."""
-
-MAX_GUTTER_SHARE: Final = 0.5
-"""Width of the widest gutter as a share of the narrower column; white between cells is often wider than the cells."""
-
-MAX_RAGGED: Final = 3.0
-MAX_RAGGED_SHARE: Final = 0.2
-"""A line of running text is full when it is shorter than its column by at most this many type heights, or by this share
-of the column's width, whichever is more."""
-
-MIN_FULL_SHARE: Final = 0.5
-"""Share of the lines of running text that are full."""
-
-NEIGHBOURS: Final = 4
-COLUMN_WIDTH_QUANTILE: Final = 0.8
-"""The width of a column at a line is this quantile of the widths of that line and this many lines above and below:
-headings may be wider, and lines beside a picture are shorter."""
-
-TABLE_LEVEL_SHARE: Final = 0.75
-"""Share of a table's cells that are level with a cell on the other side."""
-
-AXIS_TOLERANCE: Final = 0.25
-"""Distance of the axes of two cells of one row, as a share of the smaller height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,40 +103,44 @@ def find_gutters(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
     # One axis per width of a gutter; of several boxes that end there, the right edge of the last.
     edges = {round(box.right / width_px): box.right for box in sorted(boxes, key=lambda box: box.right)}
     headings = [box for box in boxes if _is_heading(box, type_px) and _is_alone(box, boxes)]
-    pushed = {box: _pushed_edges(box, boxes, MIN_PUSH * type_px) for box in boxes}
+    pushed = cache(lambda box: _pushed_edges(box, boxes, MIN_PUSH * type_px))
     for edge in edges.values():
         axis = edge + width_px / 2
         left = [box for box in boxes if box.right <= axis + overshoot_px and box.left + box.right < 2 * axis]
         right = [box for box in boxes if box.left >= axis - overshoot_px and box.left + box.right >= 2 * axis]
-        crossing = set(boxes).difference(left, right)
-        pushing = [
-            box for box in crossing if axis <= pushed[box][1] + overshoot_px or axis >= pushed[box][0] - overshoot_px
-        ]
-        parts = split_at_bands(pushing, MIN_BAND_HEIGHT * type_px)
-        insets = [box for part in parts if len(part) <= MAX_INSET_LINES for box in part]
+        if min(len(left), len(right)) < 2:
+            continue
+        beside = {*left, *right}
+        crossing = [box for box in boxes if box not in beside]
+        insets = _find_insets(crossing, axis, type_px, pushed)
         # A table has no insets, so a gutter that such a box ends is a candidate, too.
         for inset in (insets, []) if insets else ([],):
-            for top, bottom in _free_spans([*crossing.difference(inset), *headings]):
-                beside = (tuple(box for box in each if top < box.middle < bottom) for each in (left, right, inset))
-                gutter = Gutter(top, bottom, *beside)
+            for top, bottom in _free_spans([*(box for box in crossing if box not in inset), *headings]):
+                parts_beside = (
+                    tuple(box for box in each if top < box.middle < bottom) for each in (left, right, inset)
+                )
+                gutter = Gutter(top, bottom, *parts_beside)
                 if min(len(gutter.left), len(gutter.right)) > 1 and gutter.height >= MIN_GUTTER_HEIGHT * type_px:
                     yield gutter
 
 
-def separates_columns(gutter: Gutter, type_px: float) -> bool:
-    """Return whether a gutter separates columns of text, rather than cells of a table."""
-    left = _flank(gutter.left, lambda box: box.right)
-    right = _flank(gutter.right, lambda box: -box.left)
-    white_px = min(box.left for box in right) - max(box.right for box in left)
-    column_px = min(max(box.width for box in flank) for flank in (left, right))
-    is_narrow = white_px <= MAX_GUTTER_SHARE * column_px
-    if is_narrow and _is_running_text(left, type_px) and _is_running_text(right, type_px):
-        return True
-    if gutter.insets or white_px < MIN_GUTTER_WIDTH * type_px:
-        return False
-    few, many = sorted((left, right), key=len)
-    level = sum(any(_have_common_axis(box, other) for other in many) for box in few)
-    return level < TABLE_LEVEL_SHARE * len(few)
+def _find_insets(
+    crossing: Sequence[Box], axis: float, type_px: float, pushed: Callable[[Box], tuple[float, float]]
+) -> list[Box]:
+    """Return the boxes that cross an axis and push the columns beside it away, each by itself or with its block."""
+    overshoot_px = BOX_OVERSHOOT * type_px
+    blocks = split_at_bands(crossing, INSET_LEADING * type_px)
+    hulls = {
+        box: around for block in blocks if len(block) <= MAX_INSET_LINES for around in [hull(block)] for box in block
+    }
+    pushing = [
+        box
+        for box, block in hulls.items()
+        for left, right in [pushed(box), pushed(block)]
+        if axis <= right + overshoot_px or axis >= left - overshoot_px
+    ]
+    parts = split_at_bands(list(dict.fromkeys(pushing)), MIN_BAND_HEIGHT * type_px)
+    return [box for part in parts if len(part) <= MAX_INSET_LINES for box in part]
 
 
 def _pushed_edges(box: Box, boxes: Sequence[Box], min_push_px: float) -> tuple[float, float]:
@@ -194,32 +174,3 @@ def _free_spans(crossing: Sequence[Box]) -> Iterator[tuple[float, float]]:
             yield bottom, box.top
         bottom = max(bottom, box.bottom)
     yield bottom, 1e9
-
-
-def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:
-    """Return the boxes next to a gutter: those with no level box between them and the gutter."""
-    nearest_first = sorted(boxes, key=nearness, reverse=True)
-    return [
-        box
-        for i, box in enumerate(nearest_first)
-        if not any(nearness(other) > nearness(box) and is_level(box, other) for other in nearest_first[:i])
-    ]
-
-
-def _is_running_text(flank: Sequence[Box], type_px: float) -> bool:
-    """Return whether boxes below each other are running text: wide, and most lines as wide as the column."""
-    widths = [box.width for box in sorted(flank, key=lambda box: box.middle)]
-    columns = [_column_width(widths[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(widths))]
-    full = sum(
-        column >= MIN_COLUMN_WIDTH * type_px and width >= column - max(MAX_RAGGED * type_px, MAX_RAGGED_SHARE * column)
-        for width, column in zip(widths, columns, strict=True)
-    )
-    return full >= MIN_FULL_SHARE * len(flank)
-
-
-def _column_width(widths: Sequence[float]) -> float:
-    return sorted(widths)[int(COLUMN_WIDTH_QUANTILE * len(widths))]
-
-
-def _have_common_axis(one: Box, other: Box) -> bool:
-    return abs(one.middle - other.middle) <= AXIS_TOLERANCE * min(one.height, other.height)

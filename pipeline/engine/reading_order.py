@@ -22,30 +22,41 @@ Here a gutter is a white strip that such a heading ends (`gutters.py`), and a cu
     └─────────────────────┘
 
 A region is cut at its bands first: white across all of it, from a picture or the end of a section. Without bands it is
-cut at the tallest gutter that separates columns of text rather than cells of a table. Without such a gutter it is a
-leaf, and is read row by row (`rows.py`). A table is such a leaf: its rows are read across its white.
+cut at the tallest gutter that separates columns of running text rather than cells (`columns.py`). Without such a gutter
+it is a leaf, and is read row by row (`rows.py`): a table, a form, a receipt. Its cells may be of several lines
+(`cells.py`). A left column that begins later than the text beside it is a caption or a note, and read after it.
 
-The page is deskewed first, and a page of vertical writing is turned so that its columns become rows. All rules
-therefore assume horizontal text, read from left to right.
+The page is straightened first (`skew.py`), text that runs up or down it is set aside (`sideways.py`), and a page of
+vertical writing is turned so that its columns become rows. All rules therefore assume horizontal text, read from left
+to right.
 """
 
-import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
-from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, separates_columns, split_at_bands
+from pipeline.engine.cells import find_stacks
+from pipeline.engine.columns import begins_later, separates_columns
+from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, split_at_bands
+from pipeline.engine.prose import is_prose
 from pipeline.engine.punctuation import is_wide
 from pipeline.engine.recognition import Line
-from pipeline.engine.rows import Box, deskew, group_into_rows, type_height_px
+from pipeline.engine.rows import Box, deskew, group_into_rows, hull, type_height_px
+from pipeline.engine.sideways import insert_sideways, is_sideways
 
 FOOTNOTE_SCALE: Final = 0.92
 FOOTNOTE_GAP: Final = 0.9
 """Footnotes are set in type of at most this share of the region's type height, below white of at least this many type
 heights."""
 
-MIN_SPACE: Final = 0.5
-"""White between two wide characters that is shown as a space, in line heights; less is where the detector split a line
-at a comma."""
+MIN_CELL_GAP: Final = 1.0
+"""White between two cells of a row, in line heights; between words there is less."""
+
+MIN_SPACE: Final = 0.2
+MIN_SPACE_AT_MARK: Final = 0.5
+"""White between two wide characters that is shown as a space, in line heights. The detector splits lines at punctuation
+marks, whose cells are half white."""
 
 PlacedLine = tuple[Line, Box]
 """A line and its box on the deskewed page."""
@@ -54,16 +65,16 @@ PlacedLine = tuple[Line, Box]
 def reading_rows(lines: Iterable[Line]) -> list[list[PlacedLine]]:
     """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
     given = list(lines)
-    boxes = deskew([line.corners for line in given])
-    return [
-        [(given[box.index], box) for box in row]
-        for region in cut_into_regions(boxes)
-        for row in group_into_rows(region)
-    ]
+    boxes = [replace(box, is_prose=is_prose(given[box.index].text)) for box in deskew([line.corners for line in given])]
+    sideways = [box for box in boxes if is_sideways(box, given[box.index].text)]
+    upright = [box for box in boxes if box not in sideways]
+    rows = (row for region in cut_into_regions(upright) for row in _rows_of_cells(region))
+    placed = insert_sideways(rows, ((box, given[box.index].text) for box in sideways))
+    return [[(given[box.index], box) for box in row] for row in placed]
 
 
 def reading_text(rows: Iterable[Sequence[PlacedLine]]) -> str:
-    """Return the text of rows: a newline between rows, a space between the lines of a row."""
+    """Return the text of rows: a newline between rows, a tab between cells, a space between other lines."""
     return "\n".join(map(_join, rows))
 
 
@@ -80,13 +91,21 @@ def cut_into_regions(boxes: Sequence[Box]) -> list[list[Box]]:
     return leaves
 
 
+def _rows_of_cells(region: Sequence[Box]) -> Iterator[list[Box]]:
+    """Yield the rows of a region, whose cells may be of several lines."""
+    cells = {hull(stack): stack for stack in find_stacks(region)}
+    for row in group_into_rows(cells):
+        yield [box for cell in row for box in cells[cell]]
+
+
 def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     """Return the parts of a region in reading order, some of them empty; one part when the region is a leaf."""
     type_px = type_height_px(boxes)
     bands = split_at_bands(boxes, MIN_BAND_HEIGHT * type_px)
     if len(bands) > 1:
         return bands
-    tallest_first = sorted(find_gutters(boxes, type_px), key=_rank, reverse=True)
+    # Neighbouring axes have the same gutters.
+    tallest_first = sorted(dict.fromkeys(find_gutters(boxes, type_px)), key=_rank, reverse=True)
     gutter = next((gutter for gutter in tallest_first if separates_columns(gutter, type_px)), None)
     if gutter is None:
         return [boxes]
@@ -95,7 +114,10 @@ def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
     footnotes = _footnotes(gutter, type_px)
     left = [box for box in gutter.left if box not in footnotes]
     insets_at_head, other_insets = _order_insets(gutter, type_px)
-    return above, insets_at_head, left, list(gutter.right), other_insets, footnotes + below
+    columns = [left, list(gutter.right)]
+    if begins_later(gutter, type_px):
+        columns.reverse()
+    return above, insets_at_head, *columns, other_insets, footnotes + below
 
 
 def _rank(gutter: Gutter) -> tuple[float, int]:
@@ -121,9 +143,19 @@ def _footnotes(gutter: Gutter, type_px: float) -> list[Box]:
 
 
 def _join(row: Sequence[PlacedLine]) -> str:
-    text = row[0][0].text
-    for (_, before), (line, box) in itertools.pairwise(row):
-        is_apart = box.left - before.right >= MIN_SPACE * min(box.height, before.height)
-        text += " " if is_apart or not (is_wide(text[-1:]) and is_wide(line.text[:1])) else ""
-        text += line.text
+    text, right = "", -math.inf
+    for line, box in row:
+        if text:
+            text += _white(text, line.text, (box.left - right) / box.height if box.height else 0.0)
+        text, right = text + line.text, max(right, box.right)
     return text
+
+
+def _white(before: str, after: str, gap: float) -> str:
+    """Return the white space between two texts of a row, whose boxes are this many line heights apart."""
+    if gap >= MIN_CELL_GAP:
+        return "\t"
+    one, other = before[-1:], after[:1]
+    if not (is_wide(one) and is_wide(other)):
+        return " "
+    return " " if gap >= (MIN_SPACE if one.isalnum() and other.isalnum() else MIN_SPACE_AT_MARK) else ""

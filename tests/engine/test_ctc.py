@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.engine.ctc import Reading, ctc_decode
 
-CHARACTERS = ["blank", "l", "o", "字", " ", ")", "."]
+CHARACTERS = ["blank", "l", "o", "字", " ", ")", ".", "7", "%"]
 SPACE = CHARACTERS.index(" ")
 
 
@@ -44,6 +44,14 @@ def test_a_space_above_the_threshold_is_inserted(letters: str) -> None:
     assert (reading.confidence, reading.min_confidence, len(reading.positions)) == (1.0, 1.0, 2)
     below = read({before: 1.0}, {0: 0.75, SPACE: 0.25}, {after: 1.0}, space_threshold=0.26)
     assert below.text == letters
+
+
+@pytest.mark.parametrize("letters", ["77", "%7"])
+def test_a_faint_space_separates_two_numbers(letters: str) -> None:
+    """Two numbers glued are a wrong number."""
+    before, after = map(CHARACTERS.index, letters)
+    assert read({before: 1.0}, {0: 0.9, SPACE: 0.1}, {after: 1.0}).text == f"{letters[0]} {letters[1]}"
+    assert read({before: 1.0}, {0: 0.96, SPACE: 0.04}, {after: 1.0}).text == letters
 
 
 @pytest.mark.parametrize("letters", ["字字", "字)", ")字", ".)"])

@@ -199,7 +199,7 @@ def test_a_page_without_lines_has_no_text() -> None:
 
 def test_rows_are_read_from_the_top_and_their_boxes_from_the_left() -> None:
     lines = [line("d", 200, 50), line("a", 0, 0), line("c", 0, 52), line("b", 200, 3)]
-    assert text(lines) == "a b\nc d"
+    assert text(lines) == "a\tb\nc\td"
 
 
 def test_rows_that_overlap_by_less_than_half_their_height_are_two() -> None:
@@ -219,7 +219,7 @@ def test_a_skewed_scan_keeps_its_rows(slope_deg: float) -> None:
         for row in range(6)
         for column in range(3)
     ]
-    assert text(reversed(lines)) == "\n".join(" ".join(row) for row in names)
+    assert text(reversed(lines)) == "\n".join("\t".join(row) for row in names)
 
 
 places = st.tuples(st.floats(0, 4000), st.floats(0, 4000), st.floats(1, 2000), st.floats(1, 300), st.floats(-180, 180))
@@ -254,7 +254,93 @@ def test_pages_are_read_in_the_order_in_which_they_were_typeset(layout: Layout, 
     rng = random.Random(f"{layout} {slope_deg}")
     for language in LANGUAGES:
         page = make_page(layout, language, f"order {slope_deg}")
-        assert text(detected(page, rng, slope_deg)) == page.truth
+        # Cells that white separates have a tab between them.
+        assert text(detected(page, rng, slope_deg)).replace("\t", " ") == page.truth
+
+
+def test_labels_and_values_are_read_by_rows() -> None:
+    """Though they are not quite level, and as long as lines of text."""
+    labels = ["NAME OF SHIP", "PORT OF CALL", "MASTER'S NAME", "DATE OF ENTRY", "CARGO IN TONS"]
+    values = ["Aurora of Riga", "Queenborough", "Henrik Lindqvist", "12 March 1846", "1,240.50"]
+    lines = [line(label, 0, 30 * i) for i, label in enumerate(labels)]
+    lines += [line(value, 120, 30 * i + 7, width=90) for i, value in enumerate(values)]
+    assert text(lines) == "\n".join(map("\t".join, zip(labels, values, strict=True)))
+
+
+def test_two_lines_split_at_a_bracket_are_not_columns() -> None:
+    """They are the last lines of a column, between shorter ones."""
+    lines = [line("据说，费用由双方分担。", 0, 0, width=110), line("其中，《收据》", 0, 30, width=195)]
+    lines += [line("（393卷）由图书馆保管；", 204, 30, width=196), line("移。另有《族谱》", 0, 60, width=195)]
+    lines += [line("（973卷）由合作社收藏；", 204, 60, width=196)]
+    assert text(lines).splitlines()[1:] == [
+        "其中，《收据》（393卷）由图书馆保管；",
+        "移。另有《族谱》（973卷）由合作社收藏；",
+    ]
+
+
+def test_a_caption_at_the_foot_of_a_text_is_read_after_it() -> None:
+    """It is left of the text, below a picture."""
+    texts = [f"and so it was {i} said, more than once" for i in range(12)]
+    lines = [line(each, 420, 30 * i, width=400) for i, each in enumerate(texts)]
+    lines += [line("the frame of", 0, 285), line("the bridge", 0, 315)]
+    assert text(lines) == "\n".join([*texts, "the frame of", "the bridge"])
+
+
+def test_a_name_in_two_lines_is_one_cell() -> None:
+    """The numbers of its row are centred beside them."""
+    lines = [line(name, 0, 50 * i + 22 * part) for i in range(3) for part, name in enumerate(("Bank of", f"Riga {i}"))]
+    lines += [line(f"{i}00,000", 150, 50 * i + 11) for i in range(3)]
+    assert text(lines) == "\n".join(f"Bank of Riga {i}\t{i}00,000" for i in range(3))
+
+
+def test_a_number_in_the_margin_does_not_tear_a_row_apart() -> None:
+    lines = [line(f"Item {i}", 0, 30 * i) for i in range(6)] + [line(f"{i}.50", 300, 30 * i) for i in range(6)]
+    stamp = line("87332450", 500, 40, width=25, height=95)
+    assert text([*lines, stamp]).replace("87332450\n", "") == "\n".join(f"Item {i}\t{i}.50" for i in range(6))
+
+
+def test_a_paragraph_beside_the_cells_of_a_table_is_read_first() -> None:
+    """It is a merged cell, whose lines are not level with the others."""
+    paragraph = [f"of the company shares, which {word} to the index" for word in ("rise", "fall", "hold", "move", "go")]
+    lines = [line(each, 0, 26 * i, width=300) for i, each in enumerate(paragraph)]
+    lines += [line(f"Class {i}", 320, 37 * i - 8, width=60) for i in range(4)]
+    lines += [line(f"{i}.50%", 420, 37 * i - 8, width=60) for i in range(4)]
+    cells = [f"Class {i}\t{i}.50%" for i in range(4)]
+    assert text(lines) == "\n".join([*paragraph, *cells])
+
+
+@given(
+    rows=st.integers(2, 12),
+    widths=st.lists(st.floats(20, 400), min_size=2, max_size=6),
+    seed=st.integers(0, 10**6),
+)
+def test_a_table_without_rules_is_read_by_rows(rows: int, widths: list[float], seed: int) -> None:
+    """Whatever the widths of its cells, which share base lines but for a part of their height."""
+    rng = random.Random(seed)
+    edges = [sum(widths[:i]) + 30 * i for i in range(len(widths))]
+    names = [[f"{row}{'abcdef'[i]}" for i in range(len(widths))] for row in range(rows)]
+    lines = [
+        line(name, edge + rng.uniform(0, 9), 40 * row + rng.uniform(-3, 3), width=width * rng.uniform(0.5, 0.95))
+        for row, cells in enumerate(names)
+        for name, edge, width in zip(cells, edges, widths, strict=True)
+    ]
+    assert text(rng.sample(lines, len(lines))).split() == [name for cells in names for name in cells]
+
+
+@given(
+    counts=st.lists(st.integers(4, 12), min_size=2, max_size=3),
+    offsets=st.lists(st.floats(0, 15), min_size=3, max_size=3),
+    scale=st.floats(0.5, 4),
+)
+def test_columns_of_justified_text_are_read_one_by_one(counts: list[int], offsets: list[float], scale: float) -> None:
+    """Whatever the size of the page, and whether or not the lines are level."""
+    names = [[f"that {'abc'[i]}{row} was said" for row in range(count)] for i, count in enumerate(counts)]
+    lines = [
+        line(name, 430 * i * scale, (30 * row + offset) * scale, width=400 * scale, height=20 * scale)
+        for i, (column_names, offset) in enumerate(zip(names, offsets, strict=False))
+        for row, name in enumerate(column_names)
+    ]
+    assert text(reversed(lines)) == "\n".join(name for each in names for name in each)
 
 
 def test_no_space_joins_chinese_lines_that_touch() -> None:
@@ -265,13 +351,19 @@ def test_no_space_joins_chinese_lines_that_touch() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "x"),
     [
-        pytest.param("数量", "单价", 130, id="cells"),
+        pytest.param("数量", "单价", 108, id="cells"),
+        pytest.param("《收据》", "（393卷）", 112, id="marks"),
         pytest.param("the first", "and the second", 104, id="words"),
         pytest.param("档案", "No. 7", 104, id="two-scripts"),
     ],
 )
-def test_a_space_joins_cells_and_latin_words(one: str, other: str, x: float) -> None:
+def test_a_space_joins_narrow_cells_and_words(one: str, other: str, x: float) -> None:
     assert text([line(other, x, 0), line(one, 0, 0)]) == f"{one} {other}"
+
+
+def test_a_tab_joins_cells() -> None:
+    """White that is wide for the row is between them."""
+    assert text([line("23.00", 200, 0), line("2 x 11.50", 0, 0)]) == "2 x 11.50\t23.00"
 
 
 def test_vertical_columns_are_read_from_the_right() -> None:

@@ -1,0 +1,38 @@
+"""Whether a line reads as a part of a sentence, or as a cell: a label, a name, a number, an amount.
+
+Evidence for reading order, by words, where boxes alone look alike: a column of names beside a column of addresses has
+the geometry of two columns of text. It need not hold for every line of a text, only for a good part of its lines, and
+seldom for cells:
+
+- a sentence in Latin letters has words in lower case, and labels and names begin with capitals;
+- a Chinese sentence has a punctuation mark in every ten to fifteen characters, and cells have none;
+- cells consist of digits, or end with a colon.
+"""
+
+from typing import Final
+
+from pipeline.engine.punctuation import is_wide
+
+MIN_LETTERS_PER_DIGIT: Final = 2
+MIN_WIDE_LETTERS: Final = 4
+MIN_WORDS: Final = 2
+
+MIN_LOWER_SHARE: Final = 1 / 3
+"""Share of the words of a line that begin with a lower-case letter; in German a third of the words are nouns."""
+
+COLONS: Final = (":", "：")
+STOPS: Final = frozenset("，。；、！？,;")
+
+
+def is_prose(text: str) -> bool:
+    """Return whether a line reads as a part of a sentence."""
+    letters = [character for character in text if character.isalpha()]
+    digits = sum(character.isdigit() for character in text)
+    if not letters or len(letters) < MIN_LETTERS_PER_DIGIT * digits or text.rstrip().endswith(COLONS):
+        return False
+    wide = sum(map(is_wide, letters))
+    if 2 * wide > len(letters):
+        return wide >= MIN_WIDE_LETTERS and not STOPS.isdisjoint(text)
+    initials = [next(filter(str.isalpha, word), "") for word in text.split()]
+    words = [initial for initial in initials if initial]
+    return len(words) >= MIN_WORDS and sum(map(str.islower, words)) >= MIN_LOWER_SHARE * len(words)

@@ -1,0 +1,65 @@
+"""Cells of several lines."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine.cells import find_stacks
+from pipeline.engine.rows import Box
+
+places = st.lists(st.tuples(*[st.floats(0, 1000)] * 2, st.floats(1, 400), st.floats(1, 60)), max_size=25)
+
+
+def stacks(boxes: list[Box]) -> list[list[int]]:
+    """Return the indices of the boxes of each stack of several lines."""
+    return sorted([box.index for box in stack] for stack in find_stacks(boxes) if len(stack) > 1)
+
+
+def names(*tops: float) -> list[Box]:
+    """Return the lines of a column of names, 20 px high."""
+    return [Box(0, top, 180, top + 20, i) for i, top in enumerate(tops)]
+
+
+def numbers(*tops: float) -> list[Box]:
+    """Return the lines of a column of numbers beside it."""
+    return [Box(220, top, 300, top + 20, 100 + i) for i, top in enumerate(tops)]
+
+
+@pytest.mark.parametrize("pitch", [18, 20, 24])
+def test_two_lines_around_the_line_beside_them_are_a_cell(pitch: float) -> None:
+    tops = [row * 70 + line * pitch for row in range(4) for line in range(2)]
+    assert stacks(names(*tops) + numbers(*(row * 70 + pitch / 2 for row in range(4)))) == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+        [6, 7],
+    ]
+
+
+def test_three_lines_around_the_line_beside_them_are_a_cell() -> None:
+    tops = [row * 90 + line * 22 for row in range(3) for line in range(3)]
+    assert stacks(names(*tops) + numbers(*(row * 90 + 22 for row in range(3)))) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_rows_of_single_lines_have_no_stacks() -> None:
+    """Level with each other, or off by a part of a line on a page that is not quite straight."""
+    for off in (0, 4, 11, 15):
+        tops = [22 * row for row in range(8)]
+        assert stacks(names(*tops) + numbers(*(top + off for top in tops))) == []
+
+
+def test_a_label_of_several_rows_does_not_join_them() -> None:
+    """It is centred beside rows that have cells of their own."""
+    tops = [0, 22, 60, 82]
+    cells = [Box(320, top, 400, top + 20, 200 + i) for i, top in enumerate(tops)]
+    assert stacks(names(*tops) + numbers(11, 71) + cells) == []
+
+
+def test_running_text_has_no_stacks() -> None:
+    assert stacks(names(*(24 * i for i in range(30)))) == []
+
+
+@given(places)
+def test_every_box_is_in_exactly_one_stack(places: list[tuple[float, float, float, float]]) -> None:
+    boxes = [Box(x, y, x + width, y + height, i) for i, (x, y, width, height) in enumerate(places)]
+    assert sorted(box.index for stack in find_stacks(boxes) for box in stack) == list(range(len(boxes)))

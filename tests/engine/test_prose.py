@@ -1,0 +1,45 @@
+"""Lines of sentences, and cells."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine.prose import is_prose
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "parish records of 1846 were moved to",
+        "Dubrovnik I had heard but never seen.",
+        "During a walk I saw",
+        "入冬之前，重修桥梁",
+        "数为基准；美股以综合指数",
+    ],
+)
+def test_a_part_of_a_sentence_is_prose(text: str) -> None:
+    assert is_prose(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "TOTAL SALES INCLUSIVE GST",
+        "George R. Telford",
+        "Please sign here:",
+        "股东名称：",
+        "成都工投资产经营有限公司",
+        "652,418,000 18.0613%",
+        "2 x 11.50 each",
+        "discount",
+    ],
+)
+def test_a_label_a_name_and_an_amount_are_not_prose(text: str) -> None:
+    assert not is_prose(text)
+
+
+@given(st.text())
+def test_any_text_can_be_judged(text: str) -> None:
+    assert is_prose(text) in {True, False}
+    assert is_prose(f" {text}\t") == is_prose(text)
