@@ -130,7 +130,7 @@ class Engine:
             pixels = np.ascontiguousarray(np.rot90(pixels, -turn_deg // 90))
             crops, quads = self._detect(pixels)
         if was_curled or is_curled(quads):
-            crops = straighten_and_widen(crops)
+            crops, quads = straighten_and_widen(crops, quads)
         readings = read_lines(self._reader.read, crops, quads)
         readings = read_low_scored(self._reader.read_again, partial(self._crop, pixels), crops, quads, readings)
         rows = reading_rows(

@@ -65,10 +65,10 @@ def slice_quad(quad: Quad, start: float, end: float) -> Quad:
     """Return the part of a line between two positions, each a share of the line's length in [0, 1]."""
     top_left, top_right, bottom_right, bottom_left = quad
     return (
-        _interpolate(top_left, top_right, start),
-        _interpolate(top_left, top_right, end),
-        _interpolate(bottom_left, bottom_right, end),
-        _interpolate(bottom_left, bottom_right, start),
+        interpolate(top_left, top_right, start),
+        interpolate(top_left, top_right, end),
+        interpolate(bottom_left, bottom_right, end),
+        interpolate(bottom_left, bottom_right, start),
     )
 
 
@@ -76,11 +76,16 @@ def stretch_quad(quad: Quad, share: float) -> Quad:
     """Return a line's box, made higher by a share of its height above and below."""
     top_left, top_right, bottom_right, bottom_left = quad
     return (
-        _interpolate(top_left, bottom_left, -share),
-        _interpolate(top_right, bottom_right, -share),
-        _interpolate(top_right, bottom_right, 1 + share),
-        _interpolate(top_left, bottom_left, 1 + share),
+        interpolate(top_left, bottom_left, -share),
+        interpolate(top_right, bottom_right, -share),
+        interpolate(top_right, bottom_right, 1 + share),
+        interpolate(top_left, bottom_left, 1 + share),
     )
+
+
+def interpolate(one: Point, other: Point, share: float) -> Point:
+    """Return the point at a share of the way from one point to another."""
+    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
 
 
 def place_on_sent_image(lines: Iterable[Line], turn_deg: int, upright_size_px: tuple[int, int]) -> tuple[Line, ...]:
@@ -118,10 +123,6 @@ def enclose(quad: Quad) -> RotatedRectangle:
     return RotatedRectangle(
         u * cos - v * sin, u * sin + v * cos, end - start, bottom - top, angle_deg if angle_deg > -180 else 180.0
     )
-
-
-def _interpolate(one: Point, other: Point, share: float) -> Point:
-    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
 
 
 def _midpoint(one: Point, other: Point) -> Point:

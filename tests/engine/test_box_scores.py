@@ -2,11 +2,7 @@
 
 import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
-
-pytest.importorskip("rapidocr")
-
 from rapidocr.ch_ppocr_det.utils import DBPostProcess
 
 from pipeline.engine.box_scores import score_long_boxes_by_outline

