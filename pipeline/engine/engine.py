@@ -37,10 +37,11 @@ from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr
+from pipeline.engine.precision import check_compiled, loading_in, require_native
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
-from pipeline.engine.runtime import Backend, EngineName, find_models
+from pipeline.engine.runtime import Backend, EngineName, ModelFiles, Precision, find_models
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -66,9 +67,16 @@ MIN_LINE_CONFIDENCE: Final = 0.5
 class Engine:
     """Text detection, page orientation and text recognition."""
 
-    def __init__(self, backend: Backend, threads: int, engine: EngineName = "accurate") -> None:
+    def __init__(
+        self, backend: Backend, threads: int, engine: EngineName = "accurate", precision: Precision = "f32"
+    ) -> None:
+        require_native(precision, backend)
         cv2.setNumThreads(threads)
-        models = find_models(engine)
+        self._precision = precision
+        with loading_in(precision, backend):
+            self._load(find_models(engine), backend, threads)
+
+    def _load(self, models: ModelFiles, backend: Backend, threads: int) -> None:
         runtime = _runtime_settings(backend, threads)
         self._ocr: Any = rapidocr.RapidOCR(params=runtime | _detector_settings(models.detector))
         # RapidOCR loads its models at their first use.
@@ -79,7 +87,10 @@ class Engine:
         self._reader = Reader(
             LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
         )
-        self._orientation = OrientationClassifier(models.orientation, backend, threads)
+        self._orientation = OrientationClassifier(models.orientation, backend, threads, self._precision)
+        if backend == "openvino":
+            for session in (self._ocr.text_det.session, quick.session, *([careful.session] if careful else [])):
+                check_compiled(session.session, self._precision)
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the text of an encoded image.
@@ -116,7 +127,7 @@ class Engine:
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
         unread_ink = unread_share(sent, [line.corners for line in lines])
-        return Recognition(reading_text(rows), lines, turn_deg, unread_ink)
+        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
@@ -165,7 +176,8 @@ class LineModel:
         keys = {"Rec.rec_keys_path": str(characters)} if characters else {}
         ocr: Any = rapidocr.RapidOCR(params=runtime | {"Rec.model_path": str(model)} | keys)
         ocr.recognize_txt([np.full((LINE_HEIGHT_PX, MIN_LINE_WIDTH_PX, 3), 255, np.uint8)])
-        self._infer = ocr.text_rec.session
+        self.session = ocr.text_rec.session
+        """RapidOCR's session, which runs the model."""
         self._characters: list[str] = ocr.text_rec.postprocess_op.character
         self._space_index = self._characters.index(" ")
         self._space_threshold = space_threshold
@@ -180,7 +192,7 @@ class LineModel:
         padded_px = max(math.ceil(width_px / WIDTH_MULTIPLE_PX) * WIDTH_MULTIPLE_PX, MIN_LINE_WIDTH_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
-        probabilities = self._infer(batch)[0]
+        probabilities = self.session(batch)[0]
         return ctc_decode(
             probabilities,
             self._characters,

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from pipeline.engine.geometry import thickness_px
 from pipeline.engine.pixels import Pixels
+from pipeline.engine.precision import HINT, check_compiled
 from pipeline.engine.recognition import Quad
-from pipeline.engine.runtime import Backend
+from pipeline.engine.runtime import Backend, Precision
 
 VIEW_EDGE_PX: Final = 224
 """Edge of the classifier's input."""
@@ -65,9 +66,10 @@ class Window:
 class OrientationClassifier:
     """Classifies the orientation of a page from views of it."""
 
-    def __init__(self, model: Path, backend: Backend, threads: int) -> None:
-        load = _load_openvino if backend == "openvino" else _load_onnxruntime
-        self._infer: Infer = load(model, threads)
+    def __init__(self, model: Path, backend: Backend, threads: int, precision: Precision) -> None:
+        self._infer: Infer = (
+            _load_openvino(model, threads, precision) if backend == "openvino" else _load_onnxruntime(model, threads)
+        )
 
     def turn_deg(self, pixels: Pixels, quads: Sequence[Quad]) -> int:
         """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.
@@ -148,12 +150,13 @@ def _normalise(view: NDArray[Any]) -> NDArray[np.float32]:
     return scaled.transpose(2, 0, 1)
 
 
-def _load_openvino(path: Path, threads: int) -> Infer:
+def _load_openvino(path: Path, threads: int, precision: Precision) -> Infer:
     import openvino  # noqa: PLC0415 - only one of the two runtimes needs to be installed
 
     core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "False"}
+    settings = {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "False", HINT: precision}
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    check_compiled(request, precision)
 
     def infer(views: NDArray[np.float32]) -> NDArray[np.float32]:
         request.infer([views])
