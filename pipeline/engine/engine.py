@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import msgspec
 import numpy as np
 import rapidocr
 from rapidocr.main import RapidOCRError
@@ -31,7 +32,7 @@ from rapidocr.utils.process_img import apply_vertical_padding
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
-from pipeline.engine.ink import type_px, unread_share
+from pipeline.engine.ink import has_strokes, type_px, unread_share, unread_type_share
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
@@ -105,12 +106,15 @@ class Engine:
         """Return the text of a page; one of which much ink stays unread is looked at again, with more contrast."""
         best = self._look(pixels, pixels)
         if _is_blank(pixels):
-            return best
+            return msgspec.structs.replace(best, unread_ink=0.0)
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break
             best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
-        return best
+        if not best.lines and not has_strokes(pixels):
+            return msgspec.structs.replace(best, unread_ink=0.0)
+        unread_type = unread_type_share(pixels, [line.corners for line in best.lines])
+        return msgspec.structs.replace(best, unread_type=unread_type)
 
     def _look(self, pixels: Pixels, sent: Pixels) -> Recognition:
         """Return the text of a page, which is turned upright before it is read; its ink is that of the sent pixels."""

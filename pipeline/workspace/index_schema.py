@@ -5,7 +5,7 @@ from typing import Final
 
 from pipeline.workspace.text_proofs import PROOFS_SCHEMA
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _SINCE_3: Final = """
 CREATE TABLE meta (
   source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
@@ -29,7 +29,7 @@ SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
-  id TEXT, PRIMARY KEY (source, page)
+  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -40,5 +40,7 @@ FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4, 3: _SINCE_4})
-"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
+_SINCE_5: Final = "ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;"
+"""Lines that were read by an earlier version say nothing of their quality."""
+UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _SINCE_5, 3: _SINCE_4 + _SINCE_5, 4: _SINCE_5})
+"""By earlier version. Before version 4, all lines are read again, which fills the new tables; files stay known."""
