@@ -38,11 +38,11 @@ from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr
-from pipeline.engine.precision import check_compiled, loading_in, require_native
+from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
-from pipeline.engine.runtime import Backend, EngineName, ModelFiles, Precision, find_models
+from pipeline.engine.runtime import Backend, EngineName, find_models
 from pipeline.engine.vertical import read_lines
 
 WIDTH_MULTIPLE_PX: Final = 64
@@ -72,12 +72,13 @@ class Engine:
         self, backend: Backend, threads: int, engine: EngineName = "accurate", precision: Precision = "f32"
     ) -> None:
         require_native(precision, backend)
-        cv2.setNumThreads(threads)
-        self._precision = precision
+        self._precision: Precision = precision
         with loading_in(precision, backend):
-            self._load(find_models(engine), backend, threads)
+            self._load(backend, threads, engine)
 
-    def _load(self, models: ModelFiles, backend: Backend, threads: int) -> None:
+    def _load(self, backend: Backend, threads: int, engine: EngineName) -> None:
+        cv2.setNumThreads(threads)
+        models = find_models(engine)
         runtime = _runtime_settings(backend, threads)
         self._ocr: Any = rapidocr.RapidOCR(params=runtime | _detector_settings(models.detector))
         # RapidOCR loads its models at their first use.
@@ -85,13 +86,13 @@ class Engine:
             self._ocr.detect_and_crop(np.full((STRIP_HEIGHT_PX * 2, MIN_LINE_WIDTH_PX, 3), 255, np.uint8), {})
         quick = LineModel(models.quick, models.quick_characters, QUICK.space_threshold, runtime)
         careful = LineModel(models.careful, None, CAREFUL.space_threshold, runtime) if models.careful else None
+        if backend == "openvino":
+            for session in (self._ocr.text_det.session, quick.session, *([careful.session] if careful else [])):
+                check_compiled(session.session, self._precision)
         self._reader = Reader(
             LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
         )
         self._orientation = OrientationClassifier(models.orientation, backend, threads, self._precision)
-        if backend == "openvino":
-            for session in (self._ocr.text_det.session, quick.session, *([careful.session] if careful else [])):
-                check_compiled(session.session, self._precision)
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the text of an encoded image.
@@ -100,21 +101,22 @@ class Engine:
             NotAnImageError: the data are in no format that the API accepts.
             TruncatedImageError: the data are damaged or incomplete.
         """
-        return self.recognise_pixels(decode_bgr(image))
+        pixels = decode_bgr(image)
+        found = self.recognise_pixels(pixels)
+        if not found.lines and (_is_blank(pixels) or not has_strokes(pixels)):
+            return msgspec.structs.replace(found, unread_ink=0.0)
+        return found
 
     def recognise_pixels(self, pixels: Pixels) -> Recognition:
         """Return the text of a page; one of which much ink stays unread is looked at again, with more contrast."""
         best = self._look(pixels, pixels)
         if _is_blank(pixels):
-            return msgspec.structs.replace(best, unread_ink=0.0)
+            return best
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break
             best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
-        if not best.lines and not has_strokes(pixels):
-            return msgspec.structs.replace(best, unread_ink=0.0)
-        unread_type = unread_type_share(pixels, [line.corners for line in best.lines])
-        return msgspec.structs.replace(best, unread_type=unread_type)
+        return best
 
     def _look(self, pixels: Pixels, sent: Pixels) -> Recognition:
         """Return the text of a page, which is turned upright before it is read; its ink is that of the sent pixels."""
@@ -130,8 +132,9 @@ class Engine:
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
-        unread_ink = unread_share(sent, [line.corners for line in lines])
-        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision)
+        corners = [line.corners for line in lines]
+        unread_ink, unread_type = unread_share(sent, corners), unread_type_share(sent, corners)
+        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision, unread_type)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
@@ -180,8 +183,8 @@ class LineModel:
         keys = {"Rec.rec_keys_path": str(characters)} if characters else {}
         ocr: Any = rapidocr.RapidOCR(params=runtime | {"Rec.model_path": str(model)} | keys)
         ocr.recognize_txt([np.full((LINE_HEIGHT_PX, MIN_LINE_WIDTH_PX, 3), 255, np.uint8)])
-        self.session = ocr.text_rec.session
-        """RapidOCR's session, which runs the model."""
+        self.session: Any = ocr.text_rec.session
+        """RapidOCR's, which runs the model."""
         self._characters: list[str] = ocr.text_rec.postprocess_op.character
         self._space_index = self._characters.index(" ")
         self._space_threshold = space_threshold

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from pipeline.engine.geometry import thickness_px
 from pipeline.engine.pixels import Pixels
-from pipeline.engine.precision import HINT, check_compiled
+from pipeline.engine.precision import HINT, Precision, check_compiled
 from pipeline.engine.recognition import Quad
-from pipeline.engine.runtime import Backend, Precision
+from pipeline.engine.runtime import Backend
 
 VIEW_EDGE_PX: Final = 224
 """Edge of the classifier's input."""

@@ -6,16 +6,32 @@ text of a page depends on the machine. Here the format is a setting: "f32" gives
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from pipeline.engine.runtime import Backend, Precision
+from pipeline.engine.runtime import Backend
 from pipeline.errors import EngineError, UsageError
+
+Precision = Literal["f32", "bf16"]
+"""Single precision, and bfloat16, which OpenVINO alone computes in."""
 
 HINT: Final = "INFERENCE_PRECISION_HINT"
 """OpenVINO's property; of a compiled model it is the precision that the model computes in."""
 
 _CAPABILITIES: Final = "OPTIMIZATION_CAPABILITIES"
 _NEEDED: Final = "BF16"
+
+
+def require_supported(precision: Precision, backend: Backend) -> None:
+    """Return when a runtime computes in a precision; whether the processor does, too, is asked where models load.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if precision == "bf16" and backend != "openvino":
+        raise UsageError(
+            f'[serve] precision: the backend {backend} computes in f32 only; set precision = "f32", or '
+            'backend = "openvino"'
+        )
 
 
 def require_native(precision: Precision, backend: Backend) -> None:

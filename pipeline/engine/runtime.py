@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import EngineError
 
 Backend = Literal["openvino", "onnxruntime", "cuda"]
 """Inference runtimes; "cuda" is ONNX Runtime on an NVIDIA GPU, from the package onnxruntime-gpu."""
 
 EngineName = Literal["accurate", "fast"]
-
-Precision = Literal["f32", "bf16"]
-"""Number formats of the inference: single precision, and bfloat16, which OpenVINO alone computes in."""
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CLONE: Final = str(_ROOT) if (_ROOT / "pyproject.toml").is_file() else "."
@@ -97,19 +94,6 @@ def choose_backend(
     if backend is None or missing:
         raise EngineError(f"the recognition engine is not installed ({', '.join(missing)}): {INSTALL_HINT}")
     return backend
-
-
-def require_supported(precision: Precision, backend: Backend) -> None:
-    """Return when a runtime computes in a precision; whether the processor does is asked by the worker.
-
-    Raises:
-        UsageError: it does not.
-    """
-    if precision == "bf16" and backend != "openvino":
-        raise UsageError(
-            f'[serve] precision: the backend {backend} computes in f32 only; set precision = "f32", or '
-            'backend = "openvino"'
-        )
 
 
 def find_models(engine: EngineName, find_package: Callable[[str], Path | None] | None = None) -> ModelFiles:

@@ -7,11 +7,12 @@ import pytest
 from rapidocr.inference_engine.openvino.main import CPUConfig
 
 from pipeline.engine.engine import Engine
-from pipeline.engine.precision import HINT, check_compiled, loading_in
-from pipeline.engine.runtime import Precision
+from pipeline.engine.precision import HINT, Precision, check_compiled, loading_in, require_supported
+from pipeline.engine.runtime import Backend
 from pipeline.errors import EngineError, UsageError
 from tests.rendering import encode, render
 
+BACKENDS: tuple[Backend, ...] = ("onnxruntime", "cuda")
 LINES = ("The same text", "同样的文字")
 
 
@@ -72,6 +73,14 @@ def test_bfloat16_is_used_on_request_where_the_processor_has_it_and_refused_else
 def test_onnxruntime_computes_in_single_precision() -> None:
     engine = Engine("onnxruntime", 1, "fast")
     assert engine.recognise(encode(render(*LINES))).precision == "f32"
+
+
+def test_only_openvino_computes_in_bfloat16() -> None:
+    require_supported("bf16", "openvino")
+    for backend in BACKENDS:
+        require_supported("f32", backend)
+        with pytest.raises(UsageError, match=rf"^\[serve\] precision: the backend {backend} computes in f32 only"):
+            require_supported("bf16", backend)
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])

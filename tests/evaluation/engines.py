@@ -9,7 +9,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from pipeline.engine.runtime import EngineName, Precision
+from pipeline.engine.precision import Precision
+from pipeline.engine.runtime import EngineName
 from pipeline.errors import EngineError, UsageError
 
 Read = Callable[[bytes], str]

@@ -13,8 +13,9 @@ from typing import Any, Final, Self, TypeVar
 from pipeline.config import ServeConfig
 from pipeline.convert.command import module_command
 from pipeline.convert.resources import read_machine
+from pipeline.engine.precision import require_supported
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
-from pipeline.engine.runtime import choose_backend, require_supported
+from pipeline.engine.runtime import choose_backend
 from pipeline.errors import EngineError, StopError, TruncatedImageError
 from pipeline.server.workers.frames import WORKER_FRAME, EngineFailed, Undecodable, WorkerFrame
 from pipeline.server.workers.process import WorkerProcess

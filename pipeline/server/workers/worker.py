@@ -14,8 +14,9 @@ from typing import Protocol
 from pipeline.convert.child import TaskPipe
 from pipeline.convert.frames import Ready
 from pipeline.convert.resources import limit_own_memory
+from pipeline.engine.precision import Precision
 from pipeline.engine.recognition import Recognition
-from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName, Precision
+from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName
 from pipeline.errors import PageError, PagemillError, UsageError
 from pipeline.server.workers.frames import TASK, EngineFailed, NotStarted, Task, Undecodable, WorkerFrame
 from pipeline.server.workers.resources import MEMORY_LIMIT_BYTES
