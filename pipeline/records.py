@@ -1,7 +1,4 @@
-"""Frozen values that the stages pass to one another.
-
-A `SourceFile` becomes one `Payload` per page; a page ends as a `Record`, which holds the `Reply`, or as a `Failure`.
-"""
+"""Frozen values of the stages: a `SourceFile` becomes a `Payload` per page, which ends as a `Record` or a `Failure`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +9,7 @@ from typing import Any, AnyStr, NewType
 from urllib.parse import urlsplit
 
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
+from pipeline.quality import Quality
 
 VENDOR_URL = "https://llmocr.com"
 
@@ -198,6 +196,7 @@ class Record:
         meta: Further fields of the manifest row.
         note: A remark on the text, such as replaced surrogates.
         again: True when the page was sent, as asked for, although its content had a record.
+        quality: How well the service says it has read the page; None when it does not say.
     """
 
     id: PageId
@@ -214,6 +213,7 @@ class Record:
     meta: Meta | None = None
     note: str | None = None
     again: bool = False
+    quality: Quality | None = None
 
     @property
     def state(self) -> State:

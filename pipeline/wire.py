@@ -12,6 +12,8 @@ from typing import Final
 import orjson
 import pybase64
 
+from pipeline.quality import Quality, parse_quality
+
 TEXT_RECOGNITION_PATH: Final = "/api/text-recognition"
 ADVANCED_RECOGNITION_PATH: Final = "/api/advanced-recognition"
 DOCUMENT_TYPE: Final = "image_url"
@@ -97,6 +99,7 @@ class WireReply:
         timestamp_ms: Processing time, Unix epoch in milliseconds; None when the reply has no usable one.
         note: A remark on the text: it was null, or characters were replaced; None for none.
         is_lossy: True when bytes of the text could not be decoded: only the reply's bytes hold the whole text.
+        quality: How well the service says it has read the page; None when it does not say.
     """
 
     id: str | None
@@ -104,6 +107,7 @@ class WireReply:
     timestamp_ms: int | float | None
     note: str | None = None
     is_lossy: bool = False
+    quality: Quality | None = None
 
 
 class BodyKind(Enum):
@@ -177,7 +181,8 @@ def parse_reply(body: bytes, charset: str | None = None) -> WireReply:
     elif text != content:
         note = "lone surrogates replaced by U+FFFD"
     is_lossy = not is_exact and "\ufffd" in text
-    return WireReply(_parse_id(reply.get("id")), text, _parse_timestamp(reply.get("timestamp")), note, is_lossy)
+    timestamp_ms, quality = _parse_timestamp(reply.get("timestamp")), parse_quality(reply.get("quality"))
+    return WireReply(_parse_id(reply.get("id")), text, timestamp_ms, note, is_lossy, quality)
 
 
 def parse_error(body: bytes, charset: str | None = None) -> tuple[BodyKind, str]:

@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
+from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, FileStat, PageId, Prep, Record, Reply, SourceFile
 
 STAT = FileStat(1000, 1_700_000_000_000_000_000)
 """Size and modification time of every file that `on_disk` returns."""
+
+QUALITY = Quality(
+    score=0.8712, threshold=0.5, confidence=Confidence(0.9731, 0.61), unread_ink=0.0, unread_type=0.0, precision="f32"
+)
+DOUBT = Quality(
+    score=0.21, threshold=0.5, confidence=Confidence(0.7, 0.55), unread_ink=0.62, unread_type=0.31, precision="bf16"
+)
 
 RECORD = Record(
     id=PageId(f"sha256:{'ab' * 32}#1"),
@@ -40,7 +48,14 @@ def page_id(content: int) -> PageId:
 
 
 def make_record(
-    name: str, content: int, *, duplicate_of: str | None = None, added: int = 0, page: int = 1, text: str | None = None
+    name: str,
+    content: int,
+    *,
+    duplicate_of: str | None = None,
+    added: int = 0,
+    page: int = 1,
+    text: str | None = None,
+    quality: Quality | None = None,
 ) -> Record:
     """Return a record of a page.
 
@@ -51,6 +66,7 @@ def make_record(
         added: Milliseconds since the first of January 2026; names the attempt, too.
         page: 1-based.
         text: The recognised text.
+        quality: As the service judged it.
     """
     return Record(
         id=page_id(content),
@@ -64,6 +80,7 @@ def make_record(
         attempt=f"owner-{added:06d}",
         elapsed_ms=1,
         added=moment(added),
+        quality=quality,
     )
 
 

@@ -150,7 +150,8 @@ async def serve_fake(script: Script = accept) -> AsyncGenerator[FakeOcr]:
     """Run the scripted server on a free loopback port."""
     fake = FakeOcr(script)
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/api/text-recognition", fake.handle)
+    for path in ("/api/text-recognition", "/api/advanced-recognition"):
+        app.router.add_post(path, fake.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import orjson
@@ -21,6 +22,7 @@ from pipeline.wire import (
     parse_status_text,
     replace_surrogates,
 )
+from tests.factories import QUALITY
 
 KEY = "sk-a-secret-key"
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
@@ -47,6 +49,37 @@ def reply(**changes: object) -> bytes:
     """Return the documented reply with fields changed, or removed where the value is None."""
     fields = json.loads(GOLDEN_REPLY) | changes
     return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+SENT_QUALITY = {
+    "score": 0.87124,
+    "threshold": 0.5,
+    "confidence": {"mean": 0.9731, "minimum": 0.61},
+    "unread_ink": 0,
+    "unread_type": 0,
+    "precision": "f32",
+    "more": [1],
+}
+NO_QUALITIES = [
+    pytest.param(None, id="null"),
+    pytest.param([], id="array"),
+    pytest.param("good", id="text"),
+    pytest.param(0.9, id="number"),
+    pytest.param({}, id="empty"),
+    pytest.param(SENT_QUALITY | {"score": math.nan}, id="nan"),
+    pytest.param(SENT_QUALITY | {"score": math.inf}, id="infinite"),
+    pytest.param(SENT_QUALITY | {"score": 1.01}, id="above-1"),
+    pytest.param(SENT_QUALITY | {"unread_ink": -0.1}, id="below-0"),
+    pytest.param(SENT_QUALITY | {"score": 10**400}, id="beyond-floats"),
+    pytest.param(SENT_QUALITY | {"score": True}, id="boolean"),
+    pytest.param(SENT_QUALITY | {"score": "0.9"}, id="digits"),
+    pytest.param(SENT_QUALITY | {"threshold": None}, id="no-threshold"),
+    pytest.param(SENT_QUALITY | {"confidence": {"mean": 0.5}}, id="half-a-confidence"),
+    pytest.param(SENT_QUALITY | {"precision": "\ud800"}, id="lone-surrogate"),
+    pytest.param(SENT_QUALITY | {"precision": "x" * 17}, id="long-precision"),
+    pytest.param(SENT_QUALITY | {"precision": {"a": [{}] * 100}}, id="nested"),
+]
+"""JSON values that are no quality."""
 
 
 class TestRequests:
@@ -208,6 +241,14 @@ class TestReplies:
     def test_an_id_or_timestamp_of_null_keeps_the_text(self, name: str) -> None:
         body = GOLDEN_REPLY.replace(b'"%b": ' % name.encode(), b'"%b": null, "was": ' % name.encode())
         assert parse_reply(body).content == "第一行 Hello\nsecond line"
+
+    def test_the_quality_that_the_service_sends_is_kept(self) -> None:
+        assert parse_reply(reply(quality=SENT_QUALITY)).quality == QUALITY
+        assert parse_reply(GOLDEN_REPLY).quality is None
+
+    @pytest.mark.parametrize("sent", NO_QUALITIES)
+    def test_any_other_quality_keeps_the_text(self, sent: object) -> None:
+        assert parse_reply(reply(quality=sent)) == parse_reply(GOLDEN_REPLY)
 
     def test_a_content_of_null_is_an_empty_text_with_a_note(self) -> None:
         read = parse_reply(b'{"id":"i","timestamp":1,"content":null}')

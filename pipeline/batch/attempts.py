@@ -196,7 +196,8 @@ class Attempts:
                 if not isinstance(verdict, Accepted):
                     return verdict
                 reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
-                record = await self._recorder.record_text(page, Text(verdict.reply.content, reply, attempt.id, note))
+                text = Text(verdict.reply.content, reply, attempt.id, note, verdict.reply.quality)
+                record = await self._recorder.record_text(page, text)
             finally:
                 self._shutdown.end_call(attempt.id)
             attempt.accept()  # after the text is on disk: the line is the proof of the call

@@ -138,12 +138,14 @@ class Accounts:
         pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
         ignored: Files of the INPUTs that hold no page, by kind.
         is_work_left: True when pages that have a text are to be sent again and were not.
+        in_doubt: Pages of the workspace with a text that the service doubts.
     """
 
     totals: Mapping[State, int] | None
     pending_is_at_least: bool
     ignored: Mapping[str, int]
     is_work_left: bool = False
+    in_doubt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class Summary:
         totals: Pages of the workspace by state.
         pending: Pages of the workspace that are not finished, seen or not; a file that was never opened counts as one.
         pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
+        in_doubt: Pages of the workspace with a text that the service doubts.
         ignored: Files of the INPUTs that hold no page, by kind.
         run: Pages that ended in this run, by state.
         settled: Pages of the input that had ended before this run.
@@ -173,6 +176,7 @@ class Summary:
     totals: dict[State, int]
     pending: int
     pending_is_at_least: bool
+    in_doubt: int
     ignored: dict[str, int]
     run: dict[State, int]
     settled: int
@@ -220,6 +224,7 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
         totals=totals,
         pending=pending,
         pending_is_at_least=accounts.pending_is_at_least,
+        in_doubt=accounts.in_doubt,
         ignored=dict(accounts.ignored),
         run=snapshot.ended,
         settled=sum(snapshot.settled.values()),
@@ -246,6 +251,8 @@ def describe_summary(summary: Summary) -> str:
         f"{summary.calls:,} calls{left}",
         f"{summary.elapsed_s:.1f} s",
     ]
+    if summary.in_doubt:
+        parts.append(f"{summary.in_doubt:,} in doubt")
     if summary.refused:
         parts.append(describe_refusals(summary.learned, summary.refused, summary.sent))
     if summary.ignored:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import anyio
 
 from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError
+from pipeline.quality import Quality
 from pipeline.records import (
     MAX_FAILED_RUNS,
     Failure,
@@ -51,12 +52,14 @@ class Text:
         reply: The service's id, time and host.
         attempt: The ledger's id of the call.
         note: A remark for readers of the text; None for none.
+        quality: How well the service says it has read the page; None when it does not say.
     """
 
     content: str
     reply: Reply
     attempt: str
     note: str | None
+    quality: Quality | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class Recorder:
             meta=page.file.meta,
             note=text.note,
             again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
+            quality=text.quality,
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
@@ -275,7 +279,7 @@ class Recorder:
 
 
 def _text_of(record: Record) -> Text:
-    return Text(record.text, record.reply, record.attempt, record.note)
+    return Text(record.text, record.reply, record.attempt, record.note, record.quality)
 
 
 def _first_source(record: Record) -> str:

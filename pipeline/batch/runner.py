@@ -257,6 +257,7 @@ async def _close_accounts(
     """Settle the ledger and write run.json; a full disk changes neither the exit code nor the reason."""
     opened.ballast.release()
     totals: dict[State, int] | None = None
+    in_doubt = 0
     try:
         await opened.budget.flush()
         opened.run_file = note_ledger(opened.run_file, opened.budget)
@@ -265,7 +266,7 @@ async def _close_accounts(
     if shutdown.reason is not None and isinstance(shutdown.reason.__cause__, ReplacedFileError):
         opened.index.distrust_files()
     try:
-        totals = opened.index.totals()
+        totals, in_doubt = opened.index.totals(), opened.index.count_in_doubt()
     except StorageError as exc:
         shutdown.request(exc)
     if walk.is_retry:
@@ -274,7 +275,7 @@ async def _close_accounts(
         at_least = not (walk.is_complete or listing.is_complete)
         ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
     is_left = opened.again is not None and shutdown.reason is not None
-    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored, is_work_left=is_left)
+    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored, is_work_left=is_left, in_doubt=in_doubt)
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None

@@ -65,7 +65,10 @@ command = LazyGroup(
     "serve",
     callback=_command,
     params=[
-        *(setting(f"serve.{name}") for name in ("host", "port", "engine", "backend", "workers", "allow_urls")),
+        *(
+            setting(f"serve.{name}")
+            for name in ("host", "port", "engine", "backend", "precision", "workers", "allow_urls")
+        ),
         config_option(),
         GroupedOption(["--exit-with-parent"], is_flag=True, hidden=True, help="End when stdin is closed."),
     ],

@@ -1,4 +1,4 @@
-"""`pagemill status`: how many pages of a workspace are in which state."""
+"""`pagemill status`: how many pages of a workspace are in which state, and how many are in doubt."""
 
 from pathlib import Path
 
@@ -22,7 +22,8 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
         UsageError: there is no workspace.
     """
     run_file = require_workspace(workspace)
-    totals = count_pages(workspace)
+    counts = count_pages(workspace)
+    totals, in_doubt = counts.totals, counts.in_doubt
     at_least, ignored = run_file.pending_is_at_least, dict(run_file.ignored)
     if as_json:
         numbers = {state.value: number for state, number in totals.items()}
@@ -30,7 +31,7 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
         ended = {"finished": run_file.finished, "exit_code": run_file.exit_code}
         made = {name: getattr(run_file, name) for name in ("calls", "sent", "refused")}
         learned = msgspec.to_builtins(run_file.learned)
-        pages = {"pages": sum(totals.values()), **numbers, **counted}
+        pages = {"pages": sum(totals.values()), **numbers, "in_doubt": in_doubt, **counted}
         print_json({"service": run_file.service, **pages, **ended, **made, "learned": learned})
         return 0
     last = "under way or killed" if run_file.finished is None else f"{run_file.finished}, exit {run_file.exit_code}"
@@ -38,6 +39,7 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
     for state in State:
         number = f"{totals[state]:,}"
         lines.append(f"{state:<10} {f'at least {number}' if at_least and state is State.PENDING else number:>9}")
+    lines += [f"in doubt   {in_doubt:>9,}"] if in_doubt else []
     lines += [f"ignored    {describe_ignored(ignored)}"] if ignored else []
     lines += [f"service    {run_file.service}", f"last run   {last}"]
     if run_file.refused:

@@ -247,6 +247,14 @@ class ServeConfig(Section, frozen=True):
         Literal["auto", "openvino", "onnxruntime", "cuda"],
         about("Inference runtime; auto prefers a GPU, then OpenVINO.", flag="--backend"),
     ] = "auto"
+    precision: Annotated[
+        Literal["f32", "bf16"],
+        about(
+            "Number format of the inference: f32 gives the same text on every machine; bf16 is faster, needs OpenVINO "
+            "and a processor with bfloat16, and errs slightly more.",
+            flag="--precision",
+        ),
+    ] = "f32"
     workers: Annotated[
         Count, about("Engine processes; 0 chooses by cores and memory.", flag="--workers", metavar="N")
     ] = 0

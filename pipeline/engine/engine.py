@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import msgspec
 import numpy as np
 import rapidocr
 from rapidocr.main import RapidOCRError
@@ -39,12 +40,13 @@ from pipeline.engine.box_scores import score_long_boxes_by_outline
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
-from pipeline.engine.ink import type_px, unread_share
+from pipeline.engine.ink import has_strokes, type_px, unread_share, unread_type_share
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr
+from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
@@ -76,7 +78,15 @@ BLANK_CONTRAST: Final = 16
 class Engine:
     """Text detection, page orientation and text recognition."""
 
-    def __init__(self, backend: Backend, threads: int, engine: EngineName = "accurate") -> None:
+    def __init__(
+        self, backend: Backend, threads: int, engine: EngineName = "accurate", precision: Precision = "f32"
+    ) -> None:
+        require_native(precision, backend)
+        self._precision: Precision = precision
+        with loading_in(precision, backend):
+            self._load(backend, threads, engine)
+
+    def _load(self, backend: Backend, threads: int, engine: EngineName) -> None:
         cv2.setNumThreads(threads)
         models = find_models(engine)
         runtime = _runtime_settings(backend, threads)
@@ -87,11 +97,14 @@ class Engine:
         score_long_boxes_by_outline(self._ocr.text_det.postprocess_op)
         quick = LineModel(models.quick, models.quick_characters, QUICK.space_threshold, runtime)
         careful = LineModel(models.careful, None, CAREFUL.space_threshold, runtime) if models.careful else None
+        if backend == "openvino":
+            for session in (self._ocr.text_det.session, quick.session, *([careful.session] if careful else [])):
+                check_compiled(session.session, self._precision)
         self._reader = Reader(
             LineRecogniser(quick.read, QUICK), LineRecogniser(careful.read, CAREFUL) if careful else None
         )
-        self._orientation = OrientationClassifier(models.orientation, backend, threads)
-        self._unwarper = Unwarper(models.unwarping, backend, threads) if models.unwarping else None
+        self._orientation = OrientationClassifier(models.orientation, backend, threads, self._precision)
+        self._unwarper = Unwarper(models.unwarping, backend, threads, self._precision) if models.unwarping else None
 
     def recognise(self, image: bytes) -> Recognition:
         """Return the text of an encoded image.
@@ -100,7 +113,11 @@ class Engine:
             NotAnImageError: the data are in no format that the API accepts.
             TruncatedImageError: the data are damaged or incomplete.
         """
-        return self.recognise_pixels(decode_bgr(image))
+        pixels = decode_bgr(image)
+        found = self.recognise_pixels(pixels)
+        if not found.lines and (_is_blank(pixels) or not has_strokes(pixels)):
+            return msgspec.structs.replace(found, unread_ink=0.0)
+        return found
 
     def recognise_pixels(self, pixels: Pixels) -> Recognition:
         """Return the text of a page; a curled one is flattened, and read again if that gives more text."""
@@ -139,8 +156,9 @@ class Engine:
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
-        unread_ink = unread_share(sent, [line.corners for line in lines])
-        return Recognition(reading_text(rows), lines, turn_deg, unread_ink)
+        corners = [line.corners for line in lines]
+        unread_ink, unread_type = unread_share(sent, corners), unread_type_share(sent, corners)
+        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision, unread_type)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
@@ -196,7 +214,8 @@ class LineModel:
         keys = {"Rec.rec_keys_path": str(characters)} if characters else {}
         ocr: Any = rapidocr.RapidOCR(params=runtime | {"Rec.model_path": str(model)} | keys)
         ocr.recognize_txt([np.full((LINE_HEIGHT_PX, MIN_LINE_WIDTH_PX, 3), 255, np.uint8)])
-        self._infer = ocr.text_rec.session
+        self.session: Any = ocr.text_rec.session
+        """RapidOCR's, which runs the model."""
         self._characters: list[str] = ocr.text_rec.postprocess_op.character
         self._space_index = self._characters.index(" ")
         self._space_threshold = space_threshold
@@ -211,7 +230,7 @@ class LineModel:
         padded_px = max(math.ceil(width_px / WIDTH_MULTIPLE_PX) * WIDTH_MULTIPLE_PX, MIN_LINE_WIDTH_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
-        probabilities = self._infer(batch)[0]
+        probabilities = self.session(batch)[0]
         return ctc_decode(
             probabilities,
             self._characters,

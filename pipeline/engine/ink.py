@@ -2,12 +2,15 @@
 
 Lines that the detector does not find have no confidence, so a page can be lost with the best of confidences. What
 remains visible is their ink: the share of a page's strokes outside the lines that were read tells a lost page from a
-good one. And a box that covers several rows, because the detector saw them as one blot, shows them in its profile.
+good one. Where a page has pictures and rules, the strokes that look like type tell more: those whose blots are as thick
+as the lines that were read. And a box that covers several rows, because the detector saw them as one blot, shows them
+in its profile.
 
 Strokes are edges: a morphological gradient above a threshold that follows the page's own contrast, so that neither
 shadows nor an even background count, and faint type does.
 """
 
+import statistics
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,6 +45,30 @@ _LIKE_ROW: Final = 0.5
 
 _MIN_ROW_PX: Final = 3
 
+_THIN_TYPE: Final = 0.35
+_THICK_TYPE: Final = 1.6
+_DENSE_TYPE: Final = 0.3
+"""Thickness of a blot that looks like type, in thicknesses of the lines that were read, and its least share of ink."""
+
+_GRAIN_BLUR_PX: Final = 1.0
+_STANDS_OUT_LEVELS: Final = 30.0
+_STANDS_OUT: Final = 4.5
+_STRONGEST_EDGE: Final = 0.9999
+"""Strokes stand out of a page's grain if its strongest edges have so many levels, or are so many times as strong as its
+median edge. Measured on blank pages with noise of 2 to 20 levels: at most 25 levels, and 3.0 times, 4.3 times with two
+levels of grey; on type of 12 levels among noise of 3: 8 times."""
+
+
+def has_strokes(pixels: Pixels) -> bool:
+    """Return whether something stands out of the paper's grain; False for a blank scan.
+
+    Only for pages on which no line was found: on a page that is full of type, its edges are the median.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32), (0, 0), _GRAIN_BLUR_PX)
+    edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    median, strongest = np.quantile(edges, (0.5, _STRONGEST_EDGE))
+    return bool(strongest >= min(_STANDS_OUT_LEVELS, max(_LEAST_LEVELS, _STANDS_OUT * median)))
+
 
 def unread_share(pixels: Pixels, read: Sequence[Quad]) -> float:
     """Return the share of a page's ink, 0 to 1, outside the lines that were read; 0 for a page without ink.
@@ -50,17 +77,37 @@ def unread_share(pixels: Pixels, read: Sequence[Quad]) -> float:
         pixels: The page.
         read: The boxes of the lines, in pixels of the page.
     """
-    height, width = pixels.shape[:2]
-    reduction = min(_MAX_REDUCTION, max(1.0, min(height, width) / _SHORT_EDGE_PX))
-    size_px = max(1, round(width / reduction)), max(1, round(height / reduction))
-    ink = _strokes(cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), size_px, interpolation=cv2.INTER_AREA))
+    ink, reduction = _measure(pixels)
     total = float(ink.sum())
     if not total:
         return 0.0
-    for quad in read:
-        corners = np.array(_widen(quad), np.float64) / reduction
-        cv2.fillConvexPoly(ink, np.rint(corners).astype(np.int32), 0.0)
+    _erase(ink, read, reduction)
     return float(ink.sum()) / total
+
+
+def unread_type_share(pixels: Pixels, read: Sequence[Quad]) -> float:
+    """Return the share of a page's ink, 0 to 1, that looks like type outside the lines that were read.
+
+    Blots of ink, the words and lines of the reduced page, look like type when they are about as thick as the lines, and
+    dense: rules are thinner, pictures and frames thicker or hollow.
+
+    Args:
+        pixels: The page.
+        read: The boxes of the lines, in pixels of the page; without any, nothing is known about the page's type.
+    """
+    ink, reduction = _measure(pixels)
+    total = float(ink.sum())
+    if not total or not read:
+        return 0.0
+    type_px = statistics.median(thickness_px(quad) for quad in read) / reduction
+    _, labels, blots, _ = cv2.connectedComponentsWithStats((ink > 0).astype(np.uint8), connectivity=8)
+    widths, heights, areas = blots[:, cv2.CC_STAT_WIDTH], blots[:, cv2.CC_STAT_HEIGHT], blots[:, cv2.CC_STAT_AREA]
+    thickness = np.minimum(widths, heights)
+    is_type = (thickness >= max(_MIN_ROW_PX, _THIN_TYPE * type_px)) & (thickness <= _THICK_TYPE * type_px)
+    is_type &= areas >= _DENSE_TYPE * widths * heights
+    is_type[0] = False  # the paper
+    _erase(ink, read, reduction)
+    return float(ink[is_type[labels]].sum()) / total
 
 
 def type_px(pixels: Pixels, quad: Quad) -> float:
@@ -90,6 +137,22 @@ def count_rows(pixels: Pixels, quad: Quad) -> int:
     runs = _runs(profile > _ROW_LEVEL * profile.max())
     thickest = max((end - start for start, end in runs), default=0)
     return max(1, sum(end - start >= max(_MIN_ROW_PX, _LIKE_ROW * thickest) for start, end in runs))
+
+
+def _measure(pixels: Pixels) -> tuple[NDArray[np.float32], float]:
+    """Return the ink of the page at a reduced scale, and by how much it is reduced."""
+    height, width = pixels.shape[:2]
+    reduction = min(_MAX_REDUCTION, max(1.0, min(height, width) / _SHORT_EDGE_PX))
+    size_px = max(1, round(width / reduction)), max(1, round(height / reduction))
+    grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), size_px, interpolation=cv2.INTER_AREA)
+    return _strokes(grey), reduction
+
+
+def _erase(ink: NDArray[np.float32], read: Sequence[Quad], reduction: float) -> None:
+    """Erase the ink of the lines that were read."""
+    for quad in read:
+        corners = np.array(_widen(quad), np.float64) / reduction
+        cv2.fillConvexPoly(ink, np.rint(corners).astype(np.int32), 0.0)
 
 
 def _strokes(grey: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.engine.geometry import thickness_px
 from pipeline.engine.inference import load_model
 from pipeline.engine.pixels import Pixels
+from pipeline.engine.precision import Precision
 from pipeline.engine.recognition import Quad
 from pipeline.engine.runtime import Backend
 
@@ -63,9 +64,9 @@ class Window:
 class OrientationClassifier:
     """Classifies the orientation of a page from views of it."""
 
-    def __init__(self, model: Path, backend: Backend, threads: int) -> None:
+    def __init__(self, model: Path, backend: Backend, threads: int, precision: Precision) -> None:
         # (views, 3, 224, 224) -> (views, 4) probabilities
-        self._infer = load_model(model, backend, threads)
+        self._infer = load_model(model, backend, threads, precision)
 
     def turn_deg(self, pixels: Pixels, quads: Sequence[Quad]) -> int:
         """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.

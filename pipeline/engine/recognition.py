@@ -39,12 +39,16 @@ class Recognition(Struct, frozen=True, tag=True):
         lines: In reading order; corners in pixels of the image as sent.
         turn_deg: Clockwise turn that made the page upright: 0, 90, 180 or 270.
         unread_ink: Share of the page's strokes outside the lines, 0 to 1: pictures and rules, and text that was lost.
+        precision: The number format that the engine computed in, such as "f32".
+        unread_type: Share of the page's strokes that look like type and are outside the lines.
     """
 
     text: str
     lines: tuple[Line, ...] = ()
     turn_deg: int = 0
     unread_ink: float = 0.0
+    precision: str = "f32"
+    unread_type: float = 0.0
 
 
 class RecognitionError(PagemillError):

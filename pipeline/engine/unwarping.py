@@ -24,6 +24,7 @@ from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.grid import Grid, slope_spread_deg
 from pipeline.engine.inference import Infer, load_model
 from pipeline.engine.pixels import Pixels
+from pipeline.engine.precision import Precision
 from pipeline.engine.recognition import Quad, Recognition
 from pipeline.engine.runtime import Backend
 
@@ -73,8 +74,9 @@ class FlatPage:
 class Unwarper:
     """Unwarps pages by UVDoc's model, which is loaded when the first curled page arrives."""
 
-    def __init__(self, model: Path, backend: Backend, threads: int) -> None:
+    def __init__(self, model: Path, backend: Backend, threads: int, precision: Precision) -> None:
         self._model = model
+        self._precision = precision
         self._backend = backend
         self._threads = threads
         self._infer: Infer | None = None
@@ -90,7 +92,7 @@ class Unwarper:
         size_px = upright.shape[1], upright.shape[0]
         if max(size_px) > MAX_ASPECT * min(size_px):
             return None
-        self._infer = self._infer or load_model(self._model, self._backend, self._threads)
+        self._infer = self._infer or load_model(self._model, self._backend, self._threads, self._precision)
         grid = Grid.from_shares(self._infer(_prepare(upright))[0], size_px)
         if not grid.is_plausible(size_px):
             return None

@@ -25,7 +25,7 @@ from pipeline.remote.faults import CALL_ERRORS, fault_outcome
 from pipeline.remote.outcome import Fault, Hint, Outcome, read_outcome
 from pipeline.remote.proxies import Proxy
 from pipeline.remote.redaction import Redaction
-from pipeline.wire import REPLY_MAX_BYTES, TEXT_RECOGNITION_PATH
+from pipeline.wire import ADVANCED_RECOGNITION_PATH, REPLY_MAX_BYTES, TEXT_RECOGNITION_PATH
 
 _KEEPALIVE_S: Final = 4.0
 """Shorter than the idle timeouts of Node (5 s) and nginx (75 s), longer than gunicorn's (2 s). A request on a
@@ -69,7 +69,9 @@ class Client:
         self, session: aiohttp.ClientSession, service: Service, timeouts: Timeouts, proxy: Proxy | None = None
     ) -> None:
         self._session = session
-        url = URL(service.base_url) / TEXT_RECOGNITION_PATH.lstrip("/")
+        # The embedded engine's calls cost nothing; its advanced endpoint says how well a page was read.
+        path = TEXT_RECOGNITION_PATH if service.metered else ADVANCED_RECOGNITION_PATH
+        url = URL(service.base_url) / path.lstrip("/")
         self._url = url if service.key is None else url.with_query(key=service.key)
         self._redaction = Redaction(service.key)
         self._timeouts = timeouts

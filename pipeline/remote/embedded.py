@@ -11,7 +11,7 @@ import anyio
 
 from pipeline.config import OPERATOR_KEY_VARIABLE, Config, ServeConfig
 from pipeline.convert.command import child_environ, module_command
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, UsageError
 from pipeline.records import Service
 from pipeline.shutdown import SERVER_SHUTDOWN_S
 
@@ -36,6 +36,7 @@ async def embedded_service(config: Config, *, command: Sequence[str] | None = No
 
     Raises:
         EngineError: the server does not start; the message ends with its last line on stderr.
+        UsageError: it does not start because of a setting.
     """
     key = secrets.token_urlsafe(32)
     process = await asyncio.create_subprocess_exec(
@@ -67,6 +68,7 @@ def serve_command(config: ServeConfig) -> list[str]:
         "--port": "0",
         "--engine": config.engine,
         "--backend": config.backend,
+        "--precision": config.precision,
         "--workers": str(config.workers),
     }
     flat = [word for option in options.items() for word in option]
@@ -83,9 +85,12 @@ async def _read_base_url(process: asyncio.subprocess.Process, reader: asyncio.Ta
     if line.startswith("http://"):
         return line
     # Its last line may still be in the pipe; a grandchild that keeps the pipe open is not waited for.
-    await asyncio.wait({reader}, timeout=1.0)
+    exited = asyncio.ensure_future(process.wait())
+    await asyncio.wait({reader, exited}, timeout=1.0)
+    exited.cancel()
+    error = UsageError if process.returncode == UsageError.exit_code else EngineError
     last = tail[-1] if tail else line or "no reason given"
-    raise EngineError(f"the embedded engine does not start: {last}")
+    raise error(f"the embedded engine does not start: {last}")
 
 
 async def _keep_tail(stream: asyncio.StreamReader, tail: deque[str]) -> None:

@@ -1,8 +1,9 @@
 """Audits a workspace: reads it, changes nothing in it, and names each discrepancy."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,19 @@ from pipeline.workspace.run_file import RunFile
 from pipeline.workspace.snapshot import open_snapshot
 
 logger = logging.getLogger("pagemill")
+
+
+@dataclass(frozen=True, slots=True)
+class PageCounts:
+    """Numbers of pages of a workspace.
+
+    Attributes:
+        totals: By state.
+        in_doubt: Pages with a text that the service doubts.
+    """
+
+    totals: Mapping[State, int]
+    in_doubt: int
 
 
 def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
@@ -39,14 +53,14 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
         raise StorageError(f"{exc.filename or workspace}: {exc.strerror or exc}") from exc
 
 
-def count_pages(workspace: Path) -> dict[State, int]:
-    """Return the number of pages by state; change and lock nothing, so that a run can begin at any time.
+def count_pages(workspace: Path) -> PageCounts:
+    """Return the number of pages; change and lock nothing, so that a run can begin at any time.
 
     Raises:
         StorageError: the workspace cannot be read.
     """
     with open_snapshot(workspace) as index:
-        return index.totals()
+        return PageCounts(index.totals(), index.count_in_doubt())
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

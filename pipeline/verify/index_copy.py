@@ -34,14 +34,15 @@ _PAGES_WITHOUT_LINE: Final = f"""
 SELECT source, page, state FROM copy.page AS indexed WHERE state <> 'pending' AND NOT {_HAS_LINE}
 """  # noqa: S608 - made of constants, as are those below
 _DESCRIBE: Final = (
-    "{0}.state || ', ' || {0}.added || ', retryable ' || {0}.retryable || ', ' || coalesce({0}.id, 'no content')"
+    "{0}.state || ', ' || {0}.added || ', retryable ' || {0}.retryable || ', in doubt ' || {0}.in_doubt || ', ' ||"
+    " coalesce({0}.id, 'no content')"
 )
 _OTHER_PAGES: Final = f"""
 SELECT indexed.source, indexed.page, {_DESCRIBE.format("indexed")}, {_DESCRIBE.format("page")}
 FROM copy.page AS indexed JOIN main.page AS page USING (source, page)
 WHERE indexed.state <> 'pending' AND {_HAS_LINE}
-  AND (indexed.state, indexed.added, indexed.retryable, indexed.id)
-  IS NOT (page.state, page.added, page.retryable, page.id)
+  AND (indexed.state, indexed.added, indexed.retryable, indexed.id, indexed.in_doubt)
+  IS NOT (page.state, page.added, page.retryable, page.id, page.in_doubt)
 """  # noqa: S608
 _UNKNOWN_PAGES: Final = f"""
 SELECT source, page, state FROM main.page AS page WHERE NOT {_IS_REMOVED} AND NOT EXISTS (

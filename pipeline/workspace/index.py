@@ -199,7 +199,9 @@ class Index:
 
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""
-        self._db.change("INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL)", (encode_name(file.name),))
+        self._db.change(
+            "INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL, 0)", (encode_name(file.name),)
+        )
 
     def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
         """Record that a page with this content is left for another run; if it has a state already, keep that.
@@ -207,8 +209,8 @@ class Index:
         A state that the page had with another content is overwritten.
         """
         self._db.change(
-            "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?) ON CONFLICT DO UPDATE"
-            " SET state = excluded.state, retryable = 1, added = '', id = excluded.id WHERE id IS NOT excluded.id",
+            "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?, 0) ON CONFLICT DO UPDATE SET state = excluded.state,"
+            " retryable = 1, added = '', id = excluded.id, in_doubt = 0 WHERE id IS NOT excluded.id",
             (encode_name(file.name), page, page_id),
         )
 
@@ -265,6 +267,10 @@ class Index:
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state."""
         return self._tables.totals()
+
+    def count_in_doubt(self) -> int:
+        """Return the number of pages whose text the service doubts."""
+        return self._tables.count_in_doubt()
 
     def is_current(self) -> bool:
         """Return True when all lines of the workspace's JSONL files have been read."""

@@ -25,21 +25,23 @@ CREATE TABLE progress (
   name TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, fingerprint INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-_SINCE_5: Final = "CREATE INDEX failed_content ON page (id) WHERE state = 'failed';"
+_FAILED_CONTENT: Final = "CREATE INDEX failed_content ON page (id) WHERE state = 'failed';"
 SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
-  id TEXT, PRIMARY KEY (source, page)
+  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_SINCE_5}"""
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}"""
 FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
+_SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;{_FAILED_CONTENT}"
+"""Lines that were read by an earlier version say nothing of their quality."""
 UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _SINCE_5, 3: _SINCE_4 + _SINCE_5, 4: _SINCE_5})
-"""By earlier version. All lines are read again, which fills the new tables; files stay known."""
+"""By earlier version. Before version 4, all lines are read again, which fills the new tables; files stay known."""

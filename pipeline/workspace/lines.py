@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 import orjson
 
+from pipeline.quality import Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.reencoding import restore_line, strip_framing
@@ -53,6 +54,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, Any] | None = None
     source_b64: str | None = None
     duplicate_of_b64: str | None = None
+    quality: Quality | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64."""
@@ -139,6 +141,7 @@ def encode_record(record: Record) -> bytes:
         **name_fields("duplicate_of", record.duplicate_of),
         "prep": record.prep,
         "reply": record.reply,
+        "quality": record.quality,
         "attempt": record.attempt,
         "elapsed_ms": record.elapsed_ms,
         "added": record.added,
@@ -264,6 +267,7 @@ def parse_record(line: bytes) -> Record:
         meta=fields.meta,
         note=fields.note,
         again=fields.again,
+        quality=fields.quality,
     )
 
 

@@ -23,6 +23,7 @@ class PageRow:
         id: Identity of the page's content; None when the content could not be read.
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
         attempt: The call that brought the record's text; None for a failure.
+        in_doubt: The service doubts the record's text.
     """
 
     source: bytes
@@ -33,6 +34,7 @@ class PageRow:
     id: PageId | None
     meta: bytes | None = None
     attempt: str | None = None
+    in_doubt: bool = False
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -45,7 +47,7 @@ def record_row(record: Record) -> PageRow:
     source, meta = encode_name(record.source), meta_digest(record.meta)
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempt=record.attempt,
+        attempt=record.attempt, in_doubt=_is_in_doubt(record),
     )  # fmt: skip
 
 
@@ -53,8 +55,9 @@ def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
     source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
     return PageRow(
-        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta, attempt=head.attempt
-    )
+        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
+        attempt=head.attempt, in_doubt=_is_in_doubt(head),
+    )  # fmt: skip
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:
@@ -62,3 +65,7 @@ def failure_row(failure: Failure | FailureHead) -> PageRow:
     source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
     page_id = None if failure.id is None else PageId(failure.id)
     return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)
+
+
+def _is_in_doubt(record: Record | ResultHead) -> bool:
+    return record.quality is not None and record.quality.is_in_doubt

@@ -17,10 +17,14 @@ _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
 """The beginning of a line; a quote inside a JSON string is escaped, so no text contains it."""
 _FIELDS: Final = (
     *("id", "source", "source_b64", "page", "sha256", "text", "duplicate_of", "duplicate_of_b64", "prep", "reply"),
+    *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "timestamp", "host", "meta", "note", "runs"),
 )
-"""The order in which pagemill writes the fields of a line, of `prep` and of `reply`."""
+"""The order in which pagemill writes the fields of a line, and of the objects in it."""
+
+_OBJECTS: Final = ("prep", "reply", "quality", "confidence")
+_FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type")
 
 
 def strip_framing(line: bytes) -> bytes:
@@ -57,20 +61,28 @@ def _seal(head: bytes) -> bytes:
 
 
 def _encodings(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the fields in the order found and in pagemill's, with `scale` as a float, too: some programs write 1."""
+    """Yield the fields in the order found and in pagemill's; both also with floats: some programs write 1 for 1.0."""
     for ordered in (fields, _in_order(fields)):
         yield ordered
-        prep = ordered.get("prep")
-        if isinstance(prep, dict) and isinstance(prep.get("scale"), int):
-            yield ordered | {"prep": prep | {"scale": float(prep["scale"])}}
+        yield _with_floats(ordered)
 
 
 def _in_order(fields: dict[str, Any]) -> dict[str, Any]:
     ordered = dict(sorted(fields.items(), key=lambda item: _place(item[0])))
-    for name in ("prep", "reply"):
+    for name in _OBJECTS:
         if isinstance(ordered.get(name), dict):
             ordered[name] = _in_order(ordered[name])
     return ordered
+
+
+def _with_floats(fields: dict[str, Any]) -> dict[str, Any]:
+    changed = dict(fields)
+    for name, value in fields.items():
+        if name in _OBJECTS and isinstance(value, dict):
+            changed[name] = _with_floats(value)
+        elif name in _FLOATS and isinstance(value, int):
+            changed[name] = float(value)
+    return changed
 
 
 def _place(field: str) -> int:

@@ -205,6 +205,10 @@ class Tables:
         """Return the number of pages by state."""
         return count_by_state(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
 
+    def count_in_doubt(self) -> int:
+        """Return the number of pages whose text the service doubts."""
+        return int(self._db.rows("SELECT count(*) FROM page WHERE in_doubt")[0][0])
+
     def commit(self) -> None:
         """Commit all changes together with the read positions.
 
@@ -228,8 +232,8 @@ class Tables:
 
     def _put(self, row: PageRow) -> None:
         self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?)",
-            (row.source, row.page, row.state.value, row.retryable, row.added, row.id),
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt),
         )
 
     def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:

@@ -105,6 +105,11 @@ def test_the_summary_says_what_is_new_beside_the_totals() -> None:
     )
 
 
+def test_the_summary_counts_pages_in_doubt() -> None:
+    summary = replace(end(make_snapshot()), in_doubt=1200)
+    assert describe_summary(summary) == "2 new; 2,543 done, 3 failed in all; 2 calls; 1.0 s; 1,200 in doubt"
+
+
 def test_a_run_without_new_pages_says_so() -> None:
     snapshot = Snapshot(
         {},

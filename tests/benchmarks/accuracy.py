@@ -1,6 +1,6 @@
 """Character error rates of our engines, RapidOCR and Tesseract, measured on the same pages in one run.
 
-    python -m tests.benchmarks.accuracy [--seeds N,N,...] [--pages N] [--engines ours,fast,rapidocr,tesseract]
+    python -m tests.benchmarks.accuracy [--seeds N,N,...] [--pages N] [--engines ours,bf16,fast,rapidocr,tesseract]
         [--groups REGEX] [--show] [--save DIRECTORY]
 
 The pages are rendered from known text, determined by a seed. Five seeds are drawn when the program starts, so that
@@ -11,6 +11,8 @@ The tables are Markdown. A cell is the mean of a group, by characters, and its w
 run of white space, of spaces or line ends, as one character; the second ignores white space; the third ignores the
 order of characters, too, so that it tells what was misread from what is out of place; the fourth counts amounts of
 money that are not found as whole tokens. Lines of dashes and leader dots, and boxes to tick, do not count as text.
+
+The engine "bf16", ours in bfloat16, runs where the processor has it.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from pathlib import Path
 
 from pipeline.errors import EngineError
 from tests.accuracy import spaced_text
-from tests.evaluation.engines import ENGINES, Read, encode_png
+from tests.evaluation.engines import ENGINES, Read, encode_png, usual_engines
 from tests.evaluation.groups import GROUPS, Group, make_sample
 from tests.evaluation.scoring import Score, score_page
 
@@ -112,7 +114,7 @@ def _options() -> argparse.Namespace:
     split = partial(str.split, sep=",")
     parser.add_argument("--seeds", type=split, default=drawn, help="seeds of the pages (five, drawn now)")
     parser.add_argument("--pages", type=int, default=0, help="pages per group and seed (one per language)")
-    parser.add_argument("--engines", type=split, default=list(ENGINES))
+    parser.add_argument("--engines", type=split, default=usual_engines())
     parser.add_argument("--groups", default="", help="only groups in whose name this regular expression is found")
     parser.add_argument("--show", action="store_true", help="print the wrong characters")
     parser.add_argument("--save", type=Path, help="write the pages, their texts and what was read to this directory")

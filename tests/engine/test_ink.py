@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.engine.ink import count_rows, type_px, unread_share
+from pipeline.engine.ink import count_rows, has_strokes, type_px, unread_share, unread_type_share
 from pipeline.engine.looks import LOOKS, stretch
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Quad
+from tests.runs import ROOT
 
 
 def page(rows: int, *, type_size: int = 15, leading: int = 20, ink: int = 0, paper: int = 255) -> Pixels:
@@ -64,6 +65,44 @@ def test_faint_and_inverted_type_is_ink_too(ink: int, paper: int) -> None:
 
 def test_a_page_without_ink_has_none_unread() -> None:
     assert unread_share(page(3, ink=255), []) == 0.0
+
+
+def test_of_the_ink_outside_the_lines_type_is_told_from_rules_and_pictures() -> None:
+    lines = [box(18, 20 + 20 * row, 780, 38 + 20 * row) for row in range(10)]
+    pixels = page(10)
+    assert unread_type_share(pixels, lines[:5]) == pytest.approx(0.5, abs=0.1)
+    assert unread_type_share(pixels, lines) < 0.05
+    picture = Image.fromarray(page(40))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 240, 800, 840), "white")
+    draw.rectangle((60, 300, 740, 500), outline="black", width=6)
+    draw.ellipse((200, 320, 500, 480), "grey", outline="black", width=8)
+    for y in range(540, 820, 30):
+        draw.line((20, y, 780, y), "black", width=2)
+    drawn = np.asarray(picture)
+    assert unread_share(drawn, lines) > 0.3
+    assert unread_type_share(drawn, lines) < 0.05
+
+
+def test_without_a_line_nothing_is_known_about_type() -> None:
+    assert unread_type_share(page(3), []) == 0.0
+    assert unread_type_share(page(3, ink=255), [box(18, 20, 780, 38)]) == 0.0
+
+
+@pytest.mark.parametrize("noise", [0, 2, 5, 10, 20])
+def test_grain_of_the_paper_is_no_stroke(noise: float) -> None:
+    grain = np.random.default_rng(1).normal(235, noise, (900, 700))
+    blank = np.repeat(np.clip(grain, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    assert not has_strokes(blank)
+    blank[850:852, 340:360] = 90
+    assert has_strokes(blank)
+
+
+def test_a_blank_scan_has_no_strokes_and_faint_type_among_noise_has() -> None:
+    back = Image.open(ROOT / "sample_data/journals/blank-back.png").convert("RGB")
+    assert not has_strokes(np.asarray(back))
+    faint = page(10, ink=228, paper=240) + np.random.default_rng(1).normal(0, 3, (240, 800, 1))
+    assert has_strokes(np.clip(faint, 0, 255).astype(np.uint8))
 
 
 def test_stretched_levels_have_the_full_range() -> None:

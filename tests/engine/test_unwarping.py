@@ -30,7 +30,7 @@ def unwarper(monkeypatch: pytest.MonkeyPatch, output: NDArray[Any]) -> Unwarper:
         return output.astype(np.float16)
 
     monkeypatch.setattr(unwarping, "load_model", lambda *_: infer)
-    return Unwarper(Path("uvdoc.onnx"), "openvino", 1)
+    return Unwarper(Path("uvdoc.onnx"), "openvino", 1, "f32")
 
 
 def even_grid(reach: float = 1.0) -> NDArray[np.float64]:

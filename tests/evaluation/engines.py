@@ -1,4 +1,4 @@
-"""The engines that are compared: both of ours, RapidOCR with its defaults, and Tesseract as Debian packages it."""
+"""The engines that are compared: ours, RapidOCR with its defaults, and Tesseract as Debian packages it."""
 
 import os
 import shutil
@@ -9,8 +9,9 @@ from io import BytesIO
 
 from PIL import Image
 
+from pipeline.engine.precision import Precision
 from pipeline.engine.runtime import EngineName
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, UsageError
 
 Read = Callable[[bytes], str]
 """Returns the text of an encoded image."""
@@ -19,11 +20,18 @@ TESSERACT_LANGUAGES = ("eng", "chi_sim")
 TESSERACT_TIMEOUT_S = 300
 
 
-def load_ours(name: EngineName = "accurate") -> Read:
-    """Return an engine of `pagemill serve`, with all other settings at their defaults."""
+def load_ours(name: EngineName = "accurate", precision: Precision = "f32") -> Read:
+    """Return an engine of `pagemill serve`, with all other settings at their defaults.
+
+    Raises:
+        EngineError: this processor does not compute in the precision.
+    """
     from pipeline.engine.engine import Engine  # noqa: PLC0415 - takes seconds to load
 
-    engine = Engine("openvino", os.cpu_count() or 1, name)
+    try:
+        engine = Engine("openvino", os.cpu_count() or 1, name, precision)
+    except UsageError as exc:
+        raise EngineError(f"{name} in {precision}: {exc}") from exc
     return lambda image: engine.recognise(image).text
 
 
@@ -62,10 +70,24 @@ def load_tesseract() -> Read:
 
 ENGINES: dict[str, Callable[[], Read]] = {
     "ours": load_ours,
+    "bf16": partial(load_ours, "accurate", "bf16"),
     "fast": partial(load_ours, "fast"),
     "rapidocr": load_rapidocr,
     "tesseract": load_tesseract,
 }
+
+"""By name; "bf16" is ours in bfloat16."""
+
+
+def usual_engines() -> list[str]:
+    """Return the names of the engines that run on this machine; "bf16" where the processor has it."""
+    from pipeline.engine.precision import require_native  # noqa: PLC0415 - asks OpenVINO
+
+    try:
+        require_native("bf16", "openvino")
+    except UsageError:
+        return [name for name in ENGINES if name != "bf16"]
+    return list(ENGINES)
 
 
 def encode_png(picture: Image.Image) -> bytes:

@@ -233,7 +233,7 @@ OTHER_FAULTS = [
         id="index-lacks-a-page",
     ),
     pytest.param(
-        lambda p: p.change_index("INSERT INTO page VALUES (X'78', 1, 'done', 0, '', ?)", NOBODY),
+        lambda p: p.change_index("INSERT INTO page VALUES (X'78', 1, 'done', 0, '', ?, 0)", NOBODY),
         "x page 1: counts as done and has no line that can be read",
         id="index-invents-a-page",
     ),
@@ -248,6 +248,11 @@ OTHER_FAULTS = [
         ),
         "index.sqlite3: missing.png page 1: failed, ",
         id="index-other-retryable",
+    ),
+    pytest.param(
+        lambda p: p.change_index("UPDATE page SET in_doubt = 1 WHERE source = ?", A.encode()),
+        f"index.sqlite3: {A} page 1: done, ",
+        id="index-doubts-a-page",
     ),
     pytest.param(
         lambda p: p.change_index("UPDATE content SET offset = offset + 1 WHERE offset = 0"),

@@ -44,7 +44,7 @@ def count_states(out: Path) -> Counter[AttemptState]:
 def test_status_and_verify_read_it(out: Path) -> None:
     """Neither changes the index or the ledger to the new format."""
     before = {path: path.read_bytes() for path in out.parent.rglob("*.sqlite3")}
-    assert count_pages(out)[State.DONE] == 6
+    assert count_pages(out).totals[State.DONE] == 6
     assert list(audit(out, require_workspace(out))) == []
     assert {path: path.read_bytes() for path in before} == before
 

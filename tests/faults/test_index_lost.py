@@ -29,11 +29,11 @@ async def test_a_changed_page_that_was_pending_is_sent_after_the_index_was_lost(
         await run_here(scans, out, fake.url)
         write_page(changed, 9)
         await run_here(scans, out, fake.url, run={"max_calls": 0})
-        assert count_pages(out)[State.PENDING] == 1
+        assert count_pages(out).totals[State.PENDING] == 1
         await run_without_index(scans, out, fake)
     assert set(fake.billed.values()) == {1}
     assert len(fake.billed) == 4
-    assert count_pages(out)[State.DONE] == 3
+    assert count_pages(out).totals[State.DONE] == 3
 
 
 async def test_a_page_whose_first_content_is_back_has_its_first_text_without_the_index(
@@ -52,7 +52,7 @@ async def test_a_page_whose_first_content_is_back_has_its_first_text_without_the
     assert [line["duplicate_of"] for line in lines] == [None, None, "page.png"]
     assert lines[2]["text"] == lines[0]["text"] != lines[1]["text"]
     assert set(fake.billed.values()) == {1}
-    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 1}
+    assert count_pages(out).totals == dict.fromkeys(State, 0) | {State.DONE: 1}
 
 
 @pytest.mark.parametrize("lost", [pytest.param(True, id="index-lost"), pytest.param(False, id="index-kept")])
@@ -65,10 +65,10 @@ async def test_a_missing_file_that_is_back_is_done_without_a_call(scans: Path, t
         await run_here(listed, out, fake.url)
         away = page.rename(tmp_path / "away.png")
         await run_here(listed, out, fake.url)
-        assert count_pages(out)[State.FAILED] == 1
+        assert count_pages(out).totals[State.FAILED] == 1
         away.rename(page)
         await run_here(listed, out, fake.url)
         if lost:
             await run_without_index(listed, out, fake)
-    assert count_pages(out) == dict.fromkeys(State, 0) | {State.DONE: 2}
+    assert count_pages(out).totals == dict.fromkeys(State, 0) | {State.DONE: 2}
     assert len(fake.calls) == 2

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeline.errors import UsageError
 from pipeline.records import Service
-from pipeline.remote.client import check_base_url
+from pipeline.remote.client import Timeouts, check_base_url, open_client
 from pipeline.remote.outcome import Fault, Hint, Outcome
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.clients import BODY, connect, post
@@ -56,6 +56,15 @@ class TestRequest:
             await post(server.url + base, key=None)
         expected = f"POST {base.rstrip('/')}/api/text-recognition HTTP/1.1\r\n".encode()
         assert server.exchanges[0].head.startswith(expected)
+
+    async def test_the_embedded_engine_is_asked_for_the_quality_too(self) -> None:
+        """Its calls cost nothing, and a metered text must be the one that was asked for before."""
+        async with (
+            serve_bytes(response(OK)) as server,
+            open_client(Service(server.url, KEY, "embedded"), Timeouts(), connections=1) as client,
+        ):
+            assert await client.post(BODY) == ACCEPTED
+        assert server.exchanges[0].head.startswith(f"POST /api/advanced-recognition?key={KEY} HTTP/1.1\r\n".encode())
 
     async def test_two_calls_share_one_connection(self) -> None:
         async with serve_bytes(response(OK), ending="stay") as server, connect(server.url) as client:

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 
 from pipeline.config import Config, ServeConfig
 from pipeline.convert.command import child_environ, module_command
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, UsageError
 from pipeline.remote.embedded import embedded_service, serve_command
 from tests.server.processes import children, is_running, wait_until
 from tests.server.serving import IMAGE, request_body
@@ -73,6 +73,12 @@ async def test_a_server_that_does_not_start_is_told_in_its_own_last_words() -> N
             pass
 
 
+async def test_a_wrong_setting_of_the_server_is_a_usage_error_of_the_run() -> None:
+    with pytest.raises(UsageError, match=r"does not start: pagemill: \[serve\] precision: no such processor$"):
+        async with embedded_service(Config(), command=[*COMMAND, "--wrong-setting"]):
+            pass
+
+
 PARENT = """
 import asyncio, os, signal, sys
 from pipeline.config import Config
@@ -131,6 +137,6 @@ def test_the_command_names_the_configured_engine() -> None:
     """A free port of this machine, until stdin ends."""
     command = serve_command(ServeConfig(host="0.0.0.0", port=9000, engine="fast", backend="onnxruntime", workers=3))
     assert " ".join(command[1:]) == (
-        "-P -m pipeline serve --host 127.0.0.1 --port 0 --engine fast --backend onnxruntime --workers 3 "
-        "--exit-with-parent"
+        "-P -m pipeline serve --host 127.0.0.1 --port 0 --engine fast --backend onnxruntime --precision f32 "
+        "--workers 3 --exit-with-parent"
     )

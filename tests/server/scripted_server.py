@@ -46,6 +46,9 @@ async def _main(keys: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    if "--wrong-setting" in sys.argv:
+        print("pagemill: [serve] precision: no such processor", file=sys.stderr)  # noqa: T201 - as the server does
+        sys.exit(2)
     if "--fail" in sys.argv:
         sys.exit("first line\npagemill: the recognition engine is not installed")
     asyncio.run(_main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

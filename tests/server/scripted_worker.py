@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.engine.recognition import Recognition
 from pipeline.errors import TruncatedImageError
 from pipeline.server.workers import worker
+from pipeline.server.workers.frames import NotStarted
 
 HOG_BYTES = 1024**3
 GROWTH_BYTES = 64 * 1024**2
@@ -65,4 +66,8 @@ if __name__ == "__main__":
         sys.exit("no engine")
     if "--fail" in sys.argv:
         sys.exit("no engine")
-    worker.main(sys.argv[1:], start=lambda *_: ScriptedEngine())
+    if "--wrong-setting" in sys.argv:
+        sys.argv.remove("--wrong-setting")
+        worker.main(sys.argv[1:], start=lambda *_: NotStarted("no such processor", is_setting_wrong=True))
+    else:
+        worker.main(sys.argv[1:], start=lambda *_: ScriptedEngine())

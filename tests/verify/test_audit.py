@@ -274,7 +274,7 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
         held = count_pages(sound.path)
     assert begun
     assert free == held
-    assert (free[State.DONE], free[State.PENDING]) == (done, pending)
+    assert (free.totals[State.DONE], free.totals[State.PENDING]) == (done, pending)
     assert _read(sound.path) == before
 
 
@@ -282,7 +282,7 @@ def test_without_space_for_a_copy_the_last_commit_is_counted(sound: Sound, monke
     """Without an index the count fails."""
     _end_in_a_crash(sound)
     monkeypatch.setattr(snapshot, "TemporaryDirectory", _no_room)
-    assert count_pages(sound.path)[State.DONE] == DONE
+    assert count_pages(sound.path).totals[State.DONE] == DONE
     _lose_the_index(sound)
     with pytest.raises(StorageError, match="No space left"):
         count_pages(sound.path)

@@ -3,9 +3,11 @@
 import itertools
 import os
 import shutil
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.repair import remove_torn_tail
 from pipeline.workspace.source_names import encode_name
-from tests.factories import STAT, make_failure, make_record, on_disk, page_id
+from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append
 
 
@@ -173,6 +175,22 @@ class TestRebuilding:
         workspace.crash()
         assert states(workspace.index) == expected
 
+    def test_an_index_of_schema_version_4_is_upgraded_and_keeps_what_it_knows(self, workspace: Workspace) -> None:
+        """Its lines are not read again: none of them says how well its page was read."""
+        expected = self.fill(workspace)
+        workspace.index = Index.open(workspace.path)
+        workspace.index.add_file(on_disk("1.png"), 1)
+        workspace.close()
+        with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
+            db.execute("ALTER TABLE page DROP COLUMN in_doubt")
+            db.execute("PRAGMA user_version = 4")
+        workspace.index = Index.open(workspace.path)
+        assert states(workspace.index) == expected
+        assert workspace.index.settled_states(on_disk("1.png")) is not None
+        assert workspace.index.count_in_doubt() == 0
+        workspace.record(make_record("new.png", 200, quality=DOUBT))
+        assert workspace.index.count_in_doubt() == 1
+
     def test_a_workspace_that_does_not_exist_is_a_storage_error(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"index\.sqlite3"):
             Index.open(tmp_path / "missing")
@@ -301,6 +319,21 @@ class TestStates:
         assert not workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
         assert states(workspace.index) == {"a.png 1": State.PENDING}
         assert workspace.index.find_record(page_id(1)) is not None
+
+    @pytest.mark.parametrize("crash", [pytest.param(False, id="live"), pytest.param(True, id="read-again")])
+    def test_pages_in_doubt_are_those_whose_last_text_is_doubted(self, workspace: Workspace, *, crash: bool) -> None:
+        workspace.record(make_record("a.png", 1, quality=DOUBT))
+        workspace.record(make_record("copy.png", 1, duplicate_of="a.png", quality=DOUBT))
+        workspace.record(make_record("b.png", 2, quality=DOUBT))
+        workspace.record(make_record("b.png", 2, added=1, quality=QUALITY))
+        workspace.record(make_record("c.png", 3))
+        workspace.record(make_record("d.png", 4, quality=DOUBT))
+        workspace.failure(make_failure("d.png", 5, added=1))
+        if crash:
+            workspace.crash()
+        assert workspace.index.count_in_doubt() == 2
+        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(9))
+        assert workspace.index.count_in_doubt() == 1
 
     def test_uncertain_contents_are_known_after_a_crash(self, workspace: Workspace) -> None:
         workspace.failure(make_failure("a.png", 1, error="uncertain"))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.lines import (
@@ -26,8 +27,8 @@ from pipeline.workspace.source_names import decode_name, encode_name
 from tests.factories import FAILURE, RECORD
 
 DESIGN_FIELDS = [
-    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "attempt", "elapsed_ms", "added",
-    "crc32",
+    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "quality", "attempt", "elapsed_ms",
+    "added", "crc32",
 ]  # fmt: skip
 
 TEXTS = st.text()
@@ -50,6 +51,16 @@ PREPS = st.builds(
     st.floats(0, 1, exclude_min=True),
     st.sampled_from([0, 90, 180, 270]),
 )
+SHARES = st.floats(0, 1).map(lambda share: round(share, 4))
+QUALITIES = st.builds(
+    Quality,
+    SHARES,
+    SHARES,
+    st.none() | st.builds(Confidence, SHARES, SHARES),
+    SHARES,
+    SHARES,
+    st.from_regex("[a-z0-9]{1,16}", fullmatch=True),
+)
 RECORDS = st.builds(
     Record,
     id=TEXTS.map(PageId),
@@ -65,6 +76,7 @@ RECORDS = st.builds(
     added=TEXTS,
     meta=st.none() | METAS,
     note=st.none() | TEXTS,
+    quality=st.none() | QUALITIES,
 )
 FAILURES = st.builds(
     Failure,

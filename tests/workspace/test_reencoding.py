@@ -11,16 +11,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep, Span
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
 from pipeline.workspace.lines import DamagedLineError, EditedLineError, encode_record, parse_record
 from pipeline.workspace.reencoding import restore_line, split_joined
-from tests.factories import RECORD, make_record
+from tests.factories import QUALITY, RECORD, make_record
 
 RECORDS = [
     replace(RECORD, prep=Prep("png", 100, 200, 3000, 1.0, 90), meta={"book": "A", "leaf": 3}),
     replace(RECORD, prep=Prep("jpeg", 100, 200, 3000, 0.123456789012345, 0), text='"}{"id":"sha256:\n\té 書'),
     make_record("a.png", 1),
+    make_record("b.png", 2, quality=QUALITY),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000, 1.0, 0),
+        quality=Quality(1.0, 0.5, Confidence(1.0, 1.0), 0.0, 0.0, "f32"),
+    ),
 ]
 
 
@@ -38,7 +45,7 @@ def _recode(line: bytes, **options: object) -> bytes:
         pytest.param(lambda line: b"  " + line + b" \t", id="white-space"),
         pytest.param(lambda line: _recode(line, ensure_ascii=False), id="spaces-inside"),
         pytest.param(_recode, id="ascii"),
-        pytest.param(lambda line: line.replace(b'"scale":1.0', b'"scale":1'), id="an-integer-scale"),
+        pytest.param(lambda line: line.replace(b":1.0", b":1").replace(b":0.0,", b":0,"), id="integers-for-floats"),
         pytest.param(lambda line: _recode(line, sort_keys=True), id="sorted-keys"),
     ],
 )

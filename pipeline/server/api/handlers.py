@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from pipeline.engine.geometry import enclose
+from pipeline.engine.quality import describe_doubt, judge
 from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.authentication import KEY_PARAMETER, Authenticator
 from pipeline.server.access.callers import Caller, WorkTimer
@@ -181,13 +182,16 @@ def text_reply(head: ReplyHead, recognition: Recognition) -> schemas.TextReply:
 
 
 def positions_reply(head: ReplyHead, recognition: Recognition) -> schemas.PositionsReply:
-    """Return the reply with the text and the position of each line."""
+    """Return the reply with the text, the position of each line, and the quality."""
+    quality = judge(recognition)
     return schemas.PositionsReply(
         id=head.id,
         filename=head.filename,
         content=recognition.text,
         format="json",
         ocr_result=schemas.OcrResult(tuple(map(_line, recognition.lines))),
+        quality=quality,
+        warnings=describe_doubt(quality),
         timestamp=head.timestamp,
         payload=head.payload,
     )

@@ -86,7 +86,9 @@ def describe_api(*, open_to_all: bool, fetches_urls: bool = False) -> Schema:
 def _paths() -> Schema:
     text = _recognition("recogniseText", "Read the text of an image", TextReply)
     positions = _recognition(
-        "recognisePositions", "Read the text of an image and the position of each line", PositionsReply
+        "recognisePositions",
+        "Read the text of an image and the position of each line, and say how well it was read",
+        PositionsReply,
     )
     metrics = _public("getMetrics", "Metrics for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
     description = _public("getDescription", "This description", {"application/json": {"schema": {"type": "object"}}})

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
+from pipeline.quality import Quality
 from pipeline.server.access.callers import MonthlyUsage
 from pipeline.server.access.keys import NO_VALID_KEY
 from pipeline.server.http.images import SERVER_LIMITS
@@ -165,14 +166,25 @@ class OcrResult(Struct, frozen=True):
     ]
 
 
+Warnings = Annotated[
+    tuple[str, ...],
+    Meta(
+        description="Why the page is in doubt, in short sentences; empty for a page that is not.",
+        examples=[["much ink is unread: 62 %"]],
+    ),
+]
+
+
 class PositionsReply(Struct, frozen=True):
-    """The text of an image, and the position of each line."""
+    """The text of an image, the position of each line, and how well the page was read."""
 
     id: ReplyId
     filename: Filename
     content: Content
     format: Literal["json"]
     ocr_result: OcrResult = field(name="ocrResult")
+    quality: Quality
+    warnings: Warnings
     timestamp: TimestampMs
     payload: Payload
 

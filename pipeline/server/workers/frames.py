@@ -16,9 +16,14 @@ class Task(Struct, frozen=True):
 
 
 class NotStarted(Struct, frozen=True, tag=True):
-    """The engine cannot be loaded; the message is one line for a person."""
+    """The engine cannot be loaded; the message is one line for a person.
+
+    Attributes:
+        is_setting_wrong: The configuration asks for what this machine does not have.
+    """
 
     message: str
+    is_setting_wrong: bool = False
 
 
 class Undecodable(Struct, frozen=True, tag=True):

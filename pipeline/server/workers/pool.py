@@ -13,9 +13,10 @@ from typing import Any, Final, Self, TypeVar
 from pipeline.config import ServeConfig
 from pipeline.convert.command import module_command
 from pipeline.convert.resources import read_machine
+from pipeline.engine.precision import require_supported
 from pipeline.engine.recognition import BusyError, EngineState, Recognition, RecognitionError
 from pipeline.engine.runtime import choose_backend
-from pipeline.errors import EngineError, TruncatedImageError
+from pipeline.errors import EngineError, StopError, TruncatedImageError
 from pipeline.server.workers.frames import WORKER_FRAME, EngineFailed, Undecodable, WorkerFrame
 from pipeline.server.workers.process import WorkerProcess
 from pipeline.server.workers.resources import RECYCLE_BYTES, choose_sizing
@@ -56,10 +57,17 @@ def plan_pool(config: ServeConfig) -> PoolOptions:
 
     Raises:
         EngineError: packages of the engine are missing; the message has the command that installs them.
+        UsageError: the backend does not compute in the configured precision.
     """
     backend = choose_backend(config.backend)
+    require_supported(config.precision, backend)
     sizing = choose_sizing(config.workers, read_machine(), on_gpu=backend == "cuda")
-    options = {"--engine": config.engine, "--backend": backend, "--threads": str(sizing.threads)}
+    options = {
+        "--engine": config.engine,
+        "--backend": backend,
+        "--precision": config.precision,
+        "--threads": str(sizing.threads),
+    }
     command = module_command("pipeline.server.workers.worker", *chain.from_iterable(options.items()))
     return PoolOptions(command, sizing.workers)
 
@@ -73,6 +81,7 @@ class Pool:
 
     Raises:
         EngineError: a worker does not start; raised on entering.
+        UsageError: a setting asks for what this machine does not have; raised on entering.
     """
 
     def __init__(self, options: PoolOptions, *, record_page: Callable[[float], None] | None = None) -> None:
@@ -205,7 +214,7 @@ class Pool:
             attempt += 1
             try:
                 await self._add_worker()
-            except (EngineError, OSError) as exc:
+            except (StopError, OSError) as exc:
                 _logger.warning("cannot replace a recognition worker: %s", exc)
                 self._restart_error = exc if isinstance(exc, EngineError) else EngineError(str(exc))
             else:
@@ -217,7 +226,7 @@ class Pool:
         self._ending.add(worker)  # until it is ready: whoever is cancelled here leaves it to `_end_workers`
         try:
             await worker.wait_until_ready()
-        except EngineError:
+        except StopError:
             await self._end(worker)
             raise
         self._ending.discard(worker)

@@ -6,7 +6,7 @@ from typing import Final
 from pipeline.convert.frames import FrameError, Ready
 from pipeline.convert.process import ChildProcess
 from pipeline.engine.recognition import RecognitionError
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, UsageError
 from pipeline.server.workers.frames import NotStarted, Task, WorkerFrame
 
 START_TIMEOUT_S: Final = 120.0
@@ -20,6 +20,7 @@ class WorkerProcess(ChildProcess[WorkerFrame]):
 
         Raises:
             EngineError: the worker does not start, or takes longer than `START_TIMEOUT_S`; the message is one line.
+            UsageError: a setting asks for what this machine does not have.
         """
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -28,12 +29,13 @@ class WorkerProcess(ChildProcess[WorkerFrame]):
             raise EngineError(
                 f"a recognition worker does not start: {str(exc) or f'no message within {START_TIMEOUT_S:g} s'}"
             ) from exc
-        if not isinstance(frame, Ready):
-            raise EngineError(
-                frame.message
-                if isinstance(frame, NotStarted)
-                else "a recognition worker sent a result before it was ready"
-            )
+        match frame:
+            case Ready():
+                return
+            case NotStarted(message, is_setting_wrong):
+                raise UsageError(message) if is_setting_wrong else EngineError(message)
+            case _:
+                raise EngineError("a recognition worker sent a result before it was ready")
 
     async def run_task(self, image: bytes) -> WorkerFrame:
         """Send an image to the worker; return its result.

@@ -14,9 +14,10 @@ from typing import Protocol
 from pipeline.convert.child import TaskPipe
 from pipeline.convert.frames import Ready
 from pipeline.convert.resources import limit_own_memory
+from pipeline.engine.precision import Precision
 from pipeline.engine.recognition import Recognition
 from pipeline.engine.runtime import INSTALL_HINT, Backend, EngineName
-from pipeline.errors import PageError, PagemillError
+from pipeline.errors import PageError, PagemillError, UsageError
 from pipeline.server.workers.frames import TASK, EngineFailed, NotStarted, Task, Undecodable, WorkerFrame
 from pipeline.server.workers.resources import MEMORY_LIMIT_BYTES
 
@@ -29,7 +30,11 @@ class SyncRecogniser(Protocol):
         ...
 
 
-def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName], SyncRecogniser | NotStarted]) -> None:
+StartEngine = Callable[[Backend, int, EngineName, Precision], SyncRecogniser | NotStarted]
+"""Loads an engine, or returns why it cannot be loaded."""
+
+
+def main(arguments: Sequence[str], *, start: StartEngine) -> None:
     """Load the engine, report that it has loaded, and process tasks until stdin ends.
 
     Args:
@@ -39,12 +44,13 @@ def main(arguments: Sequence[str], *, start: Callable[[Backend, int, EngineName]
     parser = argparse.ArgumentParser(prog="pipeline.server.workers.worker")
     parser.add_argument("--engine", choices=("accurate", "fast"), default="accurate")
     parser.add_argument("--backend", choices=("openvino", "onnxruntime", "cuda"), required=True)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, default=MEMORY_LIMIT_BYTES)
     options = parser.parse_args(arguments)
     limit_own_memory(options.memory_bytes)
     pipe = TaskPipe.claim(TASK)
-    engine = start(options.backend, options.threads, options.engine)
+    engine = start(options.backend, options.threads, options.engine, options.precision)
     if isinstance(engine, NotStarted):
         pipe.send(engine)
         return
@@ -64,7 +70,9 @@ def process_task(engine: SyncRecogniser, task: Task) -> WorkerFrame:
         return EngineFailed(type(exc).__name__)
 
 
-def start_engine(backend: Backend, threads: int, engine: EngineName = "accurate") -> SyncRecogniser | NotStarted:
+def start_engine(
+    backend: Backend, threads: int, engine: EngineName = "accurate", precision: Precision = "f32"
+) -> SyncRecogniser | NotStarted:
     """Load an engine and warm it up with a line of text; return it, or the reason why it cannot be loaded."""
     # OpenVINO reports its import to a web analytics service, and writes to the user's home directory for that, unless
     # this package cannot be imported.
@@ -72,12 +80,12 @@ def start_engine(backend: Backend, threads: int, engine: EngineName = "accurate"
     try:
         from pipeline.engine.engine import Engine  # noqa: PLC0415 - a missing package is reported as a message
 
-        recogniser = Engine(backend, threads, engine)
+        recogniser = Engine(backend, threads, engine, precision)
         recogniser.recognise(_warm_up_image())
     except ImportError as exc:
         return NotStarted(f"the recognition engine cannot be imported ({exc}): {INSTALL_HINT}")
     except PagemillError as exc:
-        return NotStarted(str(exc))
+        return NotStarted(str(exc), is_setting_wrong=isinstance(exc, UsageError))
     except Exception as exc:  # noqa: BLE001 - native runtimes raise their own classes; the parent reports one line
         traceback.print_exc()
         return NotStarted(f"the recognition engine does not load: {type(exc).__name__}")

@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import msgspec
+import orjson
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.engine.quality import judge
 from pipeline.engine.recognition import BusyError, Line, Recognition
+from pipeline.quality import parse_quality
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.callers import Caller, UnmeteredCaller, utc_now
 from pipeline.server.api.handlers import RecentReplies
@@ -94,13 +98,26 @@ async def test_positions_are_those_of_each_line_to_a_tenth_of_a_pixel() -> None:
         "rotate_rect": [50, 30, 80, 20, 0],
     }
     assert second["rotate_rect"] == [10, 60, 0, 0, 0]
-    rest = {name: value for name, value in response.reply.items() if name not in {"id", "ocrResult", "timestamp"}}
+    assert response.reply["quality"] == orjson.loads(orjson.dumps(judge(TWO_LINES)))
+    assert response.reply["warnings"] == []
+    others = {"id", "ocrResult", "quality", "warnings", "timestamp"}
+    rest = {name: value for name, value in response.reply.items() if name not in others}
     assert rest == {
         "filename": "scan 1.png",
         "content": "第一行\nsecond",
         "format": "json",
         "payload": f"{url}/api/advanced-recognition?key=***",
     }
+
+
+async def test_a_page_of_which_much_ink_is_unread_is_in_doubt_and_the_reply_says_why() -> None:
+    """With the best of confidences: lines that were not found have none."""
+    async with serving_api(ScriptedRecogniser(msgspec.structs.replace(TWO_LINES, unread_ink=0.9))) as (_, call):
+        reply = (await call(request_body(), ADVANCED_RECOGNITION_PATH)).reply
+        assert "quality" not in (await call(request_body())).reply
+    assert reply["quality"]["score"] < reply["quality"]["threshold"]
+    assert reply["warnings"] == ["much ink is unread: 90 %"]
+    assert parse_quality(reply["quality"]) == judge(msgspec.structs.replace(TWO_LINES, unread_ink=0.9))
 
 
 ROWS = Recognition(
@@ -126,7 +143,7 @@ async def test_both_endpoints_give_one_text_in_which_the_cells_of_a_row_are_one_
         pytest.param(TEXT_RECOGNITION_PATH, ["id", "filename", "content", "format", "timestamp", "payload"], id="text"),
         pytest.param(
             ADVANCED_RECOGNITION_PATH,
-            ["id", "filename", "content", "format", "ocrResult", "timestamp", "payload"],
+            ["id", "filename", "content", "format", "ocrResult", "quality", "warnings", "timestamp", "payload"],
             id="positions",
         ),
     ],

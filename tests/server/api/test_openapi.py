@@ -116,7 +116,9 @@ def test_the_described_request_has_the_bounds_of_the_contract() -> None:
     assert schemas["Credentials"]["properties"]["key"]["format"] == KEY_FORMAT
 
 
-@pytest.mark.parametrize("name", ["TextReply", "PositionsReply", "Line", "Usage", "Health", "ErrorReply"])
+@pytest.mark.parametrize(
+    "name", ["TextReply", "PositionsReply", "Line", "Quality", "Confidence", "Usage", "Health", "ErrorReply"]
+)
 def test_every_field_of_a_described_reply_is_required(name: str) -> None:
     """Except the detail of the health, which is there when something is wrong."""
     schema = describe_api(open_to_all=False)["components"]["schemas"][name]

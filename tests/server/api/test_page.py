@@ -215,6 +215,14 @@ class TestAccessibility:
 class TestReading:
     """From an image to its text."""
 
+    async def test_a_page_in_doubt_is_named_as_such(self, browser: Browser) -> None:
+        doubtful = Recognition(TEXT, tuple(placed_lines()), unread_ink=0.9)
+        async with serving_page(ScriptedRecogniser(doubtful)) as origin, visiting(browser, origin) as visit:
+            await visit.page.goto(origin)
+            await choose(visit.page)
+            status = visit.page.get_by_role("status")
+            await expect(status).to_have_text("6 lines of text. In doubt: much ink is unread: 90 %.")
+
     async def test_the_keyboard_alone_leads_from_an_image_to_its_text(self, browser: Browser) -> None:
         async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import ServeConfig
 from pipeline.convert.command import module_command
 from pipeline.engine.recognition import BusyError, EngineState, RecognitionError
-from pipeline.errors import EngineError, TruncatedImageError
+from pipeline.errors import EngineError, TruncatedImageError, UsageError
 from pipeline.server.workers.pool import Pool, PoolOptions, plan_pool
 from tests.server.processes import is_running, wait_until
 from tests.server.scripted_worker import HOG_BYTES
@@ -206,7 +206,24 @@ async def wait_for_result(pool: Pool, expected: str) -> None:
     raise AssertionError(message)
 
 
+async def test_a_setting_that_the_machine_cannot_fulfil_is_a_usage_error() -> None:
+    """Such as a precision that the processor does not compute in; only the worker can ask the processor."""
+    with pytest.raises(UsageError, match="no such processor"):
+        async with Pool(PoolOptions([*COMMAND, "--wrong-setting"], 2)):
+            pass
+
+
+def test_a_precision_that_the_backend_lacks_is_refused_before_a_worker_starts() -> None:
+    with pytest.raises(UsageError, match="onnxruntime computes in f32 only"):
+        plan_pool(ServeConfig(backend="onnxruntime", precision="bf16"))
+
+
 def test_the_pool_is_planned_from_the_configuration() -> None:
     options = plan_pool(ServeConfig(workers=3, engine="fast", backend="onnxruntime"))
     assert options.workers == 3
-    assert list(options.command)[-6:-1] == ["--engine", "fast", "--backend", "onnxruntime", "--threads"]
+    assert list(options.command)[-8:-1] == [
+        *("--engine", "fast"),
+        *("--backend", "onnxruntime"),
+        *("--precision", "f32"),
+        "--threads",
+    ]

@@ -135,7 +135,8 @@ function showText(reply, filename) {
   find("lines-hint").hidden = words.length === 0;
   find("transcript").hidden = false;
   const count = text === "" ? 0 : text.split("\n").length;
-  showMessage("status", count === 1 ? "1 line of text." : `${count} lines of text.`);
+  const doubts = reply.warnings.map((warning) => ` In doubt: ${sentence(warning)}`).join("");
+  showMessage("status", (count === 1 ? "1 line of text." : `${count} lines of text.`) + doubts);
 }
 
 function captionLine(word) {
