@@ -6,7 +6,8 @@ is as wide and as high as a gutter, but is read across, row by row. Rows are the
 
 - in its geometry: it fills its column, that is, at least half of its lines are as long as the column is wide, but for
   a ragged edge, and the column is wide;
-- in its words (`prose.py`): a label in capitals, a name or an amount is not a line of a sentence.
+- in its words (`prose.py`): a label in capitals, a name or an amount is not a line of a sentence. A high and wide block
+  of full lines needs no words.
 
 Running text on both sides of white that is narrow for its columns makes two columns. With running text on one side, the
 other is a margin, a caption or a merged cell when its lines are not level with the text's; numbers and labels of
@@ -44,6 +45,12 @@ MIN_PROSE_SHARE: Final = 1 / 3
 """Share of the lines of running text that read as a part of a sentence; a line of eight Chinese characters may be
 without a punctuation mark, and headings are in capitals."""
 
+MIN_BLOCK_LINES: Final = 6
+MIN_BLOCK_SHARE: Final = 0.6
+MIN_BLOCK_WIDTH: Final = 8.0
+"""This many full lines of at least this width in type heights, if they are this share of all lines, are running text
+whatever their words: in capitals, in verse, in another language."""
+
 MIN_PARAGRAPH_LINES: Final = 4
 MIN_PARAGRAPH_SHARE: Final = 0.5
 """A paragraph beside cells has at least this many lines that are full and read as a part of a sentence, and they are at
@@ -68,9 +75,6 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
         gutter: Has boxes on both sides.
         type_px: The region's type height.
     """
-    fewer, more = sorted(sum(box.is_prose for box in side) for side in (gutter.left, gutter.right))
-    if not fewer and more < MIN_PARAGRAPH_LINES:
-        return False  # a table: its gutters are many, and flanks take time
     left = _flank(gutter.left, lambda box: box.right)
     right = _flank(gutter.right, lambda box: -box.left)
     white_px = min(box.left for box in right) - max(box.right for box in left)
@@ -104,6 +108,9 @@ def begins_later(gutter: Gutter, type_px: float) -> bool:
 def is_running_text(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes below each other are running text: wide, most lines as wide as the column, and of words."""
     full = _full_lines(flank, type_px)
+    wide = [box for box in full if box.width >= MIN_BLOCK_WIDTH * type_px]
+    if len(wide) >= max(MIN_BLOCK_LINES, MIN_BLOCK_SHARE * len(flank)):
+        return True
     prose = [box for box in flank if box.is_prose]
     return len(full) >= MIN_FULL_SHARE * len(flank) and len(prose) >= MIN_PROSE_SHARE * len(flank)
 

@@ -267,6 +267,13 @@ def test_labels_and_values_are_read_by_rows() -> None:
     assert text(lines) == "\n".join(map("\t".join, zip(labels, values, strict=True)))
 
 
+def test_justified_blocks_are_columns_whatever_their_words() -> None:
+    """For example, in capitals."""
+    names = [[f"ALL OF {letter} {i} WERE SOLD" for i in range(8)] for letter in "PQ"]
+    lines = [line(name, 430 * i, 30 * row, width=400) for i, each in enumerate(names) for row, name in enumerate(each)]
+    assert text(lines) == "\n".join(name for each in names for name in each)
+
+
 def test_two_lines_split_at_a_bracket_are_not_columns() -> None:
     """They are the last lines of a column, between shorter ones."""
     lines = [line("据说，费用由双方分担。", 0, 0, width=110), line("其中，《收据》", 0, 30, width=195)]
