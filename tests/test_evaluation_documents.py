@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from itertools import combinations
+from statistics import median
 
 import numpy as np
 import pytest
@@ -102,14 +103,14 @@ def test_the_seed_determines_the_document(layout: str) -> None:
 
 
 @every_language
-def test_long_screenshots_are_up_to_30_000_px_tall_with_type_of_32_px(language: Language) -> None:
+def test_long_screenshots_are_up_to_30_000_px_tall_with_type_of_about_32_px(language: Language) -> None:
     pages = [make_page("long screenshot", language, str(seed)) for seed in range(6)]
     heights = [page.size_px[1] for page in pages]
     assert {page.size_px[0] for page in pages} == {1080}
     assert all(any(height in some for height in heights) for some in LONG_PX)
     assert all(any(height in some for some in LONG_PX) for height in heights)
     sizes = [word.font.size for word in words(pages[0])]
-    assert sizes.count(32) > 100
+    assert 29 <= median(sizes) <= 32
     assert min(sizes) >= 24
 
 

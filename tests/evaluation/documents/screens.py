@@ -65,7 +65,7 @@ def _make(language: Language, rng: random.Random, theme: Theme, height: int, typ
     is_long = height > HEIGHT_PX
     blocks = [
         screen.settings,
-        *[screen.details] * 3,
+        *[screen.details] * 5,
         screen.orders,
         screen.chat,
         screen.numbers,
@@ -125,7 +125,7 @@ class _Screen:
     def details(self, bottom: float) -> None:
         """Set a receipt's details: grey labels at the left, values that go on below at the same edge."""
         sheet, line_px = self.sheet, 1.5 * self.em
-        fields, font = sheet.fields("detail", self.rng.randrange(6, 11)), sheet.font(0.9)
+        fields, font = sheet.fields("detail", self.rng.randrange(8, 13)), sheet.font(0.9)
         values_x = self.left + 30 + max(font.getlength(label) for label, _ in fields) + 1.2 * self.em
         values = [wrap(value, font, self.right - 30 - values_x) for _, value in fields]
         height = (sum(map(len, values)) * 1.5 + 0.6 * len(values) + 1.4) * self.em
