@@ -182,7 +182,7 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.execute("ALTER TABLE page DROP COLUMN in_doubt")
+            db.executescript("DROP INDEX failed_content; ALTER TABLE page DROP COLUMN in_doubt")
             db.execute("PRAGMA user_version = 4")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
