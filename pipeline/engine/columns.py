@@ -46,10 +46,11 @@ MIN_PROSE_SHARE: Final = 1 / 3
 without a punctuation mark, and headings are in capitals."""
 
 MIN_BLOCK_LINES: Final = 6
-MIN_BLOCK_SHARE: Final = 0.6
+MIN_BLOCK_SHARE: Final = 0.5
 MIN_BLOCK_WIDTH: Final = 8.0
-"""This many full lines of at least this width in type heights, if they are this share of all lines, are running text
-whatever their words: in capitals, in verse, in another language."""
+MAX_BLOCK_RAGGED: Final = 0.6
+"""This many justified lines of at least this width are running text whatever their words, if they are this share of all
+lines: in capitals, in verse, in another language. Lengths are in type heights; names differ by whole characters."""
 
 MIN_PARAGRAPH_LINES: Final = 4
 MIN_PARAGRAPH_SHARE: Final = 0.5
@@ -107,30 +108,42 @@ def begins_later(gutter: Gutter, type_px: float) -> bool:
 
 def is_running_text(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes below each other are running text: wide, most lines as wide as the column, and of words."""
-    full = _full_lines(flank, type_px)
-    wide = [box for box in full if box.width >= MIN_BLOCK_WIDTH * type_px]
-    if len(wide) >= max(MIN_BLOCK_LINES, MIN_BLOCK_SHARE * len(flank)):
+    justified = _full_lines(flank, MIN_BLOCK_WIDTH * type_px, lambda _: MAX_BLOCK_RAGGED * type_px)
+    if len(justified) >= max(MIN_BLOCK_LINES, MIN_BLOCK_SHARE * len(flank)):
         return True
+    full = _full_lines_of_text(flank, type_px)
     prose = [box for box in flank if box.is_prose]
     return len(full) >= MIN_FULL_SHARE * len(flank) and len(prose) >= MIN_PROSE_SHARE * len(flank)
 
 
 def is_paragraph(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes below each other are running text beyond doubt, whatever is beside them."""
-    lines = sum(box.is_prose for box in _full_lines(flank, type_px))
+    lines = sum(box.is_prose for box in _full_lines_of_text(flank, type_px))
     return lines >= max(MIN_PARAGRAPH_LINES, MIN_PARAGRAPH_SHARE * len(flank))
 
 
-def _full_lines(flank: Sequence[Box], type_px: float) -> list[Box]:
-    """Return the lines that are as wide as their column, if that is wide enough for running text."""
+def _full_lines_of_text(flank: Sequence[Box], type_px: float) -> list[Box]:
+    """Return the lines that are as wide as a column of running text, but for a ragged edge."""
+    return _full_lines(
+        flank, MIN_COLUMN_WIDTH * type_px, lambda column_px: max(MAX_RAGGED * type_px, MAX_RAGGED_SHARE * column_px)
+    )
+
+
+def _full_lines(flank: Sequence[Box], min_column_px: float, ragged_px: Callable[[float], float]) -> list[Box]:
+    """Return the lines that are as wide as their column.
+
+    Args:
+        flank: Boxes below each other.
+        min_column_px: Width of the narrowest column that counts.
+        ragged_px: By how much a full line may be shorter than its column, whose width is given.
+    """
     lines = sorted(flank, key=lambda box: box.middle)
     widths = [box.width for box in lines]
     columns = [_column_width(widths[max(0, i - NEIGHBOURS) : i + NEIGHBOURS + 1]) for i in range(len(widths))]
     return [
         box
         for box, column in zip(lines, columns, strict=True)
-        if column >= MIN_COLUMN_WIDTH * type_px
-        and box.width >= column - max(MAX_RAGGED * type_px, MAX_RAGGED_SHARE * column)
+        if column >= min_column_px and box.width >= column - ragged_px(column)
     ]
 
 

@@ -20,6 +20,9 @@ MIN_WORDS: Final = 2
 MIN_LOWER_SHARE: Final = 1 / 3
 """Share of the words of a line that begin with a lower-case letter; in German a third of the words are nouns."""
 
+MANY_WORDS: Final = 5
+"""This many words are a part of a sentence, also in capitals."""
+
 COLONS: Final = (":", "：")
 STOPS: Final = frozenset("，。；、！？,;")
 
@@ -35,4 +38,5 @@ def is_prose(text: str) -> bool:
         return wide >= MIN_WIDE_LETTERS and not STOPS.isdisjoint(text)
     initials = [next(filter(str.isalpha, word), "") for word in text.split()]
     words = [initial for initial in initials if initial]
-    return len(words) >= MIN_WORDS and sum(map(str.islower, words)) >= MIN_LOWER_SHARE * len(words)
+    lower = sum(map(str.islower, words))
+    return len(words) >= MANY_WORDS or (len(words) >= MIN_WORDS and lower >= MIN_LOWER_SHARE * len(words))

@@ -14,7 +14,7 @@ from pipeline.engine.rows import Box, group_into_rows
 MIN_CHARACTERS: Final = 3
 """A box of fewer characters may be as tall in a row: 1, I, 《 or a drop capital."""
 
-MAX_LEADING: Final = 1.0
+MAX_LEADING: Final = 0.6
 """White between two lines of a paragraph, in heights of a line."""
 
 

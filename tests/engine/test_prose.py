@@ -13,6 +13,7 @@ from pipeline.engine.prose import is_prose
         "parish records of 1846 were moved to",
         "Dubrovnik I had heard but never seen.",
         "During a walk I saw",
+        "THE TENANT SHALL PAY ALL RENT",
         "入冬之前，重修桥梁",
         "数为基准；美股以综合指数",
     ],
