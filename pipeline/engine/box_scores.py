@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONG_ASPECT: Final = 3.0
-"""Length / height of a box from which it may be a line that bends. On 49 real pages nothing but photographs changes at
+"""Length / height of a box from which it may be a line that bends. Of 49 real pages, nothing but photographs changes at
 3; at 1, wrong characters of magazine pages rise from 2.7 to 4.9 %."""
 
 

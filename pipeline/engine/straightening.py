@@ -37,8 +37,9 @@ SWAYS: Final = np.linspace(-0.3, 0.3, 13)
 SLOPES: Final = np.linspace(-0.3, 0.3, 13)
 """Amplitudes of the curve's quadratic, cubic and linear part that are tried, in heights of the box."""
 
-MIN_GAIN: Final = 1.03
-"""Least sharpness relative to the straight profile's from which a line is moved: letters make their own waves."""
+MIN_GAIN: Final = 1.1
+"""Least sharpness relative to the straight profile's from which a line is moved: letters make their own waves, and a
+neighbour may be sharper than the line. At 1.03, one line of a slide was moved to its neighbour."""
 
 INK_LEVEL: Final = 0.05
 """Share of the profile's peak from which a row belongs to the line: ascenders and descenders do, white does not."""
@@ -164,7 +165,9 @@ def _shift(ink: NDArray[np.float32], curves: NDArray[np.intp]) -> NDArray[np.flo
 def _find_band(profile: NDArray[np.float32]) -> tuple[float, float]:
     """Return the first row of the line and the one after its last, with a margin."""
     is_ink = profile > INK_LEVEL * profile.max()
-    top = bottom = int(profile.argmax())
+    # The box is the line's own: a peak near its edge is a neighbour's.
+    quarter = len(profile) // 4
+    top = bottom = quarter + int(profile[quarter:-quarter].argmax())
     while top > 0 and is_ink[top - 1]:
         top -= 1
     while bottom < len(profile) - 1 and is_ink[bottom + 1]:

@@ -95,6 +95,14 @@ def test_a_page_of_noise_costs_a_bounded_number_of_readings() -> None:
     assert len(read_page(lambda _: False, count=100)[1]) == 5 * MAX_LENGTH // 10
 
 
+@pytest.mark.parametrize(("text", "is_kept"), [("日", False), ("8", True), ("日本", True)])
+def test_a_single_chinese_character_is_not_believed(text: str, is_kept: bool) -> None:  # noqa: FBT001
+    """Icons of screens are read as 日 and 品 with a confidence of 0.8 and more."""
+    second = Reading(text, 0.95)
+    (reading,) = read_low_scored(lambda _: second, lambda _: line(), [line(60)], [quad(0, 0, 60, 20)], [LOW])
+    assert reading.text == (text if is_kept else LOW.text)
+
+
 def test_tall_lines_are_left_as_they_are() -> None:
     assert read_page(lambda _: True, box=quad(0, 0, 20, 200)) == ([LOW], [])
 
