@@ -117,13 +117,13 @@ SCAN_DAMAGES: dict[str, Damage] = {
     "low contrast": low_contrast,
     "low resolution": low_resolution,
     "uneven light": uneven_light,
-    "curled": curled,
 }
-"""Damage to pages of running text: all but the last remain legible to most engines."""
+"""Damage after which a page of running text remains legible to most engines."""
 
 DAMAGES: dict[str, Damage] = {
     **SCAN_DAMAGES,
     "faint": faint,
+    "curled": curled,
     "thermal": thermal,
     "faded": faded,
     "scanned": scanned,

@@ -63,6 +63,7 @@ DOCUMENT_GROUPS = (
     Group("app screens, dark", "dark app screen", languages=DOCUMENT_LANGUAGES),
     Group("long screenshots", "long screenshot", languages=DOCUMENT_LANGUAGES),
     Group("single, faint", "single", damage="faint"),
+    Group("single, curled", "single", damage="curled"),
 )
 """Pages of other documents, and pages that are hard to see."""
 
