@@ -6,8 +6,8 @@ is as wide and as high as a gutter, but is read across, row by row. Rows are the
 
 - in its geometry: it fills its column, that is, at least half of its lines are as long as the column is wide, but for
   a ragged edge, and the column is wide;
-- in its words (`prose.py`): a label in capitals, a name or an amount is not a line of a sentence. A high and wide block
-  of full lines needs no words.
+- in its words (`prose.py`): a label in capitals, a name or an amount is not a line of a sentence. Many lines that are
+  justified need no words.
 
 Running text on both sides of white that is narrow for its columns makes two columns. With running text on one side, the
 other is a margin, a caption or a merged cell when its lines are not level with the text's; numbers and labels of

@@ -21,7 +21,8 @@ MIN_LOWER_SHARE: Final = 1 / 3
 """Share of the words of a line that begin with a lower-case letter; in German a third of the words are nouns."""
 
 MANY_WORDS: Final = 5
-"""This many words are a part of a sentence, also in capitals."""
+MANY_WIDE_LETTERS: Final = 16
+"""This many words or Chinese characters are a part of a sentence, also in capitals or without marks."""
 
 COLONS: Final = (":", "：")
 STOPS: Final = frozenset("，。；、！？,;")
@@ -35,7 +36,7 @@ def is_prose(text: str) -> bool:
         return False
     wide = sum(map(is_wide, letters))
     if 2 * wide > len(letters):
-        return wide >= MIN_WIDE_LETTERS and not STOPS.isdisjoint(text)
+        return wide >= MANY_WIDE_LETTERS or (wide >= MIN_WIDE_LETTERS and not STOPS.isdisjoint(text))
     initials = [next(filter(str.isalpha, word), "") for word in text.split()]
     words = [initial for initial in initials if initial]
     lower = sum(map(str.islower, words))

@@ -15,6 +15,7 @@ from pipeline.engine.prose import is_prose
         "During a walk I saw",
         "THE TENANT SHALL PAY ALL RENT",
         "入冬之前，重修桥梁",
+        "孟子见梁惠王王曰叟不远千里而来亦将有以利吾国乎",
         "数为基准；美股以综合指数",
     ],
 )
