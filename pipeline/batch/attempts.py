@@ -91,6 +91,8 @@ class Attempts:
         self._jitter = jitter
         self._permits = Permits(budget, gate, shutdown, is_turn_first=config.run.at_most_once)
         self._retries = RetryBudget()
+        self.is_retry = is_retry
+        """The user asked for pages that failed in earlier runs."""
         self.history = RunHistory(is_retry=is_retry, is_stalled=is_stalled)
         """What the calls have shown."""
 

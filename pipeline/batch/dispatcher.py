@@ -55,7 +55,6 @@ class Dispatcher:
         shutdown: Ends the run early.
         config: All settings.
         converter: Converts pages that do not fit.
-        is_retry: The run was asked to send pages whose content is left to `retry`.
     """
 
     def __init__(
@@ -67,7 +66,6 @@ class Dispatcher:
         *,
         config: Config,
         converter: Converter,
-        is_retry: bool = False,
     ) -> None:
         self._attempts = attempts
         self._index = index
@@ -75,7 +73,6 @@ class Dispatcher:
         self._shutdown = shutdown
         self._config = config
         self._converter = converter
-        self._is_retry = is_retry
         self._prepare_settings = prepare_settings(config)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
@@ -233,7 +230,7 @@ class Dispatcher:
 
     def _find_failure(self, page: Page) -> Failure | None:
         """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
-        failure = None if self._is_retry else self._index.find_left_failure(page.payload.id)
+        failure = None if self._attempts.is_retry else self._index.find_left_failure(page.payload.id)
         return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
 
     async def _claim(self, page: Page) -> None:

@@ -193,9 +193,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(
-            attempts, index, recorder, shutdown, config=config, converter=converter, is_retry=job.retry is not None
-        )
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
         yield _Opened(
             files=files,
             dispatcher=dispatcher,

@@ -245,10 +245,7 @@ class Index:
         self._tables.add_failure(failure, span)
 
     def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
-        """Return the number of runs in a row in which the calls for this page and content have failed, up to a moment.
-
-        The arguments are those of `Tables.count_failed_runs`.
-        """
+        """Return in how many runs in a row this page's calls have failed; see `Tables.count_failed_runs`."""
         return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
 
     def worklist(self) -> Iterator[FailedPage]:
