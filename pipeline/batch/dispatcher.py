@@ -230,7 +230,11 @@ class Dispatcher:
 
     def _find_failure(self, page: Page) -> Failure | None:
         """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
-        failure = None if self._attempts.is_retry else self._index.find_left_failure(page.payload.id)
+        failure = (
+            None
+            if self._attempts.is_retry
+            else self._index.find_left_failure(page.file, page.payload.page, page.payload.id)
+        )
         return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
 
     async def _claim(self, page: Page) -> None:

@@ -229,7 +229,7 @@ class Recorder:
         if (failure.source, failure.page) == (page.file.name, number):  # it was touched, or moved back
             self.settled[State.FAILED] += 1
             return
-        message = f"the same content has failed as {failure.source}: {failure.message}"
+        message = f"the same content has failed as {failure.source}; pagemill retry sends both"
         await self._append_failure(
             replace(
                 failure,
@@ -239,6 +239,7 @@ class Recorder:
                 attempts=0,
                 added=rfc3339(datetime.now(UTC)),
                 meta=page.file.meta,
+                again=False,
             )
         )
 

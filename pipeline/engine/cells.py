@@ -51,11 +51,11 @@ def find_stacks(boxes: Sequence[Box]) -> list[list[Box]]:
 
 def _find_spans(chain: Sequence[Box], boxes: Sequence[Box], min_outer_pitch: float) -> list[tuple[int, int]]:
     """Return the stacks of a chain as (start, end); none when they overlap."""
-    spans = itertools.combinations(range(len(chain) + 1), 2)
     found = [
         (start, end)
-        for start, end in spans
-        if 2 <= end - start <= MAX_STACK and _is_stack(chain, start, end, boxes, min_outer_pitch)
+        for start in range(len(chain))
+        for end in range(start + 2, min(start + MAX_STACK, len(chain)) + 1)
+        if _is_stack(chain, start, end, boxes, min_outer_pitch)
     ]
     # Rows that are off by half a line have an anchor between any two of them.
     return [] if any(start < end for (_, end), (start, _) in itertools.pairwise(found)) else found
@@ -63,26 +63,30 @@ def _find_spans(chain: Sequence[Box], boxes: Sequence[Box], min_outer_pitch: flo
 
 def _chains(boxes: Sequence[Box]) -> Iterator[list[Box]]:
     """Yield the boxes in chains: each box is the nearest one below the last, and in its column."""
-    below = {box: _nearest_below(box, boxes) for box in boxes}
+    from_top = sorted(boxes, key=lambda box: box.middle)
     followers: dict[Box, Box] = {}
-    for box, follower in sorted(below.items(), key=lambda pair: -pair[0].middle):
-        if follower is not None and follower not in followers.values():
-            followers[box] = follower
+    taken: set[Box] = set()
+    for i in reversed(range(len(from_top))):
+        follower = _nearest_below(from_top[i], from_top[i + 1 :])
+        if follower is not None and follower not in taken:
+            followers[from_top[i]] = follower
+            taken.add(follower)
     for box in boxes:
-        if box not in followers.values():
+        if box not in taken:
             chain = [box]
             while chain[-1] in followers:
                 chain.append(followers[chain[-1]])
             yield chain
 
 
-def _nearest_below(box: Box, boxes: Sequence[Box]) -> Box | None:
+def _nearest_below(box: Box, lower: Sequence[Box]) -> Box | None:
+    """Return the nearest box in the column of this one among those below it, from the top."""
     below = (
         other
-        for other in boxes
+        for other in lower
         if box.middle < other.middle and _shared_width(box, other) >= MIN_SHARED_WIDTH * min(box.width, other.width)
     )
-    return min(below, key=lambda other: other.middle, default=None)
+    return next(below, None)
 
 
 def _is_stack(chain: Sequence[Box], start: int, end: int, boxes: Sequence[Box], min_outer_pitch: float) -> bool:

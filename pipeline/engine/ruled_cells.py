@@ -50,7 +50,8 @@ def cut_at_rules(line: Pixels, quad: Quad, crop: Callable[[Quad], Pixels]) -> It
         quad: The line's box on the page.
         crop: Returns the pixels of a box on the page, deskewed.
     """
-    rules = [] if is_tall(quad) else find_rules(line)
+    # A crop that is taller than wide lies on its side.
+    rules = [] if is_tall(stretch_quad(quad, REACH)) else find_rules(line)
     if rules:
         beyond = crop(stretch_quad(quad, REACH))
         rules = [rule for rule in rules if _goes_on(rule, line, beyond)]

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.geometry import interpolate
+from pipeline.engine.geometry import interpolate, is_tall
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Quad
 
@@ -81,11 +81,19 @@ class LevelLine:
 def straighten_and_widen(lines: Sequence[Pixels], quads: Sequence[Quad]) -> tuple[list[Pixels], list[Quad]]:
     """Return the lines of a curled page as a recogniser reads them best, and their boxes without the curve's room.
 
-    Positions stay the same shares of a line.
+    Positions stay the same shares of a line. Columns of vertical writing, whose pixels lie on their side, stay.
     """
-    level = [straighten(line) for line in lines]
-    wide = [cv2.resize(line.pixels, None, fx=WIDENING, fy=1, interpolation=cv2.INTER_CUBIC) for line in level]
-    return wide, [line.trim(quad) for line, quad in zip(level, quads, strict=True)]
+    read, boxes = list(lines), list(quads)
+    for i, (line, quad) in enumerate(zip(lines, quads, strict=True)):
+        if not is_tall(quad):
+            level = straighten(line)
+            read[i], boxes[i] = _widen(level.pixels), level.trim(quad)
+    return read, boxes
+
+
+def _widen(line: Pixels) -> Pixels:
+    wide: Pixels = cv2.resize(line, None, fx=WIDENING, fy=1, interpolation=cv2.INTER_CUBIC)
+    return wide
 
 
 def straighten(line: Pixels) -> LevelLine:
@@ -102,7 +110,7 @@ def straighten(line: Pixels) -> LevelLine:
     places = (np.arange(windows) + 0.5) / windows * 2 - 1
     shifts = _find_curve(ink, places)
     profile = _shift(ink, np.rint(shifts).astype(np.intp)[None])[0]
-    if (profile**2).sum() < MIN_GAIN * (ink.sum(axis=0) ** 2).sum():
+    if (profile**2).sum() <= MIN_GAIN * (ink.sum(axis=0) ** 2).sum():
         return LevelLine(line)
     top, bottom = _find_band(profile)
     scale = height / PROFILE_PX

@@ -99,7 +99,7 @@ def plan_tiles(is_blank: NDArray[np.bool_], tile_px: int) -> list[Tile]:
 def join_tiles(tiles: Sequence[Tile], found: Sequence[Sequence[Quad]]) -> list[Quad]:
     """Return the boxes of all tiles, in coordinates of the page, each line once.
 
-    Of two boxes that show the same line in an overlap the taller one is kept: the other may be cut off.
+    Of two boxes that show the same line in an overlap the one that is not cut off is kept, or the upper one.
     """
     kept = [list(quads) for quads in found]
     for number, (above, below) in enumerate(pairwise(tiles)):

@@ -252,9 +252,9 @@ class Index:
         """Yield the pages whose last state is failed or uncertain, in the order of their names."""
         return read_worklist(self._db, self._workspace / FAILURES)
 
-    def find_left_failure(self, page_id: PageId) -> Failure | None:
-        """Return the failure of a content that is left to `retry`, of any page that has it; None when there is none."""
-        return find_left(self._db, self._workspace / FAILURES, page_id)
+    def find_left_failure(self, file: SourceFile, page: int, page_id: PageId) -> Failure | None:
+        """Return the failure of a content that is left to `retry`, as this page or a copy; None when there is none."""
+        return find_left(self._db, self._workspace / FAILURES, page_id, encode_name(file.name), page)
 
     def uncertain_ids(self) -> frozenset[PageId]:
         """Return the contents for which a call may have been billed and its answer is lost."""

@@ -17,8 +17,9 @@ WHERE state IN ('failed', 'uncertain') AND (source, page) > (?, ?) ORDER BY sour
 
 _LEFT_PAGES: Final = """
 SELECT failed_page.offset FROM page JOIN failed_page USING (source, page, added)
-WHERE id = ? AND state = 'failed' AND NOT retryable ORDER BY added DESC
+WHERE id = ? AND state = 'failed' AND NOT retryable ORDER BY (source = ? AND page = ?) DESC, added LIMIT 1
 """
+"""The page's own failure comes before those of its copies, and of these the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,14 @@ def read_worklist(database: CacheDatabase, failures: Path) -> Iterator[FailedPag
                 yield FailedPage(failure, retryable=bool(retryable))
 
 
-def find_left(database: CacheDatabase, failures: Path, page_id: PageId) -> Failure | None:
-    """Return the failure of a content that is left to `retry`, of any page that has it; None when there is none.
+def find_left(database: CacheDatabase, failures: Path, page_id: PageId, source: bytes, page: int) -> Failure | None:
+    """Return the failure of a content that is left to `retry`, as this page or a copy; None when there is none.
 
     Raises:
         StorageError: the index cannot be read.
     """
-    for (offset,) in database.rows(_LEFT_PAGES, (page_id,)):
-        if (failure := _read_failure(failures, offset)) is not None:
-            return failure
-    return None
+    rows = database.rows(_LEFT_PAGES, (page_id, source, page))
+    return _read_failure(failures, rows[0][0]) if rows else None
 
 
 def _read_failure(failures: Path, offset: int) -> Failure | None:

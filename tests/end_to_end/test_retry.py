@@ -79,6 +79,10 @@ async def test_a_page_left_to_retry_is_known_by_its_content(
         assert (copied.exit_code, copied.totals[State.FAILED]) == (3, 3)
         assert len(fake.calls) == 3
         assert [line["attempts"] for line in failures(out)] == [1, 0, 0]
+        for name in ("copy.png", "moved.png"):
+            os.utime(scans / name, (2, 2))
+        await run_here(scans, out, fake.url, prepare=prepare)
+        assert (len(fake.calls), len(failures(out))) == (3, 3)
         fake.script = accept
         last = await run_here((), out, fake.url, retry=RetrySelection())
         assert last.totals[State.DONE] + last.totals[State.DUPLICATE] == 4

@@ -69,5 +69,17 @@ def test_any_crop_keeps_its_width(width: int, height: int, seed: int) -> None:
     for line in (noise, np.full_like(noise, 200)):
         assert straighten(line).pixels.shape[1:] == (width, 3)
         assert straighten(line).pixels.shape[0] >= 1
-    (wide,), _ = straighten_and_widen([noise], [quad(0, 0, width, height)])
+    (wide,), _ = straighten_and_widen([noise], [quad(0, 0, 300, 60)])
     assert wide.shape[1] == pytest.approx(WIDENING * width, abs=1)
+
+
+def test_a_column_of_vertical_writing_stays_as_it_is() -> None:
+    """Its pixels lie on their side: cut along the line, the column would lose its ends."""
+    line, column = bent_line(12), quad(100, 50, 40, 600)
+    lines, quads = straighten_and_widen([line], [column])
+    assert lines[0] is line
+    assert quads == [column]
+
+
+def test_a_line_without_contrast_stays_as_it_is() -> None:
+    assert straighten(np.full((40, 400, 3), 200, np.uint8)).start == (0.0, 1.0)

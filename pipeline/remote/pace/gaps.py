@@ -46,8 +46,10 @@ class Gaps:
 
     def report_refused(self, token: Token, log: CallLog) -> None:
         """Note a call that was refused; those before it were admitted, because a refusal comes back at once."""
-        sent_s = [*log.last_sent_s(_REMEMBERED, token), token.sent_s]
-        *admitted_s, refused_s = [after_s - before_s for before_s, after_s in pairwise(sent_s)] or [math.inf]
+        before_s = log.last_sent_s(_REMEMBERED, token)
+        if not before_s:  # another run's calls have kept it out
+            return
+        *admitted_s, refused_s = [after_s - earlier_s for earlier_s, after_s in pairwise([*before_s, token.sent_s])]
         self._shortest_admitted_s = min(self._shortest_admitted_s, *admitted_s, math.inf)
         self._longest_refused_s = max(self._longest_refused_s, refused_s)
         self._fewest_refused_others = min(self._fewest_refused_others, token.others_in_flight)

@@ -246,6 +246,7 @@ class Hypotheses:
     def _forget(self, token: Token) -> None:
         """Learn the windows anew, from the next closure on."""
         self._windows.clear()
+        self._gaps = Gaps()
         self._origin = self._start = Start(token.sent_s, token.serial)
         self._rate.resume(self._start, self._last_sent_s)
 

@@ -46,6 +46,11 @@ def test_refusals_in_a_row_are_one() -> None:
     assert judge([*spaced(0.022, 0.019, refusals=1), (0.019, False)])[1] is None
 
 
+def test_a_refused_first_call_has_no_gap() -> None:
+    """The calls of another run have kept it out."""
+    assert judge([(0.5, False), *spaced(0.022, 0.019)])[1] is not None
+
+
 def test_late_arrivals_may_overlap_a_little() -> None:
     assert judge(spaced(0.0195, 0.0205))[1] is not None
 
