@@ -15,7 +15,7 @@ from pipeline.remote.pace.window import Window
 _REFUSALS: Final = 2
 _ADMITTED: Final = 6
 """So many refusals are enough, with so many admitted calls between them: in the simulations no other limiter looked
-like a spacing after them."""
+like a spacing after them, but for a key that several processes share, until a gap refutes it."""
 
 _REMEMBERED: Final = 50
 """Gaps before a refused call that are looked at."""

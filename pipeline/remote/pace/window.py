@@ -22,7 +22,9 @@ NAMED_ROUNDING_S: Final = 1.0
 _COUNTER_LATE: Final = 1.1
 """A probe finds a counter open later than it is by up to this factor."""
 
-_CLOSE_S: Final = 0.15
+CLOSE_S: Final = 0.15
+"""A spacing below this is close: calls are sent before the one before them is answered."""
+
 _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
 _DOUBT_CALLS: Final = 100
@@ -96,7 +98,7 @@ class Window:
     @property
     def is_close(self) -> bool:
         """True for a spacing so short that calls are sent before the one before is answered."""
-        return self.is_spacing and self.length_s < _CLOSE_S
+        return self.is_spacing and self.length_s < CLOSE_S
 
     def choose(self) -> None:
         """Choose the length from what is known."""
