@@ -28,6 +28,7 @@ from pipeline.cli.options import (
     service_options,
     setting,
 )
+from pipeline.cli.punctual import punctual_loop
 from pipeline.cli.signals import watch_signals
 from pipeline.errors import InterruptedRunError, StopError, one_line
 from pipeline.remote.endpoint import choose_service
@@ -134,7 +135,8 @@ def _run(job: Job) -> Summary:
     if not has_descriptors(_LEAST_DESCRIPTORS):
         raise no_descriptors()
     uses_uvloop = find_spec("uvloop") is not None
-    return anyio.run(_run_until_signal, job, backend_options={"use_uvloop": uses_uvloop})
+    options = {"use_uvloop": True} if uses_uvloop else {"loop_factory": punctual_loop}
+    return anyio.run(_run_until_signal, job, backend_options=options)
 
 
 async def _run_until_signal(job: Job) -> Summary:

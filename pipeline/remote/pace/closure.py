@@ -149,7 +149,7 @@ class Closure:
                 return opens_s
             if self.full.is_spacing:
                 self.full.report_shut(self.last.sent_s - began_s)
-                return max(now_s, began_s + (self.full.shut_s + self.full.open_s) / 2)
+                return max(now_s, began_s + self.full.length_s)
         elif self.is_even and 2.0 ** min(self.refusals, 30) / rate_per_s < _EVEN_HOLD_S:
             return now_s + 2.0**self.refusals / rate_per_s  # a refused probe may count, too: one gap is too short
         passed_s = now_s - began_s

@@ -70,4 +70,4 @@ class Gaps:
         if self._shortest_admitted_s < (1 - _LATE) * self._longest_refused_s:
             return None
         shut_s, open_s = min(self._longest_refused_s, self._shortest_admitted_s), self._shortest_admitted_s
-        return Window(1, shut_s, open_s, Start(token.sent_s, token.serial))
+        return Window(1, shut_s, open_s, Start(token.sent_s, token.serial), is_close=True)

@@ -13,7 +13,7 @@ from pipeline.remote.pace.closure import LONE_REFUSALS, Closure
 from pipeline.remote.pace.gaps import Gaps
 from pipeline.remote.pace.rate import Rate
 from pipeline.remote.pace.sounding import EvenPace, Sounding
-from pipeline.remote.pace.window import CLOSE_S, NAMED_ROUNDING_S, Window
+from pipeline.remote.pace.window import NAMED_ROUNDING_S, Window
 
 _LONG_PAUSE_S: Final = 8.0
 _LONG_PAUSE: Final = 5.0
@@ -22,6 +22,7 @@ _LONG_PAUSE: Final = 5.0
 _CARE: Final = 4.0
 """The climb through an even pace is slower than the cost of a refusal alone would make it: the pace is well known."""
 
+_SHORTEST_SPACING_S: Final = 0.15
 _LONGEST_SPACING_S: Final = 120.0
 _SPACED_CALLS: Final = 2
 """A closure after so few calls measures their spacing, unless it is so short that the rate finds it as fast, or so long
@@ -232,7 +233,7 @@ class Hypotheses:
     def _judge_window(self, closure: Closure, token: Token) -> None:
         """Move the end of the full window, give a contradicted one up, or look for a longer one."""
         if closure.full is not None and not closure.full.is_outlasted(closure.length_s(token), self._log):
-            if not closure.full.is_close and (closure.refusals > 1 or closure.full.is_spacing):
+            if not closure.full.is_spacing and closure.refusals > 1:
                 self._move(closure.full, closure, closure.last.sent_s, Start(token.sent_s, token.serial))
         elif closure.is_long(token) and self._windows[-1].is_outlasted(closure.length_s(token), self._log):
             self._sound(closure, closure.last.sent_s, token.sent_s, token)
@@ -254,7 +255,7 @@ class Hypotheses:
         if self._log.count(closure.start.serial) - self._log.count(following.serial) != closure.calls:
             return  # others were admitted between the refusals
         shut_s, open_s = ((at_s - closure.start.sent_s) / closure.calls for at_s in (shut_at_s, following.sent_s))
-        if CLOSE_S < open_s <= _LONGEST_SPACING_S:
+        if _SHORTEST_SPACING_S < open_s <= _LONGEST_SPACING_S:
             self._rate = closure.restore_rate(following, self._last_sent_s)
             self._rate.in_flight.forget()
             self._windows.append(Window(1, shut_s, open_s, following))

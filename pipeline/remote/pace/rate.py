@@ -39,7 +39,7 @@ _STEEPER: Final = 1.6
 _MAX_HALF_RANGE: Final = 0.5
 """Each stage of a climb is so many times steeper than the one before, up to this half range: limits are raised, too."""
 
-_USUAL_REFUSALS: Final = 0.004
+_USUAL_REFUSALS: Final = 0.0035
 _MAX_CARE: Final = 9.0
 """The climb is slower, by up to this factor, while a larger share of calls than usual is refused."""
 

@@ -1,4 +1,11 @@
-"""A limit that counts calls: so many in a length of time."""
+"""A limit that counts calls: so many in a length of time.
+
+The length of a window is a usual one. That of a spacing, a window of very few calls, is any number: it is bisected, as
+far as timers and arrivals are exact. From there on no refusal or admission is a bound, because one late arrival would
+leave the length far too long; it follows a weighted staircase instead (Kaernbach 1991, "Simple adaptive testing with
+the weighted up-down method"): each admitted call shortens it by a small step, each refusal lengthens it by a large one,
+and it rests where the share of refusals is the ratio of the two.
+"""
 
 import math
 from dataclasses import dataclass
@@ -22,21 +29,22 @@ NAMED_ROUNDING_S: Final = 1.0
 _COUNTER_LATE: Final = 1.1
 """A probe finds a counter open later than it is by up to this factor."""
 
-CLOSE_S: Final = 0.15
-"""A spacing below this is close: calls are sent before the one before them is answered."""
-
 _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
-_DOUBT_CALLS: Final = 100
-_FEW_CALLS: Final = 5
-_DOUBT: Final = 0.9
-"""A spacing is tried a little shorter after so many calls; twice as many each time that few calls refute it."""
+
+_LONGER: Final = 0.02
+_LONGER_AGAIN: Final = 0.2
+"""Steps of a spacing's length: after a refusal, and after another one in a row; then it is bisected again."""
+
+_FIRST_SHORTER: Final = 0.002
+_LAST_SHORTER: Final = 0.0001
+"""Step after an admitted call: halved at each refusal, down to where one call in 200 is refused."""
 
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
 
 _NEAR_CLOSE: Final = 1.5
-"""The same for a short spacing: late arrivals are a larger share of it."""
+"""The same for a close spacing: late arrivals are a larger share of it."""
 
 _TRUSTED_S: Final = 600.0
 _TRUSTED_LENGTHS: Final = 10.0
@@ -75,8 +83,9 @@ class Window:
         open_s: A length after which it was open.
         start: Calls before this one do not count.
         length_s: The length believed, between `shut_s` and `open_s`.
-        calm_calls: Calls of a spacing that were accepted in a row.
-        doubt_calls: As many let a shorter spacing be tried: one late arrival may have made it too long.
+        is_close: It is a spacing so short that calls are sent before the one before is answered: the rate rests.
+        shorter: Step by which the next admitted call shortens a spacing, as a share of the length.
+        is_refused: The last call of a spacing was refused.
     """
 
     calls: int
@@ -84,8 +93,9 @@ class Window:
     open_s: float
     start: Start
     length_s: float = math.inf
-    calm_calls: int = 0
-    doubt_calls: int = _DOUBT_CALLS
+    is_close: bool = False
+    shorter: float = _FIRST_SHORTER
+    is_refused: bool = False
 
     def __post_init__(self) -> None:
         self.choose()
@@ -95,16 +105,11 @@ class Window:
         """True when the window admits so few calls that its length is bisected."""
         return self.calls <= _BISECTED_CALLS
 
-    @property
-    def is_close(self) -> bool:
-        """True for a spacing so short that calls are sent before the one before is answered."""
-        return self.is_spacing and self.length_s < CLOSE_S
-
     def choose(self) -> None:
         """Choose the length from what is known."""
         if not self.is_spacing:
             length_s = likely_length_s(self.shut_s, self.open_s)
-        elif self.open_s - self.shut_s > 2 * _PRECISION * self.open_s:
+        elif self._is_bracketed:
             length_s = (self.shut_s + self.open_s) / 2
         else:
             length_s = self.open_s
@@ -139,24 +144,29 @@ class Window:
         return log.sent_s(self.calls, token)
 
     def report_shut(self, shut_s: float) -> None:
-        """Note that it was shut after this length; the limit of what is open moves when it contradicts."""
-        if self.calm_calls < _FEW_CALLS:
-            self.doubt_calls *= 2
-        self.calm_calls = 0
-        self.shut_s = max(self.shut_s, shut_s)
-        if self.open_s <= self.shut_s * (1 + _PRECISION):
-            self.open_s = 1.2 * self.shut_s
-        if self.is_close:
+        """Note that a spacing was shut so long after the call before the refused one."""
+        if self._is_bracketed and shut_s < self.open_s:
+            self.shut_s = max(self.shut_s, shut_s)
             self.choose()
+        elif self.is_refused:
+            self.shut_s = max(self.length_s, shut_s)
+            self.open_s = (1 + _LONGER_AGAIN) * self.shut_s
+            self.choose()
+        else:
+            self.is_refused = True
+            self.shorter = max(_LAST_SHORTER, self.shorter / 2)
+            self._step_to((1 + _LONGER) * self.length_s)
 
     def report_spaced(self, token: Token, log: CallLog) -> None:
         """Note that a call of a spacing was accepted."""
-        if self.is_spacing and log.count(self.start.serial, token) >= self.calls:
+        if not self.is_spacing or log.count(self.start.serial, token) < self.calls:
+            return
+        self.is_refused = False
+        if self._is_bracketed:
             self.open_s = min(self.open_s, token.sent_s - log.sent_s(self.calls, token))
-            self.calm_calls += 1
-            if self.calm_calls >= self.doubt_calls:
-                self.calm_calls, self.shut_s = 0, _DOUBT * min(self.shut_s, self.open_s)
             self.choose()
+        else:
+            self._step_to(self.length_s * (1 - self.shorter))
 
     def report_named(self, shut_s: float, open_s: float) -> None:
         """Note a named end: `open_s` after the first call, told when it was shut `shut_s` after it.
@@ -174,3 +184,11 @@ class Window:
         """Measure the length anew: shut after the one time, open after the other."""
         self.shut_s, self.open_s = shut_s, open_s
         self.choose()
+
+    @property
+    def _is_bracketed(self) -> bool:
+        """True while the length of a spacing is known less well than timers and arrivals allow."""
+        return self.open_s - self.shut_s > 2 * _PRECISION * self.open_s
+
+    def _step_to(self, length_s: float) -> None:
+        self.shut_s = self.open_s = self.length_s = max(_MIN_LENGTH_S, length_s)
