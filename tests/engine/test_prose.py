@@ -13,6 +13,7 @@ from pipeline.engine.prose import is_prose
         "parish records of 1846 were moved to",
         "Dubrovnik I had heard but never seen.",
         "During a walk I saw",
+        "and of nineteen forges",
         "THE TENANT SHALL PAY ALL RENT",
         "入冬之前，重修桥梁",
         "孟子见梁惠王王曰叟不远千里而来亦将有以利吾国乎",
@@ -35,6 +36,9 @@ def test_a_part_of_a_sentence_is_prose(text: str) -> None:
         "652,418,000 18.0613%",
         "2 x 11.50 each",
         "discount",
+        "Payment method",
+        "Merchant order no.",
+        "Handwritten widow",
     ],
 )
 def test_a_label_a_name_and_an_amount_are_not_prose(text: str) -> None:

@@ -267,6 +267,22 @@ def test_labels_and_values_are_read_by_rows() -> None:
     assert text(lines) == "\n".join(map("\t".join, zip(labels, values, strict=True)))
 
 
+def test_labels_in_lower_case_and_values_that_go_on_below_are_read_by_rows() -> None:
+    """As the details of an order are shown on a telephone."""
+    details = [
+        ("Payment method", "Garston Bank debit card"),
+        ("Current status", "Payment successful"),
+        ("Billing description", "Three second-hand barns and"),
+        ("", "a charter for Riga"),
+        ("Merchant order no.", "Electronic receipt"),
+        ("Deliver to", "Riga harbour"),
+        ("Tracking number", "Widely known"),
+    ]
+    lines = [line(label, 0, 48 * i, width=120 + 5 * (i % 4)) for i, (label, _) in enumerate(details) if label]
+    lines += [line(value, 180, 48 * i, width=150 + 80 * (i == 2)) for i, (_, value) in enumerate(details)]
+    assert text(lines) == "\n".join(f"{label}\t{value}".strip() for label, value in details)
+
+
 def test_justified_blocks_are_columns_whatever_their_words() -> None:
     """For example, in capitals."""
     names = [[f"ALL OF {letter} {i} WERE SOLD" for i in range(8)] for letter in "PQ"]
