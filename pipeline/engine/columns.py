@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pipeline.engine.gutters import MIN_BAND_HEIGHT, MIN_GUTTER_WIDTH, Gutter
-from pipeline.engine.rows import Box, is_level
+from pipeline.engine.rows import Box, ByAxis
 
 MIN_COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of running text, in type heights."""
@@ -149,11 +149,11 @@ def _full_lines(flank: Sequence[Box], min_column_px: float, ragged_px: Callable[
 
 def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:
     """Return the boxes next to a gutter: those with no level box between them and the gutter."""
-    nearest_first = sorted(boxes, key=nearness, reverse=True)
+    from_top = ByAxis(boxes)
     return [
         box
-        for i, box in enumerate(nearest_first)
-        if not any(nearness(other) > nearness(box) and is_level(box, other) for other in nearest_first[:i])
+        for box in sorted(boxes, key=nearness, reverse=True)
+        if not any(nearness(other) > nearness(box) for other in from_top.level_with(box))
     ]
 
 
