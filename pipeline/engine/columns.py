@@ -19,8 +19,9 @@ Lengths are in type heights of the region (`rows.type_height_px`), about one em,
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pipeline.engine.cells import find_stacks
 from pipeline.engine.gutters import MIN_BAND_HEIGHT, MIN_GUTTER_WIDTH, Gutter
-from pipeline.engine.rows import Box, ByAxis
+from pipeline.engine.rows import Box, ByAxis, hull
 
 MIN_COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of running text, in type heights."""
@@ -46,7 +47,7 @@ MIN_PROSE_SHARE: Final = 1 / 3
 without a punctuation mark, and headings are in capitals."""
 
 MIN_BLOCK_LINES: Final = 6
-MIN_BLOCK_SHARE: Final = 0.5
+MIN_BLOCK_SHARE: Final = 2 / 3
 MIN_BLOCK_WIDTH: Final = 8.0
 MAX_BLOCK_RAGGED: Final = 0.6
 """This many justified lines of at least this width are running text whatever their words, if they are this share of all
@@ -56,6 +57,10 @@ MIN_PARAGRAPH_LINES: Final = 4
 MIN_PARAGRAPH_SHARE: Final = 0.5
 """A paragraph beside cells has at least this many lines that are full and read as a part of a sentence, and they are at
 least this share of its lines."""
+
+MIN_ITEMS: Final = 2
+MIN_ITEMS_SHARE: Final = 0.2
+"""Lines of a list that begin with a bullet: items go on in further lines, and bullets are overlooked."""
 
 NEIGHBOURS: Final = 4
 COLUMN_WIDTH_QUANTILE: Final = 0.8
@@ -90,10 +95,13 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
         return True
     if gutter.insets or white_px < MIN_GUTTER_WIDTH * type_px:
         return False
+    if is_list(gutter.left) and is_list(gutter.right):
+        return True
     if not is_paragraph(left, type_px) and not is_paragraph(right, type_px):
         return False
     few, many = sorted((left, right), key=len)
-    level = sum(any(_have_common_axis(box, other) for other in many) for box in few)
+    cells = [hull(stack) for stack in find_stacks([*left, *right]) if len(stack) > 1 and stack[0] in many]
+    level = sum(any(_have_common_axis(box, other) for other in (*many, *cells)) for box in few)
     return level < LEVEL_SHARE * len(few)
 
 
@@ -120,6 +128,13 @@ def is_paragraph(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes below each other are running text beyond doubt, whatever is beside them."""
     lines = sum(box.is_prose for box in _full_lines_of_text(flank, type_px))
     return lines >= max(MIN_PARAGRAPH_LINES, MIN_PARAGRAPH_SHARE * len(flank))
+
+
+def is_list(side: Sequence[Box]) -> bool:
+    """Return whether boxes on a side of a gutter are the items of a list, judged by the first box of each row."""
+    firsts = _flank(side, lambda box: -box.left)
+    items = sum(box.is_item for box in firsts)
+    return items >= max(MIN_ITEMS, MIN_ITEMS_SHARE * len(firsts))
 
 
 def _full_lines_of_text(flank: Sequence[Box], type_px: float) -> list[Box]:

@@ -27,7 +27,18 @@ MANY_WIDE_LETTERS: Final = 16
 """This many words or Chinese characters are a part of a sentence, also in capitals or without marks."""
 
 COLONS: Final = (":", "：")
+BULLETS: Final = frozenset("•·●▪■◆∙・‣➢►")
+DASHES: Final = frozenset("-–—")
+"""What an item of a list begins with; a dash before a figure is a sign. A box to tick is no bullet: the choices of a
+form are read across."""
+
 STOPS: Final = frozenset("，。；、！？,;")
+
+
+def is_item(text: str) -> bool:
+    """Return whether a line begins with a bullet or a dash, as an item of a list does."""
+    sign, rest = text.lstrip()[:1], text.lstrip()[1:].lstrip()
+    return sign in BULLETS or (sign in DASHES and rest[:1].isalpha())
 
 
 def is_prose(text: str) -> bool:

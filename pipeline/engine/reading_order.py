@@ -39,7 +39,7 @@ from typing import Final
 from pipeline.engine.cells import find_stacks
 from pipeline.engine.columns import begins_later, separates_columns
 from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, split_at_bands
-from pipeline.engine.prose import is_prose
+from pipeline.engine.prose import is_item, is_prose
 from pipeline.engine.punctuation import is_wide
 from pipeline.engine.recognition import Line
 from pipeline.engine.rows import Box, deskew, group_into_rows, hull, type_height_px
@@ -65,7 +65,10 @@ PlacedLine = tuple[Line, Box]
 def reading_rows(lines: Iterable[Line]) -> list[list[PlacedLine]]:
     """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
     given = list(lines)
-    boxes = [replace(box, is_prose=is_prose(given[box.index].text)) for box in deskew([line.corners for line in given])]
+    boxes = [
+        replace(box, is_prose=is_prose(given[box.index].text), is_item=is_item(given[box.index].text))
+        for box in deskew([line.corners for line in given])
+    ]
     sideways = [box for box in boxes if is_sideways(box, given[box.index].text)]
     upright = [box for box in boxes if box not in sideways]
     rows = (row for region in cut_into_regions(upright) for row in _rows_of_cells(region))

@@ -29,6 +29,7 @@ class Box:
         left: In px, as the other edges.
         index: 0-based, in the order of detection.
         is_prose: Whether the line reads as a part of a sentence; a line of unknown text may.
+        is_item: Whether the line begins with a bullet.
     """
 
     left: float
@@ -37,6 +38,7 @@ class Box:
     bottom: float
     index: int
     is_prose: bool = True
+    is_item: bool = False
 
     @property
     def width(self) -> float:

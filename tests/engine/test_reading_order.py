@@ -308,6 +308,33 @@ def test_two_lines_split_at_a_bracket_are_not_columns() -> None:
     ]
 
 
+def test_lists_side_by_side_are_columns() -> None:
+    """As on a slide: short items, level with each other, some overlooked bullets, and a heading above each."""
+    left = ["Costs", "• Next review: 2020", "• Owner: Riga", "– 12 forges", "fell by 6 %", "• 1824年重修"]
+    right = ["Plans", "· No barn", "· 费用下降", "12 ledgers", "- Harbour", "of Riga"]
+    lines = [line(each, 600 * i, 40 * row, width=150 + 10 * row) for i, side in enumerate((left, right))
+             for row, each in enumerate(side)]  # fmt: skip
+    assert text(lines) == "\n".join(left + right)
+
+
+def test_a_heading_beside_the_middle_of_its_text_is_read_with_it() -> None:
+    """The texts are sentences of two lines, but their headings are centred beside them, row by row."""
+    names = ["Costs", "Faded harbour", "1875-1962", "Riga"]
+    texts = [(f"{i} forges of Riga were purchased at a", f"cost that was never explained to {i}") for i in range(4)]
+    lines = [line(part, 200, 90 * i + 26 * row, width=400) for i, each in enumerate(texts)
+             for row, part in enumerate(each)]  # fmt: skip
+    lines += [line(name, 0, 90 * i + 13) for i, name in enumerate(names)]
+    assert text(lines) == "\n".join(f"{name}\t{' '.join(each)}" for name, each in zip(names, texts, strict=True))
+
+
+def test_names_of_nearly_one_length_are_no_justified_block() -> None:
+    """Half of them are within half an em of each other, by chance."""
+    names = [f"Name {i} {'of' * (i % 2)}" for i in range(12)]
+    lines = [line(name, 0, 40 * i, width=200 - 40 * (i % 2)) for i, name in enumerate(names)]
+    lines += [line(f"faded ballots {i}", 240, 40 * i, width=195) for i in range(12)]
+    assert text(lines) == "\n".join(f"{name}\tfaded ballots {i}" for i, name in enumerate(names))
+
+
 def test_a_caption_at_the_foot_of_a_text_is_read_after_it() -> None:
     """It is left of the text, below a picture."""
     texts = [f"and so it was {i} said, more than once" for i in range(12)]
