@@ -39,7 +39,7 @@ distance of the axis of any box beside the stack, as the far end of a row may no
 MIN_OUTER_PITCH: Final = 1.03
 MIN_REPEATED: Final = 2
 MIN_REPEATED_OUTER_PITCH: Final = 0.9
-MIN_LEVEL_OUTER_PITCH: Final = 1.15
+MORE_IF_LEVEL: Final = 0.12
 """Distance from a stack to the next line, in the distance of its lines; less in a column with several stacks, and more
 when one of its lines, the first or the middle one, is level with the other cells, as the line of any row is."""
 
@@ -48,29 +48,39 @@ def find_stacks(boxes: Sequence[Box]) -> list[list[Box]]:
     """Return the boxes in stacks, from top to bottom; most are stacks of one."""
     stacks, from_top = [], ByAxis(boxes)
     for chain in _chains(boxes):
-        found = _find_spans(chain, from_top, MIN_OUTER_PITCH)
-        if len(found) >= MIN_REPEATED:
-            found = _find_spans(chain, from_top, MIN_REPEATED_OUTER_PITCH)
-        at_top = _find_spans(chain, from_top, MIN_LEVEL_OUTER_PITCH, anchored_at=0.0)
-        if len(at_top) >= MIN_REPEATED and not _overlap(both := sorted(found + at_top)):
-            found = both
+        found = _find_repeated(chain, from_top, anchored_at=0.5)
+        at_top = _find_repeated(chain, from_top, anchored_at=0.0)
+        free = [span for span in at_top if not _overlap(sorted([*found, span]))]
+        found = sorted(found + free) if len(free) >= MIN_REPEATED else found
         inside = {i for start, end in found for i in range(start, end)}
         stacks += [list(chain[start:end]) for start, end in found]
         stacks += [[box] for i, box in enumerate(chain) if i not in inside]
     return stacks
 
 
+def _find_repeated(chain: Sequence[Box], boxes: ByAxis, *, anchored_at: float) -> list[tuple[int, int]]:
+    """Return the stacks of a chain as (start, end), with less white around them when there are several."""
+    found = _find_spans(chain, boxes, MIN_OUTER_PITCH, anchored_at)
+    if len(found) < MIN_REPEATED:
+        return found
+    return _find_spans(chain, boxes, MIN_REPEATED_OUTER_PITCH, anchored_at) or found
+
+
 def _find_spans(
-    chain: Sequence[Box], boxes: ByAxis, min_outer_pitch: float, *, anchored_at: float = 0.5
+    chain: Sequence[Box], boxes: ByAxis, min_outer_pitch: float, anchored_at: float
 ) -> list[tuple[int, int]]:
     """Return the stacks of a chain as (start, end); none when they overlap."""
-    found = [
-        (start, end)
+    # The longest of those that begin at a line: its lines but the last may pass for a stack, too.
+    longest = {
+        start: end
         for start in range(len(chain))
         for end in range(start + 2, min(start + MAX_STACK, len(chain)) + 1)
-        if _has_pitches(chain, start, end, MIN_LEVEL_OUTER_PITCH if (end - start) % 2 else min_outer_pitch)
+        if _has_pitches(
+            chain, start, end, min_outer_pitch + (MORE_IF_LEVEL if (end - start) % 2 or not anchored_at else 0.0)
+        )
         and _has_anchors(chain[start:end], boxes, anchored_at)
-    ]
+    }
+    found = list(longest.items())
     # Rows that are off by half a line have an anchor between any two of them.
     return [] if _overlap(found) else found
 
@@ -110,7 +120,8 @@ def _has_pitches(chain: Sequence[Box], start: int, end: int, min_outer_pitch: fl
     pitch_px = max(pitches_px)
     around = chain[max(0, start - 1) : start + 1], chain[end - 1 : end + 1]
     outer_px = [after.middle - before.middle for pair in around for before, after in itertools.pairwise(pair)]
-    if any(after.top - before.bottom > MAX_LEADING * before.height for before, after in itertools.pairwise(lines)):
+    highest_px = max(box.height for box in lines)
+    if any(after.top - before.bottom > MAX_LEADING * highest_px for before, after in itertools.pairwise(lines)):
         return False
     return (
         pitch_px - min(pitches_px) <= TOLERANCE * pitch_px

@@ -46,10 +46,10 @@ MIN_PROSE_SHARE: Final = 1 / 3
 """Share of the lines of running text that read as a part of a sentence; a line of eight Chinese characters may be
 without a punctuation mark, and headings are in capitals."""
 
-MIN_BLOCK_LINES: Final = 6
+MIN_BLOCK_LINES: Final = 8
 MIN_BLOCK_SHARE: Final = 2 / 3
 MIN_BLOCK_WIDTH: Final = 8.0
-MAX_BLOCK_RAGGED: Final = 0.6
+MAX_BLOCK_RAGGED: Final = 0.5
 """This many justified lines of at least this width are running text whatever their words, if they are this share of all
 lines: in capitals, in verse, in another language. Lengths are in type heights; names differ by whole characters."""
 

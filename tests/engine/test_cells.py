@@ -50,6 +50,19 @@ def test_two_lines_of_which_the_first_is_level_with_the_row_are_a_cell(lean: flo
     assert stacks(names(*tops) + numbers(*firsts) + dates) == [[0, 1], [2, 3], [4, 5]]
 
 
+def test_a_cell_of_three_lines_among_cells_of_two_is_whole() -> None:
+    """Its first two lines alone would be a cell, too, as the distances of lines are not quite equal."""
+    tops = [0, 22, 49, 90, 114, 156, 180]
+    assert stacks(names(*tops) + numbers(0, 90, 156)) == [[0, 1, 2], [3, 4], [5, 6]]
+
+
+def test_tables_of_both_kinds_on_one_page_have_their_stacks() -> None:
+    """Above, numbers are level with the middle of a cell, and below with its first line."""
+    tops = [row * 60 + line * 24 for row in range(6) for line in range(2)]
+    middles = [row * 60 + (12 if row < 3 else 0) for row in range(6)]
+    assert stacks(names(*tops) + numbers(*middles)) == [[2 * row, 2 * row + 1] for row in range(6)]
+
+
 def test_lines_below_the_items_of_a_receipt_are_rows() -> None:
     """They are as far from the next item as from their own."""
     tops = [row * 48 + line * 24 for row in range(5) for line in range(2)]
