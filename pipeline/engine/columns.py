@@ -11,7 +11,10 @@ is as wide and as high as a gutter, but is read across, row by row. Rows are the
 
 Running text on both sides of white that is narrow for its columns makes two columns. With running text on one side, the
 other is a margin, a caption or a merged cell when its lines are not level with the text's; numbers and labels of
-paragraphs are level with them.
+paragraphs are level with them, or with a cell of several lines as a whole (`cells.py`).
+
+Items of lists, as on slides, are short, level with each other and often without a word of a sentence. Bullets on both
+sides make two columns.
 
 Lengths are in type heights of the region (`rows.type_height_px`), about one em, so they hold at any resolution.
 """
@@ -131,7 +134,7 @@ def is_paragraph(flank: Sequence[Box], type_px: float) -> bool:
 
 
 def is_list(side: Sequence[Box]) -> bool:
-    """Return whether boxes on a side of a gutter are the items of a list, judged by the first box of each row."""
+    """Return whether boxes on a side of a gutter are the items of a list, by the first box of each of their rows."""
     firsts = _flank(side, lambda box: -box.left)
     items = sum(box.is_item for box in firsts)
     return items >= max(MIN_ITEMS, MIN_ITEMS_SHARE * len(firsts))

@@ -1,4 +1,4 @@
-"""Whether a line reads as a part of a sentence, or as a cell: a label, a name, a number, an amount.
+"""Whether a line reads as a part of a sentence, as an item of a list, or as a cell: a label, a name, an amount.
 
 Evidence for reading order, by words, where boxes alone look alike: a column of names beside a column of addresses has
 the geometry of two columns of text. It need not hold for every line of a text, only for a good part of its lines, and
@@ -7,7 +7,8 @@ seldom for cells:
 - a sentence in Latin letters has words in lower case, most of its lines begin with one, and labels and names begin
   with capitals: "Payment method", "Current status";
 - a Chinese sentence has a punctuation mark in every ten to fifteen characters, and cells have none;
-- cells consist of digits, or end with a colon.
+- cells consist of digits, or end with a colon;
+- an item of a list begins with a bullet or a dash.
 """
 
 from typing import Final

@@ -22,9 +22,9 @@ Here a gutter is a white strip that such a heading ends (`gutters.py`), and a cu
     └─────────────────────┘
 
 A region is cut at its bands first: white across all of it, from a picture or the end of a section. Without bands it is
-cut at the tallest gutter that separates columns of running text rather than cells (`columns.py`). Without such a gutter
-it is a leaf, and is read row by row (`rows.py`): a table, a form, a receipt. Its cells may be of several lines
-(`cells.py`). A left column that begins later than the text beside it is a caption or a note, and read after it.
+cut at the tallest gutter that separates columns of text or lists, not cells (`columns.py`). Without such a gutter it is
+a leaf, and is read row by row (`rows.py`): a table, a form, a receipt. Its cells may be of several lines (`cells.py`).
+A left column that begins later than the text beside it is a caption or a note, and read after it.
 
 The page is straightened first (`skew.py`), text that runs up or down it is set aside (`sideways.py`), and a page of
 vertical writing is turned so that its columns become rows. All rules therefore assume horizontal text, read from left
