@@ -11,7 +11,10 @@ is as wide and as high as a gutter, but is read across, row by row. Rows are the
 
 Running text on both sides of white that is narrow for its columns makes two columns. With running text on one side, the
 other is a margin, a caption or a merged cell when its lines are not level with the text's; numbers and labels of
-paragraphs are level with them.
+paragraphs are level with them, or with a cell of several lines as a whole (`cells.py`).
+
+Items of lists, as on slides, are short, level with each other and often without a word of a sentence. Bullets on both
+sides make two columns.
 
 Lengths are in type heights of the region (`rows.type_height_px`), about one em, so they hold at any resolution.
 """
@@ -19,8 +22,9 @@ Lengths are in type heights of the region (`rows.type_height_px`), about one em,
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pipeline.engine.cells import find_stacks
 from pipeline.engine.gutters import MIN_BAND_HEIGHT, MIN_GUTTER_WIDTH, Gutter
-from pipeline.engine.rows import Box, is_level
+from pipeline.engine.rows import Box, ByAxis, hull
 
 MIN_COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of running text, in type heights."""
@@ -45,10 +49,10 @@ MIN_PROSE_SHARE: Final = 1 / 3
 """Share of the lines of running text that read as a part of a sentence; a line of eight Chinese characters may be
 without a punctuation mark, and headings are in capitals."""
 
-MIN_BLOCK_LINES: Final = 6
-MIN_BLOCK_SHARE: Final = 0.5
+MIN_BLOCK_LINES: Final = 8
+MIN_BLOCK_SHARE: Final = 2 / 3
 MIN_BLOCK_WIDTH: Final = 8.0
-MAX_BLOCK_RAGGED: Final = 0.6
+MAX_BLOCK_RAGGED: Final = 0.5
 """This many justified lines of at least this width are running text whatever their words, if they are this share of all
 lines: in capitals, in verse, in another language. Lengths are in type heights; names differ by whole characters."""
 
@@ -56,6 +60,10 @@ MIN_PARAGRAPH_LINES: Final = 4
 MIN_PARAGRAPH_SHARE: Final = 0.5
 """A paragraph beside cells has at least this many lines that are full and read as a part of a sentence, and they are at
 least this share of its lines."""
+
+MIN_ITEMS: Final = 2
+MIN_ITEMS_SHARE: Final = 0.2
+"""Lines of a list that begin with a bullet: items go on in further lines, and bullets are overlooked."""
 
 NEIGHBOURS: Final = 4
 COLUMN_WIDTH_QUANTILE: Final = 0.8
@@ -90,10 +98,13 @@ def separates_columns(gutter: Gutter, type_px: float) -> bool:
         return True
     if gutter.insets or white_px < MIN_GUTTER_WIDTH * type_px:
         return False
+    if is_list(gutter.left) and is_list(gutter.right):
+        return True
     if not is_paragraph(left, type_px) and not is_paragraph(right, type_px):
         return False
     few, many = sorted((left, right), key=len)
-    level = sum(any(_have_common_axis(box, other) for other in many) for box in few)
+    cells = [hull(stack) for stack in find_stacks([*left, *right]) if len(stack) > 1 and stack[0] in many]
+    level = sum(any(_have_common_axis(box, other) for other in (*many, *cells)) for box in few)
     return level < LEVEL_SHARE * len(few)
 
 
@@ -120,6 +131,13 @@ def is_paragraph(flank: Sequence[Box], type_px: float) -> bool:
     """Return whether boxes below each other are running text beyond doubt, whatever is beside them."""
     lines = sum(box.is_prose for box in _full_lines_of_text(flank, type_px))
     return lines >= max(MIN_PARAGRAPH_LINES, MIN_PARAGRAPH_SHARE * len(flank))
+
+
+def is_list(side: Sequence[Box]) -> bool:
+    """Return whether boxes on a side of a gutter are the items of a list, by the first box of each of their rows."""
+    firsts = _flank(side, lambda box: -box.left)
+    items = sum(box.is_item for box in firsts)
+    return items >= max(MIN_ITEMS, MIN_ITEMS_SHARE * len(firsts))
 
 
 def _full_lines_of_text(flank: Sequence[Box], type_px: float) -> list[Box]:
@@ -149,11 +167,11 @@ def _full_lines(flank: Sequence[Box], min_column_px: float, ragged_px: Callable[
 
 def _flank(boxes: Sequence[Box], nearness: Callable[[Box], float]) -> list[Box]:
     """Return the boxes next to a gutter: those with no level box between them and the gutter."""
-    nearest_first = sorted(boxes, key=nearness, reverse=True)
+    from_top = ByAxis(boxes)
     return [
         box
-        for i, box in enumerate(nearest_first)
-        if not any(nearness(other) > nearness(box) and is_level(box, other) for other in nearest_first[:i])
+        for box in sorted(boxes, key=nearness, reverse=True)
+        if not any(nearness(other) > nearness(box) for other in from_top.level_with(box))
     ]
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from pipeline.engine.rows import Box, hull, is_level
+from pipeline.engine.rows import Box, ByAxis, hull
 
 MIN_GUTTER_WIDTH: Final = 0.2
 """Width of the narrowest gutter, in type heights: the detector's boxes extend beyond their ink on both sides."""
@@ -100,28 +100,46 @@ def find_gutters(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
         type_px: The region's type height.
     """
     width_px, overshoot_px = MIN_GUTTER_WIDTH * type_px, BOX_OVERSHOOT * type_px
+    from_top = ByAxis(boxes)
     # One axis per width of a gutter; of several boxes that end there, the right edge of the last.
     edges = {round(box.right / width_px): box.right for box in sorted(boxes, key=lambda box: box.right)}
     headings = [box for box in boxes if _is_heading(box, type_px) and _is_alone(box, boxes)]
-    pushed = cache(lambda box: _pushed_edges(box, boxes, MIN_PUSH * type_px))
+    pushed = cache(lambda box: _pushed_edges(box, from_top, MIN_PUSH * type_px))
     for edge in edges.values():
         axis = edge + width_px / 2
-        left = [box for box in boxes if box.right <= axis + overshoot_px and box.left + box.right < 2 * axis]
-        right = [box for box in boxes if box.left >= axis - overshoot_px and box.left + box.right >= 2 * axis]
+        left, right, crossing = _split_at_axis(from_top.boxes, axis, overshoot_px)
         if min(len(left), len(right)) < 2:
             continue
-        beside = {*left, *right}
-        crossing = [box for box in boxes if box not in beside]
         insets = _find_insets(crossing, axis, type_px, pushed)
+        beside = ByAxis(left), ByAxis(right)
         # A table has no insets, so a gutter that such a box ends is a candidate, too.
         for inset in (insets, []) if insets else ([],):
-            for top, bottom in _free_spans([*(box for box in crossing if box not in inset), *headings]):
-                parts_beside = (
-                    tuple(box for box in each if top < box.middle < bottom) for each in (left, right, inset)
-                )
-                gutter = Gutter(top, bottom, *parts_beside)
-                if min(len(gutter.left), len(gutter.right)) > 1 and gutter.height >= MIN_GUTTER_HEIGHT * type_px:
+            inside = set(inset)
+            ends = [*(box for box in crossing if box not in inside), *headings]
+            for gutter in _find_spans(ends, *beside, ByAxis(inset)):
+                if gutter.height >= MIN_GUTTER_HEIGHT * type_px:
                     yield gutter
+
+
+def _split_at_axis(boxes: Sequence[Box], axis: float, overshoot_px: float) -> tuple[list[Box], list[Box], list[Box]]:
+    """Return the boxes left of an axis, right of it, and across it, but for the overshoot."""
+    left: list[Box] = []
+    right: list[Box] = []
+    crossing: list[Box] = []
+    for box in boxes:
+        if box.left + box.right < 2 * axis:
+            (left if box.right <= axis + overshoot_px else crossing).append(box)
+        else:
+            (right if box.left >= axis - overshoot_px else crossing).append(box)
+    return left, right, crossing
+
+
+def _find_spans(ends: Sequence[Box], left: ByAxis, right: ByAxis, insets: ByAxis) -> Iterator[Gutter]:
+    """Yield the gutters between boxes that end them, with at least two boxes on both sides."""
+    for top, bottom in _free_spans(ends):
+        before, after = left.between(top, bottom), right.between(top, bottom)
+        if min(len(before), len(after)) > 1:
+            yield Gutter(top, bottom, tuple(before), tuple(after), tuple(insets.between(top, bottom)))
 
 
 def _find_insets(
@@ -143,18 +161,23 @@ def _find_insets(
     return [box for part in parts if len(part) <= MAX_INSET_LINES for box in part]
 
 
-def _pushed_edges(box: Box, boxes: Sequence[Box], min_push_px: float) -> tuple[float, float]:
+def _pushed_edges(box: Box, boxes: ByAxis, min_push_px: float) -> tuple[float, float]:
     """Return the right edge of the column that a box pushes left, and the left edge of the one that it pushes right.
 
     A column is pushed when a line level with the box ends beside it, and another line of the column would reach into
     the box. Without such a column the edges are infinitely far right and left.
     """
-    level = [other for other in boxes if is_level(box, other)]
-    before = max((other.right for other in level if other.right <= box.left), default=-math.inf)
-    after = min((other.left for other in level if other.left >= box.right), default=math.inf)
-    left = (other.right for other in boxes if other.left < before and box.left + min_push_px < other.right < box.right)
-    right = (other.left for other in boxes if other.right > after and box.left < other.left < box.right - min_push_px)
-    return min(left, default=math.inf), max(right, default=-math.inf)
+    level = boxes.level_with(box)
+    before = [other.right for other in level if other.right <= box.left]
+    after = [other.left for other in level if other.left >= box.right]
+    left, right = math.inf, -math.inf
+    if before:
+        column = (other.right for other in boxes.boxes if other.left < max(before))
+        left = min((edge for edge in column if box.left + min_push_px < edge < box.right), default=math.inf)
+    if after:
+        column = (other.left for other in boxes.boxes if other.right > min(after))
+        right = max((edge for edge in column if box.left < edge < box.right - min_push_px), default=-math.inf)
+    return left, right
 
 
 def _is_heading(box: Box, type_px: float) -> bool:

@@ -22,9 +22,9 @@ Here a gutter is a white strip that such a heading ends (`gutters.py`), and a cu
     └─────────────────────┘
 
 A region is cut at its bands first: white across all of it, from a picture or the end of a section. Without bands it is
-cut at the tallest gutter that separates columns of running text rather than cells (`columns.py`). Without such a gutter
-it is a leaf, and is read row by row (`rows.py`): a table, a form, a receipt. Its cells may be of several lines
-(`cells.py`). A left column that begins later than the text beside it is a caption or a note, and read after it.
+cut at the tallest gutter that separates columns of text or lists, not cells (`columns.py`). Without such a gutter it is
+a leaf, and is read row by row (`rows.py`): a table, a form, a receipt. Its cells may be of several lines (`cells.py`).
+A left column that begins later than the text beside it is a caption or a note, and read after it.
 
 The page is straightened first (`skew.py`), text that runs up or down it is set aside (`sideways.py`), and a page of
 vertical writing is turned so that its columns become rows. All rules therefore assume horizontal text, read from left
@@ -39,7 +39,7 @@ from typing import Final
 from pipeline.engine.cells import find_stacks
 from pipeline.engine.columns import begins_later, separates_columns
 from pipeline.engine.gutters import MIN_BAND_HEIGHT, Gutter, find_gutters, split_at_bands
-from pipeline.engine.prose import is_prose
+from pipeline.engine.prose import is_item, is_prose
 from pipeline.engine.punctuation import is_wide
 from pipeline.engine.recognition import Line
 from pipeline.engine.rows import Box, deskew, group_into_rows, hull, type_height_px
@@ -65,7 +65,10 @@ PlacedLine = tuple[Line, Box]
 def reading_rows(lines: Iterable[Line]) -> list[list[PlacedLine]]:
     """Return the lines in rows, in reading order: column by column, each from the top, each row from the left."""
     given = list(lines)
-    boxes = [replace(box, is_prose=is_prose(given[box.index].text)) for box in deskew([line.corners for line in given])]
+    boxes = [
+        replace(box, is_prose=is_prose(given[box.index].text), is_item=is_item(given[box.index].text))
+        for box in deskew([line.corners for line in given])
+    ]
     sideways = [box for box in boxes if is_sideways(box, given[box.index].text)]
     upright = [box for box in boxes if box not in sideways]
     rows = (row for region in cut_into_regions(upright) for row in _rows_of_cells(region))

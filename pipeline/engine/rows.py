@@ -8,6 +8,7 @@ Vertical writing needs no rules of its own: its page is turned by 90 degrees cou
 columns, read from right to left, are rows, read from top to bottom.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ class Box:
         left: In px, as the other edges.
         index: 0-based, in the order of detection.
         is_prose: Whether the line reads as a part of a sentence; a line of unknown text may.
+        is_item: Whether the line begins with a bullet.
     """
 
     left: float
@@ -36,6 +38,7 @@ class Box:
     bottom: float
     index: int
     is_prose: bool = True
+    is_item: bool = False
 
     @property
     def width(self) -> float:
@@ -51,6 +54,24 @@ class Box:
     def middle(self) -> float:
         """Vertical coordinate of the line's axis, in px."""
         return (self.top + self.bottom) / 2
+
+
+class ByAxis:
+    """Boxes sorted by their axes, so that those at a height are found without a search of all boxes."""
+
+    def __init__(self, boxes: Iterable[Box]) -> None:
+        self.boxes = sorted(boxes, key=lambda box: box.middle)
+        self._middles = [box.middle for box in self.boxes]
+        self._highest_px = max((box.height for box in self.boxes), default=0.0)
+
+    def between(self, top: float, bottom: float) -> list[Box]:
+        """Return the boxes whose axes are between two heights, from the top."""
+        return self.boxes[bisect_right(self._middles, top) : bisect_left(self._middles, bottom)]
+
+    def level_with(self, box: Box) -> list[Box]:
+        """Return the boxes that are level with a box, from the top."""
+        reach_px = box.height + self._highest_px + 1
+        return [other for other in self.between(box.middle - reach_px, box.middle + reach_px) if is_level(box, other)]
 
 
 def deskew(quads: Sequence[Quad]) -> list[Box]:
@@ -71,13 +92,19 @@ def group_into_rows(boxes: Iterable[Box]) -> list[list[Box]]:
 
     A box joins the row whose nearest box is level with it; of several such rows, the one whose nearest box is nearest.
     """
+    from_top = sorted(boxes, key=lambda box: box.middle)
+    highest_px = max((box.height for box in from_top), default=0.0)
     rows: list[list[Box]] = []
-    for box in sorted(boxes, key=lambda box: box.middle):
-        level = [row for row in rows if is_level(_nearest(row, box), box)]
+    near: list[list[Box]] = []
+    for box in from_top:
+        # No box from here on reaches a row whose last axis is farther above than the highest box is high.
+        near = [row for row in near if row[-1].middle >= box.middle - highest_px]
+        level = [row for row in near if is_level(_nearest(row, box), box)]
         if level:
             min(level, key=lambda row: _distance(_nearest(row, box), box)).append(box)
         else:
             rows.append([box])
+            near.append(rows[-1])
     for row in rows:
         row.sort(key=lambda box: (box.left, box.index))
     return sorted(rows, key=lambda row: sum(box.middle for box in row) / len(row))

@@ -267,6 +267,22 @@ def test_labels_and_values_are_read_by_rows() -> None:
     assert text(lines) == "\n".join(map("\t".join, zip(labels, values, strict=True)))
 
 
+def test_labels_in_lower_case_and_values_that_go_on_below_are_read_by_rows() -> None:
+    """As the details of an order are shown on a telephone."""
+    details = [
+        ("Payment method", "Garston Bank debit card"),
+        ("Current status", "Payment successful"),
+        ("Billing description", "Three second-hand barns and"),
+        ("", "a charter for Riga"),
+        ("Merchant order no.", "Electronic receipt"),
+        ("Deliver to", "Riga harbour"),
+        ("Tracking number", "Widely known"),
+    ]
+    lines = [line(label, 0, 48 * i, width=120 + 5 * (i % 4)) for i, (label, _) in enumerate(details) if label]
+    lines += [line(value, 180, 48 * i, width=150 + 80 * (i == 2)) for i, (_, value) in enumerate(details)]
+    assert text(lines) == "\n".join(f"{label}\t{value}".strip() for label, value in details)
+
+
 def test_justified_blocks_are_columns_whatever_their_words() -> None:
     """For example, in capitals."""
     names = [[f"ALL OF {letter} {i} WERE SOLD" for i in range(8)] for letter in "PQ"]
@@ -290,6 +306,33 @@ def test_two_lines_split_at_a_bracket_are_not_columns() -> None:
         "其中，《收据》（393卷）由图书馆保管；",
         "移。另有《族谱》（973卷）由合作社收藏；",
     ]
+
+
+def test_lists_side_by_side_are_columns() -> None:
+    """As on a slide: short items, level with each other, some overlooked bullets, and a heading above each."""
+    left = ["Costs", "• Next review: 2020", "• Owner: Riga", "– 12 forges", "fell by 6 %", "• 1824年重修"]
+    right = ["Plans", "· No barn", "· 费用下降", "12 ledgers", "- Harbour", "of Riga"]
+    lines = [line(each, 600 * i, 40 * row, width=150 + 10 * row) for i, side in enumerate((left, right))
+             for row, each in enumerate(side)]  # fmt: skip
+    assert text(lines) == "\n".join(left + right)
+
+
+def test_a_heading_beside_the_middle_of_its_text_is_read_with_it() -> None:
+    """The texts are sentences of two lines, but their headings are centred beside them, row by row."""
+    names = ["Costs", "Faded harbour", "1875-1962", "Riga"]
+    texts = [(f"{i} forges of Riga were purchased at a", f"cost that was never explained to {i}") for i in range(4)]
+    lines = [line(part, 200, 90 * i + 26 * row, width=400) for i, each in enumerate(texts)
+             for row, part in enumerate(each)]  # fmt: skip
+    lines += [line(name, 0, 90 * i + 13) for i, name in enumerate(names)]
+    assert text(lines) == "\n".join(f"{name}\t{' '.join(each)}" for name, each in zip(names, texts, strict=True))
+
+
+def test_names_of_nearly_one_length_are_no_justified_block() -> None:
+    """Half of them are within half an em of each other, by chance."""
+    names = [f"Name {i} {'of' * (i % 2)}" for i in range(12)]
+    lines = [line(name, 0, 40 * i, width=200 - 40 * (i % 2)) for i, name in enumerate(names)]
+    lines += [line(f"faded ballots {i}", 240, 40 * i, width=195) for i in range(12)]
+    assert text(lines) == "\n".join(f"{name}\tfaded ballots {i}" for i, name in enumerate(names))
 
 
 def test_a_caption_at_the_foot_of_a_text_is_read_after_it() -> None:

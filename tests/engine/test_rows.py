@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.rows import Box, deskew, group_into_rows, is_level, type_height_px
+from pipeline.engine import rows
+from pipeline.engine.rows import Box, ByAxis, deskew, group_into_rows, is_level, type_height_px
 from tests.engine.geometry import quad
 
 SKEWS_DEG = st.floats(-4, 4)
+boxes = st.builds(
+    lambda left, top, width, height: Box(left, top, left + width, top + height, 0),
+    *[st.floats(0, 1000)] * 2,
+    *[st.floats(0, 200)] * 2,
+)
 places = st.tuples(st.floats(0, 4000), st.floats(0, 4000), st.floats(1, 2000), st.floats(1, 300), st.floats(-180, 180))
 
 
@@ -50,6 +56,35 @@ def test_a_curled_page_keeps_its_rows() -> None:
 def test_being_level_is_symmetric(one_height: float, other_height: float, offset: float) -> None:
     one, other = Box(0, 0, 10, one_height, 0), Box(20, offset, 30, offset + other_height, 1)
     assert is_level(one, other) == is_level(other, one)
+
+
+@given(st.lists(boxes, max_size=20), boxes)
+def test_the_boxes_level_with_one_are_found_as_by_a_search_of_all(others: list[Box], box: Box) -> None:
+    level = [other for other in sorted(others, key=lambda other: other.middle) if is_level(box, other)]
+    assert ByAxis(others).level_with(box) == level
+
+
+@given(st.lists(boxes, max_size=20), st.floats(0, 1200), st.floats(0, 1200))
+def test_the_boxes_at_a_height_are_found_as_by_a_search_of_all(others: list[Box], top: float, bottom: float) -> None:
+    from_top = sorted(others, key=lambda other: other.middle)
+    assert ByAxis(others).between(top, bottom) == [other for other in from_top if top < other.middle < bottom]
+
+
+def test_a_page_twice_as_long_takes_twice_the_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box is compared with the rows near it, not with all rows above it."""
+    compared: list[Box] = []
+    counts: list[int] = []
+
+    def compare(one: Box, other: Box) -> bool:
+        compared.append(one)
+        return is_level(one, other)
+
+    monkeypatch.setattr(rows, "is_level", compare)
+    for count in (100, 200):
+        compared.clear()
+        assert len(group_into_rows(Box(0, 30 * i, 100, 30 * i + 20, i) for i in range(count))) == count
+        counts.append(len(compared))
+    assert counts[1] <= 2 * counts[0] + 1
 
 
 def test_the_type_height_is_that_of_most_text() -> None:
