@@ -107,11 +107,11 @@ async def main() -> int:
                 await runner.read(block)
             print(f"{done + len(block)} pages", file=sys.stderr, flush=True)
         print(f"seed {options.seed}, {options.pages} pages in blocks of {options.block}, {os.cpu_count()} cores")
-        print("\n".join(table(runners, options.pages)))
+        print("\n".join(table(runners, options.pages)), flush=True)
     for name in options.engines:
         if name != BASE:
             async for row in memory_table(name):
-                print(row)
+                print(row, flush=True)
     return 0
 
 
