@@ -10,6 +10,7 @@ Strokes are edges: a morphological gradient above a threshold that follows the p
 shadows nor an even background count, and faint type does.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Final
@@ -36,6 +37,9 @@ _MARGIN: Final = 0.3
 
 _PROFILE_LENGTH_PX: Final = 400
 """Part of a box whose profile is measured: on a skewed page the rows of a longer one run into each other."""
+
+_LEVEL_PX: Final = 2.0
+"""Height by which the upright rectangle around a level box exceeds its thickness at most."""
 
 _ROW_LEVEL: Final = 0.3
 """A row begins where the profile exceeds this share of its highest level."""
@@ -127,16 +131,32 @@ def count_rows(pixels: Pixels, quad: Quad) -> int:
         pixels: The page.
         quad: A box, in pixels of the page.
     """
-    xs, ys = zip(*quad, strict=True)
-    left, top = max(0, round(min(xs))), max(0, round(min(ys)))
-    crop = pixels[top : round(max(ys)), left : round(max(xs))]
-    crop = (crop.transpose(1, 0, 2) if is_tall(quad) else crop)[:, :_PROFILE_LENGTH_PX]
+    crop = _cut_beginning(pixels, quad)
     if min(crop.shape[:2]) < 2 * _MIN_ROW_PX:
         return 1
     profile = _strokes(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)).mean(axis=1)
     runs = _runs(profile > _ROW_LEVEL * profile.max())
     thickest = max((end - start for start, end in runs), default=0)
     return max(1, sum(end - start >= max(_MIN_ROW_PX, _LIKE_ROW * thickest) for start, end in runs))
+
+
+def _cut_beginning(pixels: Pixels, quad: Quad) -> Pixels:
+    """Return the part of a box whose profile is measured: its rows level, columns of a tall box as rows."""
+    xs, ys = zip(*quad, strict=True)
+    left, top = max(0, round(min(xs))), max(0, round(min(ys)))
+    around = pixels[top : round(max(ys)), left : round(max(xs))]
+    origin, along, across = np.array([quad[0], quad[3], quad[1]] if is_tall(quad) else [quad[0], quad[1], quad[3]])
+    length, thickness = float(np.linalg.norm(along - origin)), float(np.linalg.norm(across - origin))
+    upright = around.transpose(1, 0, 2) if is_tall(quad) else around
+    if min(length, thickness, *around.shape[:2]) < 1 or len(upright) <= thickness + _LEVEL_PX:
+        return upright[:, :_PROFILE_LENGTH_PX]
+    # A skewed box is cut along its edges: the upright rectangle around it shows the rows above and below it, too.
+    steps = np.stack(((along - origin) / length, (across - origin) / thickness, origin - (left, top)), axis=1)
+    size_px = math.ceil(min(length, _PROFILE_LENGTH_PX)), round(thickness)
+    beginning: Pixels = cv2.warpAffine(
+        around, steps, size_px, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    return beginning
 
 
 def _measure(pixels: Pixels) -> tuple[NDArray[np.float32], float]:

@@ -7,8 +7,8 @@ all pages of a block requested at once. RapidOCR runs with its default settings,
 one process, one page at a time. The pages are a mix of the evaluation set's groups and languages, as PNG. They are read
 in blocks, each block by every engine in turn, so that other load on the machine affects all engines alike; two warm-up
 pages do not count. CPU seconds are those of all processes of an engine; memory is that of its largest process at the
-end (RapidOCR shares its process with this program). "wrong %" counts white space as `tests.benchmarks.accuracy` does,
-"no spaces %" ignores it.
+end (RapidOCR shares its process with this program), and below the table that of one worker with large pages
+(`worker_memory.py`). "wrong %" counts white space as `tests.benchmarks.accuracy` does, "no spaces %" ignores it.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from pipeline.config import ServeConfig
 from pipeline.convert.resources import resident_bytes
 from pipeline.errors import EngineError
 from pipeline.server.workers.pool import Pool, plan_pool
+from tests.benchmarks.worker_memory import memory_table
 from tests.evaluation.engines import encode_png, load_rapidocr
 from tests.evaluation.groups import TEXT_GROUPS, make_sample
 from tests.evaluation.scoring import Score, score_page
@@ -106,7 +107,11 @@ async def main() -> int:
                 await runner.read(block)
             print(f"{done + len(block)} pages", file=sys.stderr, flush=True)
         print(f"seed {options.seed}, {options.pages} pages in blocks of {options.block}, {os.cpu_count()} cores")
-        print("\n".join(table(runners, options.pages)))
+        print("\n".join(table(runners, options.pages)), flush=True)
+    for name in options.engines:
+        if name != BASE:
+            async for row in memory_table(name):
+                print(row, flush=True)
     return 0
 
 

@@ -41,6 +41,21 @@ def test_the_columns_of_a_tall_box_are_counted() -> None:
     assert count_rows(pixels, box(15, 20, 85, height - 20)) == 3
 
 
+@given(st.floats(-6, 6), st.integers(1, 5))
+def test_the_rows_of_a_skewed_box_are_counted_without_its_neighbours(skew_deg: float, rows: int) -> None:
+    """The upright rectangle around such a box holds parts of the rows above and below it."""
+    leading, above = 24, 3
+    level = Image.fromarray(page(rows + 2 * above, type_size=18, leading=leading))
+    skewed = level.rotate(-skew_deg, Image.Resampling.BICUBIC, fillcolor=(255,) * 3)
+    sine, cosine = np.sin(np.radians(skew_deg)), np.cos(np.radians(skew_deg))
+    x0, y0 = level.width / 2, level.height / 2
+    (a, b, c, d) = (
+        (x0 + cosine * (x - x0) - sine * (y - y0), y0 + sine * (x - x0) + cosine * (y - y0))
+        for x, y in box(15, 18 + above * leading, 700, 20 + (above + rows) * leading)
+    )
+    assert count_rows(np.asarray(skewed), (a, b, c, d)) == rows
+
+
 def test_a_box_without_ink_or_area_has_one_row() -> None:
     pixels = page(1, ink=255)
     assert count_rows(pixels, box(0, 0, 800, 60)) == 1

@@ -4,11 +4,13 @@ import inspect
 from typing import Any
 
 import pytest
+import rapidocr
+from rapidocr.inference_engine.onnxruntime import provider_config
 from rapidocr.inference_engine.openvino.main import CPUConfig
 
-from pipeline.engine.engine import Engine
+from pipeline.engine.engine import Engine, runtime_settings
 from pipeline.engine.precision import HINT, Precision, check_compiled, loading_in, require_supported
-from pipeline.engine.runtime import Backend
+from pipeline.engine.runtime import CUDA_PROVIDER, Backend
 from pipeline.errors import EngineError, UsageError
 from tests.rendering import encode, render
 
@@ -73,6 +75,16 @@ def test_bfloat16_is_used_on_request_where_the_processor_has_it_and_refused_else
 def test_onnxruntime_computes_in_single_precision() -> None:
     engine = Engine("onnxruntime", 1, "fast")
     assert engine.recognise(encode(render(*LINES))).precision == "f32"
+
+
+def test_a_gpu_does_not_round_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would compute in TensorFloat-32, and a page's text depend on the machine."""
+    monkeypatch.setattr(provider_config, "get_available_providers", lambda: [CUDA_PROVIDER, "CPUExecutionProvider"])
+    monkeypatch.setattr(provider_config, "get_device", lambda: "GPU")
+    settings = rapidocr.RapidOCR(params=runtime_settings("cuda", 1)).cfg.EngineConfig.onnxruntime
+    (name, options), _ = provider_config.ProviderConfig(settings).get_ep_list()
+    assert name == CUDA_PROVIDER
+    assert options["use_tf32"] is False
 
 
 def test_only_openvino_computes_in_bfloat16() -> None:
