@@ -40,7 +40,7 @@ from pipeline.engine.box_scores import score_long_boxes_by_outline
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
-from pipeline.engine.ink import has_strokes, type_px, unread_share, unread_type_share
+from pipeline.engine.ink import has_strokes, measure_unread, type_px
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
@@ -156,9 +156,8 @@ class Engine:
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
-        corners = [line.corners for line in lines]
-        unread_ink, unread_type = unread_share(sent, corners), unread_type_share(sent, corners)
-        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision, unread_type)
+        unread = measure_unread(sent, [line.corners for line in lines])
+        return Recognition(reading_text(rows), lines, turn_deg, unread.share, self._precision, unread.type_share)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
