@@ -225,7 +225,9 @@ class LineModel:
         # Short lines are not narrowed: they are padded anyway, and of two characters at half width one was lost.
         scaled_px = max(natural_px * width_scale, min(natural_px, MIN_LINE_WIDTH_PX))
         width_px = round(min(scaled_px, MAX_LINE_WIDTH_PX)) or 1
-        resized = cv2.resize(line, (width_px, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA)
+        # Enlarged by areas, small type is made of blocks, and one Chinese character passes for a similar one.
+        interpolation = cv2.INTER_AREA if line.shape[0] >= LINE_HEIGHT_PX else cv2.INTER_CUBIC
+        resized = cv2.resize(line, (width_px, LINE_HEIGHT_PX), interpolation=interpolation)
         padded_px = max(math.ceil(width_px / WIDTH_MULTIPLE_PX) * WIDTH_MULTIPLE_PX, MIN_LINE_WIDTH_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
