@@ -31,8 +31,8 @@ THRESHOLD: Final = 0.9
 Of 46 pages with over 10 % wrong eight were not."""
 
 USUAL_CHARACTERS: Final = 300
-"""Of a page of so many characters the score is about the share that is right. The number changes no order of pages, only
-which are in doubt."""
+"""Of a page of so many characters the score is about the share that is right. The number does not change which page
+ranks before which, only which are in doubt."""
 
 UNREAD_BY_PICTURES: Final = 0.55
 UNREAD_LIKE_TYPE: Final = 0.25

@@ -140,7 +140,7 @@ def test_words_that_run_up_or_down_a_margin_are_read_either_way(down: float, up:
 
     def read(rows: Sequence[Pixels]) -> list[Reading]:
         found = {crop.tobytes(): Reading("down", down), crop[::-1, ::-1].tobytes(): Reading("up", up)}
-        return [found.get(row.tobytes(), Reading("nmuloc", 0.9)) for row in rows]
+        return [found.get(row.tobytes(), Reading("nm「oc", 0.9)) for row in rows]
 
     assert [reading.text for reading in read_lines(read, [crop], [TALL])] == [text]
 
