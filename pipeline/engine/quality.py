@@ -16,7 +16,8 @@ handwriting, up to `UNREAD_LIKE_TYPE`, look like type; what is beyond counts as 
 page with fifty, and by the number of errors a long page with few before a lost one. So both count: the logarithm of the
 score is about the geometric mean of the share of wrong characters and of their number, in usual pages.
 
-Neither sign shows text that was washed out, or that is part of a picture.
+The worst fifth of 157 pages by score holds 90 % of the errors in the fifth that has most; ranked by the share alone,
+60 %. Neither sign shows text that was washed out, or that is part of a picture.
 """
 
 import math
@@ -27,8 +28,8 @@ from pipeline.engine.recognition import Line, Recognition
 from pipeline.quality import Confidence, Quality, round_quality
 
 THRESHOLD: Final = 0.9
-"""Pages with a lower score are in doubt. Of those pages 47 were: 44 had over 5 % wrong characters, and none below 2 %.
-Of 46 pages with over 10 % wrong eight were not."""
+"""Pages with a lower score are in doubt. Of 157 real, rendered and damaged pages 27 were, with 79 % of all errors: 23
+had ten wrong characters or more, 14 over 5 %, three below 1 %. Of eight with over 10 % wrong three were not."""
 
 USUAL_CHARACTERS: Final = 300
 """Of a page of so many characters the score is about the share that is right. The number does not change which page
