@@ -45,7 +45,7 @@ from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
-from pipeline.engine.pixels import Pixels, decode_bgr
+from pipeline.engine.pixels import Pixels, decode_bgr, resize_line
 from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
@@ -225,9 +225,7 @@ class LineModel:
         # Short lines are not narrowed: they are padded anyway, and of two characters at half width one was lost.
         scaled_px = max(natural_px * width_scale, min(natural_px, MIN_LINE_WIDTH_PX))
         width_px = round(min(scaled_px, MAX_LINE_WIDTH_PX)) or 1
-        # Enlarged by areas, small type is made of blocks, and one Chinese character passes for a similar one.
-        interpolation = cv2.INTER_AREA if line.shape[0] >= LINE_HEIGHT_PX else cv2.INTER_CUBIC
-        resized = cv2.resize(line, (width_px, LINE_HEIGHT_PX), interpolation=interpolation)
+        resized = resize_line(line, (width_px, LINE_HEIGHT_PX))
         padded_px = max(math.ceil(width_px / WIDTH_MULTIPLE_PX) * WIDTH_MULTIPLE_PX, MIN_LINE_WIDTH_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
