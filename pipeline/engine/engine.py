@@ -40,12 +40,12 @@ from pipeline.engine.box_scores import score_long_boxes_by_outline
 from pipeline.engine.ctc import Reading, ctc_decode
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
-from pipeline.engine.ink import has_strokes, type_px, unread_share, unread_type_share
+from pipeline.engine.ink import has_strokes, measure_unread, type_px
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
 from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
 from pipeline.engine.orientation import OrientationClassifier
-from pipeline.engine.pixels import Pixels, decode_bgr
+from pipeline.engine.pixels import Pixels, decode_bgr, resize_line
 from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
 from pipeline.engine.punctuation import set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
@@ -156,9 +156,8 @@ class Engine:
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
-        corners = [line.corners for line in lines]
-        unread_ink, unread_type = unread_share(sent, corners), unread_type_share(sent, corners)
-        return Recognition(reading_text(rows), lines, turn_deg, unread_ink, self._precision, unread_type)
+        unread = measure_unread(sent, [line.corners for line in lines])
+        return Recognition(reading_text(rows), lines, turn_deg, unread.share, self._precision, unread.type_share)
 
     def _detect(self, pixels: Pixels) -> tuple[list[Any], list[Quad]]:
         """Return the pixels of the lines, deskewed and tall ones on their left side, and their boxes on the page."""
@@ -226,7 +225,7 @@ class LineModel:
         # Short lines are not narrowed: they are padded anyway, and of two characters at half width one was lost.
         scaled_px = max(natural_px * width_scale, min(natural_px, MIN_LINE_WIDTH_PX))
         width_px = round(min(scaled_px, MAX_LINE_WIDTH_PX)) or 1
-        resized = cv2.resize(line, (width_px, LINE_HEIGHT_PX), interpolation=cv2.INTER_AREA)
+        resized = resize_line(line, (width_px, LINE_HEIGHT_PX))
         padded_px = max(math.ceil(width_px / WIDTH_MULTIPLE_PX) * WIDTH_MULTIPLE_PX, MIN_LINE_WIDTH_PX)
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1

@@ -13,6 +13,7 @@ shadows nor an even background count, and faint type does.
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -74,23 +75,21 @@ def has_strokes(pixels: Pixels) -> bool:
     return bool(strongest >= min(_STANDS_OUT_LEVELS, max(_LEAST_LEVELS, _STANDS_OUT * median)))
 
 
-def unread_share(pixels: Pixels, read: Sequence[Quad]) -> float:
-    """Return the share of a page's ink, 0 to 1, outside the lines that were read; 0 for a page without ink.
+@dataclass(frozen=True, slots=True)
+class UnreadInk:
+    """Ink outside the lines that were read.
 
-    Args:
-        pixels: The page.
-        read: The boxes of the lines, in pixels of the page.
+    Attributes:
+        share: Of the page's ink, 0 to 1; 0 for a page without ink.
+        type_share: The part of it that looks like type, as a share of the page's ink, 0 to `share`.
     """
-    ink, reduction = _measure(pixels)
-    total = float(ink.sum())
-    if not total:
-        return 0.0
-    _erase(ink, read, reduction)
-    return float(ink.sum()) / total
+
+    share: float
+    type_share: float
 
 
-def unread_type_share(pixels: Pixels, read: Sequence[Quad]) -> float:
-    """Return the share of a page's ink, 0 to 1, that looks like type outside the lines that were read.
+def measure_unread(pixels: Pixels, read: Sequence[Quad]) -> UnreadInk:
+    """Return how much of a page's ink is outside the lines that were read.
 
     Blots of ink, the words and lines of the reduced page, look like type when they are about as thick as the lines, and
     dense: rules are thinner, pictures and frames thicker or hollow.
@@ -101,17 +100,11 @@ def unread_type_share(pixels: Pixels, read: Sequence[Quad]) -> float:
     """
     ink, reduction = _measure(pixels)
     total = float(ink.sum())
-    if not total or not read:
-        return 0.0
-    type_px = statistics.median(thickness_px(quad) for quad in read) / reduction
-    _, labels, blots, _ = cv2.connectedComponentsWithStats((ink > 0).astype(np.uint8), connectivity=8)
-    widths, heights, areas = blots[:, cv2.CC_STAT_WIDTH], blots[:, cv2.CC_STAT_HEIGHT], blots[:, cv2.CC_STAT_AREA]
-    thickness = np.minimum(widths, heights)
-    is_type = (thickness >= max(_MIN_ROW_PX, _THIN_TYPE * type_px)) & (thickness <= _THICK_TYPE * type_px)
-    is_type &= areas >= _DENSE_TYPE * widths * heights
-    is_type[0] = False  # the paper
+    if not total:
+        return UnreadInk(0.0, 0.0)
+    is_type = _find_type(ink, statistics.median(thickness_px(quad) for quad in read) / reduction) if read else None
     _erase(ink, read, reduction)
-    return float(ink[is_type[labels]].sum()) / total
+    return UnreadInk(float(ink.sum()) / total, 0.0 if is_type is None else float(ink[is_type].sum()) / total)
 
 
 def type_px(pixels: Pixels, quad: Quad) -> float:
@@ -166,6 +159,18 @@ def _measure(pixels: Pixels) -> tuple[NDArray[np.float32], float]:
     size_px = max(1, round(width / reduction)), max(1, round(height / reduction))
     grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), size_px, interpolation=cv2.INTER_AREA)
     return _strokes(grey), reduction
+
+
+def _find_type(ink: NDArray[np.float32], type_px: float) -> NDArray[np.bool_]:
+    """Return where the blots look like type of this thickness, in px of the reduced page."""
+    _, labels, blots, _ = cv2.connectedComponentsWithStats((ink > 0).astype(np.uint8), connectivity=8)
+    widths, heights, areas = blots[:, cv2.CC_STAT_WIDTH], blots[:, cv2.CC_STAT_HEIGHT], blots[:, cv2.CC_STAT_AREA]
+    thickness = np.minimum(widths, heights)
+    is_type = (thickness >= max(_MIN_ROW_PX, _THIN_TYPE * type_px)) & (thickness <= _THICK_TYPE * type_px)
+    is_type &= areas >= _DENSE_TYPE * widths * heights
+    is_type[0] = False  # the paper
+    found: NDArray[np.bool_] = is_type[labels]
+    return found
 
 
 def _erase(ink: NDArray[np.float32], read: Sequence[Quad], reduction: float) -> None:

@@ -1,7 +1,8 @@
-"""Decode an image file into the array that the engine's models take."""
+"""Decode an image file into the array that the engine's models take, and scale it."""
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
@@ -41,3 +42,14 @@ def decode_bgr(image: bytes) -> Pixels:
     if is_cut_off:
         raise TruncatedImageError("the image is truncated or damaged")
     return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def resize_line(line: Pixels, size_px: tuple[int, int]) -> Pixels:
+    """Return the pixels of a line at this (width, height).
+
+    Averaging over areas is right for a line that is made lower. One that is enlarged that way is made of blocks, and
+    small Chinese characters pass for similar ones.
+    """
+    interpolation = cv2.INTER_AREA if line.shape[0] >= size_px[1] else cv2.INTER_CUBIC
+    resized: Pixels = cv2.resize(line, size_px, interpolation=interpolation)
+    return resized

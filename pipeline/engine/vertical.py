@@ -15,8 +15,9 @@ left side, so the column runs from left to right and each character is rotated c
    and stops, which a column has in the middle or at the upper right of their cell, are moved to the lower left, where a
    row has them. The ring 〇 is narrowed until the recogniser reads it as 0, and such zeros become 〇 again in the text.
 
-A tall box may also hold words that were rotated as a whole, as on the axis of a chart. Unless the reading as a column
-is confident, the line is read on its side, too, and the more confident reading is kept.
+A tall box may also hold words that were rotated as a whole, as on the axis of a chart or in the margin of a form.
+Unless the reading as a column is confident and mostly of wide characters, the line is read turned by 90 degrees either
+way, too: most such words run upwards. The most confident reading is kept.
 """
 
 import re
@@ -32,12 +33,13 @@ from numpy.typing import NDArray
 from pipeline.engine.ctc import Reading
 from pipeline.engine.geometry import is_tall
 from pipeline.engine.pixels import Pixels
-from pipeline.engine.punctuation import has_wide
+from pipeline.engine.punctuation import has_wide, is_wide
 from pipeline.engine.recognition import Quad
 
 MIN_COLUMN_CONFIDENCE: Final = 0.8
-"""A column read with at least this confidence is not read on its side as well. Chinese columns have 0.9 and more;
-words that were rotated as a whole, cut into cells that are no characters, have 0.6 and less."""
+"""A column of wide characters, read with at least this confidence, is not read on its side as well. Chinese columns
+have 0.9 and more; words that were rotated as a whole, cut into cells that are no characters, have 0.6 and less, but
+figures and capitals that run upwards up to 0.93: each cell holds one, the last first."""
 
 INK_CONTRAST: Final = 0.4
 """Share of the column's contrast from which a pixel is ink."""
@@ -105,7 +107,7 @@ class Ink:
 
 
 def read_lines(read: ReadLines, lines: Sequence[Pixels], quads: Sequence[Quad]) -> list[Reading]:
-    """Return the text of a page's lines; a tall line has the more confident of its readings as column and on its side.
+    """Return the text of a page's lines; a tall line has the most confident of its readings as column and turned.
 
     Args:
         read: Reads rows.
@@ -114,10 +116,14 @@ def read_lines(read: ReadLines, lines: Sequence[Pixels], quads: Sequence[Quad]) 
     """
     tall = [i for i, quad in enumerate(quads) if is_tall(quad)]
     columns = dict(zip(tall, map(_restore_rings, read([lay_out_as_row(lines[i]) for i in tall])), strict=True))
-    on_side = [i for i in range(len(lines)) if i not in columns or columns[i].confidence < MIN_COLUMN_CONFIDENCE]
-    rows = dict(zip(on_side, read([lines[i] for i in on_side]), strict=True))
-    options = ([found[i] for found in (rows, columns) if i in found] for i in range(len(lines)))
-    return [max(readings, key=lambda reading: reading.confidence) for readings in options]
+    turned = [i for i in tall if not _is_column(columns[i])]
+    level = [i for i in range(len(lines)) if i not in columns]
+    rows = read([lines[i] for i in level + turned] + [_turn_over(lines[i]) for i in turned])
+    options = [(i, columns[i]) for i in tall] + list(zip(level + turned + turned, rows, strict=True))
+    best = [Reading()] * len(lines)
+    for i, reading in options:
+        best[i] = max(best[i], reading, key=lambda found: found.confidence)
+    return best
 
 
 def lay_out_as_row(column: Pixels) -> Pixels:
@@ -175,6 +181,19 @@ def cut_into_cells(profile: NDArray[np.float64], pitch_px: float) -> list[int]:
         cuts_px.append(min(max(0, round((cut - STEPS) * pitch_px / STEPS)), len(profile)))
         cut = int(came_from[cut])
     return sorted(set(cuts_px))
+
+
+def _is_column(reading: Reading) -> bool:
+    """Return whether a line that was read as a column is one without doubt."""
+    letters = "".join(reading.text.split())
+    wide = sum(map(is_wide, letters))
+    return reading.confidence >= MIN_COLUMN_CONFIDENCE and 2 * wide >= len(letters) > 0
+
+
+def _turn_over(line: Pixels) -> Pixels:
+    """Return the pixels of a line turned by 180 degrees."""
+    over: Pixels = np.ascontiguousarray(line[::-1, ::-1])
+    return over
 
 
 def _restore_rings(reading: Reading) -> Reading:

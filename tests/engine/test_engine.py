@@ -59,6 +59,19 @@ def test_a_page_is_read_in_all_four_orientations(engine_server: EngineServer, rn
         assert is_read(engine_server.read(encode(turned(render(*lines), turn_deg))), *lines)
 
 
+@pytest.mark.parametrize("turn_deg", [90, 270])
+def test_a_number_that_runs_up_or_down_the_margin_is_read(
+    engine_server: EngineServer, rng: random.Random, turn_deg: int
+) -> None:
+    lines = [random_line(rng) for _ in range(12)]
+    stamp = f"Form {rng.randrange(1000, 9999)}-{rng.choice('ABCDEFGH')} (Rev. {rng.randrange(10, 13)}-2025)"
+    page, strip = render(*lines), render(stamp, size_px=(480, 40), type_px=24)
+    page.paste(turned(strip, turn_deg), (20, 300))
+    read = engine_server.read(encode(page)).splitlines()
+    assert [line for line in read if character_error_rate(stamp, line) < 0.1]
+    assert is_read("\n".join(line for line in read if line != stamp), *lines)
+
+
 @pytest.mark.parametrize("word", ["1961", "Hello", "图书馆", "Page 3", "第三章 总则"])
 def test_a_word_alone_on_a_page_is_found_and_not_turned(engine_server: EngineServer, word: str) -> None:
     """The detector misses such words at full scale."""

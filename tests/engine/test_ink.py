@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.engine.ink import count_rows, has_strokes, type_px, unread_share, unread_type_share
+from pipeline.engine.ink import count_rows, has_strokes, measure_unread, type_px
 from pipeline.engine.looks import LOOKS, stretch
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.recognition import Quad
@@ -65,28 +65,28 @@ def test_a_box_without_ink_or_area_has_one_row() -> None:
 def test_ink_outside_the_lines_is_unread() -> None:
     pixels = page(10)
     lines = [box(18, 20 + 20 * row, 780, 38 + 20 * row) for row in range(10)]
-    assert unread_share(pixels, lines) < 0.05
-    assert unread_share(pixels, lines[:5]) == pytest.approx(0.5, abs=0.1)
-    assert unread_share(pixels, []) == 1.0
+    assert measure_unread(pixels, lines).share < 0.05
+    assert measure_unread(pixels, lines[:5]).share == pytest.approx(0.5, abs=0.1)
+    assert measure_unread(pixels, []).share == 1.0
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(0, 255), (225, 240), (255, 0)])
 def test_faint_and_inverted_type_is_ink_too(ink: int, paper: int) -> None:
     pixels = page(10, ink=ink, paper=paper)
-    assert unread_share(pixels, []) == 1.0
+    assert measure_unread(pixels, []).share == 1.0
     lines = [box(18, 20 + 20 * row, 780, 38 + 20 * row) for row in range(5)]
-    assert unread_share(pixels, lines) == pytest.approx(0.5, abs=0.1)
+    assert measure_unread(pixels, lines).share == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_page_without_ink_has_none_unread() -> None:
-    assert unread_share(page(3, ink=255), []) == 0.0
+    assert measure_unread(page(3, ink=255), []).share == 0.0
 
 
 def test_of_the_ink_outside_the_lines_type_is_told_from_rules_and_pictures() -> None:
     lines = [box(18, 20 + 20 * row, 780, 38 + 20 * row) for row in range(10)]
     pixels = page(10)
-    assert unread_type_share(pixels, lines[:5]) == pytest.approx(0.5, abs=0.1)
-    assert unread_type_share(pixels, lines) < 0.05
+    assert measure_unread(pixels, lines[:5]).type_share == pytest.approx(0.5, abs=0.1)
+    assert measure_unread(pixels, lines).type_share < 0.05
     picture = Image.fromarray(page(40))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 240, 800, 840), "white")
@@ -95,13 +95,14 @@ def test_of_the_ink_outside_the_lines_type_is_told_from_rules_and_pictures() -> 
     for y in range(540, 820, 30):
         draw.line((20, y, 780, y), "black", width=2)
     drawn = np.asarray(picture)
-    assert unread_share(drawn, lines) > 0.3
-    assert unread_type_share(drawn, lines) < 0.05
+    unread = measure_unread(drawn, lines)
+    assert unread.share > 0.3
+    assert unread.type_share < 0.05
 
 
 def test_without_a_line_nothing_is_known_about_type() -> None:
-    assert unread_type_share(page(3), []) == 0.0
-    assert unread_type_share(page(3, ink=255), [box(18, 20, 780, 38)]) == 0.0
+    assert measure_unread(page(3), []).type_share == 0.0
+    assert measure_unread(page(3, ink=255), [box(18, 20, 780, 38)]).type_share == 0.0
 
 
 @pytest.mark.parametrize("noise", [0, 2, 5, 10, 20])

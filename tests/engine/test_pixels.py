@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.engine.pixels import decode_bgr
+from pipeline.engine.pixels import decode_bgr, resize_line
 from pipeline.errors import NotAnImageError, TruncatedImageError
 from tests.rendering import encode, render
 
@@ -62,3 +62,13 @@ def test_half_a_file_is_a_truncated_image(image_format: str) -> None:
 def test_data_in_no_image_format_are_not_an_image() -> None:
     with pytest.raises(NotAnImageError):
         decode_bgr(b"no image at all")
+
+
+def test_a_line_that_is_enlarged_is_smooth_and_one_that_is_reduced_keeps_its_mean() -> None:
+    """A diagonal stroke of 12 px, four times as large, has no step that is as wide as a pixel of before."""
+    stroke = np.repeat(np.where(np.eye(12) > 0, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    large = resize_line(stroke, (48, 48))[:, :, 0].astype(int)
+    assert large.shape == (48, 48)
+    assert (np.diff(large, axis=1) != 0).mean() > 0.2
+    noise = np.random.default_rng(1).integers(0, 256, (96, 200, 3), dtype=np.uint8)
+    assert resize_line(noise, (100, 48)).mean() == pytest.approx(noise.mean(), abs=1)

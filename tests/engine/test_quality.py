@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from msgspec import structs
 from PIL import Image, ImageFilter
 
-from pipeline.engine.quality import THRESHOLD, UNREAD_BY_PICTURES, UNREAD_LIKE_TYPE, describe_doubt, judge
+from pipeline.engine.quality import (
+    THRESHOLD,
+    UNREAD_BY_PICTURES,
+    UNREAD_LIKE_TYPE,
+    USUAL_CHARACTERS,
+    describe_doubt,
+    judge,
+)
 from pipeline.engine.recognition import Line, Recognition
 from pipeline.quality import Confidence, Quality, round_quality
 from tests.engine_server import EngineServer
@@ -25,7 +32,7 @@ RECOGNITIONS = st.builds(Recognition, st.just(""), LINES, unread_ink=SHARES, unr
 
 
 def read(
-    *confidences: float, unread_ink: float = 0.0, unread_type: float = 0.0, line_characters: int = 1000
+    *confidences: float, unread_ink: float = 0.0, unread_type: float = 0.0, line_characters: int = USUAL_CHARACTERS
 ) -> Quality:
     """Return the quality of a page whose lines have these confidences."""
     lines = tuple(Line("x " * line_characters, confidence, BOX) for confidence in confidences)
@@ -63,10 +70,22 @@ def test_the_score_is_about_the_share_of_the_text_that_is_right() -> None:
 
 
 def test_a_few_uncertain_characters_on_a_short_page_are_few_errors() -> None:
-    """The mean of ten characters says little; that of a word of which all are uncertain says enough."""
+    """Ten characters hold few errors; a word of which all are uncertain is in doubt nevertheless."""
     assert read(0.93).is_in_doubt
     assert not read(0.93, line_characters=10).is_in_doubt
-    assert read(0.6, line_characters=10).is_in_doubt
+    assert read(0.5, line_characters=10).is_in_doubt
+
+
+def test_the_errors_of_a_long_page_count_although_they_are_a_small_share() -> None:
+    assert not read(0.97).is_in_doubt
+    assert read(0.97, line_characters=8 * USUAL_CHARACTERS).is_in_doubt
+    page, label = read(0.97, line_characters=2000), read(0.9, line_characters=10)
+    assert page.score < label.score
+
+
+def test_a_page_of_which_a_word_was_read_is_as_long_as_its_ink_says() -> None:
+    """Of a lost page with 5 % of its ink read, the word is no short page."""
+    assert read(0.99, unread_ink=0.95, line_characters=20).score < 0.4
 
 
 def test_the_ink_of_pictures_and_of_a_logo_costs_nothing() -> None:
@@ -78,7 +97,11 @@ def test_the_ink_of_pictures_and_of_a_logo_costs_nothing() -> None:
     ("quality", "reasons"),
     [
         pytest.param(read(0.99, unread_ink=0.9), ["much ink is unread: 90 %"], id="lost-with-the-best-confidence"),
-        pytest.param(read(0.99, unread_ink=0.43, unread_type=0.41), ["much ink is unread: 43 %"], id="lost-type"),
+        pytest.param(
+            read(0.99, unread_ink=0.43, unread_type=0.41),
+            ["much ink that looks like type is unread: 41 %"],
+            id="lost-type",
+        ),
         pytest.param(read(0.7, 0.8), ["the recogniser is unsure of the text: mean confidence 0.75"], id="hard-to-read"),
         pytest.param(
             read(0.6, unread_ink=0.7),

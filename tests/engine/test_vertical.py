@@ -125,11 +125,24 @@ WIDE: Quad = quad(0, 0, width=400, height=56)
         pytest.param(Reading("", 0.0), Reading("0", 0.9), "0", id="a-figure-alone"),
     ],
 )
-def test_a_tall_line_has_the_more_confident_of_its_two_readings(on_side: Reading, upright: Reading, text: str) -> None:
+def test_a_tall_line_has_the_more_confident_of_its_readings_as_column_and_on_its_side(
+    on_side: Reading, upright: Reading, text: str
+) -> None:
     """A label on a chart's axis is as tall as a column of Chinese."""
     crop = column("圖書館代為保管")
     reader = ScriptedReader(crop, on_side, upright)
     assert [reading.text for reading in read_lines(reader.read, [crop], [TALL])] == [text]
+
+
+@pytest.mark.parametrize(("down", "up", "text"), [(0.95, 0.4, "down"), (0.4, 0.95, "up")])
+def test_words_that_run_up_or_down_a_margin_are_read_either_way(down: float, up: float, text: str) -> None:
+    crop = column("圖書館代為保管")
+
+    def read(rows: Sequence[Pixels]) -> list[Reading]:
+        found = {crop.tobytes(): Reading("down", down), crop[::-1, ::-1].tobytes(): Reading("up", up)}
+        return [found.get(row.tobytes(), Reading("nm「oc", 0.9)) for row in rows]
+
+    assert [reading.text for reading in read_lines(read, [crop], [TALL])] == [text]
 
 
 def test_a_line_that_is_not_tall_is_read_once() -> None:
