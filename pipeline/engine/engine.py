@@ -43,7 +43,7 @@ from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.ink import has_strokes, type_px, unread_share, unread_type_share
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
-from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
+from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS, shows_more
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr
 from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
@@ -136,7 +136,8 @@ class Engine:
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break
-            best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
+            found = self._look(change(pixels), pixels)
+            best = found if shows_more(found.unread_ink, best.unread_ink) else best
         return best
 
     def _look(self, pixels: Pixels, sent: Pixels, *, was_curled: bool = False) -> Recognition:
