@@ -37,17 +37,17 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.engine.box_scores import score_long_boxes_by_outline
-from pipeline.engine.ctc import Reading, ctc_decode
+from pipeline.engine.ctc import Reading, ctc_decode, restrict
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
 from pipeline.engine.ink import has_strokes, measure_unread, type_px
 from pipeline.engine.line_cutting import cut_line
 from pipeline.engine.line_reader import CAREFUL, QUICK, LineRecogniser, Reader
-from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS
+from pipeline.engine.looks import DOUBTFUL_SHARE, LOOKS, shows_more
 from pipeline.engine.orientation import OrientationClassifier
 from pipeline.engine.pixels import Pixels, decode_bgr, resize_line
 from pipeline.engine.precision import Precision, check_compiled, loading_in, require_native
-from pipeline.engine.punctuation import set_widths
+from pipeline.engine.punctuation import has_wide, set_widths
 from pipeline.engine.reading_order import reading_rows, reading_text
 from pipeline.engine.recognition import Line, Quad, Recognition
 from pipeline.engine.rereading import MIN_LINE_CONFIDENCE, read_low_scored
@@ -136,7 +136,8 @@ class Engine:
         for change in LOOKS:
             if best.unread_ink < DOUBTFUL_SHARE:
                 break
-            best = min(best, self._look(change(pixels), pixels), key=lambda found: found.unread_ink)
+            found = self._look(change(pixels), pixels)
+            best = found if shows_more(found.unread_ink, best.unread_ink) else best
         return best
 
     def _look(self, pixels: Pixels, sent: Pixels, *, was_curled: bool = False) -> Recognition:
@@ -216,11 +217,12 @@ class LineModel:
         self.session: Any = ocr.text_rec.session
         """RapidOCR's, which runs the model."""
         self._characters: list[str] = ocr.text_rec.postprocess_op.character
+        self._is_narrow = np.array([not has_wide(character) for character in self._characters])
         self._space_index = self._characters.index(" ")
         self._space_threshold = space_threshold
 
-    def read(self, line: Pixels, width_scale: float) -> Reading:
-        """Return the text of a line, read at this scale of its width."""
+    def read(self, line: Pixels, width_scale: float, *, only_narrow: bool = False) -> Reading:
+        """Return the text of a line, read at this scale of its width, with or without wide characters."""
         natural_px = LINE_HEIGHT_PX * line.shape[1] / line.shape[0]
         # Short lines are not narrowed: they are padded anyway, and of two characters at half width one was lost.
         scaled_px = max(natural_px * width_scale, min(natural_px, MIN_LINE_WIDTH_PX))
@@ -230,6 +232,8 @@ class LineModel:
         batch = np.zeros((1, 3, LINE_HEIGHT_PX, padded_px), np.float32)
         batch[0, :, :, :width_px] = resized.transpose(2, 0, 1) / np.float32(127.5) - 1
         probabilities = self.session(batch)[0]
+        if only_narrow:
+            probabilities = restrict(probabilities, self._is_narrow)
         return ctc_decode(
             probabilities,
             self._characters,

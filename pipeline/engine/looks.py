@@ -16,6 +16,10 @@ DOUBTFUL_SHARE: Final = 0.5
 """Share of unread ink from which a page is looked at again. Measured: at most 0.42 on flat pages that were read well,
 whose pictures and rules are unread; 0.6 on photographs with a background; 0.82 and more where text was lost."""
 
+MIN_GAIN: Final = 0.02
+"""Share of a page's ink that a further look must show to be kept: more contrast makes faint type legible, and other
+type coarser. On a photographed receipt that lost no line the looks differ by 0.003; a faint page gains 0.5 and more."""
+
 _CUT_OFF_PERCENT: Final = 1.0
 """Darkest and lightest pixels that the stretched levels leave out: dirt, reflections."""
 
@@ -23,6 +27,16 @@ _TILES: Final = (8, 8)
 _CLIP_LIMIT: Final = 3.0
 """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994), with OpenCV's usual tiles: for a page whose
 lighting differs from place to place."""
+
+
+def shows_more(unread_share: float, best_share: float) -> bool:
+    """Return whether a further look at a page is kept.
+
+    Args:
+        unread_share: The share of the ink that it left unread.
+        best_share: That of the best look so far.
+    """
+    return unread_share <= best_share - MIN_GAIN
 
 
 def stretch(pixels: Pixels) -> Pixels:

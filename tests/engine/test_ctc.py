@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.engine.ctc import Reading, ctc_decode
+from pipeline.engine.ctc import LOOK_ALIKE_THRESHOLD, LOOK_ALIKES, Reading, ctc_decode, restrict
 
-CHARACTERS = ["blank", "l", "o", "字", " ", ")", ".", "7", "%"]
+CHARACTERS = ["blank", "l", "o", "字", " ", ")", ".", "7", "%", "0", "1", "O"]
 SPACE = CHARACTERS.index(" ")
 
 
@@ -74,3 +76,43 @@ def test_no_space_is_inserted_between_adjacent_steps() -> None:
 
 def test_blanks_alone_have_no_text() -> None:
     assert read({0: 1.0}, {0: 0.7, SPACE: 0.3}) == Reading()
+
+
+def spell(text: str, digit_chance: float, *, gap: float = 0.0) -> str:
+    """Return how a text is read whose letters that look like digits have this probability of being one."""
+    steps: list[dict[int, float]] = []
+    for letter in text:
+        chances = {CHARACTERS.index(LOOK_ALIKES.get(letter, letter)): digit_chance if letter in LOOK_ALIKES else 0.0}
+        chances[CHARACTERS.index(letter)] = 1.0 - (digit_chance if letter in LOOK_ALIKES else 0.0)
+        steps += [chances, {0: 1.0 - gap, SPACE: gap}]
+    return read(*steps).text
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("7O", "70"), ("7o%", "70%"), ("7.7l7", "7.717"), ("字7O", "字70"), (")7l", ")71")]
+)
+def test_within_a_number_a_letter_that_looks_like_a_digit_is_one_with_less(text: str, number: str) -> None:
+    assert spell(text, LOOK_ALIKE_THRESHOLD + 0.01) == number
+    assert spell(text, LOOK_ALIKE_THRESHOLD - 0.01) == text
+
+
+@pytest.mark.parametrize("text", ["l7O", "lol", "OO", "O7"])
+def test_a_letter_in_a_word_stays_a_letter(text: str) -> None:
+    """A number that a letter precedes is part of a name: H2O, SM0OTH."""
+    assert spell(text, 0.4) == text
+
+
+def test_a_letter_after_a_space_stays_a_letter() -> None:
+    assert spell("7O", 0.4, gap=0.25) == "7 O"
+
+
+@given(st.text(sorted(set(CHARACTERS[1:]) - set("701 ")), min_size=1, max_size=12), st.floats(0.0, 0.49))
+def test_a_text_without_digits_stays_without_digits(text: str, digit_chance: float) -> None:
+    assert spell(text, digit_chance) == text
+
+
+def test_without_some_characters_the_others_share_their_probability() -> None:
+    is_narrow = np.array([character != "字" for character in CHARACTERS])
+    restricted = restrict(output({3: 0.6, 2: 0.3, 0: 0.1}, {3: 1.0}, {1: 1.0}), is_narrow)
+    assert restricted[:, [0, 1, 2, 3]] == pytest.approx(np.array([[0.25, 0, 0.75, 0], [0, 0, 0, 0], [0, 1, 0, 0]]))
+    assert ctc_decode(restricted, CHARACTERS, 0.1, space_index=SPACE, space_threshold=0.25).text == "ol"
