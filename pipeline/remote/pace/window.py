@@ -165,7 +165,7 @@ class Window:
         if self._is_bracketed:
             self.open_s = min(self.open_s, token.sent_s - log.sent_s(self.calls, token))
             self.choose()
-        else:
+        elif self.is_full(token, log):  # a call after a longer gap, for want of pages, would be admitted by any spacing
             self._step_to(self.length_s * (1 - self.shorter))
 
     def report_named(self, shut_s: float, open_s: float) -> None:

@@ -91,6 +91,14 @@ def test_a_spacing_follows_the_shortest_gap_that_is_admitted(length_s: float, be
     assert 0.99 * length_s <= sum(gaps_s) / len(gaps_s) <= 1.07 * length_s
 
 
+def test_calls_far_apart_do_not_shorten_a_spacing() -> None:
+    """The client has been slow; once it is fast again, the spacing still holds."""
+    window = Window(1, 0.02, 0.02, HERE, is_close=True)
+    for _ in range(1000):
+        window.report_spaced(token(1, 1.0), log_of([0.0]))
+    assert window.length_s == 0.02
+
+
 def test_refusals_in_a_row_lengthen_a_spacing_fast() -> None:
     """The limit was lowered."""
     window = Window(1, 0.02, 0.02, HERE)
