@@ -49,7 +49,7 @@ before a closure that it did not cause.
 - A bucket without a burst needs even arrivals: late by up to 2 ms, 88 % at 50 calls a second, 61 % at 180; late by up
   to 20 ms, 85 % at 5 a second. Behind a real nginx on an idle machine 93 % at 50 calls a second.
 - Processes that share a key see one another's calls as chance; each finds its share as a rate. Of eight, 2.4 % of the
-  calls are refused, 3.3 % in the worst of ten draws, half of them in the first five seconds.
+  calls are refused, 3.4 % in the worst of twenty draws, half of them in the first five seconds.
 """
 
 import math

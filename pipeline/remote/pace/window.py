@@ -33,12 +33,14 @@ _MIN_LENGTH_S: Final = 0.001
 _PRECISION: Final = 0.03
 
 _LONGER: Final = 0.02
-_LONGER_AGAIN: Final = 0.2
+_LONGER_AGAIN: Final = 0.1
 """Steps of a spacing's length: after a refusal, and after another one in a row; then it is bisected again."""
 
 _FIRST_SHORTER: Final = 0.002
+_SHORTER_AGAIN: Final = 0.0005
 _LAST_SHORTER: Final = 0.0001
-"""Step after an admitted call: halved at each refusal, down to where one call in 200 is refused."""
+"""Step after an admitted call: halved at each refusal, down to where one call in 200 is refused; larger again where the
+spacing is bisected again, which may leave it too long."""
 
 _NEAR: Final = 1.1
 """Share of the length in which the calls before a refused one must lie, if the window has refused it."""
@@ -149,6 +151,7 @@ class Window:
             self.shut_s = max(self.shut_s, shut_s)
             self.choose()
         elif self.is_refused:
+            self.shorter = max(_SHORTER_AGAIN, self.shorter)
             self.shut_s = max(self.length_s, shut_s)
             self.open_s = (1 + _LONGER_AGAIN) * self.shut_s
             self.choose()
