@@ -18,14 +18,14 @@ threshold in any step of the gap, except where white is part of the characters: 
 set in squares of one em, and between two punctuation marks. Between two digits less is enough, as two numbers glued are
 a wrong number.
 
-Letters that look like digits need another. In many typefaces 0 and O are one shape, and the recogniser halves the
-probability. Within a number the digit is what was printed, so there it wins with less.
+The digit 0 needs another. In many typefaces 0 and O are one shape, and the recogniser halves the probability. Within a
+number the digit is what was printed, unless O begins a word that follows numbers, so there it wins with less.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import takewhile
 from typing import Any, Final
 
 import numpy as np
@@ -38,12 +38,13 @@ DIGIT_SPACE_THRESHOLD: Final = 0.06
 receipts the gaps between two numbers have 0.11 or more, and of 580 gaps inside numbers one has 0.04, the others at most
 0.006."""
 
-LOOK_ALIKES: Final[Mapping[str, str]] = {"O": "0", "o": "0", "Q": "0", "l": "1", "I": "1", "|": "1"}
-"""Digits by the letters that look like them."""
+ZERO_THRESHOLD: Final = 0.1
+"""Probability of 0 from which an O within a number is read as one. Of 16 receipts and forms, seven such letters were
+digits and had 0.12 to 0.49. The letters o, l, I, Q and | stay: after figures they are degrees, litres, quarters, rules
+(5l, 2024Q3, 20|30) more often than digits that were misread."""
 
-LOOK_ALIKE_THRESHOLD: Final = 0.1
-"""Probability from which a digit is read instead of a letter that looks like it, within a number. Of 16 receipts and
-forms, seven such letters were digits and had 0.12 to 0.49, S for 5 at most 0.003."""
+WORDS_AFTER_NUMBERS: Final = frozenset(("of", "off", "ohm", "ohms", "old", "on", "or", "oz", "oct", "october", "okt"))
+"""Words in O, in lower case, that follow a number without white: 11OCT2024, 2OF3, 16OZ."""
 
 _NUMBER_AT_END: Final = re.compile(r"(?<![0-9A-Za-zÀ-ɏ])\d(?:[\d.,:/-]*\d)?$")
 """A number at the end of a text: digits that no letter precedes, as in H2O."""
@@ -97,15 +98,16 @@ def ctc_decode(
     letters = [characters[i] for i in best[begins]]
     is_ink = [not letter.isspace() for letter in letters]
     text = letters[0]
-    for (before, letter), end, begin, until in zip(pairwise(letters), ends[:-1], begins[1:], ends[1:], strict=True):
+    for i, (end, begin, until) in enumerate(zip(ends[:-1], begins[1:], ends[1:], strict=True)):
+        before, letter = letters[i : i + 2]
         gap = probabilities[end:begin, space_index]
         threshold = min(space_threshold, DIGIT_SPACE_THRESHOLD) if _is_number(before, letter) else space_threshold
         if _may_have_space_between(before, letter) and gap.max(initial=0) >= threshold:
             text += " "
-        digit, is_digit = LOOK_ALIKES.get(letter, ""), False
-        if digit and _NUMBER_AT_END.search(text) and digit in characters:
-            is_digit = probabilities[begin:until, characters.index(digit)].max() >= LOOK_ALIKE_THRESHOLD
-        text += digit if is_digit else letter
+        if letter == "O" and _may_be_zero(text, letters[i + 1 :]):
+            chance = probabilities[begin:until, characters.index("0")].max()
+            letter = "0" if chance >= ZERO_THRESHOLD else letter
+        text += letter
     return Reading(
         text,
         float(chances[begins].mean()),
@@ -125,6 +127,12 @@ def restrict(probabilities: NDArray[Any], is_allowed: NDArray[np.bool_]) -> NDAr
     totals = allowed.sum(axis=1, keepdims=True)
     restricted: NDArray[Any] = np.divide(allowed, totals, out=np.zeros_like(allowed), where=totals > 0)
     return restricted
+
+
+def _may_be_zero(before: str, letters: Sequence[str]) -> bool:
+    """Return whether the first of some letters, an O after a text, may be a digit of a number."""
+    word = "".join(takewhile(str.isalpha, letters)).lower()
+    return word not in WORDS_AFTER_NUMBERS and _NUMBER_AT_END.search(before) is not None
 
 
 def _is_number(one: str, other: str) -> bool:

@@ -11,7 +11,7 @@ reading is kept.
 
 A mark that a recogniser does not know, such as the asterisk of a dot-matrix printer, looks to it like some Chinese
 character. So on a page without Chinese text a line with such characters is read again without them, and the surer
-reading is kept.
+reading is kept, unless it leaves out what was read with confidence: the page may have a single Chinese character.
 
 Lines are narrowed before they are read, as far as the error rate allows. How far depends on the script: *wide*
 characters, which fill a square of one em, tolerate more than *narrow* ones.
@@ -158,14 +158,13 @@ class Reader:
         return max(readings, key=lambda reading: reading.confidence)
 
     def _read_without_wide(self, lines: Sequence[Pixels], readings: list[Reading]) -> None:
-        """Replace the readings with wide characters where one without them is as confident, the careful one first."""
+        """Replace the readings with wide characters where one without them is as good, the careful one first."""
         for i, reading in enumerate(readings):
             # Rows of dashes or asterisks, which are dropped for their confidence, would come back as rows of marks.
             if not has_wide(reading.text) or reading.confidence < MIN_LINE_CONFIDENCE:
                 continue
-            least = max(reading.confidence, MIN_SCRIPT_CONFIDENCE)
             others = (each.read_at_full_width(lines[i], only_narrow=True) for each in reversed(self._recognisers))
-            readings[i] = next((other for other in others if other.confidence >= least), reading)
+            readings[i] = next((other for other in others if is_as_good(other, reading)), reading)
 
     def _read(self, line: Pixels, *, expects_wide: bool) -> tuple[Reading, bool]:
         """Return the text of a line, and whether it is the quick recogniser's."""
@@ -186,6 +185,16 @@ def has_wide_text(readings: Iterable[Reading]) -> bool:
         and sum(is_wide(character) and character.isalpha() for character in reading.text) > 1
         for reading in readings
     )
+
+
+def is_as_good(narrow: Reading, wide: Reading) -> bool:
+    """Return whether a reading without wide characters replaces one with them.
+
+    Without 月, "3月" is read as "3", and more confidently: where no narrow character is like the ink, the blank has all
+    that is left of the probability. So of a confident reading no character may be lost.
+    """
+    loses_ink = len(narrow.positions) < len(wide.positions) and wide.confidence >= MIN_SCRIPT_CONFIDENCE
+    return narrow.confidence >= max(wide.confidence, MIN_SCRIPT_CONFIDENCE) and not loses_ink
 
 
 def is_doubtful(readings: Iterable[Reading]) -> bool:

@@ -180,6 +180,18 @@ def test_a_reading_without_wide_characters_is_not_taken_for_its_own_sake(row: Re
     assert read_page(lambda *_: row, lambda *args: marks if args[-1] else row, 900) == ["家家家家"]
 
 
+@pytest.mark.parametrize(
+    ("first", "narrow", "text"),
+    [
+        pytest.param(says("3月", 0.99), says("3", 1.0), "3月", id="a-character-is-lost"),
+        pytest.param(says("：C1", 0.96), says(": C1", 0.99), ": C1", id="a-mark-is-replaced"),
+    ],
+)
+def test_the_only_chinese_character_of_a_page_is_kept(first: Reading, narrow: Reading, text: str) -> None:
+    """No narrow character is like it, so without wide ones its place is blank."""
+    assert read_page(lambda *_: first, lambda *args: narrow if args[-1] else first, 900) == [text]
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["total", "12.50", "合计"]), st.floats(0, 1), st.floats(0, 1), st.integers(1, 2000)),
