@@ -68,8 +68,11 @@ def describe_doubt(quality: Quality) -> tuple[str, ...]:
     if by_ink or by_type:
         kind, share = ("", quality.unread_ink) if by_ink >= by_type else (" that looks like type", quality.unread_type)
         reasons.append(f"much ink{kind} is unread: {100 * share:.0f} %")
-    if not reasons or quality.confidence.mean**2 < quality.threshold:
-        reasons.append(f"the recogniser is unsure of the text: mean confidence {quality.confidence.mean:.2f}")
+    mean = quality.confidence.mean
+    if mean**2 < quality.threshold:
+        reasons.append(f"the recogniser is unsure of the text: mean confidence {mean:.2f}")
+    elif not reasons:
+        reasons.append(f"the page is long, so that some of its text is probably wrong: mean confidence {mean:.2f}")
     return tuple(reasons)
 
 

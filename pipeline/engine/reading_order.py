@@ -58,6 +58,10 @@ MIN_SPACE_AT_MARK: Final = 0.5
 """White between two wide characters that is shown as a space, in line heights. The detector splits lines at punctuation
 marks, whose cells are half white."""
 
+MAX_COMPARED: Final = 4_000_000
+"""Pairs of boxes that are compared at most; a newspaper of a thousand lines needs half of them. Beyond, regions are
+read row by row: thousands of boxes without white between them are noise, and would take minutes."""
+
 PlacedLine = tuple[Line, Box]
 """A line and its box on the deskewed page."""
 
@@ -83,10 +87,13 @@ def reading_text(rows: Iterable[Sequence[PlacedLine]]) -> str:
 
 def cut_into_regions(boxes: Sequence[Box]) -> list[list[Box]]:
     """Return the leaves of the XY-cut in reading order; each is to be read row by row."""
-    stack, leaves = [list(boxes)], []
+    stack, leaves, compared = [list(boxes)], [], 0
     while stack:
         region = stack.pop()
-        parts = [part for part in _cut(region) if part]
+        parts: Sequence[list[Box]] = split_at_bands(region, MIN_BAND_HEIGHT * type_height_px(region))
+        if len(parts) == 1 and compared <= MAX_COMPARED:
+            compared += len(region) ** 2
+            parts = [part for part in _cut_at_gutter(region) if part]
         if len(parts) > 1:
             stack += reversed(parts)
         elif region:
@@ -101,12 +108,9 @@ def _rows_of_cells(region: Sequence[Box]) -> Iterator[list[Box]]:
         yield [box for cell in row for box in cells[cell]]
 
 
-def _cut(boxes: list[Box]) -> Sequence[list[Box]]:
+def _cut_at_gutter(boxes: list[Box]) -> Sequence[list[Box]]:
     """Return the parts of a region in reading order, some of them empty; one part when the region is a leaf."""
     type_px = type_height_px(boxes)
-    bands = split_at_bands(boxes, MIN_BAND_HEIGHT * type_px)
-    if len(bands) > 1:
-        return bands
     # Neighbouring axes have the same gutters.
     tallest_first = sorted(dict.fromkeys(find_gutters(boxes, type_px)), key=_rank, reverse=True)
     gutter = next((gutter for gutter in tallest_first if separates_columns(gutter, type_px)), None)

@@ -102,6 +102,11 @@ def test_the_ink_of_pictures_and_of_a_logo_costs_nothing() -> None:
             ["much ink that looks like type is unread: 41 %"],
             id="lost-type",
         ),
+        pytest.param(
+            read(*[0.98] * 20),
+            ["the page is long, so that some of its text is probably wrong: mean confidence 0.98"],
+            id="long",
+        ),
         pytest.param(read(0.7, 0.8), ["the recogniser is unsure of the text: mean confidence 0.75"], id="hard-to-read"),
         pytest.param(
             read(0.6, unread_ink=0.7),

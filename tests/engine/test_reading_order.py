@@ -1,13 +1,15 @@
 """Reading order: columns before rows."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.reading_order import cut_into_regions, reading_rows, reading_text
+from pipeline.engine import reading_order
+from pipeline.engine.gutters import Gutter, find_gutters
+from pipeline.engine.reading_order import MAX_COMPARED, cut_into_regions, reading_rows, reading_text
 from pipeline.engine.recognition import Line
 from pipeline.engine.rows import Box
 from tests.engine.geometry import column, line, quad
@@ -426,3 +428,25 @@ def test_a_tab_joins_cells() -> None:
 def test_vertical_columns_are_read_from_the_right() -> None:
     columns = [line(text, 100 - 40 * i, 5 * i, width=30, height=400) for i, text in enumerate("甲乙丙")]
     assert text(reversed(columns)) == "甲\n乙\n丙"
+
+
+def test_a_page_of_noise_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its boxes overlap, so that there are gutters everywhere and never a band; all of them are read."""
+    sizes: list[int] = []
+
+    def count(boxes: Sequence[Box], type_px: float) -> Iterator[Gutter]:
+        sizes.append(len(boxes))
+        return find_gutters(boxes, type_px)
+
+    monkeypatch.setattr(reading_order, "find_gutters", count)
+    monkeypatch.setattr(reading_order, "MAX_COMPARED", 100_000)
+    dice = random.Random(1)
+    boxes = [
+        Box(left, top, left + dice.uniform(10, 300), top + dice.uniform(10, 40), number)
+        for number in range(300)
+        for left, top in [(dice.uniform(0, 2400), dice.uniform(0, 3300))]
+    ]
+    regions = cut_into_regions(boxes)
+    assert sorted(box.index for region in regions for box in region) == list(range(300))
+    assert 100_000 < sum(size**2 for size in sizes) <= 100_000 + 300**2
+    assert MAX_COMPARED >= 2 * 1000**2  # a newspaper
