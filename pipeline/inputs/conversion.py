@@ -213,7 +213,7 @@ def _encode_page(
         return opened
 
     page = make_fit(decode(open_page), needed, orientation)
-    encoded = encode(page, file.format, needed.scale, task.settings.limits, task.settings.jpeg_quality)
+    encoded = encode(page, needed.scale, task.settings.limits, task.settings.jpeg_quality)
     # A page that the encoder had to shrink has another scale than the one that was needed.
     scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
     prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6))
