@@ -13,8 +13,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.file_pages import FilePages
 from pipeline.batch.recorder import Page, Recorder
-from pipeline.batch.slots import Slot, Slots
+from pipeline.batch.slots import Slot, Slots, bytes_in_memory
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
@@ -75,6 +76,7 @@ class Dispatcher:
         self._converter = converter
         self._prepare_settings = prepare_settings(config)
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
+        self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
@@ -136,7 +138,7 @@ class Dispatcher:
             ended.set()
 
     async def _dispatch_file(self, file: SourceFile, slot: Slot, begun: str) -> None:
-        """Recognise a file's pages one after another; a `StopError` requests the shutdown and cancels no other page."""
+        """Recognise a file's pages; a `StopError` requests the shutdown and cancels no other page."""
         try:
             await self._dispatch_pages(file, slot, begun)
             if self._index.needs_commit:
@@ -144,7 +146,7 @@ class Dispatcher:
         except ShuttingDownError:
             self._note_pending(file)
         except StopError as exc:
-            self._shutdown.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError | PlannedStopError))
+            self._request_stop(exc)
             self._note_pending(file)
         finally:
             slot.release()
@@ -155,17 +157,30 @@ class Dispatcher:
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
-        number = 1
+        dispatch = partial(self._dispatch_or_stop, file, image, begun)
+        pages = FilePages(_page_numbers(file, image), self._slots, self._page_bytes, dispatch)
         try:
-            for number in _page_numbers(file, image):
-                await self._prepare_and_dispatch(file, image, number, slot, begun)
-        except (ShuttingDownError, StopError):
+            await pages.run(slot)
+        except ShuttingDownError:
             if file.pages is None:
                 with suppress(StorageError):
-                    self._index.inventory.mark_rest_pending(file, number, _count_pages(image))
+                    self._index.inventory.mark_rest_pending(file, pages.first_unfinished, _count_pages(image))
             raise
         if file.pages is None:
             self._index.add_file(file, _count_pages(image))
+
+    async def _dispatch_or_stop(
+        self, file: SourceFile, image: ImageFile | None, begun: str, number: int, slot: Slot
+    ) -> None:
+        """Dispatch a page; a `StopError` requests the shutdown while other pages of the file are in flight."""
+        try:
+            await self._prepare_and_dispatch(file, image, number, slot, begun)
+        except StopError as exc:
+            self._request_stop(exc)
+            raise ShuttingDownError from exc
+
+    def _request_stop(self, exc: StopError) -> None:
+        self._shutdown.request(exc, spare_reserved=isinstance(exc, QuotaExhaustedError | PlannedStopError))
 
     async def _prepare_and_dispatch(
         self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from pipeline.convert.frames import Ready
 from pipeline.errors import (
@@ -204,17 +204,22 @@ def _encode_page(
 ) -> Converted:
     """Decode, scale, turn, pad and encode a page."""
     source_px = upright_size_px(image.size, orientation)
-    unused = [image]
-
-    def open_page() -> ImageFile.ImageFile:
-        opened = unused.pop() if unused else file.open(task.page)
-        if needed.scale < 1 and opened.format == "JPEG":
-            opened.draft(None, upright_size_px(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
-        return opened
-
-    page = make_fit(decode(open_page), needed, orientation)
-    encoded = encode(page, file.format, needed.scale, task.settings.limits, task.settings.jpeg_quality)
+    decoded = _decode_page(file, image, task.page, upright_size_px(needed.scaled_px, orientation))
+    page = make_fit(decoded, needed, orientation)
+    encoded = encode(page, needed.scale, task.settings.limits, task.settings.jpeg_quality)
     # A page that the encoder had to shrink has another scale than the one that was needed.
     scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
     prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6))
     return Converted(encoded.data, prep, file.pages)
+
+
+def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, least_px: tuple[int, int]) -> Image.Image:
+    """Return a page in mode L or RGB, of its size or of a fraction that is at least `least_px`, as stored."""
+    if min(image.width // least_px[0], image.height // least_px[1]) > 1 and file.can_be_reduced:
+        try:
+            return decode(lambda: file.open_smaller(number, least_px))
+        except OSError:  # a JPEG 2000 may have fewer resolutions than that
+            if file.format == "jpeg":
+                raise
+    unused = [image]
+    return decode(lambda: unused.pop() if unused else file.open(number))

@@ -1,19 +1,19 @@
 """Encode a page within the API's limits: scaled, padded, upright, as PNG or JPEG."""
 
-import os
-import tempfile
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from PIL import Image
 
 from pipeline.errors import UnfittableImageError
 from pipeline.inputs.fit import Fit, is_illegible
+from pipeline.inputs.form import choose_form, save_jpeg, save_png
 from pipeline.pixels.orientation import turn_upright, upright_size_px
 from pipeline.wire import Limits
 
-_LOSSY: Final = frozenset({"jpeg", "webp"})
 _MIN_JPEG_QUALITY: Final = 60
 _QUALITY_STEP: Final = 10
+_SURELY: Final = 1.4
+"""An estimate above the byte limit by this factor is never wrong about it."""
 _SHRINK_FACTOR: Final = 0.8
 """A page above the byte limit is encoded at lower qualities first, then scaled by this until it fits."""
 
@@ -36,12 +36,11 @@ def make_fit(page: Image.Image, needed: Fit, orientation: int) -> Image.Image:
     return _pad(turn_upright(page, orientation), needed.padded_px)
 
 
-def encode(image: Image.Image, source_format: str, scale: float, limits: Limits, jpeg_quality: int) -> Encoded:
-    """Return a page within the byte limit: PNG when its source is lossless and the PNG fits, else JPEG.
+def encode(image: Image.Image, scale: float, limits: Limits, jpeg_quality: int) -> Encoded:
+    """Return a page within the byte limit, in its best form.
 
     Args:
         image: In mode L or RGB, within the limits for edges.
-        source_format: As in records.
         scale: Of the image to its source.
         limits: What the service accepts.
         jpeg_quality: Of the first attempt; lower ones follow.
@@ -49,16 +48,21 @@ def encode(image: Image.Image, source_format: str, scale: float, limits: Limits,
     Raises:
         UnfittableImageError: within the byte limit the page would be too small to be read.
     """
-    if source_format not in _LOSSY:
-        encoded = _save(image, "PNG", compress_level=6)
+    form = choose_form(image, jpeg_quality)
+    if form.is_png:
+        encoded = save_png(form.image)
         if len(encoded) <= limits.max_bytes:
             return Encoded(encoded, "png", image.size)
-    width_px, quality = image.width, jpeg_quality
+    image = image if form.is_png else form.image
+    width_px, quality, size_by_estimate = image.width, jpeg_quality, 1 / _SURELY
     while True:
-        encoded = _save(image, "JPEG", quality=quality, optimize=True)
+        while quality > _MIN_JPEG_QUALITY and form.estimate_jpeg_bytes(quality) * size_by_estimate > limits.max_bytes:
+            quality = max(_MIN_JPEG_QUALITY, quality - _QUALITY_STEP)
+        encoded = save_jpeg(image, quality)
         if len(encoded) <= limits.max_bytes:
             return Encoded(encoded, "jpeg", image.size)
         if quality > _MIN_JPEG_QUALITY:
+            size_by_estimate = len(encoded) / form.estimate_jpeg_bytes(quality)
             quality = max(_MIN_JPEG_QUALITY, quality - _QUALITY_STEP)
             continue
         smaller = (int(image.width * _SHRINK_FACTOR), int(image.height * _SHRINK_FACTOR))
@@ -76,18 +80,3 @@ def _pad(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
     padded = Image.new(image.mode, size_px, "white")
     padded.paste(image, ((size_px[0] - image.width) // 2, (size_px[1] - image.height) // 2))
     return padded
-
-
-def _save(image: Image.Image, image_format: str, **options: int) -> bytes:
-    """Return the image as a file; Pillow lets go of the interpreter's lock when it encodes into a descriptor."""
-    with _open_memory() as file:
-        image.save(file, image_format, **options)
-        file.seek(0)
-        return file.read()
-
-
-def _open_memory() -> BinaryIO:
-    """Return an empty file in memory, or on disk where the system has none in memory."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("page"), "w+b")
-    return tempfile.TemporaryFile()

@@ -8,9 +8,13 @@ counted: mostly its suffix.
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
+_IMAGE_SUFFIXES: Final = """
+.jpg .jpeg .jpe .jfif .png .apng .gif .webp .bmp .dib .tif .tiff .jp2 .j2k .j2c .jpc .jpf .jpx .heic .heif .hif .avif
+.pbm .pgm .ppm .pnm
+"""
+IMAGE_SUFFIXES: Final = tuple(_IMAGE_SUFFIXES.split())
 """Without `include` globs, a file in a directory is a page when it has one of these suffixes, in any case."""
 
 HEAD_BYTES: Final = 1024
@@ -70,16 +74,14 @@ NO_PAGE_SUFFIXES: Final = frozenset(
 """Files with one of these suffixes, in any case, are ignored unopened."""
 
 _CONTAINERS: Final = frozenset(
-    {".7z", ".avif", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".djv", ".djvu", ".gz", ".heic", ".heif", ".hif", ".j2k"}
-    | {".jp2", ".jpc", ".jpf", ".jpx", ".jxl", ".pdf", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst"}
+    {".7z", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".djv", ".djvu", ".gz", ".jxl", ".pdf", ".rar", ".tar", ".tgz"}
+    | {".xz", ".zip", ".zst"}
 )
 """Suffixes that name the kind of a file better than its content does: a comic book's `.cbz` is a ZIP."""
 
 _SIGNATURES: Final = (
     (b"PK\x03\x04", ".zip"),
     (b"PK\x05\x06", ".zip"),
-    (b"\0\0\0\x0cjP  ", ".jp2"),
-    (b"\xff\x4f\xff\x51", ".j2k"),
     (b"\0\0\0\x0cJXL ", ".jxl"),
     (b"\xff\x0a", ".jxl"),
     (b"AT&TFORM", ".djvu"),
@@ -90,8 +92,20 @@ _SIGNATURES: Final = (
 )
 """First bytes of files that hold no page of their own, and their kinds. Source: the formats' registrations."""
 
-_HEIF_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_IMAGES: Final = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
+    b"\xff\x4f\xff\x51",  # its codestream without a container
+)
+_PNM: Final = re.compile(rb"P(?:[1-6]|[Ff](?=\s))(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+\s")
+"""A text may begin with these letters, but not with two numbers after them."""
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevm", b"hevs", b"hevx"})
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
+_BRANDS_OF_BOTH: Final = frozenset({b"mif1", b"mif2", b"msf1"})
+"""Brands in the first box of a file. Source: ISO/IEC 23008-12, annex B; AV1 Image File Format, 4."""
 _BMP_HEADER_BYTES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 """Sizes of the information header of a BMP, by version. Source: Microsoft, "Bitmap Header Types"; OS/2 2.x."""
 _SUFFIX: Final = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9_+-]{1,11}")
@@ -147,13 +161,24 @@ def ignored_kind(name: str, head: bytes) -> str | None:
 
 def is_image(head: bytes) -> bool:
     """Return whether a file that begins with these bytes has one of the formats of pages."""
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")):
+    if head.startswith(_IMAGES) or heif_format(head) is not None or _PNM.match(head) is not None:
         return True
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return head[8:10] != b"CR"  # Canon's raw format
     if head.startswith(b"BM"):  # a text may begin with these letters
         return len(head) >= 26 and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def heif_format(head: bytes) -> Literal["heic", "avif"] | None:
+    """Return the format of a file of the HEIF family that begins with these bytes; None for any other file."""
+    if head[4:8] != b"ftyp":
+        return None
+    brands = {head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), len(head)), 4)}
+    major = head[8:12]
+    if major in _AVIF_BRANDS or (major in _BRANDS_OF_BOTH and brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS):
+        return "avif"
+    return "heic" if major in _HEIC_BRANDS | _BRANDS_OF_BOTH else None
 
 
 def is_text(head: bytes) -> bool:
@@ -175,8 +200,7 @@ def _kind_of_content(head: bytes) -> str | None:
     if found is None and b"%PDF-" in head:
         found = ".pdf"
     elif found is None and head[4:8] == b"ftyp":
-        brand = head[8:12]
-        found = ".heic" if brand in _HEIF_BRANDS else ".avif" if brand in _AVIF_BRANDS else ".mp4"
+        found = ".mp4"
     elif found is None and head[257:262] == b"ustar":
         found = ".tar"
     return found

@@ -9,11 +9,12 @@ import warnings
 from io import BytesIO
 from typing import Final
 
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, Jpeg2KImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import NotAnImageError, TruncatedImageError, UnsupportedImageError
+from pipeline.inputs.kinds import HEAD_BYTES, heif_format, is_image
 from pipeline.pixels import gif, jpeg, png, tiff
-from pipeline.pixels.opening import open_image, open_tiff_page
+from pipeline.pixels.opening import open_heic, open_image, open_tiff_page
 from pipeline.wire import MEDIA_TYPES
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # stderr belongs to the log
@@ -28,12 +29,17 @@ FORMATS: Final = {
     "BMP": "bmp",
     "DIB": "bmp",
     "TIFF": "tiff",
+    "JPEG2000": "jp2",
+    "PPM": "pnm",
+    "AVIF": "avif",
+    "HEIF": "heic",
 }
 """Names of the formats in records, by Pillow's."""
 
-_PLUGINS: Final = tuple(name for name in FORMATS if name not in {"MPO", "TIFF"})  # the JPEG plugin opens MPO files
+_PLUGINS: Final = tuple(FORMATS.keys() - {"MPO", "TIFF", "HEIF"})  # the JPEG plugin opens MPO files
 _GIF_SIGNATURES: Final = (b"GIF87a", b"GIF89a")
-_SIGNATURES: Final = (jpeg.SIGNATURE, png.SIGNATURE, *_GIF_SIGNATURES, b"BM", *tiff.PREFIXES)
+
+_NAMES: Final = "JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, HEIC, AVIF or PNM"
 
 _BIG_ENDIAN_BIG_TIFF: Final = b"MM\0+"
 
@@ -99,6 +105,25 @@ class PageImages:
             return self._image
         return self._open(self._data)
 
+    @property
+    def can_be_reduced(self) -> bool:
+        """Whether a page can be decoded at a fraction of its size."""
+        return self.format in {"jpeg", "jp2"}
+
+    def open_smaller(self, page: int, size_px: tuple[int, int]) -> ImageFile.ImageFile:
+        """Return a page like `open`, but as a JPEG or JPEG 2000 that is decoded at a fraction of its size.
+
+        Args:
+            page: 1-based.
+            size_px: (width, height) that it has at least then, as stored.
+        """
+        image = self.open(page)
+        if image.format == "JPEG":
+            image.draft(None, size_px)  # 1/2, 1/4 or 1/8
+        elif isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
+            image.reduce = (min(image.width // size_px[0], image.height // size_px[1])).bit_length() - 1
+        return image
+
     def is_sendable(self, max_bytes: int) -> bool:
         """Return whether the API accepts the file as it is, apart from the size of its image in px."""
         return self.format in MEDIA_TYPES and self.pages == 1 and self.size_bytes <= max_bytes
@@ -136,12 +161,17 @@ class PageImages:
         return jpeg.count_scans(self._data) if self.format == "jpeg" else 0
 
     def _open(self, data: bytes) -> ImageFile.ImageFile:
+        if data.startswith(b"P") and not is_image(data[:HEAD_BYTES]):  # Pillow takes two letters of a text for a PNM
+            raise NotAnImageError(f"not an image ({_NAMES})")
+        if heif_format(data[:HEAD_BYTES]) == "heic":
+            return open_heic(data)
         try:
             return open_image(data, _PLUGINS)
         except UnidentifiedImageError as exc:
-            if data.startswith(_SIGNATURES) or (data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])):
+            is_webp = data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12])
+            if is_image(data[:HEAD_BYTES]) or is_webp or data.startswith(b"BM"):
                 raise TruncatedImageError("damaged or cut off in its header") from exc
-            raise NotAnImageError("not an image (JPEG, PNG, GIF, WebP, BMP or TIFF)") from exc
+            raise NotAnImageError(f"not an image ({_NAMES})") from exc
 
     def _open_tiff_page(self, page: int) -> TiffImagePlugin.TiffImageFile:
         if page > len(self._offsets):

@@ -42,10 +42,10 @@ _ALPHA_IS_OFTEN_UNUSED: Final = frozenset({"BMP", "DIB", "TIFF"})
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Return a new image in mode L or RGB: 8 bits per channel, transparency composited on white.
+    """Return an image in mode L or RGB: 8 bits per channel, transparency composited on white.
 
     Args:
-        image: A decoded image of any mode.
+        image: A decoded image of any mode; returned itself where nothing is to be changed.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return _reduce_depth(image)
@@ -58,6 +58,8 @@ def flatten_eight_bits(image: Image.Image) -> Image.Image:
     """Return an image whose channels have 8 bits in mode L or RGB."""
     # Of the whole image: a strip of a damaged image without its palette would get an empty one, and be black.
     is_opaque = not image.has_transparency_data
+    if is_opaque and image.mode in {"L", "RGB"}:
+        return image
     return map_strips(image, "L" if is_opaque and image.mode in {"1", "L"} else "RGB", _flatten_strip)
 
 

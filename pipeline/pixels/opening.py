@@ -5,6 +5,7 @@ from typing import Final
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
+from pipeline.errors import UnsupportedImageError
 from pipeline.pixels import jpeg, png, tiff
 
 II, MM = b"II", b"MM"
@@ -58,6 +59,22 @@ def open_image(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
         image.info["exif"] = jpeg.read_exif(data)
     else:
         image = Image.open(BytesIO(data), formats=formats)
+    return image
+
+
+def open_heic(data: bytes) -> ImageFile.ImageFile:
+    """Return the primary image of a HEIC file, upright, with its header read.
+
+    Raises:
+        UnsupportedImageError: the decoder is not installed.
+        Exception: whatever the decoder raises for a damaged file.
+    """
+    try:
+        from pi_heif import as_plugin, options  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as exc:
+        raise UnsupportedImageError("HEIC needs the extra heic: pip install 'pagemill[heic]'") from exc
+    options.DECODE_THREADS = 1  # there is a worker process per core
+    image: ImageFile.ImageFile = as_plugin.HeifImageFile(BytesIO(data))
     return image
 
 

@@ -16,7 +16,7 @@ from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import failures, results, run_command, run_here
 
-IGNORED = {".pdf": 3, ".heic": 2, ".txt": 1, ".docx": 1, ".zip": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
+IGNORED = {".pdf": 3, ".djvu": 2, ".txt": 1, ".docx": 1, ".zip": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
 
 
 def fill(scans: Path) -> None:
@@ -30,8 +30,8 @@ def fill(scans: Path) -> None:
         "1.pdf": b"%PDF-1.7",
         "2.PDF": b"%PDF-1.4",
         "pdf-without-suffix": b"%PDF-1.7",
-        "1.heic": b"\0\0\0\x18ftypheic",
-        "2.heic": b"\0\0\0\x18ftypmif1",
+        "1.djvu": b"AT&TFORM",
+        "2.djvu": b"AT&TFORM",
         "notes.txt": b"buy milk\n",
         "letter.docx": b"PK\x03\x04",
         "scans.zip": b"PK\x03\x04",
@@ -54,7 +54,7 @@ async def test_what_is_no_page_is_counted_by_kind(scans: Path, tmp_path: Path) -
         "photo",
         "whatsapp.heic",
     ]
-    counted = "3 .pdf, 2 .heic, 1 .docx, 1 .txt, 1 .zip, 1 no suffix, 1 symlink, 1 system folder"
+    counted = "3 .pdf, 2 .djvu, 1 .docx, 1 .txt, 1 .zip, 1 no suffix, 1 symlink, 1 system folder"
     assert f"; ignored: {counted}" in describe_summary(summary)
     run_file = read_run_file(tmp_path / "out")
     assert run_file is not None
@@ -133,7 +133,7 @@ async def test_the_workspace_within_an_input_is_not_ignored_files(scans: Path, t
             assert (summary.exit_code, summary.pages, summary.ignored) == (0, 1, {})
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM"])
 async def test_a_page_of_any_format_needs_no_suffix(scans: Path, tmp_path: Path, image_format: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (120, 120), "navy").save(buffer, image_format)

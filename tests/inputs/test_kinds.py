@@ -15,23 +15,20 @@ from pipeline.inputs.kinds import (
     NameClass,
     class_of_name,
     describe_ignored,
+    heif_format,
     ignored_kind,
     is_image,
     is_text,
     kind_of_name,
 )
 
-FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]
+FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF"]
 OTHERS = [
     pytest.param(b"%PDF-1.7\n", ".pdf", id="pdf"),
     pytest.param(b"\n" * 900 + b"%PDF-1.4", ".pdf", id="pdf-after-other-bytes"),
     pytest.param(b"PK\x03\x04\x14\0", ".zip", id="zip"),
     pytest.param(b"PK\x05\x06" + bytes(18), ".zip", id="empty-zip"),
-    pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0", ".heic", id="heic"),
-    pytest.param(b"\0\0\0\x18ftypmif1\0\0\0\0", ".heic", id="heif"),
-    pytest.param(b"\0\0\0\x20ftypavif\0\0\0\0", ".avif", id="avif"),
     pytest.param(b"\0\0\0\x20ftypisom\0\0\0\0", ".mp4", id="mp4"),
-    pytest.param(b"\0\0\0\x0cjP  \r\n\x87\n", ".jp2", id="jpeg-2000"),
     pytest.param(b"\xff\x0a" + bytes(8), ".jxl", id="jpeg-xl"),
     pytest.param(b"AT&TFORM\0\0", ".djvu", id="djvu"),
     pytest.param(b"8BPS\0\1", ".psd", id="photoshop"),
@@ -40,6 +37,7 @@ OTHERS = [
     pytest.param(b"RIFF\x24\0\0\0WAVEfmt ", "no suffix", id="sound-in-the-container-of-webp"),
     pytest.param(b"II*\0\x10\0\0\0CR\x02\0", "no suffix", id="raw-of-a-camera"),
     pytest.param(b"BM is a maker of cars, they say\n", "no suffix", id="text-that-begins-like-a-bmp"),
+    pytest.param(b"P1 of the plan: 3 or 4 scans\n", "no suffix", id="text-that-begins-like-a-pnm"),
     pytest.param(b"BM", "no suffix", id="two-letters"),
     pytest.param(b"", "no suffix", id="empty"),
     pytest.param(b"\0\0\1\0\1\0", "no suffix", id="icon"),
@@ -54,9 +52,9 @@ def encode(image_format: str) -> bytes:
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-@pytest.mark.parametrize("name", ["scan", "scan.dat", "scan.heic", "scan.0001", "a/b.c/scan"])
+@pytest.mark.parametrize("name", ["scan", "scan.dat", "scan.0001", "a/b.c/scan"])
 def test_an_image_is_a_page_under_any_name_that_does_not_decide(image_format: str, name: str) -> None:
-    """Telephones and web browsers name a JPEG `.heic`."""
+
     assert class_of_name(name) is NameClass.UNDECIDED
     assert ignored_kind(name, encode(image_format)) is None
 
@@ -64,6 +62,23 @@ def test_an_image_is_a_page_under_any_name_that_does_not_decide(image_format: st
 @pytest.mark.parametrize("head", [b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"], ids=repr)
 def test_all_byte_orders_and_sizes_of_tiff_are_images(head: bytes) -> None:
     assert is_image(head)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic", id="telephone"),
+        pytest.param(b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf", "heic", id="brand-of-both-with-heic"),
+        pytest.param(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "avif", id="brand-of-both-with-avif"),
+        pytest.param(b"\0\0\0\x14ftypmif1\0\0\0\0mif1avif", "heic", id="brands-end-with-their-box"),
+        pytest.param(b"\0\0\0\x1cftypavis\0\0\0\0avisavif", "avif", id="sequence"),
+        pytest.param(b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", None, id="film"),
+        pytest.param(b"\0\0\0\x18ftyp", None, id="cut-off"),
+    ],
+)
+def test_the_brands_tell_heic_from_avif(head: bytes, expected: str | None) -> None:
+    assert heif_format(head) == expected
+    assert is_image(head) == (expected is not None)
 
 
 @pytest.mark.parametrize(("head", "kind"), OTHERS)

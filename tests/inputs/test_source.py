@@ -267,16 +267,16 @@ class TestIgnored:
 
     async def test_other_files_are_undecided(self, tmp_path: Path) -> None:
         """Their first bytes decide; with `include`, or a pattern that names their suffix, the name does."""
-        make(tmp_path, "a.png", "b", "c.dat", "d.heic")
+        make(tmp_path, "a.png", "b", "c.dat", "d.djvu")
         assert [(file.name, file.undecided) for file in await collect(tmp_path, ".")] == [
             ("a.png", False),
             ("b", True),
             ("c.dat", True),
-            ("d.heic", True),
+            ("d.djvu", True),
         ]
         included = await collect(tmp_path, ".", config=InputConfig(include=("*.dat",)))
         assert [(file.name, file.undecided) for file in included] == [("c.dat", False)]
-        assert [file.undecided for file in await collect(tmp_path, "*.heic")] == [False]
+        assert [file.undecided for file in await collect(tmp_path, "*.djvu")] == [False]
         (tmp_path / "b").write_bytes(b"\0")
         assert [file.undecided for file in await collect(tmp_path, "b")] == [False]
 

@@ -78,7 +78,8 @@ def tiff(*pages: dict[str, Any], order: Order = "<", big: bool = False) -> bytes
         for strip in page["strips"]:
             offsets.append(len(out))
             out += strip
-        tags = {**page["tags"], 273: offsets, 279: [len(strip) for strip in page["strips"]]}
+        places, sizes = (324, 325) if 322 in page["tags"] else (273, 279)  # tiles or strips
+        tags = {**page["tags"], places: offsets, sizes: [len(strip) for strip in page["strips"]]}
         entries = []
         for tag, values in sorted(tags.items()):
             packed = struct.pack(f"{order}{len(values)}I", *values)

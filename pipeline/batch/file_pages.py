@@ -1,0 +1,85 @@
+"""The pages of one file: one after another in the file's own slot, and beside it in slots that are idle.
+
+A file holds one slot from its first page to its last, so that at most `jobs` files are open. Where files are fewer than
+slots, as with one long TIFF, its further pages take what is idle, each for itself, and give it back to the next file.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import anyio
+from anyio.abc import TaskGroup
+
+from pipeline.batch.slots import Slot, Slots
+from pipeline.shutdown import ShuttingDownError
+
+Dispatch = Callable[[int, Slot], Awaitable[None]]
+"""Recognises the page of this number in this slot; raises `ShuttingDownError` when the run is ending."""
+
+
+class FilePages:
+    """The pages of a file.
+
+    Args:
+        numbers: Of the pages; all of them are known when the first page has ended.
+        slots: All slots of the run.
+        page_bytes: Memory that a page needs once the file has been read, in bytes.
+        dispatch: Recognises one page.
+    """
+
+    def __init__(self, numbers: Iterator[int], slots: Slots, page_bytes: int, dispatch: Dispatch) -> None:
+        self._numbers = numbers
+        self._slots = slots
+        self._page_bytes = page_bytes
+        self._dispatch = dispatch
+        self._begun: set[int] = set()
+        self._has_stopped = False
+
+    def __repr__(self) -> str:
+        return f"<FilePages {sorted(self._begun)} begun{', stopped' if self._has_stopped else ''}>"
+
+    @property
+    def first_unfinished(self) -> int:
+        """The lowest number of a page that was begun and has not ended; 1 when there is none."""
+        return min(self._begun, default=1)
+
+    async def run(self, slot: Slot) -> None:
+        """Recognise all pages.
+
+        Args:
+            slot: Of the file; held by the caller.
+
+        Raises:
+            ShuttingDownError: the run is ending; the pages that were begun have ended or are pending.
+        """
+        async with anyio.create_task_group() as beside:
+            while (number := self._next()) is not None:
+                await self._recognise(number, slot)
+                slot.shrink(self._page_bytes)
+                self._fill_idle_slots(beside)
+        if self._has_stopped:
+            raise ShuttingDownError
+
+    def _next(self) -> int | None:
+        number = None if self._has_stopped else next(self._numbers, None)
+        if number is not None:
+            self._begun.add(number)
+        return number
+
+    def _fill_idle_slots(self, beside: TaskGroup) -> None:
+        while self._slots.has_idle(self._page_bytes) and (number := self._next()) is not None:
+            beside.start_soon(self._work_beside, beside, number, self._slots.take_idle(self._page_bytes))
+
+    async def _work_beside(self, beside: TaskGroup, number: int, slot: Slot) -> None:
+        try:
+            await self._recognise(number, slot)
+        finally:
+            slot.release()
+        self._fill_idle_slots(beside)
+
+    async def _recognise(self, number: int, slot: Slot) -> None:
+        try:
+            await self._dispatch(number, slot)
+        except ShuttingDownError:
+            self._has_stopped = True
+        else:
+            self._begun.discard(number)
