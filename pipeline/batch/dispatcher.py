@@ -157,15 +157,15 @@ class Dispatcher:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
         number = 1
         try:
-            for number in _page_numbers(file, image):
+            for number in page_numbers(file, image):
                 await self._prepare_and_dispatch(file, image, number, slot, begun)
         except (ShuttingDownError, StopError):
             if file.pages is None:
                 with suppress(StorageError):
-                    self._index.inventory.mark_rest_pending(file, number, _count_pages(image))
+                    self._index.inventory.mark_rest_pending(file, number, count_pages(image))
             raise
         if file.pages is None:
-            self._index.add_file(file, _count_pages(image))
+            self._index.add_file(file, count_pages(image))
 
     async def _prepare_and_dispatch(
         self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str
@@ -267,16 +267,17 @@ class Dispatcher:
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
 
 
-def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
     """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
     if file.pages is not None:
         yield from sorted(file.pages)
         return
     number = 1
-    while number == 1 or number <= _count_pages(image):  # known once a page was prepared
+    while number == 1 or number <= count_pages(image):  # known once a page was prepared
         yield number
         number += 1
 
 
-def _count_pages(image: ImageFile | None) -> int:
+def count_pages(image: ImageFile | None) -> int:
+    """Return the number of a file's pages; 1 until it is known, and for a URL."""
     return 1 if image is None else image.pages

@@ -1,10 +1,11 @@
 """The index's part about files that have no result: what their first bytes said, and which pages are pending."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from pipeline.records import FileStat, SourceFile
+from pipeline.records import FileStat, SourceFile, State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.source_names import encode_name
 
@@ -16,6 +17,23 @@ DELETE FROM page WHERE state = 'pending' AND substr(source, 1, 1) <> X'2F'
 AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'
 """
 _FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ? AND source < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPage:
+    """A page as the lines of the workspace tell it.
+
+    Attributes:
+        state: Its last state.
+        retryable: True when the next run sends it again after a failure.
+        added: When it got this state, RFC 3339; "" for a page that is pending.
+        has_id: True when its content was read.
+    """
+
+    state: State
+    retryable: bool
+    added: str
+    has_id: bool
 
 
 class Inventory:
@@ -37,6 +55,20 @@ class Inventory:
             return None
         rows = self._db.rows("SELECT size_bytes, mtime_ns, kind FROM kind WHERE path = ?", (os.fsencode(file.path),))
         return rows[0][2] if rows and FileStat(rows[0][0], rows[0][1]) == file.stat else None
+
+    def stat_of(self, file: SourceFile) -> FileStat | None:
+        """Return a file's size and time when all of its pages had ended; None when they never did."""
+        if file.path is None:
+            return None
+        rows = self._db.rows("SELECT size_bytes, mtime_ns FROM file WHERE path = ?", (os.fsencode(file.path),))
+        return FileStat(*rows[0]) if rows else None
+
+    def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
+        """Return what is known of the pages with a file's name, by their 1-based number."""
+        rows = self._db.rows(
+            "SELECT page, state, retryable, added, id FROM page WHERE source = ?", (encode_name(file.name),)
+        )
+        return {row[0]: KnownPage(State(row[1]), bool(row[2]), row[3], row[4] is not None) for row in rows}
 
     def add_kind(self, file: SourceFile, kind: str) -> None:
         """Record what the first bytes of a file told: `PAGE`, or the kind of an ignored file."""
