@@ -185,6 +185,27 @@ async def test_the_table_fits_a_terminal(scans: Path, tmp_path: Path) -> None:
         assert line in lines
 
 
+async def test_a_dry_run_sends_and_writes_nothing(scans: Path, tmp_path: Path) -> None:
+    """Without a key; `--limit` counts the files that the run would take."""
+    write_archive(scans)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url, run={"max_calls": 12, "jobs": 1})
+        before = fingerprint(tmp_path)
+        for name in ("--dry-run", "-n"):
+            done = await run_command("run", scans, "-o", tmp_path / "out", name, "--limit", "6", "--json", key=None)
+            assert (done.returncode, done.stderr) == (0, b"")
+            fields = orjson.loads(done.stdout)
+            assert (fields["calls"], fields["run"]["calls"]) == (19, 3)
+            assert fields["run"]["stop"] == "--limit 6 is reached (exit 10)"
+        assert fingerprint(tmp_path) == before
+        assert len(fake.calls) == 12
+        summary = await run_here(scans, tmp_path / "out", fake.url, run={"limit": 6})
+        assert (len(fake.calls), summary.exit_code) == (15, 10)
+    new = await run_command("run", scans, "-o", tmp_path / "new", "-n", key=None)
+    assert new.returncode == 0
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
 async def test_exit_codes(scans: Path, flags: list[str]) -> None:
     """9 for INPUTs without a page, 2 for one that does not exist."""

@@ -135,7 +135,7 @@ async def make_plan(job: PlanJob) -> Plan:
     forecasts = _forecast_tiers(counts.calls, usage, job.config, now)
     budget = job.config.budget
     tier = "quota" if budget.quota is not None else budget.tier
-    run_calls, stop = _bound_run(counts.calls, None if tier is None else forecasts[tier].left, job.config)
+    run_calls, stop = _bound_run(counts, None if tier is None else forecasts[tier].left, job.config)
     return Plan(
         counts=counts,
         gone=0,
@@ -243,7 +243,7 @@ def _read_usage(job: PlanJob, last: RunFile | None) -> Usage | None:
 
 def _forecast_tiers(calls: int, usage: Usage | None, config: Config, now: datetime) -> dict[str, Forecast]:
     budget, used = config.budget, 0 if usage is None else usage.used
-    plans: dict[str, int | None] = {**TIER_CALLS}
+    plans: dict[str, int | None] = {str(name): plan for name, plan in TIER_CALLS.items()}
     if budget.quota is not None:
         plans["quota"] = budget.quota
     calendar = Calendar(budget.timezone, budget.reset_day)
@@ -254,13 +254,15 @@ def _forecast_tiers(calls: int, usage: Usage | None, config: Config, now: dateti
     }
 
 
-def _bound_run(calls: int, left: int | None, config: Config) -> tuple[int, str | None]:
+def _bound_run(counts: Counts, left: int | None, config: Config) -> tuple[int, str | None]:
     """Return the calls of the next run, and the bound that ends it early."""
-    bounds: list[tuple[int, str | None]] = [(calls, None)]
+    bounds: list[tuple[int, str | None]] = [(counts.calls, None)]
     if left is not None:
         bounds.append((left, "the month's calls are used up (exit 8)"))
     if config.run.max_calls is not None:
         bounds.append((config.run.max_calls, f"--max-calls {config.run.max_calls} is reached (exit 10)"))
+    if config.run.limit is not None and counts.is_limited:
+        bounds.append((counts.limited_calls, f"--limit {config.run.limit} is reached (exit 10)"))
     return min(bounds, key=lambda bound: bound[0])
 
 

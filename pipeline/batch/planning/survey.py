@@ -60,6 +60,8 @@ class Counts:
         sizes: Files by class of size: the index in `SIZES_BYTES`.
         bytes_to_send: Size of the request bodies; of pages that are converted, at most.
         ignored: Files that hold no page, by kind.
+        limited_calls: Calls for the first `--limit` files that are not settled.
+        is_limited: True when there are more such files.
     """
 
     files: Counter[FileState] = field(default_factory=Counter)
@@ -71,6 +73,8 @@ class Counts:
     sizes: Counter[int] = field(default_factory=Counter)
     bytes_to_send: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
+    limited_calls: int = 0
+    is_limited: bool = False
 
     @property
     def calls(self) -> int:
@@ -112,6 +116,7 @@ class Survey:
         self._at_most_once = config.run.at_most_once
         self._names = KeySet() if has_repeats else None
         self._reads_all = reads_all
+        self._may_take = config.run.limit
         self.counts = Counts()
 
     def __repr__(self) -> str:
@@ -172,7 +177,13 @@ class Survey:
         self.counts.pages.update(states)
         self.counts.bytes_to_send += sent_bytes
         count.pages += sum(states.values())
-        count.calls += states.get(State.PENDING, 0)
+        calls = states.get(State.PENDING, 0)
+        count.calls += calls
+        if self._may_take is not None and self._may_take <= 0:
+            self.counts.is_limited = True
+        else:
+            self._may_take = None if self._may_take is None else self._may_take - 1
+            self.counts.limited_calls += calls
 
     def file_state(self, file: SourceFile) -> FileState:
         """Return what has become of a file since its pages ended last."""
