@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.listing import Triage
+from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.retry import count_retries, retry_files
 from pipeline.errors import UsageError
 from pipeline.inputs import source
@@ -80,6 +81,7 @@ class Files:
             return retry_files(self._index, self._inputs, self._job.retry)
         job = self._job
         files = source.walk(self._inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
+        files = arrange(files, job.config.input) if needs_listing(job.config.input) else files
         return files if self._again is None else mark_again(files, self._again)
 
     async def need_calls(self, triage: Triage) -> bool:

@@ -71,6 +71,8 @@ class Walk:
         """Ignored files by kind."""
         self.is_limited = False
         """True when `--limit` left a file for another run."""
+        self.is_sampled = False
+        """True when every file of `--sample` was taken; others may be left for another run."""
         self.is_complete = False
         """True when every file was taken, or counted as pending."""
 
@@ -98,7 +100,10 @@ class Walk:
                         add_ignored(self.ignored, item.kind, item.number)
                     if self.is_limited:
                         return
-                self.is_complete = True
+                self.is_sampled = self._config.input.sample is not None and not self.is_retry
+                self.is_complete = not self.is_sampled
+                if self.is_sampled:
+                    self.needs_listing.set()
         finally:
             watch.cancel()
 
@@ -106,10 +111,13 @@ class Walk:
         """Say why the walk ended, once all dispatched files have ended; after a complete run, forget what is gone."""
         if self.is_limited:
             shutdown.request(PlannedStopError(f"--limit {self._config.run.limit} is reached"))
-        elif self.is_complete and not self.is_retry and shutdown.reason is None:
+        elif (self.is_complete or self.is_sampled) and not self.is_retry and shutdown.reason is None:
             if not self.found:
                 names = ", ".join(item.text for item in inputs.items)
                 shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
+            if self.is_sampled:
+                shutdown.request(PlannedStopError(f"--sample {self._config.input.sample} is taken"))
+                return
             try:
                 self._index.inventory.forget_pending(inputs.folder_names())
             except StorageError as exc:

@@ -196,6 +196,20 @@ class InputConfig(Section, frozen=True):
     follow_symlinks: Annotated[bool, about("Follow symbolic links inside directories.", flag="--follow-symlinks")] = (
         False
     )
+    order: Annotated[
+        Literal["name", "smallest", "newest"],
+        about("Which files come first; other orders than by name list all files before the first.", flag="--order"),
+    ] = "name"
+    sample: Annotated[
+        Positive | None,
+        about(
+            "Take this many files, evenly over the INPUTs; the same ones every time while the files are the same.",
+            flag="--sample",
+            metavar="N",
+            example=100,
+            unset="all files",
+        ),
+    ] = None
     changed_by: Annotated[
         Literal["mtime", "sha256"],
         about("How a changed file is recognised: by size and time, or by reading every file.", flag="--changed-by"),

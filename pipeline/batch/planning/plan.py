@@ -21,6 +21,7 @@ from tqdm import tqdm
 from pipeline.batch.dispatcher import prepare_settings
 from pipeline.batch.files import mark_again, name_inputs
 from pipeline.batch.listing import add_ignored
+from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.planning.exact import ExactCount
 from pipeline.batch.planning.forecast import Forecast, forecast
 from pipeline.batch.planning.survey import Counts, Survey
@@ -157,6 +158,7 @@ async def _count(job: PlanJob, inputs: Inputs, index: Index | None, last: RunFil
     reads_all = job.exact and job.config.input.changed_by == "sha256"
     survey = Survey(index, job.config, settings, has_repeats=has_repeats, reads_all=reads_all)
     files = source.walk(inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
+    files = arrange(files, job.config.input) if needs_listing(job.config.input) else files
     again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
     files = files if again is None else mark_again(files, again)
     threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "plan")
