@@ -56,6 +56,15 @@ def name_inputs(texts: Sequence[str], column: str | None, workspace: Path | None
     return replace(inputs, names_root=choose_root(last, inputs.root))
 
 
+def count_known(job: ResolvedJob, inputs: Inputs, index: Index) -> int:
+    """Return how many pages of the INPUTs have a text, so that a bar begins there; 0 where some are left out."""
+    chosen = job.config.input
+    is_whole = chosen.sample is None and chosen.changed_since is None and chosen.changed_by == "mtime"
+    if not job.bar or job.again is not None or not is_whole:
+        return 0
+    return index.inventory.count_finished(inputs.folder_names())
+
+
 class Files:
     """The files that a run dispatches: those of its INPUTs, or those that failed before.
 

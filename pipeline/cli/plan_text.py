@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.batch.planning.plan import Plan
-from pipeline.batch.planning.survey import SIZES_BYTES, FileState
+from pipeline.batch.planning.survey import SIZES_BYTES
 from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
+from pipeline.workspace.inventory import FileState
 
 _UNITS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _FORMATS: Final = 12

@@ -35,6 +35,7 @@ _INPUTS = "Inputs"
     setting("input.column", heading=_INPUTS),
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
+    setting("input.changed_since", heading=_INPUTS),
     setting("input.order", heading=_INPUTS),
     setting("input.sample", heading=_INPUTS),
     GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),

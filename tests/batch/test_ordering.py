@@ -58,7 +58,7 @@ async def test_a_sample_is_even(number: int, sample: int, expected: list[int]) -
 
 
 async def test_what_is_ignored_is_no_part_of_a_sample() -> None:
-    files = [IgnoredFiles(".txt", 2), *FILES]
+    files: list[SourceFile | IgnoredFiles] = [IgnoredFiles(".txt", 2), *FILES]
     assert await names(files, sample=1, order="newest") == [".txt", "c"]
 
 

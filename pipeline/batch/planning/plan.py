@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pipeline.batch.dispatcher import prepare_settings
 from pipeline.batch.files import mark_again, name_inputs
+from pipeline.batch.gone import count_gone
 from pipeline.batch.listing import add_ignored
 from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.planning.exact import ExactCount
@@ -31,11 +32,13 @@ from pipeline.config.settings import TIER_CALLS
 from pipeline.errors import StopError
 from pipeline.inputs import source
 from pipeline.inputs.image import open_converter
+from pipeline.inputs.kinds import OLDER
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.budget import ledger_file
 from pipeline.ledger.ledger import Ledger
 from pipeline.records import IgnoredFiles, Service, SourceFile, State, rfc3339
 from pipeline.workspace.index import Index
+from pipeline.workspace.inventory import FileState
 from pipeline.workspace.paths import INDEX, RESULTS
 from pipeline.workspace.run_file import RunFile, last_metered_run, order_again, read_run_file
 from pipeline.workspace.snapshot import open_snapshot
@@ -105,7 +108,7 @@ class Plan:
     @property
     def has_pages(self) -> bool:
         """True when the INPUTs hold a page."""
-        return self.counts.files.total() > 0
+        return self.counts.files.total() > 0 or OLDER in self.counts.ignored
 
     @property
     def duration_s(self) -> float | None:
@@ -131,6 +134,10 @@ async def make_plan(job: PlanJob) -> Plan:
         if last is not None and job.workspace is not None:
             index = await anyio.to_thread.run_sync(stack.enter_context, open_snapshot(job.workspace))
         counts = await _count(job, inputs, index, last)
+        gone = 0
+        if index is not None and counts.files.total():
+            known = counts.files[FileState.CHANGED] + counts.files[FileState.UNMODIFIED]
+            gone = await anyio.to_thread.run_sync(count_gone, index.inventory, inputs, known)
         pages = 0 if index is None else sum(index.totals().values())
     usage = await anyio.to_thread.run_sync(_read_usage, job, last)
     forecasts = _forecast_tiers(counts.calls, usage, job.config, now)
@@ -139,7 +146,7 @@ async def make_plan(job: PlanJob) -> Plan:
     run_calls, stop = _bound_run(counts, None if tier is None else forecasts[tier].left, job.config)
     return Plan(
         counts=counts,
-        gone=0,
+        gone=gone,
         exact=job.exact,
         usage=usage,
         forecasts=forecasts,

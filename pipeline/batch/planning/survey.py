@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
 from pipeline.config import Config
@@ -18,22 +17,13 @@ from pipeline.inputs.headers import Header, format_of_name, read_header
 from pipeline.records import SourceFile, State, rfc3339
 from pipeline.storage.key_set import KeySet
 from pipeline.workspace.index import Index
-from pipeline.workspace.inventory import PAGE, KnownPage
+from pipeline.workspace.inventory import PAGE, FileState, KnownPage
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES
 
 URL: Final = "url"
 SIZES_BYTES: Final = (100_000, 1_000_000, 10_000_000, 100_000_000)
 """Bounds of the classes of file sizes; the last class has none."""
-
-
-class FileState(StrEnum):
-    """What has become of a file since the workspace's last run."""
-
-    NEW = "new"
-    CHANGED = "changed"
-    UNMODIFIED = "unmodified"
-    GONE = "gone"
 
 
 @dataclass(slots=True)
@@ -173,7 +163,8 @@ class Survey:
     def add_states(self, file: SourceFile, image_format: str, states: Mapping[State, int], sent_bytes: int) -> None:
         """Count a file whose pages have these states."""
         size_bytes = 0 if file.stat is None else file.stat.size_bytes
-        count = self.counts.add_file(image_format, self.file_state(file), size_bytes)
+        state = FileState.NEW if self._index is None else self._index.inventory.file_state(file)
+        count = self.counts.add_file(image_format, state, size_bytes)
         self.counts.pages.update(states)
         self.counts.bytes_to_send += sent_bytes
         count.pages += sum(states.values())
@@ -184,14 +175,6 @@ class Survey:
         else:
             self._may_take = None if self._may_take is None else self._may_take - 1
             self.counts.limited_calls += calls
-
-    def file_state(self, file: SourceFile) -> FileState:
-        """Return what has become of a file since its pages ended last."""
-        known = None if self._index is None else self._index.inventory.stat_of(file)
-        if known is None:
-            is_known = self._index is not None and bool(self._index.inventory.pages_of(file))
-            return FileState.UNMODIFIED if is_known and file.is_url else FileState.NEW
-        return FileState.UNMODIFIED if known == file.stat else FileState.CHANGED
 
     def _settled_states(self, file: SourceFile) -> Mapping[State, int] | None:
         if self._index is None or (self._reads_all and not file.is_url):
