@@ -14,17 +14,24 @@ from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, flag, json_option, load, prefers_key_file, service_options, setting
+from pipeline.cli.plan_html import render_plan
 from pipeline.cli.plan_text import describe_plan, plan_fields
 from pipeline.errors import NoPagesError, StopError, one_line
 from pipeline.remote.endpoint import choose_service
+from pipeline.storage.files import replace_file
 
 _INPUTS = "Inputs"
 _LIMITS = "Limits"
 _OUTPUT = "Output"
 
 
-def plan_and_report(job: PlanJob, *, as_json: bool) -> int:
+def plan_and_report(job: PlanJob, *, as_json: bool, html: Path | None = None) -> int:
     """Plan, print the plan, and return the exit code.
+
+    Args:
+        job: What is planned.
+        as_json: Print JSON, also on errors.
+        html: A file that is replaced by the plan as a page; None for none.
 
     Raises:
         StopError: the plan cannot be made, or the INPUTs hold no page.
@@ -36,6 +43,8 @@ def plan_and_report(job: PlanJob, *, as_json: bool) -> int:
             print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc))})
         raise
     code = 0 if plan.has_pages else NoPagesError.exit_code
+    if html is not None:
+        replace_file(html, render_plan(plan, job.inputs).encode())
     if as_json:
         print_json({"exit_code": code, **plan_fields(plan)})
     else:
@@ -101,6 +110,13 @@ def make_job(
     flag("--local", "Plan for the embedded engine, whatever key there is.", heading=_LIMITS),
     config_option(_OUTPUT),
     json_option(_OUTPUT),
+    GroupedOption(
+        ["--html"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write the plan with charts, as one page of HTML that loads nothing.",
+        heading=_OUTPUT,
+    ),
     flag("--no-progress", "Draw no progress bar.", heading=_OUTPUT),
     help="Count the pages of INPUT and the calls that they need, and forecast months and finish date for each tier. "
     "Reads listings and headers, sends nothing, needs no key, and changes nothing in OUT.",
@@ -112,7 +128,13 @@ def make_job(
     exit_codes=(0, 1, 2, 9),
 )
 def command(
-    inputs: tuple[str, ...], output: Path | None, config_file: Path | None, *, as_json: bool, **options: Any
+    inputs: tuple[str, ...],
+    output: Path | None,
+    config_file: Path | None,
+    *,
+    as_json: bool,
+    html: Path | None,
+    **options: Any,
 ) -> int:
     """Run `pagemill plan`."""
-    return plan_and_report(make_job(inputs, output, config_file, options), as_json=as_json)
+    return plan_and_report(make_job(inputs, output, config_file, options), as_json=as_json, html=html)
