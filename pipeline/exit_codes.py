@@ -14,7 +14,7 @@ EXIT_CODES: Mapping[int, str] = {
     7: "the key was rejected or has no permission, or the calls do not arrive at the API",
     8: "stopped by the quota; resumable",
     9: "the INPUTs hold no page (an unmounted disk looks like this)",
-    10: "a planned stop: --max-calls, --max-duration or --limit reached; resumable",
+    10: "a planned stop: --max-calls, --max-duration, --limit or --sample reached; resumable",
     11: "another run holds the workspace",
     12: "--max-failures exceeded",
     129: "SIGHUP, after the calls in flight have ended; a second signal aborts and names them",

@@ -158,16 +158,16 @@ class Dispatcher:
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
         dispatch = partial(self._dispatch_or_stop, file, image, begun)
-        pages = FilePages(_page_numbers(file, image), self._slots, self._page_bytes, dispatch)
+        pages = FilePages(page_numbers(file, image), self._slots, self._page_bytes, dispatch)
         try:
             await pages.run(slot)
         except ShuttingDownError:
             if file.pages is None:
                 with suppress(StorageError):
-                    self._index.inventory.mark_rest_pending(file, pages.first_unfinished, _count_pages(image))
+                    self._index.inventory.mark_rest_pending(file, pages.first_unfinished, count_pages(image))
             raise
         if file.pages is None:
-            self._index.add_file(file, _count_pages(image))
+            self._index.add_file(file, count_pages(image))
 
     async def _dispatch_or_stop(
         self, file: SourceFile, image: ImageFile | None, begun: str, number: int, slot: Slot
@@ -282,16 +282,17 @@ class Dispatcher:
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
 
 
-def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
     """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
     if file.pages is not None:
         yield from sorted(file.pages)
         return
     number = 1
-    while number == 1 or number <= _count_pages(image):  # known once a page was prepared
+    while number == 1 or number <= count_pages(image):  # known once a page was prepared
         yield number
         number += 1
 
 
-def _count_pages(image: ImageFile | None) -> int:
+def count_pages(image: ImageFile | None) -> int:
+    """Return the number of a file's pages; 1 until it is known, and for a URL."""
     return 1 if image is None else image.pages

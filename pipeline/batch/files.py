@@ -1,12 +1,13 @@
 """Which files a run dispatches: those of its INPUTs, or those that failed before."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.listing import Triage
+from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.retry import count_retries, retry_files
 from pipeline.errors import UsageError
 from pipeline.inputs import source
@@ -32,10 +33,36 @@ def find_inputs(job: ResolvedJob) -> Inputs:
                 f"{job.workspace}: the input root of its pages, {root}, is not there; mount it, or use run"
             )
         return Inputs(Path(root), ())
+    return name_inputs(job.inputs, job.config.input.column, job.workspace)
+
+
+def name_inputs(texts: Sequence[str], column: str | None, workspace: Path | None) -> Inputs:
+    """Return INPUTs with the root that names in a workspace's records are relative to.
+
+    Args:
+        texts: As given on the command line.
+        column: The column of manifests that names the page; None for the first of the known ones.
+        workspace: The directory given to `-o`; None for none.
+
+    Raises:
+        UsageError: an INPUT is wrong, or run.json cannot be read.
+    """
     cwd = current_directory()
-    workspace = Path(absolute_path(str(cwd), str(job.workspace))) if cwd is not None else job.workspace
-    inputs = resolve_inputs(job.inputs, cwd=cwd, column=job.config.input.column, workspace=workspace)
-    return replace(inputs, names_root=choose_root(read_run_file(job.workspace), inputs.root))
+    path = workspace
+    if workspace is not None and cwd is not None:
+        path = Path(absolute_path(str(cwd), str(workspace)))
+    inputs = resolve_inputs(texts, cwd=cwd, column=column, workspace=path)
+    last = None if workspace is None else read_run_file(workspace)
+    return replace(inputs, names_root=choose_root(last, inputs.root))
+
+
+def count_known(job: ResolvedJob, inputs: Inputs, index: Index) -> int:
+    """Return how many pages of the INPUTs have a text, so that a bar begins there; 0 where some are left out."""
+    chosen = job.config.input
+    is_whole = chosen.sample is None and chosen.changed_since is None and chosen.changed_by == "mtime"
+    if not job.bar or job.again is not None or not is_whole:
+        return 0
+    return index.inventory.count_finished(inputs.folder_names())
 
 
 class Files:
@@ -63,7 +90,8 @@ class Files:
             return retry_files(self._index, self._inputs, self._job.retry)
         job = self._job
         files = source.walk(self._inputs, job.config.input, stdin=job.stdin, null_separated=job.null_separated)
-        return files if self._again is None else _mark_again(files, self._again)
+        files = arrange(files, job.config.input) if needs_listing(job.config.input) else files
+        return files if self._again is None else mark_again(files, self._again)
 
     async def need_calls(self, triage: Triage) -> bool:
         """Return whether a page may need a call: by names, sizes and times, and by first bytes where these decide.
@@ -84,9 +112,10 @@ class Files:
         return False
 
 
-async def _mark_again(
+async def mark_again(
     files: AsyncGenerator[SourceFile | IgnoredFiles, None], again: Again
 ) -> AsyncGenerator[SourceFile | IgnoredFiles, None]:
+    """Yield the files; those that are to be sent again say so."""
     glob = compile_glob(again.glob)
     async with aclosing(files):
         async for file in files:

@@ -4,12 +4,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
+from pipeline.config.duration import parse_moment
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
@@ -99,6 +103,9 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
     config = job.config if job.config is not None else load_config(environ=environ, user_dir=user_config_dir())
     service = job.service if job.service is not None else choose_service(config, environ)
+    if (when := config.input.changed_since) is not None:  # "2d" before the same moment for all parts of the run
+        moment = parse_moment(when, datetime.now(UTC)).isoformat()
+        config = msgspec.structs.replace(config, input=msgspec.structs.replace(config.input, changed_since=moment))
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
     return ResolvedJob(

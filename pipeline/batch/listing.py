@@ -103,8 +103,8 @@ class Listing:
         return f"<Listing of {self.pages} pages, {'complete' if self.is_complete else 'incomplete'}>"
 
     def total(self) -> int | None:
-        """Return the number of pages in the INPUTs; None until all are listed."""
-        return self.pages if self.is_complete else None
+        """Return the number of pages that the run takes; None until all are listed."""
+        return min(self.pages, self._config.sample or self.pages) if self.is_complete else None
 
     async def run(self) -> None:
         """List everything; an error of the INPUTs or of the index ends the listing, and the run meets it, too."""

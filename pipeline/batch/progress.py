@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 import anyio
@@ -14,6 +14,7 @@ from pipeline.exit_codes import EXIT_PRECEDENCE
 from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
 from pipeline.remote.learned import Learned, describe_refusals
+from pipeline.workspace.inventory import FileState
 
 _BAR_EVERY_S: Final = 0.25
 _LOG_EVERY_S: Final = 60.0
@@ -37,6 +38,7 @@ class Snapshot:
         learned: The limit that they have met.
         paused_s: Seconds left of the pause that a refusal caused.
         elapsed_s: Seconds since the run began.
+        known: Pages of the input that had a text before this run, while it has not met them all; else 0.
     """
 
     ended: dict[State, int]
@@ -49,11 +51,17 @@ class Snapshot:
     learned: Learned
     paused_s: float
     elapsed_s: float
+    known: int = 0
 
     @property
     def finished(self) -> int:
         """Pages of the input that have ended, in this run or before."""
-        return sum(self.ended.values()) + sum(self.settled.values())
+        return sum(self.ended.values()) + self.before
+
+    @property
+    def before(self) -> int:
+        """Pages of the input that had ended before this run."""
+        return max(self.known, sum(self.settled.values()))
 
     @property
     def failed(self) -> int:
@@ -125,7 +133,7 @@ def _draw(line: "tqdm[NoReturn]", snapshot: Snapshot, total: int | None) -> None
     paused = f", paused {snapshot.paused_s:.0f} s" if snapshot.paused_s > 0 else ""
     line.set_postfix_str(f"{left}{snapshot.failed} failed{paused}", refresh=False)
     line.n = snapshot.finished
-    line.initial = sum(snapshot.settled.values())  # pages of earlier runs do not count for the speed
+    line.initial = snapshot.before  # pages of earlier runs do not count for the speed
     line.refresh()
 
 
@@ -139,6 +147,7 @@ class Accounts:
         ignored: Files of the INPUTs that hold no page, by kind.
         is_work_left: True when pages that have a text are to be sent again and were not.
         in_doubt: Pages of the workspace with a text that the service doubts.
+        files: Files of the INPUTs by what has become of them.
     """
 
     totals: Mapping[State, int] | None
@@ -146,6 +155,7 @@ class Accounts:
     ignored: Mapping[str, int]
     is_work_left: bool = False
     in_doubt: int = 0
+    files: Mapping[FileState, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +169,7 @@ class Summary:
         pending: Pages of the workspace that are not finished, seen or not; a file that was never opened counts as one.
         pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
         in_doubt: Pages of the workspace with a text that the service doubts.
+        files: Files of the INPUTs that the run has met: new, changed, unmodified; and gone, once it has met all.
         ignored: Files of the INPUTs that hold no page, by kind.
         run: Pages that ended in this run, by state.
         settled: Pages of the input that had ended before this run.
@@ -177,6 +188,7 @@ class Summary:
     pending: int
     pending_is_at_least: bool
     in_doubt: int
+    files: dict[FileState, int]
     ignored: dict[str, int]
     run: dict[State, int]
     settled: int
@@ -225,6 +237,7 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
         pending=pending,
         pending_is_at_least=accounts.pending_is_at_least,
         in_doubt=accounts.in_doubt,
+        files={state: accounts.files.get(state, 0) for state in FileState},
         ignored=dict(accounts.ignored),
         run=snapshot.ended,
         settled=sum(snapshot.settled.values()),
@@ -251,6 +264,9 @@ def describe_summary(summary: Summary) -> str:
         f"{summary.calls:,} calls{left}",
         f"{summary.elapsed_s:.1f} s",
     ]
+    if any(summary.files.get(state) for state in (FileState.CHANGED, FileState.GONE)):
+        found = [f"{number:,} {state}" for state, number in summary.files.items() if number]
+        parts.append(f"files: {', '.join(found)}")
     if summary.in_doubt:
         parts.append(f"{summary.in_doubt:,} in doubt")
     if summary.refused:

@@ -21,7 +21,7 @@ import msgspec
 from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write_end, write_run_file_or_warn
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher, prepare_settings
-from pipeline.batch.files import Files, find_inputs
+from pipeline.batch.files import Files, count_known, find_inputs
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
 from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
@@ -69,6 +69,8 @@ class _Opened:
     again: Again | None
     uncertain: Sequence[str]
     begun_s: float
+    known: int
+    walk: Walk | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the run's counters."""
@@ -76,6 +78,7 @@ class _Opened:
         return Snapshot(
             ended=dict(self.recorder.ended),
             settled=dict(self.recorder.settled),
+            known=0 if self.walk is not None and self.walk.is_complete else self.known,
             in_flight=self.dispatcher.in_flight,
             calls=self.budget.calls,
             calls_left=self.budget.left,
@@ -132,6 +135,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
                 is_endless=inputs.has_stdin,
                 is_retry=job.retry is not None,
             )
+            opened.walk = walk
             async with anyio.create_task_group() as background:
                 background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
                 background.start_soon(report_learned, opened.snapshot)
@@ -141,6 +145,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
                     background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
                 await opened.dispatcher.dispatch(walk)
                 walk.conclude(inputs, shutdown)
+                await walk.find_gone(inputs, shutdown)
                 if shutdown.reason is not None and not walk.is_complete and not walk.is_retry:
                     await listing.wait(shutdown)
                 background.cancel_scope.cancel()
@@ -207,6 +212,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             again=again,
             uncertain=[attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING],
             begun_s=anyio.current_time(),
+            known=await anyio.to_thread.run_sync(count_known, job, inputs, index),
         )
 
 
@@ -273,7 +279,14 @@ async def _close_accounts(
         at_least = not (walk.is_complete or listing.is_complete)
         ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
     is_left = opened.again is not None and shutdown.reason is not None
-    accounts = Accounts(totals, pending_is_at_least=at_least, ignored=ignored, is_work_left=is_left, in_doubt=in_doubt)
+    accounts = Accounts(
+        totals,
+        pending_is_at_least=at_least,
+        ignored=ignored,
+        is_work_left=is_left,
+        in_doubt=in_doubt,
+        files=dict(walk.files),
+    )
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
     if totals is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None

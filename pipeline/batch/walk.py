@@ -4,21 +4,24 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from pipeline.batch.gone import count_gone
 from pipeline.batch.listing import Triage, add_ignored
 from pipeline.batch.recorder import Recorder
 from pipeline.config import Config
 from pipeline.errors import NoPagesError, PlannedStopError, StorageError
-from pipeline.inputs.kinds import UNREADABLE
+from pipeline.inputs.kinds import OLDER, UNREADABLE
 from pipeline.inputs.selection import Inputs
 from pipeline.records import IgnoredFiles, SourceFile, rfc3339
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
+from pipeline.workspace.inventory import FileState
 
 _DRAIN_S: Final = 1.0
 
@@ -67,10 +70,14 @@ class Walk:
         """Set when the first file is dispatched, and at a shutdown: there are files that the walk has not reached."""
         self.found = 0
         """Files that are pages, settled ones included."""
+        self.files: Counter[FileState] = Counter()
+        """Files by what has become of them; empty for a retry."""
         self.ignored: Counter[str] = Counter()
         """Ignored files by kind."""
         self.is_limited = False
         """True when `--limit` left a file for another run."""
+        self.is_sampled = False
+        """True when every file of `--sample` was taken; others may be left for another run."""
         self.is_complete = False
         """True when every file was taken, or counted as pending."""
 
@@ -98,7 +105,10 @@ class Walk:
                         add_ignored(self.ignored, item.kind, item.number)
                     if self.is_limited:
                         return
-                self.is_complete = True
+                self.is_sampled = self._config.input.sample is not None and not self.is_retry
+                self.is_complete = not self.is_sampled
+                if self.is_sampled:
+                    self.needs_listing.set()
         finally:
             watch.cancel()
 
@@ -106,14 +116,29 @@ class Walk:
         """Say why the walk ended, once all dispatched files have ended; after a complete run, forget what is gone."""
         if self.is_limited:
             shutdown.request(PlannedStopError(f"--limit {self._config.run.limit} is reached"))
-        elif self.is_complete and not self.is_retry and shutdown.reason is None:
-            if not self.found:
+        elif (self.is_complete or self.is_sampled) and not self.is_retry and shutdown.reason is None:
+            if not self.found and OLDER not in self.ignored:
                 names = ", ".join(item.text for item in inputs.items)
                 shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
+            if self.is_sampled:
+                shutdown.request(PlannedStopError(f"--sample {self._config.input.sample} is taken"))
+                return
             try:
-                self._index.inventory.forget_pending(inputs.folder_names())
+                if self._config.input.changed_since is None:
+                    self._index.inventory.forget_pending(inputs.folder_names())
             except StorageError as exc:
                 shutdown.request(exc)
+
+    async def find_gone(self, inputs: Inputs, shutdown: Shutdown) -> None:
+        """Count the files that are gone since the last run, after a walk that has met all others."""
+        if self.is_retry or not self.is_complete or not self.found or shutdown.reason is not None:
+            return
+        known = self.files[FileState.CHANGED] + self.files[FileState.UNMODIFIED]
+        count = partial(count_gone, self._index.inventory, inputs, known, forget=True)
+        try:
+            self.files[FileState.GONE] = await anyio.to_thread.run_sync(count, abandon_on_cancel=True)
+        except StorageError as exc:
+            shutdown.request(exc)
 
     def is_settled(self, file: SourceFile) -> bool:
         """Return True, and count its pages, when a file needs neither a call nor a record."""
@@ -135,6 +160,7 @@ class Walk:
     async def _take(self, file: SourceFile, start: Callable[[SourceFile], Awaitable[None]]) -> None:
         if self.is_settled(file):
             self.found += 1
+            self.files[FileState.UNMODIFIED] += 1
             return
         if (kind := await self._triage.ignored_kind(file)) is not None:
             if kind == UNREADABLE:
@@ -142,6 +168,8 @@ class Walk:
             add_ignored(self.ignored, kind)
             return
         self.found += 1
+        if not self.is_retry:
+            self.files[self._index.inventory.file_state(file)] += 1
         if self._shutdown.reason is None and self._taken != self._config.run.limit:
             self._taken += 1
             self.needs_listing.set()

@@ -19,6 +19,7 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         lazy={
             "run": LazyCommand("pipeline.cli.run", "Recognise the pages of INPUT; running it again resumes."),
+            "plan": LazyCommand("pipeline.cli.plan", "Forecast a run: pages, calls, months; sends nothing."),
             "status": LazyCommand("pipeline.cli.status", "Show how many pages of a workspace are in which state."),
             "verify": LazyCommand("pipeline.cli.verify", "Check that lines, index and ledger of a workspace agree."),
             "failures": LazyCommand(

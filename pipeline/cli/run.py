@@ -11,6 +11,8 @@ from pipeline.batch.job import Job
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import setting
+from pipeline.cli.plan import make_job as make_plan_job
+from pipeline.cli.plan import plan_and_report
 from pipeline.cli.running import LIMITS, OUTPUT, call_options, limit_options, make_job, output_options, run_and_report
 from pipeline.exit_codes import EXIT_CODES
 
@@ -33,6 +35,9 @@ _INPUTS = "Inputs"
     setting("input.column", heading=_INPUTS),
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
+    setting("input.changed_since", heading=_INPUTS),
+    setting("input.order", heading=_INPUTS),
+    setting("input.sample", heading=_INPUTS),
     GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
     GroupedOption(
         ["--again"],
@@ -44,6 +49,12 @@ _INPUTS = "Inputs"
         heading=_INPUTS,
     ),
     setting("prepare.dedup", heading=_INPUTS),
+    GroupedOption(
+        ["-n", "--dry-run"],
+        is_flag=True,
+        help="Say what this run would send, as `pagemill plan` does, and send nothing; needs no key.",
+        heading=_INPUTS,
+    ),
     *limit_options(),
     setting("run.at_most_once", heading=LIMITS),
     *call_options(),
@@ -54,12 +65,15 @@ _INPUTS = "Inputs"
         "pagemill run sample_data -o out                     # the embedded engine, no key needed",
         "pagemill run scans/ -o paid --tier basic            # the service, 1,000 calls per month",
         "find scans -name '*.tif' -print0 | pagemill run - -0 -o paid --tier basic",
+        "pagemill run scans/ -o paid --tier basic -n         # what it would send; nothing is sent",
         "pagemill run manifest.csv -o paid --tier pro --max-calls 200 --max-duration 8h",
     ),
     exit_codes=tuple(EXIT_CODES),
 )
 def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
-    """Run `pagemill run`: print the summary and return the exit code."""
+    """Run `pagemill run`: print the summary, or the plan of a dry run, and return the exit code."""
+    if options["dry_run"]:
+        return plan_and_report(make_plan_job(inputs, output, config_file, options), as_json=options["as_json"])
 
     def prepare() -> Job:
         job = make_job(output, config_file, options)

@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import platformdirs
 
-from pipeline.config.duration import parse_duration
+from pipeline.config.duration import parse_duration, parse_moment
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.settings import Config
 from pipeline.errors import UsageError
@@ -271,6 +272,13 @@ def _check_values(config: Config, source: str) -> None:
         except ValueError as exc:
             raise UsageError(
                 f"{source}: run.max_duration: '{config.run.max_duration}' is no duration such as 3600 or 8h"
+            ) from exc
+    if (when := config.input.changed_since) is not None:
+        try:
+            parse_moment(when, datetime.now(UTC))
+        except (ValueError, OverflowError) as exc:
+            raise UsageError(
+                f"{source}: input.changed_since: '{when}' is no date, time or duration such as 2d"
             ) from exc
     if config.prepare.min_edge_px > config.prepare.max_edge_px:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")

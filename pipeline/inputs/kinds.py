@@ -27,6 +27,7 @@ SYSTEM_FOLDER: Final = "system folder"
 SPECIAL_FILE: Final = "special file"
 UNREADABLE: Final = "unreadable"
 COMMENT: Final = "comment"
+OLDER: Final = "older"
 """Kinds of ignored files, and of ignored lines, that are no suffixes."""
 
 SYSTEM_FOLDERS: Final = frozenset(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -19,9 +20,10 @@ from typing import BinaryIO, Final
 from anyio import to_thread, wait_readable
 
 from pipeline.config import InputConfig
+from pipeline.config.duration import parse_moment
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
-from pipeline.inputs.kinds import COMMENT, UNREADABLE, suffix_of
+from pipeline.inputs.kinds import COMMENT, OLDER, UNREADABLE, suffix_of
 from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
 from pipeline.inputs.resolve import BLOCK_BYTES
 from pipeline.inputs.rows import ManifestEntry
@@ -75,6 +77,7 @@ async def walk(
         UsageError: a manifest became unreadable, or a table's header names no pages.
         NoDescriptorsError: the process has no file descriptor left.
     """
+    since_ns = _since_ns(config)
     for kind, number in _count_set_aside(inputs).items():
         yield IgnoredFiles(kind, number)
     for item in inputs.items:
@@ -86,7 +89,7 @@ async def walk(
                 for start in range(0, len(batch.entries), STATS_PER_HOP):
                     part = map(to_file, batch.entries[start : start + STATS_PER_HOP])
                     for file in await to_thread.run_sync(list, part, abandon_on_cancel=True):
-                        yield file
+                        yield file if since_ns is None else _skip_older(file, since_ns)
 
 
 async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[NameBatch, None]:
@@ -99,7 +102,7 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
     yield NameBatch((), ignored=_count_set_aside(inputs))
     for item in inputs.items:
         if item.kind != "stdin":
-            to_names = partial(_to_names, item.base, inputs)
+            to_names = partial(_to_names, item.base, inputs, since_ns=_since_ns(config))
             async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
                 async for batch in batches:
                     yield await to_thread.run_sync(to_names, batch, abandon_on_cancel=True)
@@ -216,14 +219,30 @@ def find_file(inputs: Inputs, name: str, *, meta: Meta | None, pages: frozenset[
     return replace(found, pages=pages)
 
 
-def _to_names(base: str, inputs: Inputs, batch: _Batch) -> NameBatch:
-    examined = [_to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
+def _to_names(base: str, inputs: Inputs, batch: _Batch, *, since_ns: int | None) -> NameBatch:
+    if since_ns is not None:
+        examined = [_skip_older(_to_source_file(base, inputs, entry), since_ns) for entry in batch.entries]
+        batch = _Batch((), batch.ignored)
+    else:
+        examined = [_to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
     ignored = Counter(batch.ignored)
     for found in examined:
         if isinstance(found, IgnoredFiles):
             ignored[found.kind] += found.number
     names = [_name_entry(base, inputs, entry) for entry in batch.entries if not entry.needs_stat]
     return NameBatch(names, [found for found in examined if isinstance(found, SourceFile)], ignored)
+
+
+def _since_ns(config: InputConfig) -> int | None:
+    """Return the time before which a file is left out; None for none."""
+    if config.changed_since is None:
+        return None
+    return int(parse_moment(config.changed_since, datetime.now(UTC)).timestamp() * 1e9)
+
+
+def _skip_older(found: SourceFile | IgnoredFiles, since_ns: int) -> SourceFile | IgnoredFiles:
+    is_older = isinstance(found, SourceFile) and found.stat is not None and found.stat.mtime_ns < since_ns
+    return IgnoredFiles(OLDER, 1) if is_older else found
 
 
 def _name_entry(base: str, inputs: Inputs, entry: ManifestEntry) -> str:

@@ -1,21 +1,52 @@
 """The index's part about files that have no result: what their first bytes said, and which pages are pending."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
-from pipeline.records import FileStat, SourceFile
+from pipeline.records import FileStat, SourceFile, State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.source_names import encode_name
 
 PAGE: Final = "page"
 """The kind of a file whose first bytes are those of an image."""
 
-_FORGET_RELATIVE: Final = """
-DELETE FROM page WHERE state = 'pending' AND substr(source, 1, 1) <> X'2F'
-AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'
-"""
+_RELATIVE: Final = "substr(source, 1, 1) <> X'2F' AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'"
+_FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND {_RELATIVE}"  # noqa: S608 - constants
 _FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ? AND source < ?"
+
+
+_FINISHED: Final = "SELECT count(*) FROM page WHERE state IN ('done', 'duplicate', 'skipped') AND "
+_FILES_BELOW: Final = "SELECT path FROM file WHERE path > ? AND path < ? ORDER BY path LIMIT 1000"
+
+
+class FileState(StrEnum):
+    """What has become of a file since all of its pages ended last."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    UNMODIFIED = "unmodified"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPage:
+    """A page as the lines of the workspace tell it.
+
+    Attributes:
+        state: Its last state.
+        retryable: True when the next run sends it again after a failure.
+        added: When it got this state, RFC 3339; "" for a page that is pending.
+        has_id: True when its content was read.
+    """
+
+    state: State
+    retryable: bool
+    added: str
+    has_id: bool
 
 
 class Inventory:
@@ -37,6 +68,57 @@ class Inventory:
             return None
         rows = self._db.rows("SELECT size_bytes, mtime_ns, kind FROM kind WHERE path = ?", (os.fsencode(file.path),))
         return rows[0][2] if rows and FileStat(rows[0][0], rows[0][1]) == file.stat else None
+
+    def stat_of(self, file: SourceFile) -> FileStat | None:
+        """Return a file's size and time when all of its pages had ended; None when they never did."""
+        if file.path is None:
+            return None
+        rows = self._db.rows("SELECT size_bytes, mtime_ns FROM file WHERE path = ?", (os.fsencode(file.path),))
+        return FileStat(*rows[0]) if rows else None
+
+    def file_state(self, file: SourceFile) -> FileState:
+        """Return what has become of a file by its size and time; a URL that has a page does not change."""
+        if file.is_url:
+            return FileState.UNMODIFIED if self.pages_of(file) else FileState.NEW
+        known = self.stat_of(file)
+        if known is None:
+            return FileState.NEW
+        return FileState.UNMODIFIED if known == file.stat else FileState.CHANGED
+
+    def count_files(self, folder: str) -> int:
+        """Return the number of files below a folder, given by its absolute path, whose pages have all ended once."""
+        rows = self._db.rows("SELECT count(*) FROM file WHERE path > ? AND path < ?", _path_range(folder))
+        return int(rows[0][0])
+
+    def gone_files(self, folder: str) -> Iterator[bytes]:
+        """Yield the paths of those files that are there no longer; each directory is listed once. Blocks."""
+        after, end = _path_range(folder)
+        while batch := self._db.rows(_FILES_BELOW, (after, end)):
+            for (path,) in batch:
+                after = path
+                directory, _, name = path.rpartition(b"/")
+                names = _list_names(directory)
+                if names is not None and name not in names:
+                    yield path
+        _list_names.cache_clear()
+
+    def forget_files(self, paths: Iterable[bytes]) -> None:
+        """Forget the sizes and times of files that are gone; their pages keep their states."""
+        self._db.change_many("DELETE FROM file WHERE path = ?", [(path,) for path in paths])
+
+    def count_finished(self, folders: Sequence[str]) -> int:
+        """Return the number of pages below these folders that have a text; folders as in `forget_pending`."""
+        if "." in folders:
+            return int(self._db.rows(f"{_FINISHED}{_RELATIVE}")[0][0])
+        below = f"{_FINISHED}source > ? AND source < ?"
+        return sum(int(self._db.rows(below, _range(encode_name(folder)))[0][0]) for folder in folders)
+
+    def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
+        """Return what is known of the pages with a file's name, by their 1-based number."""
+        rows = self._db.rows(
+            "SELECT page, state, retryable, added, id FROM page WHERE source = ?", (encode_name(file.name),)
+        )
+        return {row[0]: KnownPage(State(row[1]), bool(row[2]), row[3], row[4] is not None) for row in rows}
 
     def add_kind(self, file: SourceFile, kind: str) -> None:
         """Record what the first bytes of a file told: `PAGE`, or the kind of an ignored file."""
@@ -70,5 +152,25 @@ class Inventory:
             if folder == ".":
                 self._db.change(_FORGET_RELATIVE, ())
             else:
-                begin = encode_name(folder.rstrip("/") + "/")
-                self._db.change(_FORGET_BELOW, (begin, begin[:-1] + b"0"))  # "0" follows "/"
+                self._db.change(_FORGET_BELOW, _range(encode_name(folder)))
+
+
+def _range(folder: bytes) -> tuple[bytes, bytes]:
+    """Return the bounds of the names below a folder."""
+    begin = folder.rstrip(b"/")
+    return begin + b"/", begin + b"0"  # "0" follows "/"
+
+
+def _path_range(folder: str) -> tuple[bytes, bytes]:
+    return _range(os.fsencode(folder))
+
+
+@lru_cache(maxsize=8)
+def _list_names(directory: bytes) -> frozenset[bytes] | None:
+    """Return the names in a directory, none when it is gone; None when it cannot be listed."""
+    try:
+        return frozenset(os.listdir(directory))  # noqa: PTH208 - bytes, whatever the encoding
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError:
+        return None

@@ -1,0 +1,83 @@
+"""How many months and nights a number of calls takes under a monthly quota; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pipeline.billing import Calendar, billing_month, reset_time
+
+_MAX_MONTHS: Final = 1200
+"""A forecast beyond a century names no date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When calls are made at the earliest.
+
+    Attributes:
+        per_month: Calls that the plan allows per month; None for any number.
+        left: Those left in this month; None for any number.
+        months: Months in which calls are made; None when they never end.
+        nights: Runs of `--max-calls` calls; None without that bound, or when they never end.
+        finish: Day of the last call, at the earliest, "2026-03-01"; None when they never end, or in over a century.
+        calls: Calls by month, the first twelve.
+    """
+
+    per_month: int | None
+    left: int | None
+    months: int | None
+    nights: int | None
+    finish: str | None
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
+def forecast(
+    calls: int, per_month: int | None, used: int, *, now: datetime, calendar: Calendar, per_night: int | None = None
+) -> Forecast:
+    """Return when this number of calls is made at the earliest.
+
+    Args:
+        calls: Calls to be made.
+        per_month: The plan's calls per month; None for any number.
+        used: Calls of this month that are used already.
+        now: The moment of the first run.
+        calendar: When the plan's month begins.
+        per_night: `--max-calls` of a nightly run; None for no bound.
+    """
+    left = None if per_month is None else max(0, per_month - used)
+    if calls and 0 in {per_month, per_night}:
+        return Forecast(per_month, left, None, None, None)
+    month, begin, rest, nights, room = billing_month(now, calendar), now, calls, 0, left
+    finish: datetime | None = now
+    by_month: dict[str, int] = {}
+    months = 0
+    while rest and len(by_month) < _MAX_MONTHS:
+        resets = reset_time(month, calendar)
+        most = rest if per_night is None else per_night * _count_nights(begin, resets)
+        made = min(rest, most, rest if room is None else room)
+        by_month[month] = made
+        if made:
+            months += 1
+            used_nights = 0 if per_night is None else -(-made // per_night)
+            nights += used_nights
+            finish = begin + timedelta(days=max(0, used_nights - 1))
+        rest -= made
+        month, begin, room = billing_month(resets + timedelta(days=1), calendar), resets, per_month
+    if rest:
+        per_full_month = max(1, made)
+        months, finish = months - (-rest // per_full_month), None
+        nights += 0 if per_night is None else -(-rest // per_night)
+    return Forecast(
+        per_month=per_month,
+        left=left,
+        months=months,
+        nights=None if per_night is None else nights,
+        finish=None if finish is None else f"{finish.astimezone(UTC):%Y-%m-%d}",
+        calls=dict(list(by_month.items())[:12]),
+    )
+
+
+def _count_nights(begin: datetime, end: datetime) -> int:
+    """Return the number of daily runs from a moment until the month ends, the first of them at that moment."""
+    return max(1, -(-int((end - begin).total_seconds()) // 86_400))
