@@ -154,7 +154,7 @@ class Dispatcher:
             self._index.mark_file_pending(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
-        image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
+        image = _open_image(file, self._prepare_settings)
         number = 1
         try:
             for number in _page_numbers(file, image):
@@ -265,6 +265,10 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
+
+
+def _open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
+    return None if file.path is None else ImageFile(file.path, settings, file.member)
 
 
 def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:

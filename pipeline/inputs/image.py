@@ -30,13 +30,14 @@ from pipeline.inputs.conversion import (
     PrepareSettings,
     Result,
     Task,
+    read_content,
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
 from pipeline.records import PageId, Payload, Prep
-from pipeline.storage.files import read_stable
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
 CONVERSION_TIMEOUT_S: Final = 60.0
@@ -72,8 +73,9 @@ def open_converter(settings: PrepareSettings) -> ConversionPool[Result]:
 class ImageFile:
     """An image file, read and hashed once, whose pages are prepared one after the other."""
 
-    def __init__(self, path: Path, settings: PrepareSettings) -> None:
+    def __init__(self, path: Path, settings: PrepareSettings, member: Member | None = None) -> None:
         self._path = path
+        self._member = member
         self._settings = settings
         self._sha256 = ""
         self._content: bytes | None = None
@@ -114,7 +116,7 @@ class ImageFile:
         Raises:
             PageError: the file cannot be read.
         """
-        content = read_stable(self._path, MAX_FILE_BYTES)
+        content = read_content(os.fsencode(self._path), self._member)
         self._sha256 = hashlib.sha256(content).hexdigest()
         prep = _describe_fitting(content, self._settings)
         if prep is not None:
@@ -144,14 +146,17 @@ class ImageFile:
     async def _count_pages(self, converter: Converter) -> None:
         """Count the pages of a file whose first page took its worker down, so that the others are prepared."""
         try:
-            counted = await converter.run(CountPages(os.fsencode(self._path), self._sha256), key=self._sha256)
+            counted = await converter.run(self._count(), key=self._sha256)
         except ConversionError:
             return
         if isinstance(counted, Counted):
             self.pages = counted.pages
 
     def _conversion(self, page: int) -> Convert:
-        return Convert(os.fsencode(self._path), self._sha256, page, self._settings)
+        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member)
+
+    def _count(self) -> CountPages:
+        return CountPages(os.fsencode(self._path), self._sha256, self._member)
 
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
