@@ -20,6 +20,7 @@ from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
 from pipeline.errors import ConversionError, PageError
+from pipeline.inputs.archives.holding import release
 from pipeline.inputs.conversion import (
     MAX_FILE_BYTES,
     Convert,
@@ -101,6 +102,7 @@ class ImageFile:
         loop = asyncio.get_running_loop()
         read = self._conversion(page) if self._sha256 else await loop.run_in_executor(threads, self.read, page)
         if isinstance(read, Payload):
+            release(self._member)  # the only page
             return read
         try:
             result = await converter.run(read, key=self._sha256)
@@ -108,7 +110,10 @@ class ImageFile:
             if page == 1:
                 await self._count_pages(converter)
             raise
-        return await loop.run_in_executor(threads, self.finish, page, result)
+        payload = await loop.run_in_executor(threads, self.finish, page, result)
+        if page == self.pages:
+            release(self._member)
+        return payload
 
     def read(self, page: int) -> Payload | Convert:
         """Read the file; return its page when that fits, else the task that converts it.

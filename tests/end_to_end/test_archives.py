@@ -1,19 +1,24 @@
 """Runs over archives: each member is a page, recorded, resumed and known again as a file in a directory is."""
 
 import base64
+import io
 import os
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
 
 import anyio
 import orjson
 import pytest
 from aiohttp import web
+from PIL import Image
 
 from pipeline.batch.retry import RetrySelection
+from pipeline.inputs.archives import holding, streams
+from pipeline.inputs.archives.streams import Stream
 from pipeline.records import State
-from tests.archives import page, pages, patch, write_zip
-from tests.fakes import Call, accept, serve_fake
+from tests.archives import page, pages, patch, write_tar, write_zip
+from tests.fakes import Call, accept, answer_error, serve_fake
 from tests.faults.tracing import read_log, trace
 from tests.runs import COMMAND, failures, results, run_arguments, run_command, run_here, start_command
 
@@ -141,6 +146,74 @@ async def test_an_archive_that_changes_during_the_run_fails_its_page(scans: Path
         }
         again = await run_here(scans, tmp_path / "out", fake.url)
         assert (again.exit_code, again.totals[State.DONE], len(fake.calls)) == (0, 7, 7)
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "cbt"])
+async def test_a_tar_is_a_folder_too(scans: Path, tmp_path: Path, suffix: str) -> None:
+    """Also with pages of several frames that a worker converts; descriptors of held members are closed."""
+    members = {**pages(*NAMES, "b.bmp"), "frames.tif": frames(3), "scan": page(9), "notes.txt": b"buy milk\n"}
+    write_tar(scans / f"box.{suffix}", members, "w:gz" if suffix == "tar.gz" else "w")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    async with serve_fake() as fake:
+        for _ in range(2):
+            summary = await run_here(scans, tmp_path / "out", fake.url, run={"jobs": 3})
+            assert (summary.exit_code, summary.totals[State.DONE], summary.ignored) == (0, 9, {".txt": 1})
+        assert len(fake.calls) == 9
+    expected = [f"box.{suffix}/{name}" for name in [*NAMES, "b.bmp", *["frames.tif"] * 3, "scan"]]
+    assert sorted(line["source"] for line in results(tmp_path / "out")) == sorted(expected)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4
+    assert not holding._held
+
+
+async def test_a_compressed_tar_takes_one_pass_and_a_retry_another(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the order of names: the first member of the archive has the last name."""
+    names = [f"{number:02}.png" for number in reversed(range(20))]
+    write_tar(scans / "box.tgz", pages(*names), "w:gz")
+    passes: list[int] = []
+    monkeypatch.setattr(streams, "Stream", count_passes(passes))
+
+    def refuse_half(call: Call) -> Awaitable[web.StreamResponse] | web.StreamResponse:
+        return answer_error(400)(call) if int(call.filename[:2]) % 2 else accept(call)
+
+    async with serve_fake(refuse_half) as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+        assert (summary.totals[State.DONE], summary.totals[State.FAILED], len(passes)) == (10, 10, 1)
+        fake.script = accept
+        await run_here(scans, tmp_path / "out", fake.url, retry=RetrySelection())
+        assert len(passes) == 2
+    assert len(results(tmp_path / "out")) == 20
+
+
+def count_passes(opened: list[int]) -> type[Stream]:
+    """Return streams that note their opening."""
+
+    class Counted(Stream):
+        def __init__(self, fd: int) -> None:
+            opened.append(fd)
+            super().__init__(fd)
+
+    return Counted
+
+
+def frames(number: int) -> bytes:
+    """Return a TIFF of several different frames."""
+    images = [Image.open(io.BytesIO(page(seed))) for seed in range(100, 100 + number)]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "TIFF", save_all=True, append_images=images[1:])
+    return buffer.getvalue()
+
+
+async def test_a_cut_off_tar_keeps_the_pages_before_the_cut(scans: Path, tmp_path: Path) -> None:
+    """The archive itself is a failed page, and so is the member that is cut."""
+    box = write_tar(scans / "box.tar", pages("1.png", "2.png"))
+    box.write_bytes(box.read_bytes()[:1700])
+    async with serve_fake() as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url)
+        assert (summary.exit_code, summary.totals[State.DONE]) == (3, 1)
+    failed = {(line["source"], line["class"]) for line in failures(tmp_path / "out")}
+    assert failed == {("box.tar", "unreadable"), ("box.tar/2.png", "truncated")}
 
 
 @pytest.mark.parametrize("damage", ["cut-off", "no-archive-any-more"])

@@ -17,6 +17,8 @@ from pipeline.inputs.archives.entries import (
     normalise,
     sort_key,
 )
+from pipeline.inputs.archives.streams import is_compressed
+from pipeline.inputs.archives.tar_listing import is_compressed_tar, is_tar, list_compressed_tar, list_tar
 from pipeline.inputs.archives.zip_listing import list_zip
 from pipeline.members import COMPRESSED_TAR, Member
 from pipeline.storage.files import require_descriptor
@@ -190,7 +192,11 @@ def open_catalogue(path: str) -> Catalogue:
 
 
 def _find_lister(fd: int) -> Callable[[int], Iterator[Entry]]:
-    head = os.pread(fd, 1024, 0)
+    head = os.pread(fd, 512, 0)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return list_zip
+    if is_compressed(head) and is_compressed_tar(fd):
+        return list_compressed_tar
+    if is_tar(head):
+        return list_tar
     raise NotAnArchiveError

@@ -1,4 +1,4 @@
-"""Reads one member of a ZIP or of a plain TAR with `pread`, bounded by what it may unpack to.
+"""Reads one member of an archive, of a ZIP or a plain TAR with `pread`, bounded by what it may unpack to.
 
 A bomb is recognised by what the archive declares and stopped by what it unpacks to: never more than one byte beyond the
 declared size is unpacked.
@@ -21,6 +21,7 @@ from pipeline.errors import (
     UnreadableFileError,
     UnsupportedImageError,
 )
+from pipeline.inputs.archives.streams import read_streamed
 from pipeline.members import BZIP2, COMPRESSED_TAR, DEFLATED, LZMA, STORED, TAR, Member
 from pipeline.storage.files import require_descriptor
 
@@ -61,7 +62,7 @@ def read_member(member: Member, max_bytes: int) -> bytes:
         raise DecompressionBombError(f"unpacks to more than the {member.size_bytes} bytes that its archive declares")
     if len(data) < member.size_bytes:
         raise TruncatedImageError(f"cut off in its archive: {len(data)} of {member.size_bytes} bytes")
-    if member.method != TAR and zlib.crc32(data) != member.crc:
+    if member.method not in {TAR, COMPRESSED_TAR} and zlib.crc32(data) != member.crc:
         raise TruncatedImageError("damaged in its archive: its CRC-32 is wrong")
     return data
 
@@ -86,6 +87,9 @@ def require_readable(member: Member, max_bytes: int, *, may_be_empty: bool = Fal
 
 
 def _read(member: Member, most_bytes: int) -> Iterator[bytes]:
+    if member.method == COMPRESSED_TAR:
+        yield read_streamed(member, min(most_bytes, member.size_bytes))
+        return
     with _open(member) as fd:
         start = member.offset if member.method == TAR else _find_data(fd, member)
         if member.method in {TAR, STORED}:
@@ -162,7 +166,7 @@ def _decompressor(
     elif member.method == LZMA:
         keeping = _lzma_decompressor(os.pread(fd, 9, start), member.size_bytes)
     else:
-        name = "a compressed TAR" if member.method == COMPRESSED_TAR else _METHOD_NAMES.get(member.method, "unknown")
+        name = _METHOD_NAMES.get(member.method, "unknown")
         raise UnsupportedImageError(f"packed by method {member.method} ({name}); unpack the archive")
     return lambda data, limit: (keeping.decompress(data, limit), b""), lambda: keeping.eof
 

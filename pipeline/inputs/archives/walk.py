@@ -7,6 +7,7 @@ from typing import Final
 from pipeline.inputs.archives.catalogue import MOST_NAMED, Catalogue, open_catalogue
 from pipeline.inputs.archives.entries import NotAnArchiveError
 from pipeline.inputs.archives.lookup import split_path
+from pipeline.inputs.archives.tar_listing import PAGE
 from pipeline.inputs.kinds import (
     SYSTEM_FOLDER,
     SYSTEM_FOLDERS,
@@ -19,7 +20,6 @@ from pipeline.inputs.selection import Inputs, Selection, relative_path
 from pipeline.members import Member
 
 NESTED_ARCHIVE: Final = "nested archive"
-PAGE: Final = "page"
 _MEMBERS_PER_LISTING: Final = 1024
 
 
