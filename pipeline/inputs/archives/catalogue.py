@@ -50,6 +50,7 @@ class Catalogue:
         self._records = bytearray()
         self._order = array("Q")
         """Positions in `_records`, in the order of the walk."""
+        self._is_sorted = True
         self.is_streamed = False
         """True for a compressed TAR, whose members come in the order of the archive."""
         self.ignored: Counter[str] = Counter()
@@ -98,6 +99,7 @@ class Catalogue:
             self.refused.append((os.fsdecode(name), reason))
 
     def _fill(self, entries: Iterable[Entry]) -> None:
+        last_key = b""
         for entry in entries:
             if entry.kind is not None:
                 self.ignored.update([entry.kind] if entry.kind else [])
@@ -107,17 +109,21 @@ class Catalogue:
                 raise ArchiveError(f"it has more than {MAX_MEMBERS:,} members; split it, or unpack it")
             else:
                 self._add(entry, name)
+                key = sort_key(name)
+                self._is_sorted = self._is_sorted and last_key < key
+                last_key = key
 
     def _add(self, entry: Entry, name: bytes) -> None:
+        _, _, offset, packed, size, method, crc, refusal, content_kind = entry
         self._order.append(len(self._records))
-        self.is_streamed = self.is_streamed or entry.method == COMPRESSED_TAR
-        content_kind = os.fsencode(entry.content_kind)
-        refusal = REFUSALS.index(entry.refusal)
-        numbers = (entry.offset, entry.packed_bytes, entry.size_bytes, entry.crc, entry.method, refusal)
-        self._records += _RECORD.pack(*numbers, len(content_kind), len(name)) + content_kind + name
+        self.is_streamed = self.is_streamed or method == COMPRESSED_TAR
+        kind, number = content_kind.encode(), REFUSALS.index(refusal)
+        self._records += _RECORD.pack(offset, packed, size, crc, method, number, len(kind), len(name)) + kind + name
 
     def _sort(self) -> None:
         """Order the members by name; of several with one name, the last counts, as in an unpacked archive."""
+        if self._is_sorted:
+            return
         ordered = sorted(self._order, key=lambda position: sort_key(self._name(position)))
         self._order = array("Q", ordered[:1])
         for position in ordered[1:]:
@@ -138,7 +144,7 @@ class Catalogue:
     def _member(self, position: int) -> tuple[str, Member, str]:
         offset, packed, size, crc, method, refusal, kind_bytes, _ = _RECORD.unpack_from(self._records, position)
         start = position + _RECORD.size
-        kind = os.fsdecode(bytes(self._records[start : start + kind_bytes]))
+        kind = self._records[start : start + kind_bytes].decode()
         member = Member(self._path, *self.version, offset, packed, size, method, crc, REFUSALS[refusal])
         return os.fsdecode(self._name(position)), member, kind
 

@@ -1,11 +1,17 @@
 """What listing an archive yields: files, and entries that are none."""
 
+import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 ENCRYPTED: Final = "encrypted in its archive; decrypt the archive, or unpack it"
 SPARSE: Final = "a sparse file of a TAR; unpack the archive"
 REFUSALS: Final = ("", ENCRYPTED, SPARSE)
 """Why a member is not read; the position is stored."""
+
+
+_SPECIAL: Final = re.compile(rb"\0|(?:\A|/)\.{0,2}(?:/|\Z)")
+"""NUL, or a part of a path that is empty, `.` or `..`."""
 
 
 class ArchiveError(Exception):
@@ -48,10 +54,10 @@ def normalise(name: bytes) -> bytes | None:
     A leading `./` and empty parts go, as `tar -C folder .` writes them. Absolute names, `..`, NUL and an empty name are
     refused.
     """
+    if _SPECIAL.search(name) is None:
+        return name
     if name.startswith(b"/") or b"\0" in name:
         return None
-    if b"//" not in name and b"." not in (name[:1], name[-1:]) and b"/." not in name and name[-1:] != b"/":
-        return name or None
     parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
     return b"/".join(parts) if parts and b".." not in parts else None
 
@@ -62,5 +68,10 @@ def sort_key(name: bytes) -> bytes:
     Args:
         name: Normalised, so it has no NUL.
     """
-    *folders, last = name.split(b"/")
-    return b"".join(b"\1%b\0" % folder for folder in folders) + b"\0" + last
+    folder, _, last = name.rpartition(b"/")
+    return _folder_key(folder) + last
+
+
+@lru_cache(maxsize=64)
+def _folder_key(folder: bytes) -> bytes:
+    return b"".join(b"\1%b\0" % part for part in folder.split(b"/") if part) + b"\0"

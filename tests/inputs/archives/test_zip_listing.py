@@ -128,3 +128,21 @@ def test_any_damage_is_an_archive_error_or_harmless(tmp_path: Path, data: st.Dat
     box.write_bytes(content)
     with suppress(ArchiveError):
         entries(box)
+
+
+def test_a_listing_reads_the_directory_in_few_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a byte of the members: so the first call soon follows, however many there are."""
+    box = write_zip(tmp_path / "box.zip", {f"{number:05}.png": os.urandom(200) for number in range(20_000)}, method=0)
+    start = box.read_bytes().index(b"PK\x01\x02")
+    reads: list[tuple[int, int]] = []
+    pread = os.pread
+
+    def count(fd: int, size: int, offset: int) -> bytes:
+        reads.append((size, offset))
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", count)
+    assert len(entries(box)) == 20_000
+    assert len(reads) == 4
+    assert min(offset for _, offset in reads) >= start
+    assert max(size for size, _ in reads) <= 1 << 20
