@@ -9,6 +9,7 @@ from typing import Any, AnyStr, NewType
 from urllib.parse import urlsplit
 
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
+from pipeline.members import Member
 from pipeline.quality import Quality
 
 VENDOR_URL = "https://llmocr.com"
@@ -73,13 +74,14 @@ class SourceFile:
 
     Attributes:
         name: Relative to the input root, or the URL; bytes that are not UTF-8 are surrogate escapes.
-        path: The file; None for a URL, and for a manifest row that names no page.
+        path: The file, for a member of an archive below the archive; None for a URL, and for a row that names no page.
         stat: When the file was found; None for a URL and for a missing file.
         meta: Further fields of its manifest row.
         problem: Why it cannot become a page; None when no reason is known yet.
         undecided: True while only its first bytes can tell whether it is a page.
         pages: Numbers of the pages to recognise, 1-based; None for all.
         again_before: Pages whose records are older than this moment, RFC 3339, are sent again; None for none.
+        member: Where its bytes are when it is a member of an archive.
     """
 
     name: str
@@ -90,6 +92,7 @@ class SourceFile:
     undecided: bool = False
     pages: frozenset[int] | None = None
     again_before: str | None = None
+    member: Member | None = None
 
     @property
     def is_url(self) -> bool:
@@ -99,12 +102,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class IgnoredFiles:
-    """Files of a directory, or lines of a list, that the source does not take for pages.
-
-    Attributes:
-        kind: Their kind, such as ".txt" or "symlink".
-        number: How many.
-    """
+    """A number of files, or of lines of a list, of a kind that is no page, such as ".txt" or "symlink"."""
 
     kind: str
     number: int

@@ -19,7 +19,8 @@ from pipeline.batch.slots import Slot, Slots, bytes_in_memory
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.archives.holding import hold, must_hold, release
+from pipeline.inputs.conversion import MAX_FILE_BYTES, PrepareSettings
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import Failure, PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -108,15 +109,20 @@ class Dispatcher:
     async def _start(self, walk: Walk, pages: TaskGroup, file: SourceFile) -> None:
         """Start the file's task once a slot is free; when the run ends first, the file becomes pending."""
         slot: Slot | None = None
+        earlier, ended = self._last_rows.get(file.name), anyio.Event()
         try:
             with self._shutdown.cancels_unsent():
                 slot = await self._slots.take(file.stat.size_bytes if file.stat is not None else 0)
-        except ShuttingDownError:
+                if must_hold(file) and earlier is None:
+                    file = await hold(file, MAX_FILE_BYTES, self._threads)
+        except (ShuttingDownError, StopError) as exc:
+            if isinstance(exc, StopError):
+                self._shutdown.request(exc)
+            release(file.member)
             self._note_pending(file)
             if slot is not None:
                 slot.release()
             return
-        earlier, ended = self._last_rows.get(file.name), anyio.Event()
         self._last_rows[file.name] = ended
         pages.start_soon(self._dispatch_in_turn, walk, file, slot, earlier, ended)
 
@@ -156,7 +162,7 @@ class Dispatcher:
             self._index.mark_file_pending(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
-        image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
+        image = _open_image(file, self._prepare_settings)
         dispatch = partial(self._dispatch_or_stop, file, image, begun)
         pages = FilePages(page_numbers(file, image), self._slots, self._page_bytes, dispatch)
         try:
@@ -166,6 +172,8 @@ class Dispatcher:
                 with suppress(StorageError):
                     self._index.inventory.mark_rest_pending(file, pages.first_unfinished, count_pages(image))
             raise
+        finally:
+            release(file.member)
         if file.pages is None:
             self._index.add_file(file, count_pages(image))
 
@@ -280,6 +288,10 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
+
+
+def _open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
+    return None if file.path is None else ImageFile(file.path, settings, file.member)
 
 
 def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:

@@ -10,12 +10,12 @@ import anyio.to_thread
 
 from pipeline.config import InputConfig
 from pipeline.errors import InterruptedRunError, StopError
+from pipeline.inputs.archives.lookup import head_of
 from pipeline.inputs.kinds import HEAD_BYTES, OTHER, UNREADABLE, ignored_kind
 from pipeline.inputs.selection import Inputs
 from pipeline.inputs.source import NameBatch, list_names
 from pipeline.records import SourceFile
 from pipeline.shutdown import Shutdown
-from pipeline.storage.files import read_head
 from pipeline.workspace.index import Index
 from pipeline.workspace.inventory import PAGE, Inventory
 
@@ -60,9 +60,8 @@ class Triage:
             return None
         kind = self._inventory.kind_of(file)
         if kind is None:
-            assert file.path is not None
             try:
-                head = await anyio.to_thread.run_sync(read_head, file.path, HEAD_BYTES, abandon_on_cancel=True)
+                head = await anyio.to_thread.run_sync(head_of, file, HEAD_BYTES, abandon_on_cancel=True)
             except OSError as exc:
                 logger.debug("%s: cannot be read: %s", file.name, exc.strerror or exc)
                 return UNREADABLE

@@ -1,6 +1,6 @@
 """Pages that failed before, as files to dispatch again: `pagemill retry`."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 import anyio.to_thread
 
 from pipeline.errors import BadManifestEntryError
+from pipeline.inputs.archives.holding import place_in_archive, streamed_archive
 from pipeline.inputs.selection import Inputs
 from pipeline.inputs.source import find_file
 from pipeline.records import SourceFile, State
@@ -59,6 +60,16 @@ async def count_retries(index: Index, selection: RetrySelection) -> int:
 
 
 def _find_files(index: Index, inputs: Inputs, selection: RetrySelection) -> Iterator[SourceFile]:
+    """Yield the files by name, but the members of a compressed TAR in its order, which takes one pass over it."""
+    for archive, files in groupby(_find_by_name(index, inputs, selection), key=streamed_archive):
+        yield from _order(files, is_streamed=archive is not None)
+
+
+def _order(files: Iterable[SourceFile], *, is_streamed: bool) -> Iterable[SourceFile]:
+    return sorted(files, key=place_in_archive) if is_streamed else files
+
+
+def _find_by_name(index: Index, inputs: Inputs, selection: RetrySelection) -> Iterator[SourceFile]:
     chosen = filter(selection.includes, index.worklist())
     for source, group in groupby(chosen, key=lambda page: page.failure.source):
         failures = [page.failure for page in group]

@@ -22,9 +22,11 @@ from pipeline.errors import (
     UnreadableFileError,
     UnsupportedImageError,
 )
+from pipeline.inputs.archives.reading import read_member
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import MAX_PIXELS, Fit, fit
 from pipeline.inputs.page_images import PageImages
+from pipeline.members import Member
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
@@ -65,12 +67,14 @@ class Convert(Struct, frozen=True, tag=True):
         sha256: Of the content that the parent read.
         page: 1-based.
         settings: How.
+        member: Where its bytes are when the path is that of an archive's member.
     """
 
     path: bytes
     sha256: str
     page: int
     settings: PrepareSettings
+    member: Member | None = None
 
 
 class CountPages(Struct, frozen=True, tag=True):
@@ -78,6 +82,7 @@ class CountPages(Struct, frozen=True, tag=True):
 
     path: bytes
     sha256: str
+    member: Member | None = None
 
 
 class Converted(Struct, frozen=True, tag=True):
@@ -118,6 +123,18 @@ Task = Convert | CountPages
 Result = Ready | Converted | Counted | NotConverted
 
 
+def read_content(path: bytes, member: Member | None) -> bytes:
+    """Return the bytes of a file, or of an archive's member.
+
+    Raises:
+        PageError: it cannot be read; see `read_stable` and `read_member`.
+        NoDescriptorsError: the process has no file descriptor left.
+    """
+    if member is not None:
+        return read_member(member, MAX_FILE_BYTES)
+    return read_stable(Path(os.fsdecode(path)), MAX_FILE_BYTES)
+
+
 class Converter:
     """Converts pages; keeps the last file open for its next page."""
 
@@ -149,7 +166,7 @@ class Converter:
     def _open(self, task: Task) -> PageImages:
         if self._file is None or task.sha256 != self._sha256:
             self._close()
-            data = read_stable(Path(os.fsdecode(task.path)), MAX_FILE_BYTES)
+            data = read_content(task.path, task.member)
             if hashlib.sha256(data).hexdigest() != task.sha256:
                 raise UnreadableFileError("changed while it was read")
             self._file, self._sha256 = PageImages(data), task.sha256

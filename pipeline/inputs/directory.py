@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from pipeline.inputs.archives.entries import NotAnArchiveError
+from pipeline.inputs.archives.walk import list_archive
 from pipeline.inputs.kinds import (
     SPECIAL_FILE,
     SYMLINK,
@@ -13,8 +15,10 @@ from pipeline.inputs.kinds import (
     SYSTEM_FOLDERS,
     UNREADABLE,
     NameClass,
+    is_archive_name,
     kind_of_name,
 )
+from pipeline.inputs.listings import Listing
 from pipeline.inputs.selection import Inputs, Selection, join_path, relative_path
 from pipeline.storage.files import require_descriptor
 
@@ -22,31 +26,11 @@ _Kind = Literal["folder", "folder link", "file", "link", "broken link", "broken 
 _FOLDERS: Final = ("folder", "folder link")
 
 
-class Listing(NamedTuple):
-    """The files and subdirectories of one directory.
-
-    Attributes:
-        path: The directory.
-        files: Names of the files that are or may be pages, in byte order.
-        undecided: Those of them whose first bytes decide.
-        folders: Names of the subdirectories to list, in descending byte order: the walk pops them from the end.
-        ignored: Number of ignored files by kind.
-        fault: Why the listing is incomplete; None when it is complete.
-    """
-
-    path: str
-    files: list[str]
-    undecided: frozenset[str]
-    folders: list[str]
-    ignored: Mapping[str, int]
-    fault: str | None
-
-
 def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Iterator[Listing]:
-    """List one directory per step, depth first: a directory before its subdirectories.
+    """List one directory per step, depth first: a directory before its subdirectories. Archives are directories.
 
     Args:
-        top: Absolute path of the directory to walk.
+        top: Absolute path of the directory, of the archive or of the folder in an archive to walk.
         inputs: `include` and `exclude` globs are relative to their root; their workspace is not listed.
         selection: Which files are pages, and which directories are listed.
         follow: True follows symbolic links.
@@ -61,9 +45,13 @@ def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bo
         # A link to a directory above is not followed: it has no end, and the files below it are listed anyway.
         key = _identify(path) if follow else None
         if key is None or key not in above:
-            listing = _list_directory(path, top, inputs, selection, follow=follow)
-            unfinished.append((path, listing.folders, above | {key} if key else above))
-            yield listing
+            try:
+                listing = _list_directory(path, top, inputs, selection, follow=follow)
+            except NotADirectoryError as exc:
+                yield from _list_archive(path, top, inputs, selection, exc)
+            else:
+                unfinished.append((path, listing.folders, above | {key} if key else above))
+                yield listing
         else:
             yield Listing(path, [], frozenset(), [], {SYMLINK: 1}, None)
         while unfinished and not unfinished[-1][1]:
@@ -98,6 +86,9 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
                 kind = _kind(child, follow=follow)
                 if kind in _FOLDERS and not selection.may_hold_pages(from_root + name, from_top + name):
                     continue
+                if kind == "file" and is_archive_name(name):  # listing it tells whether it is one
+                    folders += [name] if selection.may_open(from_root + name, from_top + name) else []
+                    continue
                 says = NameClass.PAGE if kind in _FOLDERS else selection.class_of(from_root + name, from_top + name)
                 if says is NameClass.LEFT_OUT:
                     continue
@@ -107,6 +98,8 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
                     folders.append(name)
                 else:
                     listed.append((name, says))
+    except NotADirectoryError:
+        raise
     except OSError as exc:
         require_descriptor(exc)
         fault = exc.strerror or str(exc)
@@ -114,6 +107,22 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
     files = sorted((name for name, _ in listed), key=os.fsencode)
     folders.sort(key=os.fsencode, reverse=True)
     return Listing(path, files, undecided, folders, ignored, fault)
+
+
+def _list_archive(
+    path: str, top: str, inputs: Inputs, selection: Selection, error: NotADirectoryError
+) -> Iterator[Listing]:
+    """List an archive, or a folder in one; a file that has only the name of an archive is listed as a file."""
+    try:
+        yield from list_archive(path, top, inputs, selection)
+    except NotAnArchiveError:
+        folder, _, name = path.rpartition("/")
+        says = selection.class_of(relative_path(str(inputs.root), path), relative_path(top, path))
+        if path == top:
+            yield Listing(path, [], frozenset(), [], {}, error.strerror)
+        elif says is not NameClass.LEFT_OUT:
+            undecided = frozenset([name] if says is NameClass.UNDECIDED else [])
+            yield Listing(folder, [name], undecided, [], {}, None)
 
 
 def _kind(child: "os.DirEntry[str]", *, follow: bool) -> _Kind:

@@ -20,6 +20,7 @@ from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
 from pipeline.errors import ConversionError, PageError
+from pipeline.inputs.archives.holding import release
 from pipeline.inputs.conversion import (
     MAX_FILE_BYTES,
     Convert,
@@ -30,13 +31,14 @@ from pipeline.inputs.conversion import (
     PrepareSettings,
     Result,
     Task,
+    read_content,
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
 from pipeline.records import PageId, Payload, Prep
-from pipeline.storage.files import read_stable
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
 CONVERSION_TIMEOUT_S: Final = 60.0
@@ -72,8 +74,9 @@ def open_converter(settings: PrepareSettings) -> ConversionPool[Result]:
 class ImageFile:
     """An image file, read and hashed once, whose pages are prepared one after the other."""
 
-    def __init__(self, path: Path, settings: PrepareSettings) -> None:
+    def __init__(self, path: Path, settings: PrepareSettings, member: Member | None = None) -> None:
         self._path = path
+        self._member = member
         self._settings = settings
         self._sha256 = ""
         self._content: bytes | None = None
@@ -99,6 +102,7 @@ class ImageFile:
         loop = asyncio.get_running_loop()
         read = self._conversion(page) if self._sha256 else await loop.run_in_executor(threads, self.read, page)
         if isinstance(read, Payload):
+            release(self._member)  # the only page
             return read
         try:
             result = await converter.run(read, key=self._sha256)
@@ -106,7 +110,10 @@ class ImageFile:
             if page == 1:
                 await self._count_pages(converter)
             raise
-        return await loop.run_in_executor(threads, self.finish, page, result)
+        payload = await loop.run_in_executor(threads, self.finish, page, result)
+        if page == self.pages:
+            release(self._member)
+        return payload
 
     def read(self, page: int) -> Payload | Convert:
         """Read the file; return its page when that fits, else the task that converts it.
@@ -114,7 +121,7 @@ class ImageFile:
         Raises:
             PageError: the file cannot be read.
         """
-        content = read_stable(self._path, MAX_FILE_BYTES)
+        content = read_content(os.fsencode(self._path), self._member)
         self._sha256 = hashlib.sha256(content).hexdigest()
         prep = _describe_fitting(content, self._settings)
         if prep is not None:
@@ -144,14 +151,17 @@ class ImageFile:
     async def _count_pages(self, converter: Converter) -> None:
         """Count the pages of a file whose first page took its worker down, so that the others are prepared."""
         try:
-            counted = await converter.run(CountPages(os.fsencode(self._path), self._sha256), key=self._sha256)
+            counted = await converter.run(self._count(), key=self._sha256)
         except ConversionError:
             return
         if isinstance(counted, Counted):
             self.pages = counted.pages
 
     def _conversion(self, page: int) -> Convert:
-        return Convert(os.fsencode(self._path), self._sha256, page, self._settings)
+        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member)
+
+    def _count(self) -> CountPages:
+        return CountPages(os.fsencode(self._path), self._sha256, self._member)
 
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))

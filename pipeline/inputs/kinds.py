@@ -30,6 +30,9 @@ COMMENT: Final = "comment"
 OLDER: Final = "older"
 """Kinds of ignored files, and of ignored lines, that are no suffixes."""
 
+ARCHIVE_SUFFIXES: Final = (".zip", ".cbz", ".tar", ".cbt", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""A file in a directory is an archive when it has one of these suffixes, in any case, and the content of one."""
+
 SYSTEM_FOLDERS: Final = frozenset(
     {
         "#recycle",  # Synology
@@ -138,6 +141,11 @@ def suffix_of(name: str) -> str:
     """Return the suffix of a file's name in lower case, with its dot; "" when it has none."""
     stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
     return f".{suffix.lower()}" if dot and stem else ""
+
+
+def is_archive_name(name: str) -> bool:
+    """Return whether the suffix of a file's name is that of an archive."""
+    return name.lower().endswith(ARCHIVE_SUFFIXES) and not name.startswith(ARCHIVE_SUFFIXES)
 
 
 def kind_of_name(name: str) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.errors import UsageError
+from pipeline.errors import UnreadableFileError, UsageError
+from pipeline.inputs.archives.lookup import find_member, has_members_below, is_archive, split_path
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.kinds import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
+    NO_PAGE_SUFFIXES,
     SYSTEM_FOLDER,
     SYSTEM_FOLDERS,
     is_text,
@@ -31,6 +33,7 @@ from pipeline.inputs.selection import (
     path_of_url,
     split_glob,
 )
+from pipeline.members import Member
 from pipeline.storage.files import read_head, require_descriptor
 from pipeline.wire import is_url
 
@@ -92,6 +95,8 @@ def _locate(text: str, cwd: Path | None, column: str | None, workspace: Path | N
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as exc:
+        if isinstance(exc, NotADirectoryError) and (inside := _locate_in_archive(text, path)) is not None:
+            return inside
         glob = split_glob(name)
         if glob is None or name != text:
             raise UsageError(f"{text}: no such file or directory") from exc
@@ -105,10 +110,32 @@ def _locate(text: str, cwd: Path | None, column: str | None, workspace: Path | N
     return _locate_file(text, path, column, is_regular=stat.S_ISREG(mode))
 
 
+def _locate_in_archive(text: str, path: str) -> Input | None:
+    """Return the INPUT of a path through an archive: a member or a folder of it; names are relative to its directory.
+
+    Raises:
+        UsageError: the archive cannot be read.
+    """
+    found = find_member(path)
+    if isinstance(found, Member):
+        return Input(text, "file", str(Path(os.fsdecode(found.archive)).parent), path)
+    if isinstance(found, UnreadableFileError):
+        raise UsageError(f"{text}: {found}")
+    return Input(text, "directory", _real_folder(path), path) if has_members_below(path) else None
+
+
+def _real_folder(path: str) -> str:
+    """Return the directory that holds the archive on the way of a path; other paths unchanged."""
+    found = split_path(path)
+    return path if found is None else str(Path(found[0]).parent)
+
+
 def _locate_file(text: str, path: str, column: str | None, *, is_regular: bool) -> Input | SetAside:
     suffix = suffix_of(path)
     if suffix == ".parquet":
         raise UsageError(f"{text}: .parquet is not supported yet")
+    if is_regular and suffix not in {*MANIFEST_SUFFIXES, *IMAGE_SUFFIXES, *NO_PAGE_SUFFIXES} and is_archive(path):
+        return Input(text, "directory", str(Path(path).parent), path)
     if is_regular and suffix in MANIFEST_SUFFIXES:
         try:
             found = _examine_manifest(text, path, column)
@@ -134,7 +161,7 @@ def _locate_glob(text: str, prefix: str, pattern: str) -> Input:
     listings = walk_directory(prefix, Inputs(Path(prefix), ()), Selection.from_globs(pattern=pattern), follow=True)
     if not any(listing.files for listing in listings):
         raise UsageError(f"{text}: no such file, and as a pattern it matches no image")
-    return Input(text, "glob", prefix, prefix, pattern)
+    return Input(text, "glob", prefix if Path(prefix).is_dir() else _real_folder(prefix), prefix, pattern)
 
 
 # --- Is it a manifest? -----------------------------------------------------------------------------------------------
@@ -190,7 +217,10 @@ def _examine_list(text: str, path: str) -> SetAside | None:
 def _is_file(base: str, target: str) -> bool:
     for name in dict.fromkeys((target, target.strip())):
         try:
-            if not stat.S_ISDIR(Path(absolute_path(base, name)).stat().st_mode):
+            if not stat.S_ISDIR(Path(path := absolute_path(base, name)).stat().st_mode):
+                return True
+        except NotADirectoryError:
+            if isinstance(find_member(path), Member):
                 return True
         except (OSError, ValueError):
             continue

@@ -11,6 +11,7 @@ import orjson
 
 from pipeline.errors import BadManifestEntryError, PageError
 from pipeline.inputs.selection import FileUrlError, find_fault, is_file_url, path_of_url
+from pipeline.members import Member
 from pipeline.records import Meta
 from pipeline.wire import is_url, replace_surrogates
 
@@ -33,6 +34,7 @@ class ManifestEntry:
         problem: Why the row cannot become a page; None when no reason is known.
         undecided: True for a file of a directory whose first bytes decide whether it is a page.
         may_be_comment: True for a line that begins with `#`: it is a comment unless it names an existing file.
+        member: Where its bytes are when a walk found it in an archive.
     """
 
     target: str | None
@@ -41,6 +43,7 @@ class ManifestEntry:
     problem: PageError | None = None
     undecided: bool = False
     may_be_comment: bool = False
+    member: Member | None = None
 
     @property
     def needs_stat(self) -> bool:

@@ -270,5 +270,10 @@ class Selection:
         """Return False when no file below the directory can be a page; arguments as for `class_of`."""
         return not self._excludes(from_root) and (self.pattern is None or self.pattern.may_match_below(from_top))
 
+    def may_open(self, from_root: str, from_top: str) -> bool:
+        """Return False when no member of the archive can be a page; arguments as for `class_of`."""
+        is_named = self.pattern is not None and self.pattern.matches(from_top)
+        return self.may_hold_pages(from_root, from_top) or (is_named and not self._excludes(from_root))
+
     def _excludes(self, name: str) -> bool:
         return any(glob.matches(name) for glob in self.exclude)

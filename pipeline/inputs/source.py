@@ -5,6 +5,7 @@ walk is cancelled, a hop that hangs on a dead network mount is abandoned.
 """
 
 import io
+import logging
 import os
 import stat
 from collections import Counter
@@ -22,15 +23,20 @@ from anyio import to_thread, wait_readable
 from pipeline.config import InputConfig
 from pipeline.config.duration import parse_moment
 from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
+from pipeline.inputs.archives.lookup import find_member
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.kinds import COMMENT, OLDER, UNREADABLE, suffix_of
+from pipeline.inputs.listings import Listing
 from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
 from pipeline.inputs.resolve import BLOCK_BYTES
 from pipeline.inputs.rows import ManifestEntry
 from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path
+from pipeline.members import Member
 from pipeline.records import FileStat, IgnoredFiles, Meta, SourceFile
 from pipeline.storage.files import require_descriptor
 from pipeline.wire import is_url
+
+logger = logging.getLogger("pagemill")
 
 STATS_PER_HOP: Final = 256
 """A thread hop takes 50 µs, a stat 1 µs on a local disk and 1 ms on a network filesystem, so a hop is below 0.3 s."""
@@ -53,10 +59,11 @@ class NameBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Entries of an INPUT, in their order, and the number of its ignored files by kind."""
+    """Entries of an INPUT, in their order, the number of its ignored files by kind, and lines for a person."""
 
     entries: Sequence[ManifestEntry]
     ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 async def walk(
@@ -84,6 +91,8 @@ async def walk(
         to_file = partial(_to_source_file, item.base, inputs)
         async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:
             async for batch in batches:
+                for note in batch.notes:
+                    logger.warning("%s", note)
                 for kind, number in batch.ignored.items():
                     yield IgnoredFiles(kind, number)
                 for start in range(0, len(batch.entries), STATS_PER_HOP):
@@ -139,17 +148,26 @@ async def _list_directory(item: Input, inputs: Inputs, config: InputConfig) -> A
     selection = Selection.from_globs(config.include, config.exclude, item.pattern)
     listings = walk_directory(item.path, inputs, selection, follow=config.follow_symlinks)
     while (listing := await to_thread.run_sync(next, listings, None, abandon_on_cancel=True)) is not None:
-        if listing.ignored:
-            yield _Batch((), listing.ignored)
+        if listing.ignored or listing.notes:
+            yield _Batch((), listing.ignored, listing.notes)
         # A directory may have a million files: build their paths in batches.
         for start in range(0, len(listing.files), STATS_PER_HOP):
-            part = listing.files[start : start + STATS_PER_HOP]
-            yield _Batch(
-                [ManifestEntry(f"{listing.path}/{name}", undecided=name in listing.undecided) for name in part]
-            )
+            yield _Batch(_make_entries(listing, range(start, min(start + STATS_PER_HOP, len(listing.files)))))
         if listing.fault:
-            problem = UnreadableFileError(f"cannot list the directory: {listing.fault}")
+            problem = UnreadableFileError(f"{listing.subject}: {listing.fault}")
             yield _Batch([ManifestEntry(listing.path, problem=problem)])
+
+
+def _make_entries(listing: Listing, positions: range) -> list[ManifestEntry]:
+    names = ((position, listing.files[position]) for position in positions)
+    return [
+        ManifestEntry(
+            f"{listing.path}/{name}",
+            undecided=name in listing.undecided,
+            member=listing.members[position] if listing.members else None,
+        )
+        for position, name in names
+    ]
 
 
 async def _parse_blocks(blocks: AsyncGenerator[bytes, None], reader: ManifestReader) -> AsyncGenerator[_Batch, None]:
@@ -255,26 +273,39 @@ def _to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFi
     if entry.target is None or is_url(entry.target):
         return SourceFile(entry.target or entry.label, None, meta=entry.meta, problem=entry.problem)
     path = Path(full := absolute_path(base, entry.target))
-    found = entry.problem or _stat_file(path)
+    found, member = _find(path, entry)
     if isinstance(found, MissingFileError):
         # A table with spaces after its commas names " a.png"; a file that has this name precedes.
         if (stripped := entry.target.strip()) not in {entry.target, ""}:
             bare = Path(absolute_path(base, stripped))
-            if isinstance(status := _stat_file(bare), FileStat):
-                return SourceFile(inputs.source_name(str(bare)), bare, status, entry.meta)
+            status, member = _find(bare, replace(entry, problem=None))
+            if isinstance(status, FileStat):
+                return SourceFile(inputs.source_name(str(bare)), bare, status, entry.meta, member=member)
         if entry.may_be_comment:
             return IgnoredFiles(COMMENT, 1)
     if entry.undecided and isinstance(found, PageError):  # nothing says that it was a page
         return IgnoredFiles(UNREADABLE, 1)
     if isinstance(found, FileStat):
-        return SourceFile(inputs.source_name(full), path, found, entry.meta, undecided=entry.undecided)
+        name = inputs.source_name(full)
+        return SourceFile(name, path, found, entry.meta, undecided=entry.undecided, member=member)
     return SourceFile(inputs.source_name(full), path, None, entry.meta, found)
 
 
-def _stat_file(path: Path) -> FileStat | PageError:
+def _find(path: Path, entry: ManifestEntry) -> tuple[FileStat | PageError, Member | None]:
+    """Return size and time of an entry, or why it has none, and its place when it is in an archive."""
+    found: FileStat | Member | PageError = entry.problem or entry.member or stat_file(path)
+    if isinstance(found, Member):
+        return FileStat(found.size_bytes, found.mtime_ns), found
+    return found, None
+
+
+def stat_file(path: Path) -> FileStat | Member | PageError:
+    """Return size and time of a file, or its place when it is in an archive, or why it is no file."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        return find_member(str(path))
+    except FileNotFoundError:
         return MissingFileError("no such file")
     except OSError as exc:
         return UnreadableFileError(exc.strerror or str(exc))

@@ -16,7 +16,7 @@ from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import failures, results, run_command, run_here
 
-IGNORED = {".pdf": 3, ".djvu": 2, ".txt": 1, ".docx": 1, ".zip": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
+IGNORED = {".pdf": 3, ".djvu": 2, ".txt": 1, ".docx": 1, ".rar": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
 
 
 def fill(scans: Path) -> None:
@@ -34,7 +34,7 @@ def fill(scans: Path) -> None:
         "2.djvu": b"AT&TFORM",
         "notes.txt": b"buy milk\n",
         "letter.docx": b"PK\x03\x04",
-        "scans.zip": b"PK\x03\x04",
+        "scans.rar": b"Rar!\x1a\x07",
         "README": b"BM is no image\n",
     }.items():
         (scans / name).write_bytes(content)
@@ -54,7 +54,7 @@ async def test_what_is_no_page_is_counted_by_kind(scans: Path, tmp_path: Path) -
         "photo",
         "whatsapp.heic",
     ]
-    counted = "3 .pdf, 2 .djvu, 1 .docx, 1 .txt, 1 .zip, 1 no suffix, 1 symlink, 1 system folder"
+    counted = "3 .pdf, 2 .djvu, 1 .docx, 1 .rar, 1 .txt, 1 no suffix, 1 symlink, 1 system folder"
     assert f"; ignored: {counted}" in describe_summary(summary)
     run_file = read_run_file(tmp_path / "out")
     assert run_file is not None

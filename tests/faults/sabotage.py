@@ -26,7 +26,8 @@ from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
 from pipeline.cli import signals
 from pipeline.errors import StopError
-from pipeline.inputs import image, resolve, source
+from pipeline.inputs import conversion, image, resolve, source
+from pipeline.members import Member
 from pipeline.records import Payload
 from pipeline.remote import faults, verdict
 from pipeline.remote.deadlines import Deadline
@@ -54,7 +55,7 @@ def _hang_reading_a_page() -> None:
             threading.Event().wait()
         return read(path, max_bytes)
 
-    image.read_stable = read_and_hang  # type: ignore[attr-defined]
+    conversion.read_stable = read_and_hang  # type: ignore[attr-defined]
 
 
 def _hang_finding_an_input() -> None:
@@ -91,24 +92,24 @@ def _append_while_reading() -> None:
 def _check_no_stability() -> None:
     """A file is read without a check whether it changed meanwhile."""
 
-    def read_unchecked(path: Path, _: int) -> bytes:
-        with _GrowingFile(path) as file:
+    def read_unchecked(path: bytes, _: Member | None) -> bytes:
+        with _GrowingFile(os.fsdecode(path)) as file:
             return file.readall()
 
-    image.read_stable = read_unchecked  # type: ignore[assignment, attr-defined]
+    image.read_content = read_unchecked  # type: ignore[assignment, attr-defined]
 
 
 def _ignore_read_errors() -> None:
     """A read error is ignored: the bytes before it count as the whole file."""
 
-    def read_up_to_an_error(path: Path, _: int) -> bytes:
+    def read_up_to_an_error(path: bytes, _: Member | None) -> bytes:
         content = bytearray()
-        with path.open("rb", buffering=0) as file, suppress(OSError):
+        with Path(os.fsdecode(path)).open("rb", buffering=0) as file, suppress(OSError):
             while block := file.read(1 << 16):
                 content += block
         return bytes(content)
 
-    image.read_stable = read_up_to_an_error  # type: ignore[assignment, attr-defined]
+    image.read_content = read_up_to_an_error  # type: ignore[assignment, attr-defined]
 
 
 def _wait_for_names() -> None:
