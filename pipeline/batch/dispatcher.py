@@ -1,7 +1,6 @@
 """Turns files into pages, and pages into calls or duplicates."""
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +12,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.file_pages import FilePages
+from pipeline.batch.file_pages import FilePages, count_pages, open_image, page_numbers
 from pipeline.batch.recorder import Page, Recorder
 from pipeline.batch.slots import Slot, Slots, bytes_in_memory
 from pipeline.batch.walk import Walk
@@ -162,7 +161,7 @@ class Dispatcher:
             self._index.mark_file_pending(file)
 
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
-        image = _open_image(file, self._prepare_settings)
+        image = open_image(file, self._prepare_settings)
         dispatch = partial(self._dispatch_or_stop, file, image, begun)
         pages = FilePages(page_numbers(file, image), self._slots, self._page_bytes, dispatch)
         try:
@@ -288,23 +287,3 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
-
-
-def _open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
-    return None if file.path is None else ImageFile(file.path, settings, file.member)
-
-
-def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
-    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
-    if file.pages is not None:
-        yield from sorted(file.pages)
-        return
-    number = 1
-    while number == 1 or number <= count_pages(image):  # known once a page was prepared
-        yield number
-        number += 1
-
-
-def count_pages(image: ImageFile | None) -> int:
-    """Return the number of a file's pages; 1 until it is known, and for a URL."""
-    return 1 if image is None else image.pages

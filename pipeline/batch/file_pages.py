@@ -10,6 +10,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pipeline.batch.slots import Slot, Slots
+from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.image import ImageFile
+from pipeline.records import SourceFile
 from pipeline.shutdown import ShuttingDownError
 
 Dispatch = Callable[[int, Slot], Awaitable[None]]
@@ -83,3 +86,24 @@ class FilePages:
             self._has_stopped = True
         else:
             self._begun.discard(number)
+
+
+def open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
+    """Return the pages of a file; None for a URL, and for a file with a problem."""
+    return None if file.path is None else ImageFile(file.path, settings, file.member)
+
+
+def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
+    if file.pages is not None:
+        yield from sorted(file.pages)
+        return
+    number = 1
+    while number == 1 or number <= count_pages(image):  # known once a page was prepared
+        yield number
+        number += 1
+
+
+def count_pages(image: ImageFile | None) -> int:
+    """Return the number of a file's pages; 1 until it is known, and for a URL."""
+    return 1 if image is None else image.pages

@@ -9,8 +9,8 @@ import anyio.to_thread
 
 from pipeline.errors import BadManifestEntryError
 from pipeline.inputs.archives.holding import place_in_archive, streamed_archive
+from pipeline.inputs.entries import find_file
 from pipeline.inputs.selection import Inputs
-from pipeline.inputs.source import find_file
 from pipeline.records import SourceFile, State
 from pipeline.workspace.index import Index
 from pipeline.workspace.worklist import FailedPage

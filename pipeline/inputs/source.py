@@ -11,8 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -21,20 +20,17 @@ from typing import BinaryIO, Final
 from anyio import to_thread, wait_readable
 
 from pipeline.config import InputConfig
-from pipeline.config.duration import parse_moment
-from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
-from pipeline.inputs.archives.lookup import find_member
+from pipeline.errors import UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
-from pipeline.inputs.kinds import COMMENT, OLDER, UNREADABLE, suffix_of
+from pipeline.inputs.entries import name_entry, since_ns_of, skip_older, to_source_file
+from pipeline.inputs.kinds import suffix_of
 from pipeline.inputs.listings import Listing
 from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
 from pipeline.inputs.resolve import BLOCK_BYTES
 from pipeline.inputs.rows import ManifestEntry
-from pipeline.inputs.selection import Input, Inputs, Selection, absolute_path
-from pipeline.members import Member
-from pipeline.records import FileStat, IgnoredFiles, Meta, SourceFile
+from pipeline.inputs.selection import Input, Inputs, Selection
+from pipeline.records import IgnoredFiles, SourceFile
 from pipeline.storage.files import require_descriptor
-from pipeline.wire import is_url
 
 logger = logging.getLogger("pagemill")
 
@@ -84,11 +80,11 @@ async def walk(
         UsageError: a manifest became unreadable, or a table's header names no pages.
         NoDescriptorsError: the process has no file descriptor left.
     """
-    since_ns = _since_ns(config)
+    since_ns = since_ns_of(config)
     for kind, number in _count_set_aside(inputs).items():
         yield IgnoredFiles(kind, number)
     for item in inputs.items:
-        to_file = partial(_to_source_file, item.base, inputs)
+        to_file = partial(to_source_file, item.base, inputs)
         async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:
             async for batch in batches:
                 for note in batch.notes:
@@ -98,7 +94,7 @@ async def walk(
                 for start in range(0, len(batch.entries), STATS_PER_HOP):
                     part = map(to_file, batch.entries[start : start + STATS_PER_HOP])
                     for file in await to_thread.run_sync(list, part, abandon_on_cancel=True):
-                        yield file if since_ns is None else _skip_older(file, since_ns)
+                        yield file if since_ns is None else skip_older(file, since_ns)
 
 
 async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[NameBatch, None]:
@@ -111,7 +107,7 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
     yield NameBatch((), ignored=_count_set_aside(inputs))
     for item in inputs.items:
         if item.kind != "stdin":
-            to_names = partial(_to_names, item.base, inputs, since_ns=_since_ns(config))
+            to_names = partial(_to_names, item.base, inputs, since_ns=since_ns_of(config))
             async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
                 async for batch in batches:
                     yield await to_thread.run_sync(to_names, batch, abandon_on_cancel=True)
@@ -119,9 +115,6 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
 
 def _count_set_aside(inputs: Inputs) -> Mapping[str, int]:
     return Counter(item.kind for item in inputs.set_aside if item.kind is not None)
-
-
-# --- INPUT -> entries ------------------------------------------------------------------------------------------------
 
 
 async def _list_input(
@@ -219,98 +212,15 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
         yield block
 
 
-# --- entries -> files ------------------------------------------------------------------------------------------------
-
-
-def find_file(inputs: Inputs, name: str, *, meta: Meta | None, pages: frozenset[int] | None) -> SourceFile:
-    """Return the file or URL of a source name in a record, as it is now.
-
-    Args:
-        inputs: Its root is the one that source names are relative to.
-        name: The source name.
-        meta: Further fields of its manifest row.
-        pages: Numbers of the pages to recognise, 1-based; None for all.
-    """
-    root = str(inputs.names_root or inputs.root)
-    found = _to_source_file(root, inputs, ManifestEntry(name, meta=meta))
-    assert isinstance(found, SourceFile)  # it is neither a comment nor a file of a directory
-    return replace(found, pages=pages)
-
-
 def _to_names(base: str, inputs: Inputs, batch: _Batch, *, since_ns: int | None) -> NameBatch:
     if since_ns is not None:
-        examined = [_skip_older(_to_source_file(base, inputs, entry), since_ns) for entry in batch.entries]
+        examined = [skip_older(to_source_file(base, inputs, entry), since_ns) for entry in batch.entries]
         batch = _Batch((), batch.ignored)
     else:
-        examined = [_to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
+        examined = [to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
     ignored = Counter(batch.ignored)
     for found in examined:
         if isinstance(found, IgnoredFiles):
             ignored[found.kind] += found.number
-    names = [_name_entry(base, inputs, entry) for entry in batch.entries if not entry.needs_stat]
+    names = [name_entry(base, inputs, entry) for entry in batch.entries if not entry.needs_stat]
     return NameBatch(names, [found for found in examined if isinstance(found, SourceFile)], ignored)
-
-
-def _since_ns(config: InputConfig) -> int | None:
-    """Return the time before which a file is left out; None for none."""
-    if config.changed_since is None:
-        return None
-    return int(parse_moment(config.changed_since, datetime.now(UTC)).timestamp() * 1e9)
-
-
-def _skip_older(found: SourceFile | IgnoredFiles, since_ns: int) -> SourceFile | IgnoredFiles:
-    is_older = isinstance(found, SourceFile) and found.stat is not None and found.stat.mtime_ns < since_ns
-    return IgnoredFiles(OLDER, 1) if is_older else found
-
-
-def _name_entry(base: str, inputs: Inputs, entry: ManifestEntry) -> str:
-    if entry.target is None or is_url(entry.target):
-        return entry.target or entry.label
-    return inputs.source_name(absolute_path(base, entry.target))
-
-
-def _to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFile | IgnoredFiles:
-    if entry.target is None or is_url(entry.target):
-        return SourceFile(entry.target or entry.label, None, meta=entry.meta, problem=entry.problem)
-    path = Path(full := absolute_path(base, entry.target))
-    found, member = _find(path, entry)
-    if isinstance(found, MissingFileError):
-        # A table with spaces after its commas names " a.png"; a file that has this name precedes.
-        if (stripped := entry.target.strip()) not in {entry.target, ""}:
-            bare = Path(absolute_path(base, stripped))
-            status, member = _find(bare, replace(entry, problem=None))
-            if isinstance(status, FileStat):
-                return SourceFile(inputs.source_name(str(bare)), bare, status, entry.meta, member=member)
-        if entry.may_be_comment:
-            return IgnoredFiles(COMMENT, 1)
-    if entry.undecided and isinstance(found, PageError):  # nothing says that it was a page
-        return IgnoredFiles(UNREADABLE, 1)
-    if isinstance(found, FileStat):
-        name = inputs.source_name(full)
-        return SourceFile(name, path, found, entry.meta, undecided=entry.undecided, member=member)
-    return SourceFile(inputs.source_name(full), path, None, entry.meta, found)
-
-
-def _find(path: Path, entry: ManifestEntry) -> tuple[FileStat | PageError, Member | None]:
-    """Return size and time of an entry, or why it has none, and its place when it is in an archive."""
-    found: FileStat | Member | PageError = entry.problem or entry.member or stat_file(path)
-    if isinstance(found, Member):
-        return FileStat(found.size_bytes, found.mtime_ns), found
-    return found, None
-
-
-def stat_file(path: Path) -> FileStat | Member | PageError:
-    """Return size and time of a file, or its place when it is in an archive, or why it is no file."""
-    try:
-        status = path.stat()
-    except NotADirectoryError:
-        return find_member(str(path))
-    except FileNotFoundError:
-        return MissingFileError("no such file")
-    except OSError as exc:
-        return UnreadableFileError(exc.strerror or str(exc))
-    if stat.S_ISDIR(status.st_mode):
-        return UnreadableFileError("a directory, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        return UnreadableFileError("not a regular file")
-    return FileStat(status.st_size, status.st_mtime_ns)

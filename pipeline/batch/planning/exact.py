@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from concurrent.futures import Executor
 
-from pipeline.batch.dispatcher import count_pages, page_numbers
+from pipeline.batch.file_pages import count_pages, open_image, page_numbers
 from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
 from pipeline.errors import PageError
@@ -61,7 +61,7 @@ class ExactCount:
         states: Counter[State] = Counter()
         sent_bytes = 0
         image_format = format_of_name(file.name) if file.path is not None else URL
-        image = ImageFile(file.path, self._settings) if file.path is not None else None
+        image = open_image(file, self._settings)
         for number in page_numbers(file, image):
             try:
                 payload = await self._prepare(file, image, number)
