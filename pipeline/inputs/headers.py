@@ -1,21 +1,22 @@
 """Read of an image file what its header says: format, pages, and whether a page must be converted or is sure to fail.
 
 Nothing is decoded, and of a large file a few kB are read; the frames of a GIF are found by skipping from block to
-block. Where only decoding would tell, a page counts as one that needs a call.
+block. A member of an archive is read whole. Where only decoding would tell, a page counts as one that needs a call.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Final, cast, overload
 
 from PIL import Image
 
 from pipeline.errors import EmptyFileError, NotAnImageError, PageError, UnreadableFileError, UnsupportedImageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.archives.reading import read_member
+from pipeline.inputs.conversion import MAX_FILE_BYTES, PrepareSettings
 from pipeline.inputs.fit import fit
 from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, suffix_of
 from pipeline.inputs.page_images import FORMATS, has_end_mark
@@ -70,12 +71,13 @@ def read_header(file: SourceFile, settings: PrepareSettings) -> Header:
     """
     assert file.path is not None
     try:
+        if file.member is not None:
+            content = read_member(file.member, MAX_FILE_BYTES)
+            return _describe(file, content, BytesIO(content), settings)
         with FileIO(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as raw:
-            view = _View(raw)
-            head = view[:HEAD_BYTES]
-            if file.undecided and (kind := ignored_kind(file.name, head)) is not None:
-                return Header(kind, ignored=kind)
-            return _describe(file, view, head, settings)
+            return _describe(file, _View(raw), file.path, settings)
+    except PageError as exc:
+        return _failing(format_of_name(file.name), type(exc))
     except OSError as exc:
         require_descriptor(exc)
         if file.undecided:
@@ -83,14 +85,17 @@ def read_header(file: SourceFile, settings: PrepareSettings) -> Header:
         return _failing(format_of_name(file.name), UnreadableFileError)
 
 
-def _describe(file: SourceFile, view: "_View", head: bytes, settings: PrepareSettings) -> Header:
+def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, settings: PrepareSettings) -> Header:
+    head = view[:HEAD_BYTES]
+    if file.undecided and (kind := ignored_kind(file.name, head)) is not None:
+        return Header(kind, ignored=kind)
     if not head:
         return _failing(format_of_name(file.name), EmptyFileError)
     if not is_image(head):
         return _failing(format_of_name(file.name), NotAnImageError)
     if head.startswith(tiff.PREFIXES):
         return _describe_tiff(view, settings)
-    image_format, failing, fits = _open(file.path, settings)
+    image_format, failing, fits = _open(image, settings)
     if image_format is None:
         return Header(format_of_name(file.name), conversions=1)
     pages = max(1, gif.count_frames(cast("bytes", view))) if image_format == "gif" else 1
@@ -98,12 +103,11 @@ def _describe(file: SourceFile, view: "_View", head: bytes, settings: PrepareSet
     return Header(image_format, pages, failing, 0 if is_sent and _has_end_mark(view, head) else pages)
 
 
-def _open(path: Path | None, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool]:
+def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool]:
     """Return the format of an image, None for a damaged header; the classes it fails with; whether its size fits."""
-    assert path is not None
     failing: Counter[str] = Counter()
     try:
-        with Image.open(path, formats=_OPENED) as image:
+        with Image.open(file, formats=_OPENED) as image:
             image_format = FORMATS[image.format or ""]
             orientation = read_orientation(image) if settings.orient else 1
             needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
@@ -116,7 +120,7 @@ def _open(path: Path | None, settings: PrepareSettings) -> tuple[str | None, Cou
     return image_format, failing, needed.untouched and orientation == 1
 
 
-def _describe_tiff(view: "_View", settings: PrepareSettings) -> Header:
+def _describe_tiff(view: "_View | bytes", settings: PrepareSettings) -> Header:
     data = cast("bytes", view)
     offsets = tiff.directory_offsets(data)
     failing = Counter(_tiff_faults(data, offsets, settings))
@@ -143,7 +147,7 @@ def _tiff_faults(data: bytes, offsets: list[int], settings: PrepareSettings) -> 
                 yield exc.name
 
 
-def _has_end_mark(view: "_View", head: bytes) -> bool:
+def _has_end_mark(view: "_View | bytes", head: bytes) -> bool:
     if head.startswith(b"RIFF"):
         return len(view) >= 8 + int.from_bytes(head[4:8], "little")
     return has_end_mark(head[:_TAIL_BYTES] + view[max(0, len(view) - _TAIL_BYTES) :])

@@ -1,6 +1,7 @@
 """What the header of a file says, beside what its conversion makes of it."""
 
 import io
+import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PageError
+from pipeline.inputs.archives.lookup import find_member
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.headers import Header, format_of_name, read_header
 from pipeline.inputs.image import ImageFile
+from pipeline.members import Member
 from pipeline.records import FileStat, SourceFile
 from tests.inputs.images import ORIENTATION_TAG, VENDOR, encode, marked, noise, prepare_next
 
@@ -76,6 +79,17 @@ def test_pages_and_failures_are_those_of_the_conversion(tmp_path: Path, name: st
             conversions += payload.prep.bytes != len(FILES[name]) or name == "trailing.jpg"
     assert (header.pages, header.failing) == (image.pages, failing)
     assert header.conversions >= conversions
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_member_of_an_archive_is_read_as_a_file_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    with zipfile.ZipFile(tmp_path / "box.zip", "w", zipfile.ZIP_DEFLATED) as box:
+        box.write(tmp_path / name, name)
+    member = find_member(str(tmp_path / "box.zip" / name))
+    assert isinstance(member, Member)
+    packed = SourceFile(f"box.zip/{name}", tmp_path / "box.zip" / name, None, member=member)
+    assert read_header(packed, VENDOR) == read_header(as_source(tmp_path / name), VENDOR)
 
 
 @pytest.mark.parametrize(
