@@ -42,7 +42,7 @@ def prepare_settings(config: Config) -> PrepareSettings:
     """Return how pages are made to fit, from the configuration."""
     prepare = config.prepare
     limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
-    return PrepareSettings(limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels)
+    return PrepareSettings(limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels, prepare.pdf_dpi)
 
 
 class Dispatcher:

@@ -216,6 +216,10 @@ class PrepareConfig(Section, frozen=True):
     jpeg_quality: Annotated[
         Annotated[int, Meta(ge=50, le=100)], about("JPEG quality of pages that are encoded again, 50 to 100.")
     ] = 92
+    pdf_dpi: Annotated[
+        Annotated[int, Meta(ge=72, le=1200)],
+        about("Resolution at which pages of a PDF are rendered; a page that is one scan keeps the scan's."),
+    ] = 300
     orient: Annotated[bool, about("Turn pages upright by their EXIF orientation.")] = True
     dedup: Annotated[
         bool, about("Send the same content once; copies take over its text.", flag="--dedup/--no-dedup")

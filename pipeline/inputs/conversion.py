@@ -5,13 +5,14 @@ hang or an exhausted memory of the process itself is left to the pool that owns 
 """
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from pipeline.convert.frames import Ready
 from pipeline.errors import (
@@ -24,7 +25,10 @@ from pipeline.errors import (
 )
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import MAX_PIXELS, Fit, fit
+from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
+from pipeline.inputs.pdf import PdfFile, PdfPage
+from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
@@ -49,12 +53,14 @@ class PrepareSettings:
         jpeg_quality: Quality of pages that are encoded as JPEG.
         orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
         max_pixels: Most pixels of a page that is decoded.
+        pdf_dpi: Resolution at which pages of a PDF are rendered.
     """
 
     limits: Limits
     jpeg_quality: int = 92
     orient: bool = True
     max_pixels: int = MAX_PIXELS
+    pdf_dpi: int = 300
 
 
 class Convert(Struct, frozen=True, tag=True):
@@ -123,7 +129,7 @@ class Converter:
 
     def __init__(self) -> None:
         self._sha256 = ""
-        self._file: PageImages | None = None
+        self._file: PageImages | PdfFile | None = None
 
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
@@ -146,21 +152,24 @@ class Converter:
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
         return NotConverted(error.name, str(error), pages)
 
-    def _open(self, task: Task) -> PageImages:
+    def _open(self, task: Task) -> PageImages | PdfFile:
         if self._file is None or task.sha256 != self._sha256:
             self._close()
             data = read_stable(Path(os.fsdecode(task.path)), MAX_FILE_BYTES)
             if hashlib.sha256(data).hexdigest() != task.sha256:
                 raise UnreadableFileError("changed while it was read")
-            self._file, self._sha256 = PageImages(data), task.sha256
+            self._file = PdfFile(data) if is_pdf(data[:HEAD_BYTES]) else PageImages(data)
+            self._sha256 = task.sha256
         return self._file
 
     def _close(self) -> None:
+        if isinstance(self._file, PdfFile):
+            self._file.close()
         self._file, self._sha256 = None, ""
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
         """Return the failure that an exception of a decoder means for the page."""
-        if self._file is not None and isinstance(task, Convert):
+        if isinstance(self._file, PageImages) and isinstance(task, Convert):
             variant = self._file.explain(task.page, exc)
             if variant is not None:
                 return UnsupportedImageError(f"unsupported {variant}")
@@ -174,8 +183,10 @@ class Converter:
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
 
 
-def _convert_page(file: PageImages, task: Convert) -> Converted:
+def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted:
     settings = task.settings
+    if isinstance(file, PdfFile):
+        return _convert_pdf_page(file, task.page, settings)
     image = file.open(task.page)
     orientation = read_orientation(image)
     turned_deg = rotation_deg(orientation)
@@ -183,6 +194,40 @@ def _convert_page(file: PageImages, task: Convert) -> Converted:
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
+    converted = _convert_image(file, task.page, image, settings, orientation)
+    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
+
+
+def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted:
+    """Take the scan out of a page that consists of one, else render the page."""
+    with file.open(number) as page:
+        scan = find_scan(page, settings.max_pixels)
+        converted = _render(page, settings) if scan is None else _convert_scan(scan, settings)
+        return Converted(converted.image, replace(converted.prep, rotation_deg=page.rotation_deg), file.pages)
+
+
+def _render(page: PdfPage, settings: PrepareSettings) -> Converted:
+    size_px = page.size_px(settings.pdf_dpi)
+    needed = fit(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))  # rendered when it is scaled
+    return _encode(make_fit(page.render(needed.scaled_px), needed, 1), "pdf", size_px, needed, settings)
+
+
+def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
+    if scan.jpeg is not None:
+        file = PageImages(scan.jpeg)
+        converted = _convert_image(file, 1, file.open(1), settings, scan.orientation)
+        return Converted(scan.jpeg if converted.image is None else converted.image, converted.prep, 1)
+    assert scan.image is not None
+    size_px = upright_size_px(scan.image.size, scan.orientation)
+    needed = fit(size_px, settings.limits, settings.max_pixels)
+    image = make_fit(scan.image, needed, scan.orientation)
+    return _encode(image, "jpeg" if scan.is_lossy else "pdf", size_px, needed, settings)
+
+
+def _convert_image(
+    file: PageImages, number: int, image: ImageFile.ImageFile, settings: PrepareSettings, orientation: int
+) -> Converted:
+    """Return a page as it is where that is possible, else encoded; without its rotation."""
     try:
         needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
     except UnfittableImageError:
@@ -195,26 +240,24 @@ def _convert_page(file: PageImages, task: Convert) -> Converted:
         if not file.has_end_mark:
             image.load()
         return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
-    encoded = _encode_page(file, image, task, needed, orientation)
-    return Converted(encoded.image, replace(encoded.prep, rotation_deg=turned_deg), file.pages)
-
-
-def _encode_page(
-    file: PageImages, image: ImageFile.ImageFile, task: Convert, needed: Fit, orientation: int
-) -> Converted:
-    """Decode, scale, turn, pad and encode a page."""
     source_px = upright_size_px(image.size, orientation)
     unused = [image]
 
     def open_page() -> ImageFile.ImageFile:
-        opened = unused.pop() if unused else file.open(task.page)
+        opened = unused.pop() if unused else file.open(number)
         if needed.scale < 1 and opened.format == "JPEG":
             opened.draft(None, upright_size_px(needed.scaled_px, orientation))  # decodes at 1/2, 1/4 or 1/8 of the size
         return opened
 
     page = make_fit(decode(open_page), needed, orientation)
-    encoded = encode(page, file.format, needed.scale, task.settings.limits, task.settings.jpeg_quality)
+    return _encode(page, file.format, source_px, needed, settings)
+
+
+def _encode(
+    page: Image.Image, source_format: str, source_px: tuple[int, int], needed: Fit, settings: PrepareSettings
+) -> Converted:
+    """Encode a page that was made to fit."""
+    encoded = encode(page, source_format, needed.scale, settings.limits, settings.jpeg_quality)
     # A page that the encoder had to shrink has another scale than the one that was needed.
     scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
-    prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6))
-    return Converted(encoded.data, prep, file.pages)
+    return Converted(encoded.data, Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6)), 1)

@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.kinds import (
     HEAD_BYTES,
-    IMAGE_SUFFIXES,
+    PAGE_SUFFIXES,
     SYSTEM_FOLDER,
     SYSTEM_FOLDERS,
     is_text,
@@ -116,7 +116,7 @@ def _locate_file(text: str, path: str, column: str | None, *, is_regular: bool) 
             require_descriptor(exc)
             raise UsageError(f"{text}: {exc.strerror}") from exc
         return Input(text, "manifest", str(Path(path).parent), path) if found is None else found
-    if is_regular and suffix not in IMAGE_SUFFIXES and _is_text(Path(path)):
+    if is_regular and suffix not in PAGE_SUFFIXES and _is_text(Path(path)):
         reason = f"a text, and no manifest ({' '.join(MANIFEST_SUFFIXES)})"
         return SetAside(text, kind_of_name(path), reason)
     return Input(text, "file", str(Path(path).parent), path)
@@ -180,7 +180,7 @@ def _examine_list(text: str, path: str) -> SetAside | None:
         if entry.target is not None:
             if is_url(entry.target) or _is_file(base, entry.target):
                 return None
-            images += suffix_of(entry.target) in IMAGE_SUFFIXES
+            images += suffix_of(entry.target) in PAGE_SUFFIXES
     if 2 * images > lines or not lines:
         return None
     reason = "its line names no existing file" if lines == 1 else f"none of its {lines} lines names an existing file"
