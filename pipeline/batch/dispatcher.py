@@ -74,6 +74,7 @@ class Dispatcher:
         self._config = config
         self._converter = converter
         self._prepare_settings = prepare_settings(config)
+        self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
@@ -157,15 +158,34 @@ class Dispatcher:
         image = ImageFile(file.path, self._prepare_settings) if file.path is not None else None
         number = 1
         try:
-            for number in _page_numbers(file, image):
+            if file.pages is None and image is not None and not self._includes(1):
+                with self._shutdown.cancels_unsent():
+                    await image.count(self._converter, self._threads)
+            for number in self._page_numbers(file, image):
                 await self._prepare_and_dispatch(file, image, number, slot, begun)
         except (ShuttingDownError, StopError):
             if file.pages is None:
                 with suppress(StorageError):
                     self._index.inventory.mark_rest_pending(file, number, _count_pages(image))
             raise
-        if file.pages is None:
+        if file.pages is None and self._page_ranges is not None and _count_pages(image) > 1:
+            self._index.inventory.forget_pending_pages(file)  # those that were left out
+        elif file.pages is None:
             self._index.add_file(file, _count_pages(image))
+
+    def _page_numbers(self, file: SourceFile, image: ImageFile | None) -> Iterator[int]:
+        """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
+        if file.pages is not None:
+            yield from sorted(file.pages)
+            return
+        number = 1
+        while number == 1 or number <= _count_pages(image):  # known once a page was prepared or the pages were counted
+            if self._includes(number) or _count_pages(image) == 1:
+                yield number
+            number += 1
+
+    def _includes(self, number: int) -> bool:
+        return self._page_ranges is None or number in self._page_ranges
 
     async def _prepare_and_dispatch(
         self, file: SourceFile, image: ImageFile | None, number: int, slot: Slot, begun: str
@@ -265,17 +285,6 @@ class Dispatcher:
         """Record a failure; a record is on disk already."""
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
-
-
-def _page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
-    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
-    if file.pages is not None:
-        yield from sorted(file.pages)
-        return
-    number = 1
-    while number == 1 or number <= _count_pages(image):  # known once a page was prepared
-        yield number
-        number += 1
 
 
 def _count_pages(image: ImageFile | None) -> int:

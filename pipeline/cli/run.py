@@ -31,6 +31,7 @@ _INPUTS = "Inputs"
     setting("input.include", heading=_INPUTS),
     setting("input.exclude", heading=_INPUTS),
     setting("input.column", heading=_INPUTS),
+    setting("input.pages", heading=_INPUTS),
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
     GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),

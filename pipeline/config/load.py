@@ -272,5 +272,9 @@ def _check_values(config: Config, source: str) -> None:
             raise UsageError(
                 f"{source}: run.max_duration: '{config.run.max_duration}' is no duration such as 3600 or 8h"
             ) from exc
+    try:
+        _ = config.input.page_ranges
+    except ValueError as exc:
+        raise UsageError(f"{source}: input.pages: '{config.input.pages}' is no list of pages such as 1-3,10-") from exc
     if config.prepare.min_edge_px > config.prepare.max_edge_px:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pipeline.config.duration import parse_duration
 from pipeline.config.fields import Count, Positive, Seconds, Section, about
+from pipeline.config.page_ranges import PageRanges
 
 OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
 """Environment variable with the server operator's own key, which has no quota."""
@@ -193,6 +194,16 @@ class InputConfig(Section, frozen=True):
             unset="the first of path, file, file_name, filename, image_path, image and url",
         ),
     ] = None
+    pages: Annotated[
+        str | None,
+        about(
+            "Pages to take from files of several pages, such as 1-3,10-; a file of one page is always taken.",
+            flag="--pages",
+            metavar="LIST",
+            example="1-3,10-",
+            unset="all",
+        ),
+    ] = None
     follow_symlinks: Annotated[bool, about("Follow symbolic links inside directories.", flag="--follow-symlinks")] = (
         False
     )
@@ -200,6 +211,11 @@ class InputConfig(Section, frozen=True):
         Literal["mtime", "sha256"],
         about("How a changed file is recognised: by size and time, or by reading every file.", flag="--changed-by"),
     ] = "mtime"
+
+    @property
+    def page_ranges(self) -> PageRanges | None:
+        """`pages` as numbers; None for all."""
+        return None if self.pages is None else PageRanges.parse(self.pages)
 
 
 class PrepareConfig(Section, frozen=True):

@@ -103,10 +103,26 @@ class ImageFile:
         try:
             result = await converter.run(read, key=self._sha256)
         except ConversionError:
-            if page == 1:
+            if page == 1:  # it took its worker down; the others are prepared
                 await self._count_pages(converter)
             raise
         return await loop.run_in_executor(threads, self.finish, page, result)
+
+    async def count(self, converter: Converter, threads: Executor) -> None:
+        """Learn the number of pages without decoding one; it stays 1 for a file that cannot be read.
+
+        Args:
+            converter: As for `prepare`.
+            threads: As for `prepare`.
+        """
+        try:
+            read = await asyncio.get_running_loop().run_in_executor(threads, self.read, 1)
+        except PageError:  # `prepare` says why
+            return
+        if isinstance(read, Payload):
+            self._sha256 = ""  # its content is read again when it is sent
+        else:
+            await self._count_pages(converter)
 
     def read(self, page: int) -> Payload | Convert:
         """Read the file; return its page when that fits, else the task that converts it.
@@ -142,7 +158,7 @@ class ImageFile:
                 raise ConversionError("the decoder sent an unexpected message")
 
     async def _count_pages(self, converter: Converter) -> None:
-        """Count the pages of a file whose first page took its worker down, so that the others are prepared."""
+        """Count the pages of a file in a worker; the number stays as it is when they cannot be counted."""
         try:
             counted = await converter.run(CountPages(os.fsencode(self._path), self._sha256), key=self._sha256)
         except ConversionError:

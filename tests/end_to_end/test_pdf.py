@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.records import State
 from tests.fakes import serve_fake
 from tests.inputs.odd_pdfs import FULL, card, encrypted, flate_image
@@ -40,3 +42,40 @@ async def test_an_encrypted_pdf_fails_alone(scans: Path, tmp_path: Path) -> None
         summary = await run_here(scans, tmp_path / "out", fake.url)
         assert (summary.exit_code, summary.totals[State.DONE], len(fake.calls)) == (3, 1, 1)
     assert [(line["source"], line["class"]) for line in failures(tmp_path / "out")] == [("secret.pdf", "encrypted")]
+
+
+class TestPages:
+    """`--pages`."""
+
+    @pytest.mark.parametrize(("pages", "expected"), [("1,3-", [1, 3, 4]), ("2-3", [2, 3]), ("9-", [])])
+    async def test_these_pages_are_sent_and_no_others(
+        self, scans: Path, tmp_path: Path, pages: str, expected: list[int]
+    ) -> None:
+        """A file of one page is sent whatever is given: as it is, or converted."""
+        write_pdf(scans / "book.pdf", 4)
+        write_page(scans / "a.png", 1)
+        card("L").save(scans / "b.tif")
+        async with serve_fake() as fake:
+            summary = await run_here(scans, tmp_path / "out", fake.url, input={"pages": pages})
+            again = await run_here(scans, tmp_path / "out", fake.url, input={"pages": pages})
+            assert len(fake.calls) == len(expected) + 2
+        found = [line["page"] for line in results(tmp_path / "out") if line["source"] == "book.pdf"]
+        assert sorted(found) == expected
+        for each in (summary, again):
+            assert (each.exit_code, each.totals[State.DONE], each.totals[State.PENDING]) == (0, len(expected) + 2, 0)
+
+    async def test_a_later_run_without_the_flag_sends_the_others(self, scans: Path, tmp_path: Path) -> None:
+        book = write_pdf(scans / "book.pdf", 4)
+        async with serve_fake() as fake:
+            first = await run_here(book, tmp_path / "out", fake.url, input={"pages": "2"})
+            whole = await run_here(book, tmp_path / "out", fake.url)
+            assert len(fake.calls) == 4
+        assert (first.totals[State.DONE], first.totals[State.PENDING]) == (1, 0)
+        assert (whole.exit_code, whole.totals[State.DONE]) == (0, 4)
+        assert [line["page"] for line in results(tmp_path / "out")] == [2, 1, 3, 4]
+
+    async def test_a_file_that_cannot_be_read_fails_once(self, scans: Path, tmp_path: Path) -> None:
+        (scans / "broken.pdf").write_bytes(b"%PDF-1.7\n")
+        async with serve_fake() as fake:
+            summary = await run_here(scans, tmp_path / "out", fake.url, input={"pages": "2-"})
+        assert (summary.exit_code, len(failures(tmp_path / "out"))) == (3, 1)
