@@ -192,6 +192,9 @@ class Dispatcher:
     ) -> None:
         """Prepare a page and dispatch it, unless it has failed in this run: an earlier row named it."""
         begun_s = anyio.current_time()
+        if image is not None and self._is_done(file, number, image.id_of(number)):
+            self._recorder.settled[State.DONE] += 1
+            return
         has_failed = self._index.has_failed_since(file, number, begun) or self._recorder.is_undecided(file, number)
         try:
             with self._shutdown.cancels_unsent():
@@ -203,6 +206,11 @@ class Dispatcher:
         else:
             if not has_failed:
                 await self._dispatch_page(Page(file, payload, begun_s), slot)
+
+    def _is_done(self, file: SourceFile, number: int, page_id: PageId | None) -> bool:
+        """Return whether a page of a file that was read needs neither a call nor a record."""
+        is_known = page_id is not None and self._index.has_result(file, number, page_id)
+        return is_known and self._index.has_meta(file, number)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:

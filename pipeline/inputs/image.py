@@ -169,6 +169,10 @@ class ImageFile:
     def _conversion(self, page: int) -> Convert:
         return Convert(os.fsencode(self._path), self._sha256, page, self._settings)
 
+    def id_of(self, page: int) -> PageId | None:
+        """Return the identity of a page; None before the file was read."""
+        return PageId(f"sha256:{self._sha256}#{page}") if self._sha256 else None
+
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
         return Payload(PageId(f"sha256:{self._sha256}#{page}"), self._sha256, page, self.pages, body, prep)

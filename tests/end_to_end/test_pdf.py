@@ -1,10 +1,12 @@
 """Runs over PDFs."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
 
-from pipeline.records import State
+from pipeline.inputs.image import Converter, ImageFile
+from pipeline.records import Payload, State
 from tests.fakes import serve_fake
 from tests.inputs.odd_pdfs import FULL, card, encrypted, flate_image
 from tests.inputs.pdfs import Pdf
@@ -79,3 +81,23 @@ class TestPages:
         async with serve_fake() as fake:
             summary = await run_here(scans, tmp_path / "out", fake.url, input={"pages": "2-"})
         assert (summary.exit_code, len(failures(tmp_path / "out"))) == (3, 1)
+
+
+async def test_pages_that_are_done_are_not_rendered_again(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was interrupted at page 1,500 goes on there; only the first page tells that the file is the same."""
+    prepared: list[int] = []
+    prepare = ImageFile.prepare
+
+    async def count(image: ImageFile, page: int, converter: Converter, threads: Executor) -> Payload:
+        prepared.append(page)
+        return await prepare(image, page, converter, threads)
+
+    book = write_pdf(scans / "book.pdf", 6)
+    async with serve_fake() as fake:
+        await run_here(book, tmp_path / "out", fake.url, input={"pages": "1-4"})
+        monkeypatch.setattr(ImageFile, "prepare", count)
+        summary = await run_here(book, tmp_path / "out", fake.url)
+    assert prepared == [1, 5, 6]
+    assert (summary.exit_code, summary.totals[State.DONE], summary.settled) == (0, 6, 4)
