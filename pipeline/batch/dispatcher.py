@@ -13,16 +13,15 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.job import prepare_settings
 from pipeline.batch.recorder import Page, Recorder
 from pipeline.batch.slots import Slot, Slots
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
-from pipeline.inputs.conversion import PrepareSettings
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import Failure, PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
-from pipeline.wire import Limits
 from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
@@ -36,13 +35,6 @@ class _Claim:
         self.ended = anyio.Event()
         self.outcome: Record | PageError | None = None
         """None until it ends; stays None when the run ends first."""
-
-
-def prepare_settings(config: Config) -> PrepareSettings:
-    """Return how pages are made to fit, from the configuration."""
-    prepare = config.prepare
-    limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
-    return PrepareSettings(limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels, prepare.pdf_dpi)
 
 
 class Dispatcher:
@@ -242,10 +234,10 @@ class Dispatcher:
         is_deduplicated = self._config.prepare.dedup
         if is_deduplicated and (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
-        elif (failure := self._find_failure(page)) is not None:
+        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
             await self._recorder.record_left(page, failure)
         elif not is_deduplicated:
-            await self._record_end(page, await self._attempts.recognise_page(page))
+            await self._record_end(page, await self._obtain(page))
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
@@ -269,11 +261,17 @@ class Dispatcher:
         """Call for the page, then wake its duplicates."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._attempts.recognise_page(page)
+            claim.outcome = await self._obtain(page)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
         await self._record_end(page, claim.outcome)
+
+    async def _obtain(self, page: Page) -> Record | PageError:
+        """Return the page's record: with the text that it has already, or by a call."""
+        if page.payload.text is not None:
+            return await self._recorder.record_text_layer(page, page.payload.text)
+        return await self._attempts.recognise_page(page)
 
     async def _wait_for_original(self, page: Page, claim: _Claim, slot: Slot) -> None:
         """Wait, without a slot or memory, until the same content has ended; then end the same way."""

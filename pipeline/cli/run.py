@@ -44,6 +44,7 @@ _INPUTS = "Inputs"
         "the same GLOB goes on where an interrupted one stopped.",
         heading=_INPUTS,
     ),
+    setting("prepare.text_layer", heading=_INPUTS),
     setting("prepare.dedup", heading=_INPUTS),
     *limit_options(),
     setting("run.at_most_once", heading=LIMITS),

@@ -6,6 +6,7 @@ from them what people read: flag help, the example file, `config show` and the t
 
 from pipeline.config.duration import parse_duration
 from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
+from pipeline.config.serve_settings import ServeConfig
 from pipeline.config.settings import (
     OPERATOR_KEY_VARIABLE,
     TIER_CALLS,
@@ -16,7 +17,6 @@ from pipeline.config.settings import (
     LogConfig,
     PrepareConfig,
     RunConfig,
-    ServeConfig,
     Tier,
 )
 

@@ -29,6 +29,7 @@ from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
+from pipeline.inputs.pdf_text import find_text
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
@@ -54,6 +55,7 @@ class PrepareSettings:
         orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
         max_pixels: Most pixels of a page that is decoded.
         pdf_dpi: Resolution at which pages of a PDF are rendered.
+        uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
     """
 
     limits: Limits
@@ -61,6 +63,7 @@ class PrepareSettings:
     orient: bool = True
     max_pixels: int = MAX_PIXELS
     pdf_dpi: int = 300
+    uses_text_layer: bool = False
 
 
 class Convert(Struct, frozen=True, tag=True):
@@ -100,6 +103,18 @@ class Converted(Struct, frozen=True, tag=True):
     pages: int
 
 
+class TextFound(Struct, frozen=True, tag=True):
+    """The text that a page has already.
+
+    Attributes:
+        text: The text.
+        pages: Number of pages of the file.
+    """
+
+    text: str
+    pages: int
+
+
 class Counted(Struct, frozen=True, tag=True):
     """The number of pages of a file."""
 
@@ -121,7 +136,7 @@ class NotConverted(Struct, frozen=True, tag=True):
 
 
 Task = Convert | CountPages
-Result = Ready | Converted | Counted | NotConverted
+Result = Ready | Converted | TextFound | Counted | NotConverted
 
 
 class Converter:
@@ -134,7 +149,7 @@ class Converter:
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | Counted | NotConverted:
+    def run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
@@ -183,7 +198,7 @@ class Converter:
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
 
 
-def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted:
+def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | TextFound:
     settings = task.settings
     if isinstance(file, PdfFile):
         return _convert_pdf_page(file, task.page, settings)
@@ -198,9 +213,11 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted:
     return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
 
 
-def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted:
-    """Take the scan out of a page that consists of one, else render the page."""
+def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted | TextFound:
+    """Take the text or the scan out of a page that consists of it, else render the page."""
     with file.open(number) as page:
+        if settings.uses_text_layer and (text := find_text(page)) is not None:
+            return TextFound(text, file.pages)
         scan = find_scan(page, settings.max_pixels)
         converted = _render(page, settings) if scan is None else _convert_scan(scan, settings)
         return Converted(converted.image, replace(converted.prep, rotation_deg=page.rotation_deg), file.pages)

@@ -30,6 +30,7 @@ from pipeline.inputs.conversion import (
     PrepareSettings,
     Result,
     Task,
+    TextFound,
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark
@@ -151,6 +152,9 @@ class ImageFile:
                 image = content if image is None else image
                 assert image is not None
                 return self._payload(page, image, prep)
+            case TextFound(text, pages):
+                self.pages = pages
+                return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
             case NotConverted(name, message, pages):
                 self.pages = max(self.pages, pages)
                 raise _ERRORS.get(name, ConversionError)(message)
@@ -171,11 +175,14 @@ class ImageFile:
 
     def id_of(self, page: int) -> PageId | None:
         """Return the identity of a page; None before the file was read."""
-        return PageId(f"sha256:{self._sha256}#{page}") if self._sha256 else None
+        return self._id(page) if self._sha256 else None
+
+    def _id(self, page: int) -> PageId:
+        return PageId(f"sha256:{self._sha256}#{page}")
 
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
-        return Payload(PageId(f"sha256:{self._sha256}#{page}"), self._sha256, page, self.pages, body, prep)
+        return Payload(self._id(page), self._sha256, page, self.pages, body, prep)
 
 
 def prepare_url(url: str) -> Payload:

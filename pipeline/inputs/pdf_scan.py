@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TOLERANCE: Final = 0.01
 """Of the page's width and height, by which the edges of the image may be off the page's."""
 _MAX_FORM_DEPTH: Final = 15
-_INVISIBLE: Final = 3
+INVISIBLE: Final = 3
 """ISO 32000-1, 9.3.6: the text rendering mode of the text that OCR lays under a scan."""
 
 _ORIENTATIONS: Final = {0: 1, 90: 6, 180: 3, 270: 8}
@@ -143,15 +143,16 @@ def _only_image(page: PdfPage) -> "pypdfium2.PdfImage | None":
     for found in page.raw.get_objects(max_depth=_MAX_FORM_DEPTH):
         if found.type == raw.FPDF_PAGEOBJ_FORM:
             continue
-        if found.type == raw.FPDF_PAGEOBJ_TEXT and raw.FPDFTextObj_GetTextRenderMode(found) == _INVISIBLE:
+        if found.type == raw.FPDF_PAGEOBJ_TEXT and raw.FPDFTextObj_GetTextRenderMode(found) == INVISIBLE:
             continue
         if found.type != raw.FPDF_PAGEOBJ_IMAGE or image is not None:
             return None
         image = found
-    return image if image is not None and _matrix_on_page(image).covers(page.raw.get_bbox()) else None
+    return image if image is not None and matrix_on_page(image).covers(page.raw.get_bbox()) else None
 
 
-def _matrix_on_page(found: "pypdfium2.PdfImage") -> Matrix:
+def matrix_on_page(found: "pypdfium2.PdfImage") -> Matrix:
+    """Return the transformation of an object to the page, also from within forms."""
     matrix = Matrix(*found.get_matrix().get())
     while (found := found.container) is not None:
         matrix = matrix.then(Matrix(*found.get_matrix().get()))

@@ -8,10 +8,11 @@ import pytest
 from pipeline.inputs.image import Converter, ImageFile
 from pipeline.records import Payload, State
 from tests.fakes import serve_fake
-from tests.inputs.odd_pdfs import FULL, card, encrypted, flate_image
+from tests.inputs.odd_pdfs import FULL, card, encrypted, flate_image, one_page
 from tests.inputs.pdfs import Pdf
+from tests.inputs.test_pdf_text import TEXT, written
 from tests.pages import write_page
-from tests.runs import failures, results, run_here
+from tests.runs import failures, results, run_command, run_here
 
 
 def write_pdf(path: Path, pages: int) -> Path:
@@ -101,3 +102,38 @@ async def test_pages_that_are_done_are_not_rendered_again(
         summary = await run_here(book, tmp_path / "out", fake.url)
     assert prepared == [1, 5, 6]
     assert (summary.exit_code, summary.totals[State.DONE], summary.settled) == (0, 6, 4)
+
+
+class TestTextLayer:
+    """`--text-layer`."""
+
+    async def test_a_page_with_text_costs_no_call(self, scans: Path, tmp_path: Path) -> None:
+        """A copy is its duplicate; the accounts add up; `--again` and the default send it."""
+        pdf = Pdf()
+        pdf.add_page(written())
+        pdf.add_page(FULL, images=[flate_image(card("L"))])
+        (scans / "a.pdf").write_bytes(pdf.to_bytes())
+        (scans / "b.pdf").write_bytes(pdf.to_bytes())
+        out = tmp_path / "out"
+        async with serve_fake() as fake:
+            summary = await run_here(scans, out, fake.url, prepare={"text_layer": "use"})
+            assert (summary.exit_code, len(fake.calls)) == (0, 1)
+            again = await run_here(scans, out, fake.url)
+            assert (again.exit_code, again.settled, len(fake.calls)) == (0, 4, 1)
+        assert (summary.totals[State.DONE], summary.totals[State.DUPLICATE]) == (2, 2)
+        first = [line for line in results(out) if line["page"] == 1]
+        assert [(line["text"], line["text_from"], line["attempt"]) for line in first] == [
+            (TEXT, "text-layer", None)
+        ] * 2
+        assert all("text_from" not in line and line["attempt"] for line in results(out) if line["page"] == 2)
+        assert (await run_command("verify", out)).returncode == 0
+
+    async def test_it_is_sent_again_when_asked(self, scans: Path, tmp_path: Path) -> None:
+        (scans / "a.pdf").write_bytes(one_page(written()))
+        out = tmp_path / "out"
+        async with serve_fake() as fake:
+            await run_here(scans, out, fake.url, prepare={"text_layer": "use"})
+            await run_here(scans, out, fake.url, again="*")
+            assert len(fake.calls) == 1
+        assert ["text_from" in line for line in results(out)] == [True, False]
+        assert (await run_command("verify", out)).returncode == 0
