@@ -8,6 +8,7 @@ PagemillError
 │   ├── NotAnImageError           not a known image format
 │   ├── TruncatedImageError       the image is damaged, or its end is missing
 │   ├── UnsupportedImageError     a compression or a variant of a known format that cannot be decoded
+│   ├── EncryptedFileError        a file that needs a password
 │   ├── ConversionError           decoding crashed, took too long or ran out of memory
 │   ├── DecompressionBombError    more pixels than any page has
 │   ├── UnfittableImageError      no size within the API's limits is legible
@@ -110,6 +111,12 @@ class UnsupportedImageError(PageError):
     """The image uses a compression or a variant of its format that cannot be decoded."""
 
     name = "unsupported"
+
+
+class EncryptedFileError(PageError):
+    """The file is encrypted and opens with a password only."""
+
+    name = "encrypted"
 
 
 class ConversionError(PageError):

@@ -17,6 +17,9 @@ VENDOR_URL = "https://llmocr.com"
 MAX_FAILED_RUNS = 3
 """A page whose calls fail in this many runs is left to `pagemill retry`: each run costs calls."""
 
+TEXT_LAYER = "text-layer"
+"""Value of `text_from` of a text that the page of a PDF had already; no call was made for it."""
+
 PageId = NewType("PageId", str)
 """Identity of a content's page: "sha256:<64 hex>#<page>"; given as a URL: "url:<64 hex of the URL's SHA-256>#1"."""
 
@@ -140,6 +143,7 @@ class Payload:
         pages: Number of pages in the file.
         body: The JSON request body.
         prep: The image as sent; None for a URL.
+        text: The text that the page has already, and that takes the place of a call; None for a page that is sent.
     """
 
     id: PageId
@@ -148,6 +152,7 @@ class Payload:
     pages: int
     body: bytes = field(repr=False)
     prep: Prep | None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +193,14 @@ class Record:
             which is the page's own source when its file has its earlier content again.
         prep: The image as sent; None for a URL.
         reply: The origin of the text.
-        attempt: The ledger's id of the call that returned the text.
+        attempt: The ledger's id of the call that returned the text; None when no call was made for it.
         elapsed_ms: From the start of the page's preparation to its reply.
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
         note: A remark on the text, such as replaced surrogates.
         again: True when the page was sent, as asked for, although its content had a record.
         quality: How well the service says it has read the page; None when it does not say.
+        text_from: `TEXT_LAYER`, or None for the service's text.
     """
 
     id: PageId
@@ -205,13 +211,14 @@ class Record:
     duplicate_of: str | None
     prep: Prep | None
     reply: Reply
-    attempt: str
+    attempt: str | None
     elapsed_ms: int
     added: str
     meta: Meta | None = None
     note: str | None = None
     again: bool = False
     quality: Quality | None = None
+    text_from: str | None = None
 
     @property
     def state(self) -> State:

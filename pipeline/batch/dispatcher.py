@@ -12,18 +12,18 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.file_pages import FilePages, count_pages, open_image, page_numbers
+from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers
+from pipeline.batch.job import prepare_settings
 from pipeline.batch.recorder import Page, Recorder
 from pipeline.batch.slots import Slot, Slots, bytes_in_memory
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.archives.holding import hold, must_hold, release
-from pipeline.inputs.conversion import MAX_FILE_BYTES, PrepareSettings
+from pipeline.inputs.conversion import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import Failure, PageId, Payload, Record, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
-from pipeline.wire import Limits
 from pipeline.workspace.index import Index
 
 _WAITING_DUPLICATES: Final = 1000
@@ -37,13 +37,6 @@ class _Claim:
         self.ended = anyio.Event()
         self.outcome: Record | PageError | None = None
         """None until it ends; stays None when the run ends first."""
-
-
-def prepare_settings(config: Config) -> PrepareSettings:
-    """Return how pages are made to fit, from the configuration."""
-    prepare = config.prepare
-    limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
-    return PrepareSettings(limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels)
 
 
 class Dispatcher:
@@ -75,6 +68,7 @@ class Dispatcher:
         self._config = config
         self._converter = converter
         self._prepare_settings = prepare_settings(config)
+        self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
@@ -163,8 +157,11 @@ class Dispatcher:
     async def _dispatch_pages(self, file: SourceFile, slot: Slot, begun: str) -> None:
         image = open_image(file, self._prepare_settings)
         dispatch = partial(self._dispatch_or_stop, file, image, begun)
-        pages = FilePages(page_numbers(file, image), self._slots, self._page_bytes, dispatch)
+        pages = FilePages(page_numbers(file, image, self._page_ranges), self._slots, self._page_bytes, dispatch)
         try:
+            if file.pages is None and image is not None and not includes(self._page_ranges, 1):
+                with self._shutdown.cancels_unsent():
+                    await image.count(self._converter, self._threads)
             await pages.run(slot)
         except ShuttingDownError:
             if file.pages is None:
@@ -173,7 +170,9 @@ class Dispatcher:
             raise
         finally:
             release(file.member)
-        if file.pages is None:
+        if file.pages is None and self._page_ranges is not None and count_pages(image) > 1:
+            self._index.inventory.forget_pending_pages(file)  # those that were left out
+        elif file.pages is None:
             self._index.add_file(file, count_pages(image))
 
     async def _dispatch_or_stop(
@@ -194,6 +193,9 @@ class Dispatcher:
     ) -> None:
         """Prepare a page and dispatch it, unless it has failed in this run: an earlier row named it."""
         begun_s = anyio.current_time()
+        if image is not None and self._is_done(file, number, image.id_of(number)):
+            self._recorder.settled[State.DONE] += 1
+            return
         has_failed = self._index.has_failed_since(file, number, begun) or self._recorder.is_undecided(file, number)
         try:
             with self._shutdown.cancels_unsent():
@@ -205,6 +207,11 @@ class Dispatcher:
         else:
             if not has_failed:
                 await self._dispatch_page(Page(file, payload, begun_s), slot)
+
+    def _is_done(self, file: SourceFile, number: int, page_id: PageId | None) -> bool:
+        """Return whether a page of a file that was read needs neither a call nor a record."""
+        is_known = page_id is not None and self._index.has_result(file, number, page_id)
+        return is_known and self._index.has_meta(file, number)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:
@@ -236,10 +243,10 @@ class Dispatcher:
         is_deduplicated = self._config.prepare.dedup
         if is_deduplicated and (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
-        elif (failure := self._find_failure(page)) is not None:
+        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
             await self._recorder.record_left(page, failure)
         elif not is_deduplicated:
-            await self._record_end(page, await self._attempts.recognise_page(page))
+            await self._record_end(page, await self._obtain(page))
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
@@ -263,11 +270,17 @@ class Dispatcher:
         """Call for the page, then wake its duplicates."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._attempts.recognise_page(page)
+            claim.outcome = await self._obtain(page)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
         await self._record_end(page, claim.outcome)
+
+    async def _obtain(self, page: Page) -> Record | PageError:
+        """Return the page's record: with the text that it has already, or by a call."""
+        if page.payload.text is not None:
+            return await self._recorder.record_text_layer(page, page.payload.text)
+        return await self._attempts.recognise_page(page)
 
     async def _wait_for_original(self, page: Page, claim: _Claim, slot: Slot) -> None:
         """Wait, without a slot or memory, until the same content has ended; then end the same way."""

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pipeline.batch.slots import Slot, Slots
+from pipeline.config.page_ranges import PageRanges
 from pipeline.inputs.conversion import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.records import SourceFile
@@ -93,15 +94,27 @@ def open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
     return None if file.path is None else ImageFile(file.path, settings, file.member)
 
 
-def page_numbers(file: SourceFile, image: ImageFile | None) -> Iterator[int]:
-    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others."""
+def page_numbers(file: SourceFile, image: ImageFile | None, ranges: PageRanges | None = None) -> Iterator[int]:
+    """Yield the numbers of the pages to recognise; a damaged first page does not fail the others.
+
+    Args:
+        file: Says which pages are asked for, if not all.
+        image: Knows the number of its pages once one was prepared, or they were counted.
+        ranges: `--pages`, for a file of several pages; None for all.
+    """
     if file.pages is not None:
         yield from sorted(file.pages)
         return
     number = 1
-    while number == 1 or number <= count_pages(image):  # known once a page was prepared
-        yield number
+    while number == 1 or number <= count_pages(image):
+        if includes(ranges, number) or count_pages(image) == 1:
+            yield number
         number += 1
+
+
+def includes(ranges: PageRanges | None, number: int) -> bool:
+    """Return whether a page is one of those that are asked for."""
+    return ranges is None or number in ranges
 
 
 def count_pages(image: ImageFile | None) -> int:

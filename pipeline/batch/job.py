@@ -14,10 +14,12 @@ import msgspec
 from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
+from pipeline.inputs.conversion import PrepareSettings
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
+from pipeline.wire import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +125,13 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         retry=job.retry,
         again=job.again,
         proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
+    )
+
+
+def prepare_settings(config: Config) -> PrepareSettings:
+    """Return how pages are made to fit, from the configuration."""
+    prepare = config.prepare
+    limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
+    return PrepareSettings(
+        limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels, prepare.pdf_dpi, prepare.text_layer == "use"
     )

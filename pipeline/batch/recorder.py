@@ -11,6 +11,7 @@ from pipeline.errors import MaxFailuresError, PageError, StorageError, Temporary
 from pipeline.quality import Quality
 from pipeline.records import (
     MAX_FAILED_RUNS,
+    TEXT_LAYER,
     Failure,
     PageId,
     Payload,
@@ -50,16 +51,18 @@ class Text:
     Attributes:
         content: The text.
         reply: The service's id, time and host.
-        attempt: The ledger's id of the call.
+        attempt: The ledger's id of the call; None when no call was made.
         note: A remark for readers of the text; None for none.
         quality: How well the service says it has read the page; None when it does not say.
+        origin: `TEXT_LAYER`, or None for the service.
     """
 
     content: str
     reply: Reply
-    attempt: str
+    attempt: str | None
     note: str | None
     quality: Quality | None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,14 @@ class Recorder:
         """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
         record = await self._append(page, text, duplicate_of)
         self.ended[record.state] += 1
-        self._has_text = self._has_text or duplicate_of is None
+        self._has_text = self._has_text or (duplicate_of is None and text.attempt is not None)
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
         return record
+
+    async def record_text_layer(self, page: Page, text: str) -> Record:
+        """Record a page with the text that its file has already."""
+        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), None, None, None, TEXT_LAYER))
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
@@ -147,6 +154,7 @@ class Recorder:
             note=text.note,
             again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
             quality=text.quality,
+            text_from=text.origin,
         )
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
@@ -280,7 +288,7 @@ class Recorder:
 
 
 def _text_of(record: Record) -> Text:
-    return Text(record.text, record.reply, record.attempt, record.note, record.quality)
+    return Text(record.text, record.reply, record.attempt, record.note, record.quality, record.text_from)
 
 
 def _first_source(record: Record) -> str:

@@ -20,9 +20,9 @@ import msgspec
 
 from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write_end, write_run_file_or_warn
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.dispatcher import Dispatcher, prepare_settings
+from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.files import Files, count_known, find_inputs
-from pipeline.batch.job import Job, ResolvedJob, resolve_job
+from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
 from pipeline.batch.listing import Listing, Triage
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
 from pipeline.batch.recorder import Recorder

@@ -33,6 +33,7 @@ _INPUTS = "Inputs"
     setting("input.include", heading=_INPUTS),
     setting("input.exclude", heading=_INPUTS),
     setting("input.column", heading=_INPUTS),
+    setting("input.pages", heading=_INPUTS),
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
     setting("input.changed_since", heading=_INPUTS),
@@ -48,6 +49,7 @@ _INPUTS = "Inputs"
         "the same GLOB goes on where an interrupted one stopped.",
         heading=_INPUTS,
     ),
+    setting("prepare.text_layer", heading=_INPUTS),
     setting("prepare.dedup", heading=_INPUTS),
     GroupedOption(
         ["-n", "--dry-run"],

@@ -280,5 +280,9 @@ def _check_values(config: Config, source: str) -> None:
             raise UsageError(
                 f"{source}: input.changed_since: '{when}' is no date, time or duration such as 2d"
             ) from exc
+    try:
+        _ = config.input.page_ranges
+    except ValueError as exc:
+        raise UsageError(f"{source}: input.pages: '{config.input.pages}' is no list of pages such as 1-3,10-") from exc
     if config.prepare.min_edge_px > config.prepare.max_edge_px:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pipeline.config.duration import parse_duration
 from pipeline.config.fields import Count, Positive, Seconds, Section, about
+from pipeline.config.page_ranges import PageRanges
 from pipeline.config.serve_settings import ServeConfig
 
 OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
@@ -194,6 +195,16 @@ class InputConfig(Section, frozen=True):
             unset="the first of path, file, file_name, filename, image_path, image and url",
         ),
     ] = None
+    pages: Annotated[
+        str | None,
+        about(
+            "Pages to take from files of several pages, such as 1-3,10-; a file of one page is always taken.",
+            flag="--pages",
+            metavar="LIST",
+            example="1-3,10-",
+            unset="all",
+        ),
+    ] = None
     follow_symlinks: Annotated[bool, about("Follow symbolic links inside directories.", flag="--follow-symlinks")] = (
         False
     )
@@ -226,6 +237,11 @@ class InputConfig(Section, frozen=True):
         about("How a changed file is recognised: by size and time, or by reading every file.", flag="--changed-by"),
     ] = "mtime"
 
+    @property
+    def page_ranges(self) -> PageRanges | None:
+        """`pages` as numbers; None for all."""
+        return None if self.pages is None else PageRanges.parse(self.pages)
+
 
 class PrepareConfig(Section, frozen=True):
     """What the service accepts, and how pages are made to fit."""
@@ -241,6 +257,14 @@ class PrepareConfig(Section, frozen=True):
     jpeg_quality: Annotated[
         Annotated[int, Meta(ge=50, le=100)], about("JPEG quality of pages that are encoded again, 50 to 100.")
     ] = 92
+    pdf_dpi: Annotated[
+        Annotated[int, Meta(ge=72, le=1200)],
+        about("Resolution at which pages of a PDF are rendered; a page that is one scan keeps the scan's."),
+    ] = 300
+    text_layer: Annotated[
+        Literal["ignore", "use"],
+        about("Text that pages of a PDF have already: ignore it, or use it instead of a call.", flag="--text-layer"),
+    ] = "ignore"
     orient: Annotated[bool, about("Turn pages upright by their EXIF orientation.")] = True
     dedup: Annotated[
         bool, about("Send the same content once; copies take over its text.", flag="--dedup/--no-dedup")

@@ -5,6 +5,7 @@ hang or an exhausted memory of the process itself is left to the pool that owns 
 """
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,11 @@ from pipeline.errors import (
 from pipeline.inputs.archives.reading import read_member
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import MAX_PIXELS, Fit, fit
+from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
+from pipeline.inputs.pdf import PdfFile, PdfPage
+from pipeline.inputs.pdf_scan import Scan, find_scan
+from pipeline.inputs.pdf_text import find_text
 from pipeline.members import Member
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
@@ -51,12 +56,16 @@ class PrepareSettings:
         jpeg_quality: Quality of pages that are encoded as JPEG.
         orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
         max_pixels: Most pixels of a page that is decoded.
+        pdf_dpi: Resolution at which pages of a PDF are rendered.
+        uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
     """
 
     limits: Limits
     jpeg_quality: int = 92
     orient: bool = True
     max_pixels: int = MAX_PIXELS
+    pdf_dpi: int = 300
+    uses_text_layer: bool = False
 
 
 class Convert(Struct, frozen=True, tag=True):
@@ -99,6 +108,18 @@ class Converted(Struct, frozen=True, tag=True):
     pages: int
 
 
+class TextFound(Struct, frozen=True, tag=True):
+    """The text that a page has already.
+
+    Attributes:
+        text: The text.
+        pages: Number of pages of the file.
+    """
+
+    text: str
+    pages: int
+
+
 class Counted(Struct, frozen=True, tag=True):
     """The number of pages of a file."""
 
@@ -120,7 +141,7 @@ class NotConverted(Struct, frozen=True, tag=True):
 
 
 Task = Convert | CountPages
-Result = Ready | Converted | Counted | NotConverted
+Result = Ready | Converted | TextFound | Counted | NotConverted
 
 
 def read_content(path: bytes, member: Member | None) -> bytes:
@@ -140,12 +161,12 @@ class Converter:
 
     def __init__(self) -> None:
         self._sha256 = ""
-        self._file: PageImages | None = None
+        self._file: PageImages | PdfFile | None = None
 
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | Counted | NotConverted:
+    def run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
@@ -163,21 +184,24 @@ class Converter:
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
         return NotConverted(error.name, str(error), pages)
 
-    def _open(self, task: Task) -> PageImages:
+    def _open(self, task: Task) -> PageImages | PdfFile:
         if self._file is None or task.sha256 != self._sha256:
             self._close()
             data = read_content(task.path, task.member)
             if hashlib.sha256(data).hexdigest() != task.sha256:
                 raise UnreadableFileError("changed while it was read")
-            self._file, self._sha256 = PageImages(data), task.sha256
+            self._file = PdfFile(data) if is_pdf(data[:HEAD_BYTES]) else PageImages(data)
+            self._sha256 = task.sha256
         return self._file
 
     def _close(self) -> None:
+        if isinstance(self._file, PdfFile):
+            self._file.close()
         self._file, self._sha256 = None, ""
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
         """Return the failure that an exception of a decoder means for the page."""
-        if self._file is not None and isinstance(task, Convert):
+        if isinstance(self._file, PageImages) and isinstance(task, Convert):
             variant = self._file.explain(task.page, exc)
             if variant is not None:
                 return UnsupportedImageError(f"unsupported {variant}")
@@ -191,8 +215,10 @@ class Converter:
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
 
 
-def _convert_page(file: PageImages, task: Convert) -> Converted:
+def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | TextFound:
     settings = task.settings
+    if isinstance(file, PdfFile):
+        return _convert_pdf_page(file, task.page, settings)
     image = file.open(task.page)
     orientation = read_orientation(image)
     turned_deg = rotation_deg(orientation)
@@ -200,6 +226,42 @@ def _convert_page(file: PageImages, task: Convert) -> Converted:
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
+    converted = _convert_image(file, task.page, image, settings, orientation)
+    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
+
+
+def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted | TextFound:
+    """Take the text or the scan out of a page that consists of it, else render the page."""
+    with file.open(number) as page:
+        if settings.uses_text_layer and (text := find_text(page)) is not None:
+            return TextFound(text, file.pages)
+        scan = find_scan(page, settings.max_pixels)
+        converted = _render(page, settings) if scan is None else _convert_scan(scan, settings)
+        return Converted(converted.image, replace(converted.prep, rotation_deg=page.rotation_deg), file.pages)
+
+
+def _render(page: PdfPage, settings: PrepareSettings) -> Converted:
+    size_px = page.size_px(settings.pdf_dpi)
+    needed = fit(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))  # rendered when it is scaled
+    return _encode(make_fit(page.render(needed.scaled_px), needed, 1), size_px, needed, settings)
+
+
+def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
+    if scan.jpeg is not None:
+        file = PageImages(scan.jpeg)
+        converted = _convert_image(file, 1, file.open(1), settings, scan.orientation)
+        return Converted(scan.jpeg if converted.image is None else converted.image, converted.prep, 1)
+    assert scan.image is not None
+    size_px = upright_size_px(scan.image.size, scan.orientation)
+    needed = fit(size_px, settings.limits, settings.max_pixels)
+    image = make_fit(scan.image, needed, scan.orientation)
+    return _encode(image, size_px, needed, settings)
+
+
+def _convert_image(
+    file: PageImages, number: int, image: ImageFile.ImageFile, settings: PrepareSettings, orientation: int
+) -> Converted:
+    """Return a page as it is where that is possible, else encoded; without its rotation."""
     try:
         needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
     except UnfittableImageError:
@@ -212,22 +274,9 @@ def _convert_page(file: PageImages, task: Convert) -> Converted:
         if not file.has_end_mark:
             image.load()
         return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
-    encoded = _encode_page(file, image, task, needed, orientation)
-    return Converted(encoded.image, replace(encoded.prep, rotation_deg=turned_deg), file.pages)
-
-
-def _encode_page(
-    file: PageImages, image: ImageFile.ImageFile, task: Convert, needed: Fit, orientation: int
-) -> Converted:
-    """Decode, scale, turn, pad and encode a page."""
     source_px = upright_size_px(image.size, orientation)
-    decoded = _decode_page(file, image, task.page, upright_size_px(needed.scaled_px, orientation))
-    page = make_fit(decoded, needed, orientation)
-    encoded = encode(page, needed.scale, task.settings.limits, task.settings.jpeg_quality)
-    # A page that the encoder had to shrink has another scale than the one that was needed.
-    scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
-    prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6))
-    return Converted(encoded.data, prep, file.pages)
+    decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, orientation))
+    return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
 
 
 def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, least_px: tuple[int, int]) -> Image.Image:
@@ -240,3 +289,11 @@ def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, leas
                 raise
     unused = [image]
     return decode(lambda: unused.pop() if unused else file.open(number))
+
+
+def _encode(page: Image.Image, source_px: tuple[int, int], needed: Fit, settings: PrepareSettings) -> Converted:
+    """Encode a page that was made to fit."""
+    encoded = encode(page, needed.scale, settings.limits, settings.jpeg_quality)
+    # A page that the encoder had to shrink has another scale than the one that was needed.
+    scale = needed.scale if encoded.size_px == needed.padded_px else encoded.size_px[0] / source_px[0]
+    return Converted(encoded.data, Prep(encoded.format, *encoded.size_px, len(encoded.data), round(scale, 6)), 1)

@@ -31,6 +31,7 @@ from pipeline.inputs.conversion import (
     PrepareSettings,
     Result,
     Task,
+    TextFound,
     read_content,
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
@@ -107,13 +108,29 @@ class ImageFile:
         try:
             result = await converter.run(read, key=self._sha256)
         except ConversionError:
-            if page == 1:
+            if page == 1:  # it took its worker down; the others are prepared
                 await self._count_pages(converter)
             raise
         payload = await loop.run_in_executor(threads, self.finish, page, result)
         if page == self.pages:
             release(self._member)
         return payload
+
+    async def count(self, converter: Converter, threads: Executor) -> None:
+        """Learn the number of pages without decoding one; it stays 1 for a file that cannot be read.
+
+        Args:
+            converter: As for `prepare`.
+            threads: As for `prepare`.
+        """
+        try:
+            read = await asyncio.get_running_loop().run_in_executor(threads, self.read, 1)
+        except PageError:  # `prepare` says why
+            return
+        if isinstance(read, Payload):
+            self._sha256 = ""  # its content is read again when it is sent
+        else:
+            await self._count_pages(converter)
 
     def read(self, page: int) -> Payload | Convert:
         """Read the file; return its page when that fits, else the task that converts it.
@@ -142,6 +159,9 @@ class ImageFile:
                 image = content if image is None else image
                 assert image is not None
                 return self._payload(page, image, prep)
+            case TextFound(text, pages):
+                self.pages = pages
+                return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
             case NotConverted(name, message, pages):
                 self.pages = max(self.pages, pages)
                 raise _ERRORS.get(name, ConversionError)(message)
@@ -149,7 +169,7 @@ class ImageFile:
                 raise ConversionError("the decoder sent an unexpected message")
 
     async def _count_pages(self, converter: Converter) -> None:
-        """Count the pages of a file whose first page took its worker down, so that the others are prepared."""
+        """Count the pages of a file in a worker; the number stays as it is when they cannot be counted."""
         try:
             counted = await converter.run(self._count(), key=self._sha256)
         except ConversionError:
@@ -163,9 +183,16 @@ class ImageFile:
     def _count(self) -> CountPages:
         return CountPages(os.fsencode(self._path), self._sha256, self._member)
 
+    def id_of(self, page: int) -> PageId | None:
+        """Return the identity of a page; None before the file was read."""
+        return self._id(page) if self._sha256 else None
+
+    def _id(self, page: int) -> PageId:
+        return PageId(f"sha256:{self._sha256}#{page}")
+
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
-        return Payload(PageId(f"sha256:{self._sha256}#{page}"), self._sha256, page, self.pages, body, prep)
+        return Payload(self._id(page), self._sha256, page, self.pages, body, prep)
 
 
 def prepare_url(url: str) -> Payload:

@@ -1,8 +1,8 @@
-"""Which files are pages: by the suffix of their name, and where that does not decide, by their first bytes.
+"""Which files hold pages: by the suffix of their name, and where that does not decide, by their first bytes.
 
-Suffixes of images are pages, suffixes known to hold no page are ignored unopened, and the first bytes decide about all
-other files: a JPEG without a suffix, or with a wrong one, is a page. An ignored file has a kind, under which it is
-counted: mostly its suffix.
+Files with the suffix of an image or a PDF hold pages, those with a suffix known to hold no page are ignored unopened,
+and the first bytes decide about all other files: a JPEG without a suffix, or with a wrong one, is a page. An ignored
+file has a kind, under which it is counted: mostly its suffix.
 """
 
 import re
@@ -15,7 +15,10 @@ _IMAGE_SUFFIXES: Final = """
 .pbm .pgm .ppm .pnm
 """
 IMAGE_SUFFIXES: Final = tuple(_IMAGE_SUFFIXES.split())
-"""Without `include` globs, a file in a directory is a page when it has one of these suffixes, in any case."""
+"""Suffixes of images."""
+
+PAGE_SUFFIXES: Final = (*IMAGE_SUFFIXES, ".pdf")
+"""Without `include` globs, a file in a directory holds pages when it has one of these suffixes, in any case."""
 
 HEAD_BYTES: Final = 1024
 """Bytes that decide about a file: a PDF's header may follow 1,024 bytes of other data (ISO 32000-1, annex H.3)."""
@@ -78,7 +81,7 @@ NO_PAGE_SUFFIXES: Final = frozenset(
 """Files with one of these suffixes, in any case, are ignored unopened."""
 
 _CONTAINERS: Final = frozenset(
-    {".7z", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".djv", ".djvu", ".gz", ".jxl", ".pdf", ".rar", ".tar", ".tgz"}
+    {".7z", ".bz2", ".cb7", ".cbr", ".cbt", ".cbz", ".djv", ".djvu", ".gz", ".jxl", ".rar", ".tar", ".tgz"}
     | {".xz", ".zip", ".zst"}
 )
 """Suffixes that name the kind of a file better than its content does: a comic book's `.cbz` is a ZIP."""
@@ -114,6 +117,8 @@ _BMP_HEADER_BYTES: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 """Sizes of the information header of a BMP, by version. Source: Microsoft, "Bitmap Header Types"; OS/2 2.x."""
 _SUFFIX: Final = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9_+-]{1,11}")
 """A suffix that names a kind: numbers of volumes and days (`.001`, `.20240131`) do not."""
+_PDF_HEADER: Final = re.compile(rb"%PDF-\d\.\d")
+"""ISO 32000-1, 7.5.2."""
 _CONTROL: Final = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -132,7 +137,7 @@ class NameClass(Enum):
 def class_of_name(name: str) -> NameClass:
     """Return what the suffix of a file's name says about it."""
     suffix = suffix_of(name)
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in PAGE_SUFFIXES:
         return NameClass.PAGE
     return NameClass.IGNORED if suffix in NO_PAGE_SUFFIXES else NameClass.UNDECIDED
 
@@ -161,7 +166,7 @@ def ignored_kind(name: str, head: bytes) -> str | None:
         name: The file's name.
         head: Its first `HEAD_BYTES` bytes, or all when it has fewer.
     """
-    if is_image(head):
+    if is_image(head) or is_pdf(head):
         return None
     if suffix_of(name) in _CONTAINERS:
         return suffix_of(name)
@@ -190,9 +195,15 @@ def heif_format(head: bytes) -> Literal["heic", "avif"] | None:
     return "heic" if major in _HEIC_BRANDS | _BRANDS_OF_BOTH else None
 
 
+def is_pdf(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is a PDF."""
+    return _PDF_HEADER.search(head) is not None and not is_image(head) and _kind_of_content(head) is None
+
+
 def is_text(head: bytes) -> bool:
     """Return whether a file that begins with these bytes looks like text, in any encoding but UTF-16 and UTF-32."""
-    return bool(head) and _CONTROL.search(head) is None and not is_image(head) and not _kind_of_content(head)
+    is_known = is_image(head) or is_pdf(head) or _kind_of_content(head) is not None
+    return bool(head) and _CONTROL.search(head) is None and not is_known
 
 
 def describe_ignored(ignored: Mapping[str, int], *, most: int = 8) -> str:
@@ -206,9 +217,7 @@ def describe_ignored(ignored: Mapping[str, int], *, most: int = 8) -> str:
 
 def _kind_of_content(head: bytes) -> str | None:
     found = next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
-    if found is None and b"%PDF-" in head:
-        found = ".pdf"
-    elif found is None and head[4:8] == b"ftyp":
+    if found is None and head[4:8] == b"ftyp":
         found = ".mp4"
     elif found is None and head[257:262] == b"ustar":
         found = ".tar"

@@ -11,8 +11,8 @@ from pipeline.inputs.archives.lookup import find_member, has_members_below, is_a
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.kinds import (
     HEAD_BYTES,
-    IMAGE_SUFFIXES,
     NO_PAGE_SUFFIXES,
+    PAGE_SUFFIXES,
     SYSTEM_FOLDER,
     SYSTEM_FOLDERS,
     is_text,
@@ -134,7 +134,7 @@ def _locate_file(text: str, path: str, column: str | None, *, is_regular: bool) 
     suffix = suffix_of(path)
     if suffix == ".parquet":
         raise UsageError(f"{text}: .parquet is not supported yet")
-    if is_regular and suffix not in {*MANIFEST_SUFFIXES, *IMAGE_SUFFIXES, *NO_PAGE_SUFFIXES} and is_archive(path):
+    if is_regular and suffix not in {*MANIFEST_SUFFIXES, *PAGE_SUFFIXES, *NO_PAGE_SUFFIXES} and is_archive(path):
         return Input(text, "directory", str(Path(path).parent), path)
     if is_regular and suffix in MANIFEST_SUFFIXES:
         try:
@@ -143,7 +143,7 @@ def _locate_file(text: str, path: str, column: str | None, *, is_regular: bool) 
             require_descriptor(exc)
             raise UsageError(f"{text}: {exc.strerror}") from exc
         return Input(text, "manifest", str(Path(path).parent), path) if found is None else found
-    if is_regular and suffix not in IMAGE_SUFFIXES and _is_text(Path(path)):
+    if is_regular and suffix not in PAGE_SUFFIXES and _is_text(Path(path)):
         reason = f"a text, and no manifest ({' '.join(MANIFEST_SUFFIXES)})"
         return SetAside(text, kind_of_name(path), reason)
     return Input(text, "file", str(Path(path).parent), path)
@@ -207,7 +207,7 @@ def _examine_list(text: str, path: str) -> SetAside | None:
         if entry.target is not None:
             if is_url(entry.target) or _is_file(base, entry.target):
                 return None
-            images += suffix_of(entry.target) in IMAGE_SUFFIXES
+            images += suffix_of(entry.target) in PAGE_SUFFIXES
     if 2 * images > lines or not lines:
         return None
     reason = "its line names no existing file" if lines == 1 else f"none of its {lines} lines names an existing file"

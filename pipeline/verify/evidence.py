@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pipeline.records import Record, State
+from pipeline.records import TEXT_LAYER, Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
@@ -40,12 +40,14 @@ CREATE INDEX failure_id ON failure (id);
 """
 _REPEATED_CALLS: Final = """
 SELECT number, source, attempt, first FROM (
-  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM result WHERE original IS NULL
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM result
+  WHERE original IS NULL AND attempt IS NOT NULL
 ) WHERE number <> first
 """
 _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
-  SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first, row_number() OVER (PARTITION BY attempt
+  SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first,
+  row_number() OVER (PARTITION BY coalesce(attempt, number)
   ORDER BY number) AS nth FROM result WHERE original IS NULL
 ) WHERE number <> first AND nth = 1 AND NOT again
 """
@@ -140,7 +142,7 @@ class Evidence:
                 key = number if place.start == span.start else -place.start
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
-                     record.attempt, _original(record), _clamp(record.elapsed_ms), record.reply.host != "embedded",
+                     record.attempt, _original(record), _clamp(record.elapsed_ms), _is_metered(record),
                      record.again)
                 )  # fmt: skip
             if len(rows) >= _BATCH:
@@ -184,3 +186,8 @@ def _original(record: Record) -> bytes | None:
 
 def _clamp(elapsed_ms: int) -> int:
     return max(0, min(elapsed_ms, _MAX_ELAPSED_MS))
+
+
+def _is_metered(record: Record) -> bool:
+    """Return whether a ledger must count the call of a text."""
+    return record.text_from != TEXT_LAYER and record.reply.host != "embedded"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.errors import PageError, one_line
-from pipeline.records import MAX_FAILED_RUNS, Record
+from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
 from pipeline.workspace.lines import (
     DamagedLineError,
     EditedLineError,
@@ -92,8 +92,10 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"its id {record.id[:80]!r} is not the id of a page"
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
-    if not record.attempt:
+    if not record.attempt and record.text_from != TEXT_LAYER:
         yield "it has no attempt"
+    elif record.attempt and record.text_from == TEXT_LAYER:
+        yield f"its text is that of the file, and yet it has an attempt, {record.attempt}"
     if record.elapsed_ms < 0:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):

@@ -142,6 +142,10 @@ class Inventory:
             [(encode_name(file.name), page) for page in range(first, pages + 1)],
         )
 
+    def forget_pending_pages(self, file: SourceFile) -> None:
+        """Remove the pages of a file that are not finished: the run that has just finished with it left them out."""
+        self._db.change("DELETE FROM page WHERE state = 'pending' AND source = ?", (encode_name(file.name),))
+
     def forget_pending(self, folders: Sequence[str]) -> None:
         """Remove what is pending below these folders: a run has finished them, so these files are gone.
 

@@ -48,7 +48,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     source: str
     page: _PageNumber
-    attempt: str
+    attempt: str | None
     added: str
     duplicate_of: str | None = None
     meta: dict[str, Any] | None = None
@@ -87,6 +87,7 @@ class _ResultLine(ResultHead, frozen=True, kw_only=True):
     elapsed_ms: int
     note: str | None = None
     again: bool = False
+    text_from: str | None = None
 
 
 class FailureHead(msgspec.Struct, frozen=True):
@@ -152,6 +153,8 @@ def encode_record(record: Record) -> bytes:
         fields["note"] = record.note
     if record.again:
         fields["again"] = True
+    if record.text_from is not None:
+        fields["text_from"] = record.text_from
     return append_checksum(orjson.dumps(fields))
 
 
@@ -268,6 +271,7 @@ def parse_record(line: bytes) -> Record:
         note=fields.note,
         again=fields.again,
         quality=fields.quality,
+        text_from=fields.text_from,
     )
 
 

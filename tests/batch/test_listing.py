@@ -45,18 +45,18 @@ def make_listing(scans: Path, index: Index) -> Listing:
 class TestTriage:
     async def test_a_file_is_opened_once_while_it_stays_the_same(self, scans: Path, index: Index) -> None:
         """A nightly run over a million unchanged files opens none."""
-        (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+        (scans / "book.djvu").write_bytes(b"AT&TFORM")
         write_page(scans / "a.png", 1).rename(scans / "page")
-        found = [undecided(scans / name) for name in ("book.pdf", "page")]
-        assert [await Triage(index.inventory).ignored_kind(file) for file in found] == [".pdf", None]
+        found = [undecided(scans / name) for name in ("book.djvu", "page")]
+        assert [await Triage(index.inventory).ignored_kind(file) for file in found] == [".djvu", None]
         for file in found:
             assert file.path is not None
             file.path.unlink()
-        assert [await Triage(index.inventory).ignored_kind(file) for file in found] == [".pdf", None]
+        assert [await Triage(index.inventory).ignored_kind(file) for file in found] == [".djvu", None]
 
     async def test_a_changed_file_is_opened_again(self, scans: Path, index: Index) -> None:
-        (scans / "page").write_bytes(b"%PDF-1.7")
-        assert await Triage(index.inventory).ignored_kind(undecided(scans / "page")) == ".pdf"
+        (scans / "page").write_bytes(b"AT&TFORM")
+        assert await Triage(index.inventory).ignored_kind(undecided(scans / "page")) == ".djvu"
         write_page(scans / "a.png", 1).replace(scans / "page")
         assert await Triage(index.inventory).ignored_kind(undecided(scans / "page")) is None
 
@@ -70,7 +70,7 @@ class TestTriage:
         assert index.inventory.kind_of(gone) is None
 
     async def test_without_a_file_descriptor_no_file_is_blamed(self, scans: Path, index: Index) -> None:
-        (scans / "a").write_bytes(b"%PDF-1.7")
+        (scans / "a").write_bytes(b"AT&TFORM")
         file = undecided(scans / "a")
         await anyio.to_thread.run_sync(str)  # starts the worker thread, which needs a descriptor
         with no_descriptors(), pytest.raises(NoDescriptorsError):
@@ -83,13 +83,13 @@ class TestListing:
         for seed in range(3):
             write_page(scans / f"{seed}.png", seed)
         write_page(scans / "b.png", 9).rename(scans / "page")
-        (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+        (scans / "book.djvu").write_bytes(b"AT&TFORM")
         (scans / "notes.txt").touch()
         listing = make_listing(scans, index)
         assert listing.total() is None
         await listing.run()
         assert (listing.is_complete, listing.total(), index.totals()[State.PENDING]) == (True, 4, 4)
-        assert listing.ignored == {".pdf": 1, ".txt": 1}
+        assert listing.ignored == {".djvu": 1, ".txt": 1}
 
     async def test_what_is_listed_is_committed(self, scans: Path, tmp_path: Path, index: Index) -> None:
         """`status` reads it while the run goes on."""
@@ -161,8 +161,8 @@ class TestWait:
 
 
 async def test_no_call_is_needed_when_no_file_is_a_page(scans: Path, index: Index) -> None:
-    """So the engine is not started for a folder of PDFs."""
-    (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+    """So the engine is not started for a folder of DjVus."""
+    (scans / "book.djvu").write_bytes(b"AT&TFORM")
     (scans / "notes.txt").touch()
     job = resolve_job(Job(scans, scans.parent / "out", config=Config()), {})
     inputs, triage = resolve_inputs([str(scans)], cwd=scans), Triage(index.inventory)

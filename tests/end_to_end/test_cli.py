@@ -91,13 +91,13 @@ async def test_a_usage_error_is_exit_2_and_names_its_cause(tmp_path: Path, argum
 
 async def test_inputs_without_a_page_are_an_exit_code_of_their_own(scans: Path, tmp_path: Path) -> None:
     """An unmounted disk looks like this; no engine is started."""
-    (scans / "a.pdf").write_bytes(b"%PDF-1.7")
+    (scans / "a.djvu").write_bytes(b"AT&TFORM")
     done = await run_command("run", scans, "-o", tmp_path / "out", "--json", key=None)
     assert done.returncode == 9
     assert b"no page in" in done.stderr
     assert b"engine" not in done.stderr
     summary = orjson.loads(done.stdout)
-    assert (summary["exit_code"], summary["totals"]["pending"], summary["ignored"]) == (9, 0, {".pdf": 1})
+    assert (summary["exit_code"], summary["totals"]["pending"], summary["ignored"]) == (9, 0, {".djvu": 1})
 
 
 async def test_paths_come_from_stdin(scans: Path, tmp_path: Path) -> None:

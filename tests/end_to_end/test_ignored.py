@@ -16,7 +16,7 @@ from tests.fakes import serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import failures, results, run_command, run_here
 
-IGNORED = {".pdf": 3, ".djvu": 2, ".txt": 1, ".docx": 1, ".rar": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
+IGNORED = {".djvu": 3, ".rar": 3, ".txt": 1, ".docx": 1, "no suffix": 1, "symlink": 1, "system folder": 1}
 
 
 def fill(scans: Path) -> None:
@@ -27,11 +27,11 @@ def fill(scans: Path) -> None:
     (scans / "@eaDir").mkdir()
     write_page(scans / "@eaDir" / "thumb.jpg", 12)
     for name, content in {
-        "1.pdf": b"%PDF-1.7",
-        "2.PDF": b"%PDF-1.4",
-        "pdf-without-suffix": b"%PDF-1.7",
         "1.djvu": b"AT&TFORM",
-        "2.djvu": b"AT&TFORM",
+        "2.DJVU": b"AT&TFORM",
+        "djvu-without-suffix": b"AT&TFORM",
+        "1.rar": b"Rar!\x1a\x07",
+        "2.rar": b"Rar!\x1a\x07",
         "notes.txt": b"buy milk\n",
         "letter.docx": b"PK\x03\x04",
         "scans.rar": b"Rar!\x1a\x07",
@@ -54,7 +54,7 @@ async def test_what_is_no_page_is_counted_by_kind(scans: Path, tmp_path: Path) -
         "photo",
         "whatsapp.heic",
     ]
-    counted = "3 .pdf, 2 .djvu, 1 .docx, 1 .rar, 1 .txt, 1 no suffix, 1 symlink, 1 system folder"
+    counted = "3 .djvu, 3 .rar, 1 .docx, 1 .txt, 1 no suffix, 1 symlink, 1 system folder"
     assert f"; ignored: {counted}" in describe_summary(summary)
     run_file = read_run_file(tmp_path / "out")
     assert run_file is not None
@@ -95,13 +95,13 @@ async def test_links_are_followed_when_asked(scans: Path, tmp_path: Path) -> Non
 async def test_a_named_file_that_is_no_page_is_a_failed_page(scans: Path, tmp_path: Path) -> None:
     """Named as INPUT, in a manifest, or by `--include`."""
     write_page(scans / "a.png", 1)
-    (scans / "b.pdf").write_bytes(b"%PDF-1.7")
-    (scans / "list.txt").write_text("a.png\nb.pdf\n")
+    (scans / "b.djvu").write_bytes(b"AT&TFORM")
+    (scans / "list.txt").write_text("a.png\nb.djvu\n")
     async with serve_fake() as fake:
-        for number, inputs in enumerate([[scans / "a.png", scans / "b.pdf"], [scans / "list.txt"]]):
+        for number, inputs in enumerate([[scans / "a.png", scans / "b.djvu"], [scans / "list.txt"]]):
             summary = await run_here(inputs, tmp_path / f"out{number}", fake.url)
             assert (summary.exit_code, summary.totals[State.FAILED], summary.ignored) == (3, 1, {})
-        included = await run_here(scans, tmp_path / "out", fake.url, input={"include": ["*.png", "*.pdf"]})
+        included = await run_here(scans, tmp_path / "out", fake.url, input={"include": ["*.png", "*.djvu"]})
     assert (included.totals[State.DONE], included.totals[State.FAILED]) == (1, 1)
 
 

@@ -65,7 +65,7 @@ class TestBadFiles:
         "data",
         [
             pytest.param(b"This is a text, called page.jpg.\n", id="text"),
-            pytest.param(b"%PDF-1.7\n", id="pdf"),
+            pytest.param(b"AT&TFORM\0\0", id="djvu"),
             pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="svg"),
             pytest.param(b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), id="wav"),
             pytest.param(b"\0" * 5_000, id="zeros"),

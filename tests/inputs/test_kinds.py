@@ -18,15 +18,17 @@ from pipeline.inputs.kinds import (
     heif_format,
     ignored_kind,
     is_image,
+    is_pdf,
     is_text,
     kind_of_name,
 )
 
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF"]
 OTHERS = [
-    pytest.param(b"%PDF-1.7\n", ".pdf", id="pdf"),
-    pytest.param(b"\n" * 900 + b"%PDF-1.4", ".pdf", id="pdf-after-other-bytes"),
     pytest.param(b"PK\x03\x04\x14\0", ".zip", id="zip"),
+    pytest.param(b"PK\x03\x04\x14\0a.pdf%PDF-1.7", ".zip", id="zip-that-holds-a-pdf"),
+    pytest.param(bytes(257) + b"ustar\0" + bytes(249) + b"%PDF-1.7", ".tar", id="tar-that-holds-a-pdf"),
+    pytest.param(b"How %PDF- begins", "no suffix", id="text-about-pdfs"),
     pytest.param(b"PK\x05\x06" + bytes(18), ".zip", id="empty-zip"),
     pytest.param(b"\0\0\0\x20ftypisom\0\0\0\0", ".mp4", id="mp4"),
     pytest.param(b"\xff\x0a" + bytes(8), ".jxl", id="jpeg-xl"),
@@ -81,6 +83,12 @@ def test_the_brands_tell_heic_from_avif(head: bytes, expected: str | None) -> No
     assert is_image(head) == (expected is not None)
 
 
+@pytest.mark.parametrize("head", [b"%PDF-1.7\n", b"\n" * 900 + b"%PDF-1.4"], ids=["pdf", "pdf-after-other-bytes"])
+def test_a_pdf_holds_pages_under_any_name_that_does_not_decide(head: bytes) -> None:
+    assert ignored_kind("some/file", head) is None
+    assert class_of_name("a.PDF") is NameClass.PAGE
+
+
 @pytest.mark.parametrize(("head", "kind"), OTHERS)
 def test_the_first_bytes_name_the_kind_of_a_file_without_a_suffix(head: bytes, kind: str) -> None:
     assert ignored_kind("some/file", head) == kind
@@ -89,9 +97,9 @@ def test_the_first_bytes_name_the_kind_of_a_file_without_a_suffix(head: bytes, k
 @pytest.mark.parametrize(
     ("name", "head", "kind"),
     [
-        pytest.param("a.PDF", b"not one", ".pdf", id="suffix-in-any-case"),
+        pytest.param("a.HEIC", b"not one", ".heic", id="suffix-in-any-case"),
         pytest.param("a.cbz", b"PK\x03\x04", ".cbz", id="container-by-its-suffix"),
-        pytest.param("a.dat", b"%PDF-1.7", ".pdf", id="content-before-an-unknown-suffix"),
+        pytest.param("a.dat", b"AT&TFORM", ".djvu", id="content-before-an-unknown-suffix"),
         pytest.param("a.xyz", b"?", ".xyz", id="unknown-suffix"),
         pytest.param("a.001", b"?", "other", id="number"),
         pytest.param("a.20240131", b"?", "other", id="day"),
@@ -137,7 +145,7 @@ def test_a_text_has_no_control_characters_and_no_signature(head: bytes, expected
 @given(st.binary(max_size=300), st.text(max_size=12))
 def test_any_bytes_and_name_have_one_kind_or_are_a_page(head: bytes, name: str) -> None:
     kind = ignored_kind(name, head)
-    assert (kind is None) == is_image(head)
+    assert (kind is None) == (is_image(head) or is_pdf(head))
     assert kind is None or (kind.isprintable() and 0 < len(kind) <= 12)
 
 

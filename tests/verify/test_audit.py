@@ -64,7 +64,7 @@ def sound(tmp_path: Path) -> Sound:
     with Index.open(workspace) as index:
         index.mark_file_pending(on_disk("waiting.png"))
         totals = {state.value: number for state, number in index.totals().items()}
-    attempts = [record.attempt for record in records[:DONE]]
+    attempts = [record.attempt or "" for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
     ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
@@ -183,7 +183,7 @@ def test_a_page_whose_record_is_damaged_is_named(sound: Sound) -> None:
 def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
     """A voided call with a text on disk is under-counted."""
     assert sound.run_file.ledger is not None
-    attempt = make_record("", 0, added=11).attempt
+    attempt = make_record("", 0, added=11).attempt or ""
     ledger = Ledger(Path(sound.run_file.ledger), Calendar(), None)
     ledger.execute([Settle(attempt, AttemptState.VOID)], "w", "o", str)
     ledger.close()

@@ -18,9 +18,9 @@ import anyio
 import anyio.to_thread
 from tqdm import tqdm
 
-from pipeline.batch.dispatcher import prepare_settings
 from pipeline.batch.files import mark_again, name_inputs
 from pipeline.batch.gone import count_gone
+from pipeline.batch.job import prepare_settings
 from pipeline.batch.listing import add_ignored
 from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.planning.exact import ExactCount
