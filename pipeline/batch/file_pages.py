@@ -55,13 +55,20 @@ class FilePages:
         Raises:
             ShuttingDownError: the run is ending; the pages that were begun have ended or are pending.
         """
-        async with anyio.create_task_group() as beside:
-            while (number := self._next()) is not None:
-                await self._recognise(number, slot)
-                slot.shrink(self._page_bytes)
-                self._fill_idle_slots(beside)
+        if (first := self._next()) is not None:
+            await self._recognise(first, slot)
+        if (second := self._next()) is not None:
+            slot.shrink(self._page_bytes)
+            await self._recognise_rest(second, slot)
         if self._has_stopped:
             raise ShuttingDownError
+
+    async def _recognise_rest(self, number: int | None, slot: Slot) -> None:
+        async with anyio.create_task_group() as beside:
+            while number is not None:
+                self._fill_idle_slots(beside)
+                await self._recognise(number, slot)
+                number = self._next()
 
     def _next(self) -> int | None:
         number = None if self._has_stopped else next(self._numbers, None)

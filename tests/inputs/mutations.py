@@ -8,6 +8,7 @@ from typing import Any, Final
 from PIL import Image, ImageDraw
 
 from tests.inputs.images import ORIENTATION_TAG, encode, noise
+from tests.odd_files import HEIC
 from tests.pixels.tiffs import CIELAB, CMYK, DEFLATE, FLOAT, PALETTE, RGB, SIGNED, tiff, tiff_page
 from tests.server.bombs import png_with_text
 
@@ -63,6 +64,12 @@ def whole_files() -> Mapping[str, bytes]:
         "WebP lossy": encode(page(), "WEBP", exif=exif),
         "WebP lossless": encode(page("RGBA"), "WEBP", lossless=True),
         "WebP animated": encode(page(), "WEBP", save_all=True, append_images=[page()]),
+        "JPEG 2000": encode(page(), "JPEG2000"),
+        "JPEG 2000 codestream": encode(page("L"), "JPEG2000", no_jp2=True, tile_size=(64, 64)),
+        "AVIF": encode(page("RGBA"), "AVIF", exif=exif),
+        "HEIC": (HEIC / "exif-orientation.heic").read_bytes(),
+        "PNM": encode(page(), "PPM"),
+        "PNM of text": b"P1\n# a mark\n120 110\n" + b"0 1 " * 6600,
         "BMP": encode(page(), "BMP"),
         "BMP palette": encode(page("P"), "BMP"),
         "BMP 1 bit": encode(page("1"), "BMP"),
