@@ -20,10 +20,10 @@ from typing import BinaryIO, Final
 from anyio import to_thread, wait_readable
 
 from pipeline.config import InputConfig
-from pipeline.errors import MissingFileError, PageError, UnreadableFileError, UsageError
-from pipeline.inputs.archives.lookup import find_member
+from pipeline.errors import MissingFileError, NotAnImageError, PageError, UnreadableFileError, UsageError
+from pipeline.inputs.archives.lookup import find_member, is_archive
 from pipeline.inputs.directory import walk_directory
-from pipeline.inputs.kinds import COMMENT, UNREADABLE, suffix_of
+from pipeline.inputs.kinds import COMMENT, UNREADABLE, is_archive_name, suffix_of
 from pipeline.inputs.listings import Listing
 from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
 from pipeline.inputs.resolve import BLOCK_BYTES
@@ -290,8 +290,9 @@ def stat_file(path: Path) -> FileStat | Member | PageError:
         return MissingFileError("no such file")
     except OSError as exc:
         return UnreadableFileError(exc.strerror or str(exc))
-    if stat.S_ISDIR(status.st_mode):
-        return UnreadableFileError("a directory, not a file")
     if not stat.S_ISREG(status.st_mode):
-        return UnreadableFileError("not a regular file")
+        is_directory = stat.S_ISDIR(status.st_mode)
+        return UnreadableFileError("a directory, not a file" if is_directory else "not a regular file")
+    if is_archive_name(path.name) and is_archive(str(path)):
+        return NotAnImageError("an archive; give it to run as an INPUT, or name its members")
     return FileStat(status.st_size, status.st_mtime_ns)
