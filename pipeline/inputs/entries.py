@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.config import InputConfig
 from pipeline.config.duration import parse_moment
-from pipeline.errors import MissingFileError, PageError, UnreadableFileError
-from pipeline.inputs.archives.lookup import find_member
-from pipeline.inputs.kinds import COMMENT, OLDER, UNREADABLE
+from pipeline.errors import MissingFileError, NotAnImageError, PageError, UnreadableFileError
+from pipeline.inputs.archives.lookup import find_member, is_archive
+from pipeline.inputs.kinds import COMMENT, OLDER, UNREADABLE, is_archive_name
 from pipeline.inputs.rows import ManifestEntry
 from pipeline.inputs.selection import Inputs, absolute_path
 from pipeline.members import Member
@@ -93,8 +93,9 @@ def stat_file(path: Path) -> FileStat | Member | PageError:
         return MissingFileError("no such file")
     except OSError as exc:
         return UnreadableFileError(exc.strerror or str(exc))
-    if stat.S_ISDIR(status.st_mode):
-        return UnreadableFileError("a directory, not a file")
     if not stat.S_ISREG(status.st_mode):
-        return UnreadableFileError("not a regular file")
+        is_directory = stat.S_ISDIR(status.st_mode)
+        return UnreadableFileError("a directory, not a file" if is_directory else "not a regular file")
+    if is_archive_name(path.name) and is_archive(str(path)):
+        return NotAnImageError("an archive; give it to run as an INPUT, or name its members")
     return FileStat(status.st_size, status.st_mtime_ns)

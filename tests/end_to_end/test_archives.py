@@ -165,6 +165,17 @@ async def test_a_tar_is_a_folder_too(scans: Path, tmp_path: Path, suffix: str) -
     assert not holding._held
 
 
+async def test_a_compressed_tar_is_read_without_memfd(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS: a worker process that converts a page reads the archive itself."""
+    monkeypatch.setattr(holding, "_HAS_MEMFD", False)
+    write_tar(scans / "box.tgz", pages(*NAMES), "w:gz")
+    async with serve_fake() as fake:
+        assert (await run_here(scans, tmp_path / "out", fake.url)).exit_code == 0
+    assert len(results(tmp_path / "out")) == len(NAMES)
+
+
 async def test_a_compressed_tar_takes_one_pass_and_a_retry_another(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

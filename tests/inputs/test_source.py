@@ -403,7 +403,7 @@ class TestLaziness:
 
     @pytest.mark.parametrize(
         ("module", "step"),
-        [pytest.param(directory, "_list_directory", id="listing"), pytest.param(source, "_to_source_file", id="stat")],
+        [pytest.param(directory, "_list_directory", id="listing"), pytest.param(source, "to_source_file", id="stat")],
     )
     async def test_a_walk_that_hangs_on_a_dead_mount_can_be_cancelled(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str

@@ -118,15 +118,20 @@ async def test_a_damaged_archive_is_a_failed_page(tmp_path: Path) -> None:
 
 async def test_a_path_through_an_archive_is_a_row_of_a_manifest(tmp_path: Path) -> None:
     write_zip(tmp_path / "box.zip", MEMBERS)
-    (tmp_path / "list.txt").write_text("box.zip/letters/2.jpg\n box.zip/b.png\nbox.zip/gone.png\nlist.txt/a\n")
+    (tmp_path / "list.txt").write_text("box.zip/letters/2.jpg\n box.zip/b.png\nbox.zip/gone.png\nlist.txt/a\nbox.zip\n")
     files = await collect(tmp_path, "list.txt")
     assert [(file.name, isinstance(file.member, Member)) for file in files] == [
         ("box.zip/letters/2.jpg", True),
         ("box.zip/b.png", True),
         ("box.zip/gone.png", False),
         ("list.txt/a", False),
+        ("box.zip", False),
     ]
-    assert [str(file.problem) for file in files[2:]] == ["no such file in its archive", "no such file"]
+    assert [str(file.problem) for file in files[2:]] == [
+        "no such file in its archive",
+        "no such file",
+        "an archive; give it to run as an INPUT, or name its members",
+    ]
 
 
 async def test_a_name_in_another_encoding_is_kept(tmp_path: Path) -> None:
