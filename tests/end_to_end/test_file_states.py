@@ -138,7 +138,7 @@ async def test_an_unchanged_tree_is_known_without_opening_a_file(scans: Path, tm
         await run_here(scans, tmp_path / "out", fake.url)
         new = write_page(scans / "z-new.png", 70)
         line = trace(log, ["open", "openat", "openat2"])
-        flags = ["--ledger", tmp_path / "ledger", "--api-url", fake.url]
+        flags: list[str | Path] = ["--ledger", tmp_path / "ledger", "--api-url", fake.url]
         done = await run_command(command, scans, "-o", tmp_path / "out", *flags, command=[*line, *COMMAND])
         assert done.returncode == 0
     opened = {path for call in read_log(log) for path in call.paths}
