@@ -27,6 +27,8 @@ from pipeline.workspace.worklist import FailedPage, find_left, read_worklist
 
 _COMMIT_EVERY: Final = 512
 """Changes per commit."""
+_FILE_PAGES: Final = """SELECT size_bytes, mtime_ns, pages, state, retryable, added FROM file JOIN page USING (source)
+WHERE path = ? AND file.source = ?"""
 
 
 class Index:
@@ -156,16 +158,13 @@ class Index:
             since: A page that failed at this time or later (RFC 3339) is settled, too: one run does not send it again.
         """
         source = encode_name(file.name)
-        pages = 1
         if file.path is not None:
-            found = self._db.rows(
-                "SELECT size_bytes, mtime_ns, pages FROM file WHERE path = ? AND source = ?",
-                (os.fsencode(file.path), source),
-            )
-            if not found or file.stat != FileStat(found[0][0], found[0][1]):
+            found = self._db.rows(_FILE_PAGES, (os.fsencode(file.path), source))
+            if not found or file.stat != FileStat(*found[0][:2]):
                 return None
-            pages = found[0][2]
-        rows = self._db.rows("SELECT state, retryable, added FROM page WHERE source = ?", (source,))
+            pages, rows = found[0][2], [row[3:] for row in found]
+        else:
+            pages, rows = 1, self._db.rows("SELECT state, retryable, added FROM page WHERE source = ?", (source,))
         final = (*FINAL_STATES, State.UNCERTAIN) if keep_uncertain else FINAL_STATES
         if len(rows) < pages:
             return None

@@ -15,8 +15,9 @@ from pipeline.batch.progress import Snapshot, Summary, describe_summary
 from pipeline.records import Service, State
 from pipeline.workspace.inventory import FileState
 from tests.fakes import serve_fake
+from tests.faults.tracing import read_log, trace
 from tests.pages import write_page, write_pages
-from tests.runs import KEY, configure, run_command, run_here
+from tests.runs import COMMAND, KEY, configure, run_command, run_here
 
 
 def file_counts(summary: Summary) -> list[int]:
@@ -126,3 +127,20 @@ async def test_a_bar_does_not_begin_at_0_after_a_resume(
         job = Job(scans, out, Service(fake.url, KEY, "127.0.0.1"), configure(out), bar=True)
         await runner.run(job)
     assert seen == [5, 8]
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+async def test_an_unchanged_tree_is_known_without_opening_a_file(scans: Path, tmp_path: Path, command: str) -> None:
+    """By path, size and time; a new file is opened."""
+    pages = write_pages(scans, 12)
+    log = tmp_path / "trace"
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+        new = write_page(scans / "z-new.png", 70)
+        line = trace(log, ["open", "openat", "openat2"])
+        flags: list[str | Path] = ["--ledger", tmp_path / "ledger", "--api-url", fake.url]
+        done = await run_command(command, scans, "-o", tmp_path / "out", *flags, command=[*line, *COMMAND])
+        assert done.returncode == 0
+    opened = {path for call in read_log(log) for path in call.paths}
+    assert str(new) in opened
+    assert opened.isdisjoint(map(str, pages))
