@@ -305,7 +305,7 @@ def _heifs() -> Iterator[tuple[str, OddFile]]:
 
 
 def _others() -> Iterator[tuple[str, OddFile]]:
-    yield "document-named.tif", OddFile(b"%PDF-1.7\n", ["not-an-image"])
+    yield "document-named.tif", OddFile(b"AT&TFORM", ["not-an-image"])
     yield "text-named.png", OddFile(b"P1 of the plan: 3 or 4 scans\n", ["not-an-image"])
     yield "empty.jpg", OddFile(b"", ["empty"])
     yield "icon.png", OddFile(encode(Image.new("L", (4, 4)), "PNG"), ["unfittable"])

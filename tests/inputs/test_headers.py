@@ -105,9 +105,9 @@ def test_a_damaged_header_counts_as_a_call(tmp_path: Path, content: bytes) -> No
 
 def test_the_first_bytes_decide_where_the_name_does_not(tmp_path: Path) -> None:
     (tmp_path / "page").write_bytes(FILES["a.jpg"])
-    (tmp_path / "book.xyz").write_bytes(b"%PDF-1.7")
+    (tmp_path / "book.xyz").write_bytes(b"AT&TFORM")
     assert read_header(as_source(tmp_path / "page", undecided=True), VENDOR) == Header("jpeg")
-    assert read_header(as_source(tmp_path / "book.xyz", undecided=True), VENDOR).ignored == ".pdf"
+    assert read_header(as_source(tmp_path / "book.xyz", undecided=True), VENDOR).ignored == ".djvu"
     gone = replace(as_source(tmp_path / "page", undecided=True), path=tmp_path / "gone")
     assert read_header(gone, VENDOR).ignored == "unreadable"
 

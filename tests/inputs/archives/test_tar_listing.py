@@ -92,13 +92,14 @@ def test_what_is_no_file_is_counted(tmp_path: Path) -> None:
 
 def test_the_first_bytes_decide_on_the_way(tmp_path: Path) -> None:
     """In a compressed TAR, where reading them later would take a pass."""
-    members = {"scan": b"\xff\xd8\xff", "README": b"text", "a.png": b"x", "b": b"%PDF-1.7"}
+    members = {"scan": b"\xff\xd8\xff", "README": b"text", "a.png": b"x", "b": b"AT&TFORM", "c": b"%PDF-1.7"}
     box = open_catalogue(str(write_tar(tmp_path / "box.tgz", members, "w:gz")))
     assert [(name, kind) for name, _, kind in box.below("")] == [
         ("scan", "page"),
         ("README", "no suffix"),
         ("a.png", ""),
-        ("b", ".pdf"),
+        ("b", ".djvu"),
+        ("c", "page"),
     ]
 
 
