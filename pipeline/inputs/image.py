@@ -73,7 +73,7 @@ def open_converter(settings: PrepareSettings) -> ConversionPool[Result]:
 
 
 class ImageFile:
-    """An image file, read and hashed once, whose pages are prepared one after the other."""
+    """An image file, read and hashed once, whose pages are prepared: the first alone, the others in any order."""
 
     def __init__(self, path: Path, settings: PrepareSettings, member: Member | None = None) -> None:
         self._path = path
@@ -89,7 +89,7 @@ class ImageFile:
         return f"<ImageFile {self._path.name}>"
 
     async def prepare(self, page: int, converter: Converter, threads: Executor) -> Payload:
-        """Return a page as a payload; pages are prepared one at a time.
+        """Return a page as a payload. The first that is asked for must have ended before others begin.
 
         Args:
             page: 1-based.
