@@ -90,6 +90,7 @@ def make_job(
     setting("input.include", heading=_INPUTS),
     setting("input.exclude", heading=_INPUTS),
     setting("input.column", heading=_INPUTS),
+    setting("input.pages", heading=_INPUTS),
     setting("input.follow_symlinks", heading=_INPUTS),
     setting("input.changed_by", heading=_INPUTS),
     setting("input.changed_since", heading=_INPUTS),

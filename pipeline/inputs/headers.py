@@ -18,7 +18,7 @@ from pipeline.errors import EmptyFileError, NotAnImageError, PageError, Unreadab
 from pipeline.inputs.archives.reading import read_member
 from pipeline.inputs.conversion import MAX_FILE_BYTES, PrepareSettings
 from pipeline.inputs.fit import fit
-from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, suffix_of
+from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, is_pdf, suffix_of
 from pipeline.inputs.page_images import FORMATS, has_end_mark
 from pipeline.pixels import gif, tiff
 from pipeline.pixels.orientation import ORIENTATION_TAG, read_orientation, upright_size_px
@@ -39,11 +39,12 @@ class Header:
     """What the header of a file says.
 
     Attributes:
-        format: "jpeg", "png", "gif", "webp", "bmp" or "tiff"; the suffix, or "unknown", where the header is damaged.
+        format: Such as "jpeg", "tiff" or "pdf"; the suffix, or "unknown", where the header is damaged.
         pages: Number of pages.
         failing: Pages that are sure to fail before a call, by class; the others may fail, too.
         conversions: Pages that must be decoded and encoded again.
         ignored: The kind under which the file is ignored; None for a page.
+        is_counted: False for a PDF, whose pages only its reader can count.
     """
 
     format: str
@@ -51,6 +52,7 @@ class Header:
     failing: Mapping[str, int] = field(default_factory=dict)
     conversions: int = 0
     ignored: str | None = None
+    is_counted: bool = True
 
 
 def format_of_name(name: str) -> str:
@@ -89,10 +91,10 @@ def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, se
     head = view[:HEAD_BYTES]
     if file.undecided and (kind := ignored_kind(file.name, head)) is not None:
         return Header(kind, ignored=kind)
-    if not head:
-        return _failing(format_of_name(file.name), EmptyFileError)
+    if is_pdf(head):
+        return Header("pdf", conversions=1, is_counted=False)
     if not is_image(head):
-        return _failing(format_of_name(file.name), NotAnImageError)
+        return _failing(format_of_name(file.name), NotAnImageError if head else EmptyFileError)
     if head.startswith(tiff.PREFIXES):
         return _describe_tiff(view, settings)
     image_format, failing, fits = _open(image, settings)

@@ -30,7 +30,7 @@ async def plan_of(scans: Path) -> Plan:
     write_page(scans / "c.bmp", 3, size_px=(700, 700))
     (scans / f"d.{NAME}").write_bytes(b"x")
     (scans / "empty.jpg").write_bytes(b"")
-    (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+    (scans / "book.djvu").write_bytes(b"AT&TFORM")
     config = configure(scans / "out", budget={"tier": "free"}, input={"include": ["*"]})
     return await make_plan(PlanJob([str(scans)], None, Service("", None, "embedded"), config))
 

@@ -51,7 +51,7 @@ def write_archive(scans: Path) -> None:
     (scans / "empty.jpg").write_bytes(b"")
     (scans / "text.png").write_bytes(b"not an image")
     write_page(scans / "tiny.png", 105, size_px=(4, 4))
-    (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+    (scans / "book.djvu").write_bytes(b"AT&TFORM")
     (scans / "notes.txt").write_text("buy milk\n")
     write_page(scans / "page.png", 106).rename(scans / "page")
 
@@ -97,7 +97,7 @@ async def test_its_calls_are_those_of_the_next_run(scans: Path, tmp_path: Path, 
         assert by_headers.counts.calls == made
         assert by_headers.counts.pages.total() == summary.pages
     assert exact.counts.pages.total() == summary.pages
-    assert exact.counts.ignored == by_headers.counts.ignored == summary.ignored == {".pdf": 1, ".txt": 1}
+    assert exact.counts.ignored == by_headers.counts.ignored == summary.ignored == {".djvu": 1, ".txt": 1}
     after = await plan_here(scans, out)
     assert (after.counts.calls, after.counts.pages[State.FAILED]) == (0, summary.totals[State.FAILED])
 
@@ -178,7 +178,7 @@ async def test_the_table_fits_a_terminal(scans: Path, tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 80
     for line in (
         "pages       31 to send, 3 failed",
-        "ignored     1 .pdf, 1 .txt",
+        "ignored     1 .djvu, 1 .txt",
         "calls       31 at most; --exact reads the files",
         "next run    7 calls, then --max-calls 7 is reached (exit 10)",
     ):
@@ -209,11 +209,11 @@ async def test_a_dry_run_sends_and_writes_nothing(scans: Path, tmp_path: Path) -
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
 async def test_exit_codes(scans: Path, flags: list[str]) -> None:
     """9 for INPUTs without a page, 2 for one that does not exist."""
-    (scans / "book.pdf").write_bytes(b"%PDF-1.7")
+    (scans / "book.djvu").write_bytes(b"AT&TFORM")
     empty = await run_command("plan", scans, *flags, key=None)
     assert empty.returncode == 9
     assert b"is a disk not mounted?" in empty.stderr
-    assert b".pdf" in empty.stdout
+    assert b".djvu" in empty.stdout
     missing = await run_command("plan", scans / "nowhere", *flags, key=None)
     assert missing.returncode == 2
     if flags:

@@ -1,15 +1,15 @@
-"""Counts the calls for a file as a run would make them: its pages are read, hashed and prepared, not sent."""
+"""Counts what headers do not tell: the pages of a PDF, and the calls for a file as a run would make them."""
 
 import os
 from collections import Counter
 from concurrent.futures import Executor
 
-from pipeline.batch.file_pages import count_pages, open_image, page_numbers
+from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
 from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion import PrepareSettings
-from pipeline.inputs.headers import format_of_name
+from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import PageId, Payload, SourceFile, State
 from pipeline.storage.key_set import KeySet
@@ -41,6 +41,7 @@ class ExactCount:
         self._survey = survey
         self._index = index
         self._dedup = config.prepare.dedup
+        self._page_ranges = config.input.page_ranges
         self._settings = settings
         self._converter = converter
         self._threads = threads
@@ -62,7 +63,9 @@ class ExactCount:
         sent_bytes = 0
         image_format = format_of_name(file.name) if file.path is not None else URL
         image = open_image(file, self._settings)
-        for number in page_numbers(file, image):
+        if image is not None and not includes(self._page_ranges, 1):
+            await image.count(self._converter, self._threads)
+        for number in page_numbers(file, image, self._page_ranges):
             try:
                 payload = await self._prepare(file, image, number)
             except PageError as exc:
@@ -93,6 +96,34 @@ class ExactCount:
             failure = index.find_left_failure(file, payload.page, payload.id)
             if failure is not None and failure.added >= since:
                 return State.FAILED
+        if payload.text is not None:
+            return State.SKIPPED
         if self._dedup and not self._sent.add(os.fsencode(payload.id)):
             return State.DUPLICATE
         return State.UNCERTAIN if payload.id in self._uncertain else State.PENDING
+
+
+class PdfCount:
+    """Counts the pages of PDFs, without rendering one.
+
+    Args:
+        survey: Where the pages are counted.
+        settings: How pages are made to fit.
+        converter: Opens the file in a worker process.
+        threads: Where files are read.
+    """
+
+    def __init__(self, survey: Survey, settings: PrepareSettings, converter: Converter, threads: Executor) -> None:
+        self._survey, self._settings = survey, settings
+        self._converter, self._threads = converter, threads
+
+    def __repr__(self) -> str:
+        return f"<PdfCount {self._survey!r}>"
+
+    async def add(self, file: SourceFile) -> None:
+        """Count a file's pages, 1 for one that cannot be opened; each may need a call and a conversion."""
+        image = open_image(file, self._settings)
+        if image is not None:
+            await image.count(self._converter, self._threads)
+        pages = count_pages(image)
+        self._survey.add_pages(file, Header("pdf", pages, conversions=pages))

@@ -23,7 +23,7 @@ from pipeline.batch.gone import count_gone
 from pipeline.batch.job import prepare_settings
 from pipeline.batch.listing import add_ignored
 from pipeline.batch.ordering import arrange, needs_listing
-from pipeline.batch.planning.exact import ExactCount
+from pipeline.batch.planning.exact import ExactCount, PdfCount
 from pipeline.batch.planning.forecast import Forecast, forecast
 from pipeline.batch.planning.survey import Counts, Survey
 from pipeline.billing import Calendar, Usage
@@ -174,9 +174,10 @@ async def _count(job: PlanJob, inputs: Inputs, index: Index | None, last: RunFil
         with bar:
             async with aclosing(files), open_converter(settings) as converter:
                 exact = ExactCount(survey, index, job.config, settings, converter=converter, threads=threads)
+                pdfs = PdfCount(survey, settings, converter, threads)
                 with closing(survey), closing(exact):
                     async for batch in _in_batches(files, survey.counts.ignored):
-                        await _count_batch(survey, exact if job.exact else None, batch)
+                        await _count_batch(survey, exact if job.exact else pdfs, batch)
                         bar.update(len(batch))
                         bar.set_postfix_str(f"{survey.counts.calls} calls", refresh=False)
     finally:
@@ -200,9 +201,10 @@ async def _in_batches(
         yield batch
 
 
-async def _count_batch(survey: Survey, exact: ExactCount | None, batch: Sequence[SourceFile]) -> None:
-    left = await anyio.to_thread.run_sync(_count_by_header, survey, batch, exact is None, abandon_on_cancel=True)
-    if exact is None or not left:
+async def _count_batch(survey: Survey, count: ExactCount | PdfCount, batch: Sequence[SourceFile]) -> None:
+    is_enough = isinstance(count, PdfCount)
+    left = await anyio.to_thread.run_sync(_count_by_header, survey, batch, is_enough, abandon_on_cancel=True)
+    if not left:
         return
     errors: list[StopError] = []
     at_once = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
@@ -210,7 +212,7 @@ async def _count_batch(survey: Survey, exact: ExactCount | None, batch: Sequence
     async def add(file: SourceFile) -> None:
         try:
             async with at_once:
-                await exact.add(file)
+                await count.add(file)
         except StopError as exc:  # raised here, it would arrive in an exception group
             errors.append(exc)
 
@@ -222,7 +224,7 @@ async def _count_batch(survey: Survey, exact: ExactCount | None, batch: Sequence
 
 
 def _count_by_header(survey: Survey, batch: Sequence[SourceFile], is_enough: bool) -> list[SourceFile]:  # noqa: FBT001
-    """Count what names, times and headers tell; return the files that must be prepared when that is not enough."""
+    """Count what names, times and headers tell; return the files for which that is not enough."""
     left = []
     for file in batch:
         if survey.settle(file):
@@ -231,7 +233,7 @@ def _count_by_header(survey: Survey, batch: Sequence[SourceFile], is_enough: boo
             header = survey.read(file)
             if header.ignored is not None:
                 continue
-            if is_enough:
+            if is_enough and header.is_counted:
                 survey.add_pages(file, header)
                 continue
         left.append(file)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from pipeline.batch.file_pages import includes
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion import PrepareSettings
@@ -107,6 +108,7 @@ class Survey:
         self._names = KeySet() if has_repeats else None
         self._reads_all = reads_all
         self._may_take = config.run.limit
+        self._page_ranges = config.input.page_ranges
         self.counts = Counts()
 
     def __repr__(self) -> str:
@@ -188,11 +190,14 @@ class Survey:
     def _states(self, file: SourceFile, pages: int) -> Counter[State]:
         """Return the number of a file's pages by state; one that is to be sent is pending."""
         if self._index is None:
-            return Counter({State.PENDING: pages})
+            asked = pages if pages == 1 else sum(includes(self._page_ranges, number + 1) for number in range(pages))
+            return Counter({State.PENDING: asked})
         known = self._index.inventory.pages_of(file)
         stat = self._index.inventory.stat_of(file)
         states: Counter[State] = Counter()
         for number in range(1, pages + 1):
+            if pages > 1 and not includes(self._page_ranges, number):
+                continue
             page = known.get(number)
             is_same = page is not None and (file.is_url or (stat == file.stat if stat else _is_older(file, page)))
             state = self._state(file, page) if page is not None and is_same else State.PENDING
