@@ -173,9 +173,7 @@ class TestFailures:
     def test_an_image_that_cannot_be_decoded_costs_no_call(self, file: Path, codec: str) -> None:
         """A viewer shows an empty page."""
         held = image(SIZE_PX, b"?" * 99, codec="Odd").replace(b"/Odd", b"/" + codec.encode("latin-1"))
-        with pytest.raises(
-            TruncatedImageError, match="^damaged: the image that the page consists of"
-        ):
+        with pytest.raises(TruncatedImageError, match=r"^damaged: the image that the page consists of"):
             prepare(put(file, one_page(FULL, held)), 1, VENDOR)
 
     def test_a_damaged_page_costs_that_page(self, file: Path) -> None:
