@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageOps
 
+from pipeline.errors import TruncatedImageError
 from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import POINTS_PER_INCH, PdfPage, without_colour
 from pipeline.pixels import jpeg
@@ -97,12 +98,15 @@ def find_scan(page: PdfPage, max_pixels: int) -> Scan | None:
     Args:
         page: The page.
         max_pixels: Most pixels of an image that is decoded.
+
+    Raises:
+        TruncatedImageError: the only image of the page cannot be decoded: a viewer would show an empty page.
     """
     found = _only_image(page)
     if found is None or math.prod(found.get_px_size()) > max_pixels:
         return None
     orientation = _ORIENTATIONS.get(page.rotation_deg, 1)
-    filters = found.get_filters(skip_simple=True)
+    filters = _filters(found)
     expected = _render_small(page)
     if filters == ["DCTDecode"] and (stored := _stored_jpeg(found)) is not None:
         small = _shrink_jpeg(stored, expected.size, orientation)
@@ -188,9 +192,22 @@ def _shrink(image: Image.Image, upright_px: tuple[int, int], orientation: int) -
     return image.resize(size_px, Image.Resampling.BOX if image.width > size_px[0] else Image.Resampling.BILINEAR)
 
 
+def _filters(found: "pypdfium2.PdfImage") -> list[str]:
+    """Return the names of the filters that compress an image; none where a name is damaged."""
+    try:
+        return list(found.get_filters(skip_simple=True))
+    except UnicodeDecodeError:
+        return []
+
+
 def _bitmap(found: "pypdfium2.PdfImage") -> Image.Image:
     """Return the pixels of an image, without its masks, in mode L or RGB."""
-    image = flatten(found.get_bitmap().to_pil())
+    import pypdfium2  # noqa: PLC0415 - in the worker, with the first PDF
+
+    try:
+        image = flatten(found.get_bitmap().to_pil())
+    except pypdfium2.PdfiumError as exc:
+        raise TruncatedImageError("damaged: the image that the page consists of cannot be decoded") from exc
     return without_colour(image) if image.mode == "RGB" else image
 
 

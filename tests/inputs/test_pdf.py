@@ -169,6 +169,13 @@ class TestFailures:
         result = Converter().run(task_for(path))
         assert isinstance(result, Converted) or result.error == "truncated"  # type: ignore[union-attr]
 
+    @pytest.mark.parametrize("codec", ["Odd", "DCT\xe9"])
+    def test_an_image_that_cannot_be_decoded_costs_no_call(self, file: Path, codec: str) -> None:
+        """A viewer shows an empty page."""
+        held = image(SIZE_PX, b"?" * 99, codec="Odd").replace(b"/Odd", b"/" + codec.encode("latin-1"))
+        with pytest.raises(TruncatedImageError, match=r"^damaged: the image that the page consists of"):
+            prepare(put(file, one_page(FULL, held)), 1, VENDOR)
+
     def test_a_damaged_page_costs_that_page(self, file: Path) -> None:
         data = pdf_of(3)
         second = data.index(b"/Type /Page /Parent", data.index(b"/Type /Page /Parent") + 1)
