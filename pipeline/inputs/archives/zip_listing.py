@@ -14,13 +14,16 @@ from typing import Final
 from pipeline.inputs.archives.entries import ENCRYPTED, ArchiveError, Entry
 from pipeline.inputs.kinds import SPECIAL_FILE, SYMLINK
 
-_CENTRAL: Final = Struct("<4s2B5H3L5H2L")  # 4.3.12
+_CENTRAL: Final = Struct("<5xB2x2H4x3L3H4x2L")  # 4.3.12; x is not needed
 _END: Final = Struct("<4s4H2LH")  # 4.3.16
 _END64_LOCATOR: Final = Struct("<4sLQL")  # 4.3.15
 _END64: Final = Struct("<4sQ2H2L4Q")  # 4.3.14
 _LONGEST_END_BYTES: Final = _END.size + 0xFFFF
 _BLOCK_BYTES: Final = 1 << 20
-_LONGEST_ENTRY_BYTES: Final = _CENTRAL.size + 3 * 0xFFFF
+_CENTRAL_BYTES: Final = _CENTRAL.size
+_LONGEST_ENTRY_BYTES: Final = _CENTRAL_BYTES + 3 * 0xFFFF
+_ELSEWHERE: Final = 0xFFFFFFFF
+"""The value is in the zip64 extra field."""
 _UNIX: Final = 3  # 4.4.2.2
 
 
@@ -82,20 +85,19 @@ def _read_end64(fd: int, end: int, locator: bytes) -> tuple[int, int, int, int, 
 
 def _parse(buffer: bytes, at: int, shift: int) -> tuple[Entry, int]:
     """Return the entry at this position of the central directory, and the position after it."""
-    if len(buffer) - at < _CENTRAL.size or not buffer.startswith(b"PK\x01\x02", at):
+    if len(buffer) - at < _CENTRAL_BYTES or not buffer.startswith(b"PK\x01\x02", at):
         raise ArchiveError("its central directory is damaged")
     fields = _CENTRAL.unpack_from(buffer, at)
-    system, flags, method, crc, packed, size = fields[2], fields[4], fields[5], *fields[8:11]
-    name_end = at + _CENTRAL.size + fields[11]
-    extra_end = name_end + fields[12]
-    following = extra_end + fields[13]
+    system, flags, method, crc, packed, size, name_bytes, extra_bytes, comment_bytes, mode, offset = fields
+    name_end = at + _CENTRAL_BYTES + name_bytes
+    following = name_end + extra_bytes + comment_bytes
     if following > len(buffer):
         raise ArchiveError("its central directory is damaged")
-    name, offset = buffer[at + _CENTRAL.size : name_end], fields[17]
-    if 0xFFFFFFFF in {packed, size, offset}:
-        size, packed, offset = _read_extra64(buffer[name_end:extra_end], size, packed, offset)
-    kind = _kind(name, system, fields[16] >> 16)
+    name = buffer[at + _CENTRAL_BYTES : name_end]
+    if _ELSEWHERE in (packed, size, offset):
+        size, packed, offset = _read_extra64(buffer[name_end : name_end + extra_bytes], size, packed, offset)
     refusal = ENCRYPTED if flags & 0x2041 else ""  # bits 0, 6 and 13: encrypted, strongly, and the directory, too
+    kind = _kind(name, system, mode >> 16)
     return Entry(name, kind, offset + shift, packed, size, method, crc, refusal), following
 
 
@@ -117,7 +119,7 @@ def _read_extra64(extra: bytes, size: int, packed: int, offset: int) -> tuple[in
             values = iter(int.from_bytes(field[place : place + 8], "little") for place in range(0, len(field) - 7, 8))
             try:
                 size, packed, offset = (
-                    next(values) if value == 0xFFFFFFFF else value for value in (size, packed, offset)
+                    next(values) if value == _ELSEWHERE else value for value in (size, packed, offset)
                 )
             except RuntimeError as exc:  # StopIteration within a generator
                 raise ArchiveError("a zip64 field of its central directory is damaged") from exc
