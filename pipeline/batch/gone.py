@@ -1,8 +1,11 @@
 """Files that the workspace knows and that are no longer in the folders of the INPUTs."""
 
+import os
 from itertools import islice
 from pathlib import PurePosixPath
 
+from pipeline.errors import MissingFileError
+from pipeline.inputs.archives.lookup import find_member
 from pipeline.inputs.selection import Inputs
 from pipeline.workspace.inventory import Inventory
 
@@ -30,9 +33,10 @@ def count_gone(inventory: Inventory, inputs: Inputs, known: int, *, forget: bool
     for folder in folders:
         paths = inventory.gone_files(folder)
         while batch := list(islice(paths, _FORGOTTEN_AT_ONCE)):
-            gone += len(batch)
+            missing = [path for path in batch if isinstance(find_member(os.fsdecode(path)), MissingFileError)]
+            gone += len(missing)
             if forget:
-                inventory.forget_files(batch)
+                inventory.forget_files(missing)
     return gone
 
 

@@ -17,6 +17,7 @@ from pipeline.batch.retry import RetrySelection
 from pipeline.inputs.archives import holding, streams
 from pipeline.inputs.archives.streams import Stream
 from pipeline.records import State
+from pipeline.workspace.inventory import FileState
 from tests.archives import page, pages, patch, write_tar, write_zip
 from tests.fakes import Call, accept, answer_error, serve_fake
 from tests.faults.tracing import read_log, trace
@@ -66,6 +67,19 @@ async def test_a_changed_archive_sends_its_new_members_only(scans: Path, tmp_pat
         summary = await run_here(scans, tmp_path / "out", fake.url)
         assert (summary.exit_code, len(fake.calls)) == (0, len(NAMES) + 2)
         assert summary.totals[State.DONE] == len(NAMES) + 1
+
+
+async def test_members_are_gone_when_their_archive_has_them_no_more(scans: Path, tmp_path: Path) -> None:
+    """No directory lists them."""
+    write_zip(scans / "box.zip", pages(*NAMES))
+    write_zip(scans / "other.zip", pages("a.png"))
+    async with serve_fake() as fake:
+        await run_here([scans / "box.zip", scans / "other.zip"], tmp_path / "out", fake.url)
+        again = await run_here([scans / "box.zip", scans / "other.zip"], tmp_path / "out", fake.url)
+        assert (again.files[FileState.UNMODIFIED], again.files[FileState.GONE]) == (len(NAMES) + 1, 0)
+        write_zip(scans / "box.zip", pages(*NAMES[1:]))
+        changed = await run_here([scans / "box.zip", scans / "other.zip"], tmp_path / "out", fake.url)
+        assert (changed.files[FileState.GONE], len(fake.calls)) == (1, len(NAMES) + 1)
 
 
 async def test_a_member_that_fails_can_be_sent_again(scans: Path, tmp_path: Path) -> None:
