@@ -227,14 +227,6 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A line's place in its file: offsets in bytes of its first byte and of the byte after its newline."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A page that ended without a text: one line of failures.jsonl.
 

@@ -65,8 +65,7 @@ class Dispatcher:
         self._index = index
         self._recorder = recorder
         self._shutdown = shutdown
-        self._config = config
-        self._converter = converter
+        self._config, self._converter = config, converter
         self._prepare_settings = prepare_settings(config)
         self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
@@ -208,10 +207,9 @@ class Dispatcher:
             if not has_failed:
                 await self._dispatch_page(Page(file, payload, begun_s), slot)
 
-    def _is_done(self, file: SourceFile, number: int, page_id: PageId | None) -> bool:
+    def _is_done(self, file: SourceFile, page: int, page_id: PageId | None) -> bool:
         """Return whether a page of a file that was read needs neither a call nor a record."""
-        is_known = page_id is not None and self._index.has_result(file, number, page_id)
-        return is_known and self._index.has_meta(file, number)
+        return page_id is not None and self._index.has_result(file, page, page_id) and self._index.has_meta(file, page)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if file.problem is not None:

@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, Span, State
+from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_rows import meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
+from pipeline.workspace.read_position import Span
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, DamagedLine, OtherFilesError, Tables
 from pipeline.workspace.worklist import FailedPage, find_left, read_worklist

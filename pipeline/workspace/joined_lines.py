@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from pipeline.records import Record, Span
+from pipeline.records import Record
 from pipeline.workspace.lines import DamagedLineError, parse_record
+from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import split_joined
 
 _Parsed = TypeVar("_Parsed")

@@ -3,13 +3,21 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.records import Span
 from pipeline.workspace.lines import is_intact
 
 _FINGERPRINT_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A line's place in its file: offsets in bytes of its first byte and of the byte after its newline."""
+
+    start: int
+    end: int
 
 
 class ReadPosition:

@@ -19,12 +19,13 @@ import anyio
 import anyio.to_thread
 
 from pipeline.errors import StorageError
-from pipeline.records import Failure, Record, Span
+from pipeline.records import Failure, Record
 from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
 from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import new_rescue_path
 from pipeline.workspace.replacement import ReplacedFileError, check_replacement, find_unsaved_lines, locate
 from pipeline.workspace.replies import keep_reply

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
-from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, Span, State, limits_runs
+from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.index_schema import FORGET_LINES
@@ -24,7 +24,7 @@ from pipeline.workspace.lines import (
 )
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.paths import FAILURES, RESULTS
-from pipeline.workspace.read_position import ReadPosition
+from pipeline.workspace.read_position import ReadPosition, Span
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
 
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)

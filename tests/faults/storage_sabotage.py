@@ -16,12 +16,13 @@ from pipeline.batch import accounts
 from pipeline.ledger import ledger
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
-from pipeline.records import AttemptState, OpenAttempt, Span
+from pipeline.records import AttemptState, OpenAttempt
 from pipeline.storage import sqlite
 from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import INDEX
+from pipeline.workspace.read_position import Span
 from pipeline.workspace.sink import JsonlFile, RescueFile
 
 

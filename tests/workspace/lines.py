@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.records import Span
+from pipeline.workspace.read_position import Span
 
 
 def append(path: Path, line: bytes) -> Span:

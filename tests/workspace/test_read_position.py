@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import Span
 from pipeline.workspace import read_position
-from pipeline.workspace.read_position import ReadPosition, read_lines
+from pipeline.workspace.read_position import ReadPosition, Span, read_lines
 
 LINES = (b"one\n", b"two\r\n", b"\n", "größer\u2028drei\n".encode())
 

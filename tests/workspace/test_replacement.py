@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.records import Span
 from pipeline.workspace import sink
+from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import find_rescues, repair_file
 from pipeline.workspace.sink import JsonlFile, SyncedFile
 
