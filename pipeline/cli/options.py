@@ -79,6 +79,27 @@ def json_option(heading: str = "Options") -> GroupedOption:
     return GroupedOption(["as_json", "--json"], is_flag=True, help="Print JSON on stdout.", heading=heading)
 
 
+def input_options(heading: str) -> Iterable[GroupedOption]:
+    """Return the options that say which files of the INPUTs hold pages, and which of their pages need a call."""
+    names = (
+        "input.include",
+        "input.exclude",
+        "input.column",
+        "input.pages",
+        "input.follow_symlinks",
+        "input.changed_by",
+        "input.changed_since",
+        "input.order",
+        "input.sample",
+        "prepare.text_layer",
+        "prepare.dedup",
+    )
+    separator = GroupedOption(
+        ["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=heading
+    )
+    return [*(setting(name, heading=heading) for name in names), separator]
+
+
 def service_options(heading: str = "Service and quota") -> Iterable[GroupedOption]:
     """Return the options that say which service is called, and how often."""
     names = ("api.url", "api.key_file", "budget.tier", "budget.quota", "budget.ledger")

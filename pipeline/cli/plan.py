@@ -13,7 +13,16 @@ from pipeline.batch.planning.plan import PlanJob, make_plan
 from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
-from pipeline.cli.options import config_option, flag, json_option, load, prefers_key_file, service_options, setting
+from pipeline.cli.options import (
+    config_option,
+    flag,
+    input_options,
+    json_option,
+    load,
+    prefers_key_file,
+    service_options,
+    setting,
+)
 from pipeline.cli.plan_html import render_plan
 from pipeline.cli.plan_text import describe_plan, plan_fields
 from pipeline.errors import NoPagesError, StopError, one_line
@@ -87,17 +96,7 @@ def make_job(
         help="Workspace whose done pages need no call; it is only read, also while a run fills it.",
         heading=_OUTPUT,
     ),
-    setting("input.include", heading=_INPUTS),
-    setting("input.exclude", heading=_INPUTS),
-    setting("input.column", heading=_INPUTS),
-    setting("input.pages", heading=_INPUTS),
-    setting("input.follow_symlinks", heading=_INPUTS),
-    setting("input.changed_by", heading=_INPUTS),
-    setting("input.changed_since", heading=_INPUTS),
-    setting("input.order", heading=_INPUTS),
-    setting("input.sample", heading=_INPUTS),
-    GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
-    setting("prepare.dedup", heading=_INPUTS),
+    *input_options(_INPUTS),
     GroupedOption(
         ["--exact"],
         is_flag=True,

@@ -10,7 +10,7 @@ import click
 from pipeline.batch.job import Job
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
-from pipeline.cli.options import setting
+from pipeline.cli.options import input_options, setting
 from pipeline.cli.plan import make_job as make_plan_job
 from pipeline.cli.plan import plan_and_report
 from pipeline.cli.running import LIMITS, OUTPUT, call_options, limit_options, make_job, output_options, run_and_report
@@ -30,16 +30,7 @@ _INPUTS = "Inputs"
         help="Workspace: the directory of the results.  [required]",
         heading=OUTPUT,
     ),
-    setting("input.include", heading=_INPUTS),
-    setting("input.exclude", heading=_INPUTS),
-    setting("input.column", heading=_INPUTS),
-    setting("input.pages", heading=_INPUTS),
-    setting("input.follow_symlinks", heading=_INPUTS),
-    setting("input.changed_by", heading=_INPUTS),
-    setting("input.changed_since", heading=_INPUTS),
-    setting("input.order", heading=_INPUTS),
-    setting("input.sample", heading=_INPUTS),
-    GroupedOption(["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=_INPUTS),
+    *input_options(_INPUTS),
     GroupedOption(
         ["--again"],
         is_flag=False,
@@ -49,8 +40,6 @@ _INPUTS = "Inputs"
         "the same GLOB goes on where an interrupted one stopped.",
         heading=_INPUTS,
     ),
-    setting("prepare.text_layer", heading=_INPUTS),
-    setting("prepare.dedup", heading=_INPUTS),
     GroupedOption(
         ["-n", "--dry-run"],
         is_flag=True,
