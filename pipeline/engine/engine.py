@@ -37,6 +37,7 @@ from rapidocr.main import RapidOCRError
 from rapidocr.utils.process_img import apply_vertical_padding
 
 from pipeline.engine.box_scores import score_long_boxes_by_outline
+from pipeline.engine.bullets import add_bullets
 from pipeline.engine.ctc import Reading, ctc_decode, restrict
 from pipeline.engine.detection_scales import COARSE_EDGE_PX, EDGE_MULTIPLE_PX, finer_edge_px, merge_detections
 from pipeline.engine.geometry import place_on_sent_image
@@ -151,9 +152,8 @@ class Engine:
             crops, quads = straighten_and_widen(crops, quads)
         readings = read_lines(self._reader.read, crops, quads)
         readings = read_low_scored(self._reader.read_again, partial(self._crop, pixels), crops, quads, readings)
-        rows = reading_rows(
-            part for reading, quad in zip(readings, quads, strict=True) for part in _make_lines(reading, quad)
-        )
+        found = [part for reading, quad in zip(readings, quads, strict=True) for part in _make_lines(reading, quad)]
+        rows = reading_rows(add_bullets(pixels, found))
         height, width = pixels.shape[:2]
         ordered = (line for row in rows for line, _ in row)
         lines = place_on_sent_image(ordered, turn_deg, (width, height))
