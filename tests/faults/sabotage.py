@@ -24,7 +24,7 @@ import anyio.to_thread
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
-from pipeline.cli import signals
+from pipeline.cli import running, signals
 from pipeline.errors import StopError
 from pipeline.inputs import conversion, image, resolve, source
 from pipeline.members import Member
@@ -164,13 +164,17 @@ def _let_the_hangup_kill() -> None:
 
 
 def _judge_at_once() -> None:
-    """A deadline expires as soon as its timer fires, however late that is, and before the sockets are read."""
+    """A deadline expires as soon as its timer fires, however late that is, and before the sockets are read.
+
+    A punctual loop reads the sockets after each wait, before any timer; asyncio's own may not.
+    """
 
     def start(self: Deadline, timeout_s: float) -> None:
         self.stop()
         self._timer = self._loop.call_later(timeout_s, self._expire)
 
     Deadline.start = start  # type: ignore[method-assign]
+    running.punctual_loop = asyncio.new_event_loop  # type: ignore[attr-defined]
 
 
 def _fail_on_bare_503() -> None:
