@@ -174,8 +174,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
-        triage = Triage(index.inventory)
-        files = Files(job, inputs, index, again)
+        files, triage = Files(job, inputs, index, again), Triage(index.inventory)
         accounts = open_accounts(job, last, run_file, index, shutdown)
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))

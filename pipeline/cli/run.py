@@ -50,8 +50,8 @@ _INPUTS = "Inputs"
     setting("run.at_most_once", heading=LIMITS),
     *call_options(),
     *output_options(),
-    help="Recognise the pages of INPUT: directories, files, globs, manifests (.txt .csv .tsv .jsonl), http(s) URLs, "
-    "or - for paths on stdin. Running it again resumes: pages that are done are not sent again.",
+    help="Recognise the pages of INPUT: directories, ZIP and TAR archives, files, globs, manifests (.txt .csv .tsv "
+    ".jsonl), http(s) URLs, or - for paths on stdin. Running it again resumes: pages that are done are not sent again.",
     examples=(
         "pagemill run sample_data -o out                     # the embedded engine, no key needed",
         "pagemill run scans/ -o paid --tier basic            # the service, 1,000 calls per month",

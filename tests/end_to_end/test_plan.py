@@ -111,6 +111,19 @@ async def test_without_dedup_each_copy_is_a_call(scans: Path, tmp_path: Path) ->
         assert plan.counts.calls == len(fake.calls)
 
 
+async def test_pages_that_are_left_out_are_no_calls(scans: Path, tmp_path: Path) -> None:
+    """Of a TIFF whose first page is sure to fail, and of a PDF; headers must not take the failure for another page."""
+    small, *others = (Image.frombytes("L", (n, n), random.Random(n).randbytes(n * n)) for n in (4, 120, 130, 140))
+    small.save(scans / "a.tif", save_all=True, append_images=others)
+    others[0].save(scans / "b.pdf", save_all=True, append_images=others[1:])
+    async with serve_fake() as fake:
+        plans = [
+            await plan_here(scans, tmp_path / "out", exact=exact, input={"pages": "2-"}) for exact in (False, True)
+        ]
+        await run_here(scans, tmp_path / "out", fake.url, input={"pages": "2-"})
+        assert [plan.counts.calls for plan in plans] == [5, 5] == [len(fake.calls)] * 2
+
+
 async def test_changed_and_touched_files(scans: Path, tmp_path: Path) -> None:
     """A file that was only touched needs no call, which reading it tells."""
     out = tmp_path / "out"

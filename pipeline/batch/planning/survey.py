@@ -152,10 +152,11 @@ class Survey:
     def add_pages(self, file: SourceFile, header: Header) -> None:
         """Count the pages of a file by its header; those that may fail in their decoder count as calls."""
         states = self._states(file, header.pages)
-        for _ in range(min(states[State.PENDING], sum(header.failing.values()))):
-            states[State.PENDING] -= 1
-            states[State.FAILED] += 1
-        self.counts.unreadable.update(header.failing)
+        if states.total() == header.pages:  # else those that fail may be among the pages that are left out
+            failing = min(states[State.PENDING], sum(header.failing.values()))
+            states[State.PENDING] -= failing
+            states[State.FAILED] += failing
+            self.counts.unreadable.update(header.failing)
         calls = states[State.PENDING]
         self.counts.conversions += min(calls, header.conversions)
         size_bytes = 0 if file.stat is None else file.stat.size_bytes
