@@ -262,36 +262,6 @@ class Failure:
         return failure_state(self.error)
 
 
-class AttemptState(StrEnum):
-    """State of a reservation in the ledger; all but `void` count as spent.
-
-    Attributes:
-        PENDING: Reserved; its outcome is not known yet.
-        ACCEPTED: Its text is synced in results.jsonl.
-        CHARGED: It was or may have been billed, and brought no text.
-        POSTED: Written by release 0.2 and earlier for either of the two.
-        VOID: It was not sent, or certainly not billed.
-        UNKNOWN: Its run died before it recorded an outcome.
-    """
-
-    PENDING = "pending"
-    ACCEPTED = "accepted"
-    CHARGED = "charged"
-    POSTED = "posted"
-    VOID = "void"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """A reservation that an earlier run of this workspace did not settle."""
-
-    id: str
-    page: PageId
-    state: AttemptState
-    source: str = ""
-
-
 def rfc3339(moment: datetime) -> str:
     """Return an aware datetime in UTC with microseconds, such as 2026-01-31T12:00:00.000000Z, which sorts as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

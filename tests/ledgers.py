@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.schema import read_attempts
-from pipeline.records import AttemptState
 
 
 def read_attempt_states(path: Path, workspace_id: str) -> dict[str, AttemptState]:

@@ -20,8 +20,9 @@ from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
 from pipeline.errors import StorageError, TemporaryError
 from pipeline.inputs.selection import Inputs
+from pipeline.ledger.attempt_state import OpenAttempt
 from pipeline.ledger.budget import Budget, ledger_file
-from pipeline.records import OpenAttempt, State, rfc3339
+from pipeline.records import State, rfc3339
 from pipeline.shutdown import Shutdown
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index

@@ -1,11 +1,9 @@
-"""Turns files into pages, and pages into calls or duplicates."""
+"""Turns files into pages, and prepares each for its call."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -14,6 +12,7 @@ from anyio.abc import TaskGroup
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers
 from pipeline.batch.job import prepare_settings
+from pipeline.batch.originals import Originals
 from pipeline.batch.recorder import Page, Recorder
 from pipeline.batch.slots import Slot, Slots, bytes_in_memory
 from pipeline.batch.walk import Walk
@@ -22,21 +21,9 @@ from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, St
 from pipeline.inputs.archives.holding import hold, must_hold, release
 from pipeline.inputs.conversion import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
-from pipeline.records import Failure, PageId, Payload, Record, SourceFile, State
+from pipeline.records import PageId, Payload, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.index import Index
-
-_WAITING_DUPLICATES: Final = 1000
-"""Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
-
-
-class _Claim:
-    """A content that is being recognised, and the event that its duplicates wait for."""
-
-    def __init__(self) -> None:
-        self.ended = anyio.Event()
-        self.outcome: Record | PageError | None = None
-        """None until it ends; stays None when the run ends first."""
 
 
 class Dispatcher:
@@ -70,15 +57,14 @@ class Dispatcher:
         self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
-        self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
+        self._originals = Originals(attempts, index, recorder, is_deduplicated=config.prepare.dedup)
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
-        self._claims: dict[PageId, _Claim] = {}
         self._last_rows: dict[str, anyio.Event] = {}
         """By source name, the event that the last row in flight sets at its end."""
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self._slots!r}, {len(self._claims)} contents in flight>"
+        return f"<Dispatcher {self._slots!r}, {self._originals!r}>"
 
     @property
     def in_flight(self) -> int:
@@ -124,9 +110,7 @@ class Dispatcher:
         """Dispatch a file after its earlier rows in manifests: the first is sent, the others add their fields."""
         try:
             if earlier is not None:
-                async with self._waiting:
-                    slot.release()
-                    await earlier.wait()
+                await self._originals.wait(earlier, slot)
                 if walk.is_settled(file):
                     return
             await self._dispatch_file(file, slot, walk.begun)
@@ -229,72 +213,8 @@ class Dispatcher:
                 self._recorder.settled[State.DONE] += 1
             return
         try:
-            await self._recognise_page(page, slot)
+            await self._originals.recognise_page(page, slot)
         except (ShuttingDownError, StopError):
             with suppress(StorageError):
                 self._index.mark_page_pending(page.file, payload.page, payload.id)
             raise
-
-    async def _recognise_page(self, page: Page, slot: Slot) -> None:
-        """Take the text of the same content that is done or in flight, or call for it."""
-        payload = page.payload
-        is_deduplicated = self._config.prepare.dedup
-        if is_deduplicated and (record := self._find_record(page)) is not None:
-            await self._recorder.record_duplicate(page, record)
-        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
-            await self._recorder.record_left(page, failure)
-        elif not is_deduplicated:
-            await self._record_end(page, await self._obtain(page))
-        elif payload.id in self._claims:
-            await self._wait_for_original(page, self._claims[payload.id], slot)
-        else:
-            await self._claim(page)
-
-    def _find_record(self, page: Page) -> Record | None:
-        """Return the record of the page's content, unless it is older than asked for."""
-        record = self._index.find_record(page.payload.id)
-        return record if record is not None and record.added >= (page.file.again_before or "") else None
-
-    def _find_failure(self, page: Page) -> Failure | None:
-        """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
-        failure = (
-            None
-            if self._attempts.is_retry
-            else self._index.find_left_failure(page.file, page.payload.page, page.payload.id)
-        )
-        return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
-
-    async def _claim(self, page: Page) -> None:
-        """Call for the page, then wake its duplicates."""
-        claim = self._claims[page.payload.id] = _Claim()
-        try:
-            claim.outcome = await self._obtain(page)
-        finally:
-            del self._claims[page.payload.id]
-            claim.ended.set()
-        await self._record_end(page, claim.outcome)
-
-    async def _obtain(self, page: Page) -> Record | PageError:
-        """Return the page's record: with the text that it has already, or by a call."""
-        if page.payload.text is not None:
-            return await self._recorder.record_text_layer(page, page.payload.text)
-        return await self._attempts.recognise_page(page)
-
-    async def _wait_for_original(self, page: Page, claim: _Claim, slot: Slot) -> None:
-        """Wait, without a slot or memory, until the same content has ended; then end the same way."""
-        page = replace(page, payload=replace(page.payload, body=b""))
-        async with self._waiting:
-            slot.release()
-            await claim.ended.wait()
-        match claim.outcome:
-            case Record() as record:
-                await self._recorder.record_duplicate(page, record)
-            case PageError() as error:
-                await self._record_end(page, error)
-            case None:
-                raise ShuttingDownError
-
-    async def _record_end(self, page: Page, outcome: Record | PageError) -> None:
-        """Record a failure; a record is on disk already."""
-        if isinstance(outcome, PageError):
-            await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)

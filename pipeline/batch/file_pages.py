@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from pipeline.batch.slots import Slot, Slots
 from pipeline.config.page_ranges import PageRanges
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.records import SourceFile
 from pipeline.shutdown import ShuttingDownError

@@ -14,7 +14,7 @@ import msgspec
 from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine

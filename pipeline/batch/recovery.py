@@ -10,10 +10,10 @@ import anyio.to_thread
 
 from pipeline.billing import Calendar
 from pipeline.config import Config
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.budget import Budget
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.owners import own
-from pipeline.records import AttemptState, OpenAttempt
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 

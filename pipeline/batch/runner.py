@@ -30,8 +30,9 @@ from pipeline.batch.walk import Walk
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
-from pipeline.records import AttemptState, Service, State, rfc3339
+from pipeline.records import Service, State, rfc3339
 from pipeline.remote.client import Client, Timeouts, open_client
 from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError

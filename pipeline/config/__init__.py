@@ -5,6 +5,7 @@ from them what people read: flag help, the example file, `config show` and the t
 """
 
 from pipeline.config.duration import parse_duration
+from pipeline.config.input_settings import InputConfig, PrepareConfig
 from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
 from pipeline.config.serve_settings import ServeConfig
 from pipeline.config.settings import (
@@ -13,9 +14,7 @@ from pipeline.config.settings import (
     ApiConfig,
     BudgetConfig,
     Config,
-    InputConfig,
     LogConfig,
-    PrepareConfig,
     RunConfig,
     Tier,
 )

@@ -7,14 +7,12 @@ hang or an exhausted memory of the process itself is left to the pool that owns 
 import hashlib
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
 from PIL import Image, ImageFile
 
-from pipeline.convert.frames import Ready
 from pipeline.errors import (
     ConversionError,
     PageError,
@@ -24,8 +22,18 @@ from pipeline.errors import (
     UnsupportedImageError,
 )
 from pipeline.inputs.archives.reading import read_member
+from pipeline.inputs.conversion_messages import (
+    Convert,
+    Converted,
+    Counted,
+    CountPages,
+    NotConverted,
+    PrepareSettings,
+    Task,
+    TextFound,
+)
 from pipeline.inputs.encoding import encode, make_fit
-from pipeline.inputs.fit import MAX_PIXELS, Fit, fit
+from pipeline.inputs.fit import Fit, fit
 from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
@@ -37,7 +45,6 @@ from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
 from pipeline.records import Prep
 from pipeline.storage.files import read_stable
-from pipeline.wire import Limits
 
 MAX_FILE_BYTES: Final = 1 << 30
 """A file is read into memory as a whole; a larger one could exhaust the memory of the process."""
@@ -45,103 +52,6 @@ MAX_FILE_BYTES: Final = 1 << 30
 _OUT_OF_MEMORY: Final = "ran out of memory while it was decoded"
 _PILLOW_OUT_OF_MEMORY: Final = frozenset({"decoder error -9", "out of memory when reading image file"})
 """Messages of the OSError that Pillow raises when an allocation of a decoder fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareSettings:
-    """How pages are made to fit.
-
-    Attributes:
-        limits: Sizes that the service accepts.
-        jpeg_quality: Quality of pages that are encoded as JPEG.
-        orient: Whether to turn pages by their EXIF orientation. Pillow always applies a TIFF's own tag.
-        max_pixels: Most pixels of a page that is decoded.
-        pdf_dpi: Resolution at which pages of a PDF are rendered.
-        uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
-    """
-
-    limits: Limits
-    jpeg_quality: int = 92
-    orient: bool = True
-    max_pixels: int = MAX_PIXELS
-    pdf_dpi: int = 300
-    uses_text_layer: bool = False
-
-
-class Convert(Struct, frozen=True, tag=True):
-    """To the worker: convert a page.
-
-    Attributes:
-        path: Of the file, as bytes.
-        sha256: Of the content that the parent read.
-        page: 1-based.
-        settings: How.
-        member: Where its bytes are when the path is that of an archive's member.
-    """
-
-    path: bytes
-    sha256: str
-    page: int
-    settings: PrepareSettings
-    member: Member | None = None
-
-
-class CountPages(Struct, frozen=True, tag=True):
-    """To the worker: count the pages of a file without decoding any."""
-
-    path: bytes
-    sha256: str
-    member: Member | None = None
-
-
-class Converted(Struct, frozen=True, tag=True):
-    """A page that the API accepts.
-
-    Attributes:
-        image: The encoded page; None when the file itself is sent.
-        prep: How it was prepared.
-        pages: Number of pages of the file.
-    """
-
-    image: bytes | None
-    prep: Prep
-    pages: int
-
-
-class TextFound(Struct, frozen=True, tag=True):
-    """The text that a page has already.
-
-    Attributes:
-        text: The text.
-        pages: Number of pages of the file.
-    """
-
-    text: str
-    pages: int
-
-
-class Counted(Struct, frozen=True, tag=True):
-    """The number of pages of a file."""
-
-    pages: int
-
-
-class NotConverted(Struct, frozen=True, tag=True):
-    """The page has failed.
-
-    Attributes:
-        error: Name of the error's class.
-        message: One line for a person, without the name of the file.
-        pages: Number of pages of the file; 0 when it is not known.
-    """
-
-    error: str
-    message: str
-    pages: int
-
-
-Task = Convert | CountPages
-Result = Ready | Converted | TextFound | Counted | NotConverted
 
 
 def read_content(path: bytes, member: Member | None) -> bytes:

@@ -12,7 +12,8 @@ import msgspec
 from pipeline.convert.child import TaskPipe, discard_stderr
 from pipeline.convert.frames import Ready
 from pipeline.convert.resources import limit_own_memory
-from pipeline.inputs.conversion import Converter, Task
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import Task
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -21,8 +21,8 @@ from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
 from pipeline.errors import ConversionError, PageError
 from pipeline.inputs.archives.holding import release
-from pipeline.inputs.conversion import (
-    MAX_FILE_BYTES,
+from pipeline.inputs.conversion import MAX_FILE_BYTES, read_content
+from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
     Counted,
@@ -32,7 +32,6 @@ from pipeline.inputs.conversion import (
     Result,
     Task,
     TextFound,
-    read_content,
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.counts import change_states, forget_folded
-from pipeline.records import AttemptState
 from pipeline.storage.sqlite import DurableDatabase
 
 _BATCH: Final = 500

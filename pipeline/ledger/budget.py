@@ -22,10 +22,11 @@ from pipeline.billing import QuotaRefusal
 from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
 from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.owners import is_alive
 from pipeline.ledger.schema import LedgerMark
-from pipeline.records import AttemptState, OpenAttempt, PageId, Service
+from pipeline.records import PageId, Service
 from pipeline.shutdown import Shutdown
 from pipeline.storage.group_commit import GroupCommit
 

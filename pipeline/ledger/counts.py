@@ -10,8 +10,8 @@ from sqlite3 import Connection
 from typing import Final
 
 from pipeline.billing import Months
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.schema import RECOUNT
-from pipeline.records import AttemptState
 
 SETTLED: Final = frozenset({AttemptState.ACCEPTED, AttemptState.CHARGED, AttemptState.POSTED})
 """States that count and do not change by themselves."""

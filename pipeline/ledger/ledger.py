@@ -24,6 +24,7 @@ from pipeline.billing import (
 )
 from pipeline.errors import LedgerError
 from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.counts import (
     change_states,
     count_kept,
@@ -33,7 +34,7 @@ from pipeline.ledger.counts import (
     move_months_after,
 )
 from pipeline.ledger.schema import LEDGER, LedgerMark, read_mark
-from pipeline.records import AttemptState, OpenAttempt, PageId, rfc3339
+from pipeline.records import PageId, rfc3339
 from pipeline.storage.sqlite import DurableDatabase
 from pipeline.wire import replace_surrogates
 

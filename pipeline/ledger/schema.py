@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError
-from pipeline.records import AttemptState
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.storage.sqlite import DatabaseSpec, connect, connect_read_only
 
 _STATES: Final = "'pending', 'accepted', 'charged', 'posted', 'void', 'unknown'"

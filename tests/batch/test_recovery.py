@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LedgerError
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.owners import is_alive, own
-from pipeline.records import AttemptState
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import read_run_file

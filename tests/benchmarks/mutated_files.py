@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import PageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.wire import Limits
 from tests.inputs.images import check, sent_image

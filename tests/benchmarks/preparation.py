@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageFilter
 
 from pipeline.convert.resources import read_machine
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.wire import Limits
 from tests.evaluation.layouts import make_page

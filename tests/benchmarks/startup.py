@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.billing import Calendar
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import require_workspace

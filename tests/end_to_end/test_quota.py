@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from pipeline.billing import Calendar, billing_month, reset_time
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.runs import KEY, run_command, run_here

@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from pipeline.batch import accounts
 from pipeline.ledger import ledger
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
-from pipeline.records import AttemptState, OpenAttempt
 from pipeline.storage import sqlite
 from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pipeline.records import AttemptState
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
 from tests.fakes import Call, accept, serve_fake

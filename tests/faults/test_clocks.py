@@ -23,10 +23,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline import billing
 from pipeline.billing import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import read_miscounts
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from tests.clocks import Clock
 from tests.fakes import serve_fake
 from tests.ledgers import read_attempt_states

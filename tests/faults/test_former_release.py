@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.billing import Calendar
 from pipeline.errors import StorageError
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.schema import read_miscounts
-from pipeline.records import AttemptState, State
+from pipeline.records import State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace

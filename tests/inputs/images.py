@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.inputs.conversion import Converter, PrepareSettings
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.records import Payload
 from pipeline.wire import Limits

@@ -18,7 +18,8 @@ from pipeline.errors import (
     UnsupportedImageError,
 )
 from pipeline.inputs import conversion
-from pipeline.inputs.conversion import Convert, Converter, NotConverted
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import Convert, NotConverted
 from pipeline.inputs.image import ImageFile
 from pipeline.inputs.page_images import PageImages
 from pipeline.records import Payload

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from pipeline.errors import UnfittableImageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import prepare_url
 from pipeline.records import Prep
 from pipeline.wire import Limits

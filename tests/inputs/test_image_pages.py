@@ -15,7 +15,8 @@ from pipeline.errors import (
     UnfittableImageError,
     UnreadableFileError,
 )
-from pipeline.inputs.conversion import Converter, PrepareSettings
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.records import Prep
 from pipeline.wire import Limits

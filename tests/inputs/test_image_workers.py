@@ -13,8 +13,8 @@ from PIL import Image
 from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.errors import ConversionError, PageError, UnreadableFileError
-from pipeline.inputs import conversion
-from pipeline.inputs.conversion import Converter, Result
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import Convert, Result, Task
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.records import Payload
 from tests.inputs.images import VENDOR, check, encode, marked, noise, prepare, put
@@ -73,8 +73,8 @@ async def test_the_other_pages_go_on_when_the_first_takes_its_worker_down(file: 
     class CrashOnce:
         """Loses the worker at the first page."""
 
-        async def run(self, task: conversion.Task, *, key: str) -> Result:
-            if isinstance(task, conversion.Convert) and task.page == 1:
+        async def run(self, task: Task, *, key: str) -> Result:
+            if isinstance(task, Convert) and task.page == 1:
                 raise ConversionError("the decoder crashed (SIGSEGV)")
             return await asyncio.to_thread(Converter().run, task)
 

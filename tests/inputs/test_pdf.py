@@ -15,7 +15,8 @@ from PIL import Image, ImageChops
 
 from pipeline.convert.resources import resident_bytes
 from pipeline.errors import EncryptedFileError, PageError, TruncatedImageError, UnsupportedImageError
-from pipeline.inputs.conversion import Convert, Converted, Converter, NotConverted, PrepareSettings
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted, PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.inputs.pdf_scan import Matrix
 from pipeline.records import Prep

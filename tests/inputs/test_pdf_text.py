@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inputs.conversion import Converted, Converter, TextFound
+from pipeline.inputs.conversion import Converter
+from pipeline.inputs.conversion_messages import Converted, TextFound
 from pipeline.inputs.pdf_text import is_readable
 from tests.inputs.images import VENDOR, prepare, put
 from tests.inputs.odd_pdfs import FULL, card, flate_image, one_page

@@ -16,10 +16,11 @@ import pytest
 
 from pipeline.billing import Calendar
 from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget, ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.owners import own
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.billing import Calendar
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import read_miscounts
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from tests.clocks import Clock
 
 PAGE = PageId("sha256:00#1")

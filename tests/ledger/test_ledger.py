@@ -17,9 +17,10 @@ import pytest
 
 from pipeline.billing import CLOCK_MARGIN, Calendar, QuotaRefusal
 from pipeline.errors import LedgerError
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER
-from pipeline.records import AttemptState, OpenAttempt, PageId
+from pipeline.records import PageId
 from tests.clocks import Clock
 from tests.ledgers import read_attempt_states
 from tests.runs import ROOT

@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.billing import Calendar
 from pipeline.errors import LedgerError
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import LEDGER, LedgerMark, find_mark, read_folded
-from pipeline.records import AttemptState, PageId
+from pipeline.records import PageId
 from pipeline.storage.sqlite import DurableDatabase
 from tests.ledgers import read_attempt_states
 

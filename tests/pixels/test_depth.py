@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.engine.pixels import decode_bgr
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.pixels import depth
 from pipeline.pixels.depth import flatten
 from pipeline.wire import Limits

@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.billing import Calendar
 from pipeline.errors import StorageError
+from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.records import AttemptState, Failure, Record, State
+from pipeline.records import Failure, Record, State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import snapshot
 from pipeline.workspace.index import Index

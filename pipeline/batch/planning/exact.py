@@ -8,7 +8,7 @@ from pipeline.batch.file_pages import count_pages, includes, open_image, page_nu
 from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
 from pipeline.errors import PageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import PageId, Payload, SourceFile, State

@@ -13,7 +13,7 @@ from typing import Final
 from pipeline.batch.file_pages import includes
 from pipeline.config import Config
 from pipeline.errors import PageError
-from pipeline.inputs.conversion import PrepareSettings
+from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name, read_header
 from pipeline.records import SourceFile, State, rfc3339
 from pipeline.storage.key_set import KeySet

@@ -1,0 +1,115 @@
+"""Finds the original of a page: the same content that is done, has failed or is in flight. Only originals are sent."""
+
+from dataclasses import replace
+from typing import Final
+
+import anyio
+
+from pipeline.batch.attempts import Attempts
+from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.slots import Slot
+from pipeline.errors import PageError
+from pipeline.records import Failure, PageId, Record
+from pipeline.shutdown import ShuttingDownError
+from pipeline.workspace.index import Index
+
+_WAITING_DUPLICATES: Final = 1000
+"""Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
+
+
+class _Claim:
+    """A content that is being recognised, and the event that its duplicates wait for."""
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.outcome: Record | PageError | None = None
+        """None until it ends; stays None when the run ends first."""
+
+
+class Originals:
+    """Recognises each content once.
+
+    Args:
+        attempts: Calls for a page whose content is new.
+        index: Finds contents that are done or have failed.
+        recorder: Records how pages end.
+        is_deduplicated: False sends each page, whatever its content.
+    """
+
+    def __init__(self, attempts: Attempts, index: Index, recorder: Recorder, *, is_deduplicated: bool) -> None:
+        self._attempts = attempts
+        self._index = index
+        self._recorder = recorder
+        self._is_deduplicated = is_deduplicated
+        self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
+        self._claims: dict[PageId, _Claim] = {}
+
+    def __repr__(self) -> str:
+        return f"<Originals {len(self._claims)} contents in flight>"
+
+    async def recognise_page(self, page: Page, slot: Slot) -> None:
+        """Take the text of the same content that is done or in flight, or call for it."""
+        payload = page.payload
+        if self._is_deduplicated and (record := self._find_record(page)) is not None:
+            await self._recorder.record_duplicate(page, record)
+        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
+            await self._recorder.record_left(page, failure)
+        elif not self._is_deduplicated:
+            await self._record_end(page, await self._obtain(page))
+        elif payload.id in self._claims:
+            await self._wait_for_original(page, self._claims[payload.id], slot)
+        else:
+            await self._claim(page)
+
+    def _find_record(self, page: Page) -> Record | None:
+        """Return the record of the page's content, unless it is older than asked for."""
+        record = self._index.find_record(page.payload.id)
+        return record if record is not None and record.added >= (page.file.again_before or "") else None
+
+    def _find_failure(self, page: Page) -> Failure | None:
+        """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
+        failure = (
+            None
+            if self._attempts.is_retry
+            else self._index.find_left_failure(page.file, page.payload.page, page.payload.id)
+        )
+        return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
+
+    async def _claim(self, page: Page) -> None:
+        """Call for the page, then wake its duplicates."""
+        claim = self._claims[page.payload.id] = _Claim()
+        try:
+            claim.outcome = await self._obtain(page)
+        finally:
+            del self._claims[page.payload.id]
+            claim.ended.set()
+        await self._record_end(page, claim.outcome)
+
+    async def _obtain(self, page: Page) -> Record | PageError:
+        """Return the page's record: with the text that it has already, or by a call."""
+        if page.payload.text is not None:
+            return await self._recorder.record_text_layer(page, page.payload.text)
+        return await self._attempts.recognise_page(page)
+
+    async def wait(self, ended: anyio.Event, slot: Slot) -> None:
+        """Give the slot back and wait for another page to end."""
+        async with self._waiting:
+            slot.release()
+            await ended.wait()
+
+    async def _wait_for_original(self, page: Page, claim: _Claim, slot: Slot) -> None:
+        """Wait, without a slot or memory, until the same content has ended; then end the same way."""
+        page = replace(page, payload=replace(page.payload, body=b""))
+        await self.wait(claim.ended, slot)
+        match claim.outcome:
+            case Record() as record:
+                await self._recorder.record_duplicate(page, record)
+            case PageError() as error:
+                await self._record_end(page, error)
+            case None:
+                raise ShuttingDownError
+
+    async def _record_end(self, page: Page, outcome: Record | PageError) -> None:
+        """Record a failure; a record is on disk already."""
+        if isinstance(outcome, PageError):
+            await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)
