@@ -39,7 +39,7 @@ FORMATS: Final = {
 _PLUGINS: Final = tuple(FORMATS.keys() - {"MPO", "TIFF", "HEIF"})  # the JPEG plugin opens MPO files
 _GIF_SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 
-_NAMES: Final = "JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, HEIC, AVIF or PNM"
+_NAMES: Final = "JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, HEIC, AVIF, PNM or PDF"
 
 _BIG_ENDIAN_BIG_TIFF: Final = b"MM\0+"
 
