@@ -193,7 +193,8 @@ class Record:
             which is the page's own source when its file has its earlier content again.
         prep: The image as sent; None for a URL.
         reply: The origin of the text.
-        attempt: The ledger's id of the call that returned the text; None when no call was made for it.
+        attempts: The ledger's ids of the calls that returned the text, in the order of its parts; none when no call was
+            made for it.
         elapsed_ms: From the start of the page's preparation to its reply.
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
@@ -211,7 +212,7 @@ class Record:
     duplicate_of: str | None
     prep: Prep | None
     reply: Reply
-    attempt: str | None
+    attempts: tuple[str, ...]
     elapsed_ms: int
     added: str
     meta: Meta | None = None

@@ -198,7 +198,7 @@ class Attempts:
                 if not isinstance(verdict, Accepted):
                     return verdict
                 reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
-                text = Text(verdict.reply.content, reply, attempt.id, note, verdict.reply.quality)
+                text = Text(verdict.reply.content, reply, (attempt.id,), note, verdict.reply.quality)
                 record = await self._recorder.record_text(page, text)
             finally:
                 self._shutdown.end_call(attempt.id)

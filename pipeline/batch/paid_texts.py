@@ -77,8 +77,8 @@ def require_texts(
 def _require_unedited(workspace: Path, index: Index, paid: PaidCalls | None) -> None:
     edited = index.proofs.edited()
     if edited and paid is not None:
-        charged = paid.calls.find_charged([line.attempt for line in edited if line.attempt is not None])
-        edited = [line for line in edited if line.attempt not in charged]
+        charged = paid.calls.find_charged([attempt for line in edited for attempt in line.attempts])
+        edited = [line for line in edited if not line.attempts or not charged.issuperset(line.attempts)]
     if edited:
         first = edited[0]
         raise StorageError(

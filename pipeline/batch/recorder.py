@@ -51,7 +51,7 @@ class Text:
     Attributes:
         content: The text.
         reply: The service's id, time and host.
-        attempt: The ledger's id of the call; None when no call was made.
+        attempts: The ledger's ids of the calls; none when no call was made.
         note: A remark for readers of the text; None for none.
         quality: How well the service says it has read the page; None when it does not say.
         origin: `TEXT_LAYER`, or None for the service.
@@ -59,7 +59,7 @@ class Text:
 
     content: str
     reply: Reply
-    attempt: str | None
+    attempts: tuple[str, ...]
     note: str | None
     quality: Quality | None
     origin: str | None = None
@@ -118,14 +118,14 @@ class Recorder:
         """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
         record = await self._append(page, text, duplicate_of)
         self.ended[record.state] += 1
-        self._has_text = self._has_text or (duplicate_of is None and text.attempt is not None)
+        self._has_text = self._has_text or (duplicate_of is None and bool(text.attempts))
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
         return record
 
     async def record_text_layer(self, page: Page, text: str) -> Record:
         """Record a page with the text that its file has already."""
-        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), None, None, None, TEXT_LAYER))
+        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), (), None, None, TEXT_LAYER))
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
@@ -147,7 +147,7 @@ class Recorder:
             duplicate_of=duplicate_of,
             prep=payload.prep,
             reply=text.reply,
-            attempt=text.attempt,
+            attempts=text.attempts,
             elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
             added=rfc3339(datetime.now(UTC)),
             meta=page.file.meta,
@@ -288,7 +288,7 @@ class Recorder:
 
 
 def _text_of(record: Record) -> Text:
-    return Text(record.text, record.reply, record.attempt, record.note, record.quality, record.text_from)
+    return Text(record.text, record.reply, record.attempts, record.note, record.quality, record.text_from)
 
 
 def _first_source(record: Record) -> str:

@@ -10,9 +10,10 @@ from typing import Final
 from pipeline.records import TEXT_LAYER, Record, State
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
-from pipeline.workspace.lines import DamagedLineError, parse_failure, parse_record
+from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import read_lines
@@ -27,10 +28,17 @@ CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
 );
+CREATE TABLE further_call (number INTEGER, attempt TEXT);
+CREATE VIEW text_call AS
+  SELECT number, source, id, added, elapsed_ms, metered, attempt FROM result WHERE original IS NULL
+  UNION ALL
+  SELECT number, source, id, added, elapsed_ms, metered, further_call.attempt
+  FROM further_call JOIN result USING (number) WHERE original IS NULL;
 CREATE TABLE failure (
   number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
 );
 """
+"""A text of several calls has its first in `result`, and the others in `further_call`: nearly all texts have one."""
 _INDEXES: Final = """
 CREATE INDEX result_id ON result (id);
 CREATE INDEX result_page ON result (source, page, id);
@@ -40,8 +48,8 @@ CREATE INDEX failure_id ON failure (id);
 """
 _REPEATED_CALLS: Final = """
 SELECT number, source, attempt, first FROM (
-  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM result
-  WHERE original IS NULL AND attempt IS NOT NULL
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM text_call
+  WHERE attempt IS NOT NULL
 ) WHERE number <> first
 """
 _REPEATED_CONTENTS: Final = """
@@ -124,6 +132,7 @@ class Evidence:
 
     def _read_results(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
+        further: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / RESULTS):
             damage = find_damage(line)
             if damage is not None:
@@ -142,12 +151,15 @@ class Evidence:
                 key = number if place.start == span.start else -place.start
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
-                     record.attempt, _original(record), _clamp(record.elapsed_ms), _is_metered(record),
-                     record.again)
+                     next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
+                     _is_metered(record), record.again)
                 )  # fmt: skip
+                further.extend((key, attempt) for attempt in record.attempts[1:])
             if len(rows) >= _BATCH:
                 self._insert("result", rows)
+                self._insert("further_call", further)
         self._insert("result", rows)
+        self._insert("further_call", further)
 
     def _read_failures(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []

@@ -20,13 +20,13 @@ _ATTEMPTS: Final = """
 CREATE TABLE attempt (id TEXT PRIMARY KEY, page TEXT, source TEXT, state TEXT, is_own INTEGER) WITHOUT ROWID
 """
 _CONTRADICTIONS: Final = """
-SELECT result.number, result.source, result.attempt, attempt.state, result.id = attempt.page, attempt.source
-FROM result JOIN attempt ON attempt.id = result.attempt
-WHERE result.original IS NULL AND (attempt.state NOT IN ('accepted', 'posted') OR result.id <> attempt.page)
+SELECT number, text_call.source, attempt, state, text_call.id = attempt.page, attempt.source
+FROM text_call JOIN attempt ON attempt.id = text_call.attempt
+WHERE attempt.state NOT IN ('accepted', 'posted') OR text_call.id <> attempt.page
 """
 _UNCOUNTED: Final = """
-SELECT number, source, attempt, added, elapsed_ms FROM result
-WHERE original IS NULL AND metered AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = result.attempt)
+SELECT number, source, attempt, added, elapsed_ms FROM text_call
+WHERE metered AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = text_call.attempt)
 """
 _ACCEPTED_WITHOUT_LINE: Final = """
 SELECT id, page, source FROM attempt WHERE state = 'accepted' AND is_own

@@ -13,15 +13,10 @@ from pipeline.errors import StorageError
 from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import (
-    DamagedLineError,
-    EditedLineError,
-    FailureHead,
-    parse_failure,
-    parse_result,
-)
+from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_result
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition, Span
@@ -74,8 +69,8 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
-        if row.attempt is not None:
-            self.proofs.add(row.attempt)
+        for attempt in row.attempts:
+            self.proofs.add(attempt)
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
