@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.records import TEXT_LAYER, Record, State
-from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
+from pipeline.verify.line_checks import check_failure, check_part, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_rows import failure_row, record_row
-from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.part_lines import parse_part
+from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import read_lines
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import Tables
@@ -27,6 +28,10 @@ _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
+);
+CREATE TABLE part_call (
+  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER,
+  metered INTEGER
 );
 CREATE TABLE further_call (number INTEGER, attempt TEXT);
 CREATE VIEW text_call AS
@@ -50,6 +55,11 @@ _REPEATED_CALLS: Final = """
 SELECT number, source, attempt, first FROM (
   SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM text_call
   WHERE attempt IS NOT NULL
+) WHERE number <> first
+"""
+_REPEATED_TILE_CALLS: Final = """
+SELECT number, source, attempt, first FROM (
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM part_call
 ) WHERE number <> first
 """
 _REPEATED_CONTENTS: Final = """
@@ -101,6 +111,7 @@ class Evidence:
         """Read all lines into the database; yield the faults that a line shows by itself."""
         yield from self._read_results()
         yield from self._read_failures()
+        yield from self._read_parts()
         self._tables.commit()
         for statement in _INDEXES.split(";\n")[:-1]:
             self.database.rows(statement)
@@ -113,6 +124,8 @@ class Evidence:
         """
         for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
             yield f"{_place(RESULTS, number, source)}: line {first} has a text of the same call, {attempt}"
+        for number, source, attempt, first in self.database.stream(_REPEATED_TILE_CALLS):
+            yield f"{_place(PARTS, number, source)}: line {first} has a text of the same call, {attempt}"
         if once:
             for number, source, first in self.database.stream(_REPEATED_CONTENTS):
                 yield f"{_place(RESULTS, number, source)}: line {first} has its content, so it was sent twice"
@@ -180,6 +193,28 @@ class Evidence:
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)
+
+    def _read_parts(self) -> Iterator[str]:
+        rows: list[tuple[object, ...]] = []
+        for number, span, line in read_lines(self._workspace / PARTS):
+            if (damage := find_damage(line)) is not None:
+                yield f"{PARTS}:{number}: {damage}"
+            try:
+                part = parse_part(line.removesuffix(b"\n"))
+            except DamagedLineError as exc:
+                if damage is None:
+                    yield f"{PARTS}:{number}: {describe_damage(line, exc)}"
+                continue
+            for problem in check_part(part):
+                yield f"{_place(PARTS, number, encode_name(part.source))}: {problem}"
+            self._tables.parts.add(part, span)
+            rows.append(
+                (number, encode_name(part.source), part.page, part.id, part.tile.call_id(part.id), part.added, part.attempt,
+                 _clamp(part.elapsed_ms), part.reply.host != "embedded")
+            )  # fmt: skip
+            if len(rows) == _BATCH:
+                self._insert("part_call", rows)
+        self._insert("part_call", rows)
 
     def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
         """Insert rows into a table and clear the list; most of the time of `verify` is spent in inserts."""

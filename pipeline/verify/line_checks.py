@@ -10,6 +10,7 @@ from pipeline.errors import PageError, one_line
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
 from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
 from pipeline.workspace.lines import EditedLineError, FailureHead, parse_result
+from pipeline.workspace.part_lines import Part
 from pipeline.workspace.reencoding import restore_line
 from pipeline.workspace.source_names import decode_name
 
@@ -95,6 +96,19 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):
         yield f"added is not a time: {record.added[:40]!r}"
+
+
+def check_part(part: Part) -> Iterator[str]:
+    """Yield the faults of a tile whose checksum and types are right."""
+    match = _CONTENT_ID.fullmatch(part.id)
+    if match is None or int(match[2]) != part.page:
+        yield f"its id {part.id[:80]!r} is not that of page {part.page}"
+    if not part.attempt:
+        yield "it has no attempt"
+    if part.elapsed_ms < 0:
+        yield f"elapsed_ms is {part.elapsed_ms}"
+    if not _is_moment(part.added):
+        yield f"added is not a time: {part.added[:40]!r}"
 
 
 def check_failure(failure: FailureHead) -> Iterator[str]:

@@ -41,6 +41,8 @@ class Index:
         self._tables = Tables(workspace, database)
         self.proofs = self._tables.proofs
         """Which attempts have a readable line, and which lines were edited."""
+        self.parts = self._tables.parts
+        """Which tiles have a text."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []

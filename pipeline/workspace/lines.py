@@ -4,7 +4,7 @@ A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes
 A line that another program has encoded anew is read as well (`reencoding`).
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -16,7 +16,8 @@ from pipeline.workspace.checksums import DamagedLineError, append_checksum, chec
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
-_PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+_PREP_FIELDS: Final = ("format", "width_px", "height_px", "bytes", "scale", "rotation_deg")
+PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
 
 
@@ -41,7 +42,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     source: str
-    page: _PageNumber
+    page: PageNumber
     added: str
     listed_attempts: tuple[str, ...] | msgspec.UnsetType = msgspec.field(name="attempts", default=msgspec.UNSET)
     attempt: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -98,7 +99,7 @@ class FailureHead(msgspec.Struct, frozen=True):
     """The fields of a line of failures.jsonl that the index needs."""
 
     source: str
-    page: _PageNumber
+    page: PageNumber
     retryable: bool
     added: str
     error: str = msgspec.field(name="class")
@@ -144,7 +145,7 @@ def encode_record(record: Record) -> bytes:
         "sha256": record.sha256,
         "text": record.text,
         **name_fields("duplicate_of", record.duplicate_of),
-        "prep": record.prep,
+        "prep": prep_fields(record.prep),
         "reply": record.reply,
         "quality": record.quality,
         "attempts": record.attempts,
@@ -189,7 +190,7 @@ def parse_result(line: bytes) -> ResultHead:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    return _parse(line, _RESULT_HEAD)
+    return parse_line(line, _RESULT_HEAD)
 
 
 def parse_failure(line: bytes) -> FailureHead:
@@ -198,7 +199,7 @@ def parse_failure(line: bytes) -> FailureHead:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    return _parse(line, _FAILURE_HEAD)
+    return parse_line(line, _FAILURE_HEAD)
 
 
 def parse_whole_failure(line: bytes) -> Failure:
@@ -207,7 +208,7 @@ def parse_whole_failure(line: bytes) -> Failure:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    fields = _parse(line, _FAILURE)
+    fields = parse_line(line, _FAILURE)
     return Failure(
         id=None if fields.id is None else PageId(fields.id),
         source=decode_name(fields.source_bytes()),
@@ -229,7 +230,7 @@ def parse_record(line: bytes) -> Record:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    fields = _parse(line, _RESULT)
+    fields = parse_line(line, _RESULT)
     original = fields.original_bytes()
     return Record(
         id=PageId(fields.id),
@@ -251,7 +252,12 @@ def parse_record(line: bytes) -> Record:
     )
 
 
-def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
+def parse_line(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
+    """Return the fields of a line.
+
+    Raises:
+        DamagedLineError: the checksum or a field is wrong.
+    """
     try:
         check_checksum(line)
     except DamagedLineError as exc:
@@ -263,6 +269,16 @@ def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
         return decoder.decode(line)
     except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
         raise DamagedLineError(str(exc)) from exc
+
+
+def prep_fields(prep: Prep | None) -> dict[str, Any] | None:
+    """Return the fields of an image as sent; `tiles` only for a page that was cut."""
+    if prep is None:
+        return None
+    fields = {name: getattr(prep, name) for name in _PREP_FIELDS}
+    if prep.tiles is not None:
+        fields["tiles"] = prep.tiles
+    return fields
 
 
 def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem: DamagedLineError) -> DamagedLineError:
