@@ -15,12 +15,15 @@ from typing import Final
 from pipeline.tiles import Tile
 
 _ALIKE: Final = 0.85
-"""Least likeness, 0 to 1, of two readings of a whole line. Lines of five words out of eleven reach 0.85 by chance in one of
-2,000 pairs; the readings of a line in two tiles differ in few characters, if any."""
+_ALIKE_ALONE: Final = 0.92
+"""Least likeness, 0 to 1, of two readings of a whole line, in a match of several lines and of one. The readings of a line in two
+tiles differ in few characters, if any; rows of a table that differ in a digit are different rows."""
 _CUT_ALIKE: Final = 0.5
 """Least likeness of the first or last line of a match of several, of which one reading is of a part of the line."""
 _FRAGMENT_ALIKE: Final = 0.35
 """Least likeness of the reading of a part of a line to the line beside the match, for which it is dropped."""
+_TELLING_LENGTH: Final = 8
+"""A line of fewer characters says less about where two texts match."""
 _MAX_FRAGMENTS: Final = 2
 """Readings of a line that the border cuts: it may be two columns' lines."""
 _LEAST_LINE_PX: Final = 12
@@ -90,7 +93,7 @@ def join_lines(upper: Sequence[str], lower: Sequence[str], *, expected: float, m
                 likeness = _likeness(upper[len(upper) - tail - number : len(upper) - tail], lower[head : head + number])
                 if likeness is None:
                     continue
-                score = (likeness * number - 0.5 * (tail + head), -abs(number - expected))
+                score = (likeness - 0.5 * (tail + head), -abs(number - expected))
                 # Rows that are all alike match at any number: the strip's height then tells how many they are.
                 is_repeated = best is not None and _are_same(upper[-best[2] - best[3] :]) and _are_same(lower[:number])
                 key = (-(tail + head), score[1]) if is_repeated else score
@@ -122,16 +125,26 @@ def _merge(upper: Sequence[str], lower: Sequence[str], number: int, tail: int, h
 
 
 def _likeness(one: Sequence[str], other: Sequence[str]) -> float | None:
-    """Return the mean likeness of pairs of lines; None when a pair is not alike, but for one that a border cut."""
+    """Return how much pairs of lines speak for a match: up to 1 for each, less for those that are not quite the same.
+
+    None when a pair is not alike, but for the first or last one, which a border may have cut.
+    """
     total, cut = 0.0, 0
     for position, (left, right) in enumerate(zip(one, other, strict=True)):
         alike = _alike(left, right)
-        total += alike
-        if alike < _ALIKE:
+        if alike < _ALIKE or _digits(left) != _digits(right):
             cut += 1
             if alike < _CUT_ALIKE or position not in {0, len(one) - 1} or cut == len(one):
                 return None
-    return total / len(one)
+            continue
+        if len(one) == 1 and alike < _ALIKE_ALONE:
+            return None
+        total += (1 - 4 * (1 - alike)) * min(1, len("".join(left.split())) / _TELLING_LENGTH)
+    return total
+
+
+def _digits(line: str) -> str:
+    return "".join(filter(str.isdigit, line))
 
 
 def _alike(left: str, right: str) -> float:

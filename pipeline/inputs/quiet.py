@@ -10,6 +10,8 @@ from pipeline.inputs.tiling import Bands
 
 _STEP: Final = 24
 """Levels, of 255, by which neighbouring pixels differ where something is printed; JPEG's noise in paper stays below."""
+_REDUCED: Final = 2
+"""Noise of a scanner is less at half the size, and the search takes a quarter of the time."""
 
 
 def find_bands(strip: Image.Image, least_px: int) -> Bands:
@@ -23,8 +25,9 @@ def find_bands(strip: Image.Image, least_px: int) -> Bands:
         least_px: Least height of a band.
     """
     grey = strip if strip.mode == "L" else strip.convert("L")
-    if grey.width < 2 or grey.height <= least_px:
+    if grey.width < 2 * _REDUCED or grey.height <= least_px:
         return []
+    grey = grey.reduce(_REDUCED)
     down = _steps(grey, grey.crop((0, 1, grey.width, grey.height)))
     across = _steps(grey, grey.crop((1, 0, grey.width, grey.height)))
     # A step across that every row has is a rule's or a panel's edge: it is not print that the cut would go through.
@@ -36,8 +39,8 @@ def find_bands(strip: Image.Image, least_px: int) -> Bands:
     bands, y = [], 0
     for blank, run in groupby(one == other == 0 for one, other in zip(changes_down, changes_across, strict=True)):
         height = sum(1 for _ in run)
-        if blank and height >= least_px:
-            bands.append((y, y + height))
+        if blank and height * _REDUCED >= least_px:
+            bands.append((y * _REDUCED, min(strip.height, (y + height) * _REDUCED)))
         y += height
     return bands
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.inputs.fit import MAX_PIXELS, is_illegible, require_legible
+from pipeline.inputs.fit import MAX_PIXELS, MIN_LEGIBLE_EDGE_PX, is_illegible, require_legible
 from pipeline.tiles import Box, Joint, Tile
 from pipeline.wire import Limits
 
@@ -100,7 +100,8 @@ def plan_cuts(size_px: tuple[int, int], limits: Limits, max_pixels: int = MAX_PI
     scaled = max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
     if scale >= _SHRUNK_SCALE or not (is_illegible(scaled, scale) or long_px > ELONGATED * short_px):
         return None
-    tile_px = int(limits.max_edge_px / min(TILE_SCALE, limits.max_edge_px / short_px))
+    least_scale = max(TILE_SCALE, MIN_LEGIBLE_EDGE_PX / short_px)  # a hairline must not be scaled below what is legible
+    tile_px = int(limits.max_edge_px / min(1, least_scale, limits.max_edge_px / short_px))
     is_tall = size_px[1] >= size_px[0]
     share, least = (_OVERLAP_SHARE, _MIN_OVERLAP_PX) if is_tall else (_WIDE_OVERLAP_SHARE, _MIN_WIDE_OVERLAP_PX)
     overlap_px = min(max(least, round(short_px * share)), int(tile_px * _MAX_OVERLAP_SHARE))
