@@ -123,7 +123,7 @@ class Prep:
         bytes: Size of the encoded image.
         scale: Sent pixels per source pixel, in (0, 1].
         rotation_deg: Clockwise rotation that made the page upright: 0, 90, 180 or 270.
-        tiles: The parts in which a long page was sent; None for a page that was sent as a whole. The width and height are
+        tiles: The parts in which a long page was sent; None for a page that was sent as a whole. Width and height are
             then those of the source, the bytes those of all tiles, and the scale is the least one.
     """
 

@@ -108,7 +108,7 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, 
     if number and not pay_again:
         example = f" (the first: {one_line(first)})" if first else ""
         raise StorageError(
-            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS} or {PARTS}{example}; nothing was"
-            f" sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to send these"
-            " pages again"
+            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS} or {PARTS}{example};"
+            f" nothing was sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to"
+            " send these pages again"
         )

@@ -38,6 +38,7 @@ class TiledPages:
         index: Index,
         recorder: Recorder,
         shutdown: Shutdown,
+        *,
         slots: Slots,
         tile_bytes: int,
     ) -> None:
@@ -54,8 +55,8 @@ class TiledPages:
     async def recognise_page(self, page: Page, slot: Slot) -> Record | PageError:
         """Make the calls for the tiles that have no text; return the page's record, which is on disk, or its failure.
 
-        Tiles that have a text are not sent again, unless `--again` asks for it. A tile that fails ends the page, once the
-        tiles that are in flight have ended.
+        Tiles that have a text are not sent again, unless `--again` asks for it. A tile that fails ends the page, once
+        those that are in flight have ended.
 
         Raises:
             ShuttingDownError: the run is ending and no call of the page is in flight.

@@ -1,7 +1,6 @@
 """Pages that are cut into tiles: their pixels, kept from one tile to the next, and where they are cut."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -16,7 +15,7 @@ from pipeline.inputs.tiling import Bands, Cuts, place_tiles
 from pipeline.tiles import Box, Tile
 
 MAX_KEPT_BYTES: Final = 256 * 1024 * 1024
-"""A worker keeps the pixels of a page up to this size for the next tile; those of a larger one are decoded for each tile.
+"""A worker keeps the pixels of a page up to this size for the next tile; a larger page is decoded for each tile.
 A screenshot of 1080×80,000 px in colour is as large."""
 
 
@@ -124,8 +123,7 @@ class CutPage:
 
 def find_tiles(cuts: Cuts, pixels: Pixels) -> tuple[Tile, ...]:
     """Return the tiles of a page, which meet in blank bands where there are any."""
-    find: Callable[[int, int], Bands] = partial(_find_bands, cuts, pixels)
-    return place_tiles(cuts, find)
+    return place_tiles(cuts, partial(_find_bands, cuts, pixels))
 
 
 def _find_bands(cuts: Cuts, pixels: Pixels, begin: int, end: int) -> Bands:

@@ -8,7 +8,6 @@ because a thread that decodes it cannot be bounded in time or memory.
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from io import BytesIO
@@ -87,7 +86,7 @@ class ImageFile:
         """Kept as long as the file may be sent unchanged."""
         self.pages = 1
         """Number of pages in the file; 1 until it is known."""
-        self.tiles: Mapping[int, int] = {}
+        self.tiles: dict[int, int] = {}
         """Numbers of tiles of the long pages of a PDF, by page, once they were counted."""
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """How a page that is too long for one call is cut into tiles, along its long edge.
 
-The number of tiles follows from the page's size alone, so that a plan need not decode it. Where they end also depends on
-what is printed: two tiles share a blank band where there is one, and else a strip that holds a line of text whole.
+The number of tiles follows from the page's size alone, so that a plan need not decode it. Where they end also depends
+on what is printed: two tiles share a blank band where there is one, and else a strip that holds a line of text whole.
 """
 
 import math
@@ -14,16 +14,16 @@ from pipeline.tiles import Box, Joint, Tile
 from pipeline.wire import Limits
 
 ELONGATED: Final = 3
-"""A page is cut when it is longer than this many times its width and would be scaled below `_SHRUNK_SCALE`. No format of
-paper is: A4 has 1.41, legal 1.65, two pages side by side 1.41."""
+"""A page is cut when it is longer than this many times its width and would be scaled below `_SHRUNK_SCALE`. No format
+of paper is: A4 has 1.41, legal 1.65, two pages side by side 1.41."""
 _SHRUNK_SCALE: Final = 0.5
-"""Measured with our engine on tiles 4000 px long: type that is 16, 12 or 10 px high when sent has an error rate below 0.4 %
-in Chinese and of 0 % in English; at 8 px 2.3 % and 0.1 %; at 6.4 px 8 % and 0.3 %. The browsers' type of 16 px is lost below
-half its size, and that of a phone's screenshot, 32 px and more, below a third."""
+"""Measured with our engine on tiles 4000 px long: type that is 16, 12 or 10 px high when sent has an error rate below
+0.4 % in Chinese and of 0 % in English; at 8 px 2.3 % and 0.1 %; at 6.4 px 8 % and 0.3 %. The browsers' type of 16 px
+suffers from half its size on, and that of a phone's screenshot, 32 px and more, from a third on."""
 
 TILE_SCALE: Final = 0.75
-"""Least scale of a tile, as far as its width allows: small type of a web page, 13 px, is sent at 10 px, where more than that
-gains nothing and a larger scale costs more calls."""
+"""Least scale of a tile, as far as its width allows: small type of a web page, 13 px, is then sent at 10 px. A larger
+scale gained nothing and costs more calls."""
 
 _OVERLAP_SHARE: Final = 1 / 8
 _MIN_OVERLAP_PX: Final = 160
@@ -145,7 +145,7 @@ def _place_joint(cuts: Cuts, begin: int, left: int, find_bands: Callable[[int, i
     even_px = -(-(cuts.length_px - begin + left * cuts.overlap_px) // (left + 1))
     end = min(begin + even_px, begin + cuts.tile_px)
     centre = end - cuts.overlap_px // 2
-    # The tiles that are left reach the page's end from here at the earliest; a shift by a quarter keeps all of one size.
+    # From here at the earliest, the tiles that are left reach the page's end; no tile is much shorter than the others.
     earliest = cuts.length_px - left * cuts.tile_px + (left - 1) * cuts.overlap_px
     earliest = max(earliest, begin + cuts.quiet_px, centre - cuts.tile_px // 4)
     latest = min(begin + cuts.tile_px, centre + cuts.tile_px // 4)

@@ -30,8 +30,7 @@ CREATE TABLE result (
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
 );
 CREATE TABLE part_call (
-  number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER,
-  metered INTEGER
+  number INTEGER PRIMARY KEY, source BLOB, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER, metered INTEGER
 );
 CREATE TABLE further_call (number INTEGER, attempt TEXT);
 CREATE VIEW text_call AS
@@ -209,7 +208,7 @@ class Evidence:
                 yield f"{_place(PARTS, number, encode_name(part.source))}: {problem}"
             self._tables.parts.add(part, span)
             rows.append(
-                (number, encode_name(part.source), part.page, part.id, part.tile.call_id(part.id), part.added, part.attempt,
+                (number, encode_name(part.source), part.tile.call_id(part.id), part.added, part.attempt,
                  _clamp(part.elapsed_ms), part.reply.host != "embedded")
             )  # fmt: skip
             if len(rows) == _BATCH:

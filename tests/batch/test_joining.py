@@ -1,4 +1,4 @@
-"""Joining the texts of tiles: what both hold is there once, nothing is lost, and equal rows stay as many as they are."""
+"""Joining the texts of tiles: what both hold is there once, nothing is lost, and equal rows keep their number."""
 
 import random
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ async def test_a_tall_page_is_one_record_with_the_texts_and_attempts_of_all_its_
         assert record["text"] == "\n".join(line["text"] for line in lines)
         boxes = [tile["box"] for tile in record["prep"]["tiles"]]
         assert (boxes[0][:2], boxes[-1][2:]) == ([0, 0], [120, 1700])
-        assert all(above[3] >= below[1] for above, below in zip(boxes, boxes[1:], strict=False))
+        assert all(above[3] >= below[1] for above, below in pairwise(boxes))
         assert (record["prep"]["width_px"], record["prep"]["height_px"]) == (120, 1700)
         assert "tiles" not in next(line for line in results(out) if line["source"] == "usual.png")["prep"]
         again = await run_tiles(scans, out, fake)
@@ -89,17 +90,18 @@ def reject(call: Call) -> web.Response:
 
 @pytest.mark.usefixtures("tall")
 @pytest.mark.parametrize(
-    ("script", "run", "exit_code", "state", "sent"),
+    ("script", "run", "expected"),
     [
-        pytest.param(fail_from(3, answer_quota, until=3), ONE_JOB, 8, State.PENDING, 3, id="quota"),
-        pytest.param(number_calls, ONE_JOB | {"max_calls": 2}, 10, State.PENDING, 2, id="max-calls"),
-        pytest.param(fail_from(3, reject, until=3), ONE_JOB, 3, State.FAILED, 3, id="a-tile-is-rejected"),
+        pytest.param(fail_from(3, answer_quota, until=3), ONE_JOB, (8, State.PENDING, 3), id="quota"),
+        pytest.param(number_calls, ONE_JOB | {"max_calls": 2}, (10, State.PENDING, 2), id="max-calls"),
+        pytest.param(fail_from(3, reject, until=3), ONE_JOB, (3, State.FAILED, 3), id="a-tile-is-rejected"),
     ],
 )
 async def test_a_page_that_ends_between_its_tiles_goes_on_with_those_that_are_missing(
-    scans: Path, tmp_path: Path, script: Script, run: dict[str, int], exit_code: int, state: State, sent: int
+    scans: Path, tmp_path: Path, script: Script, run: dict[str, int], expected: tuple[int, State, int]
 ) -> None:
-    out = tmp_path / "out"
+    """The expected exit code, state of the page and number of calls are those of the first run."""
+    out, (exit_code, state, sent) = tmp_path / "out", expected
     async with serve_fake(script) as fake:
         summary = await run_tiles(scans, out, fake, run=run)
         assert (summary.exit_code, summary.totals[state], len(fake.calls)) == (exit_code, 1, sent)

@@ -1,4 +1,4 @@
-"""`kill -9` between the tiles of a page, and torn lines: no paid tile is lost, and none but those in flight is sent again."""
+"""`kill -9` between the tiles of a page, and torn lines: no paid tile is lost, only those in flight are sent again."""
 
 import os
 import signal

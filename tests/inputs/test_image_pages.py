@@ -31,12 +31,12 @@ from tests.inputs.images import (
     check,
     encode,
     is_near,
-    prepare_tiles,
     is_upright,
     marked,
     noise,
     prepare,
     prepare_next,
+    prepare_tiles,
     put,
     sent_image,
 )

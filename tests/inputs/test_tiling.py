@@ -1,7 +1,4 @@
-"""Tiles: their number follows from the size, together they are the whole page, and each is legible within the limits."""
-
-from collections.abc import Callable
-from itertools import pairwise
+"""Tiles: their number follows from the size, together they are the whole page, and each fits and is legible."""
 
 import pytest
 from hypothesis import assume, given
@@ -62,8 +59,8 @@ def test_a_page_that_is_too_small_or_too_large_is_not_cut() -> None:
 @given(LONG, st.booleans(), st.data())
 def test_the_tiles_are_the_whole_page_and_each_is_legible(
     size_px: tuple[int, int],
-    is_tall: bool,
-    data: st.DataObject,  # noqa: FBT001 - drawn
+    is_tall: bool,  # noqa: FBT001 - drawn
+    data: st.DataObject,
 ) -> None:
     """Whatever bands are found, and whether these are blank or not as long as demanded."""
     size_px = size_px if is_tall else size_px[::-1]
@@ -111,6 +108,5 @@ def test_no_tile_more_than_the_limits_need(size_px: tuple[int, int]) -> None:
 def test_the_nearest_blank_band_is_shared_up_to_a_margin() -> None:
     cuts = plan_cuts((1080, 16_000), VENDOR)
     assert cuts is not None
-    find: Callable[[int, int], Bands] = lambda begin, end: [(begin, begin + 30), (4000, 4400), (end - 9, end)]  # noqa: E731
-    first, second, *_ = place_tiles(cuts, find)
+    first, second, *_ = place_tiles(cuts, lambda begin, end: [(begin, begin + 30), (4000, 4400), (end - 9, end)])
     assert (first.box[3], second.box[1], second.joint) == (4128, 4000, "blank")
