@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
 from pipeline.quality import Quality
+from pipeline.tiles import Tile
 
 VENDOR_URL = "https://llmocr.com"
 
@@ -122,6 +123,8 @@ class Prep:
         bytes: Size of the encoded image.
         scale: Sent pixels per source pixel, in (0, 1].
         rotation_deg: Clockwise rotation that made the page upright: 0, 90, 180 or 270.
+        tiles: The parts in which a long page was sent; None for a page that was sent as a whole. Width and height are
+            then those of the source, the bytes those of all tiles, and the scale is the least one.
     """
 
     format: str
@@ -130,6 +133,7 @@ class Prep:
     bytes: int
     scale: float = 1.0
     rotation_deg: int = 0
+    tiles: tuple[Tile, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ class Payload:
         body: The JSON request body.
         prep: The image as sent; None for a URL.
         text: The text that the page has already, and that takes the place of a call; None for a page that is sent.
+        tiles: The parts of a page that needs several calls; it has no body of its own.
+        tile: The part of the page that this is; None for a whole page.
     """
 
     id: PageId
@@ -153,6 +159,13 @@ class Payload:
     body: bytes = field(repr=False)
     prep: Prep | None
     text: str | None = None
+    tiles: tuple[Tile, ...] = ()
+    tile: Tile | None = None
+
+    @property
+    def call_id(self) -> PageId:
+        """The identity in the ledger of a call for this page, or for this part of it."""
+        return self.id if self.tile is None else PageId(self.tile.call_id(self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +206,8 @@ class Record:
             which is the page's own source when its file has its earlier content again.
         prep: The image as sent; None for a URL.
         reply: The origin of the text.
-        attempt: The ledger's id of the call that returned the text; None when no call was made for it.
+        attempts: The ledger's ids of the calls that returned the text, in the order of its parts; none when no call was
+            made for it.
         elapsed_ms: From the start of the page's preparation to its reply.
         added: RFC 3339 in UTC.
         meta: Further fields of the manifest row.
@@ -211,7 +225,7 @@ class Record:
     duplicate_of: str | None
     prep: Prep | None
     reply: Reply
-    attempt: str | None
+    attempts: tuple[str, ...]
     elapsed_ms: int
     added: str
     meta: Meta | None = None

@@ -24,7 +24,7 @@ RECORD = Record(
     duplicate_of=None,
     prep=Prep("png", 2480, 3508, 912_345, 0.5, 90),
     reply=Reply("doc-1", 1640995200000, "llmocr.com"),
-    attempt="0123456789abcdef",
+    attempts=("0123456789abcdef",),
     elapsed_ms=1234,
     added="2026-01-31T12:00:00.000000Z",
 )
@@ -77,7 +77,7 @@ def make_record(
         duplicate_of=duplicate_of,
         prep=None,
         reply=Reply("doc", 1, "host"),
-        attempt=f"owner-{added:06d}",
+        attempts=(f"owner-{added:06d}",),
         elapsed_ms=1,
         added=moment(added),
         quality=quality,

@@ -284,8 +284,8 @@ def _jpeg_2000s() -> Iterator[tuple[str, OddFile]]:
     )
     yield "codestream.j2k", OddFile(encode(marked(), "JPEG2000", no_jp2=True))
     yield "tiles.jp2", OddFile(encode(marked(), "JPEG2000", tile_size=(128, 128)))
-    yield "large.jp2", OddFile(encode(marked((8200, 1100)), "JPEG2000"))
-    yield "large-of-one-resolution.jp2", OddFile(encode(marked((8200, 1100)), "JPEG2000", num_resolutions=1))
+    yield "large.jp2", OddFile(encode(marked((8200, 2800)), "JPEG2000"))
+    yield "large-of-one-resolution.jp2", OddFile(encode(marked((8200, 2800)), "JPEG2000", num_resolutions=1))
     whole = encode(noise(PAGE_PX), "JPEG2000")
     yield "cut-off.jp2", OddFile(whole[: len(whole) // 2], ["truncated"])
 
@@ -309,4 +309,4 @@ def _others() -> Iterator[tuple[str, OddFile]]:
     yield "text-named.png", OddFile(b"P1 of the plan: 3 or 4 scans\n", ["not-an-image"])
     yield "empty.jpg", OddFile(b"", ["empty"])
     yield "icon.png", OddFile(encode(Image.new("L", (4, 4)), "PNG"), ["unfittable"])
-    yield "line.tif", OddFile(encode(Image.new("L", (9000, 30)), "TIFF"), ["unfittable"])
+    yield "line.tif", OddFile(encode(Image.new("L", (9000, 7)), "TIFF"), ["unfittable"])

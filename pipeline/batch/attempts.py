@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import anyio
 
 from pipeline.batch.history import PageHistory, RunHistory
+from pipeline.batch.page import Page, Text
 from pipeline.batch.permits import Permits
-from pipeline.batch.recorder import Page, Recorder, Text
+from pipeline.batch.recorder import Recorder
 from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.errors import (
@@ -40,6 +41,8 @@ from pipeline.remote.verdict import (
     verdict_of,
 )
 from pipeline.shutdown import Shutdown, ShuttingDownError
+from pipeline.tiles import Tile
+from pipeline.workspace.part_lines import Part
 
 _Final = Failed | Blocked | PageRejected | Refused | Stop
 """Verdicts that end an attempt without a text."""
@@ -99,15 +102,15 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts {self._budget!r} {self._gate!r}>"
 
-    async def recognise_page(self, page: Page) -> Record | PageError:
-        """Make attempts until the page ends; return its record, which is on disk, or its failure.
+    async def recognise_page(self, page: Page) -> Record | Part | PageError:
+        """Make attempts until the page, or the tile, ends; return its record, which is on disk, or its failure.
 
         Raises:
             ShuttingDownError: the run is ending and no call of the page is in flight.
             StopError: the run must end.
         """
-        if page.payload.id in self._uncertain:
-            return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
+        if (forbidden := self.forbid(page.payload.id, page.payload.tile)) is not None:
+            return forbidden
         with self.history.page(page.payload.id) as history:
             try:
                 return await self._repeat(page, history)
@@ -118,10 +121,16 @@ class Attempts:
                     self._shutdown.request(exc)
                 return error
 
-    async def _repeat(self, page: Page, history: PageHistory) -> Record | PageError:
+    def forbid(self, page: PageId, tile: Tile | None = None) -> UncertainCallError | None:
+        """Return why `--at-most-once` forbids to send a page, or one of its tiles; None when it does not."""
+        if page in self._uncertain or (tile is not None and tile.call_id(page) in self._uncertain):
+            return UncertainCallError("an earlier call may have been billed and its answer is lost; not sent again")
+        return None
+
+    async def _repeat(self, page: Page, history: PageHistory) -> Record | Part | PageError:
         while True:
             match outcome := await self._attempt(page, history):
-                case Record():
+                case Record() | Part():
                     return outcome
                 case PageRejected(error):
                     error.attempts = history.failed_calls + 1
@@ -189,22 +198,23 @@ class Attempts:
         with self._shutdown.cancels_unsent():
             await anyio.sleep(max(wait_s, until_s - anyio.current_time()))
 
-    async def _attempt(self, page: Page, history: PageHistory) -> Record | _Final:
+    async def _attempt(self, page: Page, history: PageHistory) -> Record | Part | _Final:
         """Make one reserved call; a text is on disk before the reservation is settled and the slot free."""
         self._shutdown.check()
-        async with self._permits.obtain(page.payload.id, page.file.name) as (attempt, turn):
+        async with self._permits.obtain(page.payload.call_id, page.file.name) as (attempt, turn):
             try:
                 verdict, note = await self._send(page, history, attempt, turn)
                 if not isinstance(verdict, Accepted):
                     return verdict
                 reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
-                text = Text(verdict.reply.content, reply, attempt.id, note, verdict.reply.quality)
-                record = await self._recorder.record_text(page, text)
+                text = Text(verdict.reply.content, reply, (attempt.id,), note, verdict.reply.quality)
+                record = self._recorder.record_text if page.payload.tile is None else self._recorder.record_part
+                recorded = await record(page, text)
             finally:
                 self._shutdown.end_call(attempt.id)
             attempt.accept()  # after the text is on disk: the line is the proof of the call
             await self._recorder.write_undecided(before_call=self.history.last_text_call)
-            return record
+            return recorded
 
     async def _send(
         self, page: Page, history: PageHistory, attempt: Attempt, turn: Token

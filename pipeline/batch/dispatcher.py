@@ -13,8 +13,10 @@ from pipeline.batch.attempts import Attempts
 from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers
 from pipeline.batch.job import prepare_settings
 from pipeline.batch.originals import Originals
-from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.page import Page
+from pipeline.batch.recorder import Recorder
 from pipeline.batch.slots import Slot, Slots, bytes_in_memory
+from pipeline.batch.tiled_pages import TiledPages
 from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
@@ -23,6 +25,7 @@ from pipeline.inputs.conversion import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import PageId, Payload, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
+from pipeline.tiles import Tile
 from pipeline.workspace.index import Index
 
 
@@ -57,7 +60,8 @@ class Dispatcher:
         self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
-        self._originals = Originals(attempts, index, recorder, is_deduplicated=config.prepare.dedup)
+        tiled = TiledPages(attempts, index, recorder, shutdown, slots=self._slots, tile_bytes=self._page_bytes)
+        self._originals = Originals(attempts, index, recorder, tiled, is_deduplicated=config.prepare.dedup)
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._last_rows: dict[str, anyio.Event] = {}
@@ -189,7 +193,8 @@ class Dispatcher:
                 await self._recorder.record_failure(file, number, None, exc)
         else:
             if not has_failed:
-                await self._dispatch_page(Page(file, payload, begun_s), slot)
+                prepare_tile = None if image is None else partial(self._prepare_tile, image, number)
+                await self._dispatch_page(Page(file, payload, begun_s, prepare_tile), slot)
 
     def _is_done(self, file: SourceFile, page: int, page_id: PageId | None) -> bool:
         """Return whether a page of a file that was read needs neither a call nor a record."""
@@ -201,6 +206,9 @@ class Dispatcher:
         if image is None:
             return prepare_url(file.name)
         return await image.prepare(number, self._converter, self._threads)
+
+    async def _prepare_tile(self, image: ImageFile, number: int, tile: Tile) -> Payload:
+        return await image.prepare_tile(number, tile, self._converter, self._threads)
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
         """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""

@@ -21,7 +21,7 @@ Dispatch = Callable[[int, Slot], Awaitable[None]]
 
 
 class FilePages:
-    """The pages of a file.
+    """The pages of a file, or the tiles of a page.
 
     Args:
         numbers: Of the pages; all of them are known when the first page has ended.
@@ -46,16 +46,17 @@ class FilePages:
         """The lowest number of a page that was begun and has not ended; 1 when there is none."""
         return min(self._begun, default=1)
 
-    async def run(self, slot: Slot) -> None:
+    async def run(self, slot: Slot, *, is_first_alone: bool = True) -> None:
         """Recognise all pages.
 
         Args:
             slot: Of the file; held by the caller.
+            is_first_alone: The others are known when the first one has ended.
 
         Raises:
             ShuttingDownError: the run is ending; the pages that were begun have ended or are pending.
         """
-        if (first := self._next()) is not None:
+        if is_first_alone and (first := self._next()) is not None:
             await self._recognise(first, slot)
         if (second := self._next()) is not None:
             slot.shrink(self._page_bytes)

@@ -6,12 +6,15 @@ from typing import Final
 import anyio
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.page import Page
+from pipeline.batch.recorder import Recorder
 from pipeline.batch.slots import Slot
+from pipeline.batch.tiled_pages import TiledPages
 from pipeline.errors import PageError
 from pipeline.records import Failure, PageId, Record
 from pipeline.shutdown import ShuttingDownError
 from pipeline.workspace.index import Index
+from pipeline.workspace.part_lines import Part
 
 _WAITING_DUPLICATES: Final = 1000
 """Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
@@ -33,11 +36,15 @@ class Originals:
         attempts: Calls for a page whose content is new.
         index: Finds contents that are done or have failed.
         recorder: Records how pages end.
+        tiled: Calls for the tiles of a page that needs several.
         is_deduplicated: False sends each page, whatever its content.
     """
 
-    def __init__(self, attempts: Attempts, index: Index, recorder: Recorder, *, is_deduplicated: bool) -> None:
+    def __init__(
+        self, attempts: Attempts, index: Index, recorder: Recorder, tiled: TiledPages, *, is_deduplicated: bool
+    ) -> None:
         self._attempts = attempts
+        self._tiled = tiled
         self._index = index
         self._recorder = recorder
         self._is_deduplicated = is_deduplicated
@@ -55,11 +62,11 @@ class Originals:
         elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
             await self._recorder.record_left(page, failure)
         elif not self._is_deduplicated:
-            await self._record_end(page, await self._obtain(page))
+            await self._record_end(page, await self._obtain(page, slot))
         elif payload.id in self._claims:
             await self._wait_for_original(page, self._claims[payload.id], slot)
         else:
-            await self._claim(page)
+            await self._claim(page, slot)
 
     def _find_record(self, page: Page) -> Record | None:
         """Return the record of the page's content, unless it is older than asked for."""
@@ -75,21 +82,25 @@ class Originals:
         )
         return failure if failure is not None and failure.added >= (page.file.again_before or "") else None
 
-    async def _claim(self, page: Page) -> None:
+    async def _claim(self, page: Page, slot: Slot) -> None:
         """Call for the page, then wake its duplicates."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._obtain(page)
+            claim.outcome = await self._obtain(page, slot)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
         await self._record_end(page, claim.outcome)
 
-    async def _obtain(self, page: Page) -> Record | PageError:
-        """Return the page's record: with the text that it has already, or by a call."""
+    async def _obtain(self, page: Page, slot: Slot) -> Record | PageError:
+        """Return the page's record: with the text that it has already, or by its calls."""
         if page.payload.text is not None:
             return await self._recorder.record_text_layer(page, page.payload.text)
-        return await self._attempts.recognise_page(page)
+        if page.payload.tiles:
+            return await self._tiled.recognise_page(page, slot)
+        outcome = await self._attempts.recognise_page(page)
+        assert not isinstance(outcome, Part)
+        return outcome
 
     async def wait(self, ended: anyio.Event, slot: Slot) -> None:
         """Give the slot back and wait for another page to end."""

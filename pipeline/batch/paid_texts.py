@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import StorageError, UsageError, one_line
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.workspace.index import Index
-from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.paths import PARTS, RESULTS
 from pipeline.workspace.source_names import decode_name
 
 
@@ -77,8 +77,8 @@ def require_texts(
 def _require_unedited(workspace: Path, index: Index, paid: PaidCalls | None) -> None:
     edited = index.proofs.edited()
     if edited and paid is not None:
-        charged = paid.calls.find_charged([line.attempt for line in edited if line.attempt is not None])
-        edited = [line for line in edited if line.attempt not in charged]
+        charged = paid.calls.find_charged([attempt for line in edited for attempt in line.attempts])
+        edited = [line for line in edited if not line.attempts or not charged.issuperset(line.attempts)]
     if edited:
         first = edited[0]
         raise StorageError(
@@ -108,7 +108,7 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, 
     if number and not pay_again:
         example = f" (the first: {one_line(first)})" if first else ""
         raise StorageError(
-            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS}{example}; nothing was"
-            f" sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to send these"
-            " pages again"
+            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS} or {PARTS}{example};"
+            f" nothing was sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to"
+            " send these pages again"
         )

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 
 import anyio
 
+from pipeline.batch.page import Page, Text, first_source, text_of
 from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError
-from pipeline.quality import Quality
 from pipeline.records import (
     MAX_FAILED_RUNS,
     TEXT_LAYER,
     Failure,
     PageId,
-    Payload,
     Record,
     Reply,
     SourceFile,
@@ -24,45 +23,10 @@ from pipeline.records import (
 )
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
+from pipeline.workspace.part_lines import Part
 from pipeline.workspace.sink import Sink
 
 logger = logging.getLogger("pagemill")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page that is being recognised.
-
-    Attributes:
-        file: Its file.
-        payload: The prepared request.
-        begun_s: When its preparation began, on the event loop's clock.
-    """
-
-    file: SourceFile
-    payload: Payload
-    begun_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A recognised text and its provenance.
-
-    Attributes:
-        content: The text.
-        reply: The service's id, time and host.
-        attempt: The ledger's id of the call; None when no call was made.
-        note: A remark for readers of the text; None for none.
-        quality: How well the service says it has read the page; None when it does not say.
-        origin: `TEXT_LAYER`, or None for the service.
-    """
-
-    content: str
-    reply: Reply
-    attempt: str | None
-    note: str | None
-    quality: Quality | None
-    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +82,22 @@ class Recorder:
         """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
         record = await self._append(page, text, duplicate_of)
         self.ended[record.state] += 1
-        self._has_text = self._has_text or (duplicate_of is None and text.attempt is not None)
+        self._has_text = self._has_text or (duplicate_of is None and bool(text.attempts))
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
         return record
 
     async def record_text_layer(self, page: Page, text: str) -> Record:
         """Record a page with the text that its file has already."""
-        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), None, None, None, TEXT_LAYER))
+        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), (), None, None, TEXT_LAYER))
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
-        await self.record_text(page, _text_of(original), duplicate_of=_first_source(original))
+        await self.record_text(page, text_of(original), duplicate_of=first_source(original))
 
     async def record_fields(self, page: Page, original: Record) -> None:
         """Record further fields of a manifest for a page that has its text already; the page counts as settled."""
-        record = await self._append(page, _text_of(original), _first_source(original))
+        record = await self._append(page, text_of(original), first_source(original))
         self.settled[record.state] += 1
 
     async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
@@ -145,9 +109,9 @@ class Recorder:
             sha256=payload.sha256,
             text=text.content,
             duplicate_of=duplicate_of,
-            prep=payload.prep,
+            prep=payload.prep if payload.prep is not None else text.prep,
             reply=text.reply,
-            attempt=text.attempt,
+            attempts=text.attempts,
             elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
             added=rfc3339(datetime.now(UTC)),
             meta=page.file.meta,
@@ -159,6 +123,31 @@ class Recorder:
         span = await self._sink.append_record(record)
         self._index.add_record(record, span)
         return record
+
+    async def record_part(self, page: Page, text: Text) -> Part:
+        """Append the text of a tile to parts.jsonl, and return it once it is synced; the page has not ended by that."""
+        payload = page.payload
+        assert payload.tile is not None
+        (attempt,) = text.attempts
+        part = Part(
+            id=payload.id,
+            source=page.file.name,
+            page=payload.page,
+            tile=payload.tile,
+            text=text.content,
+            prep=payload.prep,
+            reply=text.reply,
+            attempt=attempt,
+            elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
+            added=rfc3339(datetime.now(UTC)),
+            note=text.note,
+            quality=text.quality,
+        )
+        self._index.parts.add(part, await self._sink.append_part(part))
+        self._has_text = True
+        message = "%s: tile %d of %d recognised"
+        logger.debug(message, part.source, part.tile.number, part.tile.of, extra={"page": part.page})
+        return part
 
     async def record_failure(self, file: SourceFile, number: int, page_id: PageId | None, error: PageError) -> None:
         """Append a page's failure to failures.jsonl, and return once it is synced; an undecided one waits.
@@ -285,11 +274,3 @@ class Recorder:
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
-
-
-def _text_of(record: Record) -> Text:
-    return Text(record.text, record.reply, record.attempt, record.note, record.quality, record.text_from)
-
-
-def _first_source(record: Record) -> str:
-    return record.duplicate_of if record.duplicate_of is not None else record.source

@@ -39,7 +39,7 @@ from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
-from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.repair import repair_file
 from pipeline.workspace.replacement import ReplacedFileError
 from pipeline.workspace.run_file import Again, RunFile, order_again, read_run_file, write_run_file
@@ -172,7 +172,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         last = read_run_file(job.workspace)
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
         run_file = begin_run(job, last, inputs, again)
-        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES)]
+        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
         files, triage = Files(job, inputs, index, again), Triage(index.inventory)

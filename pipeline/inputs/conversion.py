@@ -7,6 +7,7 @@ hang or an exhausted memory of the process itself is left to the pool that owns 
 import hashlib
 import math
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,11 +28,13 @@ from pipeline.inputs.conversion_messages import (
     Converted,
     Counted,
     CountPages,
+    Cut,
     NotConverted,
     PrepareSettings,
     Task,
     TextFound,
 )
+from pipeline.inputs.cutting import MAX_KEPT_BYTES, CutPage, CutPageError, DecodedPage, RenderedPage, find_tiles
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import Fit, fit
 from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
@@ -39,10 +42,11 @@ from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
+from pipeline.inputs.tiling import count_tiles, plan_cuts
 from pipeline.members import Member
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
-from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
+from pipeline.pixels.orientation import read_orientation, rotation_deg, turn_upright, upright_size_px
 from pipeline.records import Prep
 from pipeline.storage.files import read_stable
 
@@ -67,22 +71,23 @@ def read_content(path: bytes, member: Member | None) -> bytes:
 
 
 class Converter:
-    """Converts pages; keeps the last file open for its next page."""
+    """Converts pages; keeps the last file open for its next page, and a page that is cut for its next tile."""
 
     def __init__(self) -> None:
         self._sha256 = ""
         self._file: PageImages | PdfFile | None = None
+        self._cut: CutPage | None = None
 
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
+    def run(self, task: Task) -> Converted | Cut | TextFound | Counted | NotConverted:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
             file = self._open(task)
             pages = file.pages
-            return Counted(pages) if isinstance(task, CountPages) else _convert_page(file, task)
+            return _count(file, task) if isinstance(task, CountPages) else self._convert(file, task)
         except PageError as exc:
             error = exc
         except MemoryError:
@@ -93,6 +98,25 @@ class Converter:
             if self._file is not None and self._file.format != "tiff":
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
         return NotConverted(error.name, str(error), pages)
+
+    def _convert(self, file: PageImages | PdfFile, task: Convert) -> Converted | Cut | TextFound:
+        """Return a page, one tile of it, or where it is cut."""
+        if self._cut is not None and self._cut.number != task.page:
+            self._cut = None
+        if self._cut is None or task.tile is None:
+            try:
+                converted = _convert_page(file, task)
+            except CutPageError as exc:
+                self._cut = CutPage(task.page, exc.pixels, exc.rotation_deg)
+                if task.tile is None:
+                    return Cut(find_tiles(exc.cuts, exc.pixels), file.pages)
+            else:
+                return converted
+        try:
+            return _convert_tile(self._cut, task, file.pages)
+        finally:
+            if self._cut.pixels.kept_bytes > MAX_KEPT_BYTES:
+                self._cut = None
 
     def _open(self, task: Task) -> PageImages | PdfFile:
         if self._file is None or task.sha256 != self._sha256:
@@ -107,7 +131,7 @@ class Converter:
     def _close(self) -> None:
         if isinstance(self._file, PdfFile):
             self._file.close()
-        self._file, self._sha256 = None, ""
+        self._file, self._sha256, self._cut = None, "", None
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
         """Return the failure that an exception of a decoder means for the page."""
@@ -125,7 +149,33 @@ class Converter:
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
 
 
+def _count(file: PageImages | PdfFile, task: CountPages) -> Counted:
+    """Return the number of pages; of a PDF, whose headers say no more, also that of the tiles of its long pages."""
+    tiles: dict[int, int] = {}
+    if isinstance(file, PdfFile):
+        settings = task.settings
+        for number in range(1, file.pages + 1):
+            with suppress(PageError):
+                size_px = file.size_px(number, settings.pdf_dpi)
+                tiles[number] = count_tiles(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))
+    return Counted(file.pages, {number: count for number, count in tiles.items() if count > 1})
+
+
+def _convert_tile(cut: CutPage, task: Convert, pages: int) -> Converted:
+    """Return one tile of a page."""
+    assert task.tile is not None
+    size_px, settings = task.tile.size_px, task.settings
+    needed = fit(size_px, settings.limits, math.prod(size_px))
+    converted = _encode(cut.pixels.fit(task.tile.box, needed), size_px, needed, settings)
+    return Converted(converted.image, replace(converted.prep, rotation_deg=cut.rotation_deg), pages)
+
+
 def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | TextFound:
+    """Return a page.
+
+    Raises:
+        CutPageError: it needs several calls.
+    """
     settings = task.settings
     if isinstance(file, PdfFile):
         return _convert_pdf_page(file, task.page, settings)
@@ -136,7 +186,11 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | Text
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
-    converted = _convert_image(file, task.page, image, settings, orientation)
+    try:
+        converted = _convert_image(file, task.page, image, settings, orientation)
+    except CutPageError as exc:
+        exc.rotation_deg = turned_deg
+        raise
     return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
 
 
@@ -146,13 +200,20 @@ def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> 
         if settings.uses_text_layer and (text := find_text(page)) is not None:
             return TextFound(text, file.pages)
         scan = find_scan(page, settings.max_pixels)
-        converted = _render(page, settings) if scan is None else _convert_scan(scan, settings)
+        try:
+            converted = _render(file, page, number, settings) if scan is None else _convert_scan(scan, settings)
+        except CutPageError as exc:
+            exc.rotation_deg = page.rotation_deg
+            raise
         return Converted(converted.image, replace(converted.prep, rotation_deg=page.rotation_deg), file.pages)
 
 
-def _render(page: PdfPage, settings: PrepareSettings) -> Converted:
+def _render(file: PdfFile, page: PdfPage, number: int, settings: PrepareSettings) -> Converted:
     size_px = page.size_px(settings.pdf_dpi)
-    needed = fit(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))  # rendered when it is scaled
+    max_pixels = max(settings.max_pixels, math.prod(size_px))  # it is rendered as it is scaled
+    if (cuts := plan_cuts(size_px, settings.limits, max_pixels)) is not None:
+        raise CutPageError(cuts, RenderedPage(file, number, size_px))
+    needed = fit(size_px, settings.limits, max_pixels)
     return _encode(make_fit(page.render(needed.scaled_px), needed, 1), size_px, needed, settings)
 
 
@@ -163,6 +224,8 @@ def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
         return Converted(scan.jpeg if converted.image is None else converted.image, converted.prep, 1)
     assert scan.image is not None
     size_px = upright_size_px(scan.image.size, scan.orientation)
+    if (cuts := plan_cuts(size_px, settings.limits, settings.max_pixels)) is not None:
+        raise CutPageError(cuts, DecodedPage(turn_upright(scan.image, scan.orientation)))
     needed = fit(size_px, settings.limits, settings.max_pixels)
     image = make_fit(scan.image, needed, scan.orientation)
     return _encode(image, size_px, needed, settings)
@@ -172,19 +235,24 @@ def _convert_image(
     file: PageImages, number: int, image: ImageFile.ImageFile, settings: PrepareSettings, orientation: int
 ) -> Converted:
     """Return a page as it is where that is possible, else encoded; without its rotation."""
+    source_px = upright_size_px(image.size, orientation)
     try:
-        needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+        cuts = plan_cuts(source_px, settings.limits, settings.max_pixels)
+        needed = None if cuts is not None else fit(source_px, settings.limits, settings.max_pixels)
     except UnfittableImageError:
         decode(lambda: image)  # a damaged header may announce any size, and damage is the better reason
         raise
     if (scans := file.count_scans()) > MAX_SCANS:
         raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
     file.check_complete()
+    if cuts is not None:
+        decoded = _decode_page(file, image, number, image.size)
+        raise CutPageError(cuts, DecodedPage(turn_upright(decoded, orientation)))
+    assert needed is not None
     if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
         if not file.has_end_mark:
             image.load()
         return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
-    source_px = upright_size_px(image.size, orientation)
     decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, orientation))
     return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
 

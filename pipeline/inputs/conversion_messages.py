@@ -8,6 +8,7 @@ from pipeline.convert.frames import Ready
 from pipeline.inputs.fit import MAX_PIXELS
 from pipeline.members import Member
 from pipeline.records import Prep
+from pipeline.tiles import Tile
 from pipeline.wire import Limits
 
 
@@ -41,6 +42,7 @@ class Convert(Struct, frozen=True, tag=True):
         page: 1-based.
         settings: How.
         member: Where its bytes are when the path is that of an archive's member.
+        tile: The part of the page to convert; None for the whole page, or to learn its tiles.
     """
 
     path: bytes
@@ -48,6 +50,7 @@ class Convert(Struct, frozen=True, tag=True):
     page: int
     settings: PrepareSettings
     member: Member | None = None
+    tile: Tile | None = None
 
 
 class CountPages(Struct, frozen=True, tag=True):
@@ -55,6 +58,7 @@ class CountPages(Struct, frozen=True, tag=True):
 
     path: bytes
     sha256: str
+    settings: PrepareSettings
     member: Member | None = None
 
 
@@ -84,10 +88,28 @@ class TextFound(Struct, frozen=True, tag=True):
     pages: int
 
 
+class Cut(Struct, frozen=True, tag=True):
+    """A page that needs several calls; each of its tiles is converted by itself.
+
+    Attributes:
+        tiles: Of the page.
+        pages: Number of pages of the file.
+    """
+
+    tiles: tuple[Tile, ...]
+    pages: int
+
+
 class Counted(Struct, frozen=True, tag=True):
-    """The number of pages of a file."""
+    """The number of pages of a file.
+
+    Attributes:
+        pages: Their number.
+        tiles: Of a PDF, the number of tiles of each page that is cut, by its number.
+    """
 
     pages: int
+    tiles: dict[int, int] = {}
 
 
 class NotConverted(Struct, frozen=True, tag=True):
@@ -105,4 +127,4 @@ class NotConverted(Struct, frozen=True, tag=True):
 
 
 Task = Convert | CountPages
-Result = Ready | Converted | TextFound | Counted | NotConverted
+Result = Ready | Converted | Cut | TextFound | Counted | NotConverted

@@ -60,13 +60,8 @@ def fit(size_px: tuple[int, int], limits: Limits, max_pixels: int = MAX_PIXELS) 
     Source:
         The API's contract, "Images".
     """
+    require_legible(size_px, max_pixels)
     width, height = size_px
-    if width * height > max_pixels:
-        raise DecompressionBombError(
-            f"{width}×{height} px is more than {max_pixels / 1_000_000:g} million pixels ([prepare] max_pixels)"
-        )
-    if min(size_px) < MIN_LEGIBLE_EDGE_PX:
-        raise UnfittableImageError(f"{width}×{height} px: nothing is legible below {MIN_LEGIBLE_EDGE_PX} px")
     ratio = min(Fraction(1), Fraction(limits.max_edge_px, max(width, height)))
     scaled = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     if min(scaled) < MIN_LEGIBLE_EDGE_PX or is_illegible(scaled, float(ratio)):
@@ -76,6 +71,26 @@ def fit(size_px: tuple[int, int], limits: Limits, max_pixels: int = MAX_PIXELS) 
         )
     padded = (max(scaled[0], limits.min_edge_px), max(scaled[1], limits.min_edge_px))
     return Fit(float(ratio), scaled, padded)
+
+
+def require_legible(size_px: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Return for a page that is neither too large to be decoded nor too small to show a character.
+
+    Args:
+        size_px: (width, height) of the page.
+        max_pixels: Most pixels that are decoded.
+
+    Raises:
+        DecompressionBombError: the header announces more than `max_pixels`.
+        UnfittableImageError: the page is too small.
+    """
+    width, height = size_px
+    if width * height > max_pixels:
+        raise DecompressionBombError(
+            f"{width}×{height} px is more than {max_pixels / 1_000_000:g} million pixels ([prepare] max_pixels)"
+        )
+    if min(size_px) < MIN_LEGIBLE_EDGE_PX:
+        raise UnfittableImageError(f"{width}×{height} px: nothing is legible below {MIN_LEGIBLE_EDGE_PX} px")
 
 
 def is_illegible(size_px: tuple[int, int], scale: float) -> bool:

@@ -6,7 +6,7 @@ block. A member of an archive is read whole. Where only decoding would tell, a p
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO, FileIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.fit import fit
 from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, is_pdf, suffix_of
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.inputs.tiling import count_tiles
 from pipeline.pixels import gif, tiff
 from pipeline.pixels.orientation import ORIENTATION_TAG, read_orientation, upright_size_px
 from pipeline.records import SourceFile
@@ -46,6 +47,7 @@ class Header:
         conversions: Pages that must be decoded and encoded again.
         ignored: The kind under which the file is ignored; None for a page.
         is_counted: False for a PDF, whose pages only its reader can count.
+        tiles: Number of tiles of each page that is cut, by the page's number.
     """
 
     format: str
@@ -54,6 +56,7 @@ class Header:
     conversions: int = 0
     ignored: str | None = None
     is_counted: bool = True
+    tiles: Mapping[int, int] = field(default_factory=dict)
 
 
 def format_of_name(name: str) -> str:
@@ -98,56 +101,68 @@ def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, se
         return _failing(format_of_name(file.name), NotAnImageError if head else EmptyFileError)
     if head.startswith(tiff.PREFIXES):
         return _describe_tiff(view, settings)
-    image_format, failing, fits = _open(image, settings)
+    image_format, failing, fits, tiles = _open(image, settings)
     if image_format is None:
         return Header(format_of_name(file.name), conversions=1)
     pages = max(1, gif.count_frames(cast("bytes", view))) if image_format == "gif" else 1
     is_sent = fits and image_format in MEDIA_TYPES and pages == 1 and len(view) <= settings.limits.max_bytes
-    return Header(image_format, pages, failing, 0 if is_sent and _has_end_mark(view, head) else pages)
+    conversions = 0 if is_sent and _has_end_mark(view, head) else pages
+    cut = dict.fromkeys(range(1, pages + 1), tiles) if tiles > 1 else {}
+    return Header(image_format, pages, failing, conversions, tiles=cut)
 
 
-def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool]:
-    """Return the format of an image, None for a damaged header; the classes it fails with; whether its size fits."""
+def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool, int]:
+    """Return of an image its format, None for a damaged header; the classes it fails with; if it fits; its tiles."""
     failing: Counter[str] = Counter()
     try:
         with Image.open(file, formats=_OPENED) as image:
             image_format = FORMATS[image.format or ""]
             orientation = read_orientation(image) if settings.orient else 1
-            needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+            size_px = upright_size_px(image.size, orientation)
+            if (tiles := count_tiles(size_px, settings.limits, settings.max_pixels)) > 1:
+                return image_format, failing, False, tiles
+            needed = fit(size_px, settings.limits, settings.max_pixels)
     except PageError as exc:
-        return image_format, Counter([exc.name]), False
+        return image_format, Counter([exc.name]), False, 1
     except Exception as exc:  # noqa: BLE001 - Pillow raises exceptions of any type for damaged headers
         if isinstance(exc, OSError):
             require_descriptor(exc)
-        return None, failing, False
-    return image_format, failing, needed.untouched and orientation == 1
+        return None, failing, False, 1
+    return image_format, failing, needed.untouched and orientation == 1, 1
 
 
 def _describe_tiff(view: "_View | bytes", settings: PrepareSettings) -> Header:
     data = cast("bytes", view)
     offsets = tiff.directory_offsets(data)
-    failing = Counter(_tiff_faults(data, offsets, settings))
+    failing: Counter[str] = Counter()
+    cut: dict[int, int] = {}
+    for number, offset in enumerate(offsets, 1):
+        try:
+            if (tiles := _count_tiff_tiles(data, offset, settings)) > 1:
+                cut[number] = tiles
+        except PageError as exc:
+            failing[exc.name] += 1
     pages = max(1, len(offsets))
-    return Header("tiff", pages, failing, pages - failing.total())
+    return Header("tiff", pages, failing, pages - failing.total(), tiles=cut)
 
 
-def _tiff_faults(data: bytes, offsets: list[int], settings: PrepareSettings) -> Iterator[str]:
-    """Yield the class of each page that is sure to fail."""
-    for offset in offsets:
-        tags = tiff.read_directory(data, offset)
-        if tiff.unsupported_compression(tags) is not None:
-            yield UnsupportedImageError.name
-            continue
-        size_px = tuple(tags.get(tag, (0,))[0] for tag in _SIZE_TAGS)
-        if min(size_px) > 0:
-            try:
-                fit(
-                    upright_size_px((size_px[0], size_px[1]), tags.get(ORIENTATION_TAG, (1,))[0]),
-                    settings.limits,
-                    settings.max_pixels,
-                )
-            except PageError as exc:
-                yield exc.name
+def _count_tiff_tiles(data: bytes, offset: int, settings: PrepareSettings) -> int:
+    """Return the number of tiles of a page, 1 for one that is not cut.
+
+    Raises:
+        PageError: the page is sure to fail.
+    """
+    tags = tiff.read_directory(data, offset)
+    if (compression := tiff.unsupported_compression(tags)) is not None:
+        raise UnsupportedImageError(compression)
+    width, height = (tags.get(tag, (0,))[0] for tag in _SIZE_TAGS)
+    if min(width, height) < 1:
+        return 1
+    size_px = upright_size_px((width, height), tags.get(ORIENTATION_TAG, (1,))[0])
+    tiles = count_tiles(size_px, settings.limits, settings.max_pixels)
+    if tiles == 1:
+        fit(size_px, settings.limits, settings.max_pixels)
+    return tiles
 
 
 def _has_end_mark(view: "_View | bytes", head: bytes) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 from concurrent.futures import Executor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,6 +28,7 @@ from pipeline.inputs.conversion_messages import (
     Converted,
     Counted,
     CountPages,
+    Cut,
     NotConverted,
     PrepareSettings,
     Result,
@@ -39,6 +41,7 @@ from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
 from pipeline.records import PageId, Payload, Prep
+from pipeline.tiles import Tile
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
 CONVERSION_TIMEOUT_S: Final = 60.0
@@ -83,6 +86,8 @@ class ImageFile:
         """Kept as long as the file may be sent unchanged."""
         self.pages = 1
         """Number of pages in the file; 1 until it is known."""
+        self.tiles: dict[int, int] = {}
+        """Numbers of tiles of the long pages of a PDF, by page, once they were counted."""
 
     def __repr__(self) -> str:
         return f"<ImageFile {self._path.name}>"
@@ -111,9 +116,19 @@ class ImageFile:
                 await self._count_pages(converter)
             raise
         payload = await loop.run_in_executor(threads, self.finish, page, result)
-        if page == self.pages:
+        if page == self.pages and not payload.tiles:
             release(self._member)
         return payload
+
+    async def prepare_tile(self, page: int, tile: Tile, converter: Converter, threads: Executor) -> Payload:
+        """Return a tile of a page that `prepare` has found to be cut.
+
+        Raises:
+            PageError: it cannot be converted.
+        """
+        result = await converter.run(self._conversion(page, tile), key=self._sha256)
+        payload = await asyncio.get_running_loop().run_in_executor(threads, self.finish, page, result)
+        return replace(payload, tile=tile)
 
     async def count(self, converter: Converter, threads: Executor) -> None:
         """Learn the number of pages without decoding one; it stays 1 for a file that cannot be read.
@@ -158,6 +173,9 @@ class ImageFile:
                 image = content if image is None else image
                 assert image is not None
                 return self._payload(page, image, prep)
+            case Cut(tiles, pages):
+                self.pages = pages
+                return Payload(self._id(page), self._sha256, page, pages, b"", None, tiles=tiles)
             case TextFound(text, pages):
                 self.pages = pages
                 return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
@@ -174,13 +192,13 @@ class ImageFile:
         except ConversionError:
             return
         if isinstance(counted, Counted):
-            self.pages = counted.pages
+            self.pages, self.tiles = counted.pages, counted.tiles
 
-    def _conversion(self, page: int) -> Convert:
-        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member)
+    def _conversion(self, page: int, tile: Tile | None = None) -> Convert:
+        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member, tile)
 
     def _count(self) -> CountPages:
-        return CountPages(os.fsencode(self._path), self._sha256, self._member)
+        return CountPages(os.fsencode(self._path), self._sha256, self._settings, self._member)
 
     def id_of(self, page: int) -> PageId | None:
         """Return the identity of a page; None before the file was read."""

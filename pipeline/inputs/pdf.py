@@ -51,6 +51,23 @@ class PdfFile:
         """Free the memory of the document."""
         self._document.close()
 
+    def size_px(self, page: int, dpi: float) -> tuple[int, int]:
+        """Return (width, height) of a page as it is shown, each at least 1, without parsing its content.
+
+        Args:
+            page: 1-based.
+            dpi: Resolution.
+
+        Raises:
+            TruncatedImageError: it is damaged.
+        """
+        import pypdfium2  # noqa: PLC0415 - in the worker, with the first PDF
+
+        try:
+            return _to_px(self._document.get_page_size(page - 1), dpi)
+        except pypdfium2.PdfiumError as exc:
+            raise TruncatedImageError("damaged: PDFium cannot load the page") from exc
+
     def open(self, page: int) -> "PdfPage":
         """Return a page with its content parsed.
 
@@ -95,15 +112,17 @@ class PdfPage:
 
     def size_px(self, dpi: float) -> tuple[int, int]:
         """Return (width, height) of the page as it is shown, each at least 1."""
-        width_pt, height_pt = self.raw.get_size()
-        scale = dpi / POINTS_PER_INCH
-        return max(1, round(width_pt * scale)), max(1, round(height_pt * scale))
+        return _to_px(self.raw.get_size(), dpi)
 
-    def render(self, size_px: tuple[int, int]) -> Image.Image:
-        """Return the page as a viewer shows it, with its annotations and forms, in mode L or RGB.
+    def render(
+        self, size_px: tuple[int, int], *, whole_px: tuple[int, int] | None = None, at_px: tuple[int, int] = (0, 0)
+    ) -> Image.Image:
+        """Return the page, or a part of it, as a viewer shows it, with its annotations and forms, in mode L or RGB.
 
         Args:
             size_px: (width, height) of the image.
+            whole_px: (width, height) of the whole page when the image is a part of it.
+            at_px: Place of the part in the whole page: (left, top).
         """
         import pypdfium2  # noqa: PLC0415 - in the worker, with the first PDF
         from pypdfium2 import raw  # noqa: PLC0415
@@ -111,13 +130,18 @@ class PdfPage:
         bitmap = pypdfium2.PdfBitmap.new_native(*size_px, raw.FPDFBitmap_BGR)
         try:
             bitmap.fill_rect(_WHITE, 0, 0, *size_px)
-            place = (bitmap, self.raw, 0, 0, *size_px, 0, raw.FPDF_ANNOT)
+            place = (bitmap, self.raw, -at_px[0], -at_px[1], *(whole_px or size_px), 0, raw.FPDF_ANNOT)
             raw.FPDF_RenderPageBitmap(*place)
             if self._forms:
                 raw.FPDF_FFLDraw(self._forms, *place)
             return without_colour(bitmap.to_pil())
         finally:
             bitmap.close()
+
+
+def _to_px(size_pt: tuple[float, float], dpi: float) -> tuple[int, int]:
+    scale = dpi / POINTS_PER_INCH
+    return max(1, round(size_pt[0] * scale)), max(1, round(size_pt[1] * scale))
 
 
 def without_colour(image: Image.Image) -> Image.Image:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.records import TEXT_LAYER, Record, State
-from pipeline.verify.line_checks import check_failure, check_record, describe_damage, find_damage, show_name
+from pipeline.verify.line_checks import check_failure, check_part, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
-from pipeline.workspace.lines import DamagedLineError, parse_failure, parse_record
+from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_rows import failure_row, record_row
-from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.part_lines import parse_part
+from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import read_lines
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import Tables
@@ -27,10 +29,20 @@ CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
 );
+CREATE TABLE part_call (
+  number INTEGER PRIMARY KEY, source BLOB, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER, metered INTEGER
+);
+CREATE TABLE further_call (number INTEGER, attempt TEXT);
+CREATE VIEW text_call AS
+  SELECT number, source, id, added, elapsed_ms, metered, attempt FROM result WHERE original IS NULL
+  UNION ALL
+  SELECT number, source, id, added, elapsed_ms, metered, further_call.attempt
+  FROM further_call JOIN result USING (number) WHERE original IS NULL;
 CREATE TABLE failure (
   number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
 );
 """
+"""A text of several calls has its first in `result`, and the others in `further_call`: nearly all texts have one."""
 _INDEXES: Final = """
 CREATE INDEX result_id ON result (id);
 CREATE INDEX result_page ON result (source, page, id);
@@ -40,8 +52,13 @@ CREATE INDEX failure_id ON failure (id);
 """
 _REPEATED_CALLS: Final = """
 SELECT number, source, attempt, first FROM (
-  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM result
-  WHERE original IS NULL AND attempt IS NOT NULL
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM text_call
+  WHERE attempt IS NOT NULL
+) WHERE number <> first
+"""
+_REPEATED_TILE_CALLS: Final = """
+SELECT number, source, attempt, first FROM (
+  SELECT number, source, attempt, min(number) OVER (PARTITION BY attempt) AS first FROM part_call
 ) WHERE number <> first
 """
 _REPEATED_CONTENTS: Final = """
@@ -93,6 +110,7 @@ class Evidence:
         """Read all lines into the database; yield the faults that a line shows by itself."""
         yield from self._read_results()
         yield from self._read_failures()
+        yield from self._read_parts()
         self._tables.commit()
         for statement in _INDEXES.split(";\n")[:-1]:
             self.database.rows(statement)
@@ -105,6 +123,8 @@ class Evidence:
         """
         for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
             yield f"{_place(RESULTS, number, source)}: line {first} has a text of the same call, {attempt}"
+        for number, source, attempt, first in self.database.stream(_REPEATED_TILE_CALLS):
+            yield f"{_place(PARTS, number, source)}: line {first} has a text of the same call, {attempt}"
         if once:
             for number, source, first in self.database.stream(_REPEATED_CONTENTS):
                 yield f"{_place(RESULTS, number, source)}: line {first} has its content, so it was sent twice"
@@ -124,6 +144,7 @@ class Evidence:
 
     def _read_results(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
+        further: list[tuple[object, ...]] = []
         for number, span, line in read_lines(self._workspace / RESULTS):
             damage = find_damage(line)
             if damage is not None:
@@ -142,12 +163,15 @@ class Evidence:
                 key = number if place.start == span.start else -place.start
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
-                     record.attempt, _original(record), _clamp(record.elapsed_ms), _is_metered(record),
-                     record.again)
+                     next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
+                     _is_metered(record), record.again)
                 )  # fmt: skip
+                further.extend((key, attempt) for attempt in record.attempts[1:])
             if len(rows) >= _BATCH:
                 self._insert("result", rows)
+                self._insert("further_call", further)
         self._insert("result", rows)
+        self._insert("further_call", further)
 
     def _read_failures(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
@@ -168,6 +192,28 @@ class Evidence:
             if len(rows) == _BATCH:
                 self._insert("failure", rows)
         self._insert("failure", rows)
+
+    def _read_parts(self) -> Iterator[str]:
+        rows: list[tuple[object, ...]] = []
+        for number, span, line in read_lines(self._workspace / PARTS):
+            if (damage := find_damage(line)) is not None:
+                yield f"{PARTS}:{number}: {damage}"
+            try:
+                part = parse_part(line.removesuffix(b"\n"))
+            except DamagedLineError as exc:
+                if damage is None:
+                    yield f"{PARTS}:{number}: {describe_damage(line, exc)}"
+                continue
+            for problem in check_part(part):
+                yield f"{_place(PARTS, number, encode_name(part.source))}: {problem}"
+            self._tables.parts.add(part, span)
+            rows.append(
+                (number, encode_name(part.source), part.tile.call_id(part.id), part.added, part.attempt,
+                 _clamp(part.elapsed_ms), part.reply.host != "embedded")
+            )  # fmt: skip
+            if len(rows) == _BATCH:
+                self._insert("part_call", rows)
+        self._insert("part_call", rows)
 
     def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
         """Insert rows into a table and clear the list; most of the time of `verify` is spent in inserts."""

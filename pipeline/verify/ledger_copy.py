@@ -11,7 +11,7 @@ from pipeline.errors import LedgerError, one_line
 from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.paths import PARTS, RESULTS
 from pipeline.workspace.run_file import RunFile
 
 logger = logging.getLogger("pagemill")
@@ -20,13 +20,21 @@ _ATTEMPTS: Final = """
 CREATE TABLE attempt (id TEXT PRIMARY KEY, page TEXT, source TEXT, state TEXT, is_own INTEGER) WITHOUT ROWID
 """
 _CONTRADICTIONS: Final = """
-SELECT result.number, result.source, result.attempt, attempt.state, result.id = attempt.page, attempt.source
-FROM result JOIN attempt ON attempt.id = result.attempt
-WHERE result.original IS NULL AND (attempt.state NOT IN ('accepted', 'posted') OR result.id <> attempt.page)
+SELECT {call}.number, {call}.source, {call}.attempt, attempt.state, {is_own}, attempt.source
+FROM {call} JOIN attempt ON attempt.id = {call}.attempt
+WHERE attempt.state NOT IN ('accepted', 'posted') OR NOT {is_own}
 """
+_LINES: Final = (
+    # A text of several calls has those of its tiles, whose ids in the ledger begin with that of the page.
+    (
+        RESULTS,
+        {"call": "text_call", "is_own": "text_call.id = substr(attempt.page, 1, instr(attempt.page || '@', '@') - 1)"},
+    ),
+    (PARTS, {"call": "part_call", "is_own": "part_call.tile = attempt.page"}),
+)
 _UNCOUNTED: Final = """
-SELECT number, source, attempt, added, elapsed_ms FROM result
-WHERE original IS NULL AND metered AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = result.attempt)
+SELECT number, source, attempt, added, elapsed_ms FROM {call}
+WHERE metered AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = {call}.attempt)
 """
 _ACCEPTED_WITHOUT_LINE: Final = """
 SELECT id, page, source FROM attempt WHERE state = 'accepted' AND is_own
@@ -96,8 +104,9 @@ class LedgerCopy:
     def _compare_texts(self) -> Iterator[str]:
         # A run that was killed, or that an error such as a full disk ended, could not settle all of its calls.
         was_cut_off, open_calls = self._run_file.finished is None or self._run_file.exit_code == 1, 0
-        for number, source, attempt, state, is_its_own, other in self._db.stream(_CONTRADICTIONS):
-            place = f"{RESULTS}:{number}: {show_name(source)}"
+        rows = ((file, row) for file, names in _LINES for row in self._db.stream(_CONTRADICTIONS.format(**names)))
+        for file, (number, source, attempt, state, is_its_own, other) in rows:
+            place = f"{file}:{number}: {show_name(source)}"
             if not is_its_own:
                 yield f"{place}: the ledger knows its call {attempt} as one for another content ({other})"
             elif state == "void":
@@ -120,7 +129,8 @@ class LedgerCopy:
         `elapsed_ms` leads from the record's time to a time before the reservation.
         """
         calendar = _calendar(self._run_file)
-        for number, source, attempt, added, elapsed_ms in self._db.stream(_UNCOUNTED):
+        rows = ((file, row) for file, names in _LINES for row in self._db.stream(_UNCOUNTED.format(**names)))
+        for file, (number, source, attempt, added, elapsed_ms) in rows:
             try:
                 ended = datetime.fromisoformat(added)
                 moments = (ended - timedelta(milliseconds=elapsed_ms), ended)
@@ -128,7 +138,7 @@ class LedgerCopy:
                     continue
             except (ValueError, OverflowError, TypeError, KeyError):
                 continue  # without a readable time or calendar, the row may have been folded
-            yield f"{RESULTS}:{number}: {show_name(source)}: no ledger counts its call {attempt}"
+            yield f"{file}:{number}: {show_name(source)}: no ledger counts its call {attempt}"
 
     def _report_without_line(self) -> None:
         """Warn of an earlier release's calls without a line: a failed one has none if the run ended before the page."""

@@ -8,14 +8,9 @@ from typing import Final
 
 from pipeline.errors import PageError, one_line
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
-from pipeline.workspace.lines import (
-    DamagedLineError,
-    EditedLineError,
-    FailureHead,
-    check_checksum,
-    is_intact,
-    parse_result,
-)
+from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
+from pipeline.workspace.lines import EditedLineError, FailureHead, parse_result
+from pipeline.workspace.part_lines import Part
 from pipeline.workspace.reencoding import restore_line
 from pipeline.workspace.source_names import decode_name
 
@@ -92,14 +87,28 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"its id {record.id[:80]!r} is not the id of a page"
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
-    if not record.attempt and record.text_from != TEXT_LAYER:
+    is_called = bool(record.attempts) and all(record.attempts)
+    if not is_called and record.text_from != TEXT_LAYER:
         yield "it has no attempt"
-    elif record.attempt and record.text_from == TEXT_LAYER:
-        yield f"its text is that of the file, and yet it has an attempt, {record.attempt}"
+    elif is_called and record.text_from == TEXT_LAYER:
+        yield f"its text is that of the file, and yet it has an attempt, {record.attempts[0]}"
     if record.elapsed_ms < 0:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):
         yield f"added is not a time: {record.added[:40]!r}"
+
+
+def check_part(part: Part) -> Iterator[str]:
+    """Yield the faults of a tile whose checksum and types are right."""
+    match = _CONTENT_ID.fullmatch(part.id)
+    if match is None or int(match[2]) != part.page:
+        yield f"its id {part.id[:80]!r} is not that of page {part.page}"
+    if not part.attempt:
+        yield "it has no attempt"
+    if part.elapsed_ms < 0:
+        yield f"elapsed_ms is {part.elapsed_ms}"
+    if not _is_moment(part.added):
+        yield f"added is not a time: {part.added[:40]!r}"
 
 
 def check_failure(failure: FailureHead) -> Iterator[str]:

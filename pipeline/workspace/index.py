@@ -41,6 +41,8 @@ class Index:
         self._tables = Tables(workspace, database)
         self.proofs = self._tables.proofs
         """Which attempts have a readable line, and which lines were edited."""
+        self.parts = self._tables.parts
+        """Which tiles have a text."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []
@@ -181,9 +183,8 @@ class Index:
 
     def has_failed_since(self, file: SourceFile, page: int, since: str) -> bool:
         """Return True when a page failed at this time (RFC 3339) or later."""
-        rows = self._db.rows(
-            "SELECT state, added FROM page WHERE source = ? AND page = ?", (encode_name(file.name), page)
-        )
+        found = "SELECT state, added FROM page WHERE source = ? AND page = ?"
+        rows = self._db.rows(found, (encode_name(file.name), page))
         return bool(rows) and rows[0][0] in {State.FAILED, State.UNCERTAIN} and rows[0][1] >= since
 
     def has_meta(self, file: SourceFile, page: int) -> bool:
@@ -230,10 +231,8 @@ class Index:
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this page has a record of this content that is as recent as asked for."""
-        rows = self._db.rows(
-            "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?",
-            (encode_name(file.name), page, page_id),
-        )
+        found = "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?"
+        rows = self._db.rows(found, (encode_name(file.name), page, page_id))
         return bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
 
     def add_record(self, record: Record, span: Span) -> None:

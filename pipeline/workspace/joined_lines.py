@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from pipeline.records import Record
-from pipeline.workspace.lines import DamagedLineError, parse_record
+from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.lines import parse_record
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import split_joined
 

@@ -4,8 +4,6 @@ A line is one JSON object in UTF-8 that ends with `,"crc32":<CRC-32 of the bytes
 A line that another program has encoded anew is read as well (`reencoding`).
 """
 
-import re
-import zlib
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -14,17 +12,13 @@ import orjson
 from pipeline.quality import Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
+from pipeline.workspace.checksums import DamagedLineError, append_checksum, check_checksum
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
-_CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
-_MAX_CHECKSUM_BYTES: Final = 21
-_PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+_PREP_FIELDS: Final = ("format", "width_px", "height_px", "bytes", "scale", "rotation_deg")
+PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
-
-
-class DamagedLineError(ValueError):
-    """A line is damaged, or is no record or failure; the message is the reason."""
 
 
 class EditedLineError(DamagedLineError):
@@ -42,14 +36,16 @@ class EditedLineError(DamagedLineError):
 class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a line of results.jsonl that the index needs.
 
-    `source_b64` and `duplicate_of_b64` hold the exact bytes of names that are not UTF-8.
+    `source_b64` and `duplicate_of_b64` hold the exact bytes of names that are not UTF-8. Until release 0.2, `attempt`
+    was the id of the only call, or null.
     """
 
     id: str
     source: str
-    page: _PageNumber
-    attempt: str | None
+    page: PageNumber
     added: str
+    listed_attempts: tuple[str, ...] | msgspec.UnsetType = msgspec.field(name="attempts", default=msgspec.UNSET)
+    attempt: str | msgspec.UnsetType | None = msgspec.UNSET
     duplicate_of: str | None = None
     meta: dict[str, Any] | None = None
     source_b64: str | None = None
@@ -57,9 +53,18 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     quality: Quality | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError when a name is not base64."""
+        """Raise ValueError when a name is not base64, or no field says which calls brought the text."""
         self.source_bytes()
         self.original_bytes()
+        if self.listed_attempts is msgspec.UNSET and self.attempt is msgspec.UNSET:
+            raise ValueError("Object missing required field `attempts`")
+
+    @property
+    def attempts(self) -> tuple[str, ...]:
+        """The ledger's ids of the calls that returned the text."""
+        if self.listed_attempts is not msgspec.UNSET:
+            return self.listed_attempts
+        return (self.attempt,) if isinstance(self.attempt, str) else ()
 
     def source_bytes(self) -> bytes:
         """Return the bytes of the source's name."""
@@ -94,7 +99,7 @@ class FailureHead(msgspec.Struct, frozen=True):
     """The fields of a line of failures.jsonl that the index needs."""
 
     source: str
-    page: _PageNumber
+    page: PageNumber
     retryable: bool
     added: str
     error: str = msgspec.field(name="class")
@@ -140,10 +145,10 @@ def encode_record(record: Record) -> bytes:
         "sha256": record.sha256,
         "text": record.text,
         **name_fields("duplicate_of", record.duplicate_of),
-        "prep": record.prep,
+        "prep": prep_fields(record.prep),
         "reply": record.reply,
         "quality": record.quality,
-        "attempt": record.attempt,
+        "attempts": record.attempts,
         "elapsed_ms": record.elapsed_ms,
         "added": record.added,
     }
@@ -179,41 +184,13 @@ def encode_failure(failure: Failure) -> bytes:
     return append_checksum(orjson.dumps(fields))
 
 
-def append_checksum(json_object: bytes) -> bytes:
-    """Return the JSON object as a line, with the CRC-32 of the bytes before it as its last field."""
-    opened = json_object[:-1]
-    return b'%b,"crc32":%d}\n' % (opened, zlib.crc32(opened))
-
-
-def check_checksum(line: bytes) -> None:
-    """Return when the checksum of a line (without its newline) is right.
-
-    Raises:
-        DamagedLineError: the checksum is missing or wrong.
-    """
-    match = _CHECKSUM.search(line, max(0, len(line) - _MAX_CHECKSUM_BYTES))
-    if match is None:
-        raise DamagedLineError("no checksum at its end")
-    if zlib.crc32(memoryview(line)[: match.start()]) != int(match[1]):
-        raise DamagedLineError("its checksum does not match")
-
-
-def is_intact(line: bytes) -> bool:
-    """Return True when the checksum of a line (without its newline) is right."""
-    try:
-        check_checksum(line)
-    except DamagedLineError:
-        return False
-    return True
-
-
 def parse_result(line: bytes) -> ResultHead:
     """Return the index's fields of a line of results.jsonl.
 
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    return _parse(line, _RESULT_HEAD)
+    return parse_line(line, _RESULT_HEAD)
 
 
 def parse_failure(line: bytes) -> FailureHead:
@@ -222,7 +199,7 @@ def parse_failure(line: bytes) -> FailureHead:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    return _parse(line, _FAILURE_HEAD)
+    return parse_line(line, _FAILURE_HEAD)
 
 
 def parse_whole_failure(line: bytes) -> Failure:
@@ -231,7 +208,7 @@ def parse_whole_failure(line: bytes) -> Failure:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    fields = _parse(line, _FAILURE)
+    fields = parse_line(line, _FAILURE)
     return Failure(
         id=None if fields.id is None else PageId(fields.id),
         source=decode_name(fields.source_bytes()),
@@ -253,7 +230,7 @@ def parse_record(line: bytes) -> Record:
     Raises:
         DamagedLineError: the checksum or a field is wrong.
     """
-    fields = _parse(line, _RESULT)
+    fields = parse_line(line, _RESULT)
     original = fields.original_bytes()
     return Record(
         id=PageId(fields.id),
@@ -264,7 +241,7 @@ def parse_record(line: bytes) -> Record:
         duplicate_of=None if original is None else decode_name(original),
         prep=fields.prep,
         reply=fields.reply,
-        attempt=fields.attempt,
+        attempts=fields.attempts,
         elapsed_ms=fields.elapsed_ms,
         added=fields.added,
         meta=fields.meta,
@@ -275,7 +252,12 @@ def parse_record(line: bytes) -> Record:
     )
 
 
-def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
+def parse_line(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
+    """Return the fields of a line.
+
+    Raises:
+        DamagedLineError: the checksum or a field is wrong.
+    """
     try:
         check_checksum(line)
     except DamagedLineError as exc:
@@ -287,6 +269,16 @@ def _parse(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
         return decoder.decode(line)
     except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
         raise DamagedLineError(str(exc)) from exc
+
+
+def prep_fields(prep: Prep | None) -> dict[str, Any] | None:
+    """Return the fields of an image as sent; `tiles` only for a page that was cut."""
+    if prep is None:
+        return None
+    fields = {name: getattr(prep, name) for name in _PREP_FIELDS}
+    if prep.tiles is not None:
+        fields["tiles"] = prep.tiles
+    return fields
 
 
 def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem: DamagedLineError) -> DamagedLineError:

@@ -22,7 +22,7 @@ class PageRow:
         added: RFC 3339.
         id: Identity of the page's content; None when the content could not be read.
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
-        attempt: The call that brought the record's text; None for a failure.
+        attempts: The calls that brought the record's text; none for a failure.
         in_doubt: The service doubts the record's text.
     """
 
@@ -33,7 +33,7 @@ class PageRow:
     added: str
     id: PageId | None
     meta: bytes | None = None
-    attempt: str | None = None
+    attempts: tuple[str, ...] = ()
     in_doubt: bool = False
 
 
@@ -47,7 +47,7 @@ def record_row(record: Record) -> PageRow:
     source, meta = encode_name(record.source), meta_digest(record.meta)
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempt=record.attempt, in_doubt=_is_in_doubt(record),
+        attempts=record.attempts, in_doubt=_is_in_doubt(record),
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def result_row(head: ResultHead) -> PageRow:
     source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
     return PageRow(
         source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
-        attempt=head.attempt, in_doubt=_is_in_doubt(head),
+        attempts=head.attempts, in_doubt=_is_in_doubt(head),
     )  # fmt: skip
 
 

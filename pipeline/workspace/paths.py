@@ -11,11 +11,14 @@ RESULTS: Final = "results.jsonl"
 FAILURES: Final = "failures.jsonl"
 """One line per failure."""
 
+PARTS: Final = "parts.jsonl"
+"""One line per finished tile of a page that takes several calls; the page's record follows when all are there."""
+
 REPLIES: Final = "replies"
 """Directory of the paid replies that could not be understood, one file per attempt."""
 
 INDEX: Final = "index.sqlite3"
-"""Rebuilt from the two above when it is missing, outdated or damaged."""
+"""Rebuilt from the files above when it is missing, outdated or damaged."""
 
 RUN: Final = "run.json"
 """The workspace's id and service, and the settings and totals of the last run."""

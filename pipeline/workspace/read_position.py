@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.workspace.lines import is_intact
+from pipeline.workspace.checksums import is_intact
 
 _FINGERPRINT_BYTES: Final = 4096
 

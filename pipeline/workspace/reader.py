@@ -10,8 +10,9 @@ from typing import BinaryIO, Final
 from pipeline.errors import StopError, StorageError
 from pipeline.records import Record
 from pipeline.storage.sqlite import translate_errors
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import DamagedLineError, parse_record
+from pipeline.workspace.lines import parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.run_file import require_workspace

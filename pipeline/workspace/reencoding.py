@@ -16,14 +16,27 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
 """The beginning of a line; a quote inside a JSON string is escaped, so no text contains it."""
 _FIELDS: Final = (
-    *("id", "source", "source_b64", "page", "sha256", "text", "duplicate_of", "duplicate_of_b64", "prep", "reply"),
+    *(
+        "id",
+        "source",
+        "source_b64",
+        "page",
+        "tile",
+        "sha256",
+        "text",
+        "duplicate_of",
+        "duplicate_of_b64",
+        "prep",
+        "reply",
+    ),
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
-    *("bytes", "scale", "rotation_deg", "timestamp", "host", "meta", "note", "runs"),
+    *("bytes", "scale", "rotation_deg", "tiles", "timestamp", "host", "meta", "note", "runs"),
+    *("number", "of", "box", "joint"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
-_OBJECTS: Final = ("prep", "reply", "quality", "confidence")
+_OBJECTS: Final = ("prep", "reply", "quality", "confidence", "tile")
 _FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type")
 
 
@@ -72,6 +85,8 @@ def _in_order(fields: dict[str, Any]) -> dict[str, Any]:
     for name in _OBJECTS:
         if isinstance(ordered.get(name), dict):
             ordered[name] = _in_order(ordered[name])
+    if isinstance(ordered.get("tiles"), list):
+        ordered["tiles"] = [_in_order(tile) if isinstance(tile, dict) else tile for tile in ordered["tiles"]]
     return ordered
 
 

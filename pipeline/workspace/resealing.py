@@ -15,13 +15,8 @@ import orjson
 
 from pipeline.errors import StorageError
 from pipeline.storage.filesystems import sync_directory
-from pipeline.workspace.lines import (
-    DamagedLineError,
-    EditedLineError,
-    append_checksum,
-    parse_failure,
-    parse_record,
-)
+from pipeline.workspace.checksums import DamagedLineError, append_checksum
+from pipeline.workspace.lines import EditedLineError, parse_failure, parse_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.reencoding import split_joined, strip_framing
 

@@ -24,7 +24,8 @@ from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
 from pipeline.workspace.ballast import Ballast, is_disk_full
 from pipeline.workspace.lines import encode_failure, encode_record
-from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.part_lines import Part, encode_part
+from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import new_rescue_path
 from pipeline.workspace.replacement import ReplacedFileError, check_replacement, find_unsaved_lines, locate
@@ -227,12 +228,13 @@ class JsonlFile:
 
 
 class Sink:
-    """Appends to the two JSONL files of a workspace, and keeps replies beside them."""
+    """Appends to the JSONL files of a workspace, and keeps replies beside them."""
 
-    def __init__(self, workspace: Path, results: JsonlFile, failures: JsonlFile) -> None:
+    def __init__(self, workspace: Path, results: JsonlFile, failures: JsonlFile, parts: JsonlFile) -> None:
         self._workspace = workspace
         self._results = results
         self._failures = failures
+        self._parts = parts
 
     def __repr__(self) -> str:
         return f"<Sink {self._results!r} {self._failures!r}>"
@@ -244,6 +246,10 @@ class Sink:
     async def append_failure(self, failure: Failure) -> Span:
         """Append a failure to failures.jsonl; return its line's place once it is synced."""
         return await self._failures.append(encode_failure(failure))
+
+    async def append_part(self, part: Part) -> Span:
+        """Append a tile to parts.jsonl; return its line's place once it is synced."""
+        return await self._parts.append(encode_part(part))
 
     async def keep_reply(self, attempt: str, body: bytes) -> str | None:
         """Keep a paid reply that could not be understood; return its file's name in the workspace once it is synced.
@@ -260,7 +266,7 @@ class Sink:
 
 @asynccontextmanager
 async def open_sink(workspace: Path, ballast: Ballast | None = None) -> AsyncGenerator[Sink]:
-    """Open the two JSONL files of a workspace, which `repair.repair_file` has made whole.
+    """Open the JSONL files of a workspace, which `repair.repair_file` has made whole.
 
     Raises:
         StorageError: a file cannot be opened.
@@ -268,12 +274,13 @@ async def open_sink(workspace: Path, ballast: Ballast | None = None) -> AsyncGen
     async with (
         _open_jsonl(workspace / RESULTS, ballast) as results,
         _open_jsonl(workspace / FAILURES, ballast) as failures,
+        _open_jsonl(workspace / PARTS, ballast) as parts,
     ):
         try:
             await anyio.to_thread.run_sync(sync_directory, workspace)
         except OSError as exc:
             raise StorageError(f"{workspace}: {exc.strerror or exc}") from exc
-        yield Sink(workspace, results, failures)
+        yield Sink(workspace, results, failures, parts)
 
 
 @asynccontextmanager

@@ -13,16 +13,13 @@ from pipeline.errors import StorageError
 from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, limits_runs
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import (
-    DamagedLineError,
-    EditedLineError,
-    FailureHead,
-    parse_failure,
-    parse_result,
-)
+from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_result
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
+from pipeline.workspace.part_lines import parse_part
+from pipeline.workspace.parts import FORGET_PARTS, Parts
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition, Span
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
@@ -51,7 +48,7 @@ class DamagedLine:
 
 
 class Tables:
-    """The tables of an index, and the read positions in the two JSONL files of its workspace."""
+    """The tables of an index, and the read positions in the JSONL files of its workspace."""
 
     def __init__(self, workspace: Path, database: CacheDatabase) -> None:
         self._db = database
@@ -59,6 +56,9 @@ class Tables:
         self._failures = ReadPosition(workspace / FAILURES)
         self.proofs = TextProofs(database)
         """Which attempts have a readable line, and which lines were edited."""
+        self.parts = Parts(workspace, database, self.proofs)
+        """Which tiles have a text."""
+        self._positions = self._results, self._failures, self.parts.position
         self._trusts_files = True
 
     def __repr__(self) -> str:
@@ -74,8 +74,8 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
-        if row.attempt is not None:
-            self.proofs.add(row.attempt)
+        for attempt in row.attempts:
+            self.proofs.add(attempt)
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
         is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
@@ -149,7 +149,7 @@ class Tables:
             OtherFilesError: the JSONL files are not those that were read.
             StorageError: the index cannot be read.
         """
-        for position in (self._results, self._failures):
+        for position in self._positions:
             rows = self._db.rows(
                 "SELECT read_bytes, fingerprint, mtime_ns FROM progress WHERE name = ?", (position.path.name,)
             )
@@ -163,11 +163,11 @@ class Tables:
             self.restore_positions()
         except OtherFilesError:
             return False
-        return self._results.is_at_end() and self._failures.is_at_end()
+        return all(position.is_at_end() for position in self._positions)
 
     def may_be_edited(self) -> bool:
         """Return True when a file without unread lines was written since the last commit, as an editor does."""
-        return self._results.is_touched() or self._failures.is_touched()
+        return any(position.is_touched() for position in self._positions)
 
     def distrust_files(self) -> None:
         """Let the next opening read all lines again: another program changed a file behind the positions."""
@@ -175,9 +175,9 @@ class Tables:
 
     def forget_lines(self) -> None:
         """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
-        for statement in (*FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS):
+        for statement in (*FORGET_LINES.split(";")[:-1], "DELETE FROM progress", FORGET_PARTS, *FORGET_PROOFS):
             self._db.change(statement, ())
-        for position in (self._results, self._failures):
+        for position in self._positions:
             position.end = position.mtime_ns = 0
 
     def catch_up(self) -> list[DamagedLine]:
@@ -193,6 +193,11 @@ class Tables:
                 damaged.append(self._skip(self._failures, span, failure))
             else:
                 self.replay_failure(failure, span)
+        for span, part in parse_lines(self.parts.position.unread_lines(), parse_part):
+            if isinstance(part, DamagedLineError):
+                damaged.append(self._skip(self.parts.position, span, part))
+            else:
+                self.parts.add(part, span)
         return damaged
 
     def _skip(self, position: ReadPosition, span: Span, problem: DamagedLineError) -> DamagedLine:
@@ -223,7 +228,7 @@ class Tables:
                     position.fingerprint() if self._trusts_files else -1,
                     position.read_mtime_ns(),
                 )
-                for position in (self._results, self._failures)
+                for position in self._positions
             ]
         except OSError as exc:
             raise StorageError(f"{exc.filename}: {exc.strerror or exc}") from exc

@@ -42,13 +42,13 @@ class EditedLine:
     Attributes:
         file: The file's name.
         offset_bytes: Offset of its first byte.
-        attempt: The call of its text; None in failures.jsonl.
+        attempts: The calls of its text; none in failures.jsonl.
         source: The bytes of the source's name.
     """
 
     file: str
     offset_bytes: int
-    attempt: str | None
+    attempts: tuple[str, ...]
     source: bytes
 
 
@@ -83,10 +83,10 @@ class TextProofs:
 
     def add_edited(self, file: str, offset_bytes: int, fields: ResultHead | FailureHead) -> None:
         """Add an edited line."""
-        attempt = fields.attempt if isinstance(fields, ResultHead) else None
+        attempts = " ".join(fields.attempts) if isinstance(fields, ResultHead) else ""
         self._db.change(
             "INSERT OR REPLACE INTO edited_line VALUES (?, ?, ?, ?, ?, ?)",
-            (file, offset_bytes, attempt, fields.source_bytes(), fields.page, fields.added),
+            (file, offset_bytes, attempts or None, fields.source_bytes(), fields.page, fields.added),
         )
 
     def count(self) -> int:
@@ -115,7 +115,10 @@ class TextProofs:
 
     def edited(self) -> list[EditedLine]:
         """Return the edited lines that no later line of the same page has replaced."""
-        return [EditedLine(*row) for row in self._db.rows(_STANDING)]
+        return [
+            EditedLine(file, offset_bytes, tuple((attempts or "").split()), source)
+            for file, offset_bytes, attempts, source in self._db.rows(_STANDING)
+        ]
 
     def get_number(self, name: str) -> int | None:
         """Return a stored number; None when there is none, as after the lines were read anew."""

@@ -7,7 +7,8 @@ from typing import Final
 
 from pipeline.records import Failure, PageId
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.lines import DamagedLineError, parse_whole_failure
+from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.lines import parse_whole_failure
 
 _BATCH: Final = 256
 _FAILED_PAGES: Final = """

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.page import Page
+from pipeline.batch.recorder import Recorder
 from pipeline.config import Config
 from pipeline.errors import (
     AttemptsExhaustedError,

@@ -57,7 +57,7 @@ async def fill(directory: Path, records: int) -> None:
     with (out / "results.jsonl").open("ab") as file:
         for page in range(records):
             record = make_record(f"{page}.png", page, text="x" * 1500)
-            file.write(encode_record(replace(record, attempt=f"0123456789ab-{page:07d}")))
+            file.write(encode_record(replace(record, attempts=(f"0123456789ab-{page:07d}",))))
     Index.open(out).close()
 
 

@@ -122,10 +122,8 @@ class TestTextLayer:
             assert (again.exit_code, again.settled, len(fake.calls)) == (0, 4, 1)
         assert (summary.totals[State.DONE], summary.totals[State.DUPLICATE]) == (2, 2)
         first = [line for line in results(out) if line["page"] == 1]
-        assert [(line["text"], line["text_from"], line["attempt"]) for line in first] == [
-            (TEXT, "text-layer", None)
-        ] * 2
-        assert all("text_from" not in line and line["attempt"] for line in results(out) if line["page"] == 2)
+        assert [(line["text"], line["text_from"], line["attempts"]) for line in first] == [(TEXT, "text-layer", [])] * 2
+        assert all("text_from" not in line and line["attempts"] for line in results(out) if line["page"] == 2)
         assert (await run_command("verify", out)).returncode == 0
 
     async def test_it_is_sent_again_when_asked(self, scans: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.billing import Calendar, Usage
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger
 from pipeline.verify.audit import audit
-from pipeline.workspace.lines import DamagedLineError, check_checksum
+from pipeline.workspace.checksums import DamagedLineError, check_checksum
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call
 from tests.runs import KEY, results

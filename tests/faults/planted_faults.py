@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.workspace.lines import append_checksum
+from pipeline.workspace.checksums import append_checksum
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from tests.faults.tampering import TamperedWorkspace, resealed
 
@@ -46,11 +46,11 @@ def _zero(line: bytes) -> bytes:
 
 def _pay_again(tampered: TamperedWorkspace) -> None:
     line = tampered.lines()[tampered.find(A)]
-    tampered.append(resealed(line, source="again.png", attempt="another-000001"))
+    tampered.append(resealed(line, source="again.png", attempts=["another-000001"]))
 
 
 def _use_call_again(tampered: TamperedWorkspace) -> None:
-    tampered.reseal(tampered.find(B), attempt=tampered.attempt(A))
+    tampered.reseal(tampered.find(B), attempts=[tampered.attempt(A)])
 
 
 def _fail_later(tampered: TamperedWorkspace) -> None:
@@ -126,7 +126,7 @@ DAMAGED_LINES = [
         lambda p: p.reseal(p.find(A), added="yesterday"), f"{A}: added is not a time: 'yesterday'", id="no-time"
     ),
     pytest.param(_exceed_64_bits, f"{A}: elapsed_ms is -999", id="negative-time"),
-    pytest.param(lambda p: p.reseal(p.find(A), attempt=""), f"{A}: it has no attempt", id="no-call"),
+    pytest.param(lambda p: p.reseal(p.find(A), attempts=[]), f"{A}: it has no attempt", id="no-call"),
 ]
 
 OTHER_FAULTS = [

@@ -196,6 +196,7 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
         "commit-often": storage_sabotage.commit_often,
         "count-before-writing": storage_sabotage.count_before_writing,
         "fail-on-bare-503": _fail_on_bare_503,
+        "forget-parts": storage_sabotage.forget_parts,
         "forget-records": storage_sabotage.forget_records,
         "growing-file": _append_while_reading,
         "hangup-kills": _let_the_hangup_kill,

@@ -23,7 +23,7 @@ from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import INDEX
 from pipeline.workspace.read_position import Span
-from pipeline.workspace.sink import JsonlFile, RescueFile
+from pipeline.workspace.sink import JsonlFile, RescueFile, Sink
 
 
 def sync_nothing() -> None:
@@ -129,6 +129,15 @@ def lock_nothing() -> None:
 def wait_briefly_for_the_ledger() -> None:
     """Removes no guarantee: the wait for a locked ledger is short."""
     ledger.LEDGER = replace(LEDGER, busy_timeout_s=0.5)  # type: ignore[attr-defined]
+
+
+def forget_parts() -> None:
+    """The text of a tile is not written."""
+
+    async def append_nothing(*_: object) -> Span:
+        return Span(0, 0)
+
+    Sink.append_part = append_nothing  # type: ignore[method-assign,assignment]
 
 
 def forget_records() -> None:

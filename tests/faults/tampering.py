@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from PIL import Image
 
-from pipeline.workspace.lines import append_checksum
+from pipeline.workspace.checksums import append_checksum
 from pipeline.workspace.paths import INDEX, RESULTS
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages
@@ -83,7 +83,8 @@ class TamperedWorkspace:
 
     def attempt(self, source: str) -> str:
         """Return the attempt id of a source's first record."""
-        return str(orjson.loads(self.lines()[self.find(source)])["attempt"])
+        (attempt,) = orjson.loads(self.lines()[self.find(source)])["attempts"]
+        return str(attempt)
 
     def change_run_file(self, **changes: Any) -> None:
         """Change fields of run.json."""

@@ -21,7 +21,17 @@ from tests.fakes import FakeOcr, serve_fake
 from tests.faults.accounts import list_faults
 from tests.pages import write_page, write_pages
 from tests.pixels.tiffs import DEFLATE, tiff, tiff_page
-from tests.runs import SABOTAGE, failures, results, run_arguments, run_command, run_here, start_command, wait_for_end
+from tests.runs import (
+    SABOTAGE,
+    failures,
+    read_lines,
+    results,
+    run_arguments,
+    run_command,
+    run_here,
+    start_command,
+    wait_for_end,
+)
 from tests.server.bombs import jpeg_of_scans
 from tests.server.processes import children, is_running, wait_until
 
@@ -105,11 +115,13 @@ async def test_files_that_ended_a_run_cost_their_pages_only(scans: Path, tmp_pat
     assert all(line.startswith(b"{") for line in first.stderr.splitlines())
     assert {(line["source"], line["page"], line["class"]) for line in failures(tmp_path / "out")} == {
         ("crash-1-tif.tif", 3, "truncated"),
-        *(("crash-5-gif.gif", page, "unfittable") for page in (1, 3, 4)),
         ("crash-5-gif.gif", 2, "truncated"),
         ("scans.jpg", 1, "conversion-failed"),
-        ("screenshot.png", 1, "unfittable"),
         ("tiff-unknown-compression-page3.tif", 3, "unsupported"),
+    }
+    assert {(line["source"], line["tile"]["of"]) for line in read_lines(tmp_path / "out" / "parts.jsonl")} == {
+        ("crash-5-gif.gif", 12),
+        ("screenshot.png", 6),
     }
     sent = {line["source"] for line in results(tmp_path / "out")}
     assert {"jpeg-without-eoi-fails.jpg", "jpeg-without-eoi-passes.jpg"} < sent

@@ -81,6 +81,13 @@ def prepare_next(file: ImageFile, page: int, converter: Converter) -> Payload:
     return read if isinstance(read, Payload) else file.finish(page, converter.run(read))
 
 
+def prepare_tiles(path: Path, page: int, settings: PrepareSettings) -> list[Payload]:
+    """Return the tiles of a page that needs several calls; none of another page."""
+    file, converter = ImageFile(path, settings), Converter()
+    tiles = prepare_next(file, page, converter).tiles
+    return [file.finish(page, converter.run(file._conversion(page, tile))) for tile in tiles]
+
+
 def sent_image(payload: Payload) -> bytes:
     """Return the encoded image in the request's body."""
     head, _, data = json.loads(payload.body)["document"]["image_url"].partition(",")

@@ -127,7 +127,8 @@ class TestBadFiles:
                 payload = prepare(put(file, bytes(damaged)), 1, VENDOR)
             except PageError:
                 continue
-            check(payload)
+            if not payload.tiles:  # the damaged size is that of a strip
+                check(payload)
 
 
 def png_that_claims(size_px: tuple[int, int]) -> bytes:

@@ -85,5 +85,5 @@ def test_a_large_jpeg_2000_is_decoded_at_half_of_its_size(file: Path, monkeypatc
         return load(image, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Image.Image, "resize", note_size)
-    check(prepare(put(file, encode(marked((8200, 1100)), "JPEG2000")), 1, VENDOR))
-    assert decoded == [(4100, 550)]
+    check(prepare(put(file, encode(marked((8200, 2800)), "JPEG2000")), 1, VENDOR))
+    assert decoded == [(4100, 1400)]

@@ -52,7 +52,7 @@ def sound(tmp_path: Path) -> Sound:
     workspace.mkdir()
     records: list[Record] = [make_record(f"{number}.png", number, added=number) for number in range(DONE)]
     records += [
-        replace(make_record(f"copy-{number}.png", 3, duplicate_of="3.png", added=99), attempt=records[3].attempt)
+        replace(make_record(f"copy-{number}.png", 3, duplicate_of="3.png", added=99), attempts=records[3].attempts)
         for number in range(DUPLICATES)
     ]
     failures: list[Failure] = [
@@ -65,7 +65,7 @@ def sound(tmp_path: Path) -> Sound:
     with Index.open(workspace) as index:
         index.mark_file_pending(on_disk("waiting.png"))
         totals = {state.value: number for state, number in index.totals().items()}
-    attempts = [record.attempt or "" for record in records[:DONE]]
+    attempts = [record.attempts[0] for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
     ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
@@ -184,7 +184,7 @@ def test_a_page_whose_record_is_damaged_is_named(sound: Sound) -> None:
 def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
     """A voided call with a text on disk is under-counted."""
     assert sound.run_file.ledger is not None
-    attempt = make_record("", 0, added=11).attempt or ""
+    (attempt,) = make_record("", 0, added=11).attempts
     ledger = Ledger(Path(sound.run_file.ledger), Calendar(), None)
     ledger.execute([Settle(attempt, AttemptState.VOID)], "w", "o", str)
     ledger.close()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.records import PageId
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
-from pipeline.workspace.lines import DamagedLineError, encode_failure, encode_record, parse_failure
+from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.lines import encode_failure, encode_record, parse_failure
 from tests.factories import FAILURE, RECORD
 
 LINE = encode_record(RECORD)
@@ -61,7 +62,7 @@ def test_damage_of_any_bytes_is_described_on_one_line(before: bytes, after: byte
         pytest.param({"sha256": None}, "does not fit", id="no-sha256"),
         pytest.param({"id": PageId("sha256:ab#1")}, "is not the id of a page", id="id"),
         pytest.param({"id": URL.id}, "of another URL", id="url"),
-        pytest.param({"attempt": ""}, "has no attempt", id="attempt"),
+        pytest.param({"attempts": ()}, "has no attempt", id="attempt"),
         pytest.param({"elapsed_ms": -1}, "elapsed_ms is -1", id="elapsed"),
         pytest.param({"added": "2026-02-31T12:00:00.000000Z"}, "not a time", id="day-31"),
         pytest.param({"added": "2026-01-31T12:00:00Z"}, "not a time", id="not-sortable"),

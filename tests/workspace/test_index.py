@@ -176,6 +176,20 @@ class TestRebuilding:
         workspace.crash()
         assert states(workspace.index) == expected
 
+    def test_an_index_of_schema_version_5_learns_of_tiles_without_reading_its_lines_again(
+        self, workspace: Workspace
+    ) -> None:
+        expected = self.fill(workspace)
+        workspace.index = Index.open(workspace.path)
+        workspace.index.add_file(on_disk("1.png"), 1)
+        workspace.close()
+        with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
+            db.executescript("DROP TABLE part; DELETE FROM progress WHERE name = 'parts.jsonl'")
+            db.execute("PRAGMA user_version = 5")
+        workspace.index = Index.open(workspace.path)
+        assert states(workspace.index) == expected
+        assert workspace.index.settled_states(on_disk("1.png")) is not None
+
     def test_an_index_of_schema_version_4_is_upgraded_and_keeps_what_it_knows(self, workspace: Workspace) -> None:
         """Its lines are not read again: none of them says how well its page was read."""
         expected = self.fill(workspace)
@@ -183,7 +197,7 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP INDEX failed_content; ALTER TABLE page DROP COLUMN in_doubt")
+            db.executescript("DROP TABLE part; DROP INDEX failed_content; ALTER TABLE page DROP COLUMN in_doubt")
             db.execute("PRAGMA user_version = 4")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected

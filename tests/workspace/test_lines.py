@@ -13,21 +13,13 @@ from hypothesis import strategies as st
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
 from pipeline.wire import replace_surrogates
-from pipeline.workspace.lines import (
-    DamagedLineError,
-    append_checksum,
-    check_checksum,
-    encode_failure,
-    encode_record,
-    parse_failure,
-    parse_record,
-    parse_result,
-)
+from pipeline.workspace.checksums import DamagedLineError, append_checksum, check_checksum
+from pipeline.workspace.lines import encode_failure, encode_record, parse_failure, parse_record, parse_result
 from pipeline.workspace.source_names import decode_name, encode_name
 from tests.factories import FAILURE, RECORD
 
 DESIGN_FIELDS = [
-    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "quality", "attempt", "elapsed_ms",
+    "id", "source", "page", "sha256", "text", "duplicate_of", "prep", "reply", "quality", "attempts", "elapsed_ms",
     "added", "crc32",
 ]  # fmt: skip
 
@@ -71,7 +63,7 @@ RECORDS = st.builds(
     duplicate_of=st.none() | NAMES,
     prep=st.none() | PREPS,
     reply=st.builds(Reply, TEXTS, INTEGERS | st.floats(-(2.0**62), 2.0**62), TEXTS),
-    attempt=TEXTS,
+    attempts=st.lists(TEXTS).map(tuple),
     elapsed_ms=st.integers(0, 10**9),
     added=TEXTS,
     meta=st.none() | METAS,
@@ -173,8 +165,8 @@ class TestRoundTrip:
     @given(RECORDS)
     def test_the_head_of_a_line_agrees_with_its_record(self, record: Record) -> None:
         head = parse_result(encode_record(record)[:-1])
-        assert (head.id, head.page, head.attempt, head.added, head.state) == (
-            record.id, record.page, record.attempt, record.added, record.state,
+        assert (head.id, head.page, head.attempts, head.added, head.state) == (
+            record.id, record.page, record.attempts, record.added, record.state,
         )  # fmt: skip
         assert head.source_bytes() == encode_name(record.source)
         assert head.original_bytes() == (None if record.duplicate_of is None else encode_name(record.duplicate_of))
@@ -236,7 +228,7 @@ class TestDamage:
             pytest.param(encode_record(RECORD)[:-1] * 2, id="two-lines-without-a-newline"),
             pytest.param(append_checksum(b"[1]")[:-1], id="checksum-of-no-object"),
             pytest.param(line_with(id=7), id="with-a-wrong-type"),
-            pytest.param(line_with(attempt=None), id="without-a-field"),
+            pytest.param(line_with(attempts=None), id="without-a-field"),
             pytest.param(line_with(source=7), id="with-a-source-that-is-no-text"),
             pytest.param(line_with(source_b64="*"), id="with-a-name-that-is-no-base64"),
             pytest.param(line_with(duplicate_of="a", duplicate_of_b64="*"), id="with-an-original-of-no-base64"),
@@ -301,3 +293,48 @@ class TestDamage:
     def test_a_record_is_not_parsed_as_a_failure(self) -> None:
         with pytest.raises(DamagedLineError, match="retryable"):
             parse_failure(encode_record(RECORD)[:-1])
+
+
+EARLIER_LINE = (
+    b'{"id":"sha256:abababababababababababababababababababababababababababababababab#1",'
+    b'"source":"letters/1897/brief 1.tif","page":1,'
+    b'"sha256":"abababababababababababababababababababababababababababababababab","text":"line one",'
+    b'"duplicate_of":null,"prep":{"format":"png","width_px":2480,"height_px":3508,"bytes":912345,"scale":0.5,'
+    b'"rotation_deg":90},"reply":{"id":"doc-1","timestamp":1640995200000,"host":"llmocr.com"},"quality":null,'
+    b'"attempt":"0123456789abcdef","elapsed_ms":1234,"added":"2026-01-31T12:00:00.000000Z","crc32":1898845810}'
+)
+EARLIER_LINE_WITHOUT_A_CALL = (
+    b'{"id":"sha256:abababababababababababababababababababababababababababababababab#1",'
+    b'"source":"letters/1897/brief 1.tif","page":1,'
+    b'"sha256":"abababababababababababababababababababababababababababababababab","text":"line one",'
+    b'"duplicate_of":null,"prep":null,"reply":{"id":null,"timestamp":null,"host":"text-layer"},"quality":null,'
+    b'"attempt":null,"elapsed_ms":1234,"added":"2026-01-31T12:00:00.000000Z","text_from":"text-layer","crc32":2784100584}'
+)
+
+
+class TestLinesOfEarlierReleases:
+    """They have one `attempt`, an id or null, in place of `attempts`; their bytes and checksums stay as they are."""
+
+    @pytest.mark.parametrize(
+        ("line", "attempts"),
+        [
+            pytest.param(EARLIER_LINE, ("0123456789abcdef",), id="with-a-call"),
+            pytest.param(EARLIER_LINE_WITHOUT_A_CALL, (), id="without-a-call"),
+        ],
+    )
+    def test_one_attempt_is_read_as_a_list(self, line: bytes, attempts: tuple[str, ...]) -> None:
+        assert parse_record(line).attempts == attempts
+        assert parse_result(line).attempts == attempts
+        assert parse_record(encode_record(parse_record(line))[:-1]) == parse_record(line)
+
+    def test_one_that_was_encoded_anew_is_restored(self) -> None:
+        """As by `jq -cS`, which sorts the fields."""
+        fields = json.loads(EARLIER_LINE)
+        sorted_line = json.dumps(dict(sorted(fields.items())), separators=(",", ":")).encode()
+        assert parse_record(sorted_line) == parse_record(EARLIER_LINE)
+
+
+@given(st.lists(TEXTS, max_size=5).map(tuple))
+def test_all_attempts_of_a_page_are_in_its_line(attempts: tuple[str, ...]) -> None:
+    record = replace(RECORD, attempts=attempts)
+    assert parse_record(encode_record(record)[:-1]).attempts == attempts

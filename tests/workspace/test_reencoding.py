@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
+from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import DamagedLineError, EditedLineError, encode_record, parse_record
+from pipeline.workspace.lines import EditedLineError, encode_record, parse_record
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import restore_line, split_joined
 from tests.factories import QUALITY, RECORD, make_record

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
-from pipeline.workspace.lines import append_checksum
+from pipeline.workspace.checksums import append_checksum
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.repair import find_rescues, merge_rescue, new_rescue_path, remove_torn_tail, repair_file
 

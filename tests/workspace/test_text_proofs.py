@@ -37,8 +37,8 @@ def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
 def test_each_attempt_counts_once(workspace: Path) -> None:
     with Index.open(workspace) as index:
         assert index.proofs.count() == 20
-        assert [attempt for group in index.proofs.all() for attempt in group] == [each.attempt for each in RECORDS]
-        attempt = RECORDS[4].attempt or ""
+        assert [attempt for group in index.proofs.all() for attempt in group] == [each.attempts[0] for each in RECORDS]
+        (attempt,) = RECORDS[4].attempts
         assert index.proofs.find([attempt, "missing"]) == {attempt}
 
 
@@ -49,7 +49,7 @@ def test_an_edit_that_keeps_the_size_is_noticed_and_forgets_no_file(workspace: P
     with Index.open(workspace) as index:
         assert index.proofs.count() == 19
         (edited,) = index.proofs.edited()
-        assert (edited.source, edited.attempt) == (b"1.png", RECORDS[1].attempt)
+        assert (edited.source, edited.attempts) == (b"1.png", RECORDS[1].attempts)
         assert index.proofs.get_number("excess x") is None
         assert index.settled_states(on_disk("0.png")) == {State.DONE: 1}
         assert index.totals()[State.PENDING] == 1
@@ -69,8 +69,8 @@ def test_an_edited_line_that_a_later_one_replaced_does_not_stand(workspace: Path
 def test_an_edited_failure_stands_too(workspace: Path) -> None:
     replace_bytes(workspace / FAILURES, b'"why"', b'"who"')
     with Index.open(workspace) as index:
-        assert [(line.file, line.source, line.attempt) for line in index.proofs.edited()] == [
-            (FAILURES, b"bad.png", None)
+        assert [(line.file, line.source, line.attempts) for line in index.proofs.edited()] == [
+            (FAILURES, b"bad.png", ())
         ]
 
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from concurrent.futures import Executor
+from contextlib import suppress
 
 from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
 from pipeline.batch.planning.survey import URL, Survey
@@ -13,6 +14,7 @@ from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.records import PageId, Payload, SourceFile, State
 from pipeline.storage.key_set import KeySet
+from pipeline.tiles import Tile
 from pipeline.workspace.index import Index
 
 
@@ -60,7 +62,7 @@ class ExactCount:
     async def add(self, file: SourceFile) -> None:
         """Count a file's pages."""
         states: Counter[State] = Counter()
-        sent_bytes = 0
+        sent_bytes = more_calls = 0
         image_format = format_of_name(file.name) if file.path is not None else URL
         image = open_image(file, self._settings)
         if image is not None and not includes(self._page_ranges, 1):
@@ -74,16 +76,32 @@ class ExactCount:
                 continue
             state = self._state(file, payload)
             states[state] += 1
-            if state is State.PENDING:
+            if state is State.PENDING and payload.tiles and image is not None:
+                more_calls += len(missing := self._missing_tiles(file, payload)) - 1
+                for tile in missing:
+                    with suppress(PageError):
+                        sent_bytes += len((await self._prepare_tile(image, number, tile)).body)
+                self._survey.counts.conversions += 1
+            elif state is State.PENDING:
                 sent_bytes += len(payload.body)
                 is_whole = payload.prep is None or payload.prep.bytes == (file.stat and file.stat.size_bytes)
                 self._survey.counts.conversions += not (is_whole and count_pages(image) == 1)
-        self._survey.add_states(file, image_format, states, sent_bytes)
+        self._survey.add_states(file, image_format, states, sent_bytes, more_calls)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
         if image is None:
             return prepare_url(file.name)
         return await image.prepare(number, self._converter, self._threads)
+
+    async def _prepare_tile(self, image: ImageFile, number: int, tile: Tile) -> Payload:
+        return await image.prepare_tile(number, tile, self._converter, self._threads)
+
+    def _missing_tiles(self, file: SourceFile, payload: Payload) -> list[Tile]:
+        """Return the tiles of a page that have no text yet."""
+        if self._index is None:
+            return list(payload.tiles)
+        found = self._index.parts.find(payload.id, payload.tiles, since=file.again_before)
+        return [tile for tile in payload.tiles if tile.number not in found]
 
     def _state(self, file: SourceFile, payload: Payload) -> State:
         index, since = self._index, file.again_before or ""
@@ -126,4 +144,5 @@ class PdfCount:
         if image is not None:
             await image.count(self._converter, self._threads)
         pages = count_pages(image)
-        self._survey.add_pages(file, Header("pdf", pages, conversions=pages))
+        tiles = {} if image is None else image.tiles
+        self._survey.add_pages(file, Header("pdf", pages, conversions=pages, tiles=tiles))

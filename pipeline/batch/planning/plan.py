@@ -39,7 +39,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.records import IgnoredFiles, Service, SourceFile, State, rfc3339
 from pipeline.workspace.index import Index
 from pipeline.workspace.inventory import FileState
-from pipeline.workspace.paths import INDEX, RESULTS
+from pipeline.workspace.paths import INDEX, PARTS, RESULTS
 from pipeline.workspace.run_file import RunFile, last_metered_run, order_again, read_run_file
 from pipeline.workspace.snapshot import open_snapshot
 
@@ -292,7 +292,7 @@ def _expect_results(workspace: Path | None, pages: int, counts: Counts) -> int |
     if workspace is None or not pages:
         return None
     size_bytes = 0
-    for name in (RESULTS, INDEX):
+    for name in (RESULTS, PARTS, INDEX):
         with suppress(OSError):
             size_bytes += (workspace / name).stat().st_size
     return size_bytes * counts.pages[State.PENDING] // pages

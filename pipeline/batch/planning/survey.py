@@ -51,6 +51,7 @@ class Counts:
         sizes: Files by class of size: the index in `SIZES_BYTES`.
         bytes_to_send: Size of the request bodies; of pages that are converted, at most.
         ignored: Files that hold no page, by kind.
+        more_calls: Calls beyond one per page, for the further tiles of long pages.
         limited_calls: Calls for the first `--limit` files that are not settled.
         is_limited: True when there are more such files.
     """
@@ -64,13 +65,14 @@ class Counts:
     sizes: Counter[int] = field(default_factory=Counter)
     bytes_to_send: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
+    more_calls: int = 0
     limited_calls: int = 0
     is_limited: bool = False
 
     @property
     def calls(self) -> int:
-        """Calls that the pages need, one each."""
-        return self.pages[State.PENDING]
+        """Calls that the pages need: one each, and those for the further tiles of long pages."""
+        return self.pages[State.PENDING] + self.more_calls
 
     def add_file(self, image_format: str, state: FileState, size_bytes: int) -> FormatCount:
         """Count a file; return the count of its format."""
@@ -151,7 +153,7 @@ class Survey:
 
     def add_pages(self, file: SourceFile, header: Header) -> None:
         """Count the pages of a file by its header; those that may fail in their decoder count as calls."""
-        states = self._states(file, header.pages)
+        states, more_calls = self._states(file, header)
         if states.total() == header.pages:  # else those that fail may be among the pages that are left out
             failing = min(states[State.PENDING], sum(header.failing.values()))
             states[State.PENDING] -= failing
@@ -161,17 +163,21 @@ class Survey:
         self.counts.conversions += min(calls, header.conversions)
         size_bytes = 0 if file.stat is None else file.stat.size_bytes
         per_page = min(size_bytes // header.pages, self._settings.limits.max_bytes)
-        self.add_states(file, header.format, states, calls * body_bytes(per_page) if file.path is not None else 0)
+        sent_bytes = calls * body_bytes(per_page) if file.path is not None else 0
+        self.add_states(file, header.format, states, sent_bytes, more_calls)
 
-    def add_states(self, file: SourceFile, image_format: str, states: Mapping[State, int], sent_bytes: int) -> None:
-        """Count a file whose pages have these states."""
+    def add_states(
+        self, file: SourceFile, image_format: str, states: Mapping[State, int], sent_bytes: int, more_calls: int = 0
+    ) -> None:
+        """Count a file whose pages have these states, and need this many calls beyond one per pending page."""
         size_bytes = 0 if file.stat is None else file.stat.size_bytes
         state = FileState.NEW if self._index is None else self._index.inventory.file_state(file)
         count = self.counts.add_file(image_format, state, size_bytes)
         self.counts.pages.update(states)
         self.counts.bytes_to_send += sent_bytes
         count.pages += sum(states.values())
-        calls = states.get(State.PENDING, 0)
+        calls = states.get(State.PENDING, 0) + more_calls
+        self.counts.more_calls += more_calls
         count.calls += calls
         if self._may_take is not None and self._may_take <= 0:
             self.counts.is_limited = True
@@ -188,14 +194,17 @@ class Survey:
         kind = None if self._index is None else self._index.inventory.kind_of(file)
         return None if kind == PAGE else kind
 
-    def _states(self, file: SourceFile, pages: int) -> Counter[State]:
-        """Return the number of a file's pages by state; one that is to be sent is pending."""
+    def _states(self, file: SourceFile, header: Header) -> tuple[Counter[State], int]:
+        """Return the number of a file's pages by state, and the calls of the pending ones beyond one for each."""
+        pages = header.pages
         if self._index is None:
-            asked = pages if pages == 1 else sum(includes(self._page_ranges, number + 1) for number in range(pages))
-            return Counter({State.PENDING: asked})
+            is_asked = [pages == 1 or includes(self._page_ranges, number + 1) for number in range(pages)]
+            more = sum(tiles - 1 for number, tiles in header.tiles.items() if is_asked[number - 1])
+            return Counter({State.PENDING: sum(is_asked)}), more
         known = self._index.inventory.pages_of(file)
         stat = self._index.inventory.stat_of(file)
         states: Counter[State] = Counter()
+        more = 0
         for number in range(1, pages + 1):
             if pages > 1 and not includes(self._page_ranges, number):
                 continue
@@ -203,8 +212,11 @@ class Survey:
             is_same = page is not None and (file.is_url or (stat == file.stat if stat else _is_older(file, page)))
             state = self._state(file, page) if page is not None and is_same else State.PENDING
             states[state] += 1
+            if state is State.PENDING and number in header.tiles:
+                tiles = header.tiles[number]
+                more += tiles - 1 - self._index.parts.count(file, number, tiles)
             self.counts.by_name += stat is None and not file.is_url and state.value in FINAL_STATES
-        return states
+        return states, more
 
     def _state(self, file: SourceFile, page: KnownPage) -> State:
         """Return the state of a page whose content is that of its record or failure."""

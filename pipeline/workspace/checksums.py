@@ -1,0 +1,40 @@
+"""The checksum that ends each line of a JSONL file."""
+
+import re
+import zlib
+from typing import Final
+
+_CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
+_MAX_CHECKSUM_BYTES: Final = 21
+
+
+class DamagedLineError(ValueError):
+    """A line is damaged, or is no record or failure; the message is the reason."""
+
+
+def append_checksum(json_object: bytes) -> bytes:
+    """Return the JSON object as a line, with the CRC-32 of the bytes before it as its last field."""
+    opened = json_object[:-1]
+    return b'%b,"crc32":%d}\n' % (opened, zlib.crc32(opened))
+
+
+def check_checksum(line: bytes) -> None:
+    """Return when the checksum of a line (without its newline) is right.
+
+    Raises:
+        DamagedLineError: the checksum is missing or wrong.
+    """
+    match = _CHECKSUM.search(line, max(0, len(line) - _MAX_CHECKSUM_BYTES))
+    if match is None:
+        raise DamagedLineError("no checksum at its end")
+    if zlib.crc32(memoryview(line)[: match.start()]) != int(match[1]):
+        raise DamagedLineError("its checksum does not match")
+
+
+def is_intact(line: bytes) -> bool:
+    """Return True when the checksum of a line (without its newline) is right."""
+    try:
+        check_checksum(line)
+    except DamagedLineError:
+        return False
+    return True
