@@ -20,6 +20,10 @@ MAX_FAILED_RUNS = 3
 TEXT_LAYER = "text-layer"
 """Value of `text_from` of a text that the page of a PDF had already; no call was made for it."""
 
+BLANK = "blank"
+SMALLER = "smaller"
+"""Values of `Skipped.reason`."""
+
 PageId = NewType("PageId", str)
 """Identity of a content's page: "sha256:<64 hex>#<page>"; given as a URL: "url:<64 hex of the URL's SHA-256>#1"."""
 
@@ -82,6 +86,7 @@ class SourceFile:
         meta: Further fields of its manifest row.
         problem: Why it cannot become a page; None when no reason is known yet.
         undecided: True while only its first bytes can tell whether it is a page.
+        listed: True for a file that was found in a directory or an archive; one that was named is never left out.
         pages: Numbers of the pages to recognise, 1-based; None for all.
         again_before: Pages whose records are older than this moment, RFC 3339, are sent again; None for none.
         member: Where its bytes are when it is a member of an archive.
@@ -93,6 +98,7 @@ class SourceFile:
     meta: Meta | None = None
     problem: Exception | None = None
     undecided: bool = False
+    listed: bool = False
     pages: frozenset[int] | None = None
     again_before: str | None = None
     member: Member | None = None
@@ -133,6 +139,19 @@ class Prep:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """Why a page is not worth a call.
+
+    Attributes:
+        reason: `BLANK` or `SMALLER`.
+        measure: Of a blank page, its ink in units of the least that counts, below 1; else its longer edge in px.
+    """
+
+    reason: str
+    measure: float
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """A page ready to be sent.
 
@@ -144,6 +163,7 @@ class Payload:
         body: The JSON request body.
         prep: The image as sent; None for a URL.
         text: The text that the page has already, and that takes the place of a call; None for a page that is sent.
+        skipped: Why the page is not sent; None for a page that is.
     """
 
     id: PageId
@@ -153,6 +173,12 @@ class Payload:
     body: bytes = field(repr=False)
     prep: Prep | None
     text: str | None = None
+    skipped: Skipped | None = None
+
+    @property
+    def needs_call(self) -> bool:
+        """True for a page that has no text yet and is worth a call."""
+        return self.text is None and self.skipped is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +190,10 @@ class Reply:
     host: str
 
 
-def result_state(source: AnyStr, duplicate_of: AnyStr | None) -> State:
+def result_state(source: AnyStr, duplicate_of: AnyStr | None, skipped: Skipped | None = None) -> State:
     """Return a page's state after a record: a page that got its own earlier text again is done, not a duplicate."""
+    if skipped is not None:
+        return State.SKIPPED
     return State.DONE if duplicate_of is None or duplicate_of == source else State.DUPLICATE
 
 
@@ -201,6 +229,7 @@ class Record:
         again: True when the page was sent, as asked for, although its content had a record.
         quality: How well the service says it has read the page; None when it does not say.
         text_from: `TEXT_LAYER`, or None for the service's text.
+        skipped: Why the page was not sent and has no text; None for any other page.
     """
 
     id: PageId
@@ -219,11 +248,12 @@ class Record:
     again: bool = False
     quality: Quality | None = None
     text_from: str | None = None
+    skipped: Skipped | None = None
 
     @property
     def state(self) -> State:
         """The page's state after this record."""
-        return result_state(self.source, self.duplicate_of)
+        return result_state(self.source, self.duplicate_of, self.skipped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Dispatcher:
         self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
-        self._originals = Originals(attempts, index, recorder, is_deduplicated=config.prepare.dedup)
+        self._originals = Originals(attempts, index, recorder, is_deduplicated=config.prepare.dedup != "off")
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._last_rows: dict[str, anyio.Event] = {}

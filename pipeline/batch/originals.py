@@ -52,7 +52,7 @@ class Originals:
         payload = page.payload
         if self._is_deduplicated and (record := self._find_record(page)) is not None:
             await self._recorder.record_duplicate(page, record)
-        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
+        elif page.payload.needs_call and (failure := self._find_failure(page)) is not None:
             await self._recorder.record_left(page, failure)
         elif not self._is_deduplicated:
             await self._record_end(page, await self._obtain(page))
@@ -86,9 +86,9 @@ class Originals:
         await self._record_end(page, claim.outcome)
 
     async def _obtain(self, page: Page) -> Record | PageError:
-        """Return the page's record: with the text that it has already, or by a call."""
-        if page.payload.text is not None:
-            return await self._recorder.record_text_layer(page, page.payload.text)
+        """Return the page's record: with the text that it has already, that it is skipped, or by a call."""
+        if not page.payload.needs_call:
+            return await self._recorder.record_without_call(page)
         return await self._attempts.recognise_page(page)
 
     async def wait(self, ended: anyio.Event, slot: Slot) -> None:

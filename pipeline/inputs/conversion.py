@@ -27,6 +27,7 @@ from pipeline.inputs.conversion_messages import (
     Converted,
     Counted,
     CountPages,
+    NoCallNeeded,
     NotConverted,
     PrepareSettings,
     Task,
@@ -39,6 +40,7 @@ from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
+from pipeline.inputs.worth import NotWorthACallError, require_ink, require_size
 from pipeline.members import Member
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
@@ -76,13 +78,15 @@ class Converter:
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
+    def run(self, task: Task) -> Converted | TextFound | NoCallNeeded | Counted | NotConverted:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
             file = self._open(task)
             pages = file.pages
             return Counted(pages) if isinstance(task, CountPages) else _convert_page(file, task)
+        except NotWorthACallError as exc:
+            return NoCallNeeded(exc.skipped, pages)
         except PageError as exc:
             error = exc
         except MemoryError:
@@ -130,6 +134,7 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | Text
     if isinstance(file, PdfFile):
         return _convert_pdf_page(file, task.page, settings)
     image = file.open(task.page)
+    require_size(image.size, settings)
     orientation = read_orientation(image)
     turned_deg = rotation_deg(orientation)
     if file.format == "tiff":
@@ -153,7 +158,9 @@ def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> 
 def _render(page: PdfPage, settings: PrepareSettings) -> Converted:
     size_px = page.size_px(settings.pdf_dpi)
     needed = fit(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))  # rendered when it is scaled
-    return _encode(make_fit(page.render(needed.scaled_px), needed, 1), size_px, needed, settings)
+    image = page.render(needed.scaled_px)
+    require_ink(image, settings)
+    return _encode(make_fit(image, needed, 1), size_px, needed, settings)
 
 
 def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
@@ -164,6 +171,7 @@ def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
     assert scan.image is not None
     size_px = upright_size_px(scan.image.size, scan.orientation)
     needed = fit(size_px, settings.limits, settings.max_pixels)
+    require_ink(scan.image, settings)
     image = make_fit(scan.image, needed, scan.orientation)
     return _encode(image, size_px, needed, settings)
 
@@ -180,12 +188,18 @@ def _convert_image(
     if (scans := file.count_scans()) > MAX_SCANS:
         raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
     file.check_complete()
+    is_opaque = not image.has_transparency_data  # else a text may be as white as the paper below it
     if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
-        if not file.has_end_mark:
+        prep = Prep(file.format, *image.size, bytes=file.size_bytes)
+        if settings.skips_blank and is_opaque:
+            require_ink(_decode_page(file, image, number, image.size), settings)
+        elif not file.has_end_mark:
             image.load()
-        return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
+        return Converted(None, prep, file.pages)
     source_px = upright_size_px(image.size, orientation)
     decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, orientation))
+    if is_opaque:
+        require_ink(decoded, settings)
     return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from pipeline.convert.frames import Ready
 from pipeline.inputs.fit import MAX_PIXELS
 from pipeline.members import Member
-from pipeline.records import Prep
+from pipeline.records import Prep, Skipped
 from pipeline.wire import Limits
 
 
@@ -22,6 +22,8 @@ class PrepareSettings:
         max_pixels: Most pixels of a page that is decoded.
         pdf_dpi: Resolution at which pages of a PDF are rendered.
         uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
+        skips_blank: Whether pages on which nothing could be text are skipped, so that every page is decoded.
+        skips_below_px: Images with a longer edge below this are skipped.
     """
 
     limits: Limits
@@ -30,6 +32,8 @@ class PrepareSettings:
     max_pixels: int = MAX_PIXELS
     pdf_dpi: int = 300
     uses_text_layer: bool = False
+    skips_blank: bool = False
+    skips_below_px: int = 0
 
 
 class Convert(Struct, frozen=True, tag=True):
@@ -84,6 +88,18 @@ class TextFound(Struct, frozen=True, tag=True):
     pages: int
 
 
+class NoCallNeeded(Struct, frozen=True, tag=True):
+    """A page that is not worth a call.
+
+    Attributes:
+        skipped: Why.
+        pages: Number of pages of the file.
+    """
+
+    skipped: Skipped
+    pages: int
+
+
 class Counted(Struct, frozen=True, tag=True):
     """The number of pages of a file."""
 
@@ -105,4 +121,4 @@ class NotConverted(Struct, frozen=True, tag=True):
 
 
 Task = Convert | CountPages
-Result = Ready | Converted | TextFound | Counted | NotConverted
+Result = Ready | Converted | TextFound | NoCallNeeded | Counted | NotConverted

@@ -21,6 +21,7 @@ from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.fit import fit
 from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, is_pdf, suffix_of
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.inputs.worth import find_smaller
 from pipeline.pixels import gif, tiff
 from pipeline.pixels.orientation import ORIENTATION_TAG, read_orientation, upright_size_px
 from pipeline.records import SourceFile
@@ -44,6 +45,7 @@ class Header:
         pages: Number of pages.
         failing: Pages that are sure to fail before a call, by class; the others may fail, too.
         conversions: Pages that must be decoded and encoded again.
+        smaller: Numbers of the pages that are too small to be sent, 1-based.
         ignored: The kind under which the file is ignored; None for a page.
         is_counted: False for a PDF, whose pages only its reader can count.
     """
@@ -52,6 +54,7 @@ class Header:
     pages: int = 1
     failing: Mapping[str, int] = field(default_factory=dict)
     conversions: int = 0
+    smaller: frozenset[int] = frozenset()
     ignored: str | None = None
     is_counted: bool = True
 
@@ -102,16 +105,23 @@ def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, se
     if image_format is None:
         return Header(format_of_name(file.name), conversions=1)
     pages = max(1, gif.count_frames(cast("bytes", view))) if image_format == "gif" else 1
+    smaller = frozenset(range(1, pages + 1)) if fits is None else frozenset()
     is_sent = fits and image_format in MEDIA_TYPES and pages == 1 and len(view) <= settings.limits.max_bytes
-    return Header(image_format, pages, failing, 0 if is_sent and _has_end_mark(view, head) else pages)
+    conversions = 0 if smaller or (is_sent and _has_end_mark(view, head)) else pages
+    return Header(image_format, pages, failing, conversions, smaller)
 
 
-def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool]:
-    """Return the format of an image, None for a damaged header; the classes it fails with; whether its size fits."""
+def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool | None]:
+    """Return the format of an image, None for a damaged header; the classes it fails with; whether its size fits.
+
+    The last is None for an image that is too small to be sent.
+    """
     failing: Counter[str] = Counter()
     try:
         with Image.open(file, formats=_OPENED) as image:
             image_format = FORMATS[image.format or ""]
+            if find_smaller(image.size, settings) is not None:
+                return image_format, failing, None
             orientation = read_orientation(image) if settings.orient else 1
             needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
     except PageError as exc:
@@ -126,20 +136,24 @@ def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, 
 def _describe_tiff(view: "_View | bytes", settings: PrepareSettings) -> Header:
     data = cast("bytes", view)
     offsets = tiff.directory_offsets(data)
-    failing = Counter(_tiff_faults(data, offsets, settings))
+    faults = dict(_tiff_faults(data, offsets, settings))
+    smaller = frozenset(number for number, fault in faults.items() if fault is None)
+    failing = Counter(fault for fault in faults.values() if fault is not None)
     pages = max(1, len(offsets))
-    return Header("tiff", pages, failing, pages - failing.total())
+    return Header("tiff", pages, failing, pages - failing.total() - len(smaller), smaller)
 
 
-def _tiff_faults(data: bytes, offsets: list[int], settings: PrepareSettings) -> Iterator[str]:
-    """Yield the class of each page that is sure to fail."""
-    for offset in offsets:
+def _tiff_faults(data: bytes, offsets: list[int], settings: PrepareSettings) -> Iterator[tuple[int, str | None]]:
+    """Yield the 1-based number of each page that needs no call: with the class of its failure, None if too small."""
+    for number, offset in enumerate(offsets, 1):
         tags = tiff.read_directory(data, offset)
         if tiff.unsupported_compression(tags) is not None:
-            yield UnsupportedImageError.name
+            yield number, UnsupportedImageError.name
             continue
         size_px = tuple(tags.get(tag, (0,))[0] for tag in _SIZE_TAGS)
-        if min(size_px) > 0:
+        if min(size_px) > 0 and find_smaller((size_px[0], size_px[1]), settings) is not None:
+            yield number, None
+        elif min(size_px) > 0:
             try:
                 fit(
                     upright_size_px((size_px[0], size_px[1]), tags.get(ORIENTATION_TAG, (1,))[0]),
@@ -147,7 +161,7 @@ def _tiff_faults(data: bytes, offsets: list[int], settings: PrepareSettings) -> 
                     settings.max_pixels,
                 )
             except PageError as exc:
-                yield exc.name
+                yield number, exc.name
 
 
 def _has_end_mark(view: "_View | bytes", head: bytes) -> bool:

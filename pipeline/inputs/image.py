@@ -27,6 +27,7 @@ from pipeline.inputs.conversion_messages import (
     Converted,
     Counted,
     CountPages,
+    NoCallNeeded,
     NotConverted,
     PrepareSettings,
     Result,
@@ -35,10 +36,11 @@ from pipeline.inputs.conversion_messages import (
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.inputs.worth import NotWorthACallError, require_size
 from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
-from pipeline.records import PageId, Payload, Prep
+from pipeline.records import PageId, Payload, Prep, Skipped
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
 CONVERSION_TIMEOUT_S: Final = 60.0
@@ -139,8 +141,11 @@ class ImageFile:
         """
         content = read_content(os.fsencode(self._path), self._member)
         self._sha256 = hashlib.sha256(content).hexdigest()
-        prep = _describe_fitting(content, self._settings)
-        if prep is not None:
+        try:
+            prep = _describe_fitting(content, self._settings)
+        except NotWorthACallError as exc:
+            return self._without_call(page, skipped=exc.skipped)
+        if prep is not None and not self._settings.skips_blank:
             return self._payload(page, content, prep)
         self._content = content if len(content) <= self._settings.limits.max_bytes else None
         return self._conversion(page)
@@ -160,7 +165,10 @@ class ImageFile:
                 return self._payload(page, image, prep)
             case TextFound(text, pages):
                 self.pages = pages
-                return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
+                return self._without_call(page, text=text)
+            case NoCallNeeded(skipped, pages):
+                self.pages = pages
+                return self._without_call(page, skipped=skipped)
             case NotConverted(name, message, pages):
                 self.pages = max(self.pages, pages)
                 raise _ERRORS.get(name, ConversionError)(message)
@@ -189,6 +197,9 @@ class ImageFile:
     def _id(self, page: int) -> PageId:
         return PageId(f"sha256:{self._sha256}#{page}")
 
+    def _without_call(self, page: int, *, text: str | None = None, skipped: Skipped | None = None) -> Payload:
+        return Payload(self._id(page), self._sha256, page, self.pages, b"", None, text, skipped)
+
     def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
         return Payload(self._id(page), self._sha256, page, self.pages, body, prep)
@@ -202,14 +213,21 @@ def prepare_url(url: str) -> Payload:
 
 
 def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:
-    """Return the description of a file that is sent as it is; None for any other, which a worker decides about."""
+    """Return the description of a file that is sent as it is; None for any other, which a worker decides about.
+
+    Raises:
+        NotWorthACallError: it is smaller than asked for.
+    """
     if len(content) > settings.limits.max_bytes or not has_end_mark(content):
         return None
     head = png.header(content) if content.startswith(png.SIGNATURE) else content
     try:
         image = Image.open(BytesIO(head), formats=_MAY_BE_SENT)
+        require_size(image.size, settings)
         orientation = read_orientation(image)
         needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    except NotWorthACallError:
+        raise
     except Exception:  # noqa: BLE001 - Pillow raises exceptions of any type for damaged headers; the worker reports it
         return None
     if not needed.untouched or (orientation != 1 and settings.orient):

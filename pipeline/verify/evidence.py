@@ -48,7 +48,7 @@ _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
   SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first,
   row_number() OVER (PARTITION BY coalesce(attempt, number)
-  ORDER BY number) AS nth FROM result WHERE original IS NULL
+  ORDER BY number) AS nth FROM result WHERE original IS NULL AND state <> 'skipped'
 ) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
@@ -59,7 +59,7 @@ SELECT number, source, original, (
 """
 _FAILED_LATER: Final = """
 SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
-WHERE failure.added > result.added AND NOT failure.again GROUP BY failure.number
+WHERE failure.added > result.added AND NOT failure.again AND result.state <> 'skipped' GROUP BY failure.number
 """
 _CHANGED_FILES: Final = """
 SELECT count(*) FROM page WHERE source IN (
@@ -190,4 +190,4 @@ def _clamp(elapsed_ms: int) -> int:
 
 def _is_metered(record: Record) -> bool:
     """Return whether a ledger must count the call of a text."""
-    return record.text_from != TEXT_LAYER and record.reply.host != "embedded"
+    return record.text_from != TEXT_LAYER and record.skipped is None and record.reply.host != "embedded"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.errors import PageError, one_line
-from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
+from pipeline.records import BLANK, MAX_FAILED_RUNS, SMALLER, TEXT_LAYER, Record
 from pipeline.workspace.lines import (
     DamagedLineError,
     EditedLineError,
@@ -92,7 +92,9 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"its id {record.id[:80]!r} is not the id of a page"
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
-    if not record.attempt and record.text_from != TEXT_LAYER:
+    if record.skipped is not None:
+        yield from _check_skipped(record)
+    elif not record.attempt and record.text_from != TEXT_LAYER:
         yield "it has no attempt"
     elif record.attempt and record.text_from == TEXT_LAYER:
         yield f"its text is that of the file, and yet it has an attempt, {record.attempt}"
@@ -100,6 +102,13 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):
         yield f"added is not a time: {record.added[:40]!r}"
+
+
+def _check_skipped(record: Record) -> Iterator[str]:
+    if record.text or record.attempt:
+        yield "it was skipped, and yet it has a text or an attempt"
+    if record.skipped is not None and record.skipped.reason not in {BLANK, SMALLER}:
+        yield f"it was skipped for an unknown reason, {record.skipped.reason[:40]!r}"
 
 
 def check_failure(failure: FailureHead) -> Iterator[str]:

@@ -3,9 +3,10 @@
 from types import MappingProxyType
 from typing import Final
 
+from pipeline.workspace.skips import SKIPS_SCHEMA
 from pipeline.workspace.text_proofs import PROOFS_SCHEMA
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _SINCE_3: Final = """
 CREATE TABLE meta (
   source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
@@ -36,12 +37,20 @@ CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}"""
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{SKIPS_SCHEMA}"""
 FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
 _SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;{_FAILED_CONTENT}"
 """Lines that were read by an earlier version say nothing of their quality."""
-UPGRADES: Final = MappingProxyType({2: _SINCE_3 + _SINCE_4 + _SINCE_5, 3: _SINCE_4 + _SINCE_5, 4: _SINCE_5})
+_SINCE_6: Final = SKIPS_SCHEMA
+UPGRADES: Final = MappingProxyType(
+    {
+        2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6,
+        3: _SINCE_4 + _SINCE_5 + _SINCE_6,
+        4: _SINCE_5 + _SINCE_6,
+        5: _SINCE_6,
+    }
+)
 """By earlier version. Before version 4, all lines are read again, which fills the new tables; files stay known."""

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from pipeline.quality import Quality
-from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
+from pipeline.records import Failure, PageId, Prep, Record, Reply, Skipped, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
@@ -55,6 +55,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     source_b64: str | None = None
     duplicate_of_b64: str | None = None
     quality: Quality | None = None
+    skipped: Skipped | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64."""
@@ -74,7 +75,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> State:
         """The page's state after this record."""
-        return result_state(self.source_bytes(), self.original_bytes())
+        return result_state(self.source_bytes(), self.original_bytes(), self.skipped)
 
 
 class _ResultLine(ResultHead, frozen=True, kw_only=True):
@@ -147,14 +148,14 @@ def encode_record(record: Record) -> bytes:
         "elapsed_ms": record.elapsed_ms,
         "added": record.added,
     }
-    if record.meta is not None:
-        fields["meta"] = record.meta
-    if record.note is not None:
-        fields["note"] = record.note
-    if record.again:
-        fields["again"] = True
-    if record.text_from is not None:
-        fields["text_from"] = record.text_from
+    optional = (
+        ("meta", record.meta),
+        ("note", record.note),
+        ("again", record.again or None),
+        ("text_from", record.text_from),
+        ("skipped", record.skipped),
+    )
+    fields |= {name: value for name, value in optional if value is not None}
     return append_checksum(orjson.dumps(fields))
 
 
@@ -272,6 +273,7 @@ def parse_record(line: bytes) -> Record:
         again=fields.again,
         quality=fields.quality,
         text_from=fields.text_from,
+        skipped=fields.skipped,
     )
 
 

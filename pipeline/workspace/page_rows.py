@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import orjson
 
-from pipeline.records import Failure, Meta, PageId, Record, State
+from pipeline.records import Failure, Meta, PageId, Record, Skipped, State
 from pipeline.workspace.lines import FailureHead, ResultHead
 from pipeline.workspace.source_names import encode_name
 
@@ -24,6 +24,7 @@ class PageRow:
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
         attempt: The call that brought the record's text; None for a failure.
         in_doubt: The service doubts the record's text.
+        skipped: Why the page was not sent; None for a page with a text, and for a failure.
     """
 
     source: bytes
@@ -35,6 +36,7 @@ class PageRow:
     meta: bytes | None = None
     attempt: str | None = None
     in_doubt: bool = False
+    skipped: Skipped | None = None
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -47,7 +49,7 @@ def record_row(record: Record) -> PageRow:
     source, meta = encode_name(record.source), meta_digest(record.meta)
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempt=record.attempt, in_doubt=_is_in_doubt(record),
+        attempt=record.attempt, in_doubt=_is_in_doubt(record), skipped=record.skipped,
     )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def result_row(head: ResultHead) -> PageRow:
     source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
     return PageRow(
         source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
-        attempt=head.attempt, in_doubt=_is_in_doubt(head),
+        attempt=head.attempt, in_doubt=_is_in_doubt(head), skipped=head.skipped,
     )  # fmt: skip
 
 

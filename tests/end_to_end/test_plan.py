@@ -106,8 +106,8 @@ async def test_without_dedup_each_copy_is_a_call(scans: Path, tmp_path: Path) ->
     write_archive(scans)
     add_hidden_costs(scans)
     async with serve_fake() as fake:
-        plan = await plan_here(scans, tmp_path / "out", exact=True, prepare={"dedup": False})
-        await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": False})
+        plan = await plan_here(scans, tmp_path / "out", exact=True, prepare={"dedup": "off"})
+        await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": "off"})
         assert plan.counts.calls == len(fake.calls)
 
 

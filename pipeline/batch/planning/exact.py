@@ -11,9 +11,10 @@ from pipeline.errors import PageError
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
-from pipeline.records import PageId, Payload, SourceFile, State
+from pipeline.records import TEXT_LAYER, PageId, Payload, SourceFile, State
 from pipeline.storage.key_set import KeySet
 from pipeline.workspace.index import Index
+from pipeline.workspace.source_names import encode_name
 
 
 class ExactCount:
@@ -40,7 +41,7 @@ class ExactCount:
     ) -> None:
         self._survey = survey
         self._index = index
-        self._dedup = config.prepare.dedup
+        self._dedup = config.prepare.dedup != "off"
         self._page_ranges = config.input.page_ranges
         self._settings = settings
         self._converter = converter
@@ -86,21 +87,30 @@ class ExactCount:
         return await image.prepare(number, self._converter, self._threads)
 
     def _state(self, file: SourceFile, payload: Payload) -> State:
-        index, since = self._index, file.again_before or ""
-        if index is not None:
-            if index.has_result(file, payload.page, payload.id):
-                return State.DONE
-            record = index.find_record(payload.id) if self._dedup else None
-            if record is not None and record.added >= since:
-                return State.DUPLICATE
-            failure = index.find_left_failure(file, payload.page, payload.id)
-            if failure is not None and failure.added >= since:
-                return State.FAILED
-        if payload.text is not None:
-            return State.SKIPPED
+        known = self._known_state(file, payload)
+        if known is not None:
+            return known
         if self._dedup and not self._sent.add(os.fsencode(payload.id)):
             return State.DUPLICATE
         return State.UNCERTAIN if payload.id in self._uncertain else State.PENDING
+
+    def _known_state(self, file: SourceFile, payload: Payload) -> State | None:
+        """Return the state of a page that needs no call, by the index or by itself; None for any other."""
+        index, since = self._index, file.again_before or ""
+        if index is not None and index.has_result(file, payload.page, payload.id):
+            skipped = index.skips.find_now(encode_name(file.name), payload.page)
+            return State.DONE if skipped is None else self._skip(skipped.reason)
+        record = None if index is None or not self._dedup else index.find_record(payload.id)
+        if record is not None and record.added >= since:
+            return State.DUPLICATE if record.skipped is None else self._skip(record.skipped.reason)
+        if not payload.needs_call:
+            return self._skip(TEXT_LAYER if payload.skipped is None else payload.skipped.reason)
+        failure = None if index is None else index.find_left_failure(file, payload.page, payload.id)
+        return State.FAILED if failure is not None and failure.added >= since else None
+
+    def _skip(self, reason: str) -> State:
+        self._survey.counts.skipped[reason] += 1
+        return State.SKIPPED
 
 
 class PdfCount:

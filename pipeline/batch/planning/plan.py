@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pipeline.batch.files import mark_again, name_inputs
 from pipeline.batch.gone import count_gone
-from pipeline.batch.job import prepare_settings
+from pipeline.batch.job import prepare_settings, skip_rule
 from pipeline.batch.listing import add_ignored
 from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.planning.exact import ExactCount, PdfCount
@@ -133,6 +133,7 @@ async def make_plan(job: PlanJob) -> Plan:
         index = None
         if last is not None and job.workspace is not None:
             index = await anyio.to_thread.run_sync(stack.enter_context, open_snapshot(job.workspace))
+            index.skips.rule = skip_rule(job.config)
         counts = await _count(job, inputs, index, last)
         gone = 0
         if index is not None and counts.files.total():
@@ -229,7 +230,7 @@ def _count_by_header(survey: Survey, batch: Sequence[SourceFile], is_enough: boo
     for file in batch:
         if survey.settle(file):
             continue
-        if is_enough or file.undecided:
+        if is_enough or survey.needs_look(file):
             header = survey.read(file)
             if header.ignored is not None:
                 continue
