@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
 from pipeline.quality import Quality
+from pipeline.skipped import Skipped
 
 VENDOR_URL = "https://llmocr.com"
 
@@ -19,10 +20,6 @@ MAX_FAILED_RUNS = 3
 
 TEXT_LAYER = "text-layer"
 """Value of `text_from` of a text that the page of a PDF had already; no call was made for it."""
-
-BLANK = "blank"
-SMALLER = "smaller"
-"""Values of `Skipped.reason`."""
 
 PageId = NewType("PageId", str)
 """Identity of a content's page: "sha256:<64 hex>#<page>"; given as a URL: "url:<64 hex of the URL's SHA-256>#1"."""
@@ -139,19 +136,6 @@ class Prep:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """Why a page is not worth a call.
-
-    Attributes:
-        reason: `BLANK` or `SMALLER`.
-        measure: Of a blank page, its ink in units of the least that counts, below 1; else its longer edge in px.
-    """
-
-    reason: str
-    measure: float
-
-
-@dataclass(frozen=True, slots=True)
 class Payload:
     """A page ready to be sent.
 
@@ -164,6 +148,8 @@ class Payload:
         prep: The image as sent; None for a URL.
         text: The text that the page has already, and that takes the place of a call; None for a page that is sent.
         skipped: Why the page is not sent; None for a page that is.
+        pixels: "<width>x<height>" of the upright source, with ":<sha256>" of its pixels once they were compared; None
+            for a page whose pixels are not compared.
     """
 
     id: PageId
@@ -174,6 +160,7 @@ class Payload:
     prep: Prep | None
     text: str | None = None
     skipped: Skipped | None = None
+    pixels: str | None = None
 
     @property
     def needs_call(self) -> bool:
@@ -230,6 +217,7 @@ class Record:
         quality: How well the service says it has read the page; None when it does not say.
         text_from: `TEXT_LAYER`, or None for the service's text.
         skipped: Why the page was not sent and has no text; None for any other page.
+        pixels: As in `Payload`; only of pages that were compared, or are to be.
     """
 
     id: PageId
@@ -249,6 +237,7 @@ class Record:
     quality: Quality | None = None
     text_from: str | None = None
     skipped: Skipped | None = None
+    pixels: str | None = None
 
     @property
     def state(self) -> State:

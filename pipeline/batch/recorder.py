@@ -17,13 +17,13 @@ from pipeline.records import (
     Payload,
     Record,
     Reply,
-    Skipped,
     SourceFile,
     State,
     limits_runs,
     rfc3339,
 )
 from pipeline.shutdown import Shutdown
+from pipeline.skipped import Skipped
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import Sink
 
@@ -57,6 +57,7 @@ class Text:
         quality: How well the service says it has read the page; None when it does not say.
         origin: `TEXT_LAYER`, or None for the service.
         skipped: Why there is no text; None for a page that was not skipped.
+        pixels: `Record.pixels` of an earlier record of the same content; None takes the page's.
     """
 
     content: str
@@ -66,6 +67,7 @@ class Text:
     quality: Quality | None
     origin: str | None = None
     skipped: Skipped | None = None
+    pixels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,11 @@ class Recorder:
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
-        await self.record_text(page, _text_of(original), duplicate_of=_first_source(original))
+        await self.record_text(page, _text_of(original, page.payload.id), duplicate_of=_first_source(original))
 
     async def record_fields(self, page: Page, original: Record) -> None:
         """Record further fields of a manifest for a page that has its text already; the page counts as settled."""
-        record = await self._append(page, _text_of(original), _first_source(original))
+        record = await self._append(page, _text_of(original, page.payload.id), _first_source(original))
         self.settled[record.state] += 1
 
     async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
@@ -163,6 +165,7 @@ class Recorder:
             quality=text.quality,
             text_from=text.origin,
             skipped=text.skipped,
+            pixels=text.pixels or payload.pixels,
         )
         self._index.add_record(record, await self._sink.append_record(record))
         return record
@@ -294,8 +297,9 @@ class Recorder:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
 
 
-def _text_of(it: Record) -> Text:
-    return Text(it.text, it.reply, it.attempt, it.note, it.quality, it.text_from, it.skipped)
+def _text_of(it: Record, page_id: PageId) -> Text:
+    pixels = it.pixels if it.id == page_id else None
+    return Text(it.text, it.reply, it.attempt, it.note, it.quality, it.text_from, it.skipped, pixels)
 
 
 def _first_source(record: Record) -> str:

@@ -200,7 +200,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
+        root = str(inputs.names_root or inputs.root)
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter, root=root)
         yield _Opened(
             files=files,
             dispatcher=dispatcher,

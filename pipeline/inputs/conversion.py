@@ -27,9 +27,12 @@ from pipeline.inputs.conversion_messages import (
     Converted,
     Counted,
     CountPages,
+    HashPixels,
     NoCallNeeded,
     NotConverted,
+    PixelsHashed,
     PrepareSettings,
+    Result,
     Task,
     TextFound,
 )
@@ -43,6 +46,7 @@ from pipeline.inputs.pdf_text import find_text
 from pipeline.inputs.worth import NotWorthACallError, require_ink, require_size
 from pipeline.members import Member
 from pipeline.pixels.decoding import decode
+from pipeline.pixels.identity import hash_pixels
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
 from pipeline.records import Prep
@@ -78,13 +82,19 @@ class Converter:
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | TextFound | NoCallNeeded | Counted | NotConverted:
+    def run(self, task: Task) -> Result:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
             file = self._open(task)
             pages = file.pages
-            return Counted(pages) if isinstance(task, CountPages) else _convert_page(file, task)
+            match task:
+                case CountPages():
+                    return Counted(pages)
+                case HashPixels():
+                    return _hash_page(file, task)
+                case Convert():
+                    return _convert_page(file, task)
         except NotWorthACallError as exc:
             return NoCallNeeded(exc.skipped, pages)
         except PageError as exc:
@@ -141,8 +151,17 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | Text
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
+    source_px = upright_size_px(image.size, orientation)
     converted = _convert_image(file, task.page, image, settings, orientation)
-    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
+    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages, source_px)
+
+
+def _hash_page(file: PageImages | PdfFile, task: HashPixels) -> PixelsHashed:
+    if isinstance(file, PdfFile):
+        return PixelsHashed("")
+    turns = task.settings.orient and file.format != "tiff"
+    orientation = read_orientation(file.open(task.page)) if turns else 1
+    return PixelsHashed(hash_pixels(lambda: file.open(task.page), orientation) or "")
 
 
 def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted | TextFound:

@@ -40,7 +40,8 @@ from pipeline.inputs.worth import NotWorthACallError, require_size
 from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
-from pipeline.records import PageId, Payload, Prep, Skipped
+from pipeline.records import PageId, Payload, Prep
+from pipeline.skipped import Skipped
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
 CONVERSION_TIMEOUT_S: Final = 60.0
@@ -146,7 +147,7 @@ class ImageFile:
         except NotWorthACallError as exc:
             return self._without_call(page, skipped=exc.skipped)
         if prep is not None and not self._settings.skips_blank:
-            return self._payload(page, content, prep)
+            return self._payload(page, content, prep, (prep.width_px, prep.height_px))
         self._content = content if len(content) <= self._settings.limits.max_bytes else None
         return self._conversion(page)
 
@@ -158,11 +159,11 @@ class ImageFile:
         """
         content, self._content = self._content, None
         match result:
-            case Converted(image, prep, pages):
+            case Converted(image, prep, pages, source_px):
                 self.pages = pages
                 image = content if image is None else image
                 assert image is not None
-                return self._payload(page, image, prep)
+                return self._payload(page, image, prep, source_px)
             case TextFound(text, pages):
                 self.pages = pages
                 return self._without_call(page, text=text)
@@ -200,9 +201,11 @@ class ImageFile:
     def _without_call(self, page: int, *, text: str | None = None, skipped: Skipped | None = None) -> Payload:
         return Payload(self._id(page), self._sha256, page, self.pages, b"", None, text, skipped)
 
-    def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
+    def _payload(self, page: int, image: bytes, prep: Prep, source_px: tuple[int, int] | None) -> Payload:
+        is_compared = self._settings.compares_pixels and source_px is not None
+        pixels = f"{source_px[0]}x{source_px[1]}" if is_compared and source_px is not None else None
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
-        return Payload(self._id(page), self._sha256, page, self.pages, body, prep)
+        return Payload(self._id(page), self._sha256, page, self.pages, body, prep, pixels=pixels)
 
 
 def prepare_url(url: str) -> Payload:

@@ -4,7 +4,7 @@ from PIL import Image
 
 from pipeline.inputs.blank import measure_ink
 from pipeline.inputs.conversion_messages import PrepareSettings
-from pipeline.records import BLANK, SMALLER, Skipped
+from pipeline.skipped import BLANK, SMALLER, Skipped
 
 
 class NotWorthACallError(Exception):

@@ -25,7 +25,8 @@ _MAX_ELAPSED_MS: Final = 10**12
 _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
-  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
+  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER,
+  pixels TEXT
 );
 CREATE TABLE failure (
   number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
@@ -52,10 +53,14 @@ SELECT number, source, first FROM (
 ) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
-SELECT number, source, original, (
+SELECT number, source, original, coalesce((
   SELECT min(number) FROM result AS sent WHERE sent.id = result.id AND sent.original IS NULL
   AND (sent.source = result.original OR instr(result.original, X'EFBFBD'))
-) AS first FROM result WHERE original IS NOT NULL AND (first IS NULL OR first > number)
+), (
+  SELECT min(number) FROM result AS sent WHERE sent.source = result.original AND sent.original IS NULL
+  AND instr(result.pixels, ':')
+  AND sent.pixels IN (result.pixels, substr(result.pixels, 1, instr(result.pixels, ':') - 1))
+)) AS first FROM result WHERE original IS NOT NULL AND (first IS NULL OR first > number)
 """
 _FAILED_LATER: Final = """
 SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
@@ -143,7 +148,7 @@ class Evidence:
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
                      record.attempt, _original(record), _clamp(record.elapsed_ms), _is_metered(record),
-                     record.again)
+                     record.again, record.pixels)
                 )  # fmt: skip
             if len(rows) >= _BATCH:
                 self._insert("result", rows)

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from pipeline.errors import PageError, one_line
-from pipeline.records import BLANK, MAX_FAILED_RUNS, SMALLER, TEXT_LAYER, Record
+from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
+from pipeline.skipped import BLANK, SMALLER
 from pipeline.workspace.lines import (
     DamagedLineError,
     EditedLineError,

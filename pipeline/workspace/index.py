@@ -43,6 +43,7 @@ class Index:
         """Which attempts have a readable line, and which lines were edited."""
         self.skips = self._tables.skips
         """Which pages were skipped, and which of them are settled by this run's settings."""
+        self.pixels = self._tables.pixels
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []

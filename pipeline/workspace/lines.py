@@ -12,7 +12,8 @@ import msgspec
 import orjson
 
 from pipeline.quality import Quality
-from pipeline.records import Failure, PageId, Prep, Record, Reply, Skipped, State, failure_state, result_state
+from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
+from pipeline.skipped import Skipped
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
@@ -21,6 +22,7 @@ _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
 _PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
+_OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "text_from", "skipped", "pixels"})
 
 
 class DamagedLineError(ValueError):
@@ -56,6 +58,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_of_b64: str | None = None
     quality: Quality | None = None
     skipped: Skipped | None = None
+    pixels: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64."""
@@ -148,15 +151,9 @@ def encode_record(record: Record) -> bytes:
         "elapsed_ms": record.elapsed_ms,
         "added": record.added,
     }
-    optional = (
-        ("meta", record.meta),
-        ("note", record.note),
-        ("again", record.again or None),
-        ("text_from", record.text_from),
-        ("skipped", record.skipped),
-    )
-    fields |= {name: value for name, value in optional if value is not None}
-    return append_checksum(orjson.dumps(fields))
+    fields["meta"], fields["note"], fields["again"] = record.meta, record.note, record.again or None
+    fields["text_from"], fields["skipped"], fields["pixels"] = record.text_from, record.skipped, record.pixels
+    return _encode(fields)
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -171,13 +168,13 @@ def encode_failure(failure: Failure) -> bytes:
         "retryable": failure.retryable,
         "added": failure.added,
     }
-    if failure.meta is not None:
-        fields["meta"] = failure.meta
-    if failure.runs:
-        fields["runs"] = failure.runs
-    if failure.again:
-        fields["again"] = True
-    return append_checksum(orjson.dumps(fields))
+    fields["meta"], fields["runs"], fields["again"] = failure.meta, failure.runs or None, failure.again or None
+    return _encode(fields)
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    """Return a line without the optional fields that have no value."""
+    return append_checksum(orjson.dumps({k: v for k, v in fields.items() if v is not None or k not in _OPTIONAL}))
 
 
 def append_checksum(json_object: bytes) -> bytes:
@@ -274,6 +271,7 @@ def parse_record(line: bytes) -> Record:
         quality=fields.quality,
         text_from=fields.text_from,
         skipped=fields.skipped,
+        pixels=fields.pixels,
     )
 
 

@@ -5,7 +5,8 @@ from hashlib import blake2b
 
 import orjson
 
-from pipeline.records import Failure, Meta, PageId, Record, Skipped, State
+from pipeline.records import Failure, Meta, PageId, Record, State
+from pipeline.skipped import Skipped
 from pipeline.workspace.lines import FailureHead, ResultHead
 from pipeline.workspace.source_names import encode_name
 
@@ -24,6 +25,7 @@ class PageRow:
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
         attempt: The call that brought the record's text; None for a failure.
         in_doubt: The service doubts the record's text.
+        pixels: Size, and hash if known, of the page's pixels; None where these are not compared.
         skipped: Why the page was not sent; None for a page with a text, and for a failure.
     """
 
@@ -37,6 +39,7 @@ class PageRow:
     attempt: str | None = None
     in_doubt: bool = False
     skipped: Skipped | None = None
+    pixels: str | None = None
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -50,6 +53,7 @@ def record_row(record: Record) -> PageRow:
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
         attempt=record.attempt, in_doubt=_is_in_doubt(record), skipped=record.skipped,
+        pixels=record.pixels,
     )  # fmt: skip
 
 
@@ -59,6 +63,7 @@ def result_row(head: ResultHead) -> PageRow:
     return PageRow(
         source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
         attempt=head.attempt, in_doubt=_is_in_doubt(head), skipped=head.skipped,
+        pixels=head.pixels,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ _FIELDS: Final = (
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "timestamp", "host", "meta", "note", "runs"),
-    *("again", "text_from", "skipped", "reason", "measure"),
+    *("again", "text_from", "skipped", "reason", "measure", "pixels"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 

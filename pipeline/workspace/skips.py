@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.records import BLANK, SMALLER, Skipped
+from pipeline.skipped import BLANK, SMALLER, Skipped
 from pipeline.workspace.cache_database import CacheDatabase
 
 SKIPS_SCHEMA: Final = """

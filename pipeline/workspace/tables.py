@@ -24,6 +24,7 @@ from pipeline.workspace.lines import (
 )
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
 from pipeline.workspace.read_position import ReadPosition, Span
 from pipeline.workspace.skips import FORGET_SKIPS, Skips
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
@@ -63,6 +64,8 @@ class Tables:
         """Which attempts have a readable line, and which lines were edited."""
         self.skips = Skips(database)
         """Which pages were skipped, and why."""
+        self.pixels = PixelTable(database)
+        """Which contents have pages of the same pixels."""
         self._trusts_files = True
 
     def __repr__(self) -> str:
@@ -80,6 +83,8 @@ class Tables:
         self._put(row)
         if row.skipped is not None:
             self.skips.add(row.source, row.page, row.skipped)
+        if row.pixels is not None:
+            self.pixels.add(row.id, row.source, row.page, row.pixels)
         if row.attempt is not None:
             self.proofs.add(row.attempt)
         if row.meta is not None:
@@ -181,7 +186,13 @@ class Tables:
 
     def forget_lines(self) -> None:
         """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
-        for statement in (*FORGET_LINES.split(";")[:-1], "DELETE FROM progress", *FORGET_PROOFS, *FORGET_SKIPS):
+        for statement in (
+            *FORGET_LINES.split(";")[:-1],
+            "DELETE FROM progress",
+            *FORGET_PROOFS,
+            *FORGET_SKIPS,
+            *FORGET_PIXELS,
+        ):
             self._db.change(statement, ())
         for position in (self._results, self._failures):
             position.end = position.mtime_ns = 0

@@ -13,7 +13,8 @@ import orjson
 import pytest
 from PIL import Image
 
-from pipeline.batch.planning.plan import Plan, PlanJob, make_plan
+from pipeline.batch.planning.count import PlanJob
+from pipeline.batch.planning.plan import Plan, make_plan
 from pipeline.records import Service, State
 from tests.fakes import accept_when, serve_fake
 from tests.pages import write_page, write_pages

@@ -4,16 +4,19 @@ import os
 from collections import Counter
 from concurrent.futures import Executor
 
+from pipeline.batch.equal_pixels import EqualPixels
 from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
 from pipeline.batch.planning.survey import URL, Survey
+from pipeline.batch.recorder import Page
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
-from pipeline.records import TEXT_LAYER, PageId, Payload, SourceFile, State
+from pipeline.records import TEXT_LAYER, PageId, Payload, Record, SourceFile, State
 from pipeline.storage.key_set import KeySet
 from pipeline.workspace.index import Index
+from pipeline.workspace.pixel_table import PixelTable, TemporaryDatabase
 from pipeline.workspace.source_names import encode_name
 
 
@@ -27,6 +30,7 @@ class ExactCount:
         settings: How pages are made to fit.
         converter: Converts pages that do not fit.
         threads: Where files are read.
+        root: The directory that source names are relative to.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class ExactCount:
         *,
         converter: Converter,
         threads: Executor,
+        root: str,
     ) -> None:
         self._survey = survey
         self._index = index
@@ -47,6 +52,11 @@ class ExactCount:
         self._converter = converter
         self._threads = threads
         self._sent = KeySet()
+        self._sizes = TemporaryDatabase()
+        self._pixels: EqualPixels | None = None
+        if config.prepare.dedup == "pixels":
+            table = PixelTable(self._sizes, None if index is None else index.pixels)
+            self._pixels = EqualPixels(table, converter, settings, root)
         self._uncertain: frozenset[PageId] = frozenset()
         if config.run.at_most_once and index is not None:
             self._uncertain = index.uncertain_ids()
@@ -57,6 +67,7 @@ class ExactCount:
     def close(self) -> None:
         """Forget the contents."""
         self._sent.close()
+        self._sizes.close()
 
     async def add(self, file: SourceFile) -> None:
         """Count a file's pages."""
@@ -73,7 +84,7 @@ class ExactCount:
                 self._survey.counts.unreadable[exc.name] += 1
                 states[State.FAILED] += 1
                 continue
-            state = self._state(file, payload)
+            state = await self._state(file, payload)
             states[state] += 1
             if state is State.PENDING:
                 sent_bytes += len(payload.body)
@@ -86,10 +97,14 @@ class ExactCount:
             return prepare_url(file.name)
         return await image.prepare(number, self._converter, self._threads)
 
-    def _state(self, file: SourceFile, payload: Payload) -> State:
+    async def _state(self, file: SourceFile, payload: Payload) -> State:
         known = self._known_state(file, payload)
         if known is not None:
             return known
+        if self._pixels is not None and os.fsencode(payload.id) not in self._sent:
+            _, equal = await self._pixels.find(Page(file, payload, 0.0))
+            if any(os.fsencode(found) in self._sent or self._find_record(file, found) for found in equal):
+                return State.DUPLICATE
         if self._dedup and not self._sent.add(os.fsencode(payload.id)):
             return State.DUPLICATE
         return State.UNCERTAIN if payload.id in self._uncertain else State.PENDING
@@ -100,13 +115,16 @@ class ExactCount:
         if index is not None and index.has_result(file, payload.page, payload.id):
             skipped = index.skips.find_now(encode_name(file.name), payload.page)
             return State.DONE if skipped is None else self._skip(skipped.reason)
-        record = None if index is None or not self._dedup else index.find_record(payload.id)
-        if record is not None and record.added >= since:
+        if (record := self._find_record(file, payload.id)) is not None:
             return State.DUPLICATE if record.skipped is None else self._skip(record.skipped.reason)
         if not payload.needs_call:
             return self._skip(TEXT_LAYER if payload.skipped is None else payload.skipped.reason)
         failure = None if index is None else index.find_left_failure(file, payload.page, payload.id)
         return State.FAILED if failure is not None and failure.added >= since else None
+
+    def _find_record(self, file: SourceFile, page_id: PageId) -> Record | None:
+        record = None if self._index is None or not self._dedup else self._index.find_record(page_id)
+        return record if record is not None and record.added >= (file.again_before or "") else None
 
     def _skip(self, reason: str) -> State:
         self._survey.counts.skipped[reason] += 1
