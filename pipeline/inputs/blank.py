@@ -96,7 +96,7 @@ def _differ_from_light(band: Image.Image, around: Image.Image) -> Image.Image:
     """
     differences = ImageChops.difference(band, around)
     width, height = band.size
-    for is_upright, depth in ((True, round(_EDGE * width)), (False, round(_EDGE * height))):
+    for is_upright, depth in ((True, max(1, round(_EDGE * width))), (False, max(1, round(_EDGE * height)))):
         for begin in (0, (width if is_upright else height) - depth):
             box = (begin, 0, begin + depth, height) if is_upright else (0, begin, width, begin + depth)
             part = band.crop(box)

@@ -28,6 +28,7 @@ _IS_STROKE: Final = [0] * 12 + [255] * 244
 """Within a solid area no pixel differs from its neighbours by as much."""
 _SOLID: Final = 255
 _CLEAR: Final = 0
+_ALMOST_CLEAR: Final = 64
 
 _Cell = tuple[int, int]
 
@@ -205,16 +206,23 @@ def _around(area: set[_Cell], size: tuple[int, int]) -> set[_Cell]:
 def _is_outline(cell: _Cell, area: set[_Cell], cells: Image.Image) -> bool:
     """Return whether a cell is the outline of an area: paper on one side; else it is something on the area."""
     x, y = cell
-    width, height = cells.size
-    if x in {0, width - 1} or y in {0, height - 1}:
+    if x in {0, cells.width - 1} or y in {0, cells.height - 1}:
         return True
-    near = [(x + dx, y + dy) for dx in range(-2, 3) for dy in range(-2, 3)]
-    is_between = any((x - dx, y - dy) in area and (x + dx, y + dy) in area for dx, dy in ((1, 0), (0, 1)))
-    return not is_between and any(cells.getpixel(place) == _CLEAR for place in near if _is_inside(place, cells.size))
+    if any((x - dx, y - dy) in area and (x + dx, y + dy) in area for dx, dy in ((1, 0), (0, 1))):
+        return False
+    # The edge of the sheet may fall on the border of two cells: then the next one is almost clear.
+    return any(
+        _value(cells, x + dx, y + dy) == _CLEAR
+        or (_value(cells, x + dx, y + dy) < _ALMOST_CLEAR and _value(cells, x + 2 * dx, y + 2 * dy) == _CLEAR)
+        for dx in (-1, 0, 1)
+        for dy in (-1, 0, 1)
+    )
 
 
-def _is_inside(cell: _Cell, size: tuple[int, int]) -> bool:
-    return 0 <= cell[0] < size[0] and 0 <= cell[1] < size[1]
+def _value(cells: Image.Image, x: int, y: int) -> int:
+    """Return how much of a cell is of another brightness than paper, 0 to 255; 255 outside the page."""
+    is_inside = 0 <= x < cells.width and 0 <= y < cells.height
+    return int(cells.getpixel((x, y))) if is_inside else _SOLID  # type: ignore[arg-type]
 
 
 def _spread(levels: list[float | None], width: int) -> Iterable[int]:
