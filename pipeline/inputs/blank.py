@@ -36,6 +36,8 @@ _SPOT_LEVELS: Final = 24
 """One spot of 3 × 3 px that differs by as much is ink: a full stop."""
 _SHADE_LEVELS: Final = 40
 """Within the page, light may change by as much; beyond, it is a picture without edges."""
+_CENTRE: Final = 0.15
+"""The centre begins at this fraction of the page; what `surround` fills is nearer to the edges."""
 _EDGE: Final = 0.1
 _EDGE_PARTS: Final = 8
 """Within a tenth of the page from an edge, the light is averaged along it over an eighth of its length."""
@@ -51,12 +53,19 @@ def measure_ink(page: Image.Image) -> float:
     """
     factor = min(_MAX_FACTOR, max(1, min(page.size) // _SHORT_EDGE_PX))
     small = page.reduce(factor) if factor > 1 else page
-    grey = small.convert("L")
+    width, height = small.size
+    left, top = round(_CENTRE * width), round(_CENTRE * height)
+    if min(left, top) > 2 * _CELL_PX:  # most pages show there at once that they are not blank
+        ink = _measure(_bands(small.crop((left, top, width - left, height - top))))
+        if ink >= 1:
+            return ink
     bands = _bands(small)
-    fill = find_surround(grey)
-    if fill is not None:
-        bands = [fill.apply(band) for band in bands]
-        grey = fill.apply(grey)
+    fill = find_surround(bands[0] if len(bands) == 1 else small.convert("L"))
+    return _measure(bands if fill is None else [fill.apply(band) for band in bands])
+
+
+def _measure(bands: Sequence[Image.Image]) -> float:
+    """Return the ink of channels, see `measure_ink`."""
     smooth = [band.filter(ImageFilter.BoxBlur(1)) for band in bands]
     around = [band.filter(ImageFilter.BoxBlur(12)) for band in bands]
     spots = _differ(smooth, around)
@@ -67,7 +76,7 @@ def measure_ink(page: Image.Image) -> float:
         _fullest_window(spots, _SMOOTH_LEVELS) / _SMOOTH_PIXELS,
         _fullest_window(wide, _COARSE_LEVELS) / _COARSE_PIXELS,
         spots.getextrema()[1] / _SPOT_LEVELS,  # type: ignore[operator]
-        _shade(grey) / _SHADE_LEVELS,
+        max(map(_shade, bands)) / _SHADE_LEVELS,
     )
 
 
@@ -119,9 +128,9 @@ def _fullest_window(differences: Image.Image, levels: int) -> float:
     return most * _CELL_PX**2 / 255
 
 
-def _shade(grey: Image.Image) -> float:
+def _shade(band: Image.Image) -> float:
     """Return how much the light changes within the page, without its margins, in grey levels."""
-    width, height = grey.size
-    inner = grey.crop((width // 8, height // 8, width - width // 8, height - height // 8))
+    width, height = band.size
+    inner = band.crop((width // 8, height // 8, width - width // 8, height - height // 8))
     low, high = inner.resize((16, 16), Image.Resampling.BOX).getextrema()
     return float(high) - float(low)  # type: ignore[arg-type]
