@@ -143,6 +143,14 @@ class TestErrors:
                 "prepare.min_edge_px is above prepare.max_edge_px",
                 id="limits-crossed",
             ),
+            pytest.param("[prepare]\ndedup = true\n", "prepare.dedup: true is called 'content' since 0.3", id="former"),
+            pytest.param("[prepare]\ndedup = false\n", "prepare.dedup: false is called 'off'", id="former-off"),
+            pytest.param("[prepare]\ndedup = 'all'\n", "prepare.dedup: Invalid enum value 'all'", id="no-such-dedup"),
+            pytest.param(
+                "[input]\nexclude_kinds = ['gif', 'jpg']\n",
+                "input.exclude_kinds: no kind 'jpg'; the kinds are jpeg, png,",
+                id="no-such-kind",
+            ),
             pytest.param("[run\n", "not TOML", id="no-toml"),
         ],
     )

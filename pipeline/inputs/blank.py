@@ -24,14 +24,18 @@ _MAX_FACTOR: Final = 3
 
 _CELL_PX: Final = 10
 """A window has two by two cells: a character of 10 points on a page that is measured at 150 dpi."""
+_QUIET_LEVELS: Final = 4
 _FINE_LEVELS: Final = 7
 _SMOOTH_LEVELS: Final = 3
 _COARSE_LEVELS: Final = 3
-"""Grey levels that a pixel must differ from its surroundings: as it is; after 3 × 3 and after 4 × 4 were averaged."""
+"""Grey levels by which a pixel differs from its surroundings: as it is (twice); after 3 × 3, 4 × 4 were averaged."""
+_QUIET_PIXELS: Final = 18
 _FINE_PIXELS: Final = 12
 _SMOOTH_PIXELS: Final = 20
 _COARSE_PIXELS: Final = 20
 """So many in one window are ink."""
+_GRAIN: Final = 1.5
+"""At the lowest level, grain is seen as well: this many times the mean of all windows is expected in the fullest."""
 _SPOT_LEVELS: Final = 24
 """One spot of 3 × 3 px that differs by as much is ink: a full stop."""
 _SHADE_LEVELS: Final = 40
@@ -71,10 +75,13 @@ def _measure(bands: Sequence[Image.Image]) -> float:
     spots = _differ(smooth, around)
     coarse = [band.reduce(4) for band in bands]
     wide = _differ(coarse, [band.filter(ImageFilter.BoxBlur(10)) for band in coarse])
+    fine = _differ(bands, around)
+    quiet, grain = _count_in_windows(fine, _QUIET_LEVELS)
     return max(
-        _fullest_window(_differ(bands, around), _FINE_LEVELS) / _FINE_PIXELS,
-        _fullest_window(spots, _SMOOTH_LEVELS) / _SMOOTH_PIXELS,
-        _fullest_window(wide, _COARSE_LEVELS) / _COARSE_PIXELS,
+        (quiet - _GRAIN * grain) / _QUIET_PIXELS,
+        _count_in_windows(fine, _FINE_LEVELS)[0] / _FINE_PIXELS,
+        _count_in_windows(spots, _SMOOTH_LEVELS)[0] / _SMOOTH_PIXELS,
+        _count_in_windows(wide, _COARSE_LEVELS)[0] / _COARSE_PIXELS,
         spots.getextrema()[1] / _SPOT_LEVELS,  # type: ignore[operator]
         max(map(_shade, bands)) / _SHADE_LEVELS,
     )
@@ -115,8 +122,8 @@ def _differ_from_light(band: Image.Image, around: Image.Image) -> Image.Image:
     return differences
 
 
-def _fullest_window(differences: Image.Image, levels: int) -> float:
-    """Return the largest number of pixels in a window that differ by at least so many levels."""
+def _count_in_windows(differences: Image.Image, levels: int) -> tuple[float, float]:
+    """Return how many pixels of a window differ by at least so many levels: the most, and the mean."""
     marked = differences.point([0] * levels + [255] * (256 - levels))
     cells = marked.reduce(_CELL_PX)
     width, height = cells.size
@@ -125,7 +132,8 @@ def _fullest_window(differences: Image.Image, levels: int) -> float:
     pairs = [[left + right for left, right in zip(row, row[1:] + b"\0", strict=True)] for row in rows]
     below = [*pairs[1:], [0] * width]
     most = max(max(map(sum, zip(*two, strict=True))) for two in zip(pairs, below, strict=True))
-    return most * _CELL_PX**2 / 255
+    pixels = _CELL_PX**2 / 255
+    return most * pixels, 4 * sum(data) / len(data) * pixels
 
 
 def _shade(band: Image.Image) -> float:

@@ -211,7 +211,7 @@ def _convert_image(
     if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
         prep = Prep(file.format, *image.size, bytes=file.size_bytes)
         if settings.skips_blank and is_opaque:
-            require_ink(_decode_page(file, image, number, image.size), settings)
+            _judge_file(file, image, number, settings)
         elif not file.has_end_mark:
             image.load()
         return Converted(None, prep, file.pages)
@@ -220,6 +220,17 @@ def _convert_image(
     if is_opaque:
         require_ink(decoded, settings)
     return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
+
+
+def _judge_file(file: PageImages, image: ImageFile.ImageFile, number: int, settings: PrepareSettings) -> None:
+    """Raise NotWorthACallError when the page of a file that is sent as it is is blank."""
+    try:
+        page = _decode_page(file, image, number, image.size)
+    except Exception:
+        if not file.has_end_mark:
+            raise
+        return  # without the setting, it would be sent without a look
+    require_ink(page, settings)
 
 
 def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, least_px: tuple[int, int]) -> Image.Image:

@@ -13,6 +13,8 @@ from pipeline.records import State
 from tests.end_to_end.test_plan import plan_here
 from tests.fakes import serve_fake
 from tests.inputs.blank_pages import Sheet, add_noise
+from tests.inputs.odd_pdfs import FULL, card, flate_image
+from tests.inputs.pdfs import Pdf
 from tests.pages import write_page
 from tests.runs import results, run_command, run_here
 
@@ -116,6 +118,49 @@ async def test_a_run_without_the_setting_sends_them(
         await verify(out)
         last = await run_here(scans, out, fake.url, prepare=SKIP)
         assert (len(fake.calls) - before, last.pages, last.exit_code) == (calls, 11, 0)
+
+
+async def test_pages_of_a_pdf(scans: Path, tmp_path: Path) -> None:
+    """Rendered or taken out, they are judged; those whose text layer is used are not, and none is too small."""
+    pdf = Pdf()
+    pdf.add_page(b"q 0 0 1 rg 20 20 60 60 re f Q")
+    pdf.add_page(b"")
+    pdf.add_page(FULL, images=[flate_image(Image.new("L", (200, 300), 250))])
+    pdf.add_page(FULL, images=[flate_image(card("L"))])
+    (scans / "book.pdf").write_bytes(pdf.to_bytes())
+    async with serve_fake() as fake:
+        plan = await plan_here(scans, tmp_path / "out", exact=True, prepare={"skip_blank": True})
+        await run_here(scans, tmp_path / "out", fake.url, prepare={"skip_blank": True, "skip_smaller_px": 4000})
+        assert len(fake.calls) == 2 == plan.counts.calls
+    assert {line["page"] for line in results(tmp_path / "out") if "skipped" in line} == {2, 3}
+    await verify(tmp_path / "out")
+
+
+async def test_a_page_that_cannot_be_judged_is_sent(scans: Path, tmp_path: Path) -> None:
+    """One that is damaged inside, and one with transparency, which may hide type of the paper's colour."""
+    Image.new("RGBA", (300, 300), (255, 255, 255, 0)).save(scans / "clear.png")
+    Image.new("L", (300, 300), 255).save(scans / "damaged.png")
+    content = bytearray((scans / "damaged.png").read_bytes())
+    content[60] ^= 0xFF
+    (scans / "damaged.png").write_bytes(bytes(content))
+    async with serve_fake() as fake:
+        summary = await run_here(scans, tmp_path / "out", fake.url, prepare=SKIP)
+        assert (summary.exit_code, len(fake.calls)) == (0, 2)
+
+
+async def test_fields_of_a_manifest_that_come_later_are_recorded(scans: Path, tmp_path: Path) -> None:
+    """Each row of a skipped page is a record, and it stays skipped."""
+    save_sheet(scans / "a.jpg", 7)
+    out = tmp_path / "out"
+    table = scans / "list.csv"
+    async with serve_fake() as fake:
+        for rows in ("path,box\na.jpg,1\n", "path,box\na.jpg,1\na.jpg,2\n"):
+            table.write_text(rows)
+            summary = await run_here(table, out, fake.url, prepare=SKIP)
+            assert (summary.exit_code, summary.totals[State.SKIPPED], summary.pages) == (0, 1, 1)
+        assert not fake.calls
+    assert [line["meta"]["box"] for line in results(out)] == ["1", "2"]
+    await verify(out)
 
 
 async def test_again_judges_again(scans: Path, tmp_path: Path) -> None:
