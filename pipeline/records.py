@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
 from pipeline.quality import Quality
+from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
 
 VENDOR_URL = "https://llmocr.com"
@@ -83,6 +84,7 @@ class SourceFile:
         meta: Further fields of its manifest row.
         problem: Why it cannot become a page; None when no reason is known yet.
         undecided: True while only its first bytes can tell whether it is a page.
+        listed: True for a file that was found in a directory or an archive; one that was named is never left out.
         pages: Numbers of the pages to recognise, 1-based; None for all.
         again_before: Pages whose records are older than this moment, RFC 3339, are sent again; None for none.
         member: Where its bytes are when it is a member of an archive.
@@ -94,6 +96,7 @@ class SourceFile:
     meta: Meta | None = None
     problem: Exception | None = None
     undecided: bool = False
+    listed: bool = False
     pages: frozenset[int] | None = None
     again_before: str | None = None
     member: Member | None = None
@@ -148,6 +151,9 @@ class Payload:
         body: The JSON request body.
         prep: The image as sent; None for a URL.
         text: The text that the page has already, and that takes the place of a call; None for a page that is sent.
+        skipped: Why the page is not sent; None for a page that is.
+        pixels: "<width>x<height>" of the upright source, with ":<sha256>" of its pixels once they were compared; None
+            for a page whose pixels are not compared.
         tiles: The parts of a page that needs several calls; it has no body of its own.
         tile: The part of the page that this is; None for a whole page.
     """
@@ -159,6 +165,8 @@ class Payload:
     body: bytes = field(repr=False)
     prep: Prep | None
     text: str | None = None
+    skipped: Skipped | None = None
+    pixels: str | None = None
     tiles: tuple[Tile, ...] = ()
     tile: Tile | None = None
 
@@ -166,6 +174,11 @@ class Payload:
     def call_id(self) -> PageId:
         """The identity in the ledger of a call for this page, or for this part of it."""
         return self.id if self.tile is None else PageId(self.tile.call_id(self.id))
+
+    @property
+    def needs_call(self) -> bool:
+        """True for a page that has no text yet and is worth a call."""
+        return self.text is None and self.skipped is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +190,10 @@ class Reply:
     host: str
 
 
-def result_state(source: AnyStr, duplicate_of: AnyStr | None) -> State:
+def result_state(source: AnyStr, duplicate_of: AnyStr | None, skipped: Skipped | None = None) -> State:
     """Return a page's state after a record: a page that got its own earlier text again is done, not a duplicate."""
+    if skipped is not None:
+        return State.SKIPPED
     return State.DONE if duplicate_of is None or duplicate_of == source else State.DUPLICATE
 
 
@@ -215,6 +230,8 @@ class Record:
         again: True when the page was sent, as asked for, although its content had a record.
         quality: How well the service says it has read the page; None when it does not say.
         text_from: `TEXT_LAYER`, or None for the service's text.
+        skipped: Why the page was not sent and has no text; None for any other page.
+        pixels: As in `Payload`; only of pages that were compared, or are to be.
     """
 
     id: PageId
@@ -233,11 +250,13 @@ class Record:
     again: bool = False
     quality: Quality | None = None
     text_from: str | None = None
+    skipped: Skipped | None = None
+    pixels: str | None = None
 
     @property
     def state(self) -> State:
         """The page's state after this record."""
-        return result_state(self.source, self.duplicate_of)
+        return result_state(self.source, self.duplicate_of, self.skipped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.equal_pixels import EqualPixels
 from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers
 from pipeline.batch.job import prepare_settings
 from pipeline.batch.originals import Originals
@@ -39,6 +40,7 @@ class Dispatcher:
         shutdown: Ends the run early.
         config: All settings.
         converter: Converts pages that do not fit.
+        root: The directory that source names are relative to.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Dispatcher:
         *,
         config: Config,
         converter: Converter,
+        root: str,
     ) -> None:
         self._attempts = attempts
         self._index = index
@@ -61,7 +64,16 @@ class Dispatcher:
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
         tiled = TiledPages(attempts, index, recorder, shutdown, slots=self._slots, tile_bytes=self._page_bytes)
-        self._originals = Originals(attempts, index, recorder, tiled, is_deduplicated=config.prepare.dedup)
+        dedup = config.prepare.dedup
+        pixels = EqualPixels(index.pixels, converter, self._prepare_settings, root, shutdown)
+        self._originals = Originals(
+            attempts,
+            index,
+            recorder,
+            tiled,
+            is_deduplicated=dedup != "off",
+            pixels=pixels if dedup == "pixels" else None,
+        )
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")
         self._last_rows: dict[str, anyio.Event] = {}

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.batch.job import ResolvedJob
-from pipeline.batch.listing import Triage
 from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.retry import count_retries, retry_files
+from pipeline.batch.triage import Triage
 from pipeline.errors import UsageError
 from pipeline.inputs import source
 from pipeline.inputs.resolve import resolve_inputs

@@ -20,6 +20,7 @@ from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
 from pipeline.wire import Limits
+from pipeline.workspace.skips import SkipRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +134,18 @@ def prepare_settings(config: Config) -> PrepareSettings:
     prepare = config.prepare
     limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
     return PrepareSettings(
-        limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels, prepare.pdf_dpi, prepare.text_layer == "use"
+        limits,
+        prepare.jpeg_quality,
+        prepare.orient,
+        prepare.max_pixels,
+        prepare.pdf_dpi,
+        uses_text_layer=prepare.text_layer == "use",
+        skips_blank=prepare.skip_blank,
+        skips_below_px=prepare.skip_smaller_px,
+        compares_pixels=prepare.dedup == "pixels",
     )
+
+
+def skip_rule(config: Config) -> SkipRule:
+    """Return which pages a run skips, from the configuration."""
+    return SkipRule(config.prepare.skip_blank, config.prepare.skip_smaller_px)

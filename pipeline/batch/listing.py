@@ -8,16 +8,14 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from pipeline.batch.triage import Triage
 from pipeline.config import InputConfig
 from pipeline.errors import InterruptedRunError, StopError
-from pipeline.inputs.archives.lookup import head_of
-from pipeline.inputs.kinds import HEAD_BYTES, OTHER, UNREADABLE, ignored_kind
+from pipeline.inputs.kinds import OTHER
 from pipeline.inputs.selection import Inputs
 from pipeline.inputs.source import NameBatch, list_names
-from pipeline.records import SourceFile
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
-from pipeline.workspace.inventory import PAGE, Inventory
 
 _MAX_KINDS: Final = 100
 """Kinds that are counted apart; with names that a program has numbered, every file could be a kind of its own."""
@@ -37,37 +35,6 @@ logger = logging.getLogger("pagemill")
 def add_ignored(counts: Counter[str], kind: str, number: int = 1) -> None:
     """Count ignored files of a kind, under "other" when there are too many kinds."""
     counts[kind if kind in counts or len(counts) < _MAX_KINDS else OTHER] += number
-
-
-class Triage:
-    """Decides by the first bytes whether a file is a page; each file is opened once while it stays the same.
-
-    Args:
-        inventory: Remembers the decisions.
-    """
-
-    def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
-
-    async def ignored_kind(self, file: SourceFile) -> str | None:
-        """Return the kind under which the file is ignored; None for a page.
-
-        Raises:
-            NoDescriptorsError: the process has no file descriptor left.
-            StorageError: the index failed.
-        """
-        if not file.undecided:
-            return None
-        kind = self._inventory.kind_of(file)
-        if kind is None:
-            try:
-                head = await anyio.to_thread.run_sync(head_of, file, HEAD_BYTES, abandon_on_cancel=True)
-            except OSError as exc:
-                logger.debug("%s: cannot be read: %s", file.name, exc.strerror or exc)
-                return UNREADABLE
-            kind = ignored_kind(file.name, head) or PAGE
-            self._inventory.add_kind(file, kind)
-        return None if kind == PAGE else kind
 
 
 class Listing:

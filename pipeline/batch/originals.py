@@ -1,4 +1,4 @@
-"""Finds the original of a page: the same content that is done, has failed or is in flight. Only originals are sent."""
+"""Finds the original of a page: the same content or equal pixels, done or in flight. Only originals are sent."""
 
 from dataclasses import replace
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 import anyio
 
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.equal_pixels import EqualPixels
 from pipeline.batch.page import Page
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.slots import Slot
@@ -38,16 +39,25 @@ class Originals:
         recorder: Records how pages end.
         tiled: Calls for the tiles of a page that needs several.
         is_deduplicated: False sends each page, whatever its content.
+        pixels: Finds contents of equal pixels; None compares contents only.
     """
 
     def __init__(
-        self, attempts: Attempts, index: Index, recorder: Recorder, tiled: TiledPages, *, is_deduplicated: bool
+        self,
+        attempts: Attempts,
+        index: Index,
+        recorder: Recorder,
+        tiled: TiledPages,
+        *,
+        is_deduplicated: bool,
+        pixels: EqualPixels | None = None,
     ) -> None:
         self._attempts = attempts
         self._tiled = tiled
         self._index = index
         self._recorder = recorder
         self._is_deduplicated = is_deduplicated
+        self._pixels = pixels
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         self._claims: dict[PageId, _Claim] = {}
 
@@ -57,21 +67,30 @@ class Originals:
     async def recognise_page(self, page: Page, slot: Slot) -> None:
         """Take the text of the same content that is done or in flight, or call for it."""
         payload = page.payload
-        if self._is_deduplicated and (record := self._find_record(page)) is not None:
+        equal: tuple[PageId, ...] = ()
+        record = self._find_record(page) if self._is_deduplicated else None
+        if record is None and self._pixels is not None and payload.needs_call and payload.id not in self._claims:
+            page, equal = await self._pixels.find(page)
+            record = self._find_record(page, *equal)
+        claim = next((self._claims[found] for found in (payload.id, *equal) if found in self._claims), None)
+        if record is not None:
             await self._recorder.record_duplicate(page, record)
-        elif page.payload.text is None and (failure := self._find_failure(page)) is not None:
+        elif payload.needs_call and (failure := self._find_failure(page)) is not None:
             await self._recorder.record_left(page, failure)
         elif not self._is_deduplicated:
             await self._record_end(page, await self._obtain(page, slot))
-        elif payload.id in self._claims:
-            await self._wait_for_original(page, self._claims[payload.id], slot)
+        elif claim is not None:
+            await self._wait_for_original(page, claim, slot)
         else:
             await self._claim(page, slot)
 
-    def _find_record(self, page: Page) -> Record | None:
-        """Return the record of the page's content, unless it is older than asked for."""
-        record = self._index.find_record(page.payload.id)
-        return record if record is not None and record.added >= (page.file.again_before or "") else None
+    def _find_record(self, page: Page, *equal: PageId) -> Record | None:
+        """Return the record of the page's content, or of one that equals it, unless it is older than asked for."""
+        for found in (page.payload.id, *equal):
+            record = self._index.find_record(found)
+            if record is not None and record.added >= (page.file.again_before or ""):
+                return record
+        return None
 
     def _find_failure(self, page: Page) -> Failure | None:
         """Return the failure of the page's content that is left to `retry`, unless this run was asked to send it."""
@@ -93,9 +112,9 @@ class Originals:
         await self._record_end(page, claim.outcome)
 
     async def _obtain(self, page: Page, slot: Slot) -> Record | PageError:
-        """Return the page's record: with the text that it has already, or by its calls."""
-        if page.payload.text is not None:
-            return await self._recorder.record_text_layer(page, page.payload.text)
+        """Return the page's record: with the text that it has already, that it is skipped, or by its calls."""
+        if not page.payload.needs_call:
+            return await self._recorder.record_without_call(page)
         if page.payload.tiles:
             return await self._tiled.recognise_page(page, slot)
         outcome = await self._attempts.recognise_page(page)

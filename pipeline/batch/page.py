@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pipeline.quality import Quality
-from pipeline.records import Payload, Prep, Record, Reply, SourceFile
+from pipeline.records import PageId, Payload, Prep, Record, Reply, SourceFile
+from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
 
 
@@ -36,6 +37,8 @@ class Text:
         note: A remark for readers of the text; None for none.
         quality: How well the service says it has read the page; None when it does not say.
         origin: `TEXT_LAYER`, or None for the service.
+        skipped: Why there is no text; None for a page that was not skipped.
+        pixels: `Record.pixels` of an earlier record of the same content; None takes the page's.
         prep: The images as sent, of a page that needed several calls; else None.
     """
 
@@ -45,13 +48,24 @@ class Text:
     note: str | None
     quality: Quality | None
     origin: str | None = None
+    skipped: Skipped | None = None
+    pixels: str | None = None
     prep: Prep | None = None
 
 
-def text_of(record: Record) -> Text:
-    """Return the text of a record."""
-    prep = record.prep if record.prep is not None and record.prep.tiles is not None else None
-    return Text(record.text, record.reply, record.attempts, record.note, record.quality, record.text_from, prep)
+def text_of(record: Record, page_id: PageId) -> Text:
+    """Return the text of a record, for a page of this content or of equal pixels."""
+    return Text(
+        record.text,
+        record.reply,
+        record.attempts,
+        record.note,
+        record.quality,
+        record.text_from,
+        skipped=record.skipped,
+        pixels=record.pixels if record.id == page_id else None,
+        prep=record.prep if record.prep is not None and record.prep.tiles is not None else None,
+    )
 
 
 def first_source(record: Record) -> str:

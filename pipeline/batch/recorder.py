@@ -84,20 +84,24 @@ class Recorder:
         self.ended[record.state] += 1
         self._has_text = self._has_text or (duplicate_of is None and bool(text.attempts))
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
+        message = message if text.skipped is None else f"skipped, {text.skipped.reason}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
         return record
 
-    async def record_text_layer(self, page: Page, text: str) -> Record:
-        """Record a page with the text that its file has already."""
-        return await self.record_text(page, Text(text, Reply(None, None, TEXT_LAYER), (), None, None, TEXT_LAYER))
+    async def record_without_call(self, page: Page) -> Record:
+        """Record a page with the text that its file has already, or that it is not worth a call."""
+        payload = page.payload
+        origin = TEXT_LAYER if payload.skipped is None else None
+        reply = Reply(None, None, origin or "skipped")
+        return await self.record_text(page, Text(payload.text or "", reply, (), None, None, origin, payload.skipped))
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
-        await self.record_text(page, text_of(original), duplicate_of=first_source(original))
+        await self.record_text(page, text_of(original, page.payload.id), duplicate_of=first_source(original))
 
     async def record_fields(self, page: Page, original: Record) -> None:
         """Record further fields of a manifest for a page that has its text already; the page counts as settled."""
-        record = await self._append(page, text_of(original), first_source(original))
+        record = await self._append(page, text_of(original, page.payload.id), first_source(original))
         self.settled[record.state] += 1
 
     async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
@@ -119,9 +123,10 @@ class Recorder:
             again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
             quality=text.quality,
             text_from=text.origin,
+            skipped=text.skipped,
+            pixels=text.pixels or payload.pixels,
         )
-        span = await self._sink.append_record(record)
-        self._index.add_record(record, span)
+        self._index.add_record(record, await self._sink.append_record(record))
         return record
 
     async def record_part(self, page: Page, text: Text) -> Part:
@@ -208,8 +213,6 @@ class Recorder:
             before_call: Number of a call that brought a text: pages whose first failed call was earlier are to blame.
                 None blames all.
         """
-        if not self._undecided:
-            return
         decided = [each for each in self._undecided if before_call is None or each.since < before_call]
         self._undecided = [each for each in self._undecided if before_call is not None and each.since >= before_call]
         for each in decided:
@@ -251,26 +254,28 @@ class Recorder:
         runs = self._count_runs(file, number, page_id) + 1 if limits_runs(error.name) else 0
         is_left = error.retryable and runs >= MAX_FAILED_RUNS
         message = f"{error}; it has failed in {runs} runs and is left to: pagemill retry" if is_left else str(error)
-        failure = Failure(
-            id=page_id,
-            source=file.name,
-            page=number,
-            error=error.name,
-            message=message,
-            attempts=error.attempts,
-            retryable=error.retryable and not is_left,
-            added=rfc3339(datetime.now(UTC)),
-            meta=file.meta,
-            runs=runs,
-            again=page_id is not None and self._is_sent_again(file, page_id),
+        await self._append_failure(
+            Failure(
+                id=page_id,
+                source=file.name,
+                page=number,
+                error=error.name,
+                message=message,
+                attempts=error.attempts,
+                retryable=error.retryable and not is_left,
+                added=rfc3339(datetime.now(UTC)),
+                meta=file.meta,
+                runs=runs,
+                again=page_id is not None and self._is_sent_again(file, page_id),
+            )
         )
-        await self._append_failure(failure)
 
     async def _append_failure(self, failure: Failure) -> None:
-        span = await self._sink.append_failure(failure)
-        self._index.add_failure(failure, span)
+        self._index.add_failure(failure, await self._sink.append_failure(failure))
         self.ended[failure.state] += 1
         logger.warning("%s: %s", failure.source, failure.message, extra={"page": failure.page, "class": failure.error})
-        failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
-        if self._max_failures is not None and failed > self._max_failures:
+        if (
+            self._max_failures is not None
+            and self.ended[State.FAILED] + self.ended[State.UNCERTAIN] > self._max_failures
+        ):
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))

@@ -22,10 +22,11 @@ from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.files import Files, count_known, find_inputs
-from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
-from pipeline.batch.listing import Listing, Triage
+from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job, skip_rule
+from pipeline.batch.listing import Listing
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
 from pipeline.batch.recorder import Recorder
+from pipeline.batch.triage import Triage
 from pipeline.batch.walk import Walk
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
@@ -175,7 +176,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
-        files, triage = Files(job, inputs, index, again), Triage(index.inventory)
+        index.skips.rule = skip_rule(config)
+        files, triage = Files(job, inputs, index, again), Triage(index.inventory, config.input.exclude_kinds)
         accounts = open_accounts(job, last, run_file, index, shutdown)
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
@@ -198,7 +200,8 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter)
+        root = str(inputs.names_root or inputs.root)
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter, root=root)
         yield _Opened(
             files=files,
             dispatcher=dispatcher,

@@ -12,8 +12,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from pipeline.batch.gone import count_gone
-from pipeline.batch.listing import Triage, add_ignored
+from pipeline.batch.listing import add_ignored
 from pipeline.batch.recorder import Recorder
+from pipeline.batch.triage import Triage
 from pipeline.config import Config
 from pipeline.errors import NoPagesError, PlannedStopError, StorageError
 from pipeline.inputs.kinds import OLDER, UNREADABLE

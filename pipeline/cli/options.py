@@ -84,6 +84,7 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
     names = (
         "input.include",
         "input.exclude",
+        "input.exclude_kinds",
         "input.column",
         "input.pages",
         "input.follow_symlinks",
@@ -93,6 +94,8 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
         "input.sample",
         "prepare.text_layer",
         "prepare.dedup",
+        "prepare.skip_blank",
+        "prepare.skip_smaller_px",
     )
     separator = GroupedOption(
         ["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=heading

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import click
 
-from pipeline.batch.planning.plan import PlanJob, make_plan
+from pipeline.batch.planning.count import PlanJob
+from pipeline.batch.planning.plan import make_plan
 from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command

@@ -24,6 +24,7 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
         "files": {"total": counts.files.total(), **files},
         "pages": {"total": counts.pages.total(), **{state.value: counts.pages[state] for state in State}},
         "pages_by_name": counts.by_name,
+        "skipped": dict(counts.skipped),
         "conversions": counts.conversions,
         "unreadable": dict(counts.unreadable),
         "ignored": dict(counts.ignored),
@@ -90,6 +91,8 @@ def _describe_pages(plan: Plan) -> Iterator[str]:
     yield f"pages       {_join({_name(state): counts.pages[state] for state in reversed(State)})}"
     if counts.by_name:
         yield f"            {counts.by_name:,} of them known by name and time: read again, not sent"
+    if counts.skipped:
+        yield f"skipped     {describe_ignored(counts.skipped)}"
     if counts.conversions:
         yield f"converted   {counts.conversions:,} pages are decoded and encoded again"
     if counts.unreadable:

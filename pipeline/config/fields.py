@@ -16,7 +16,7 @@ def about(
 
     Args:
         description: One or two sentences for help and documentation.
-        flag: The flag that sets it, as click spells it: "-j/--jobs", or "--dedup/--no-dedup" for a switch.
+        flag: The flag that sets it, as click spells it: "-j/--jobs", or "--blank/--no-blank" for a switch.
         metavar: What the flag's value is called in help; by default its type.
         example: For a setting without a default: the value that the example file shows.
         unset: For a setting without a default: what happens when it is not set.

@@ -1,11 +1,14 @@
 """The settings about files and pages; the others are in `settings`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from pipeline.config.fields import Positive, Section, about
+from pipeline.config.fields import Count, Positive, Section, about
 from pipeline.config.page_ranges import PageRanges
+
+FILE_KINDS: Final = ("jpeg", "png", "gif", "webp", "bmp", "tiff", "jp2", "pnm", "avif", "heic", "pdf")
+"""Formats of the files that hold pages."""
 
 
 class InputConfig(Section, frozen=True):
@@ -22,6 +25,14 @@ class InputConfig(Section, frozen=True):
     exclude: Annotated[
         tuple[str, ...],
         about("Globs of files and directories to leave out.", flag="--exclude", metavar="GLOB"),
+    ] = ()
+    exclude_kinds: Annotated[
+        tuple[str, ...],
+        about(
+            f"Formats to leave out of directories and archives, whatever the files' names: {', '.join(FILE_KINDS)}.",
+            flag="--exclude-kind",
+            metavar="KIND",
+        ),
     ] = ()
     column: Annotated[
         str | None,
@@ -105,5 +116,26 @@ class PrepareConfig(Section, frozen=True):
     ] = "ignore"
     orient: Annotated[bool, about("Turn pages upright by their EXIF orientation.")] = True
     dedup: Annotated[
-        bool, about("Send the same content once; copies take over its text.", flag="--dedup/--no-dedup")
-    ] = True
+        Literal["content", "pixels", "off"],
+        about(
+            "What is sent once, and copies take over its text: files of the same content, or also pages of the same "
+            "pixels, which are decoded to compare them; off sends every copy.",
+            flag="--dedup",
+        ),
+    ] = "content"
+    skip_blank: Annotated[
+        bool,
+        about(
+            "Send no page on which nothing could be text; each is recorded as skipped. Every page is decoded.",
+            flag="--skip-blank/--no-skip-blank",
+        ),
+    ] = False
+    skip_smaller_px: Annotated[
+        Count,
+        about(
+            "Send no image whose longer edge is below this, such as a thumbnail; each is recorded as skipped. 0 for "
+            "none; pages of PDFs are always sent.",
+            flag="--skip-smaller",
+            metavar="PX",
+        ),
+    ] = 0

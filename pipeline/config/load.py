@@ -17,6 +17,7 @@ import msgspec
 import platformdirs
 
 from pipeline.config.duration import parse_duration, parse_moment
+from pipeline.config.input_settings import FILE_KINDS
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.settings import Config
 from pipeline.errors import UsageError
@@ -36,6 +37,9 @@ _RETIRED: Final[Mapping[tuple[str, str], str]] = {
     ("output", "fsync"): "it was removed in 0.2: results are always synced",
 }
 """Keys of earlier releases, and what became of them."""
+
+_RETIRED_DEDUP: Final = {"true": "content", "1": "content", "false": "off", "0": "off"}
+"""Values of an earlier release, when it was a switch."""
 
 _SERVICE: Final = r"PAGEMILL(?:_[A-Z0-9_]+)?"
 _PROTOCOL: Final = r"(?:TCP|UDP|SCTP)"
@@ -234,6 +238,8 @@ def _check_names(layer: _Tables, source: str) -> None:
         for key in table:
             if (section, key) in _RETIRED:
                 raise UsageError(f"{source}: key '{key}' in [{section}]: {_RETIRED[section, key]}")
+        if (former := str(layer.get("prepare", {}).get("dedup")).lower()) in _RETIRED_DEDUP:
+            raise UsageError(f"{source}: prepare.dedup: {former} is called '{_RETIRED_DEDUP[former]}' since 0.3")
         if section not in sections:
             raise UsageError(f"{source}: unknown section '[{section}]'")
         for key in table:
@@ -284,5 +290,8 @@ def _check_values(config: Config, source: str) -> None:
         _ = config.input.page_ranges
     except ValueError as exc:
         raise UsageError(f"{source}: input.pages: '{config.input.pages}' is no list of pages such as 1-3,10-") from exc
+    for kind in config.input.exclude_kinds:
+        if kind not in FILE_KINDS:
+            raise UsageError(f"{source}: input.exclude_kinds: no kind '{kind}'; the kinds are {', '.join(FILE_KINDS)}")
     if config.prepare.min_edge_px > config.prepare.max_edge_px:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")

@@ -29,8 +29,12 @@ from pipeline.inputs.conversion_messages import (
     Counted,
     CountPages,
     Cut,
+    HashPixels,
+    NoCallNeeded,
     NotConverted,
+    PixelsHashed,
     PrepareSettings,
+    Result,
     Task,
     TextFound,
 )
@@ -43,8 +47,10 @@ from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
 from pipeline.inputs.tiling import count_tiles, plan_cuts
+from pipeline.inputs.worth import NotWorthACallError, require_ink, require_size
 from pipeline.members import Member
 from pipeline.pixels.decoding import decode
+from pipeline.pixels.identity import hash_pixels
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, turn_upright, upright_size_px
 from pipeline.records import Prep
@@ -81,13 +87,21 @@ class Converter:
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
-    def run(self, task: Task) -> Converted | Cut | TextFound | Counted | NotConverted:
+    def run(self, task: Task) -> Result:
         """Return the result of a task; raises nothing."""
         pages = 0
         try:
             file = self._open(task)
             pages = file.pages
-            return _count(file, task) if isinstance(task, CountPages) else self._convert(file, task)
+            match task:
+                case CountPages():
+                    return _count(file, task)
+                case HashPixels():
+                    return _hash_page(file, task)
+                case Convert():
+                    return self._convert(file, task)
+        except NotWorthACallError as exc:
+            return NoCallNeeded(exc.skipped, pages)
         except PageError as exc:
             error = exc
         except MemoryError:
@@ -109,7 +123,7 @@ class Converter:
             except CutPageError as exc:
                 self._cut = CutPage(task.page, exc.pixels, exc.rotation_deg)
                 if task.tile is None:
-                    return Cut(find_tiles(exc.cuts, exc.pixels), file.pages)
+                    return Cut(find_tiles(exc.cuts, exc.pixels), file.pages, exc.source_px)
             else:
                 return converted
         try:
@@ -180,18 +194,28 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | Text
     if isinstance(file, PdfFile):
         return _convert_pdf_page(file, task.page, settings)
     image = file.open(task.page)
+    require_size(image.size, settings)
     orientation = read_orientation(image)
     turned_deg = rotation_deg(orientation)
     if file.format == "tiff":
         orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
     elif not settings.orient:
         orientation, turned_deg = 1, 0
+    source_px = upright_size_px(image.size, orientation)
     try:
         converted = _convert_image(file, task.page, image, settings, orientation)
     except CutPageError as exc:
-        exc.rotation_deg = turned_deg
+        exc.rotation_deg, exc.source_px = turned_deg, source_px
         raise
-    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
+    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages, source_px)
+
+
+def _hash_page(file: PageImages | PdfFile, task: HashPixels) -> PixelsHashed:
+    if isinstance(file, PdfFile):
+        return PixelsHashed("")
+    turns = task.settings.orient and file.format != "tiff"
+    orientation = read_orientation(file.open(task.page)) if turns else 1
+    return PixelsHashed(hash_pixels(lambda: file.open(task.page), orientation) or "")
 
 
 def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted | TextFound:
@@ -214,7 +238,9 @@ def _render(file: PdfFile, page: PdfPage, number: int, settings: PrepareSettings
     if (cuts := plan_cuts(size_px, settings.limits, max_pixels)) is not None:
         raise CutPageError(cuts, RenderedPage(file, number, size_px))
     needed = fit(size_px, settings.limits, max_pixels)
-    return _encode(make_fit(page.render(needed.scaled_px), needed, 1), size_px, needed, settings)
+    image = page.render(needed.scaled_px)
+    require_ink(image, settings)
+    return _encode(make_fit(image, needed, 1), size_px, needed, settings)
 
 
 def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
@@ -224,6 +250,7 @@ def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
         return Converted(scan.jpeg if converted.image is None else converted.image, converted.prep, 1)
     assert scan.image is not None
     size_px = upright_size_px(scan.image.size, scan.orientation)
+    require_ink(scan.image, settings)
     if (cuts := plan_cuts(size_px, settings.limits, settings.max_pixels)) is not None:
         raise CutPageError(cuts, DecodedPage(turn_upright(scan.image, scan.orientation)))
     needed = fit(size_px, settings.limits, settings.max_pixels)
@@ -245,16 +272,35 @@ def _convert_image(
     if (scans := file.count_scans()) > MAX_SCANS:
         raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
     file.check_complete()
+    is_opaque = not image.has_transparency_data  # else a text may be as white as the paper below it
     if cuts is not None:
         decoded = _decode_page(file, image, number, image.size)
+        if is_opaque:
+            require_ink(decoded, settings)
         raise CutPageError(cuts, DecodedPage(turn_upright(decoded, orientation)))
     assert needed is not None
     if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
-        if not file.has_end_mark:
+        prep = Prep(file.format, *image.size, bytes=file.size_bytes)
+        if settings.skips_blank and is_opaque:
+            _judge_file(file, image, number, settings)
+        elif not file.has_end_mark:
             image.load()
-        return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
+        return Converted(None, prep, file.pages)
     decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, orientation))
+    if is_opaque:
+        require_ink(decoded, settings)
     return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
+
+
+def _judge_file(file: PageImages, image: ImageFile.ImageFile, number: int, settings: PrepareSettings) -> None:
+    """Raise NotWorthACallError when the page of a file that is sent as it is is blank."""
+    try:
+        page = _decode_page(file, image, number, image.size)
+    except Exception:
+        if not file.has_end_mark:
+            raise
+        return  # without the setting, it would be sent without a look
+    require_ink(page, settings)
 
 
 def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, least_px: tuple[int, int]) -> Image.Image:

@@ -8,6 +8,7 @@ from pipeline.convert.frames import Ready
 from pipeline.inputs.fit import MAX_PIXELS
 from pipeline.members import Member
 from pipeline.records import Prep
+from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
 from pipeline.wire import Limits
 
@@ -23,6 +24,9 @@ class PrepareSettings:
         max_pixels: Most pixels of a page that is decoded.
         pdf_dpi: Resolution at which pages of a PDF are rendered.
         uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
+        skips_blank: Whether pages on which nothing could be text are skipped, so that every page is decoded.
+        compares_pixels: Whether pages of equal pixels are sent once.
+        skips_below_px: Images with a longer edge below this are skipped.
     """
 
     limits: Limits
@@ -31,6 +35,9 @@ class PrepareSettings:
     max_pixels: int = MAX_PIXELS
     pdf_dpi: int = 300
     uses_text_layer: bool = False
+    skips_blank: bool = False
+    skips_below_px: int = 0
+    compares_pixels: bool = False
 
 
 class Convert(Struct, frozen=True, tag=True):
@@ -62,6 +69,16 @@ class CountPages(Struct, frozen=True, tag=True):
     member: Member | None = None
 
 
+class HashPixels(Struct, frozen=True, tag=True):
+    """To the worker: hash the pixels of a page; fields as in `Convert`."""
+
+    path: bytes
+    sha256: str
+    page: int
+    settings: PrepareSettings
+    member: Member | None = None
+
+
 class Converted(Struct, frozen=True, tag=True):
     """A page that the API accepts.
 
@@ -69,11 +86,19 @@ class Converted(Struct, frozen=True, tag=True):
         image: The encoded page; None when the file itself is sent.
         prep: How it was prepared.
         pages: Number of pages of the file.
+        source_px: (width, height) of the upright page before it was scaled; None for a page of a PDF.
     """
 
     image: bytes | None
     prep: Prep
     pages: int
+    source_px: tuple[int, int] | None = None
+
+
+class PixelsHashed(Struct, frozen=True, tag=True):
+    """The hash of a page's pixels; empty for a page that cannot be compared."""
+
+    sha256: str
 
 
 class TextFound(Struct, frozen=True, tag=True):
@@ -94,9 +119,23 @@ class Cut(Struct, frozen=True, tag=True):
     Attributes:
         tiles: Of the page.
         pages: Number of pages of the file.
+        source_px: As in `Converted`.
     """
 
     tiles: tuple[Tile, ...]
+    pages: int
+    source_px: tuple[int, int] | None = None
+
+
+class NoCallNeeded(Struct, frozen=True, tag=True):
+    """A page that is not worth a call.
+
+    Attributes:
+        skipped: Why.
+        pages: Number of pages of the file.
+    """
+
+    skipped: Skipped
     pages: int
 
 
@@ -126,5 +165,5 @@ class NotConverted(Struct, frozen=True, tag=True):
     pages: int
 
 
-Task = Convert | CountPages
-Result = Ready | Converted | Cut | TextFound | Counted | NotConverted
+Task = Convert | CountPages | HashPixels
+Result = Ready | Converted | Cut | TextFound | NoCallNeeded | Counted | PixelsHashed | NotConverted

@@ -103,6 +103,7 @@ class CutPageError(Exception):
         cuts: How many, and how long its tiles are.
         pixels: Of the upright page.
         rotation_deg: The clockwise rotation that made the page upright.
+        source_px: (width, height) of the upright page; None for a page of a PDF.
     """
 
     def __init__(self, cuts: Cuts, pixels: Pixels) -> None:
@@ -110,6 +111,7 @@ class CutPageError(Exception):
         self.cuts = cuts
         self.pixels = pixels
         self.rotation_deg = 0
+        self.source_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def to_source_file(base: str, inputs: Inputs, entry: ManifestEntry) -> SourceFil
         return IgnoredFiles(UNREADABLE, 1)
     if isinstance(found, FileStat):
         name = inputs.source_name(full)
-        return SourceFile(name, path, found, entry.meta, undecided=entry.undecided, member=member)
+        return SourceFile(name, path, found, entry.meta, undecided=entry.undecided, listed=entry.listed, member=member)
     return SourceFile(inputs.source_name(full), path, None, entry.meta, found)
 
 

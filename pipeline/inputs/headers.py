@@ -22,6 +22,7 @@ from pipeline.inputs.fit import fit
 from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, is_pdf, suffix_of
 from pipeline.inputs.page_images import FORMATS, has_end_mark
 from pipeline.inputs.tiling import count_tiles
+from pipeline.inputs.worth import find_smaller
 from pipeline.pixels import gif, tiff
 from pipeline.pixels.orientation import ORIENTATION_TAG, read_orientation, upright_size_px
 from pipeline.records import SourceFile
@@ -45,6 +46,7 @@ class Header:
         pages: Number of pages.
         failing: Pages that are sure to fail before a call, by class; the others may fail, too.
         conversions: Pages that must be decoded and encoded again.
+        smaller: Numbers of the pages that are too small to be sent, 1-based.
         ignored: The kind under which the file is ignored; None for a page.
         is_counted: False for a PDF, whose pages only its reader can count.
         tiles: Number of tiles of each page that is cut, by the page's number.
@@ -54,6 +56,7 @@ class Header:
     pages: int = 1
     failing: Mapping[str, int] = field(default_factory=dict)
     conversions: int = 0
+    smaller: frozenset[int] = frozenset()
     ignored: str | None = None
     is_counted: bool = True
     tiles: Mapping[int, int] = field(default_factory=dict)
@@ -105,18 +108,24 @@ def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, se
     if image_format is None:
         return Header(format_of_name(file.name), conversions=1)
     pages = max(1, gif.count_frames(cast("bytes", view))) if image_format == "gif" else 1
+    smaller = frozenset(range(1, pages + 1)) if fits is None else frozenset()
     is_sent = fits and image_format in MEDIA_TYPES and pages == 1 and len(view) <= settings.limits.max_bytes
-    conversions = 0 if is_sent and _has_end_mark(view, head) else pages
+    conversions = 0 if smaller or (is_sent and _has_end_mark(view, head)) else pages
     cut = dict.fromkeys(range(1, pages + 1), tiles) if tiles > 1 else {}
-    return Header(image_format, pages, failing, conversions, tiles=cut)
+    return Header(image_format, pages, failing, conversions, smaller, tiles=cut)
 
 
-def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool, int]:
-    """Return of an image its format, None for a damaged header; the classes it fails with; if it fits; its tiles."""
+def _open(file: Path | BytesIO, settings: PrepareSettings) -> tuple[str | None, Counter[str], bool | None, int]:
+    """Return of an image its format, None for a damaged header; the classes it fails with; if it fits; its tiles.
+
+    The third is None for an image that is too small to be sent.
+    """
     failing: Counter[str] = Counter()
     try:
         with Image.open(file, formats=_OPENED) as image:
             image_format = FORMATS[image.format or ""]
+            if find_smaller(image.size, settings) is not None:
+                return image_format, failing, None, 1
             orientation = read_orientation(image) if settings.orient else 1
             size_px = upright_size_px(image.size, orientation)
             if (tiles := count_tiles(size_px, settings.limits, settings.max_pixels)) > 1:
@@ -135,19 +144,24 @@ def _describe_tiff(view: "_View | bytes", settings: PrepareSettings) -> Header:
     data = cast("bytes", view)
     offsets = tiff.directory_offsets(data)
     failing: Counter[str] = Counter()
+    smaller: set[int] = set()
     cut: dict[int, int] = {}
     for number, offset in enumerate(offsets, 1):
         try:
-            if (tiles := _count_tiff_tiles(data, offset, settings)) > 1:
-                cut[number] = tiles
+            tiles = _count_tiff_tiles(data, offset, settings)
         except PageError as exc:
             failing[exc.name] += 1
+            continue
+        if tiles == 0:
+            smaller.add(number)
+        elif tiles > 1:
+            cut[number] = tiles
     pages = max(1, len(offsets))
-    return Header("tiff", pages, failing, pages - failing.total(), tiles=cut)
+    return Header("tiff", pages, failing, pages - failing.total() - len(smaller), frozenset(smaller), tiles=cut)
 
 
 def _count_tiff_tiles(data: bytes, offset: int, settings: PrepareSettings) -> int:
-    """Return the number of tiles of a page, 1 for one that is not cut.
+    """Return the number of tiles of a page, 1 for one that is not cut, 0 for one that is too small to be sent.
 
     Raises:
         PageError: the page is sure to fail.
@@ -158,6 +172,8 @@ def _count_tiff_tiles(data: bytes, offset: int, settings: PrepareSettings) -> in
     width, height = (tags.get(tag, (0,))[0] for tag in _SIZE_TAGS)
     if min(width, height) < 1:
         return 1
+    if find_smaller((width, height), settings) is not None:
+        return 0
     size_px = upright_size_px((width, height), tags.get(ORIENTATION_TAG, (1,))[0])
     tiles = count_tiles(size_px, settings.limits, settings.max_pixels)
     if tiles == 1:

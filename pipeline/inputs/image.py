@@ -29,6 +29,7 @@ from pipeline.inputs.conversion_messages import (
     Counted,
     CountPages,
     Cut,
+    NoCallNeeded,
     NotConverted,
     PrepareSettings,
     Result,
@@ -37,10 +38,12 @@ from pipeline.inputs.conversion_messages import (
 )
 from pipeline.inputs.fit import MAX_PIXELS, fit
 from pipeline.inputs.page_images import FORMATS, has_end_mark
+from pipeline.inputs.worth import NotWorthACallError, require_size
 from pipeline.members import Member
 from pipeline.pixels import png
 from pipeline.pixels.orientation import read_orientation, upright_size_px
 from pipeline.records import PageId, Payload, Prep
+from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
 from pipeline.wire import MEDIA_TYPES, build_image_body, build_url_body, replace_surrogates
 
@@ -154,9 +157,12 @@ class ImageFile:
         """
         content = read_content(os.fsencode(self._path), self._member)
         self._sha256 = hashlib.sha256(content).hexdigest()
-        prep = _describe_fitting(content, self._settings)
-        if prep is not None:
-            return self._payload(page, content, prep)
+        try:
+            prep = _describe_fitting(content, self._settings)
+        except NotWorthACallError as exc:
+            return self._without_call(page, skipped=exc.skipped)
+        if prep is not None and not self._settings.skips_blank:
+            return self._payload(page, content, prep, (prep.width_px, prep.height_px))
         self._content = content if len(content) <= self._settings.limits.max_bytes else None
         return self._conversion(page)
 
@@ -168,17 +174,21 @@ class ImageFile:
         """
         content, self._content = self._content, None
         match result:
-            case Converted(image, prep, pages):
+            case Converted(image, prep, pages, source_px):
                 self.pages = pages
                 image = content if image is None else image
                 assert image is not None
-                return self._payload(page, image, prep)
-            case Cut(tiles, pages):
+                return self._payload(page, image, prep, source_px)
+            case Cut(tiles, pages, source_px):
                 self.pages = pages
-                return Payload(self._id(page), self._sha256, page, pages, b"", None, tiles=tiles)
+                pixels = self._pixels(source_px)
+                return Payload(self._id(page), self._sha256, page, pages, b"", None, pixels=pixels, tiles=tiles)
             case TextFound(text, pages):
                 self.pages = pages
-                return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
+                return self._without_call(page, text=text)
+            case NoCallNeeded(skipped, pages):
+                self.pages = pages
+                return self._without_call(page, skipped=skipped)
             case NotConverted(name, message, pages):
                 self.pages = max(self.pages, pages)
                 raise _ERRORS.get(name, ConversionError)(message)
@@ -207,9 +217,17 @@ class ImageFile:
     def _id(self, page: int) -> PageId:
         return PageId(f"sha256:{self._sha256}#{page}")
 
-    def _payload(self, page: int, image: bytes, prep: Prep) -> Payload:
+    def _without_call(self, page: int, *, text: str | None = None, skipped: Skipped | None = None) -> Payload:
+        return Payload(self._id(page), self._sha256, page, self.pages, b"", None, text, skipped)
+
+    def _payload(self, page: int, image: bytes, prep: Prep, source_px: tuple[int, int] | None) -> Payload:
         body = build_image_body(image, MEDIA_TYPES[prep.format], replace_surrogates(self._path.name))
-        return Payload(self._id(page), self._sha256, page, self.pages, body, prep)
+        return Payload(self._id(page), self._sha256, page, self.pages, body, prep, pixels=self._pixels(source_px))
+
+    def _pixels(self, source_px: tuple[int, int] | None) -> str | None:
+        """Return the value of `Payload.pixels` of a page that was not compared yet."""
+        is_compared = self._settings.compares_pixels and source_px is not None
+        return f"{source_px[0]}x{source_px[1]}" if is_compared and source_px is not None else None
 
 
 def prepare_url(url: str) -> Payload:
@@ -220,14 +238,21 @@ def prepare_url(url: str) -> Payload:
 
 
 def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:
-    """Return the description of a file that is sent as it is; None for any other, which a worker decides about."""
+    """Return the description of a file that is sent as it is; None for any other, which a worker decides about.
+
+    Raises:
+        NotWorthACallError: it is smaller than asked for.
+    """
     if len(content) > settings.limits.max_bytes or not has_end_mark(content):
         return None
     head = png.header(content) if content.startswith(png.SIGNATURE) else content
     try:
         image = Image.open(BytesIO(head), formats=_MAY_BE_SENT)
+        require_size(image.size, settings)
         orientation = read_orientation(image)
         needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+    except NotWorthACallError:
+        raise
     except Exception:  # noqa: BLE001 - Pillow raises exceptions of any type for damaged headers; the worker reports it
         return None
     if not needed.untouched or (orientation != 1 and settings.orient):

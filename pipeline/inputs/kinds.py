@@ -107,6 +107,17 @@ _IMAGES: Final = (
     b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
     b"\xff\x4f\xff\x51",  # its codestream without a container
 )
+_FORMATS: Final = (
+    (b"\xff\xd8", "jpeg"),
+    (b"\x89PNG", "png"),
+    (b"GIF", "gif"),
+    (b"\0\0\0\x0cjP", "jp2"),
+    (b"\xff\x4f", "jp2"),
+    (b"RIFF", "webp"),
+    (b"BM", "bmp"),
+    (b"P", "pnm"),
+)
+"""Formats by the first bytes of an image; the others are a TIFF's, or of the HEIF family."""
 _PNM: Final = re.compile(rb"P(?:[1-6]|[Ff](?=\s))(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+\s")
 """A text may begin with these letters, but not with two numbers after them."""
 _HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevm", b"hevs", b"hevx"})
@@ -193,6 +204,17 @@ def heif_format(head: bytes) -> Literal["heic", "avif"] | None:
     if major in _AVIF_BRANDS or (major in _BRANDS_OF_BOTH and brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS):
         return "avif"
     return "heic" if major in _HEIC_BRANDS | _BRANDS_OF_BOTH else None
+
+
+def format_of(head: bytes) -> str | None:
+    """Return the format of a file that begins with these bytes, such as "jpeg"; None for a file without pages."""
+    if is_pdf(head):
+        return "pdf"
+    if not is_image(head):
+        return None
+    if (heif := heif_format(head)) is not None:
+        return heif
+    return next((name for begin, name in _FORMATS if head.startswith(begin)), "tiff")
 
 
 def is_pdf(head: bytes) -> bool:

@@ -33,6 +33,7 @@ class ManifestEntry:
         meta: The row's other fields; always encodable as JSON.
         problem: Why the row cannot become a page; None when no reason is known.
         undecided: True for a file of a directory whose first bytes decide whether it is a page.
+        listed: True for a file of a directory or of an archive.
         may_be_comment: True for a line that begins with `#`: it is a comment unless it names an existing file.
         member: Where its bytes are when a walk found it in an archive.
     """
@@ -42,6 +43,7 @@ class ManifestEntry:
     meta: Meta | None = None
     problem: PageError | None = None
     undecided: bool = False
+    listed: bool = False
     may_be_comment: bool = False
     member: Member | None = None
 

@@ -107,7 +107,8 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
     yield NameBatch((), ignored=_count_set_aside(inputs))
     for item in inputs.items:
         if item.kind != "stdin":
-            to_names = partial(_to_names, item.base, inputs, since_ns=since_ns_of(config))
+            has_kinds = bool(config.exclude_kinds)
+            to_names = partial(_to_names, item.base, inputs, since_ns=since_ns_of(config), has_kinds=has_kinds)
             async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
                 async for batch in batches:
                     yield await to_thread.run_sync(to_names, batch, abandon_on_cancel=True)
@@ -157,6 +158,7 @@ def _make_entries(listing: Listing, positions: range) -> list[ManifestEntry]:
         ManifestEntry(
             f"{listing.path}/{name}",
             undecided=name in listing.undecided,
+            listed=True,
             member=listing.members[position] if listing.members else None,
         )
         for position, name in names
@@ -212,15 +214,20 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
         yield block
 
 
-def _to_names(base: str, inputs: Inputs, batch: _Batch, *, since_ns: int | None) -> NameBatch:
+def _must_examine(entry: ManifestEntry, has_kinds: bool) -> bool:  # noqa: FBT001
+    return entry.needs_stat or (has_kinds and entry.listed)
+
+
+def _to_names(base: str, inputs: Inputs, batch: _Batch, *, since_ns: int | None, has_kinds: bool) -> NameBatch:
+    """Return what a batch names; `has_kinds` when the first bytes of each file that was listed decide about it."""
     if since_ns is not None:
         examined = [skip_older(to_source_file(base, inputs, entry), since_ns) for entry in batch.entries]
         batch = _Batch((), batch.ignored)
     else:
-        examined = [to_source_file(base, inputs, entry) for entry in batch.entries if entry.needs_stat]
+        examined = [to_source_file(base, inputs, entry) for entry in batch.entries if _must_examine(entry, has_kinds)]
     ignored = Counter(batch.ignored)
     for found in examined:
         if isinstance(found, IgnoredFiles):
             ignored[found.kind] += found.number
-    names = [name_entry(base, inputs, entry) for entry in batch.entries if not entry.needs_stat]
+    names = [name_entry(base, inputs, entry) for entry in batch.entries if not _must_examine(entry, has_kinds)]
     return NameBatch(names, [found for found in examined if isinstance(found, SourceFile)], ignored)

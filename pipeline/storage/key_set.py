@@ -21,6 +21,9 @@ class KeySet:
         """Forget all keys."""
         self._db.close()
 
+    def __contains__(self, key: bytes) -> bool:
+        return bool(self._db.execute("SELECT 1 FROM key WHERE key = ?", (key,)).fetchall())
+
     def add(self, key: bytes) -> bool:
         """Add a key; return False when it was there."""
         return self._db.execute("INSERT OR IGNORE INTO key VALUES (?)", (key,)).rowcount == 1

@@ -67,8 +67,8 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
     evidence = Evidence(workspace, directory)
     with closing(evidence.database):
         yield from evidence.read()
-        once = run_file is None or run_file.section("prepare").get("dedup", True)
-        yield from evidence.compare_lines(once=bool(once))
+        dedup = "content" if run_file is None else run_file.section("prepare").get("dedup", "content")
+        yield from evidence.compare_lines(once=dedup not in {False, "off"})  # an earlier release had a switch
         yield from _audit_files(workspace)
         index = IndexCopy(workspace, directory, evidence)
         yield from index.compare()

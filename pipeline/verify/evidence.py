@@ -27,7 +27,8 @@ _MAX_ELAPSED_MS: Final = 10**12
 _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
-  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER
+  attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER,
+  pixels TEXT
 );
 CREATE TABLE part_call (
   number INTEGER PRIMARY KEY, source BLOB, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER, metered INTEGER
@@ -65,18 +66,22 @@ _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
   SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first,
   row_number() OVER (PARTITION BY coalesce(attempt, number)
-  ORDER BY number) AS nth FROM result WHERE original IS NULL
+  ORDER BY number) AS nth FROM result WHERE original IS NULL AND state <> 'skipped'
 ) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
-SELECT number, source, original, (
+SELECT number, source, original, coalesce((
   SELECT min(number) FROM result AS sent WHERE sent.id = result.id AND sent.original IS NULL
   AND (sent.source = result.original OR instr(result.original, X'EFBFBD'))
-) AS first FROM result WHERE original IS NOT NULL AND (first IS NULL OR first > number)
+), (
+  SELECT min(number) FROM result AS sent WHERE sent.source = result.original AND sent.original IS NULL
+  AND instr(result.pixels, ':')
+  AND sent.pixels IN (result.pixels, substr(result.pixels, 1, instr(result.pixels, ':') - 1))
+)) AS first FROM result WHERE original IS NOT NULL AND (first IS NULL OR first > number)
 """
 _FAILED_LATER: Final = """
 SELECT failure.number, failure.source, min(result.number) FROM failure JOIN result USING (source, page, id)
-WHERE failure.added > result.added AND NOT failure.again GROUP BY failure.number
+WHERE failure.added > result.added AND NOT failure.again AND result.state <> 'skipped' GROUP BY failure.number
 """
 _CHANGED_FILES: Final = """
 SELECT count(*) FROM page WHERE source IN (
@@ -164,7 +169,7 @@ class Evidence:
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
                      next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
-                     _is_metered(record), record.again)
+                     _is_metered(record), record.again, record.pixels)
                 )  # fmt: skip
                 further.extend((key, attempt) for attempt in record.attempts[1:])
             if len(rows) >= _BATCH:
@@ -236,4 +241,4 @@ def _clamp(elapsed_ms: int) -> int:
 
 def _is_metered(record: Record) -> bool:
     """Return whether a ledger must count the call of a text."""
-    return record.text_from != TEXT_LAYER and record.reply.host != "embedded"
+    return record.text_from != TEXT_LAYER and record.skipped is None and record.reply.host != "embedded"

@@ -8,6 +8,7 @@ from typing import Final
 
 from pipeline.errors import PageError, one_line
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
+from pipeline.skipped import BLANK, SMALLER
 from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
 from pipeline.workspace.lines import EditedLineError, FailureHead, parse_result
 from pipeline.workspace.part_lines import Part
@@ -88,7 +89,9 @@ def check_record(record: Record) -> Iterator[str]:
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
     is_called = bool(record.attempts) and all(record.attempts)
-    if not is_called and record.text_from != TEXT_LAYER:
+    if record.skipped is not None:
+        yield from _check_skipped(record)
+    elif not is_called and record.text_from != TEXT_LAYER:
         yield "it has no attempt"
     elif is_called and record.text_from == TEXT_LAYER:
         yield f"its text is that of the file, and yet it has an attempt, {record.attempts[0]}"
@@ -109,6 +112,13 @@ def check_part(part: Part) -> Iterator[str]:
         yield f"elapsed_ms is {part.elapsed_ms}"
     if not _is_moment(part.added):
         yield f"added is not a time: {part.added[:40]!r}"
+
+
+def _check_skipped(record: Record) -> Iterator[str]:
+    if record.text or record.attempts:
+        yield "it was skipped, and yet it has a text or an attempt"
+    if record.skipped is not None and record.skipped.reason not in {BLANK, SMALLER}:
+        yield f"it was skipped for an unknown reason, {record.skipped.reason[:40]!r}"
 
 
 def check_failure(failure: FailureHead) -> Iterator[str]:

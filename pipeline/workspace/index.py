@@ -43,6 +43,9 @@ class Index:
         """Which attempts have a readable line, and which lines were edited."""
         self.parts = self._tables.parts
         """Which tiles have a text."""
+        self.skips = self._tables.skips
+        """Which pages were skipped, and which of them are settled by this run's settings."""
+        self.pixels = self._tables.pixels
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []
@@ -152,8 +155,8 @@ class Index:
     ) -> Mapping[State, int] | None:
         """Return the number of a file's pages by state when the file need not be opened, else None.
 
-        That is so when it is unchanged, all of its pages are done, skipped, or failed and not retryable, and those
-        that have a text have a record with the file's `meta` that is as recent as asked for.
+        That is so when it is unchanged, all of its pages are done, skipped and still to be skipped, or failed and not
+        retryable, and those that have a text have a record with the file's `meta` that is as recent as asked for.
 
         Args:
             file: A file that the source found.
@@ -177,7 +180,9 @@ class Index:
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
-        if file.meta and self._count_pages_with(file) < sum(state in FINAL_STATES for state, _, _ in rows):
+        is_open = State.SKIPPED in {row[0] for row in rows} and not self.skips.are_settled(source)
+        finished = sum(state in FINAL_STATES for state, _, _ in rows)
+        if is_open or (file.meta and self.inventory.count_with_meta(file) < finished):
             return None
         return Counter(State(state) for state, _, _ in rows)
 
@@ -192,11 +197,6 @@ class Index:
         digest = meta_digest(file.meta)
         found = "SELECT 1 FROM meta WHERE source = ? AND page = ? AND digest = ?"
         return digest is None or bool(self._db.rows(found, (encode_name(file.name), page, digest)))
-
-    def _count_pages_with(self, file: SourceFile) -> int:
-        """Return the number of a file's pages that have a record with its `meta`."""
-        found = "SELECT count(*) FROM meta WHERE source = ? AND digest = ?"
-        return int(self._db.rows(found, (encode_name(file.name), meta_digest(file.meta)))[0][0])
 
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""
@@ -226,14 +226,15 @@ class Index:
             )
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a content; None when there is none, or its line is damaged."""
+        """Return the first record of a content; None when none settles its pages, or its line is damaged."""
         return self._tables.find_record(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this page has a record of this content that is as recent as asked for."""
         found = "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?"
         rows = self._db.rows(found, (encode_name(file.name), page, page_id))
-        return bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
+        is_recent = bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
+        return is_recent and (rows[0][0] != State.SKIPPED or self.skips.is_settled(encode_name(file.name), page))
 
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""

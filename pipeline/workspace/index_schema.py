@@ -4,6 +4,8 @@ from types import MappingProxyType
 from typing import Final
 
 from pipeline.workspace.parts import PARTS_SCHEMA
+from pipeline.workspace.pixel_table import PIXELS_SCHEMA
+from pipeline.workspace.skips import SKIPS_SCHEMA
 from pipeline.workspace.text_proofs import PROOFS_SCHEMA
 
 SCHEMA_VERSION: Final = 6
@@ -37,14 +39,14 @@ CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{PARTS_SCHEMA}"""
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{PARTS_SCHEMA}{SKIPS_SCHEMA}{PIXELS_SCHEMA}"""
 FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
 _SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;{_FAILED_CONTENT}"
 """Lines that were read by an earlier version say nothing of their quality."""
-_SINCE_6: Final = PARTS_SCHEMA
+_SINCE_6: Final = PARTS_SCHEMA + SKIPS_SCHEMA + PIXELS_SCHEMA
 UPGRADES: Final = MappingProxyType(
     {
         2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6,

@@ -9,10 +9,11 @@ from typing import Final
 
 from pipeline.records import FileStat, SourceFile, State
 from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.page_rows import meta_digest
 from pipeline.workspace.source_names import encode_name
 
 PAGE: Final = "page"
-"""The kind of a file whose first bytes are those of an image."""
+"""The kind of a file whose first bytes are those of an image; may be followed by a space and its format."""
 
 _RELATIVE: Final = "substr(source, 1, 1) <> X'2F' AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'"
 _FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND {_RELATIVE}"  # noqa: S608 - constants
@@ -112,6 +113,11 @@ class Inventory:
             return int(self._db.rows(f"{_FINISHED}{_RELATIVE}")[0][0])
         below = f"{_FINISHED}source > ? AND source < ?"
         return sum(int(self._db.rows(below, _range(encode_name(folder)))[0][0]) for folder in folders)
+
+    def count_with_meta(self, file: SourceFile) -> int:
+        """Return the number of a file's pages that have a record with its `meta`."""
+        found = "SELECT count(*) FROM meta WHERE source = ? AND digest = ?"
+        return int(self._db.rows(found, (encode_name(file.name), meta_digest(file.meta)))[0][0])
 
     def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
         """Return what is known of the pages with a file's name, by their 1-based number."""

@@ -11,6 +11,7 @@ import orjson
 
 from pipeline.quality import Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
+from pipeline.skipped import Skipped
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.checksums import DamagedLineError, append_checksum, check_checksum
 from pipeline.workspace.reencoding import restore_line, strip_framing
@@ -19,6 +20,7 @@ from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 _PREP_FIELDS: Final = ("format", "width_px", "height_px", "bytes", "scale", "rotation_deg")
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
+_OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "text_from", "skipped", "pixels"})
 
 
 class EditedLineError(DamagedLineError):
@@ -51,6 +53,8 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     source_b64: str | None = None
     duplicate_of_b64: str | None = None
     quality: Quality | None = None
+    skipped: Skipped | None = None
+    pixels: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64, or no field says which calls brought the text."""
@@ -79,7 +83,7 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> State:
         """The page's state after this record."""
-        return result_state(self.source_bytes(), self.original_bytes())
+        return result_state(self.source_bytes(), self.original_bytes(), self.skipped)
 
 
 class _ResultLine(ResultHead, frozen=True, kw_only=True):
@@ -152,15 +156,9 @@ def encode_record(record: Record) -> bytes:
         "elapsed_ms": record.elapsed_ms,
         "added": record.added,
     }
-    if record.meta is not None:
-        fields["meta"] = record.meta
-    if record.note is not None:
-        fields["note"] = record.note
-    if record.again:
-        fields["again"] = True
-    if record.text_from is not None:
-        fields["text_from"] = record.text_from
-    return append_checksum(orjson.dumps(fields))
+    fields["meta"], fields["note"], fields["again"] = record.meta, record.note, record.again or None
+    fields["text_from"], fields["skipped"], fields["pixels"] = record.text_from, record.skipped, record.pixels
+    return _encode(fields)
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -175,13 +173,13 @@ def encode_failure(failure: Failure) -> bytes:
         "retryable": failure.retryable,
         "added": failure.added,
     }
-    if failure.meta is not None:
-        fields["meta"] = failure.meta
-    if failure.runs:
-        fields["runs"] = failure.runs
-    if failure.again:
-        fields["again"] = True
-    return append_checksum(orjson.dumps(fields))
+    fields["meta"], fields["runs"], fields["again"] = failure.meta, failure.runs or None, failure.again or None
+    return _encode(fields)
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    """Return a line without the optional fields that have no value."""
+    return append_checksum(orjson.dumps({k: v for k, v in fields.items() if v is not None or k not in _OPTIONAL}))
 
 
 def parse_result(line: bytes) -> ResultHead:
@@ -249,6 +247,8 @@ def parse_record(line: bytes) -> Record:
         again=fields.again,
         quality=fields.quality,
         text_from=fields.text_from,
+        skipped=fields.skipped,
+        pixels=fields.pixels,
     )
 
 

@@ -6,6 +6,7 @@ from hashlib import blake2b
 import orjson
 
 from pipeline.records import Failure, Meta, PageId, Record, State
+from pipeline.skipped import Skipped
 from pipeline.workspace.lines import FailureHead, ResultHead
 from pipeline.workspace.source_names import encode_name
 
@@ -24,6 +25,8 @@ class PageRow:
         meta: Digest of the manifest's fields in the record; None for a record without any, and for a failure.
         attempts: The calls that brought the record's text; none for a failure.
         in_doubt: The service doubts the record's text.
+        pixels: Size, and hash if known, of the page's pixels; None where these are not compared.
+        skipped: Why the page was not sent; None for a page with a text, and for a failure.
     """
 
     source: bytes
@@ -35,6 +38,8 @@ class PageRow:
     meta: bytes | None = None
     attempts: tuple[str, ...] = ()
     in_doubt: bool = False
+    skipped: Skipped | None = None
+    pixels: str | None = None
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -47,7 +52,8 @@ def record_row(record: Record) -> PageRow:
     source, meta = encode_name(record.source), meta_digest(record.meta)
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempts=record.attempts, in_doubt=_is_in_doubt(record),
+        attempts=record.attempts, in_doubt=_is_in_doubt(record), skipped=record.skipped,
+        pixels=record.pixels,
     )  # fmt: skip
 
 
@@ -56,7 +62,8 @@ def result_row(head: ResultHead) -> PageRow:
     source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
     return PageRow(
         source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
-        attempts=head.attempts, in_doubt=_is_in_doubt(head),
+        attempts=head.attempts, in_doubt=_is_in_doubt(head), skipped=head.skipped,
+        pixels=head.pixels,
     )  # fmt: skip
 
 

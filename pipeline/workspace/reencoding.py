@@ -32,12 +32,13 @@ _FIELDS: Final = (
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "tiles", "timestamp", "host", "meta", "note", "runs"),
+    *("again", "text_from", "skipped", "reason", "measure", "pixels"),
     *("number", "of", "box", "joint"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
-_OBJECTS: Final = ("prep", "reply", "quality", "confidence", "tile")
-_FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type")
+_OBJECTS: Final = ("prep", "reply", "quality", "confidence", "skipped", "tile")
+_FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type", "measure")
 
 
 def strip_framing(line: bytes) -> bytes:

@@ -21,11 +21,14 @@ from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
 from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
 from pipeline.workspace.read_position import ReadPosition, Span
+from pipeline.workspace.skips import FORGET_SKIPS, Skips
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
 
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
-"""States that no later run changes while the page's content stays the same."""
+"""States that no later run changes while the page's content, and what is skipped, stay the same."""
+_TEXT_STATES: Final = (State.DONE.value, State.DUPLICATE.value)
 
 
 class OtherFilesError(StorageError):
@@ -59,6 +62,10 @@ class Tables:
         self.parts = Parts(workspace, database, self.proofs)
         """Which tiles have a text."""
         self._positions = self._results, self._failures, self.parts.position
+        self.skips = Skips(database)
+        """Which pages were skipped, and why."""
+        self.pixels = PixelTable(database)
+        """Which contents have pages of the same pixels."""
         self._trusts_files = True
 
     def __repr__(self) -> str:
@@ -74,6 +81,10 @@ class Tables:
         """
         assert row.id is not None
         self._put(row)
+        if row.skipped is not None:
+            self.skips.add(row.source, row.page, row.skipped)
+        if row.pixels is not None:
+            self.pixels.add(row.id, row.source, row.page, row.pixels)
         for attempt in row.attempts:
             self.proofs.add(attempt)
         if row.meta is not None:
@@ -123,7 +134,7 @@ class Tables:
         return max(0, runs - 1) if before is not None and added >= before else int(runs)
 
     def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a content; None when there is none, or its line is gone or damaged.
+        """Return the first record of a content that settles its pages; None when there is none, or its line is damaged.
 
         Raises:
             StorageError: the file cannot be read; the page must not be sent, and paid for, again.
@@ -140,7 +151,7 @@ class Tables:
         except OSError as exc:
             require_descriptor(exc)
             raise StorageError(f"{self._results.path}: {exc.strerror or exc}") from exc
-        return record if record.id == page_id else None
+        return record if record.id == page_id and self.skips.covers(record.skipped) else None
 
     def restore_positions(self) -> None:
         """Continue reading where the last commit ended.
@@ -175,7 +186,14 @@ class Tables:
 
     def forget_lines(self) -> None:
         """Remove what the lines have said, so that `catch_up` reads all of them; known files and pending pages stay."""
-        for statement in (*FORGET_LINES.split(";")[:-1], "DELETE FROM progress", FORGET_PARTS, *FORGET_PROOFS):
+        for statement in (
+            *FORGET_LINES.split(";")[:-1],
+            "DELETE FROM progress",
+            FORGET_PARTS,
+            *FORGET_PROOFS,
+            *FORGET_SKIPS,
+            *FORGET_PIXELS,
+        ):
             self._db.change(statement, ())
         for position in self._positions:
             position.end = position.mtime_ns = 0
@@ -253,7 +271,7 @@ class Tables:
         """Return whether the page has a record of the same content."""
         found = "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?"
         rows = self._db.rows(found, (row.source, row.page, row.id))
-        return bool(rows) and rows[0][0] in FINAL_STATES
+        return bool(rows) and rows[0][0] in _TEXT_STATES
 
     def _find_offset(self, page_id: PageId) -> int | None:
         """Return the offset of a content's first record in results.jsonl; None when there is none."""

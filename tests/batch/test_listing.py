@@ -12,7 +12,8 @@ import pytest
 from pipeline.batch import listing as listing_module
 from pipeline.batch.files import Files
 from pipeline.batch.job import Job, resolve_job
-from pipeline.batch.listing import Listing, Triage, add_ignored
+from pipeline.batch.listing import Listing, add_ignored
+from pipeline.batch.triage import Triage
 from pipeline.config import Config, InputConfig
 from pipeline.errors import InterruptedRunError, NoDescriptorsError, QuotaExhaustedError, StorageError
 from pipeline.inputs.resolve import resolve_inputs

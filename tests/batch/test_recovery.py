@@ -36,7 +36,7 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
     shutil.copy(write_page(scans / "a.png", 1), scans / "b.png")
     ledger = ledger_path(out.parent / "ledger", KEY, "127.0.0.1")
     async with serve_fake() as fake:
-        await run_here(scans, out, fake.url, run={"jobs": 1}, prepare={"dedup": dedup})
+        await run_here(scans, out, fake.url, run={"jobs": 1}, prepare={"dedup": "content" if dedup else "off"})
         forget_settlements(ledger)
         if damage is not None:
             path = out / "results.jsonl"
@@ -45,7 +45,7 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
             path.write_bytes(first.replace(damage.encode(), b"?" * len(damage)) + second)
         (out / "index.sqlite3").unlink()
         calls = len(fake.calls)
-        await run_here(scans / "b.png", out, fake.url, prepare={"dedup": dedup})
+        await run_here(scans / "b.png", out, fake.url, prepare={"dedup": "content" if dedup else "off"})
         assert len(fake.calls) == calls
     run_file = read_run_file(out)
     assert run_file is not None
@@ -55,7 +55,7 @@ async def crash_and_run_again(scans: Path, out: Path, *, dedup: bool, damage: st
 async def test_each_of_several_calls_for_one_content_is_proven_by_its_record(
     scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With `--no-dedup` a content has one record per copy."""
+    """With `--dedup off` a content has one record per copy."""
     states = await crash_and_run_again(scans, tmp_path / "out", dedup=False)
     assert len(results(tmp_path / "out")) == 2
     assert states == [AttemptState.ACCEPTED] * 2

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from pipeline.batch.planning.plan import Plan, PlanJob, make_plan
+from pipeline.batch.planning.count import PlanJob
+from pipeline.batch.planning.plan import Plan, make_plan
 from pipeline.cli.plan_html import render_plan
 from pipeline.records import Service
 from tests.pages import write_page, write_pages

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.batch import runner
 from pipeline.batch.job import Job
-from pipeline.batch.planning.plan import PlanJob, make_plan
+from pipeline.batch.planning.count import PlanJob
+from pipeline.batch.planning.plan import make_plan
 from pipeline.batch.progress import Snapshot, Summary, describe_summary
 from pipeline.records import Service, State
 from pipeline.workspace.inventory import FileState

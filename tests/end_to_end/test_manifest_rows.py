@@ -102,7 +102,7 @@ async def test_fields_that_come_later_are_recorded_without_a_call(scans: Path, t
     assert list_faults(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize("settings", [{"input": {"changed_by": "sha256"}}, {"prepare": {"dedup": False}}], ids=repr)
+@pytest.mark.parametrize("settings", [{"input": {"changed_by": "sha256"}}, {"prepare": {"dedup": "off"}}], ids=repr)
 async def test_fields_are_recorded_once_under_other_settings(
     scans: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:

@@ -34,9 +34,9 @@ async def test_each_page_of_an_archive_of_odd_files_ends_in_its_state(
         else:
             expected |= {(source, number): state for number, state in enumerate(odd.pages, 1)}
     async with serve_fake() as fake:
-        summary = await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": False})
+        summary = await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": "off"})
         calls = len(fake.calls)
-        again = await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": False})
+        again = await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": "off"})
         assert len(fake.calls) == calls
     ended = {(line["source"], line["page"]): line["prep"]["format"] for line in results(tmp_path / "out")}
     ended |= {(line["source"], line["page"]): line["class"] for line in failures(tmp_path / "out")}

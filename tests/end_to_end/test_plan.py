@@ -13,7 +13,8 @@ import orjson
 import pytest
 from PIL import Image
 
-from pipeline.batch.planning.plan import Plan, PlanJob, make_plan
+from pipeline.batch.planning.count import PlanJob
+from pipeline.batch.planning.plan import Plan, make_plan
 from pipeline.records import Service, State
 from tests.fakes import accept_when, serve_fake
 from tests.pages import write_page, write_pages
@@ -106,8 +107,8 @@ async def test_without_dedup_each_copy_is_a_call(scans: Path, tmp_path: Path) ->
     write_archive(scans)
     add_hidden_costs(scans)
     async with serve_fake() as fake:
-        plan = await plan_here(scans, tmp_path / "out", exact=True, prepare={"dedup": False})
-        await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": False})
+        plan = await plan_here(scans, tmp_path / "out", exact=True, prepare={"dedup": "off"})
+        await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": "off"})
         assert plan.counts.calls == len(fake.calls)
 
 

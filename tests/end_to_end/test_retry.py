@@ -59,7 +59,7 @@ async def test_a_page_that_always_fails_costs_calls_in_three_runs_and_then_waits
     assert lines[2]["message"].endswith("it has failed in 3 runs and is left to: pagemill retry")
 
 
-@pytest.mark.parametrize("prepare", [{"dedup": True}, {"dedup": False}], ids=["dedup", "no-dedup"])
+@pytest.mark.parametrize("prepare", [{"dedup": "content"}, {"dedup": "off"}], ids=["dedup", "no-dedup"])
 @on_virtual_time
 async def test_a_page_left_to_retry_is_known_by_its_content(
     scans: Path, tmp_path: Path, prepare: dict[str, object]

@@ -117,11 +117,11 @@ async def test_a_duplicate_of_a_failed_original_fails_the_same_way_without_a_cal
 
 
 async def test_without_dedup_each_copy_is_sent_once(scans: Path, tmp_path: Path) -> None:
-    """`--no-dedup` sends copies, but a second run sends nothing."""
+    """`--dedup off` sends copies, but a second run sends nothing."""
     shutil.copy(write_page(scans / "a.png", 1), scans / "b.png")
     async with serve_fake() as fake:
         for _ in range(2):
-            await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": False})
+            await run_here(scans, tmp_path / "out", fake.url, prepare={"dedup": "off"})
         assert len(fake.calls) == 2
 
 

@@ -60,6 +60,24 @@ FILES = {
 }
 
 
+def test_the_pages_below_a_size_are_named(tmp_path: Path) -> None:
+    """By their longer edge, also of frames; one that is also too small to be read is skipped, not failed."""
+    settings = replace(VENDOR, skips_below_px=150)
+    for name, image, smaller in (
+        ("wide.png", Image.new("L", (150, 20)), set()),
+        ("thumb.png", Image.new("L", (149, 149)), {1}),
+        ("dot.bmp", Image.new("L", (2, 2)), {1}),
+    ):
+        image.save(tmp_path / name)
+        header = read_header(as_source(tmp_path / name), settings)
+        assert (set(header.smaller), dict(header.failing)) == (smaller, {})
+    first, *rest = [Image.new("L", size) for size in ((300, 300), (90, 90), (4, 4), (200, 100))]
+    first.save(tmp_path / "frames.tif", save_all=True, append_images=rest)
+    header = read_header(as_source(tmp_path / "frames.tif"), settings)
+    assert (header.pages, set(header.smaller), header.conversions) == (4, {2, 3}, 2)
+    assert not header.failing
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_pages_and_failures_are_those_of_the_conversion(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -15,6 +15,7 @@ from pipeline.inputs.kinds import (
     NameClass,
     class_of_name,
     describe_ignored,
+    format_of,
     heif_format,
     ignored_kind,
     is_image,
@@ -51,6 +52,21 @@ def encode(image_format: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (120, 120)).save(buffer, image_format)
     return buffer.getvalue()[:HEAD_BYTES]
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_the_first_bytes_name_the_format(image_format: str) -> None:
+    names = {"JPEG2000": "jp2", "PPM": "pnm"}
+    assert format_of(encode(image_format)[:HEAD_BYTES]) == names.get(image_format, image_format.lower())
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [(b"%PDF-1.7", "pdf"), (b"MM\0+\0\x08\0\0", "tiff"), (b"", None), (b"GIF", None), (b"Plain text", None)],
+    ids=repr,
+)
+def test_other_first_bytes(head: bytes, expected: str | None) -> None:
+    assert format_of(head) == expected
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

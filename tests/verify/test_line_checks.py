@@ -1,12 +1,14 @@
 """Faults of a single line: each kind of damage has its own message; an intact line has none."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.records import PageId
+from pipeline.skipped import Skipped
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.lines import encode_failure, encode_record, parse_failure
@@ -19,6 +21,23 @@ URL = replace(
     source="https://example.com",
     sha256=None,
 )
+
+
+SKIPPED = replace(RECORD, text="", attempts=(), prep=None, skipped=Skipped("blank", 0.1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"text": "a"}, "it was skipped, and yet it has a text", id="text"),
+        pytest.param({"attempt": "a1"}, "it was skipped, and yet it has a text or an attempt", id="attempt"),
+        pytest.param({"skipped": Skipped("dull", 1.0)}, "skipped for an unknown reason, 'dull'", id="reason"),
+    ],
+)
+def test_a_contradiction_in_a_skipped_page_is_a_fault(changes: dict[str, Any], message: str) -> None:
+    assert list(check_record(SKIPPED)) == []
+    (fault,) = check_record(replace(SKIPPED, **changes))
+    assert message in fault
 
 
 def test_an_intact_line_has_no_fault() -> None:

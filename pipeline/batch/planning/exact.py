@@ -5,17 +5,21 @@ from collections import Counter
 from concurrent.futures import Executor
 from contextlib import suppress
 
+from pipeline.batch.equal_pixels import EqualPixels
 from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
 from pipeline.batch.planning.survey import URL, Survey
+from pipeline.batch.page import Page
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
-from pipeline.records import PageId, Payload, SourceFile, State
+from pipeline.records import TEXT_LAYER, PageId, Payload, Record, SourceFile, State
 from pipeline.storage.key_set import KeySet
 from pipeline.tiles import Tile
 from pipeline.workspace.index import Index
+from pipeline.workspace.pixel_table import PixelTable, TemporaryDatabase
+from pipeline.workspace.source_names import encode_name
 
 
 class ExactCount:
@@ -28,6 +32,7 @@ class ExactCount:
         settings: How pages are made to fit.
         converter: Converts pages that do not fit.
         threads: Where files are read.
+        root: The directory that source names are relative to.
     """
 
     def __init__(
@@ -39,15 +44,21 @@ class ExactCount:
         *,
         converter: Converter,
         threads: Executor,
+        root: str,
     ) -> None:
         self._survey = survey
         self._index = index
-        self._dedup = config.prepare.dedup
+        self._dedup = config.prepare.dedup != "off"
         self._page_ranges = config.input.page_ranges
         self._settings = settings
         self._converter = converter
         self._threads = threads
         self._sent = KeySet()
+        self._sizes = TemporaryDatabase()
+        self._pixels: EqualPixels | None = None
+        if config.prepare.dedup == "pixels":
+            table = PixelTable(self._sizes, None if index is None else index.pixels)
+            self._pixels = EqualPixels(table, converter, settings, root)
         self._uncertain: frozenset[PageId] = frozenset()
         if config.run.at_most_once and index is not None:
             self._uncertain = index.uncertain_ids()
@@ -58,6 +69,7 @@ class ExactCount:
     def close(self) -> None:
         """Forget the contents."""
         self._sent.close()
+        self._sizes.close()
 
     async def add(self, file: SourceFile) -> None:
         """Count a file's pages."""
@@ -74,7 +86,7 @@ class ExactCount:
                 self._survey.counts.unreadable[exc.name] += 1
                 states[State.FAILED] += 1
                 continue
-            state = self._state(file, payload)
+            state = await self._state(file, payload)
             states[state] += 1
             if state is State.PENDING and payload.tiles and image is not None:
                 more_calls += len(missing := self._missing_tiles(file, payload)) - 1
@@ -103,22 +115,38 @@ class ExactCount:
         found = self._index.parts.find(payload.id, payload.tiles, since=file.again_before)
         return [tile for tile in payload.tiles if tile.number not in found]
 
-    def _state(self, file: SourceFile, payload: Payload) -> State:
-        index, since = self._index, file.again_before or ""
-        if index is not None:
-            if index.has_result(file, payload.page, payload.id):
-                return State.DONE
-            record = index.find_record(payload.id) if self._dedup else None
-            if record is not None and record.added >= since:
+    async def _state(self, file: SourceFile, payload: Payload) -> State:
+        known = self._known_state(file, payload)
+        if known is not None:
+            return known
+        if self._pixels is not None and os.fsencode(payload.id) not in self._sent:
+            _, equal = await self._pixels.find(Page(file, payload, 0.0))
+            if any(os.fsencode(found) in self._sent or self._find_record(file, found) for found in equal):
                 return State.DUPLICATE
-            failure = index.find_left_failure(file, payload.page, payload.id)
-            if failure is not None and failure.added >= since:
-                return State.FAILED
-        if payload.text is not None:
-            return State.SKIPPED
         if self._dedup and not self._sent.add(os.fsencode(payload.id)):
             return State.DUPLICATE
         return State.UNCERTAIN if payload.id in self._uncertain else State.PENDING
+
+    def _known_state(self, file: SourceFile, payload: Payload) -> State | None:
+        """Return the state of a page that needs no call, by the index or by itself; None for any other."""
+        index, since = self._index, file.again_before or ""
+        if index is not None and index.has_result(file, payload.page, payload.id):
+            skipped = index.skips.find_now(encode_name(file.name), payload.page)
+            return State.DONE if skipped is None else self._skip(skipped.reason)
+        if (record := self._find_record(file, payload.id)) is not None:
+            return State.DUPLICATE if record.skipped is None else self._skip(record.skipped.reason)
+        if not payload.needs_call:
+            return self._skip(TEXT_LAYER if payload.skipped is None else payload.skipped.reason)
+        failure = None if index is None else index.find_left_failure(file, payload.page, payload.id)
+        return State.FAILED if failure is not None and failure.added >= since else None
+
+    def _find_record(self, file: SourceFile, page_id: PageId) -> Record | None:
+        record = None if self._index is None or not self._dedup else self._index.find_record(page_id)
+        return record if record is not None and record.added >= (file.again_before or "") else None
+
+    def _skip(self, reason: str) -> State:
+        self._survey.counts.skipped[reason] += 1
+        return State.SKIPPED
 
 
 class PdfCount:

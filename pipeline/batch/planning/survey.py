@@ -11,14 +11,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeline.batch.file_pages import includes
+from pipeline.batch.triage import needs_head, read_kind, settle_kind
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name, read_header
 from pipeline.records import SourceFile, State, rfc3339
+from pipeline.skipped import SMALLER, Skipped
 from pipeline.storage.key_set import KeySet
 from pipeline.workspace.index import Index
-from pipeline.workspace.inventory import PAGE, FileState, KnownPage
+from pipeline.workspace.inventory import FileState, KnownPage
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES
 
@@ -46,6 +48,7 @@ class Counts:
         pages: Pages by the state that they will have before a call: `pending` ones need one.
         by_name: Pages that count as done by their name and the file's time; a run reads these files again.
         conversions: Pages to be sent that must be decoded and encoded again.
+        skipped: Pages that are not sent, by reason; those that were skipped before included.
         unreadable: Pages that are sure to fail before a call, by class.
         formats: By format.
         sizes: Files by class of size: the index in `SIZES_BYTES`.
@@ -60,6 +63,7 @@ class Counts:
     pages: Counter[State] = field(default_factory=Counter)
     by_name: int = 0
     conversions: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
     formats: dict[str, FormatCount] = field(default_factory=dict)
     sizes: Counter[int] = field(default_factory=Counter)
@@ -110,6 +114,7 @@ class Survey:
         self._names = KeySet() if has_repeats else None
         self._reads_all = reads_all
         self._may_take = config.run.limit
+        self._excluded = frozenset(config.input.exclude_kinds)
         self._page_ranges = config.input.page_ranges
         self.counts = Counts()
 
@@ -131,6 +136,8 @@ class Survey:
             count = self.counts.add_file(_format_of(file), FileState.UNMODIFIED, size_bytes)
             self.counts.pages.update(settled)
             count.pages += sum(settled.values())
+            if settled.get(State.SKIPPED) and self._index is not None:
+                self.counts.skipped.update(self._index.skips.count(encode_name(file.name)))
             return True
         if file.problem is not None:
             name = file.problem.name if isinstance(file.problem, PageError) else type(file.problem).__name__
@@ -141,12 +148,14 @@ class Survey:
             return True
         return False
 
+    def needs_look(self, file: SourceFile) -> bool:
+        """Return whether the first bytes of a file decide about it."""
+        return needs_head(file, self._excluded)
+
     def read(self, file: SourceFile) -> Header:
         """Return what a file's header says; one that is no page is counted as ignored. Blocks."""
-        if file.undecided and (kind := self._known_kind(file)) is not None:
-            header = Header(kind, ignored=kind)
-        else:
-            header = read_header(file, self._settings)
+        kind = self._known_kind(file) or read_kind(file, self._excluded)
+        header = read_header(file, self._settings) if kind is None else Header(kind, ignored=kind)
         if header.ignored is not None:
             self.counts.ignored[header.ignored] += 1
         return header
@@ -191,18 +200,16 @@ class Survey:
         return self._index.settled_states(file, keep_uncertain=self._at_most_once)
 
     def _known_kind(self, file: SourceFile) -> str | None:
-        kind = None if self._index is None else self._index.inventory.kind_of(file)
-        return None if kind == PAGE else kind
+        is_asked_for = self._index is not None and self.needs_look(file)
+        kind = self._index.inventory.kind_of(file) if is_asked_for and self._index is not None else None
+        return None if kind is None else settle_kind(file, kind, self._excluded)
 
     def _states(self, file: SourceFile, header: Header) -> tuple[Counter[State], int]:
         """Return the number of a file's pages by state, and the calls of the pending ones beyond one for each."""
-        pages = header.pages
-        if self._index is None:
-            is_asked = [pages == 1 or includes(self._page_ranges, number + 1) for number in range(pages)]
-            more = sum(tiles - 1 for number, tiles in header.tiles.items() if is_asked[number - 1])
-            return Counter({State.PENDING: sum(is_asked)}), more
-        known = self._index.inventory.pages_of(file)
-        stat = self._index.inventory.stat_of(file)
+        index, pages = self._index, header.pages
+        known = {} if index is None else index.inventory.pages_of(file)
+        skipped = {} if index is None else index.skips.find(encode_name(file.name))
+        stat = None if index is None else index.inventory.stat_of(file)
         states: Counter[State] = Counter()
         more = 0
         for number in range(1, pages + 1):
@@ -210,19 +217,26 @@ class Survey:
                 continue
             page = known.get(number)
             is_same = page is not None and (file.is_url or (stat == file.stat if stat else _is_older(file, page)))
-            state = self._state(file, page) if page is not None and is_same else State.PENDING
+            state = self._state(file, page, skipped.get(number)) if page is not None and is_same else State.PENDING
+            if state is State.PENDING and number in header.smaller:
+                state = State.SKIPPED
+                self.counts.skipped[SMALLER] += 1
+            elif state is State.SKIPPED:
+                self.counts.skipped[skipped[number].reason] += 1
             states[state] += 1
             if state is State.PENDING and number in header.tiles:
                 tiles = header.tiles[number]
-                more += tiles - 1 - self._index.parts.count(file, number, tiles)
+                more += tiles - 1 - (0 if index is None else index.parts.count(file, number, tiles))
             self.counts.by_name += stat is None and not file.is_url and state.value in FINAL_STATES
         return states, more
 
-    def _state(self, file: SourceFile, page: KnownPage) -> State:
+    def _state(self, file: SourceFile, page: KnownPage, skipped: Skipped | None) -> State:
         """Return the state of a page whose content is that of its record or failure."""
         is_asked_for = file.again_before is not None and page.added < file.again_before
         is_left = page.state is State.FAILED and not page.retryable
         is_kept = page.state is State.UNCERTAIN and self._at_most_once
+        if page.state is State.SKIPPED and self._index is not None and not self._index.skips.covers(skipped):
+            return State.PENDING
         if (page.state.value in FINAL_STATES or is_left) and not is_asked_for:
             return page.state
         return State.UNCERTAIN if is_kept else State.PENDING
