@@ -24,6 +24,7 @@ from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, St
 from pipeline.inputs.archives.holding import hold, must_hold, release
 from pipeline.inputs.conversion import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
+from pipeline.inputs.selection import Inputs
 from pipeline.records import PageId, Payload, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.tiles import Tile
@@ -38,9 +39,9 @@ class Dispatcher:
         index: Finds pages and contents that are done.
         recorder: Records how pages end.
         shutdown: Ends the run early.
+        inputs: Whose files these are.
         config: All settings.
         converter: Converts pages that do not fit.
-        root: The directory that source names are relative to.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Dispatcher:
         index: Index,
         recorder: Recorder,
         shutdown: Shutdown,
+        inputs: Inputs,
         *,
         config: Config,
         converter: Converter,
-        root: str,
     ) -> None:
         self._attempts = attempts
         self._index = index
@@ -65,6 +66,7 @@ class Dispatcher:
         self._page_bytes = bytes_in_memory(config.prepare.max_bytes, config.run.max_inflight_bytes)
         tiled = TiledPages(attempts, index, recorder, shutdown, slots=self._slots, tile_bytes=self._page_bytes)
         dedup = config.prepare.dedup
+        root = str(inputs.names_root or inputs.root)
         pixels = EqualPixels(index.pixels, converter, self._prepare_settings, root, shutdown)
         self._originals = Originals(
             attempts,

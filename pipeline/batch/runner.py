@@ -175,8 +175,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         run_file = begin_run(job, last, inputs, again)
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
-        index = stack.enter_context(await _open_index(job.workspace, was_torn=any(was_torn)))
-        index.skips.rule = skip_rule(config)
+        index = stack.enter_context(await _open_index(job, was_torn=any(was_torn)))
         files, triage = Files(job, inputs, index, again), Triage(index.inventory, config.input.exclude_kinds)
         accounts = open_accounts(job, last, run_file, index, shutdown)
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
@@ -200,8 +199,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        root = str(inputs.names_root or inputs.root)
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, config=config, converter=converter, root=root)
+        dispatcher = Dispatcher(attempts, index, recorder, shutdown, inputs, config=config, converter=converter)
         yield _Opened(
             files=files,
             dispatcher=dispatcher,
@@ -219,8 +217,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         )
 
 
-async def _open_index(workspace: Path, *, was_torn: bool) -> Index:
-    index = await anyio.to_thread.run_sync(partial(Index.open, workspace, was_torn=was_torn))
+async def _open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
+    index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
+    index.skips.rule = skip_rule(job.config)
     for damage in index.damaged[:_NAMED_DAMAGES]:
         logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
     if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:

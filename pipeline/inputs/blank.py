@@ -7,7 +7,7 @@ The number of pixels that differ is counted in windows of the size of a characte
 faint page number counts as much as a full page, and noise that could hide one makes the page count as one with text.
 
 What surrounds the sheet (the dark lid of a scanner) and holes that were punched are left out, see `surround`. Measured
-per A4 page of 300 dpi: 90 ms for grey, 200 ms for colour, beside its decoding.
+per A4 page of 300 dpi, beside its decoding: with text 29 ms (grey) and 68 ms (colour), blank 92 and 219 ms.
 """
 
 from collections.abc import Sequence

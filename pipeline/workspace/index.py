@@ -43,9 +43,8 @@ class Index:
         """Which attempts have a readable line, and which lines were edited."""
         self.parts = self._tables.parts
         """Which tiles have a text."""
-        self.skips = self._tables.skips
-        """Which pages were skipped, and which of them are settled by this run's settings."""
-        self.pixels = self._tables.pixels
+        self.skips, self.pixels = self._tables.skips, self._tables.pixels
+        """Which pages were skipped, and which are settled by this run's settings; whose pixels are equal."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self.damaged: list[DamagedLine] = []

@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from aiohttp import web
 
 from pipeline.records import State
+from tests.end_to_end.test_plan import plan_here
 from tests.fakes import Call, accept, serve_fake
 from tests.faults.accounts import list_faults
 from tests.odd_files import odd_files
@@ -77,3 +79,33 @@ async def test_a_stop_in_the_middle_of_a_tiff_leaves_the_other_pages_pending(sca
         assert len(fake.calls) == 12
     assert (rest.exit_code, rest.totals[State.DONE], rest.totals[State.PENDING]) == (0, 12, 0)
     assert list_faults(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("done", [0, 25])
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        pytest.param({}, id="default"),
+        pytest.param({"skip_blank": True}, id="blank"),
+        pytest.param({"dedup": "pixels"}, id="pixels"),
+        pytest.param({"skip_blank": True, "dedup": "pixels", "skip_smaller_px": 125}, id="all"),
+    ],
+)
+async def test_an_exact_plan_of_odd_files_equals_the_run(
+    scans: Path, tmp_path: Path, prepare: dict[str, Any], done: int
+) -> None:
+    """With a part of it done already; by headers, the calls are at least as many."""
+    out = tmp_path / "out"
+    for name, odd in odd_files().items():
+        (scans / name).write_bytes(odd.data)
+    async with serve_fake() as fake:
+        if done:
+            await run_here(scans, out, fake.url, prepare=prepare, run={"max_calls": done})
+        before = len(fake.calls)
+        exact = await plan_here(scans, out, exact=True, prepare=prepare)
+        by_headers = await plan_here(scans, out, prepare=prepare)
+        summary = await run_here(scans, out, fake.url, prepare=prepare)
+        assert exact.counts.calls == len(fake.calls) - before <= by_headers.counts.calls
+        assert exact.counts.pages[State.SKIPPED] == summary.totals[State.SKIPPED]
+        assert exact.counts.pages.total() == summary.pages
+    assert list_faults(out) == []

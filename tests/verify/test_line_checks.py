@@ -30,7 +30,7 @@ SKIPPED = replace(RECORD, text="", attempts=(), prep=None, skipped=Skipped("blan
     ("changes", "message"),
     [
         pytest.param({"text": "a"}, "it was skipped, and yet it has a text", id="text"),
-        pytest.param({"attempt": "a1"}, "it was skipped, and yet it has a text or an attempt", id="attempt"),
+        pytest.param({"attempts": ("a1",)}, "it was skipped, and yet it has a text or an attempt", id="attempt"),
         pytest.param({"skipped": Skipped("dull", 1.0)}, "skipped for an unknown reason, 'dull'", id="reason"),
     ],
 )

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from pipeline.batch.equal_pixels import EqualPixels
 from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
-from pipeline.batch.planning.survey import URL, Survey
 from pipeline.batch.page import Page
+from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
 from pipeline.errors import PageError
 from pipeline.inputs.conversion_messages import PrepareSettings
