@@ -92,6 +92,14 @@ def test_a_damaged_line_is_named_and_skipped(tmp_path: Path) -> None:
         assert sorted(index.parts.find(page_id(5), TILES)) == [2]
 
 
+def test_lines_whose_newline_is_missing_are_both_found(tmp_path: Path) -> None:
+    write(tmp_path, make_part(1), make_part(2, added=2))
+    path = tmp_path / PARTS
+    path.write_bytes(path.read_bytes().replace(b"}\n{", b"}{"))
+    with Index.open(tmp_path) as index:
+        assert sorted(index.parts.find(page_id(5), TILES)) == [1, 2]
+
+
 def test_a_plan_counts_the_tiles_of_a_file_that_was_not_written_since(tmp_path: Path) -> None:
     write(tmp_path, make_part(1, added=1), make_part(2, added=2))
     before, after = (
