@@ -22,7 +22,7 @@ from pipeline.errors import StorageError, TemporaryError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt
 from pipeline.ledger.budget import Budget, ledger_file
-from pipeline.records import State, rfc3339
+from pipeline.records import rfc3339
 from pipeline.shutdown import Shutdown
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.index import Index
@@ -150,7 +150,7 @@ def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
     return known if ledger is None or str(ledger) in known else (*known, str(ledger))
 
 
-def write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
+def write_end(workspace: Path, run_file: RunFile, summary: Summary, *, has_text: bool) -> None:
     """Write run.json at the end of a run, or warn: a full disk changes neither the exit code nor the reason."""
     ended = msgspec.structs.replace(
         run_file,
@@ -159,7 +159,7 @@ def write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
         ignored=summary.ignored,
         finished=rfc3339(datetime.now(UTC)),
         exit_code=summary.exit_code,
-        stalled_runs=_count_stalled_runs(run_file, summary),
+        stalled_runs=_count_stalled_runs(run_file, summary, has_text=has_text),
         calls=summary.calls,
         sent=summary.sent,
         refused=summary.refused,
@@ -172,8 +172,9 @@ def write_end(workspace: Path, run_file: RunFile, summary: Summary) -> None:
     write_run_file_or_warn(workspace, ended)
 
 
-def _count_stalled_runs(run_file: RunFile, summary: Summary) -> int:
-    if summary.exit_code == TemporaryError.exit_code and summary.calls and not summary.run.get(State.DONE):
+def _count_stalled_runs(run_file: RunFile, summary: Summary, *, has_text: bool) -> int:
+    """Return in how many runs in a row no call has brought a text, not even that of a tile."""
+    if summary.exit_code == TemporaryError.exit_code and summary.calls and not has_text:
         return run_file.stalled_runs + 1
     return 0 if summary.calls else run_file.stalled_runs
 

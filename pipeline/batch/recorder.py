@@ -68,7 +68,7 @@ class Recorder:
         self._max_failures = max_failures
         self._begun = rfc3339(datetime.now(UTC))
         self._undecided: list[_Undecided] = []
-        self._has_text = False
+        self.has_text = False
         """A call of this run has brought a text."""
         self.ended: Counter[State] = Counter()
         """Pages that ended in this run."""
@@ -82,7 +82,7 @@ class Recorder:
         """Append a page's record to results.jsonl, count the page, and return the record once it is synced."""
         record = await self._append(page, text, duplicate_of)
         self.ended[record.state] += 1
-        self._has_text = self._has_text or (duplicate_of is None and bool(text.attempts))
+        self.has_text = self.has_text or (duplicate_of is None and bool(text.attempts))
         message = "recognised" if duplicate_of is None else f"a duplicate of {duplicate_of}"
         message = message if text.skipped is None else f"skipped, {text.skipped.reason}"
         logger.debug("%s: %s", page.file.name, message, extra={"page": page.payload.page})
@@ -149,7 +149,7 @@ class Recorder:
             quality=text.quality,
         )
         self._index.parts.add(part, await self._sink.append_part(part))
-        self._has_text = True
+        self.has_text = True
         message = "%s: tile %d of %d recognised"
         logger.debug(message, part.source, part.tile.number, part.tile.of, extra={"page": part.page})
         return part
@@ -193,7 +193,7 @@ class Recorder:
         failed_before = [each for each in self._undecided if self._count_runs(each.file, each.number, each.id)]
         self._undecided = [each for each in self._undecided if each not in failed_before]
         fresh = {each.id for each in self._undecided}
-        if len(fresh) > 1 and not self._has_text and not blames_pages and self._shutdown.reason is None:
+        if len(fresh) > 1 and not self.has_text and not blames_pages and self._shutdown.reason is None:
             message = f"every call of this run failed; {self._undecided[-1].error}; run again later"
             self._shutdown.request(TemporaryError(message))
         try:

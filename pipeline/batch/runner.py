@@ -293,5 +293,5 @@ async def _close_accounts(
     if totals is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
         run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file
-        write_end(workspace, run_file, summary)
+        write_end(workspace, run_file, summary, has_text=opened.recorder.has_text)
     return summary

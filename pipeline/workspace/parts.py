@@ -11,10 +11,11 @@ from pipeline.records import FileStat, PageId, SourceFile, rfc3339
 from pipeline.storage.files import require_descriptor
 from pipeline.tiles import Tile
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.checksums import DamagedLineError, is_intact
 from pipeline.workspace.part_lines import Part, parse_part
 from pipeline.workspace.paths import PARTS
 from pipeline.workspace.read_position import ReadPosition, Span
+from pipeline.workspace.reencoding import split_joined
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.text_proofs import TextProofs
 
@@ -91,7 +92,8 @@ class Parts:
         try:
             with self.position.path.open("rb") as file:
                 file.seek(offset)
-                return parse_part(file.readline().removesuffix(b"\n"))
+                line = file.readline().removesuffix(b"\n")
+            return parse_part(line if is_intact(line) else split_joined(line)[0])
         except (FileNotFoundError, DamagedLineError):
             return None
         except OSError as exc:

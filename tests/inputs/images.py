@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def prepare_tiles(path: Path, page: int, settings: PrepareSettings) -> list[Payl
     """Return the tiles of a page that needs several calls; none of another page."""
     file, converter = ImageFile(path, settings), Converter()
     tiles = prepare_next(file, page, converter).tiles
-    return [file.finish(page, converter.run(file._conversion(page, tile))) for tile in tiles]
+    return [replace(file.finish(page, converter.run(file._conversion(page, tile))), tile=tile) for tile in tiles]
 
 
 def sent_image(payload: Payload) -> bytes:

@@ -184,7 +184,8 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP TABLE part; DELETE FROM progress WHERE name = 'parts.jsonl'")
+            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels")
+            db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'")
             db.execute("PRAGMA user_version = 5")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
