@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, AnyStr, NewType
 from urllib.parse import urlsplit
 
+from pipeline.corrections import Corrections
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
 from pipeline.quality import Quality
@@ -122,6 +123,7 @@ class Prep:
         bytes: Size of the encoded image.
         scale: Sent pixels per source pixel, in (0, 1].
         rotation_deg: Clockwise rotation that made the page upright: 0, 90, 180 or 270.
+        corrections: How the page was corrected; None for a page that was not.
     """
 
     format: str
@@ -130,6 +132,7 @@ class Prep:
     bytes: int
     scale: float = 1.0
     rotation_deg: int = 0
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,5 +133,13 @@ def prepare_settings(config: Config) -> PrepareSettings:
     prepare = config.prepare
     limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
     return PrepareSettings(
-        limits, prepare.jpeg_quality, prepare.orient, prepare.max_pixels, prepare.pdf_dpi, prepare.text_layer == "use"
+        limits,
+        prepare.jpeg_quality,
+        prepare.orient,
+        prepare.max_pixels,
+        prepare.pdf_dpi,
+        uses_text_layer=prepare.text_layer == "use",
+        auto_rotate=prepare.auto_rotate,
+        deskew=prepare.deskew,
+        contrast=prepare.contrast,
     )

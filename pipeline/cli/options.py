@@ -93,6 +93,9 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
         "input.sample",
         "prepare.text_layer",
         "prepare.dedup",
+        "prepare.auto_rotate",
+        "prepare.deskew",
+        "prepare.contrast",
     )
     separator = GroupedOption(
         ["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=heading

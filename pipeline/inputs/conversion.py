@@ -32,6 +32,7 @@ from pipeline.inputs.conversion_messages import (
     Task,
     TextFound,
 )
+from pipeline.inputs.correction import Correction, Source, correct, describe, find_correction
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import Fit, fit
 from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
@@ -40,6 +41,7 @@ from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
 from pipeline.members import Member
+from pipeline.pixels.affine import scaling
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
@@ -130,14 +132,20 @@ def _convert_page(file: PageImages | PdfFile, task: Convert) -> Converted | Text
     if isinstance(file, PdfFile):
         return _convert_pdf_page(file, task.page, settings)
     image = file.open(task.page)
-    orientation = read_orientation(image)
-    turned_deg = rotation_deg(orientation)
-    if file.format == "tiff":
-        orientation = 1  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
-    elif not settings.orient:
-        orientation, turned_deg = 1, 0
-    converted = _convert_image(file, task.page, image, settings, orientation)
-    return Converted(converted.image, replace(converted.prep, rotation_deg=turned_deg), file.pages)
+    tag = read_orientation(image)
+    if file.format == "tiff":  # Pillow applies a TIFF's tag when it decodes, and reports the size of the upright page
+        source, turned_deg = Source(upright_size_px(image.size, tag), decoded_as=tag), rotation_deg(tag)
+    elif settings.orient:
+        source, turned_deg = Source(image.size, orientation=tag), rotation_deg(tag)
+    else:
+        source, turned_deg = Source(image.size), 0
+    return _turned(_convert_image(file, task.page, image, settings, source), turned_deg, file.pages)
+
+
+def _turned(converted: Converted, turned_deg: int, pages: int) -> Converted:
+    """Return a page with the clockwise turn that its file asked for, before the one that made its text upright."""
+    prep = replace(converted.prep, rotation_deg=(turned_deg + converted.prep.rotation_deg) % 360)
+    return Converted(converted.image, prep, pages)
 
 
 def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> Converted | TextFound:
@@ -147,46 +155,72 @@ def _convert_pdf_page(file: PdfFile, number: int, settings: PrepareSettings) -> 
             return TextFound(text, file.pages)
         scan = find_scan(page, settings.max_pixels)
         converted = _render(page, settings) if scan is None else _convert_scan(scan, settings)
-        return Converted(converted.image, replace(converted.prep, rotation_deg=page.rotation_deg), file.pages)
+        return _turned(converted, page.rotation_deg, file.pages)
 
 
 def _render(page: PdfPage, settings: PrepareSettings) -> Converted:
     size_px = page.size_px(settings.pdf_dpi)
     needed = fit(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))  # rendered when it is scaled
-    return _encode(make_fit(page.render(needed.scaled_px), needed, 1), size_px, needed, settings)
+    return _correct_and_encode(page.render(needed.scaled_px), Source(size_px), needed, settings)
 
 
 def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:
     if scan.jpeg is not None:
         file = PageImages(scan.jpeg)
-        converted = _convert_image(file, 1, file.open(1), settings, scan.orientation)
+        image = file.open(1)
+        converted = _convert_image(file, 1, image, settings, Source(image.size, orientation=scan.orientation))
         return Converted(scan.jpeg if converted.image is None else converted.image, converted.prep, 1)
     assert scan.image is not None
-    size_px = upright_size_px(scan.image.size, scan.orientation)
-    needed = fit(size_px, settings.limits, settings.max_pixels)
-    image = make_fit(scan.image, needed, scan.orientation)
-    return _encode(image, size_px, needed, settings)
+    source = Source(scan.image.size, orientation=scan.orientation)
+    needed = fit(source.upright_px(), settings.limits, settings.max_pixels)
+    return _correct_and_encode(scan.image, source, needed, settings)
 
 
 def _convert_image(
-    file: PageImages, number: int, image: ImageFile.ImageFile, settings: PrepareSettings, orientation: int
+    file: PageImages, number: int, image: ImageFile.ImageFile, settings: PrepareSettings, source: Source
 ) -> Converted:
-    """Return a page as it is where that is possible, else encoded; without its rotation."""
+    """Return a page as it is where that is possible, else encoded; without the turn that its file asks for."""
     try:
-        needed = fit(upright_size_px(image.size, orientation), settings.limits, settings.max_pixels)
+        needed = fit(source.upright_px(), settings.limits, settings.max_pixels)
     except UnfittableImageError:
         decode(lambda: image)  # a damaged header may announce any size, and damage is the better reason
         raise
     if (scans := file.count_scans()) > MAX_SCANS:
         raise ConversionError(f"{scans} scans; a JPEG of more than {MAX_SCANS} takes too long to decode")
     file.check_complete()
-    if orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
-        if not file.has_end_mark:
-            image.load()
-        return Converted(None, Prep(file.format, *image.size, bytes=file.size_bytes), file.pages)
-    source_px = upright_size_px(image.size, orientation)
-    decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, orientation))
-    return _encode(make_fit(decoded, needed, orientation), source_px, needed, settings)
+    unchanged = None
+    if source.orientation == 1 and needed.untouched and file.is_sendable(settings.limits.max_bytes):
+        unchanged = Converted(None, Prep(file.format, *source.decoded_px(), bytes=file.size_bytes), file.pages)
+        if not settings.corrects:
+            if not file.has_end_mark:
+                image.load()
+            return unchanged
+    decoded = _decode_page(file, image, number, upright_size_px(needed.scaled_px, source.orientation))
+    return _correct_and_encode(decoded, source, needed, settings, unchanged)
+
+
+def _correct_and_encode(
+    page: Image.Image, source: Source, needed: Fit, settings: PrepareSettings, unchanged: Converted | None = None
+) -> Converted:
+    """Return a decoded page corrected where that is asked for and needed; else as it is, where that is possible."""
+    correction = find_correction(page, source, settings) if settings.corrects else Correction()
+    if correction:
+        return _encode_corrected(page, source, correction, settings)
+    if unchanged is not None:
+        return unchanged
+    return _encode(make_fit(page, needed, source.orientation), source.upright_px(), needed, settings)
+
+
+def _encode_corrected(
+    page: Image.Image, source: Source, correction: Correction, settings: PrepareSettings
+) -> Converted:
+    made = correct(page, source, correction, settings.limits)
+    encoded = encode(made.image, made.scale, settings.limits, settings.jpeg_quality)
+    shrunk = scaling(made.image.size, encoded.size_px)
+    corrections = describe(correction, made.from_source.then(shrunk))
+    scale = round(made.scale * shrunk.a, 6)
+    prep = Prep(encoded.format, *encoded.size_px, len(encoded.data), scale, correction.turned_deg, corrections)
+    return Converted(encoded.data, prep, 1)
 
 
 def _decode_page(file: PageImages, image: ImageFile.ImageFile, number: int, least_px: tuple[int, int]) -> Image.Image:

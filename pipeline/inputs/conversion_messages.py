@@ -22,6 +22,9 @@ class PrepareSettings:
         max_pixels: Most pixels of a page that is decoded.
         pdf_dpi: Resolution at which pages of a PDF are rendered.
         uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
+        auto_rotate: Whether to turn pages so that their text is upright.
+        deskew: Whether to turn pages so that their lines are level.
+        contrast: Whether to make the ink of faint pages black and their paper white.
     """
 
     limits: Limits
@@ -30,6 +33,14 @@ class PrepareSettings:
     max_pixels: int = MAX_PIXELS
     pdf_dpi: int = 300
     uses_text_layer: bool = False
+    auto_rotate: bool = False
+    deskew: bool = False
+    contrast: bool = False
+
+    @property
+    def corrects(self) -> bool:
+        """Whether each page is decoded, also one that fits, because it may have to be corrected."""
+        return self.auto_rotate or self.deskew or self.contrast
 
 
 class Convert(Struct, frozen=True, tag=True):

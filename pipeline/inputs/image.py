@@ -1,8 +1,8 @@
 """Prepare the pages of image files: each becomes bytes that the API accepts.
 
 A page that fits is sent unchanged and not decoded, in one thread hop: its header gives the format, the size and the
-orientation, and its end mark shows that the file is complete. Any other file goes to a worker process (`conversion`),
-because a thread that decodes it cannot be bounded in time or memory.
+orientation, and its end mark shows that the file is complete. Any other file, and each page that may have to be
+corrected, goes to a worker process (`conversion`): a thread that decodes it cannot be bounded in time or memory.
 """
 
 import asyncio
@@ -203,7 +203,7 @@ def prepare_url(url: str) -> Payload:
 
 def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:
     """Return the description of a file that is sent as it is; None for any other, which a worker decides about."""
-    if len(content) > settings.limits.max_bytes or not has_end_mark(content):
+    if settings.corrects or len(content) > settings.limits.max_bytes or not has_end_mark(content):
         return None
     head = png.header(content) if content.startswith(png.SIGNATURE) else content
     try:

@@ -14,6 +14,7 @@ import orjson
 from pipeline.quality import Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.wire import replace_surrogates
+from pipeline.workspace.prep_fields import prep_fields
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
@@ -140,7 +141,7 @@ def encode_record(record: Record) -> bytes:
         "sha256": record.sha256,
         "text": record.text,
         **name_fields("duplicate_of", record.duplicate_of),
-        "prep": record.prep,
+        "prep": prep_fields(record.prep),
         "reply": record.reply,
         "quality": record.quality,
         "attempt": record.attempt,

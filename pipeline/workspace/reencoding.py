@@ -19,12 +19,14 @@ _FIELDS: Final = (
     *("id", "source", "source_b64", "page", "sha256", "text", "duplicate_of", "duplicate_of_b64", "prep", "reply"),
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
-    *("bytes", "scale", "rotation_deg", "timestamp", "host", "meta", "note", "runs"),
+    *("bytes", "scale", "rotation_deg", "corrections", "turned_deg", "deskewed_deg", "levels", "to_source"),
+    *("timestamp", "host", "meta", "note", "runs"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
-_OBJECTS: Final = ("prep", "reply", "quality", "confidence")
-_FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type")
+_OBJECTS: Final = ("prep", "corrections", "reply", "quality", "confidence")
+_FLOATS: Final = ("scale", "deskewed_deg", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type")
+_LISTS_OF_FLOATS: Final = ("to_source",)
 
 
 def strip_framing(line: bytes) -> bytes:
@@ -82,6 +84,8 @@ def _with_floats(fields: dict[str, Any]) -> dict[str, Any]:
             changed[name] = _with_floats(value)
         elif name in _FLOATS and isinstance(value, int):
             changed[name] = float(value)
+        elif name in _LISTS_OF_FLOATS and isinstance(value, list):
+            changed[name] = [float(number) for number in value]
     return changed
 
 
