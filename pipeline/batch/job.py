@@ -15,6 +15,7 @@ from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
 from pipeline.inputs.conversion_messages import PrepareSettings
+from pipeline.inputs.text_direction import require_model
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
@@ -129,8 +130,14 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
 
 
 def prepare_settings(config: Config) -> PrepareSettings:
-    """Return how pages are made to fit, from the configuration."""
+    """Return how pages are made to fit, from the configuration.
+
+    Raises:
+        UsageError: a setting needs an extra that is not installed.
+    """
     prepare = config.prepare
+    if prepare.auto_rotate:
+        require_model()
     limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
     return PrepareSettings(
         limits,

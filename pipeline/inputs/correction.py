@@ -15,6 +15,7 @@ from pipeline.errors import UnfittableImageError
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.fit import Fit, fit
 from pipeline.inputs.skew_angle import measure_skew_deg
+from pipeline.inputs.text_direction import measure_turn_deg
 from pipeline.inputs.tone import Levels, measure_levels
 from pipeline.pixels.affine import IDENTITY, Affine, orienting, rotated_size_px, rotating, scaling, shift
 from pipeline.pixels.orientation import TURNED_BY, turn_upright, upright_size_px
@@ -85,12 +86,13 @@ def find_correction(page: Image.Image, source: Source, settings: PrepareSettings
         settings: What was asked for.
     """
     upright = turn_upright(page, source.orientation)
+    turned_deg = measure_turn_deg(upright) if settings.auto_rotate else 0
     deskewed_deg = -measure_skew_deg(upright) if settings.deskew else 0.0
     try:
-        _fit(source.upright_px(), deskewed_deg, settings.limits)
+        _fit(upright_size_px(source.upright_px(), TURNED_BY[turned_deg]), deskewed_deg, settings.limits)
     except UnfittableImageError:  # the room for its corners would make a page of the longest edge too small
         deskewed_deg = 0.0
-    return Correction(0, deskewed_deg, measure_levels(page) if settings.contrast else None)
+    return Correction(turned_deg, deskewed_deg, measure_levels(page) if settings.contrast else None)
 
 
 def correct(page: Image.Image, source: Source, correction: Correction, limits: Limits) -> Corrected:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
+
+from pipeline.inputs.page_ink import extract_ink, shrink
 
 MAX_SKEW_DEG: Final = 15.0
 """A page at a larger angle was laid on the glass that way on purpose, or is a photograph, which has no single angle."""
@@ -25,6 +27,7 @@ MAX_SKEW_DEG: Final = 15.0
 MIN_SKEW_DEG: Final = 0.3
 """A page that is skewed by less is left alone: turning would blur it for nothing."""
 
+_MIN_EDGE_PX: Final = 64
 _MIN_RISE_PX: Final = 4
 """Least rise of a line along the page's long edge, below which angles are guessed: a level line of 266 px that was cut
 out of a screenshot got 0.3 degrees."""
@@ -42,8 +45,6 @@ _COARSE_DEG: Final = 0.5
 _FINE_DEG: Final = 0.1
 _FINE_STEPS: Final = 6
 
-_PAPER_PX: Final = 16
-"""Edge of the squares whose mean is the paper's level nearby, so that shadows and grey areas are no ink."""
 _MIN_CONTRAST: Final = 24
 """Levels from which a block has ink."""
 _MIN_PEAK: Final = 2.0
@@ -101,12 +102,12 @@ def measure_skew_deg(page: Image.Image) -> float:
     Args:
         page: In mode L or RGB.
     """
-    if min(page.size) < 4 * _PAPER_PX:
+    if min(page.size) < _MIN_EDGE_PX:
         return 0.0
-    ink = _extract_ink(page)
+    ink = extract_ink(page, _FINE_PX)
     steps = round(MAX_SKEW_DEG / _COARSE_DEG)
     angles = [step * _COARSE_DEG for step in range(-steps, steps + 1)]
-    votes = [vote for vote in _vote(_shrink(ink, _COARSE_PX), angles) if max(vote.curve) >= _MIN_PEAK]
+    votes = [vote for vote in _vote(shrink(ink, _COARSE_PX), angles) if max(vote.curve) >= _MIN_PEAK]
     if not votes:
         return 0.0
     totals = [sum(vote.weight * vote.curve[i] / max(vote.curve) for vote in votes) for i in range(len(angles))]
@@ -118,21 +119,6 @@ def measure_skew_deg(page: Image.Image) -> float:
     refined = _refine(ink, best, {vote.place for vote in agreeing})
     least_deg = max(MIN_SKEW_DEG, math.degrees(_MIN_RISE_PX / max(page.size)))
     return refined if abs(refined) >= least_deg else 0.0
-
-
-def _extract_ink(page: Image.Image) -> Image.Image:
-    """Return a copy in mode L that shows by how much each pixel is darker than the paper nearby."""
-    grey = _shrink(page.convert("L"), _FINE_PX)
-    means = grey.resize([max(1, edge // _PAPER_PX) for edge in grey.size], Image.Resampling.BOX)
-    paper = means.filter(ImageFilter.MaxFilter(3)).resize(grey.size, Image.Resampling.BILINEAR)
-    return ImageChops.subtract(paper, grey)
-
-
-def _shrink(image: Image.Image, edge_px: int) -> Image.Image:
-    scale = edge_px / max(image.size)
-    if scale >= 1:
-        return image
-    return image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BOX)
 
 
 def _cut(ink: Image.Image) -> list[_Block]:
