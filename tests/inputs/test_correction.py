@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.correction import Correction, Source, correct, describe, find_correction
 from pipeline.inputs.tone import Levels
-from pipeline.pixels.orientation import upright_size_px
+from pipeline.pixels.affine import orienting, rotating, scaling
+from pipeline.pixels.orientation import turn_upright, upright_size_px
 from pipeline.records import Prep
 from pipeline.wire import Limits
 from tests.inputs.images import ORIENTATION_TAG, STORED, VENDOR, check, decode, encode, prepare, put, sent_image
@@ -48,46 +50,47 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "page"
 
 
+class Journey(NamedTuple):
+    """All that may happen to a page, and a place on it in shares of its edges."""
+
+    source: Source
+    correction: Correction
+    limits: Limits
+    place: tuple[float, float]
+
+
+SIZES = st.tuples(st.integers(40, 100), st.integers(40, 100))
+ORIENTATIONS = st.integers(1, 8)
+JOURNEYS = st.builds(
+    Journey,
+    # a TIFF is turned by its decoder, other pages afterwards
+    st.builds(Source, SIZES, ORIENTATIONS, st.just(1)) | st.builds(Source, SIZES, st.just(1), ORIENTATIONS),
+    st.builds(
+        Correction,
+        st.sampled_from([0, 90, 180, 270]),
+        st.just(0.0) | st.floats(-15, 15).map(lambda angle: round(angle, 2)),
+    ),
+    st.sampled_from([Limits(), Limits(100, 110), Limits(20, 80), Limits(20, 400)]),
+    st.tuples(st.floats(0.2, 0.8), st.floats(0.2, 0.8)),
+)
+
+
 class TestPlaces:
     """`Corrections.source_point` and `sent_point` for all that may happen to a page."""
 
-    @given(
-        size_px=st.tuples(st.integers(30, 90), st.integers(30, 90)),
-        orientation=st.integers(1, 8),
-        is_tiff=st.booleans(),
-        turned_deg=st.sampled_from([0, 90, 180, 270]),
-        deskewed_deg=st.just(0.0) | st.floats(-15, 15),
-        limits=st.sampled_from([Limits(), Limits(100, 110), Limits(20, 60), Limits(20, 400)]),
-        place=st.tuples(st.floats(0.15, 0.85), st.floats(0.15, 0.85)),
-        reduced=st.sampled_from([1, 2]),
-    )
+    @given(JOURNEYS)
     @settings(max_examples=300, deadline=None)
-    def test_a_dot_of_the_source_is_where_the_map_says(
-        self,
-        size_px: tuple[int, int],
-        orientation: int,
-        is_tiff: bool,  # noqa: FBT001 - Hypothesis passes it by name
-        turned_deg: int,
-        deskewed_deg: float,
-        limits: Limits,
-        place: tuple[float, float],
-        reduced: int,
-    ) -> None:
-        dot = int(place[0] * size_px[0]), int(place[1] * size_px[1])
-        stored = Image.new("L", size_px, 255)
-        stored.paste(0, (dot[0] - 2, dot[1] - 2, dot[0] + 3, dot[1] + 3))
-        source = Source(size_px, *((orientation, 1) if is_tiff else (1, orientation)))
-        decoded = _as_decoded(stored, source)
-        decoded = decoded.resize([edge // reduced for edge in decoded.size], Image.Resampling.BOX)
-        correction = Correction(turned_deg, deskewed_deg, None)
-        if reduced * 60 > limits.max_edge_px:  # a decoder reduces a page that is scaled down only
-            decoded = _as_decoded(stored, source)
+    def test_a_dot_of_the_source_is_where_the_map_says(self, journey: "Journey") -> None:
+        source, correction, limits = journey.source, journey.correction, journey.limits
+        dot = [round(share * edge) for share, edge in zip(journey.place, source.stored_px, strict=True)]
+        stored = Image.new("L", source.stored_px, 255)
+        stored.paste(0, (dot[0] - 4, dot[1] - 4, dot[0] + 4, dot[1] + 4))
+        decoded = turn_upright(stored, source.decoded_as)
         made = correct(decoded, source, correction, limits)
-        found = describe(correction, made.from_source)
-        centre = dot[0] + 0.5, dot[1] + 0.5
+        corrections = describe(correction, made.from_source)
         seen = _centre_of_ink(made.image)
-        assert found.sent_point(*centre) == pytest.approx(seen, abs=0.8)
-        assert found.source_point(*seen) == pytest.approx(centre, abs=0.8 / made.scale)
+        assert corrections.sent_point(*dot) == pytest.approx(seen, abs=0.6)
+        assert corrections.source_point(*seen) == pytest.approx(dot, abs=0.6 / made.scale)
         assert all(limits.min_edge_px <= edge <= limits.max_edge_px for edge in made.image.size)
 
     @given(
@@ -99,19 +102,11 @@ class TestPlaces:
     def test_a_point_of_the_source_comes_back(
         self, size_px: tuple[int, int], orientation: int, turned_deg: int, point: tuple[float, float]
     ) -> None:
-        from pipeline.pixels.affine import orienting, rotating, scaling  # noqa: PLC0415
-
         upright_px = upright_size_px(size_px, orientation)
         moved = orienting(size_px, orientation).then(scaling(upright_px, (3000, 4000)))
         found = describe(Correction(turned_deg, 7.3), moved.then(rotating((3000, 4000), 7.3, (3500, 4000))))
         there = point[0] * size_px[0], point[1] * size_px[1]
         assert found.source_point(*found.sent_point(*there)) == pytest.approx(there, abs=1e-3)
-
-
-def _as_decoded(stored: Image.Image, source: Source) -> Image.Image:
-    from pipeline.pixels.orientation import turn_upright  # noqa: PLC0415
-
-    return turn_upright(stored, source.decoded_as)
 
 
 def _centre_of_ink(image: Image.Image) -> tuple[float, float]:
@@ -144,8 +139,8 @@ class TestPages:
         assert prep.corrections is not None
         left, top = (round(edge) for edge in prep.corrections.sent_point(*_corner_in_skewed()))
         difference = ImageChops.difference(image.crop((left, top, left + PAGE.width, top + PAGE.height)), PAGE)
-        assert ImageStat.Stat(difference).mean[0] < 6
-        assert ImageStat.Stat(ImageChops.difference(SKEWED.resize(PAGE.size), PAGE)).mean[0] > 15
+        assert ImageStat.Stat(difference).mean[0] < 12
+        assert ImageStat.Stat(ImageChops.difference(SKEWED.resize(PAGE.size), PAGE)).mean[0] > 18
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
@@ -166,7 +161,8 @@ class TestPages:
         assert (x, y) == pytest.approx((stored.width / 2, stored.height / 2), abs=1)
 
     def test_frames_are_corrected_one_by_one(self, file: Path) -> None:
-        put(file, encode(PAGE, "TIFF", save_all=True, append_images=[SKEWED, toned(PAGE, 180, 230)]))
+        frames = PAGE.copy(), SKEWED.copy(), toned(PAGE, 180, 230)  # Pillow keeps what it saved an image as
+        put(file, encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
         preps = [corrected(file, page)[1].corrections for page in (1, 2, 3)]
         assert preps[0] is None
         assert preps[1] is not None
@@ -174,19 +170,22 @@ class TestPages:
         assert preps[2] is not None
         assert (preps[2].deskewed_deg, preps[2].to_source) == (0, (1, 0, 0, 0, 1, 0))
 
-    def test_a_page_above_the_limits_keeps_its_corners(self, file: Path) -> None:
-        options = replace(DESKEW, limits=Limits(max_edge_px=800))
-        image, prep = corrected(put(file, encode(SKEWED, "PNG")), options=options)
+    @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "JPEG2000"])
+    def test_a_page_above_the_limits_keeps_its_corners(self, file: Path, image_format: str) -> None:
+        """A JPEG and a JPEG 2000 are decoded at half of their size then."""
+        options = replace(DESKEW, limits=Limits(max_edge_px=1000))
+        large = SKEWED.resize((2 * SKEWED.width, 2 * SKEWED.height), Image.Resampling.BICUBIC)
+        image, prep = corrected(put(file, encode(large, image_format)), options=options)
         assert prep.corrections is not None
-        assert max(image.size) == 800
-        for corner in ((0, 0), (SKEWED.width, 0), (0, SKEWED.height), SKEWED.size):
+        assert max(image.size) == 1000
+        for corner in ((0, 0), (large.width, 0), (0, large.height), large.size):
             x, y = prep.corrections.sent_point(*corner)
             assert -0.6 <= x <= image.width + 0.6
             assert -0.6 <= y <= image.height + 0.6
 
     def test_the_corners_beside_a_deskewed_page_have_the_colour_of_its_paper(self, file: Path) -> None:
         image, _ = corrected(put(file, encode(yellowed(SKEWED), "PNG")), options=DESKEW)
-        assert image.getpixel((1, 1)) == (228, 208, 165)
+        assert image.getpixel((1, 1)) == pytest.approx((228, 208, 165), abs=1)
 
     def test_a_page_that_would_not_fit_deskewed_stays_skewed(self) -> None:
         strip = Image.new("L", (3900, 500), 255)
@@ -217,8 +216,6 @@ class TestPages:
 
 def _corner_in_skewed() -> tuple[float, float]:
     """Return where the top left corner of `PAGE` is on `SKEWED`."""
-    from pipeline.pixels.affine import rotating  # noqa: PLC0415
-
     return rotating(PAGE.size, 4, SKEWED.size).map(0, 0)
 
 

@@ -10,6 +10,7 @@ from tests.inputs.skewed import drawing, photograph, text_page, toned, vertical_
 from tests.rendering import render
 
 PAGE = text_page(21)
+NUMBER = render("17", size_px=(1000, 1300), type_px=60).convert("L")
 
 
 def ink_and_paper(page: Image.Image) -> tuple[int, int]:
@@ -29,7 +30,7 @@ def ink_and_paper(page: Image.Image) -> tuple[int, int]:
         pytest.param(toned(PAGE, 20, 180), id="black-on-grey"),
         pytest.param(toned(vertical_page(21), 180, 230, noise=2), id="vertical"),
         pytest.param(yellowed(PAGE), id="yellowed"),
-        pytest.param(toned(render("17", size_px=(1000, 1300)).convert("L"), 190, 235, noise=2), id="a-page-number"),
+        pytest.param(toned(NUMBER, 190, 235, noise=2), id="a-page-number"),
     ],
 )
 def test_faint_ink_becomes_black_and_paper_white(page: Image.Image) -> None:
