@@ -101,7 +101,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     """Return the job with its service chosen, and its settings fitted to that.
 
     Raises:
-        UsageError: a setting, the service's URL, the proxy's URL or the key is wrong.
+        UsageError: a setting, the service's URL, the proxy's URL or the key is wrong, or an extra is not installed.
     """
     inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
     config = job.config if job.config is not None else load_config(environ=environ, user_dir=user_config_dir())
@@ -109,6 +109,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     if (when := config.input.changed_since) is not None:  # "2d" before the same moment for all parts of the run
         moment = parse_moment(when, datetime.now(UTC)).isoformat()
         config = msgspec.structs.replace(config, input=msgspec.structs.replace(config.input, changed_since=moment))
+    prepare_settings(config)  # before the workspace is created, when an extra is missing
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
     return ResolvedJob(

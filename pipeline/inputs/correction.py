@@ -87,7 +87,7 @@ def find_correction(page: Image.Image, source: Source, settings: PrepareSettings
     """
     upright = turn_upright(page, source.orientation)
     turned_deg = measure_turn_deg(upright) if settings.auto_rotate else 0
-    deskewed_deg = -measure_skew_deg(upright) if settings.deskew else 0.0
+    deskewed_deg = 0.0 - measure_skew_deg(upright) if settings.deskew else 0.0  # never -0.0
     try:
         _fit(upright_size_px(source.upright_px(), TURNED_BY[turned_deg]), deskewed_deg, settings.limits)
     except UnfittableImageError:  # the room for its corners would make a page of the longest edge too small
@@ -130,13 +130,16 @@ def describe(correction: Correction, from_source: Affine) -> Corrections:
         from_source: The map from the stored image to the sent one.
     """
     a, b, c, d, e, f = from_source.inverse()
-    to_source = (round(a, 8), round(b, 8), round(c, 3), round(d, 8), round(e, 8), round(f, 3))
     levels = correction.levels
     return Corrections(
-        correction.turned_deg,
-        correction.deskewed_deg,
-        None if levels is None else (levels.black, *levels.whites),
-        to_source,
+        turned_deg=correction.turned_deg,
+        deskewed_deg=correction.deskewed_deg,
+        levels=None if levels is None else (levels.black, *levels.whites),
+        # 1e-8 of 30,000 px is less than a thousandth of a pixel; adding zero makes 0.0 of -0.0
+        to_source=(
+            *(round(a, 8) + 0.0, round(b, 8) + 0.0, round(c, 3) + 0.0),
+            *(round(d, 8) + 0.0, round(e, 8) + 0.0, round(f, 3) + 0.0),
+        ),
     )
 
 
