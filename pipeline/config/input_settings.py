@@ -110,7 +110,7 @@ class PrepareConfig(Section, frozen=True):
             "Turn pages by 90, 180 or 270 degrees when their text is not upright (extra local).", flag="--auto-rotate"
         ),
     ] = False
-    deskew: Annotated[bool, about("Level pages whose lines are skewed by 0.3 to 15 degrees.", flag="--deskew")] = False
+    deskew: Annotated[bool, about("Level pages whose lines are skewed by 0.5 to 15 degrees.", flag="--deskew")] = False
     contrast: Annotated[
         bool, about("Make the ink of faint or yellowed pages black and their paper white.", flag="--contrast")
     ] = False
