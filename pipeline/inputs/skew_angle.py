@@ -25,8 +25,8 @@ MAX_SKEW_DEG: Final = 15.0
 """A page at a larger angle was laid on the glass that way on purpose, or is a photograph, which has no single angle."""
 
 MIN_SKEW_DEG: Final = 0.5
-"""A page that is skewed by less is left alone: Tesseract and our engine read it as well as a level one, and turning blurs
-it. Of real forms at 75 dpi, two that were skewed by 0.35 degrees were read a little worse deskewed."""
+"""A page that is skewed by less is left alone: Tesseract and our engine read it as well as a level one, and turning
+blurs it. Of real forms at 75 dpi, two that were skewed by 0.35 degrees were read a little worse deskewed."""
 
 _MIN_EDGE_PX: Final = 64
 _MIN_RISE_PX: Final = 4

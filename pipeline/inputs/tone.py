@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from PIL import Image
 
 GOOD_CONTRAST: Final = 140
-"""Levels between ink and paper from which a page is left alone. Measured on real pages: grey receipts and web pages with
+"""Levels between ink and paper from which a page is left alone. Measured on real pages: receipts and web pages with
 more contrast than that were read worse as often as better when they were stretched."""
 
 _SAMPLE_PX: Final = 800

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pipeline.inputs.tone import Levels, measure_levels
-
-DARK_INK = 60
 from tests.inputs.skewed import drawing, photograph, text_page, toned, vertical_page, yellowed
 from tests.rendering import render
+
+DARK_INK = 60
 
 PAGE = text_page(21)
 NUMBER = render("17", size_px=(1000, 1300), type_px=60).convert("L")
