@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pipeline.batch.progress import Summary
     from pipeline.batch.runner import run, run_sync
     from pipeline.config import Config, load_config
-    from pipeline.records import Record, Service
+    from pipeline.records import Record
+    from pipeline.service import Service
     from pipeline.workspace.reader import read_records
 
 __all__ = ["Config", "Job", "Record", "Service", "Summary", "load_config", "read_records", "run", "run_sync"]
@@ -22,7 +23,7 @@ _MODULES = {
     "Config": "config",
     "Job": "batch.job",
     "Record": "records",
-    "Service": "records",
+    "Service": "service",
     "Summary": "batch.progress",
     "load_config": "config",
     "read_records": "workspace.reader",

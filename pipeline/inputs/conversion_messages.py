@@ -27,6 +27,9 @@ class PrepareSettings:
         skips_blank: Whether pages on which nothing could be text are skipped, so that every page is decoded.
         compares_pixels: Whether pages of equal pixels are sent once.
         skips_below_px: Images with a longer edge below this are skipped.
+        auto_rotate: Whether to turn pages so that their text is upright.
+        deskew: Whether to turn pages so that their lines are level.
+        contrast: Whether to make the ink of faint pages black and their paper white.
     """
 
     limits: Limits
@@ -38,6 +41,14 @@ class PrepareSettings:
     skips_blank: bool = False
     skips_below_px: int = 0
     compares_pixels: bool = False
+    auto_rotate: bool = False
+    deskew: bool = False
+    contrast: bool = False
+
+    @property
+    def corrects(self) -> bool:
+        """Whether each page is decoded, also one that fits, because it may have to be corrected."""
+        return self.auto_rotate or self.deskew or self.contrast
 
 
 class Convert(Struct, frozen=True, tag=True):

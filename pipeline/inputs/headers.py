@@ -45,7 +45,7 @@ class Header:
         format: Such as "jpeg", "tiff" or "pdf"; the suffix, or "unknown", where the header is damaged.
         pages: Number of pages.
         failing: Pages that are sure to fail before a call, by class; the others may fail, too.
-        conversions: Pages that must be decoded and encoded again.
+        conversions: Pages that must be decoded, and encoded again unless no correction of them is needed.
         smaller: Numbers of the pages that are too small to be sent, 1-based.
         ignored: The kind under which the file is ignored; None for a page.
         is_counted: False for a PDF, whose pages only its reader can count.
@@ -110,6 +110,7 @@ def _describe(file: SourceFile, view: "_View | bytes", image: Path | BytesIO, se
     pages = max(1, gif.count_frames(cast("bytes", view))) if image_format == "gif" else 1
     smaller = frozenset(range(1, pages + 1)) if fits is None else frozenset()
     is_sent = fits and image_format in MEDIA_TYPES and pages == 1 and len(view) <= settings.limits.max_bytes
+    is_sent = is_sent and not settings.corrects
     conversions = 0 if smaller or (is_sent and _has_end_mark(view, head)) else pages
     cut = dict.fromkeys(range(1, pages + 1), tiles) if tiles > 1 else {}
     return Header(image_format, pages, failing, conversions, smaller, tiles=cut)

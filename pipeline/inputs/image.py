@@ -1,8 +1,8 @@
 """Prepare the pages of image files: each becomes bytes that the API accepts.
 
 A page that fits is sent unchanged and not decoded, in one thread hop: its header gives the format, the size and the
-orientation, and its end mark shows that the file is complete. Any other file goes to a worker process (`conversion`),
-because a thread that decodes it cannot be bounded in time or memory.
+orientation, and its end mark shows that the file is complete. Any other file, and each page that may have to be
+corrected, goes to a worker process (`conversion`): a thread that decodes it cannot be bounded in time or memory.
 """
 
 import asyncio
@@ -161,7 +161,7 @@ class ImageFile:
             prep = _describe_fitting(content, self._settings)
         except NotWorthACallError as exc:
             return self._without_call(page, skipped=exc.skipped)
-        if prep is not None and not self._settings.skips_blank:
+        if prep is not None and not (self._settings.skips_blank or self._settings.corrects):
             return self._payload(page, content, prep, (prep.width_px, prep.height_px))
         self._content = content if len(content) <= self._settings.limits.max_bytes else None
         return self._conversion(page)

@@ -16,7 +16,7 @@ from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import POINTS_PER_INCH, PdfPage, without_colour
 from pipeline.pixels import jpeg
 from pipeline.pixels.depth import flatten
-from pipeline.pixels.orientation import read_orientation, turn_upright, upright_size_px
+from pipeline.pixels.orientation import TURNED_BY, read_orientation, turn_upright, upright_size_px
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -26,9 +26,6 @@ _TOLERANCE: Final = 0.01
 _MAX_FORM_DEPTH: Final = 15
 INVISIBLE: Final = 3
 """ISO 32000-1, 9.3.6: the text rendering mode of the text that OCR lays under a scan."""
-
-_ORIENTATIONS: Final = {0: 1, 90: 6, 180: 3, 270: 8}
-"""The EXIF orientation that turns a page as its /Rotate does."""
 
 _SMALL_PX: Final = 96
 _BLOCK_PX: Final = 6
@@ -105,7 +102,7 @@ def find_scan(page: PdfPage, max_pixels: int) -> Scan | None:
     found = _only_image(page)
     if found is None or math.prod(found.get_px_size()) > max_pixels:
         return None
-    orientation = _ORIENTATIONS.get(page.rotation_deg, 1)
+    orientation = TURNED_BY.get(page.rotation_deg, 1)
     filters = _filters(found)
     expected = _render_small(page)
     if filters == ["DCTDecode"] and (stored := _stored_jpeg(found)) is not None:

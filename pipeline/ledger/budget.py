@@ -26,7 +26,8 @@ from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.owners import is_alive
 from pipeline.ledger.schema import LedgerMark
-from pipeline.records import PageId, Service
+from pipeline.records import PageId
+from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from pipeline.storage.group_commit import GroupCommit
 

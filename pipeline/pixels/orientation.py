@@ -22,6 +22,9 @@ _TRANSPOSE: Final = {
 }
 """The operation that makes an image of each orientation upright. Source: Exif 2.32, "Orientation"."""
 
+TURNED_BY: Final = {0: 1, 90: 6, 180: 3, 270: 8}
+"""The EXIF orientation that stands for each clockwise turn."""
+
 _ROTATION_DEG: Final = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
 

@@ -18,13 +18,13 @@ import aiohttp
 from yarl import URL
 
 from pipeline.errors import UsageError
-from pipeline.records import Service
 from pipeline.remote.connections import Connector, connected_at
 from pipeline.remote.deadlines import deadline
 from pipeline.remote.faults import CALL_ERRORS, fault_outcome
 from pipeline.remote.outcome import Fault, Hint, Outcome, read_outcome
 from pipeline.remote.proxies import Proxy
 from pipeline.remote.redaction import Redaction
+from pipeline.service import Service
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, REPLY_MAX_BYTES, TEXT_RECOGNITION_PATH
 
 _KEEPALIVE_S: Final = 4.0

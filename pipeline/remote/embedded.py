@@ -12,7 +12,7 @@ import anyio
 from pipeline.config import OPERATOR_KEY_VARIABLE, Config, ServeConfig
 from pipeline.convert.command import child_environ, module_command
 from pipeline.errors import EngineError, UsageError
-from pipeline.records import Service
+from pipeline.service import Service
 from pipeline.shutdown import SERVER_SHUTDOWN_S
 
 SERVICE_NAME = "embedded"

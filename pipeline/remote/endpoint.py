@@ -12,8 +12,8 @@ import msgspec
 
 from pipeline.config import ApiConfig, Config, expand_home
 from pipeline.errors import UsageError
-from pipeline.records import VENDOR_URL, Service
 from pipeline.remote.client import check_base_url
+from pipeline.service import VENDOR_URL, Service
 from pipeline.wire import is_api_key
 
 _ENGINE_TIMEOUT_S: Final = 300.0

@@ -14,10 +14,10 @@ from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failur
 from pipeline.skipped import Skipped
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.checksums import DamagedLineError, append_checksum, check_checksum
+from pipeline.workspace.prep_fields import prep_fields
 from pipeline.workspace.reencoding import restore_line, strip_framing
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
-_PREP_FIELDS: Final = ("format", "width_px", "height_px", "bytes", "scale", "rotation_deg")
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
 _OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "text_from", "skipped", "pixels"})
@@ -269,16 +269,6 @@ def parse_line(line: bytes, decoder: msgspec.json.Decoder[_Line]) -> _Line:
         return decoder.decode(line)
     except (ValueError, RecursionError) as exc:  # msgspec's errors, and UnicodeDecodeError, are ValueErrors
         raise DamagedLineError(str(exc)) from exc
-
-
-def prep_fields(prep: Prep | None) -> dict[str, Any] | None:
-    """Return the fields of an image as sent; `tiles` only for a page that was cut."""
-    if prep is None:
-        return None
-    fields = {name: getattr(prep, name) for name in _PREP_FIELDS}
-    if prep.tiles is not None:
-        fields["tiles"] = prep.tiles
-    return fields
 
 
 def _describe_change(line: bytes, decoder: msgspec.json.Decoder[_Line], problem: DamagedLineError) -> DamagedLineError:

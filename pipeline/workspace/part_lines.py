@@ -10,7 +10,8 @@ from pipeline.quality import Quality
 from pipeline.records import PageId, Prep, Reply
 from pipeline.tiles import Tile
 from pipeline.workspace.checksums import append_checksum
-from pipeline.workspace.lines import PageNumber, parse_line, prep_fields
+from pipeline.workspace.lines import PageNumber, parse_line
+from pipeline.workspace.prep_fields import prep_fields
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
 

@@ -31,14 +31,17 @@ _FIELDS: Final = (
     ),
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
-    *("bytes", "scale", "rotation_deg", "tiles", "timestamp", "host", "meta", "note", "runs"),
-    *("again", "text_from", "skipped", "reason", "measure", "pixels"),
+    *("bytes", "scale", "rotation_deg", "tiles", "corrections", "turned_deg", "deskewed_deg", "levels", "to_source"),
+    *("timestamp", "host", "meta", "note", "runs", "again", "text_from", "skipped", "reason", "measure", "pixels"),
     *("number", "of", "box", "joint"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
-_OBJECTS: Final = ("prep", "reply", "quality", "confidence", "skipped", "tile")
-_FLOATS: Final = ("scale", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type", "measure")
+_OBJECTS: Final = ("prep", "corrections", "reply", "quality", "confidence", "skipped", "tile")
+_FLOATS: Final = (
+    *("scale", "deskewed_deg", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type", "measure"),
+)
+_LISTS_OF_FLOATS: Final = ("to_source",)
 
 
 def strip_framing(line: bytes) -> bytes:
@@ -98,6 +101,8 @@ def _with_floats(fields: dict[str, Any]) -> dict[str, Any]:
             changed[name] = _with_floats(value)
         elif name in _FLOATS and isinstance(value, int):
             changed[name] = float(value)
+        elif name in _LISTS_OF_FLOATS and isinstance(value, list):
+            changed[name] = [float(number) for number in value]
     return changed
 
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 from pipeline.batch.planning.count import PlanJob
 from pipeline.batch.planning.plan import Plan, make_plan
 from pipeline.cli.plan_html import render_plan
-from pipeline.records import Service
+from pipeline.service import Service
 from tests.pages import write_page, write_pages
 from tests.runs import configure
 from tests.server.browser import DESK_PX, PHONE_PX, launched, visiting

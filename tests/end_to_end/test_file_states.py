@@ -13,7 +13,8 @@ from pipeline.batch.job import Job
 from pipeline.batch.planning.count import PlanJob
 from pipeline.batch.planning.plan import make_plan
 from pipeline.batch.progress import Snapshot, Summary, describe_summary
-from pipeline.records import Service, State
+from pipeline.records import State
+from pipeline.service import Service
 from pipeline.workspace.inventory import FileState
 from tests.fakes import serve_fake
 from tests.faults.tracing import read_log, trace

@@ -19,7 +19,8 @@ from pipeline.batch.job import Job
 from pipeline.batch.runner import run
 from pipeline.errors import InterruptedRunError, PlannedStopError, StopError
 from pipeline.inputs.source import NameBatch
-from pipeline.records import Service, State
+from pipeline.records import State
+from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from tests.fakes import Call, accept, accept_when, answer_error, serve_fake
 from tests.faults.accounts import list_faults

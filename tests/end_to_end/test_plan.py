@@ -15,7 +15,8 @@ from PIL import Image
 
 from pipeline.batch.planning.count import PlanJob
 from pipeline.batch.planning.plan import Plan, make_plan
-from pipeline.records import Service, State
+from pipeline.records import State
+from pipeline.service import Service
 from tests.fakes import accept_when, serve_fake
 from tests.pages import write_page, write_pages
 from tests.runs import KEY, configure, run_command, run_here

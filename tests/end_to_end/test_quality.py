@@ -10,7 +10,7 @@ from pipeline import read_records
 from pipeline.batch.job import Job
 from pipeline.batch.progress import describe_summary
 from pipeline.batch.runner import run
-from pipeline.records import Service
+from pipeline.service import Service
 from tests.factories import DOUBT, QUALITY
 from tests.fakes import Call, serve_fake
 from tests.pages import write_pages

@@ -16,7 +16,8 @@ from pipeline.batch.job import Job
 from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.errors import InterruptedRunError, StorageError, UsageError, WorkspaceLockedError
-from pipeline.records import Service, State
+from pipeline.records import State
+from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.orientation import MAX_VIEWS, VIEW_EDGE_PX, choose_turn, view_windows
+from pipeline.engine.orientation import MAX_VIEWS, view_windows
+from pipeline.engine.orientation_model import VIEW_EDGE_PX, choose_turn
 from tests.engine.geometry import quad
 
 

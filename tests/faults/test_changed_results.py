@@ -15,7 +15,7 @@ from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
 from pipeline.ledger.accepted import AcceptedCall, AcceptedCalls
-from pipeline.records import Service
+from pipeline.service import Service
 from pipeline.verify.audit import audit
 from pipeline.workspace.paths import INDEX, RESULTS
 from pipeline.workspace.reader import read_records

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import NoDescriptorsError, StorageError
-from pipeline.records import Service
 from pipeline.remote.client import Timeouts, open_client
 from pipeline.remote.outcome import Fault
 from pipeline.remote.verdict import Situation, Stop, verdict_of
+from pipeline.service import Service
 from pipeline.storage.files import read_stable
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record

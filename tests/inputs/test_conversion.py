@@ -17,10 +17,11 @@ from pipeline.errors import (
     UnfittableImageError,
     UnsupportedImageError,
 )
-from pipeline.inputs import conversion
+from pipeline.inputs import page_conversion
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, NotConverted
 from pipeline.inputs.image import ImageFile
+from pipeline.inputs.page_conversion import convert_page
 from pipeline.inputs.page_images import PageImages
 from pipeline.records import Payload
 from tests.inputs.images import VENDOR, check, encode, marked, noise, prepare, prepare_next, put, sent_image
@@ -121,7 +122,7 @@ class TestBorder:
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(conversion, "decode", fail)
+            patch.setattr(page_conversion, "decode", fail)
             failed = converter.run(task)
         assert isinstance(failed, NotConverted)
         assert (failed.error, failed.message, failed.pages) == (*expected, 1)
@@ -132,7 +133,7 @@ class TestBorder:
         """Negative control."""
         task = Convert(b"", "", 3, VENDOR)
         with pytest.raises(SyntaxError, match="320"):
-            conversion._convert_page(PageImages(case("crash-1-tif/x.tif")), task)
+            convert_page(PageImages(case("crash-1-tif/x.tif")), task)
 
     def test_one_damaged_page_of_200_costs_one_page(self, file: Path) -> None:
         pages = grey_pages(200)

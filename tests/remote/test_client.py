@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import UsageError
-from pipeline.records import Service
 from pipeline.remote.client import Timeouts, check_base_url, open_client
 from pipeline.remote.outcome import Fault, Hint, Outcome
+from pipeline.service import Service
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.clients import BODY, connect, post
 from tests.fakes import Call, accept, answer_error, serve_fake

@@ -8,8 +8,8 @@ import pytest
 from pipeline.batch.job import Job, resolve_job
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.records import Service
 from pipeline.remote.proxies import choose_proxy, is_bypassed
+from pipeline.service import Service
 from tests.clients import closed_port
 from tests.faults.accounts import count_used
 from tests.faults.raw_server import serve_raw

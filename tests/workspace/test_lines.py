@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.corrections import Corrections
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
 from pipeline.wire import replace_surrogates
@@ -42,6 +43,14 @@ PREPS = st.builds(
     st.integers(1, 10**7),
     st.floats(0, 1, exclude_min=True),
     st.sampled_from([0, 90, 180, 270]),
+    st.none()
+    | st.builds(
+        Corrections,
+        st.sampled_from([0, 90, 180, 270]),
+        st.floats(-15, 15),
+        st.none() | st.lists(st.integers(0, 255), min_size=2, max_size=4).map(tuple),
+        st.tuples(*[st.floats(-1e5, 1e5)] * 6),
+    ),
 )
 SHARES = st.floats(0, 1).map(lambda share: round(share, 4))
 QUALITIES = st.builds(
@@ -138,6 +147,13 @@ class TestFormat:
         fields = fields_of(encode_record(RECORD))
         assert list(fields["prep"]) == ["format", "width_px", "height_px", "bytes", "scale", "rotation_deg"]
         assert list(fields["reply"]) == ["id", "timestamp", "host"]
+
+    def test_only_a_corrected_page_has_corrections(self) -> None:
+        prep = Prep("png", 100, 200, 3000, 1.0, 180)
+        prep = replace(prep, corrections=Corrections(180, -2.5, (90, 210), (-1, 0, 10.5, 0, -1, 20)))
+        fields = fields_of(encode_record(replace(RECORD, prep=prep)))
+        assert list(fields["prep"])[-1] == "corrections"
+        assert list(fields["prep"]["corrections"]) == ["turned_deg", "deskewed_deg", "levels", "to_source"]
 
     def test_the_fields_of_a_failure_are_in_the_documented_order(self) -> None:
         assert list(fields_of(encode_failure(FAILURE))) == [

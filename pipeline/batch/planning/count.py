@@ -26,7 +26,8 @@ from pipeline.errors import StopError
 from pipeline.inputs import source
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
-from pipeline.records import IgnoredFiles, Service, SourceFile, rfc3339
+from pipeline.records import IgnoredFiles, SourceFile, rfc3339
+from pipeline.service import Service
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import RunFile, order_again
 
