@@ -4,11 +4,8 @@ A `Converter` is the border: whatever a decoder does with a page becomes a messa
 hang or an exhausted memory of the process itself is left to the pool that owns it.
 """
 
-import hashlib
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageFile
@@ -18,10 +15,9 @@ from pipeline.errors import (
     PageError,
     TruncatedImageError,
     UnfittableImageError,
-    UnreadableFileError,
     UnsupportedImageError,
 )
-from pipeline.inputs.archives.reading import read_member
+from pipeline.inputs.content import OUT_OF_MEMORY, MappedFile
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -39,31 +35,13 @@ from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
-from pipeline.members import Member
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.jpeg import MAX_SCANS
 from pipeline.pixels.orientation import read_orientation, rotation_deg, upright_size_px
 from pipeline.records import Prep
-from pipeline.storage.files import read_stable
 
-MAX_FILE_BYTES: Final = 1 << 30
-"""A file is read into memory as a whole; a larger one could exhaust the memory of the process."""
-
-_OUT_OF_MEMORY: Final = "ran out of memory while it was decoded"
 _PILLOW_OUT_OF_MEMORY: Final = frozenset({"decoder error -9", "out of memory when reading image file"})
 """Messages of the OSError that Pillow raises when an allocation of a decoder fails."""
-
-
-def read_content(path: bytes, member: Member | None) -> bytes:
-    """Return the bytes of a file, or of an archive's member.
-
-    Raises:
-        PageError: it cannot be read; see `read_stable` and `read_member`.
-        NoDescriptorsError: the process has no file descriptor left.
-    """
-    if member is not None:
-        return read_member(member, MAX_FILE_BYTES)
-    return read_stable(Path(os.fsdecode(path)), MAX_FILE_BYTES)
 
 
 class Converter:
@@ -87,19 +65,20 @@ class Converter:
             error = exc
         except MemoryError:
             self._close()
-            error = ConversionError(_OUT_OF_MEMORY)
+            error = ConversionError(OUT_OF_MEMORY)
         except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
             error = self._translate(task, exc)
             if self._file is not None and self._file.format != "tiff":
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
+        finally:
+            if isinstance(task, Convert) and task.page >= pages:
+                self._close()  # it has no further page, and may be large
         return NotConverted(error.name, str(error), pages)
 
     def _open(self, task: Task) -> PageImages | PdfFile:
         if self._file is None or task.sha256 != self._sha256:
             self._close()
-            data = read_content(task.path, task.member)
-            if hashlib.sha256(data).hexdigest() != task.sha256:
-                raise UnreadableFileError("changed while it was read")
+            data = MappedFile.open(task.path)
             self._file = PdfFile(data) if is_pdf(data[:HEAD_BYTES]) else PageImages(data)
             self._sha256 = task.sha256
         return self._file
@@ -119,7 +98,7 @@ class Converter:
             exc = exc.args[0]  # Pillow wraps what goes wrong in a header
         text = " ".join(str(exc).split())[:120]
         if isinstance(exc, OSError) and text in _PILLOW_OUT_OF_MEMORY:
-            return ConversionError(_OUT_OF_MEMORY)
+            return ConversionError(OUT_OF_MEMORY)
         if isinstance(exc, OSError | SyntaxError | ValueError) and text:
             return TruncatedImageError(f"damaged or cut off: {text}")
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())

@@ -6,7 +6,6 @@ from msgspec import Struct
 
 from pipeline.convert.frames import Ready
 from pipeline.inputs.fit import MAX_PIXELS
-from pipeline.members import Member
 from pipeline.records import Prep
 from pipeline.wire import Limits
 
@@ -36,18 +35,16 @@ class Convert(Struct, frozen=True, tag=True):
     """To the worker: convert a page.
 
     Attributes:
-        path: Of the file, as bytes.
-        sha256: Of the content that the parent read.
+        path: Of the content that the parent holds, as bytes.
+        sha256: Of the content.
         page: 1-based.
         settings: How.
-        member: Where its bytes are when the path is that of an archive's member.
     """
 
     path: bytes
     sha256: str
     page: int
     settings: PrepareSettings
-    member: Member | None = None
 
 
 class CountPages(Struct, frozen=True, tag=True):
@@ -55,7 +52,6 @@ class CountPages(Struct, frozen=True, tag=True):
 
     path: bytes
     sha256: str
-    member: Member | None = None
 
 
 class Converted(Struct, frozen=True, tag=True):

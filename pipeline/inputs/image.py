@@ -8,8 +8,10 @@ because a thread that decodes it cannot be bounded in time or memory.
 import asyncio
 import hashlib
 import os
-from concurrent.futures import Executor
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,7 +23,7 @@ from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
 from pipeline.errors import ConversionError, PageError
 from pipeline.inputs.archives.holding import release
-from pipeline.inputs.conversion import MAX_FILE_BYTES, read_content
+from pipeline.inputs.content import MAX_FILE_BYTES, HeldContent, read_content
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -79,8 +81,8 @@ class ImageFile:
         self._member = member
         self._settings = settings
         self._sha256 = ""
-        self._content: bytes | None = None
-        """Kept as long as the file may be sent unchanged."""
+        self._held: HeldContent | None = None
+        """The content of a file with pages that must be converted."""
         self.pages = 1
         """Number of pages in the file; 1 until it is known."""
 
@@ -100,20 +102,29 @@ class ImageFile:
                 the file.
         """
         loop = asyncio.get_running_loop()
-        read = self._conversion(page) if self._sha256 else await loop.run_in_executor(threads, self.read, page)
+        if self._held is not None:
+            read: Payload | Convert = self._conversion(page)
+        else:
+            read = await loop.run_in_executor(threads, self.read, page)
+            release(self._member)  # what is converted is held here from now on
         if isinstance(read, Payload):
-            release(self._member)  # the only page
             return read
         try:
             result = await converter.run(read, key=self._sha256)
+            return await loop.run_in_executor(threads, self.finish, page, result)
         except ConversionError:
-            if page == 1:  # it took its worker down; the others are prepared
+            if page == 1 and self.pages == 1:  # it took its worker down; the others are prepared
                 await self._count_pages(converter)
             raise
-        payload = await loop.run_in_executor(threads, self.finish, page, result)
-        if page == self.pages:
-            release(self._member)
-        return payload
+        finally:
+            if self.pages == 1:
+                self.close()
+
+    def close(self) -> None:
+        """Free the content, when all pages are prepared or none is wanted any more."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     async def count(self, converter: Converter, threads: Executor) -> None:
         """Learn the number of pages without decoding one; it stays 1 for a file that cannot be read.
@@ -129,6 +140,7 @@ class ImageFile:
         if isinstance(read, Payload):
             self._sha256 = ""  # its content is read again when it is sent
         else:
+            release(self._member)
             await self._count_pages(converter)
 
     def read(self, page: int) -> Payload | Convert:
@@ -137,13 +149,24 @@ class ImageFile:
         Raises:
             PageError: the file cannot be read.
         """
-        content = read_content(os.fsencode(self._path), self._member)
-        self._sha256 = hashlib.sha256(content).hexdigest()
-        prep = _describe_fitting(content, self._settings)
-        if prep is not None:
-            return self._payload(page, content, prep)
-        self._content = content if len(content) <= self._settings.limits.max_bytes else None
-        return self._conversion(page)
+        self._sha256, read = self._read()
+        if isinstance(read, HeldContent):
+            self._held = read
+            return self._conversion(page)
+        return self._payload(page, *read)
+
+    def _read(self) -> tuple[str, HeldContent | tuple[bytes, Prep]]:
+        """Return the hash of the file, and its content: held when it must be converted."""
+        blocks = read_content(os.fsencode(self._path), self._member, self._settings.limits.max_bytes)
+        content = next(blocks)
+        if (second := next(blocks, None)) is not None:
+            return _hold_and_hash(chain((content, second), blocks))
+        sha256 = hashlib.sha256(content).hexdigest()
+        if (prep := _describe_fitting(content, self._settings)) is not None:
+            return sha256, (content, prep)
+        held = HeldContent()
+        held.write(content)
+        return sha256, held
 
     def finish(self, page: int, result: Result) -> Payload:
         """Return the payload of a page that went to a worker.
@@ -151,13 +174,11 @@ class ImageFile:
         Raises:
             PageError: the page cannot be converted.
         """
-        content, self._content = self._content, None
         match result:
             case Converted(image, prep, pages):
                 self.pages = pages
-                image = content if image is None else image
-                assert image is not None
-                return self._payload(page, image, prep)
+                assert self._held is not None
+                return self._payload(page, self._held.read() if image is None else image, prep)
             case TextFound(text, pages):
                 self.pages = pages
                 return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
@@ -177,10 +198,12 @@ class ImageFile:
             self.pages = counted.pages
 
     def _conversion(self, page: int) -> Convert:
-        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member)
+        assert self._held is not None
+        return Convert(self._held.path, self._sha256, page, self._settings)
 
     def _count(self) -> CountPages:
-        return CountPages(os.fsencode(self._path), self._sha256, self._member)
+        assert self._held is not None
+        return CountPages(self._held.path, self._sha256)
 
     def id_of(self, page: int) -> PageId | None:
         """Return the identity of a page; None before the file was read."""
@@ -199,6 +222,19 @@ def prepare_url(url: str) -> Payload:
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     name = url.split("?", 1)[0].rsplit("/", 1)[-1]
     return Payload(PageId(f"url:{digest}#1"), None, 1, 1, build_url_body(url, name), None)
+
+
+def _hold_and_hash(blocks: Iterable[bytes]) -> tuple[str, HeldContent]:
+    """Return the hash of a large file and its content; one thread hashes while another reads."""
+    held, digest = HeldContent(), hashlib.sha256()
+    with ThreadPoolExecutor(1, "hash") as hashing:
+        hashed: Future[None] | None = None
+        for block in blocks:
+            held.write(block)
+            if hashed is not None:
+                hashed.result()
+            hashed = hashing.submit(digest.update, block)
+    return digest.hexdigest(), held
 
 
 def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:

@@ -3,6 +3,7 @@
 PDFium crashes when threads share it, so it runs in worker processes only. It is imported when the first PDF is opened.
 """
 
+import ctypes
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from PIL import Image, ImageChops
 
 from pipeline.errors import EncryptedFileError, TruncatedImageError, UnsupportedImageError
+from pipeline.inputs.content import MappedFile
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -28,7 +30,7 @@ class PdfFile:
     """The pages of one PDF, which stays open; nothing but its cross-reference table is read before a page is opened.
 
     Args:
-        data: The whole file.
+        content: The whole file.
 
     Raises:
         EncryptedFileError: it needs a password.
@@ -38,9 +40,10 @@ class PdfFile:
 
     format: Final = "pdf"
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._document = _open_document(data)
+    def __init__(self, content: bytes | MappedFile) -> None:
+        # ctypes hands the memory to PDFium; nothing is copied
+        self._data = content if isinstance(content, bytes) else (ctypes.c_char * len(content)).from_buffer(content)
+        self._document = _open_document(self._data)
         self._opened_pages = 0
         self.pages = len(self._document)
 
@@ -129,7 +132,7 @@ def without_colour(image: Image.Image) -> Image.Image:
     return red
 
 
-def _open_document(data: bytes) -> "pypdfium2.PdfDocument":
+def _open_document(data: "bytes | ctypes.Array[ctypes.c_char]") -> "pypdfium2.PdfDocument":
     """Return the document of pypdfium2."""
     if find_spec("pypdfium2") is None:
         raise UnsupportedImageError(

@@ -1,9 +1,11 @@
 """Files that are read as a whole or not at all, and replaced as a whole or not at all."""
 
 import errno
+import io
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,7 @@ from pipeline.errors import (
 )
 from pipeline.storage.filesystems import sync_directory
 
+_BLOCK_BYTES: Final = 1024 * 1024
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -71,7 +74,17 @@ def read_head(path: Path, size: int) -> bytes:
 
 
 def read_stable(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file that does not change meanwhile; a FIFO does not block the call.
+    """Return the bytes of a regular file; raises as `stable_blocks`."""
+    return b"".join(stable_blocks(path, max_bytes, max_bytes))
+
+
+def stable_blocks(path: Path, max_bytes: int, whole_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes of a regular file that does not change meanwhile; a FIFO does not block the call.
+
+    Args:
+        path: Of the file.
+        max_bytes: Size of the largest file that is read.
+        whole_bytes: Size of the largest file that is yielded as one block.
 
     Raises:
         MissingFileError: the file does not exist.
@@ -87,9 +100,10 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
                 raise UnreadableFileError("not a regular file")
             if before.st_size > max_bytes:
                 raise UnfittableImageError(f"{before.st_size} bytes; files of more than {max_bytes} are not read")
-            data = file.readall()
-            if data is None:  # O_NONBLOCK, and a filesystem that would have to fetch the data first
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            read_bytes = 0
+            for block in _blocks(file, before.st_size, whole_bytes):
+                read_bytes += len(block)
+                yield block
             after = os.fstat(file.fileno())
     except FileNotFoundError as exc:
         raise MissingFileError("no such file") from exc
@@ -97,11 +111,20 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
         require_descriptor(exc)
         reason = exc.strerror or errno.errorcode.get(exc.errno or 0, "?")
         raise UnreadableFileError(f"cannot be read: {reason}") from exc
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, read_bytes):
         raise UnreadableFileError("changed while it was read")
-    if not data:
+    if not read_bytes:
         raise EmptyFileError("zero bytes")
-    return data
+
+
+def _blocks(file: io.FileIO, size: int, whole_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes up to the end of a file, or one block beyond the size that it had."""
+    read_bytes = 0
+    while read_bytes <= size and (block := file.readall() if size <= whole_bytes else file.read(_BLOCK_BYTES)) != b"":
+        if block is None:  # O_NONBLOCK, and a filesystem that would have to fetch the data first
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        read_bytes += len(block)
+        yield block
 
 
 def replace_file(path: Path, content: bytes) -> None:

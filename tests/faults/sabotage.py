@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,7 @@ from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
 from pipeline.cli import running, signals
 from pipeline.errors import StopError
-from pipeline.inputs import conversion, image, resolve, source
-from pipeline.members import Member
+from pipeline.inputs import content, image, resolve, source
 from pipeline.records import Payload
 from pipeline.remote import faults, verdict
 from pipeline.remote.deadlines import Deadline
@@ -48,14 +47,14 @@ def _abort_at_once() -> None:
 
 def _hang_reading_a_page() -> None:
     """Removes no guarantee: reading `stuck.png` never ends, as on a network mount whose server is gone."""
-    read = files.read_stable
+    read = files.stable_blocks
 
-    def read_and_hang(path: Path, max_bytes: int) -> bytes:
+    def read_and_hang(path: Path, max_bytes: int, whole_bytes: int) -> Iterator[bytes]:
         if path.name == "stuck.png":
             threading.Event().wait()
-        return read(path, max_bytes)
+        return read(path, max_bytes, whole_bytes)
 
-    conversion.read_stable = read_and_hang  # type: ignore[attr-defined]
+    content.stable_blocks = read_and_hang  # type: ignore[attr-defined]
 
 
 def _hang_finding_an_input() -> None:
@@ -92,9 +91,9 @@ def _append_while_reading() -> None:
 def _check_no_stability() -> None:
     """A file is read without a check whether it changed meanwhile."""
 
-    def read_unchecked(path: bytes, _: Member | None) -> bytes:
+    def read_unchecked(path: bytes, *_: object) -> Iterator[bytes]:
         with _GrowingFile(os.fsdecode(path)) as file:
-            return file.readall()
+            yield file.readall()
 
     image.read_content = read_unchecked  # type: ignore[assignment, attr-defined]
 
@@ -102,12 +101,12 @@ def _check_no_stability() -> None:
 def _ignore_read_errors() -> None:
     """A read error is ignored: the bytes before it count as the whole file."""
 
-    def read_up_to_an_error(path: bytes, _: Member | None) -> bytes:
-        content = bytearray()
+    def read_up_to_an_error(path: bytes, *_: object) -> Iterator[bytes]:
+        read = bytearray()
         with Path(os.fsdecode(path)).open("rb", buffering=0) as file, suppress(OSError):
             while block := file.read(1 << 16):
-                content += block
-        return bytes(content)
+                read += block
+        yield bytes(read)
 
     image.read_content = read_up_to_an_error  # type: ignore[assignment, attr-defined]
 

@@ -114,7 +114,8 @@ class TestBorder:
         self, file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: tuple[str, str]
     ) -> None:
         put(file, encode(marked(), "BMP"))
-        converter, task = Converter(), ImageFile(file, VENDOR).read(1)
+        converter, image = Converter(), ImageFile(file, VENDOR)
+        task = image.read(1)
         assert not isinstance(task, Payload)
 
         def fail(_: Callable[[], Image.Image]) -> Image.Image:

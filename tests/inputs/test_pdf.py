@@ -13,7 +13,7 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageChops
 
-from pipeline.convert.resources import resident_bytes
+from pipeline.convert.resources import private_bytes
 from pipeline.errors import EncryptedFileError, PageError, TruncatedImageError, UnsupportedImageError
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted, PrepareSettings
@@ -220,7 +220,7 @@ class TestPages:
         held: list[int] = []
         for page in range(1, 161):
             assert isinstance(converter.run(Convert(task.path, task.sha256, page, VENDOR)), Converted)
-            held.append(resident_bytes(os.getpid()))
+            held.append(private_bytes(os.getpid()))
         assert max(held) - held[32] < 25_000_000
 
     async def test_pages_are_rendered_in_a_worker(self, file: Path) -> None:
