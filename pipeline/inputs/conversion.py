@@ -15,9 +15,10 @@ from pipeline.errors import (
     PageError,
     TruncatedImageError,
     UnfittableImageError,
+    UnreadableFileError,
     UnsupportedImageError,
 )
-from pipeline.inputs.content import OUT_OF_MEMORY, MappedFile
+from pipeline.inputs.content import CHANGED, OUT_OF_MEMORY, MappedFile
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -48,14 +49,23 @@ class Converter:
     """Converts pages; keeps the last file open for its next page."""
 
     def __init__(self) -> None:
-        self._sha256 = ""
         self._file: PageImages | PdfFile | None = None
+        self._content: MappedFile | None = None
 
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
     def run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
         """Return the result of a task; raises nothing."""
+        result = self._run(task)
+        if self._content is not None and self._content.has_changed:
+            self._close()
+            return NotConverted(UnreadableFileError.name, CHANGED, result.pages)
+        if isinstance(task, Convert) and task.page >= result.pages:
+            self._close()  # it has no further page, and may be large
+        return result
+
+    def _run(self, task: Task) -> Converted | TextFound | Counted | NotConverted:
         pages = 0
         try:
             file = self._open(task)
@@ -70,23 +80,19 @@ class Converter:
             error = self._translate(task, exc)
             if self._file is not None and self._file.format != "tiff":
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
-        finally:
-            if isinstance(task, Convert) and task.page >= pages:
-                self._close()  # it has no further page, and may be large
         return NotConverted(error.name, str(error), pages)
 
     def _open(self, task: Task) -> PageImages | PdfFile:
-        if self._file is None or task.sha256 != self._sha256:
+        if self._file is None or self._content is None or task.place != self._content.place:
             self._close()
-            data = MappedFile.open(task.path)
-            self._file = PdfFile(data) if is_pdf(data[:HEAD_BYTES]) else PageImages(data)
-            self._sha256 = task.sha256
+            self._content = content = MappedFile.open(task.place)
+            self._file = PdfFile(content) if is_pdf(content[:HEAD_BYTES]) else PageImages(content)
         return self._file
 
     def _close(self) -> None:
         if isinstance(self._file, PdfFile):
             self._file.close()
-        self._file, self._sha256 = None, ""
+        self._file, self._content = None, None
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
         """Return the failure that an exception of a decoder means for the page."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from pipeline.convert.frames import Ready
+from pipeline.inputs.content import Place
 from pipeline.inputs.fit import MAX_PIXELS
 from pipeline.records import Prep
 from pipeline.wire import Limits
@@ -35,14 +36,12 @@ class Convert(Struct, frozen=True, tag=True):
     """To the worker: convert a page.
 
     Attributes:
-        path: Of the content that the parent holds, as bytes.
-        sha256: Of the content.
+        place: Of the content.
         page: 1-based.
         settings: How.
     """
 
-    path: bytes
-    sha256: str
+    place: Place
     page: int
     settings: PrepareSettings
 
@@ -50,8 +49,7 @@ class Convert(Struct, frozen=True, tag=True):
 class CountPages(Struct, frozen=True, tag=True):
     """To the worker: count the pages of a file without decoding any."""
 
-    path: bytes
-    sha256: str
+    place: Place
 
 
 class Converted(Struct, frozen=True, tag=True):

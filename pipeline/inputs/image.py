@@ -8,10 +8,8 @@ because a thread that decodes it cannot be bounded in time or memory.
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,9 +19,9 @@ from PIL import Image
 from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
-from pipeline.errors import ConversionError, PageError
+from pipeline.errors import ConversionError, PageError, UnreadableFileError
 from pipeline.inputs.archives.holding import release
-from pipeline.inputs.content import MAX_FILE_BYTES, HeldContent, read_content
+from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, HeldContent, Place, read_content
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -81,8 +79,10 @@ class ImageFile:
         self._member = member
         self._settings = settings
         self._sha256 = ""
+        self._place: Place | None = None
+        """Where workers find the content, once it is known that its pages must be converted."""
         self._held: HeldContent | None = None
-        """The content of a file with pages that must be converted."""
+        """The content of an archive's member."""
         self.pages = 1
         """Number of pages in the file; 1 until it is known."""
 
@@ -102,7 +102,7 @@ class ImageFile:
                 the file.
         """
         loop = asyncio.get_running_loop()
-        if self._held is not None:
+        if self._place is not None:
             read: Payload | Convert = self._conversion(page)
         else:
             read = await loop.run_in_executor(threads, self.read, page)
@@ -122,6 +122,7 @@ class ImageFile:
 
     def close(self) -> None:
         """Free the content, when all pages are prepared or none is wanted any more."""
+        self._place = None
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -149,24 +150,15 @@ class ImageFile:
         Raises:
             PageError: the file cannot be read.
         """
-        self._sha256, read = self._read()
-        if isinstance(read, HeldContent):
-            self._held = read
-            return self._conversion(page)
-        return self._payload(page, *read)
-
-    def _read(self) -> tuple[str, HeldContent | tuple[bytes, Prep]]:
-        """Return the hash of the file, and its content: held when it must be converted."""
-        blocks = read_content(os.fsencode(self._path), self._member, self._settings.limits.max_bytes)
-        content = next(blocks)
-        if (second := next(blocks, None)) is not None:
-            return _hold_and_hash(chain((content, second), blocks))
-        sha256 = hashlib.sha256(content).hexdigest()
-        if (prep := _describe_fitting(content, self._settings)) is not None:
-            return sha256, (content, prep)
-        held = HeldContent()
-        held.write(content)
-        return sha256, held
+        read = read_content(os.fsencode(self._path), self._member, self._settings.limits.max_bytes)
+        self._sha256 = read.sha256
+        if read.content and (prep := _describe_fitting(read.content, self._settings)) is not None:
+            return self._payload(page, read.content, prep)
+        self._place = read.place
+        if self._place is None:
+            self._held = HeldContent(read.content)
+            self._place = self._held.place
+        return self._conversion(page)
 
     def finish(self, page: int, result: Result) -> Payload:
         """Return the payload of a page that went to a worker.
@@ -177,8 +169,7 @@ class ImageFile:
         match result:
             case Converted(image, prep, pages):
                 self.pages = pages
-                assert self._held is not None
-                return self._payload(page, self._held.read() if image is None else image, prep)
+                return self._payload(page, self._read_again() if image is None else image, prep)
             case TextFound(text, pages):
                 self.pages = pages
                 return Payload(self._id(page), self._sha256, page, pages, b"", None, text)
@@ -187,6 +178,14 @@ class ImageFile:
                 raise _ERRORS.get(name, ConversionError)(message)
             case _:
                 raise ConversionError("the decoder sent an unexpected message")
+
+    def _read_again(self) -> bytes:
+        """Return the content of a file that is sent as it is after all; it is not mapped here, see `MappedFile`."""
+        assert self._place is not None
+        read = read_content(self._place.path, None, self._settings.limits.max_bytes)
+        if read.sha256 != self._sha256:
+            raise UnreadableFileError(CHANGED)
+        return read.content
 
     async def _count_pages(self, converter: Converter) -> None:
         """Count the pages of a file in a worker; the number stays as it is when they cannot be counted."""
@@ -198,12 +197,12 @@ class ImageFile:
             self.pages = counted.pages
 
     def _conversion(self, page: int) -> Convert:
-        assert self._held is not None
-        return Convert(self._held.path, self._sha256, page, self._settings)
+        assert self._place is not None
+        return Convert(self._place, page, self._settings)
 
     def _count(self) -> CountPages:
-        assert self._held is not None
-        return CountPages(self._held.path, self._sha256)
+        assert self._place is not None
+        return CountPages(self._place)
 
     def id_of(self, page: int) -> PageId | None:
         """Return the identity of a page; None before the file was read."""
@@ -222,19 +221,6 @@ def prepare_url(url: str) -> Payload:
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     name = url.split("?", 1)[0].rsplit("/", 1)[-1]
     return Payload(PageId(f"url:{digest}#1"), None, 1, 1, build_url_body(url, name), None)
-
-
-def _hold_and_hash(blocks: Iterable[bytes]) -> tuple[str, HeldContent]:
-    """Return the hash of a large file and its content; one thread hashes while another reads."""
-    held, digest = HeldContent(), hashlib.sha256()
-    with ThreadPoolExecutor(1, "hash") as hashing:
-        hashed: Future[None] | None = None
-        for block in blocks:
-            held.write(block)
-            if hashed is not None:
-                hashed.result()
-            hashed = hashing.submit(digest.update, block)
-    return digest.hexdigest(), held
 
 
 def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:

@@ -12,11 +12,13 @@ from PIL import Image
 
 from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
-from pipeline.errors import ConversionError, PageError
+from pipeline.errors import ConversionError, PageError, UnreadableFileError
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Result, Task
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.records import Payload
+from tests.archives import write_zip
+from tests.inputs.archives.test_reading import member
 from tests.inputs.images import VENDOR, check, encode, is_upright, marked, noise, prepare, put
 from tests.pixels.tiffs import grey_pages, tiff, tiff_page
 
@@ -28,7 +30,7 @@ async def test_pages_are_converted_in_a_worker(tmp_path: Path) -> None:
             image = ImageFile(path, VENDOR)
             first = await image.prepare(1, pool, threads)
             assert len(pool.worker_pids) == 1
-            path.unlink()  # its content is held
+            path.unlink()  # the worker has it mapped
             others = [await image.prepare(page, pool, threads) for page in (2, 3)]
     assert [check(payload).getpixel((5, 5)) for payload in (first, *others)] == [1, 2, 3]
     assert [payload.pages for payload in (first, *others)] == [3, 3, 3]
@@ -41,47 +43,57 @@ async def test_a_page_that_fits_starts_no_worker(file: Path) -> None:
         assert pool.worker_pids == []
 
 
-async def test_what_was_read_is_converted_when_the_file_changes_meanwhile(file: Path) -> None:
+async def test_a_file_that_changes_before_its_worker_reads_it_is_not_sent(file: Path) -> None:
     image = ImageFile(put(file, encode(marked(), "BMP")), VENDOR)
     task = image.read(1)
     assert not isinstance(task, Payload)
     put(file, encode(noise((200, 300)), "BMP"))
     async with open_converter(VENDOR) as pool:
         result = await pool.run(task, key="")
-    assert is_upright(check(image.finish(1, result)))
+    with pytest.raises(UnreadableFileError, match="changed while it was read"):
+        image.finish(1, result)
 
 
-async def test_workers_share_the_content_of_a_file_of_many_pages(file: Path) -> None:
-    """None reads the file: it is gone when the second worker begins."""
-    image = ImageFile(put(file, tiff(*grey_pages(9))), VENDOR)
+async def test_a_file_that_changes_between_its_pages_is_not_sent(file: Path) -> None:
+    image = ImageFile(put(file, tiff(*grey_pages(3))), VENDOR)
+    async with open_converter(VENDOR) as pool:
+        with ThreadPoolExecutor(1) as threads:
+            await image.prepare(1, pool, threads)
+            with file.open("r+b") as writer:  # the worker has it mapped
+                writer.write(b"II")
+            for page in (2, 3):
+                with pytest.raises(UnreadableFileError, match="changed while it was read"):
+                    await image.prepare(page, pool, threads)
+
+
+async def test_a_file_that_is_cut_off_between_its_pages_costs_its_pages_only(file: Path) -> None:
+    image = ImageFile(put(file, encode(noise((2000, 2000)), "TIFF", save_all=True, append_images=[marked()])), VENDOR)
+    other = put(file.with_name("other.bmp"), encode(marked(), "BMP"))
+    async with open_converter(VENDOR) as pool:
+        with ThreadPoolExecutor(1) as threads:
+            await image.prepare(1, pool, threads)
+            os.truncate(file, 100)
+            with pytest.raises(PageError):
+                await image.prepare(2, pool, threads)
+            assert is_upright(check(await ImageFile(other, VENDOR).prepare(1, pool, threads)))
+
+
+async def test_a_member_of_an_archive_is_unpacked_once_for_all_workers(tmp_path: Path) -> None:
+    """The archive is gone when the second worker begins."""
+    box = write_zip(tmp_path / "box.zip", {"book.tif": tiff(*grey_pages(9))})
+    image = ImageFile(box / "book.tif", VENDOR, member(box, "book.tif"))
     command = module_command("pipeline.inputs.conversion_worker", "--memory-bytes", str(1 << 30))
     decoder: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
     async with ConversionPool(PoolOptions(command, 2, 60.0), decoder) as pool:
         with ThreadPoolExecutor(1) as threads:
             await image.prepare(1, pool, threads)
-            file.unlink()
+            box.unlink()
             others = await asyncio.gather(*(image.prepare(page, pool, threads) for page in range(2, 10)))
         assert len(pool.worker_pids) == 2
     assert [check(payload).getpixel((5, 5)) for payload in others] == list(range(2, 10))
-
-
-async def test_content_is_freed_when_its_last_page_is_prepared(tmp_path: Path) -> None:
-    single = ImageFile(put(tmp_path / "one.bmp", encode(marked(), "BMP")), VENDOR)
-    book = ImageFile(put(tmp_path / "book.tif", tiff(*grey_pages(2))), VENDOR)
-    damaged = ImageFile(put(tmp_path / "bad.bmp", encode(marked(), "BMP")[:40]), VENDOR)
-    held = _held_contents()
-    async with open_converter(VENDOR) as pool:
-        with ThreadPoolExecutor(1) as threads:
-            await single.prepare(1, pool, threads)
-            with pytest.raises(PageError):
-                await damaged.prepare(1, pool, threads)
-            assert _held_contents() == held
-            await book.prepare(1, pool, threads)
-            assert _held_contents() == held + 1
-            book.close()
-            assert _held_contents() == held
-            await book.prepare(2, pool, threads)  # reads it again
-    assert single.pages == damaged.pages == 1
+    assert _held_contents() == 1
+    image.close()
+    assert _held_contents() == 0
 
 
 def _held_contents() -> int:

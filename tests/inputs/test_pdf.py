@@ -1,6 +1,5 @@
 """Pages of PDFs: what a viewer shows is sent, as it is stored where that is possible."""
 
-import hashlib
 import io
 import os
 import sys
@@ -20,7 +19,7 @@ from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.inputs.pdf_scan import Matrix
 from pipeline.records import Prep
-from tests.inputs.images import VENDOR, check, encode, noise, prepare, prepare_next, put, sent_image
+from tests.inputs.images import VENDOR, check, encode, noise, place_of, prepare, prepare_next, put, sent_image
 from tests.inputs.odd_pdfs import FULL, ODD_PDFS, SIZE_PX, OddPdf, card, encrypted, flate_image, jpeg_image, one_page
 from tests.inputs.pdfs import DRAW, Pdf, image
 
@@ -36,7 +35,7 @@ def convert(path: Path, page: int = 1, settings: PrepareSettings = VENDOR) -> Co
 
 
 def task_for(path: Path, page: int = 1, settings: PrepareSettings = VENDOR) -> Convert:
-    return Convert(os.fsencode(path), hashlib.sha256(path.read_bytes()).hexdigest(), page, settings)
+    return Convert(place_of(path), page, settings)
 
 
 def shown_by_a_viewer(data: bytes, size_px: tuple[int, int], page: int = 1) -> Image.Image:
@@ -219,7 +218,7 @@ class TestPages:
         converter, task = Converter(), task_for(file)
         held: list[int] = []
         for page in range(1, 161):
-            assert isinstance(converter.run(Convert(task.path, task.sha256, page, VENDOR)), Converted)
+            assert isinstance(converter.run(Convert(task.place, page, VENDOR)), Converted)
             held.append(private_bytes(os.getpid()))
         assert max(held) - held[32] < 25_000_000
 
