@@ -17,6 +17,7 @@ from pipeline.errors import EncryptedFileError, PageError, TruncatedImageError, 
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted, PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
+from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.pdf_scan import Matrix
 from pipeline.records import Prep
 from tests.inputs.images import VENDOR, check, encode, noise, place_of, prepare, prepare_next, put, sent_image
@@ -230,6 +231,16 @@ class TestPages:
                 payloads = [await opened.prepare(page, pool, threads) for page in (1, 2, 3)]
             assert len(pool.worker_pids) == 1
         assert [check(payload).getpixel((50, 50)) for payload in payloads] == [1, 2, 3]
+
+    @pytest.mark.parametrize(("colour", "mode"), [(b"0.4 0.4 0.4", "L"), (b"0.4 0.4 0.5", "RGB")])
+    def test_a_page_without_colour_is_rendered_in_grey(self, file: Path, colour: bytes, mode: str) -> None:
+        """Also a faint and short line of colour shows, however large the page is."""
+        pdf = Pdf()
+        pdf.add_page(b"%b RG 1 w 100 400 m 104 400 l S BT /F0 12 Tf 50 700 Td (type) Tj ET" % colour)
+        with PdfFile(pdf.to_bytes()).open(1) as page:
+            image = page.render((2479, 3508))
+        assert image.mode == mode
+        assert distance(image, shown_by_a_viewer(pdf.to_bytes(), image.size)) < (MEAN, BLOCK)
 
     def test_a_jpeg_of_a_scan_is_the_file_that_is_sent(self, file: Path) -> None:
         odd = ODD_PDFS["jpeg-in-colour"]()
