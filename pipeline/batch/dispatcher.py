@@ -22,7 +22,7 @@ from pipeline.batch.walk import Walk
 from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.archives.holding import hold, must_hold, release
-from pipeline.inputs.conversion import MAX_FILE_BYTES
+from pipeline.inputs.content import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
 from pipeline.inputs.selection import Inputs
 from pipeline.records import PageId, Payload, SourceFile, State
@@ -171,6 +171,8 @@ class Dispatcher:
             raise
         finally:
             release(file.member)
+            if image is not None:
+                image.close()
         if file.pages is None and self._page_ranges is not None and count_pages(image) > 1:
             self._index.inventory.forget_pending_pages(file)  # those that were left out
         elif file.pages is None:

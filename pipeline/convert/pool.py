@@ -24,7 +24,7 @@ START_TIMEOUT_S: Final = 60.0
 RECYCLE_TASKS: Final = 1000
 """Tasks after which a worker is replaced: native decoders leak."""
 RECYCLE_BYTES: Final = 1 << 30
-"""Resident memory beyond which a worker is replaced. Measured: 150 MB after A4 pages of 300 dpi."""
+"""Memory of its own beyond which a worker is replaced. Measured: 150 MB after A4 pages of 300 dpi."""
 
 _SLICE_S: Final = 1.0
 """A deadline is counted in slices that have passed, so that a run which was suspended does not count the pause."""
@@ -45,7 +45,7 @@ class PoolOptions:
         workers: Most workers at a time, at least 1.
         task_timeout_s: Longest time for one task.
         recycle_tasks: Tasks after which a worker is replaced.
-        recycle_bytes: Resident memory beyond which a worker is replaced after its task.
+        recycle_bytes: Memory of its own beyond which a worker is replaced after its task.
     """
 
     command: Sequence[str]
@@ -180,7 +180,7 @@ class ConversionPool(Generic[M]):
     def _release(self, worker: _Worker[M], *, is_sound: bool) -> None:
         self._busy.discard(worker)
         options = self._options
-        if is_sound and worker.tasks < options.recycle_tasks and worker.memory_bytes <= options.recycle_bytes:
+        if is_sound and worker.tasks < options.recycle_tasks and worker.private_bytes <= options.recycle_bytes:
             self._idle.append(worker)
         else:
             self._retire(worker)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pipeline.convert.command import child_environ
 from pipeline.convert.frames import encode_frame, receive_frame
-from pipeline.convert.resources import resident_bytes
+from pipeline.convert.resources import private_bytes, resident_bytes
 
 EXIT_TIMEOUT_S: Final = 2.0
 
@@ -73,6 +73,11 @@ class ChildProcess(Generic[M]):
     def memory_bytes(self) -> int:
         """Resident memory; 0 where the system does not report it."""
         return resident_bytes(self.pid)
+
+    @property
+    def private_bytes(self) -> int:
+        """Resident memory that it shares with no other process; 0 where the system does not report it."""
+        return private_bytes(self.pid)
 
     async def receive(self) -> M:
         """Return the next message of the process.

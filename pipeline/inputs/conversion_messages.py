@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from pipeline.convert.frames import Ready
+from pipeline.inputs.content import Place
 from pipeline.inputs.fit import MAX_PIXELS
 from pipeline.members import Member
 from pipeline.records import Prep
@@ -55,33 +56,35 @@ class Convert(Struct, frozen=True, tag=True):
     """To the worker: convert a page.
 
     Attributes:
-        path: Of the file, as bytes.
-        sha256: Of the content that the parent read.
+        place: Of the content.
         page: 1-based.
         settings: How.
-        member: Where its bytes are when the path is that of an archive's member.
         tile: The part of the page to convert; None for the whole page, or to learn its tiles.
     """
 
-    path: bytes
-    sha256: str
+    place: Place
     page: int
     settings: PrepareSettings
-    member: Member | None = None
     tile: Tile | None = None
 
 
 class CountPages(Struct, frozen=True, tag=True):
     """To the worker: count the pages of a file without decoding any."""
 
-    path: bytes
-    sha256: str
+    place: Place
     settings: PrepareSettings
-    member: Member | None = None
 
 
 class HashPixels(Struct, frozen=True, tag=True):
-    """To the worker: hash the pixels of a page; fields as in `Convert`."""
+    """To the worker: hash the pixels of a page of a file that may have changed since it was recorded.
+
+    Attributes:
+        path: Of the file, as bytes.
+        sha256: Of the content that was recorded.
+        page: 1-based.
+        settings: How pages are prepared.
+        member: Where its bytes are when the path is that of an archive's member.
+    """
 
     path: bytes
     sha256: str

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.errors import EmptyFileError, NotAnImageError, PageError, UnreadableFileError, UnsupportedImageError
 from pipeline.inputs.archives.reading import read_member
-from pipeline.inputs.conversion import MAX_FILE_BYTES
+from pipeline.inputs.content import MAX_FILE_BYTES
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.fit import fit
 from pipeline.inputs.kinds import HEAD_BYTES, UNREADABLE, ignored_kind, is_image, is_pdf, suffix_of

@@ -20,9 +20,9 @@ from PIL import Image
 from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
-from pipeline.errors import ConversionError, PageError
+from pipeline.errors import ConversionError, PageError, UnreadableFileError
 from pipeline.inputs.archives.holding import release
-from pipeline.inputs.conversion import MAX_FILE_BYTES, read_content
+from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, HeldContent, Place, read_content
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -85,8 +85,10 @@ class ImageFile:
         self._member = member
         self._settings = settings
         self._sha256 = ""
-        self._content: bytes | None = None
-        """Kept as long as the file may be sent unchanged."""
+        self._place: Place | None = None
+        """Where workers find the content, once it is known that its pages must be converted."""
+        self._held: HeldContent | None = None
+        """The content of an archive's member."""
         self.pages = 1
         """Number of pages in the file; 1 until it is known."""
         self.tiles: dict[int, int] = {}
@@ -108,20 +110,32 @@ class ImageFile:
                 the file.
         """
         loop = asyncio.get_running_loop()
-        read = self._conversion(page) if self._sha256 else await loop.run_in_executor(threads, self.read, page)
+        if self._place is not None:
+            read: Payload | Convert = self._conversion(page)
+        else:
+            read = await loop.run_in_executor(threads, self.read, page)
+            release(self._member)  # what is converted is held here from now on
         if isinstance(read, Payload):
-            release(self._member)  # the only page
             return read
+        is_cut = False  # its tiles are prepared later
         try:
             result = await converter.run(read, key=self._sha256)
+            is_cut = isinstance(result, Cut)
+            return await loop.run_in_executor(threads, self.finish, page, result)
         except ConversionError:
-            if page == 1:  # it took its worker down; the others are prepared
+            if page == 1 and self.pages == 1:  # it took its worker down; the others are prepared
                 await self._count_pages(converter)
             raise
-        payload = await loop.run_in_executor(threads, self.finish, page, result)
-        if page == self.pages and not payload.tiles:
-            release(self._member)
-        return payload
+        finally:
+            if self.pages == 1 and not is_cut:
+                self.close()
+
+    def close(self) -> None:
+        """Free the content, when all pages are prepared or none is wanted any more."""
+        self._place = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     async def prepare_tile(self, page: int, tile: Tile, converter: Converter, threads: Executor) -> Payload:
         """Return a tile of a page that `prepare` has found to be cut.
@@ -147,6 +161,7 @@ class ImageFile:
         if isinstance(read, Payload):
             self._sha256 = ""  # its content is read again when it is sent
         else:
+            release(self._member)
             await self._count_pages(converter)
 
     def read(self, page: int) -> Payload | Convert:
@@ -155,15 +170,18 @@ class ImageFile:
         Raises:
             PageError: the file cannot be read.
         """
-        content = read_content(os.fsencode(self._path), self._member)
-        self._sha256 = hashlib.sha256(content).hexdigest()
+        read = read_content(os.fsencode(self._path), self._member, self._settings.limits.max_bytes)
+        self._sha256 = read.sha256
         try:
-            prep = _describe_fitting(content, self._settings)
+            prep = _describe_fitting(read.content, self._settings) if read.content else None
         except NotWorthACallError as exc:
             return self._without_call(page, skipped=exc.skipped)
         if prep is not None and not (self._settings.skips_blank or self._settings.corrects):
-            return self._payload(page, content, prep, (prep.width_px, prep.height_px))
-        self._content = content if len(content) <= self._settings.limits.max_bytes else None
+            return self._payload(page, read.content, prep, (prep.width_px, prep.height_px))
+        self._place = read.place
+        if self._place is None:
+            self._held = HeldContent(read.content)
+            self._place = self._held.place
         return self._conversion(page)
 
     def finish(self, page: int, result: Result) -> Payload:
@@ -172,13 +190,10 @@ class ImageFile:
         Raises:
             PageError: the page cannot be converted.
         """
-        content, self._content = self._content, None
         match result:
             case Converted(image, prep, pages, source_px):
                 self.pages = pages
-                image = content if image is None else image
-                assert image is not None
-                return self._payload(page, image, prep, source_px)
+                return self._payload(page, self._read_again() if image is None else image, prep, source_px)
             case Cut(tiles, pages, source_px):
                 self.pages = pages
                 pixels = self._pixels(source_px)
@@ -195,6 +210,14 @@ class ImageFile:
             case _:
                 raise ConversionError("the decoder sent an unexpected message")
 
+    def _read_again(self) -> bytes:
+        """Return the content of a file that is sent as it is after all; it is not mapped here, see `MappedFile`."""
+        assert self._place is not None
+        read = read_content(self._place.path, None, self._settings.limits.max_bytes)
+        if read.sha256 != self._sha256:
+            raise UnreadableFileError(CHANGED)
+        return read.content
+
     async def _count_pages(self, converter: Converter) -> None:
         """Count the pages of a file in a worker; the number stays as it is when they cannot be counted."""
         try:
@@ -205,10 +228,12 @@ class ImageFile:
             self.pages, self.tiles = counted.pages, counted.tiles
 
     def _conversion(self, page: int, tile: Tile | None = None) -> Convert:
-        return Convert(os.fsencode(self._path), self._sha256, page, self._settings, self._member, tile)
+        assert self._place is not None
+        return Convert(self._place, page, self._settings, tile)
 
     def _count(self) -> CountPages:
-        return CountPages(os.fsencode(self._path), self._sha256, self._settings, self._member)
+        assert self._place is not None
+        return CountPages(self._place, self._settings)
 
     def id_of(self, page: int) -> PageId | None:
         """Return the identity of a page; None before the file was read."""

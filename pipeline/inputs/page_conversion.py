@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from PIL import Image, ImageFile
 
-from pipeline.errors import ConversionError, UnfittableImageError
+from pipeline.errors import ConversionError, UnfittableImageError, UnreadableFileError
+from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, read_content
 from pipeline.inputs.conversion_messages import Convert, Converted, HashPixels, PixelsHashed, PrepareSettings, TextFound
 from pipeline.inputs.correction import Correction, Source, correct, describe, find_correction
 from pipeline.inputs.cutting import CutPage, CutPageError, DecodedPage, RenderedPage
 from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import Fit, fit
+from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
@@ -69,10 +71,20 @@ def convert_tile(cut: CutPage, task: Convert, pages: int) -> Converted:
     return Converted(converted.image, replace(converted.prep, rotation_deg=cut.rotation_deg), pages)
 
 
-def hash_page(file: PageImages | PdfFile, task: HashPixels) -> PixelsHashed:
-    """Return the hash of a page's pixels."""
-    if isinstance(file, PdfFile):
+def hash_page(task: HashPixels) -> PixelsHashed:
+    """Return the hash of a page's pixels; an empty one for a page of a PDF.
+
+    Raises:
+        UnreadableFileError: the content is no longer that which was recorded.
+        PageError: it cannot be read.
+        Exception: whatever a decoder raises.
+    """
+    read = read_content(task.path, task.member, MAX_FILE_BYTES)
+    if read.sha256 != task.sha256:
+        raise UnreadableFileError(CHANGED)
+    if is_pdf(read.content[:HEAD_BYTES]):
         return PixelsHashed("")
+    file = PageImages(read.content)
     turns = task.settings.orient and file.format != "tiff"
     orientation = read_orientation(file.open(task.page)) if turns else 1
     return PixelsHashed(hash_pixels(lambda: file.open(task.page), orientation) or "")

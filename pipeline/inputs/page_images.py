@@ -12,6 +12,7 @@ from typing import Final
 from PIL import Image, ImageFile, Jpeg2KImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import NotAnImageError, TruncatedImageError, UnsupportedImageError
+from pipeline.inputs.content import MappedFile
 from pipeline.inputs.kinds import HEAD_BYTES, heif_format, is_image
 from pipeline.pixels import gif, jpeg, png, tiff
 from pipeline.pixels.opening import open_heic, open_image, open_tiff_page
@@ -57,7 +58,7 @@ class PageImages:
     """The pages of one file.
 
     Args:
-        data: The whole file.
+        content: The whole file.
 
     Raises:
         NotAnImageError: the file is in no format that is known.
@@ -65,20 +66,22 @@ class PageImages:
         UnsupportedImageError: a compression or variant that cannot be decoded.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.size_bytes = len(data)
-        self.has_end_mark = has_end_mark(data)
+    def __init__(self, content: bytes | MappedFile) -> None:
+        self.size_bytes = len(content)
         self._offsets: list[int] = []
-        self._file = BytesIO()
-        self._data = data
-        if data.startswith(_BIG_ENDIAN_BIG_TIFF):  # Pillow takes it for a TIFF with 32-bit offsets
+        self._file: BytesIO | MappedFile = BytesIO()
+        self._data = b""
+        if content[:4] == _BIG_ENDIAN_BIG_TIFF:  # Pillow takes it for a TIFF with 32-bit offsets
             raise UnsupportedImageError("unsupported variant (BigTIFF in big-endian byte order)")
-        if data.startswith(tiff.PREFIXES):
+        if content[:4] in tiff.PREFIXES:
             self.format = "tiff"
-            self._offsets = tiff.directory_offsets(data)
-            self._file, self._data = BytesIO(data), b""  # the header of the copy is changed for each page
+            # its header is changed for each page, which must not change the content
+            self._file = BytesIO(content) if isinstance(content, bytes) else content
+            with self._file.getbuffer() as buffer:
+                self._offsets = tiff.directory_offsets(buffer)
             self.pages = max(1, len(self._offsets))
         else:
+            self._data = data = content[:]
             if (variant := _describe_unsupported(data)) is not None:
                 raise UnsupportedImageError(f"unsupported {variant}")
             self._image = self._open(data)
@@ -104,6 +107,11 @@ class PageImages:
             self._image.seek(page - 1)
             return self._image
         return self._open(self._data)
+
+    @property
+    def has_end_mark(self) -> bool:
+        """Whether the file ends as its format demands; see the function of this name."""
+        return has_end_mark(self._data)
 
     @property
     def can_be_reduced(self) -> bool:

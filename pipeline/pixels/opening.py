@@ -1,7 +1,7 @@
 """Open an image as far as its header: nothing is decoded until its pixels are asked for."""
 
 from io import BytesIO
-from typing import Final
+from typing import IO, Final, Protocol, cast
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
@@ -44,6 +44,15 @@ _NATIVE: Final = {
 """libtiff returns samples in the byte order of the machine; Pillow knows that of unsigned 16-bit samples only."""
 
 
+class TiffInMemory(Protocol):
+    """A TIFF in memory whose header may be changed: `BytesIO`, or what reads and writes like it."""
+
+    def getbuffer(self) -> memoryview: ...  # noqa: D102
+    def read(self, size: int | None = -1, /) -> bytes: ...  # noqa: D102
+    def seek(self, position: int, whence: int = 0, /) -> int: ...  # noqa: D102
+    def write(self, data: bytes, /) -> int: ...  # noqa: D102
+
+
 def open_image(data: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
     """Return an image of one of these formats with its header read; metadata that are damaged do not matter.
 
@@ -78,7 +87,7 @@ def open_heic(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def open_tiff_page(file: BytesIO, offset: int) -> TiffImagePlugin.TiffImageFile:
+def open_tiff_page(file: TiffInMemory, offset: int) -> TiffImagePlugin.TiffImageFile:
     """Return the page of a TIFF whose directory is at this offset; damage to other pages does not matter.
 
     Args:
@@ -88,11 +97,12 @@ def open_tiff_page(file: BytesIO, offset: int) -> TiffImagePlugin.TiffImageFile:
     Raises:
         Exception: whatever Pillow raises for a damaged or unsupported page.
     """
-    field_at, field = tiff.first_offset_field(file.getbuffer()[:8], offset)
+    with file.getbuffer() as whole:
+        field_at, field = tiff.first_offset_field(whole[:8], offset)
     file.seek(field_at)
     file.write(field)
     file.seek(0)
-    image = TiffImagePlugin.TiffImageFile(file)
+    image = TiffImagePlugin.TiffImageFile(cast("IO[bytes]", file))
     if is_planar(image) and 16 in image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ()):
         image = _open_with_libtiff(file)  # Pillow's own reader takes half of each sample
     image.tile = [_in_native_order(tile) for tile in image.tile]
@@ -111,11 +121,11 @@ def rawmodes(image: ImageFile.ImageFile) -> list[str]:
     return [tile.args if isinstance(tile.args, str) else str(tile.args[0]) for tile in image.tile if tile.args]
 
 
-def _open_with_libtiff(file: BytesIO) -> TiffImagePlugin.TiffImageFile:
+def _open_with_libtiff(file: TiffInMemory) -> TiffImagePlugin.TiffImageFile:
     TiffImagePlugin.READ_LIBTIFF = True
     try:
         file.seek(0)
-        return TiffImagePlugin.TiffImageFile(file)
+        return TiffImagePlugin.TiffImageFile(cast("IO[bytes]", file))
     finally:
         TiffImagePlugin.READ_LIBTIFF = False
 

@@ -1,12 +1,16 @@
 """Files that are read as a whole or not at all, and replaced as a whole or not at all."""
 
 import errno
+import io
 import os
 import resource
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from pipeline.errors import (
     EmptyFileError,
@@ -18,6 +22,7 @@ from pipeline.errors import (
 )
 from pipeline.storage.filesystems import sync_directory
 
+_BLOCK_BYTES: Final = 1024 * 1024
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -70,8 +75,47 @@ def read_head(path: Path, size: int) -> bytes:
         raise
 
 
+class Stamp(Struct, frozen=True):
+    """What shows that a file has changed; a change that keeps the size within the clock's tick does not show."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        """Return the stamp of an open file."""
+        status = os.fstat(fd)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class StableFile(NamedTuple):
+    """A regular file that is open."""
+
+    file: io.FileIO
+    stamp: Stamp
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes, at most one block beyond the size that the file had."""
+        left_bytes = self.stamp.size_bytes
+        while left_bytes >= 0 and (block := _require_data(self.file.read(_BLOCK_BYTES))):
+            left_bytes -= len(block)
+            yield block
+
+    def read(self) -> bytes:
+        """Return all bytes."""
+        return _require_data(self.file.readall())
+
+
 def read_stable(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file that does not change meanwhile; a FIFO does not block the call.
+    """Return the bytes of a regular file; raises as `open_stable`."""
+    with open_stable(path, max_bytes) as opened:
+        return opened.read()
+
+
+@contextmanager
+def open_stable(path: Path, max_bytes: int) -> Iterator[StableFile]:
+    """Open a regular file that is read to its end and does not change meanwhile; a FIFO does not block the call.
 
     Raises:
         MissingFileError: the file does not exist.
@@ -82,25 +126,28 @@ def read_stable(path: Path, max_bytes: int) -> bytes:
     """
     try:
         with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
+            before = Stamp.of(file.fileno())
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UnreadableFileError("not a regular file")
-            if before.st_size > max_bytes:
-                raise UnfittableImageError(f"{before.st_size} bytes; files of more than {max_bytes} are not read")
-            data = file.readall()
-            if data is None:  # O_NONBLOCK, and a filesystem that would have to fetch the data first
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            after = os.fstat(file.fileno())
+            if before.size_bytes > max_bytes:
+                raise UnfittableImageError(f"{before.size_bytes} bytes; files of more than {max_bytes} are not read")
+            yield StableFile(file, before)
+            after, read_bytes = Stamp.of(file.fileno()), file.tell()
     except FileNotFoundError as exc:
         raise MissingFileError("no such file") from exc
     except OSError as exc:
         require_descriptor(exc)
         reason = exc.strerror or errno.errorcode.get(exc.errno or 0, "?")
         raise UnreadableFileError(f"cannot be read: {reason}") from exc
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
+    if (before.mtime_ns, before.size_bytes) != (after.mtime_ns, read_bytes):
         raise UnreadableFileError("changed while it was read")
-    if not data:
+    if not read_bytes:
         raise EmptyFileError("zero bytes")
+
+
+def _require_data(data: bytes | None) -> bytes:
+    if data is None:  # O_NONBLOCK, and a filesystem that would have to fetch the data first
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return data
 
 

@@ -21,16 +21,23 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import PageError
+from pipeline.inputs.archives.lookup import find_member
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
+from pipeline.members import Member
 from pipeline.wire import Limits
+from tests.archives import write_tar, write_zip
 from tests.inputs.images import check, sent_image
 from tests.inputs.mutations import mutate, whole_files
+from tests.inputs.odd_pdfs import ODD_PDFS
 
 JOBS: Final = 6
 SETTINGS: Final = PrepareSettings(Limits())
 _MAX_PAGES: Final = 30
 """A damaged chain of directories may announce more pages than are worth the time."""
+
+ARCHIVES: Final = frozenset({"ZIP", "TAR", "TGZ"})
+_PDFS: Final = ("jpeg-in-colour", "ccitt", "jbig2", "jpx", "indexed", "object-streams", "form-field", "text-only")
 
 Totals = dict[str, Counter[str]]
 
@@ -40,16 +47,17 @@ async def prepare_all(files: int, seed: int, directory: Path) -> tuple[Totals, l
     totals: Totals = defaultdict(Counter)
     escapes: list[str] = []
     numbers = iter(range(files))
-    kinds = list(whole_files().items())
+    kinds = [*whole_files().items(), *_pdfs().items(), *_archives(directory).items()]
 
     async def work(job: int) -> None:
         for number in numbers:
             kind, whole = kinds[number % len(kinds)]
-            path = directory / f"{job}.dat"
+            path = directory / f"{job}.{kind.lower() if kind in ARCHIVES else 'dat'}"
             path.write_bytes(mutate(whole, random.Random(seed * 1_000_003 + number)))
             totals[kind]["files"] += 1
             try:
-                totals[kind] += await _prepare_pages(path)
+                for place, member in _members(path) if kind in ARCHIVES else [(path, None)]:
+                    totals[kind] += await _prepare_pages(place, member)
             except Exception:  # noqa: BLE001 - an escape is what this command looks for
                 saved = directory / f"escape-{number}.dat"
                 path.rename(saved)
@@ -58,23 +66,42 @@ async def prepare_all(files: int, seed: int, directory: Path) -> tuple[Totals, l
     async with open_converter(SETTINGS) as converter:
         with ThreadPoolExecutor(JOBS) as threads:
 
-            async def _prepare_pages(path: Path) -> Counter[str]:
+            async def _prepare_pages(path: Path, member: Member | PageError | None) -> Counter[str]:
                 ended: Counter[str] = Counter()
-                image = ImageFile(path, SETTINGS)
-                page = 1
+                if isinstance(member, PageError):
+                    return Counter([member.name])
+                image, page = ImageFile(path, SETTINGS, member), 1
                 while page <= min(image.pages, _MAX_PAGES):
                     try:
                         payload = await image.prepare(page, converter, threads)
-                        if sent_image(payload) != path.read_bytes():
+                        if member is not None or sent_image(payload) != path.read_bytes():
                             check(payload, SETTINGS)
                         ended["sent"] += 1
                     except PageError as exc:
                         ended[exc.name] += 1
                     page += 1
+                image.close()
                 return ended
 
             await asyncio.gather(*(work(job) for job in range(JOBS)))
     return totals, escapes
+
+
+def _pdfs() -> dict[str, bytes]:
+    return {f"PDF {name}": ODD_PDFS[name]().data for name in _PDFS}
+
+
+def _archives(directory: Path) -> dict[str, bytes]:
+    pages = {"a.tif": whole_files()["TIFF LZW"], "b/c.png": whole_files()["PNG"]}
+    return {
+        "ZIP": write_zip(directory / "whole.zip", pages).read_bytes(),
+        "TAR": write_tar(directory / "whole.tar", pages).read_bytes(),
+        "TGZ": write_tar(directory / "whole.tgz", pages, "w:gz").read_bytes(),
+    }
+
+
+def _members(path: Path) -> list[tuple[Path, Member | PageError]]:
+    return [(path / name, find_member(str(path / name))) for name in ("a.tif", "b/c.png")]
 
 
 def print_table(totals: Totals) -> None:

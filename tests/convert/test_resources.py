@@ -1,5 +1,6 @@
 """Cores and memory of a machine and of a process."""
 
+import mmap
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.convert.resources import Machine, parse_cpu_max, read_machine, resident_bytes
+from pipeline.convert.resources import Machine, parse_cpu_max, private_bytes, read_machine, resident_bytes
 
 GIB = 1024**3
 
@@ -55,3 +56,38 @@ def test_resident_memory_is_that_of_proc() -> None:
     message = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
     assert abs(resident_bytes(os.getpid()) - int(message.split()[1]) * 1024) < 32 * 1024**2
     assert resident_bytes(2**22 + 1) == 0
+
+
+def test_a_mapped_file_is_not_memory_of_the_process_s_own(tmp_path: Path) -> None:
+    """A worker is not replaced because the file that it reads is large."""
+    file = tmp_path / "book.tif"
+    file.write_bytes(bytes(64 * 1024**2))
+    before = private_bytes(os.getpid())
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        assert mapped.find(b"x") == -1
+        assert private_bytes(os.getpid()) - before < 16 * 1024**2
+        assert resident_bytes(os.getpid()) > 64 * 1024**2
+    assert private_bytes(2**22 + 1) == 0
+
+
+REUSE = """
+import resource, sys
+from pipeline.convert.resources import keep_freed_memory
+if sys.argv[1] == "keeping":
+    keep_freed_memory(64 * 1024**2)
+for _ in range(21):
+    blocks = [bytearray(b"x") * (16 * 1024**2) for _ in range(3)]
+    del blocks
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    first = locals().get("first") or faults
+print((faults - first) // 20)
+"""
+
+
+def test_freed_memory_is_not_cleared_again_for_each_page() -> None:
+    """The C library returns more than twice its largest block to the kernel otherwise."""
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", REUSE, how], capture_output=True, check=True).stdout)
+        for how in ("keeping", "returning")
+    }
+    assert faults["keeping"] < 100 < faults["returning"]

@@ -9,7 +9,9 @@ import pytest
 from aiohttp import web
 
 from pipeline.records import State
+from tests.benchmarks.odd_archive import ALLOWED_MB, run_archive
 from tests.end_to_end.test_plan import plan_here
+from tests.engine_server import EngineServer
 from tests.fakes import Call, accept, serve_fake
 from tests.faults.accounts import list_faults
 from tests.odd_files import odd_files
@@ -47,6 +49,36 @@ async def test_each_page_of_an_archive_of_odd_files_ends_in_its_state(
     assert (summary.exit_code, again.exit_code) == (3, 3)
     assert sum(summary.ignored.values()) == no_pages
     assert list_faults(tmp_path / "out") == []
+
+
+def test_all_processes_of_a_run_take_little_memory_together(tmp_path: Path) -> None:
+    """Also of odd PDFs, and with `-j 8`; each page ends in the state that its manifest says."""
+    peak_mb, code, expected, ended = run_archive(tmp_path, has_engine=False)
+    assert (code, ended) == (3, expected)
+    assert 100 < peak_mb < ALLOWED_MB
+
+
+@pytest.mark.deep
+@pytest.mark.engine
+def test_each_page_ends_in_its_state_against_the_real_server(tmp_path: Path) -> None:
+    _, code, expected, ended = run_archive(tmp_path, has_engine=True)
+    assert (code, ended) == (3, expected)
+
+
+@pytest.mark.engine
+async def test_a_few_odd_pages_end_in_their_state_against_the_real_server(
+    scans: Path, tmp_path: Path, engine_server: EngineServer
+) -> None:
+    expected: dict[tuple[str, int], str] = {}
+    for name in ("pages-of-many-sizes.tif", "turned-6.jpg", "still.gif", "page.heic", "cut-off.png", "line.tif"):
+        odd = odd_files()[name]
+        (scans / name).write_bytes(odd.data)
+        expected |= {(name, number): state for number, state in enumerate(odd.pages, 1)}
+    server = engine_server
+    summary = await run_here(scans, tmp_path / "out", server.base_url, key=server.key, prepare={"dedup": False})
+    ended = {(line["source"], line["page"]): line["prep"]["format"] for line in results(tmp_path / "out")}
+    ended |= {(line["source"], line["page"]): line["class"] for line in failures(tmp_path / "out")}
+    assert (ended, summary.exit_code) == (expected, 3)
 
 
 async def test_the_pages_of_one_tiff_are_in_flight_together(scans: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ its sabotage, and its check must fail then. Some sabotages remove no guarantee: 
 """
 
 import asyncio
+import hashlib
 import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -26,8 +27,7 @@ from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
 from pipeline.cli import running, signals
 from pipeline.errors import StopError
-from pipeline.inputs import conversion, image, resolve, source
-from pipeline.members import Member
+from pipeline.inputs import content, image, resolve, source
 from pipeline.records import Payload
 from pipeline.remote import faults, verdict
 from pipeline.remote.deadlines import Deadline
@@ -48,14 +48,14 @@ def _abort_at_once() -> None:
 
 def _hang_reading_a_page() -> None:
     """Removes no guarantee: reading `stuck.png` never ends, as on a network mount whose server is gone."""
-    read = files.read_stable
+    open_stable = files.open_stable
 
-    def read_and_hang(path: Path, max_bytes: int) -> bytes:
+    def open_and_hang(path: Path, max_bytes: int) -> AbstractContextManager[files.StableFile]:
         if path.name == "stuck.png":
             threading.Event().wait()
-        return read(path, max_bytes)
+        return open_stable(path, max_bytes)
 
-    conversion.read_stable = read_and_hang  # type: ignore[attr-defined]
+    content.open_stable = open_and_hang  # type: ignore[assignment, attr-defined]
 
 
 def _hang_finding_an_input() -> None:
@@ -73,11 +73,11 @@ class _GrowingFile(io.FileIO):
     """A file to which another process appends right after it was read."""
 
     def readall(self) -> bytes:
-        content = super().readall()
+        data = super().readall()
         if str(self.name).endswith("copied.png"):
             with Path(str(self.name)).open("ab") as writer:
                 writer.write(bytes(100))
-        return content
+        return data
 
 
 def _open_growing(path: Path, _: str, **options: Any) -> io.FileIO:
@@ -92,9 +92,9 @@ def _append_while_reading() -> None:
 def _check_no_stability() -> None:
     """A file is read without a check whether it changed meanwhile."""
 
-    def read_unchecked(path: bytes, _: Member | None) -> bytes:
+    def read_unchecked(path: bytes, *_: object) -> content.Read:
         with _GrowingFile(os.fsdecode(path)) as file:
-            return file.readall()
+            return _read(path, file.readall())
 
     image.read_content = read_unchecked  # type: ignore[assignment, attr-defined]
 
@@ -102,14 +102,20 @@ def _check_no_stability() -> None:
 def _ignore_read_errors() -> None:
     """A read error is ignored: the bytes before it count as the whole file."""
 
-    def read_up_to_an_error(path: bytes, _: Member | None) -> bytes:
-        content = bytearray()
+    def read_up_to_an_error(path: bytes, *_: object) -> content.Read:
+        read = bytearray()
         with Path(os.fsdecode(path)).open("rb", buffering=0) as file, suppress(OSError):
             while block := file.read(1 << 16):
-                content += block
-        return bytes(content)
+                read += block
+        return _read(path, bytes(read))
 
     image.read_content = read_up_to_an_error  # type: ignore[assignment, attr-defined]
+
+
+def _read(path: bytes, data: bytes) -> content.Read:
+    status = Path(os.fsdecode(path)).stat()
+    stamp = files.Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    return content.Read(hashlib.sha256(data).hexdigest(), data, content.Place(path, stamp))
 
 
 def _wait_for_names() -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.inputs.content import Place
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.records import Payload
+from pipeline.storage.files import Stamp
 from pipeline.wire import Limits
 
 ORIENTATION_TAG = 0x0112  # Exif 2.32, "Orientation"
@@ -71,6 +74,12 @@ def is_near(seen: object, colour: tuple[int, ...]) -> bool:
     return all(abs(one - other) < 30 for one, other in zip(seen, colour, strict=True))
 
 
+def place_of(path: Path) -> Place:
+    """Return where a worker finds the content of a file."""
+    with path.open("rb") as file:
+        return Place(os.fsencode(path), Stamp.of(file.fileno()))
+
+
 def prepare(path: Path, page: int, settings: PrepareSettings) -> Payload:
     """Return one page of a file; what does not fit is converted in this process."""
     return prepare_next(ImageFile(path, settings), page, Converter())
@@ -78,7 +87,7 @@ def prepare(path: Path, page: int, settings: PrepareSettings) -> Payload:
 
 def prepare_next(file: ImageFile, page: int, converter: Converter) -> Payload:
     """Return a page of a file that may have been read before."""
-    read = file._conversion(page) if file._sha256 else file.read(page)
+    read = file._conversion(page) if file._place else file.read(page)
     return read if isinstance(read, Payload) else file.finish(page, converter.run(read))
 
 

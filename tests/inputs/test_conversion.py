@@ -18,12 +18,14 @@ from pipeline.errors import (
     UnsupportedImageError,
 )
 from pipeline.inputs import page_conversion
+from pipeline.inputs.content import Place
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, NotConverted
 from pipeline.inputs.image import ImageFile
 from pipeline.inputs.page_conversion import convert_page
 from pipeline.inputs.page_images import PageImages
 from pipeline.records import Payload
+from pipeline.storage.files import Stamp
 from tests.inputs.images import VENDOR, check, encode, marked, noise, prepare, prepare_next, put, sent_image
 from tests.pixels.tiffs import DEFLATE, MIN_IS_WHITE, grey_pages, tiff, tiff_page
 from tests.server.bombs import jpeg_of_scans
@@ -131,7 +133,7 @@ class TestBorder:
     @pytest.mark.filterwarnings("ignore::UserWarning")
     def test_without_the_border_a_decoder_s_exception_escapes(self) -> None:
         """Negative control."""
-        task = Convert(b"", "", 3, VENDOR)
+        task = Convert(Place(b"", Stamp(0, 0, 0)), 3, VENDOR)
         with pytest.raises(SyntaxError, match="320"):
             convert_page(PageImages(case("crash-1-tif/x.tif")), task)
 

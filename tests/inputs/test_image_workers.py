@@ -17,7 +17,9 @@ from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Result, Task
 from pipeline.inputs.image import ImageFile, open_converter
 from pipeline.records import Payload
-from tests.inputs.images import VENDOR, check, encode, marked, noise, prepare, put
+from tests.archives import write_zip
+from tests.inputs.archives.test_reading import member
+from tests.inputs.images import VENDOR, check, encode, is_upright, marked, noise, prepare, put
 from tests.pixels.tiffs import grey_pages, tiff, tiff_page
 
 
@@ -28,7 +30,7 @@ async def test_pages_are_converted_in_a_worker(tmp_path: Path) -> None:
             image = ImageFile(path, VENDOR)
             first = await image.prepare(1, pool, threads)
             assert len(pool.worker_pids) == 1
-            path.unlink()  # the worker has it open
+            path.unlink()  # the worker has it mapped
             others = [await image.prepare(page, pool, threads) for page in (2, 3)]
     assert [check(payload).getpixel((5, 5)) for payload in (first, *others)] == [1, 2, 3]
     assert [payload.pages for payload in (first, *others)] == [3, 3, 3]
@@ -50,6 +52,53 @@ async def test_a_file_that_changes_before_its_worker_reads_it_is_not_sent(file: 
         result = await pool.run(task, key="")
     with pytest.raises(UnreadableFileError, match="changed while it was read"):
         image.finish(1, result)
+
+
+async def test_a_file_that_changes_between_its_pages_is_not_sent(file: Path) -> None:
+    image = ImageFile(put(file, tiff(*grey_pages(3))), VENDOR)
+    async with open_converter(VENDOR) as pool:
+        with ThreadPoolExecutor(1) as threads:
+            await image.prepare(1, pool, threads)
+            with file.open("r+b") as writer:  # the worker has it mapped
+                writer.write(b"II")
+            for page in (2, 3):
+                with pytest.raises(UnreadableFileError, match="changed while it was read"):
+                    await image.prepare(page, pool, threads)
+
+
+async def test_a_file_that_is_cut_off_between_its_pages_costs_its_pages_only(file: Path) -> None:
+    image = ImageFile(put(file, encode(noise((2000, 2000)), "TIFF", save_all=True, append_images=[marked()])), VENDOR)
+    other = put(file.with_name("other.bmp"), encode(marked(), "BMP"))
+    async with open_converter(VENDOR) as pool:
+        with ThreadPoolExecutor(1) as threads:
+            await image.prepare(1, pool, threads)
+            os.truncate(file, 100)
+            with pytest.raises(PageError):
+                await image.prepare(2, pool, threads)
+            assert is_upright(check(await ImageFile(other, VENDOR).prepare(1, pool, threads)))
+
+
+async def test_a_member_of_an_archive_is_unpacked_once_for_all_workers(tmp_path: Path) -> None:
+    """The archive is gone when the second worker begins."""
+    box = write_zip(tmp_path / "box.zip", {"book.tif": tiff(*grey_pages(9))})
+    image = ImageFile(box / "book.tif", VENDOR, member(box, "book.tif"))
+    command = module_command("pipeline.inputs.conversion_worker", "--memory-bytes", str(1 << 30))
+    decoder: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
+    async with ConversionPool(PoolOptions(command, 2, 60.0), decoder) as pool:
+        with ThreadPoolExecutor(1) as threads:
+            await image.prepare(1, pool, threads)
+            box.unlink()
+            others = await asyncio.gather(*(image.prepare(page, pool, threads) for page in range(2, 10)))
+        assert len(pool.worker_pids) == 2
+    assert [check(payload).getpixel((5, 5)) for payload in others] == list(range(2, 10))
+    assert _held_contents() == 1
+    image.close()
+    assert _held_contents() == 0
+
+
+def _held_contents() -> int:
+    links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return sum("memfd:page" in str(link.readlink()) for link in links)
 
 
 async def test_a_page_beyond_the_memory_of_a_worker_fails_alone(file: Path) -> None:

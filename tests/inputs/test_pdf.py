@@ -1,6 +1,5 @@
 """Pages of PDFs: what a viewer shows is sent, as it is stored where that is possible."""
 
-import hashlib
 import io
 import os
 import sys
@@ -13,14 +12,15 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageChops
 
-from pipeline.convert.resources import resident_bytes
+from pipeline.convert.resources import private_bytes
 from pipeline.errors import EncryptedFileError, PageError, TruncatedImageError, UnsupportedImageError
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted, PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
+from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.pdf_scan import Matrix
 from pipeline.records import Prep
-from tests.inputs.images import VENDOR, check, encode, noise, prepare, prepare_next, put, sent_image
+from tests.inputs.images import VENDOR, check, encode, noise, place_of, prepare, prepare_next, put, sent_image
 from tests.inputs.odd_pdfs import FULL, ODD_PDFS, SIZE_PX, OddPdf, card, encrypted, flate_image, jpeg_image, one_page
 from tests.inputs.pdfs import DRAW, Pdf, image
 
@@ -36,7 +36,7 @@ def convert(path: Path, page: int = 1, settings: PrepareSettings = VENDOR) -> Co
 
 
 def task_for(path: Path, page: int = 1, settings: PrepareSettings = VENDOR) -> Convert:
-    return Convert(os.fsencode(path), hashlib.sha256(path.read_bytes()).hexdigest(), page, settings)
+    return Convert(place_of(path), page, settings)
 
 
 def shown_by_a_viewer(data: bytes, size_px: tuple[int, int], page: int = 1) -> Image.Image:
@@ -219,8 +219,8 @@ class TestPages:
         converter, task = Converter(), task_for(file)
         held: list[int] = []
         for page in range(1, 161):
-            assert isinstance(converter.run(Convert(task.path, task.sha256, page, VENDOR)), Converted)
-            held.append(resident_bytes(os.getpid()))
+            assert isinstance(converter.run(Convert(task.place, page, VENDOR)), Converted)
+            held.append(private_bytes(os.getpid()))
         assert max(held) - held[32] < 25_000_000
 
     async def test_pages_are_rendered_in_a_worker(self, file: Path) -> None:
@@ -231,6 +231,16 @@ class TestPages:
                 payloads = [await opened.prepare(page, pool, threads) for page in (1, 2, 3)]
             assert len(pool.worker_pids) == 1
         assert [check(payload).getpixel((50, 50)) for payload in payloads] == [1, 2, 3]
+
+    @pytest.mark.parametrize(("colour", "mode"), [(b"0.4 0.4 0.4", "L"), (b"0.4 0.4 0.5", "RGB")])
+    def test_a_page_without_colour_is_rendered_in_grey(self, file: Path, colour: bytes, mode: str) -> None:
+        """Also a faint and short line of colour shows, however large the page is."""
+        pdf = Pdf()
+        pdf.add_page(b"%b RG 1 w 100 400 m 104 400 l S BT /F0 12 Tf 50 700 Td (type) Tj ET" % colour)
+        with PdfFile(pdf.to_bytes()).open(1) as page:
+            image = page.render((2479, 3508))
+        assert image.mode == mode
+        assert distance(image, shown_by_a_viewer(pdf.to_bytes(), image.size)) < (MEAN, BLOCK)
 
     def test_a_jpeg_of_a_scan_is_the_file_that_is_sent(self, file: Path) -> None:
         odd = ODD_PDFS["jpeg-in-colour"]()

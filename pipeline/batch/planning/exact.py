@@ -98,6 +98,8 @@ class ExactCount:
                 sent_bytes += len(payload.body)
                 is_whole = payload.prep is None or payload.prep.bytes == (file.stat and file.stat.size_bytes)
                 self._survey.counts.conversions += not (is_whole and count_pages(image) == 1)
+        if image is not None:
+            image.close()
         self._survey.add_states(file, image_format, states, sent_bytes, more_calls)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
@@ -171,6 +173,7 @@ class PdfCount:
         image = open_image(file, self._settings)
         if image is not None:
             await image.count(self._converter, self._threads)
+            image.close()
         pages = count_pages(image)
         tiles = {} if image is None else image.tiles
         self._survey.add_pages(file, Header("pdf", pages, conversions=pages, tiles=tiles))
