@@ -46,7 +46,7 @@ def compiled_precisions(engine: Engine) -> list[str]:
     reader = engine._reader
     lines = [reader._quick, *([reader._careful] if reader._careful else [])]
     sessions: list[Any] = [engine._ocr.text_det.session, *(each._read.__self__.session for each in lines)]  # type: ignore[attr-defined]
-    request = inspect.getclosurevars(engine._orientation._infer).nonlocals["request"]
+    request = inspect.getclosurevars(engine._orientation._model._infer).nonlocals["request"]
     requests = [*(session.session for session in sessions), request]
     return [each.get_compiled_model().get_property(HINT).get_type_name() for each in requests]
 
