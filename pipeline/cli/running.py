@@ -37,7 +37,7 @@ from pipeline.storage.files import has_descriptors, no_descriptors
 
 logger = logging.getLogger("pagemill")
 
-_LEAST_DESCRIPTORS: Final = 12
+_LEAST_DESCRIPTORS: Final = 13
 """The files of the workspace, the ledger and the event loop, and one page and one call."""
 
 LIMITS: Final = "Pace and limits"
