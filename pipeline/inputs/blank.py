@@ -65,7 +65,10 @@ def measure_ink(page: Image.Image) -> float:
             return ink
     bands = _bands(small)
     fill = find_surround(bands[0] if len(bands) == 1 else small.convert("L"))
-    return _measure(bands if fill is None else [fill.apply(band) for band in bands])
+    if fill is None:
+        return _measure(bands)
+    around = fill.invert()
+    return max(_measure([fill.apply(band) for band in bands]), _measure([around.apply(band) for band in bands]))
 
 
 def _measure(bands: Sequence[Image.Image]) -> float:

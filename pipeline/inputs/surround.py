@@ -39,9 +39,16 @@ class Fill:
 
     Attributes:
         mask: 255 where a pixel is replaced; in the size of the page.
+        border: 255 where a pixel is of what surrounds the sheet.
     """
 
     mask: Image.Image
+    border: Image.Image
+
+    def invert(self) -> "Fill":
+        """Return what fills the sheet with the brightness of its surroundings: a label may stand on these."""
+        inside = self.border.filter(ImageFilter.MinFilter(9))
+        return Fill(ImageChops.invert(inside), self.border)
 
     def apply(self, band: Image.Image) -> Image.Image:
         """Return a channel of the page with the areas filled with the brightness of the paper next to them."""
@@ -50,8 +57,9 @@ class Fill:
         size = (max(1, band.width // 32), max(1, band.height // 32))
         sums = paper.resize(size, Image.Resampling.BOX).tobytes()
         weights = kept.resize(size, Image.Resampling.BOX).tobytes()
+        least = min(96, max(weights) // 2)
         levels: list[float | None] = [
-            value * 255 / weight if weight > 96 else None for value, weight in zip(sums, weights, strict=True)
+            value * 255 / weight if weight > least else None for value, weight in zip(sums, weights, strict=True)
         ]
         filled = Image.frombytes("L", size, bytes(_spread(levels, size[0])))
         return Image.composite(filled.resize(band.size, Image.Resampling.BILINEAR), band, self.mask)
@@ -83,7 +91,8 @@ def find_surround(grey: Image.Image) -> Fill | None:
         elif (disc := _measure_disc(area, other)) is not None:
             holes.append((area, disc))
     chosen |= _slivers(chosen, other, cells.size)
-    chosen.update(*_rows_of_holes(holes, grey.size))
+    holes_found = set[_Cell]().union(*_rows_of_holes(holes, grey.size))
+    chosen |= holes_found
     if not chosen:
         return None
     outline = {cell for cell in _around(chosen, cells.size) if cell not in solid and _is_outline(cell, chosen, cells)}
@@ -91,10 +100,16 @@ def find_surround(grey: Image.Image) -> Fill | None:
     mask.putdata([0] * (cells.width * cells.height))
     for cell in chosen | outline:
         mask.putpixel(cell, 255)
-    whole = mask.resize((cells.width * _CELL_PX, cells.height * _CELL_PX), Image.Resampling.NEAREST).crop(
-        (0, 0, *grey.size)
+    border = mask.copy()
+    for cell in holes_found | (_around(holes_found, cells.size) & outline):
+        border.putpixel(cell, 0)
+    whole, rim = (
+        image.resize((cells.width * _CELL_PX, cells.height * _CELL_PX), Image.Resampling.NEAREST).crop(
+            (0, 0, *grey.size)
+        )
+        for image in (mask, border)
     )
-    return Fill(ImageChops.darker(whole, other).filter(ImageFilter.MaxFilter(9)))
+    return Fill(ImageChops.darker(whole, other).filter(ImageFilter.MaxFilter(9)), ImageChops.darker(rim, other))
 
 
 def _areas(solid: set[_Cell]) -> Iterator[set[_Cell]]:
@@ -230,7 +245,7 @@ def _spread(levels: list[float | None], width: int) -> Iterable[int]:
     height = len(levels) // width
     known = {place: level for place, level in enumerate(levels) if level is not None}
     if not known:
-        return [0] * len(levels)
+        return [0] * len(levels)  # the whole page is replaced
     while len(known) < len(levels):
         found = {}
         for place in range(len(levels)):

@@ -2,8 +2,9 @@
 
 Among them are those of public bug reports about the removal of blank pages: the lone page number, punched holes, grain
 and bleed-through of OCRmyPDF #12, the mirrored text of the other side (sourceconvert #49), yellowed paper (NAPS2 #440),
-thin grey type (vxsuite #340), "left blank intentionally" (vxsuite #1557), A3 (twain_library-java #88), grain at
-150 dpi (utsushi #27), coloured pages and rules (Stirling-PDF #134), and a small logo (scanner #169).
+thin grey type (vxsuite #340), "left blank intentionally" (vxsuite #1557), grain at 150 dpi (utsushi #27), coloured
+pages and rules (Stirling-PDF #134), a small logo (scanner #169). Large sheets (twain_library-java #88) are in
+`test_blank`.
 """
 
 from collections.abc import Callable
@@ -150,9 +151,11 @@ def _box(left: float, top: float, right: float, bottom: float, levels: int, *, i
     return draw
 
 
-def _label_in_lid(sheet: Sheet, image: Image.Image) -> Image.Image:
+def _label_in_lid(sheet: Sheet, image: Image.Image, levels: int = 162) -> Image.Image:
     place, size = (image.width // 3, round(0.006 * image.width)), max(8.0, 9 / 72 * sheet.dpi)
-    ImageDraw.Draw(image).text(place, "ROLL 12 / 4711", (190, 190, 190), ImageFont.load_default(size))
+    ImageDraw.Draw(image).text(
+        place, "ROLL 12 / 4711", (28 + levels, 28 + levels, 30 + levels), ImageFont.load_default(size)
+    )
     return image
 
 
@@ -189,6 +192,13 @@ def _text_kinds() -> dict[str, Kind]:
         "white-on-black": kind(lambda s: s.write(80, 80, "negative 12", (210, 210, 210), 9), _DARK),
         "faint-on-black": kind(_lines(lambda s: s.shade(-10)), _DARK, quality=85),
         "grey-on-dark": kind(_number(lambda s: s.shade(-25)), (60, 60, 60), noise=1.5),
+        "faint-label-in-lid": kind(_empty, lid=0.0, then=lambda s, image: _label_in_lid(s, image, 15)),
+        "band-with-faint-name": kind(
+            _both(
+                lambda s: s.draw.rectangle([0, 0, s.px(s.size_mm[0]), s.px(18)], (40, 60, 120)),
+                lambda s: s.write(20, 6, "ACME 1923", (55, 75, 135), 12),
+            )
+        ),
         "lid-number": kind(_number(grey), lid=0.0),
         "lid-askew-faint": kind(_lines(faint), lid=0.7),
         "lid-askew-number": kind(_number(lambda s: s.shade(50), 8), lid=1.2, quality=75),
