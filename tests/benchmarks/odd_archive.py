@@ -96,9 +96,13 @@ def run_archive(directory: Path, *, has_engine: bool) -> tuple[float, int, State
     scans, workspace = directory / "scans", directory / "out"
     scans.mkdir()
     expected = write_archive(scans)
+    settings = directory / "pagemill.toml"  # the engine may be busy with eight large pages
+    settings.write_text("[api]\nread_timeout_s = 600\n")
     with _server(has_engine=has_engine) as (url, key):
         command = [*COMMAND, "run", scans, "-o", workspace, "--api-url", url, "--ledger", directory, "-j", "8", "-qq"]
-        process = subprocess.Popen([*map(str, command), "--no-dedup", "--timeout", "300"], env=environment(key))
+        process = subprocess.Popen(
+            [*map(str, command), "--no-dedup", "--timeout", "600", "-c", str(settings)], env=environment(key)
+        )
         peak_mb = measure_peak_mb(process)
     return peak_mb, process.returncode, expected, read_states(workspace)
 
