@@ -101,7 +101,7 @@ def run_archive(directory: Path, *, has_engine: bool) -> tuple[float, int, State
     with _server(has_engine=has_engine) as (url, key):
         command = [*COMMAND, "run", scans, "-o", workspace, "--api-url", url, "--ledger", directory, "-j", "8", "-qq"]
         process = subprocess.Popen(
-            [*map(str, command), "--no-dedup", "--timeout", "600", "-c", str(settings)], env=environment(key)
+            [*map(str, command), "--dedup", "off", "--timeout", "600", "-c", str(settings)], env=environment(key)
         )
         peak_mb = measure_peak_mb(process)
     return peak_mb, process.returncode, expected, read_states(workspace)

@@ -75,7 +75,7 @@ async def test_a_few_odd_pages_end_in_their_state_against_the_real_server(
         (scans / name).write_bytes(odd.data)
         expected |= {(name, number): state for number, state in enumerate(odd.pages, 1)}
     server = engine_server
-    summary = await run_here(scans, tmp_path / "out", server.base_url, key=server.key, prepare={"dedup": False})
+    summary = await run_here(scans, tmp_path / "out", server.base_url, key=server.key, prepare={"dedup": "off"})
     ended = {(line["source"], line["page"]): line["prep"]["format"] for line in results(tmp_path / "out")}
     ended |= {(line["source"], line["page"]): line["class"] for line in failures(tmp_path / "out")}
     assert (ended, summary.exit_code) == (expected, 3)

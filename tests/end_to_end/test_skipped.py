@@ -69,7 +69,7 @@ async def test_each_is_recorded_with_its_reason_and_measure(scans: Path, tmp_pat
         assert skipped["thumb.bmp 1"]["measure"] == 199
         assert 0 <= skipped["blank-0.jpg 1"]["measure"] < 1
         copy = lines["z-copy.jpg 1"]
-        assert (copy["duplicate_of"], copy["text"], copy["attempt"], copy["prep"]) == ("blank-0.jpg", "", None, None)
+        assert (copy["duplicate_of"], copy["text"], copy["attempts"], copy["prep"]) == ("blank-0.jpg", "", [], None)
         assert (summary.totals[State.SKIPPED], summary.totals[State.DONE], summary.pages) == (7, 4, 11)
         await verify(out)
         status = await run_command("status", out, "--json")

@@ -43,7 +43,7 @@ PREPS = st.builds(
     st.integers(1, 10**7),
     st.floats(0, 1, exclude_min=True),
     st.sampled_from([0, 90, 180, 270]),
-    st.none()
+    corrections=st.none()
     | st.builds(
         Corrections,
         st.sampled_from([0, 90, 180, 270]),
