@@ -16,6 +16,7 @@ from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
 from pipeline.inputs.conversion_messages import PrepareSettings
+from pipeline.ledger.budget import check_spread
 from pipeline.records import Service
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
@@ -117,6 +118,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         config = msgspec.structs.replace(config, input=msgspec.structs.replace(config.input, changed_since=moment))
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
+    check_spread(config, service)
     return ResolvedJob(
         inputs=tuple(os.fspath(item) for item in inputs),
         workspace=Path(job.workspace),

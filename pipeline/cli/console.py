@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -46,6 +47,10 @@ class _FileHandler(WatchedFileHandler):
             super().emit(record)
         except OSError:
             self.handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk does not take what is left in the buffer
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         del record

@@ -15,12 +15,15 @@ from sqlite3 import Connection
 from pipeline.billing import (
     Calendar,
     Months,
+    NightShare,
     QuotaRefusal,
     Usage,
     billing_month,
+    night_begin,
     possible_months,
     quota_refusal,
     reset_time,
+    share_of_night,
 )
 from pipeline.errors import LedgerError
 from pipeline.ledger.accepted import AcceptedCalls
@@ -110,6 +113,21 @@ class Ledger:
         with self._file.transaction() as db:
             counted = {row[0] for row in db.execute("SELECT month FROM month")}
             return sorted({*counted, self._current_month(self._possible_months(db))})
+
+    def night_share(self) -> NightShare | None:
+        """Return what `--spread` lets a run call that begins now; None when there is no limit."""
+        if self._limit is None:
+            return None
+        now = self._now().astimezone()
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            month = self._current_month(months)
+            used, first = db.execute(
+                "SELECT count(*), min(added) FROM attempt WHERE state <> 'void' AND month >= ? AND added >= ?",
+                (month, rfc3339(night_begin(now))),
+            ).fetchone()
+            left = min(self._room(db, months).values())
+        return share_of_night(left, used, None if first is None else datetime.fromisoformat(first), now, self._calendar)
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
