@@ -113,6 +113,10 @@ class Inventory:
         below = f"{_FINISHED}source > ? AND source < ?"
         return sum(int(self._db.rows(below, _range(encode_name(folder)))[0][0]) for folder in folders)
 
+    def count_left_failures(self) -> int:
+        """Return the number of failed pages that no run sends again, only `retry`."""
+        return int(self._db.rows("SELECT count(*) FROM page WHERE state = 'failed' AND NOT retryable")[0][0])
+
     def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
         """Return what is known of the pages with a file's name, by their 1-based number."""
         rows = self._db.rows(

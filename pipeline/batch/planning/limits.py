@@ -1,6 +1,5 @@
 """How many calls the ledger, the tiers and the bounds of a run allow."""
 
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
