@@ -81,9 +81,11 @@ def _parse(arguments: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _configure(options: dict[str, Any]) -> Config:
-    flags = {
-        tuple(key.split("__", 1)): value for key, value in options.items() if "__" in key and value not in {None, ()}
-    }
+    flags: dict[tuple[str, str], Any] = {}
+    for name, value in options.items():
+        section, separator, key = name.partition("__")
+        if separator and value is not None and value != ():
+            flags[section, key] = value
     return load_config(options["config_file"], flags=flags, environ=os.environ, user_dir=user_config_dir())
 
 

@@ -1,7 +1,5 @@
 """`pagemill status`: where a workspace stands, when it will be finished, and what is in the way."""
 
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +14,8 @@ from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load
 from pipeline.cli.status_text import Standing, describe_status, status_fields
-from pipeline.config import BudgetConfig, Config, RunConfig
-from pipeline.errors import LedgerError, StopError
+from pipeline.config import ApiConfig, BudgetConfig, Config, RunConfig
+from pipeline.errors import LedgerError, UsageError
 from pipeline.ledger.counts import peek_usage
 from pipeline.remote.endpoint import choose_service
 from pipeline.verify.audit import count_pages
@@ -37,7 +35,7 @@ def show_status(workspace: Path, *, as_json: bool, config: Config | None = None)
         UsageError: there is no workspace.
         StorageError: it cannot be read.
     """
-    standing = find_standing(workspace, config if config is not None else Config(), datetime.now(UTC), os.environ)
+    standing = find_standing(workspace, config if config is not None else Config(), datetime.now(UTC))
     if as_json:
         print_json(status_fields(standing))
     else:
@@ -45,14 +43,13 @@ def show_status(workspace: Path, *, as_json: bool, config: Config | None = None)
     return 0
 
 
-def find_standing(workspace: Path, config: Config, now: datetime, environ: Mapping[str, str]) -> Standing:
+def find_standing(workspace: Path, config: Config, now: datetime) -> Standing:
     """Return where a workspace stands.
 
     Args:
         workspace: The directory.
         config: All settings, for those that the last run did not note.
         now: Aware.
-        environ: The environment.
 
     Raises:
         UsageError: there is no workspace.
@@ -66,7 +63,7 @@ def find_standing(workspace: Path, config: Config, now: datetime, environ: Mappi
         count_pages(workspace, is_live=live is not None),
         live,
         is_root_missing=run_file.root is not None and not Path(run_file.root).exists(),
-        other_service=_find_other_service(run_file, config, environ),
+        other_service=_find_other_service(run_file, config),
     )
     return _add_month(standing, config, now)
 
@@ -94,19 +91,18 @@ def _add_month(standing: Standing, config: Config, now: datetime) -> Standing:
     return replace(standing, usage=usage, resets=reset_time(usage.month, calendar), forecast=expected)
 
 
-def _find_other_service(run_file: RunFile, config: Config, environ: Mapping[str, str]) -> str | None:
-    """Return the service that settings and environment name here, when it is another than the workspace's.
+def _find_other_service(run_file: RunFile, config: Config) -> str | None:
+    """Return the service whose address settings or environment give here, when it is not the workspace's.
 
-    Without a key and an address they name none: a shell that only looks seldom has the job's key. `key_command` is not
-    run: it may ask for a password.
+    Without an address there is none: a shell that only looks seldom has the flags and the key of the job.
     """
-    if config.api.key_command is not None:
+    if config.api.url is None:
         return None
     try:
-        service = choose_service(config, environ)
-    except StopError:
+        service = choose_service(Config(api=ApiConfig(url=config.api.url)), {})
+    except UsageError:
         return None
-    return None if service.name in {run_file.service, "embedded"} else service.name
+    return None if service.name == run_file.service else service.name
 
 
 Settings = TypeVar("Settings", BudgetConfig, RunConfig)

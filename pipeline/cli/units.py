@@ -1,8 +1,8 @@
 """The text of a nightly job: systemd units, or a line of a crontab; pure.
 
 Escaping: systemd reads C escapes inside double quotes, `%` as a specifier everywhere, and `$` as a variable in the
-arguments of commands only (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers"). cron turns `%` into a newline whatever the
-quotes say (crontab(5); cronie #195), and takes no word on backslashes, which cron and cronie read differently.
+arguments of commands only (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers"). cron turns `%` into a
+newline whatever the quotes say (crontab(5); cronie #195); cron and cronie read backslashes differently.
 """
 
 import math

@@ -69,8 +69,15 @@ async def test_the_file_says_how_the_run_goes_and_how_it_ended(tmp_path: Path) -
 
 async def test_the_end_of_the_last_run_stays_while_the_next_one_goes_on(tmp_path: Path) -> None:
     """An alert on the exit code is not reset by the next night's beginning."""
-    times = {"started": "2026-11-28T02:00:00.000000Z", "finished": "2026-11-28T02:10:00.000000Z"}
-    last = RunFile(workspace_id="a", version="0.2.0", service="vendor", totals={"done": 12}, exit_code=7, **times)
+    last = RunFile(
+        workspace_id="a",
+        version="0.2.0",
+        service="vendor",
+        totals={"done": 12},
+        exit_code=7,
+        started="2026-11-28T02:00:00.000000Z",
+        finished="2026-11-28T02:10:00.000000Z",
+    )
     write_run_file(tmp_path, last)
     file = MetricsFile(tmp_path / "pagemill.prom", RunMetrics())
     await file.begin(make_start(tmp_path))
