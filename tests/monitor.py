@@ -55,7 +55,7 @@ def run_monitor() -> Generator[Monitor]:
         def do_POST(self) -> None:
             target = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            monitor.pings.append(Ping(target.path, (parse_qs(target.query).get("rid") or [None])[0], body))
+            monitor.pings.append(Ping(target.path, next(iter(parse_qs(target.query).get("rid", [])), None), body))
             if monitor.silent.is_set():
                 ended.wait()
             status, text = monitor.answers.pop(0) if monitor.answers else (200, "OK")

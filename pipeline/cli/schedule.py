@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shlex
 import shutil
 import sys
 from importlib import import_module
@@ -120,13 +121,10 @@ def _fixed_part(path: Path) -> Path:
 
 def describe_systemd(night: Night) -> str:
     """Return the units with the commands that install them, as one text that a shell can run as root."""
-    make = "".join(f"#   install -d -o {night.user} '{path}'\n" for path in night.writable)
-    key = (
-        ""
-        if night.key_file is None
-        else f"#   install -D -m 600 /dev/stdin '{night.key_file}'   # paste the key, Ctrl-D\n"
-    )
-    text = f"# Directories that must exist, and the key:\n{make}{key}"
+    make = [f"#   install -d -o {night.user} {shlex.quote(path)}\n" for path in night.writable]
+    if night.key_file is not None:
+        make.append(f"#   install -D -m 600 /dev/stdin {shlex.quote(night.key_file)}   # paste the key, Ctrl-D\n")
+    text = f"# Directories that must exist, and the key:\n{''.join(make)}"
     for name, unit in systemd_units(night).items():
         text += f"\n# ---- /etc/systemd/system/{name}\n{unit}"
     return f"{text}\n# ---- then: systemctl daemon-reload && systemctl enable --now {night.name}.timer\n"
