@@ -136,8 +136,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
-            version = index._db.rows("PRAGMA user_version")[0][0]
-            index._first_totals = index.totals()  # reads every page of the table, which shows damage
+            ((version,),), index._first_totals = index._db.rows("PRAGMA user_version"), index.totals()
         except StorageError:
             index.close()
             raise

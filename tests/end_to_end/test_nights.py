@@ -19,7 +19,7 @@ from tests.fakes import FakeOcr, accept, answer_error, serve_fake
 from tests.monitor import Monitor, run_monitor
 from tests.observers.test_metrics import read_series
 from tests.pages import write_pages
-from tests.runs import KEY, read_lines
+from tests.runs import KEY, read_lines, run_arguments, run_command
 
 PAGES, QUOTA = 1_020, 1_000
 OFF, DOWN = 10, 20
@@ -139,3 +139,26 @@ def test_a_month_of_nights(
     )
     shares = [line["message"] for line in lines if "tonight's share of" in line["message"]]
     assert shares[0].endswith("stopped: --spread: tonight's share of 34 calls is made; 30 nights are left in the month")
+
+
+@pytest.mark.parametrize("tier", [(), ("--tier", "ultra")], ids=["no-tier", "unlimited"])
+@pytest.mark.parametrize("command", ["run", "plan"])
+async def test_without_a_limit_there_is_nothing_to_spread(
+    scans: Path, tmp_path: Path, tier: tuple[str, ...], command: str
+) -> None:
+    write_pages(scans, 1)
+    arguments = (command, scans, "-o", tmp_path / "out", "--ledger", tmp_path / "ledger", "--spread", *tier)
+    done = await run_command(*arguments, "--api-url", "http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert b"--spread: no limit per month to spread; give --tier free, basic or pro, or --quota N" in done.stderr
+
+
+async def test_the_smaller_of_share_and_max_calls_ends_a_run_and_the_plan_says_so(scans: Path, tmp_path: Path) -> None:
+    write_pages(scans, 8)
+    async with serve_fake() as server:
+        arguments = run_arguments(scans, tmp_path, server.url, "--quota", "100000", "--spread", "--max-calls", "3")
+        plan = await run_command(*arguments, "-n")
+        assert b"next run    3 calls, then --max-calls 3 is reached (exit 10)" in plan.stdout
+        done = await run_command(*arguments)
+        assert (done.returncode, len(server.calls)) == (10, 3)
+    assert b"stopped: --max-calls 3 is reached" in done.stderr
