@@ -58,6 +58,7 @@ def run_monitor() -> Generator[Monitor]:
             monitor.pings.append(Ping(target.path, next(iter(parse_qs(target.query).get("rid", [])), None), body))
             if monitor.silent.is_set():
                 ended.wait()
+                return
             status, text = monitor.answers.pop(0) if monitor.answers else (200, "OK")
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))

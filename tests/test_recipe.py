@@ -97,6 +97,8 @@ def test_the_steps_work_in_a_fresh_folder(home: Path) -> None:
                 for part in shlex.split(text):
                     name, _, value = part.partition("=")
                     environ[name] = value.replace("$PATH", "/usr/local/bin:/usr/bin:/bin")
+            case _:  # said by the tests above, or the base image's
+                pass
     assert not (home / "src").exists()
     for command in ("pagemill --version", "pagemill --help", "pagemill plan scans || test $? = 9"):
         done = run_as_nobody(command, home, environ)

@@ -147,8 +147,8 @@ async def test_without_a_limit_there_is_nothing_to_spread(
     scans: Path, tmp_path: Path, tier: tuple[str, ...], command: str
 ) -> None:
     write_pages(scans, 1)
-    arguments = (command, scans, "-o", tmp_path / "out", "--ledger", tmp_path / "ledger", "--spread", *tier)
-    done = await run_command(*arguments, "--api-url", "http://127.0.0.1:9")
+    places = ("-o", tmp_path / "out", "--ledger", tmp_path / "ledger")
+    done = await run_command(command, scans, *places, "--spread", *tier, "--api-url", "http://127.0.0.1:9")
     assert done.returncode == 2
     assert b"--spread: no limit per month to spread; give --tier free, basic or pro, or --quota N" in done.stderr
 
