@@ -144,6 +144,59 @@ def quota_refusal(month: str, limit: int, now: datetime, calendar: Calendar) -> 
     return QuotaRefusal(limit, resets, (resets + CLOCK_MARGIN - now).total_seconds())
 
 
+@dataclass(frozen=True, slots=True)
+class NightShare:
+    """What `--spread` lets a run call.
+
+    Attributes:
+        calls: Calls that this run may make.
+        share: Calls of this night in all, those of earlier runs included.
+        used: Calls that earlier runs have made tonight.
+        nights: Nights left in the month, this one included.
+        is_rest: True when that is all that is left of the month: the quota ends the run, not the share.
+    """
+
+    calls: int
+    share: int
+    used: int
+    nights: int
+    is_rest: bool
+
+
+def night_begin(now: datetime) -> datetime:
+    """Return when the night of this moment began: at the last noon of its time zone.
+
+    Args:
+        now: In the machine's time zone.
+    """
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
+    return noon if noon <= now else noon - timedelta(days=1)
+
+
+def count_nights(begin: datetime, end: datetime) -> int:
+    """Return the number of daily runs from a moment until the month ends, the first of them at that moment."""
+    return max(1, -(-int((end - begin).total_seconds()) // 86_400))
+
+
+def share_of_night(left: int, used: int, first: datetime | None, now: datetime, calendar: Calendar) -> NightShare:
+    """Return tonight's share of the month: what was left as the night began, over the nights left, rounded up.
+
+    The nights are counted from the night's first call, so that a second run counts as many as the first one did, also
+    on the other side of midnight. What a night leaves unused is spread over the nights after it.
+
+    Args:
+        left: Calls left in the month now.
+        used: Calls of this key that were made tonight, in this month.
+        first: When the first of them was reserved; None for no call.
+        now: Aware.
+        calendar: When the plan's month begins.
+    """
+    nights = count_nights(first if first is not None else now, reset_time(billing_month(now, calendar), calendar))
+    share = -(-(left + used) // nights)
+    calls = min(left, max(0, share - used))
+    return NightShare(calls, share, used, nights, is_rest=calls >= left)
+
+
 def may_be_folded(added: datetime, calendar: Calendar, folded: Mapping[str, int]) -> bool:
     """Return whether the ledger may have folded the row of a call whose record was added then.
 

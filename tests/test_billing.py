@@ -14,9 +14,11 @@ from pipeline.billing import (
     Usage,
     billing_month,
     may_be_folded,
+    night_begin,
     possible_months,
     quota_refusal,
     reset_time,
+    share_of_night,
 )
 
 ZONES = [
@@ -178,3 +180,82 @@ def test_the_wait_ends_when_the_refused_month_is_certainly_over_and_no_sooner(
 )
 def test_only_calls_of_folded_months_may_be_without_a_row(added: str, folded: dict[str, int], may_be: bool) -> None:  # noqa: FBT001
     assert may_be_folded(at(added), Calendar(), folded) is may_be
+
+
+NIGHTS = st.lists(st.floats(0, 1), min_size=40, max_size=40)
+"""By night: the part of its share that a run uses."""
+
+
+@given(MOMENTS, CALENDARS, st.integers(0, 100_000), st.integers(0, 100_000), st.timedeltas(timedelta(0), timedelta(1)))
+def test_a_share_is_within_what_is_left(
+    now: datetime, calendar: Calendar, left: int, used: int, before: timedelta
+) -> None:
+    share = share_of_night(left, used, now - before if used else None, now, calendar)
+    assert 0 <= share.calls <= left
+    assert share.is_rest == (share.calls == left)
+    assert share.share * share.nights >= left + used > (share.share - 1) * share.nights
+
+
+@given(MOMENTS, CALENDARS, st.integers(1, 100_000))
+def test_the_shares_of_a_months_nights_are_all_that_is_left_and_differ_by_one(
+    now: datetime, calendar: Calendar, left: int
+) -> None:
+    resets = reset_time(billing_month(now, calendar), calendar)
+    shares, rest = [], left
+    while now < resets:
+        share = share_of_night(rest, 0, None, now, calendar)
+        shares.append(share.calls)
+        rest -= share.calls
+        now += timedelta(days=1)
+    assert (sum(shares), rest) == (left, 0)
+    assert max(shares) - min(shares) <= 1
+
+
+@given(MOMENTS, CALENDARS, st.integers(1, 100_000), NIGHTS)
+def test_what_a_night_leaves_is_spread_over_the_nights_after_it(
+    now: datetime, calendar: Calendar, left: int, nights: list[float]
+) -> None:
+    resets = reset_time(billing_month(now, calendar), calendar)
+    former, was_full = 0, True
+    for part in nights:
+        if now >= resets:
+            break
+        share = share_of_night(left, 0, None, now, calendar)
+        assert share.calls >= former - was_full  # rounding up takes one call from the nights after it
+        used = int(share.calls * part)
+        former, was_full, left = share.calls, used == share.calls, left - used
+        now += timedelta(days=1)
+
+
+@given(MOMENTS, CALENDARS, st.integers(1, 100_000), st.timedeltas(timedelta(0), timedelta(hours=12)))
+def test_a_second_run_in_the_same_night_has_only_what_the_first_left(
+    now: datetime, calendar: Calendar, left: int, later: timedelta
+) -> None:
+    """Also on the other side of midnight, where fewer nights are left by the clock."""
+    first = share_of_night(left, 0, None, now, calendar)
+    if now + later < reset_time(billing_month(now, calendar), calendar):
+        used = first.calls // 2
+        second = share_of_night(left - used, used, now if used else None, now + later, calendar)
+        if used:
+            assert second.calls == first.calls - used
+        all_used = share_of_night(left - first.calls, first.calls, now, now + later, calendar)
+        assert all_used.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "begun"),
+    [
+        pytest.param("2026-01-15T02:00:00", "2026-01-14T12:00:00", id="after-midnight"),
+        pytest.param("2026-01-15T22:00:00", "2026-01-15T12:00:00", id="before-midnight"),
+        pytest.param("2026-01-15T12:00:00", "2026-01-15T12:00:00", id="noon"),
+        pytest.param("2026-01-01T00:00:00", "2025-12-31T12:00:00", id="new-year"),
+    ],
+)
+def test_a_night_begins_at_noon(now: str, begun: str) -> None:
+    assert night_begin(at(now)) == at(begun)
+
+
+def test_a_night_begins_at_noon_on_the_day_on_which_clocks_change() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    begun = night_begin(datetime(2026, 3, 29, 3, 30, tzinfo=berlin))
+    assert (begun, begun.utcoffset()) == (datetime(2026, 3, 28, 12, tzinfo=berlin), timedelta(hours=1))

@@ -75,6 +75,8 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         place=replace_surrogates(os.path.realpath(job.workspace)),  # JSON holds no bytes that are not UTF-8
         copied_from=copied_from,
         metered=last_metered_run(last),
+        run_id=job.run_id,
+        files=last.files if last is not None else {},
     )
 
 
@@ -159,6 +161,8 @@ def write_end(workspace: Path, run_file: RunFile, summary: Summary, *, has_text:
         ignored=summary.ignored,
         finished=rfc3339(datetime.now(UTC)),
         exit_code=summary.exit_code,
+        reason=None if summary.reason is None else replace_surrogates(summary.reason),
+        files={state.value: number for state, number in summary.files.items()},
         stalled_runs=_count_stalled_runs(run_file, summary, has_text=has_text),
         calls=summary.calls,
         sent=summary.sent,

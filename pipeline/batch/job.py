@@ -11,11 +11,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from pipeline.batch.observers import Observer, new_run_id
 from pipeline.batch.retry import RetrySelection
 from pipeline.config import Config, load_config, user_config_dir
 from pipeline.config.duration import parse_moment
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.text_direction import require_model
+from pipeline.ledger.budget import check_spread
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
@@ -43,6 +45,8 @@ class Job:
         bar: True draws a progress bar on stderr.
         retry: Recognise these pages, which failed in earlier runs, instead of the inputs.
         again: Glob of source names: pages of the inputs that are done are sent again; None for no page.
+        observers: Who watches the run: see `pipeline.observers`.
+        run_id: The run's id, a UUID; None makes a random one.
         start_embedded: Starts the embedded engine for the duration of its context.
     """
 
@@ -58,6 +62,8 @@ class Job:
     bar: bool = False
     retry: RetrySelection | None = None
     again: str | None = None
+    observers: Sequence[Observer] = ()
+    run_id: str | None = None
     start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
 
 
@@ -79,6 +85,7 @@ class ResolvedJob:
         bar: As in `Job`.
         retry: As in `Job`.
         again: As in `Job`.
+        run_id: The run's id.
         proxy: The proxy of the calls; None for none.
     """
 
@@ -95,6 +102,7 @@ class ResolvedJob:
     bar: bool
     retry: RetrySelection | None
     again: str | None
+    run_id: str
     proxy: Proxy | None
 
 
@@ -113,6 +121,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
     prepare_settings(config)  # before the workspace is created, when an extra is missing
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
+    check_spread(config, service)
     return ResolvedJob(
         inputs=tuple(os.fspath(item) for item in inputs),
         workspace=Path(job.workspace),
@@ -127,6 +136,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         bar=job.bar,
         retry=job.retry,
         again=job.again,
+        run_id=job.run_id if job.run_id is not None else new_run_id(),
         proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
     )
 

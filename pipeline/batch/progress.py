@@ -1,4 +1,4 @@
-"""Reports a run: a bar on a terminal, one log line per minute elsewhere, and a summary at its end."""
+"""Reports a run: a bar on a terminal, regular log lines, and a summary at its end."""
 
 import logging
 import sys
@@ -91,22 +91,33 @@ def describe(snapshot: Snapshot) -> str:
     return ", ".join(parts)
 
 
-async def report(take: Callable[[], Snapshot], total: Callable[[], int | None], *, bar: bool) -> None:
+async def report(
+    take: Callable[[], Snapshot], total: Callable[[], int | None], *, bar: bool, log_every_s: float | None = None
+) -> None:
     """Report until cancelled.
 
     Args:
         take: Returns the current snapshot.
         total: Returns the number of pages of the input, for the bar; None while it is not known.
-        bar: True draws a bar on stderr, False logs one line per minute.
+        bar: True draws a bar on stderr.
+        log_every_s: Log the counters this often, in seconds; None for once per minute where no bar is drawn.
     """
-    if not bar:
-        while True:
-            await anyio.sleep(_LOG_EVERY_S)
-            logger.info("%s", describe(take()))
-    unmoved: tqdm[NoReturn] = tqdm(
-        total=None, unit="page", file=sys.stderr, dynamic_ncols=True, smoothing=0.1, leave=True
-    )
-    with unmoved as line:
+    async with anyio.create_task_group() as tasks:
+        if bar:
+            tasks.start_soon(_draw_regularly, take, total)
+        if log_every_s is not None or not bar:
+            tasks.start_soon(_log_regularly, take, log_every_s or _LOG_EVERY_S)
+
+
+async def _log_regularly(take: Callable[[], Snapshot], every_s: float) -> None:
+    while True:
+        await anyio.sleep(every_s)
+        logger.info("%s", describe(take()))
+
+
+async def _draw_regularly(take: Callable[[], Snapshot], total: Callable[[], int | None]) -> None:
+    bar: tqdm[NoReturn] = tqdm(total=None, unit="page", file=sys.stderr, dynamic_ncols=True, smoothing=0.1, leave=True)
+    with bar as line:
         try:
             while True:
                 _draw(line, take(), total())
@@ -163,6 +174,7 @@ class Summary:
     """How a run ended.
 
     Attributes:
+        run_id: The run's id, a random UUID.
         exit_code: See `EXIT_CODES`.
         reason: Why it stopped early, one line; None when it finished.
         totals: Pages of the workspace by state.
@@ -182,6 +194,7 @@ class Summary:
         elapsed_s: Duration in seconds.
     """
 
+    run_id: str
     exit_code: int
     reason: str | None
     totals: dict[State, int]
@@ -211,7 +224,9 @@ class Summary:
         return self.reason is not None and self.exit_code != PlannedStopError.exit_code
 
 
-def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, uncertain: Sequence[str]) -> Summary:
+def summarise(
+    snapshot: Snapshot, accounts: Accounts, reason: StopError | None, uncertain: Sequence[str], *, run_id: str = ""
+) -> Summary:
     """Return how a run ended.
 
     A planned stop that left no page is none: it came when the last page ended.
@@ -221,6 +236,7 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
         accounts: The pages at the end; without totals, those of this run count.
         reason: Why it stopped early.
         uncertain: See `Summary`.
+        run_id: See `Summary`.
     """
     totals = snapshot.ended if accounts.totals is None else dict(accounts.totals)
     pending = totals.get(State.PENDING, 0)
@@ -231,6 +247,7 @@ def summarise(snapshot: Snapshot, accounts: Accounts, reason: StopError | None, 
     failed = snapshot.failed + before
     codes = [0, *([3] if failed else []), *([reason.exit_code] if reason is not None else [])]
     return Summary(
+        run_id=run_id,
         exit_code=min(codes, key=EXIT_PRECEDENCE.index),
         reason=None if reason is None else str(reason),
         totals=totals,

@@ -7,8 +7,8 @@ encoded before there is room for it.
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,10 @@ from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.files import Files, count_known, find_inputs
-from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job, skip_rule
+from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
 from pipeline.batch.listing import Listing
+from pipeline.batch.observers import Start, Watch, new_run_id, observe, publish
+from pipeline.batch.opening import open_client_of, open_index, open_service
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.triage import Triage
@@ -34,7 +36,6 @@ from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
 from pipeline.records import State, rfc3339
-from pipeline.remote.client import Client, Timeouts, open_client
 from pipeline.remote.gate import Gate
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -49,9 +50,6 @@ from pipeline.workspace.sink import open_sink
 
 _STALLED_RUNS: Final = 5
 """Runs in a row with calls and without a text, after which pages are blamed: an outage seldom lasts for five nights."""
-
-_NAMED_DAMAGES: Final = 10
-"""Damaged lines that are named, so that a file in another format does not fill the terminal."""
 
 logger = logging.getLogger("pagemill")
 
@@ -101,18 +99,25 @@ async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
         shutdown: Lets the caller end the run early.
 
     Raises:
-        UsageError: an input or setting is wrong; nothing was sent.
+        UsageError: an input or setting is wrong, or an observer lacks what it needs; nothing was sent.
         WorkspaceLockedError: another run holds the workspace.
         LedgerError: the ledger cannot be trusted; nothing was sent.
         StorageError: the workspace cannot be written.
         StopError: `shutdown` was requested before the walk began.
     """
     shutdown = shutdown if shutdown is not None else Shutdown()
-    try:
-        return await _run(resolve_job(job, os.environ), shutdown)
-    except ShuttingDownError:
-        assert shutdown.reason is not None
-        raise shutdown.reason from None
+    job = job if job.run_id is not None else replace(job, run_id=new_run_id())
+    assert job.run_id is not None
+
+    async def recognise(watch: Watch) -> Summary:
+        try:
+            return await _run(resolve_job(job, os.environ), shutdown, watch)
+        except ShuttingDownError:
+            assert shutdown.reason is not None
+            raise shutdown.reason from None
+
+    start = Start(job.run_id, Path(job.workspace), datetime.now(UTC))
+    return await observe(job.observers, start, recognise)
 
 
 def run_sync(job: Job) -> Summary:
@@ -120,12 +125,13 @@ def run_sync(job: Job) -> Summary:
     return anyio.run(run, job)
 
 
-async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
+async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch) -> Summary:
     with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
         inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
     for item in inputs.set_aside:
         logger.info("%s: ignored: %s", item.text, item.reason)
     async with _open(job, inputs, shutdown) as opened:
+        watch.show(opened.snapshot)
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
         async with aclosing(opened.files.walk()) as files:
             walk = Walk(
@@ -140,7 +146,9 @@ async def _run(job: ResolvedJob, shutdown: Shutdown) -> Summary:
             )
             opened.walk = walk
             async with anyio.create_task_group() as background:
-                background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar))
+                every_s = job.config.operate.stats_s
+                background.start_soon(partial(report, opened.snapshot, listing.total, bar=job.bar, log_every_s=every_s))
+                background.start_soon(publish, job.workspace, job.run_id, opened.snapshot)
                 background.start_soon(report_learned, opened.snapshot)
                 if not walk.is_retry:
                     background.start_soon(_list_beside, job.workspace, opened.run_file, listing, walk)
@@ -176,14 +184,14 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         run_file = begin_run(job, last, inputs, again)
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
-        index = stack.enter_context(await _open_index(job, was_torn=any(was_torn)))
+        index = stack.enter_context(await open_index(job, was_torn=any(was_torn)))
         files, triage = Files(job, inputs, index, again), Triage(index.inventory, config.input.exclude_kinds)
         accounts = open_accounts(job, last, run_file, index, shutdown)
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
-        service = await stack.enter_async_context(_open_service(job, files, triage, shutdown))
+        service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
-        client = await stack.enter_async_context(_open_client(job, service))
+        client = await stack.enter_async_context(open_client_of(job, service))
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -216,37 +224,6 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             begun_s=anyio.current_time(),
             known=await anyio.to_thread.run_sync(count_known, job, inputs, index),
         )
-
-
-async def _open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
-    index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
-    index.skips.rule = skip_rule(job.config)
-    for damage in index.damaged[:_NAMED_DAMAGES]:
-        logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
-    if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:
-        logger.warning("skipped %d more damaged lines; pagemill verify names each", unnamed)
-    return index
-
-
-@asynccontextmanager
-async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown: Shutdown) -> AsyncGenerator[Service]:
-    """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
-    async with AsyncExitStack() as stack:
-        service = job.service
-        if job.start_service is not None:
-            with shutdown.cancels_unsent():
-                if await files.need_calls(triage):
-                    logger.info("recognising with the embedded engine on this machine")
-                    service = await stack.enter_async_context(job.start_service())
-        yield service
-
-
-def _open_client(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
-    if job.proxy is not None:
-        logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
-    api = job.config.api
-    timeouts = Timeouts(api.timeout_s, api.connect_timeout_s, api.read_timeout_s)
-    return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)
 
 
 def _origin(service: Service) -> str:
@@ -290,7 +267,8 @@ async def _close_accounts(
         in_doubt=in_doubt,
         files=dict(walk.files),
     )
-    summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain)
+    run_id = opened.run_file.run_id or ""
+    summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain, run_id=run_id)
     if totals is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
         run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file

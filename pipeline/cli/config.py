@@ -12,8 +12,7 @@ from pipeline.config import ApiConfig, Config
 from pipeline.config.render import example_file, values_in_force
 from pipeline.errors import UsageError
 from pipeline.ledger.budget import ledger_directory
-from pipeline.remote.client import check_base_url
-from pipeline.remote.endpoint import read_key
+from pipeline.remote.endpoint import check_base_url, read_key
 from pipeline.server.serve import read_serve_key
 from pipeline.storage.filesystems import find_network_filesystem
 

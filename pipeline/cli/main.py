@@ -30,6 +30,9 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
             "quota": LazyCommand("pipeline.cli.quota", "Show the calls that the ledger of the API key has counted."),
             "serve": LazyCommand("pipeline.cli.serve", "Serve the text-recognition API on this machine."),
             "config": LazyCommand("pipeline.cli.config", "Show or check the configuration, or print an example file."),
+            "schedule": LazyCommand(
+                "pipeline.cli.schedule", "Print systemd units or a crontab line for a nightly run."
+            ),
             "completion": LazyCommand("pipeline.cli.completion", "Print the completion script of a shell."),
         },
         exit_codes=tuple(EXIT_CODES),

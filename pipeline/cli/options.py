@@ -121,7 +121,13 @@ def confirmations(heading: str = "Service and quota") -> Iterable[GroupedOption]
 
 
 def load(
-    config_file: Path | None, options: Mapping[str, Any], *, level: str | None = None, only_flags: bool = False
+    config_file: Path | None,
+    options: Mapping[str, Any],
+    *,
+    level: str | None = None,
+    stderr_level: str | None = None,
+    run_id: str | None = None,
+    only_flags: bool = False,
 ) -> Config:
     """Return the configuration with the flags on top, and set up logging by it.
 
@@ -129,6 +135,8 @@ def load(
         config_file: The value of `--config`.
         options: The command's options by parameter name; those of `setting` count.
         level: The log's level, instead of the configured one.
+        stderr_level: Lowest level on stderr alone.
+        run_id: The id of the run that this command begins; None for another command.
         only_flags: True reads no file and no environment.
 
     Raises:
@@ -147,7 +155,7 @@ def load(
     else:
         ignored = check_variables(os.environ, _OTHER_VARIABLES)
         config = load_config(config_file, flags=flags, environ=os.environ, user_dir=user_config_dir())
-    set_up_logging(config.log)
+    set_up_logging(config.log, stderr_level=stderr_level, run_id=run_id)
     if ignored:
         _logger.info("environment: ignored, made for a service of Kubernetes or Docker: %s", ", ".join(ignored))
     return config

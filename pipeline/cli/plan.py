@@ -106,6 +106,7 @@ def make_job(
         heading=_INPUTS,
     ),
     setting("run.max_calls", heading=_LIMITS),
+    setting("run.spread", heading=_LIMITS),
     setting("run.at_most_once", heading=_LIMITS),
     *service_options(_LIMITS),
     flag("--local", "Plan for the embedded engine, whatever key there is.", heading=_LIMITS),

@@ -12,7 +12,14 @@ from pipeline.batch.job import Job
 from pipeline.batch.retry import RetrySelection
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
-from pipeline.cli.running import call_options, limit_options, make_job, output_options, run_and_report
+from pipeline.cli.running import (
+    call_options,
+    limit_options,
+    make_job,
+    operation_options,
+    output_options,
+    run_and_report,
+)
 from pipeline.config.duration import parse_duration
 from pipeline.errors import BadManifestEntryError, PageError, UsageError
 from pipeline.records import rfc3339
@@ -69,6 +76,7 @@ def _retriable_classes(error: type[PageError]) -> set[str]:
     *limit_options(),
     *call_options(),
     *output_options(),
+    *operation_options(),
     help="Recognise the pages of OUT that failed, and no other: also those that a run leaves alone because the service "
     "rejected them or they failed in three runs. The files are looked for below the first run's input root.",
     examples=(

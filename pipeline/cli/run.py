@@ -13,7 +13,16 @@ from pipeline.cli.help import command as as_command
 from pipeline.cli.options import input_options, setting
 from pipeline.cli.plan import make_job as make_plan_job
 from pipeline.cli.plan import plan_and_report
-from pipeline.cli.running import LIMITS, OUTPUT, call_options, limit_options, make_job, output_options, run_and_report
+from pipeline.cli.running import (
+    LIMITS,
+    OUTPUT,
+    call_options,
+    limit_options,
+    make_job,
+    operation_options,
+    output_options,
+    run_and_report,
+)
 from pipeline.exit_codes import EXIT_CODES
 
 _INPUTS = "Inputs"
@@ -50,6 +59,7 @@ _INPUTS = "Inputs"
     setting("run.at_most_once", heading=LIMITS),
     *call_options(),
     *output_options(),
+    *operation_options(),
     help="Recognise the pages of INPUT: directories, ZIP and TAR archives, files, globs, manifests (.txt .csv .tsv "
     ".jsonl), http(s) URLs, or - for paths on stdin. Running it again resumes: pages that are done are not sent again.",
     examples=(

@@ -4,16 +4,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import anyio
 import click
 
 from pipeline.batch.job import Job
+from pipeline.batch.observers import Observer, Start, Watch, new_run_id, observe
 from pipeline.batch.progress import Summary, describe_summary
 from pipeline.batch.runner import run
 from pipeline.cli.console import print_json
@@ -31,6 +34,7 @@ from pipeline.cli.options import (
 from pipeline.cli.punctual import punctual_loop
 from pipeline.cli.signals import watch_signals
 from pipeline.errors import InterruptedRunError, StopError, one_line
+from pipeline.observers import choose_observers
 from pipeline.remote.endpoint import choose_service
 from pipeline.shutdown import Shutdown
 from pipeline.storage.files import has_descriptors, no_descriptors
@@ -43,6 +47,7 @@ _LEAST_DESCRIPTORS: Final = 13
 LIMITS: Final = "Pace and limits"
 SERVICE: Final = "Service and quota"
 OUTPUT: Final = "Output"
+OPERATION: Final = "Operation"
 """Headings of the options in the help."""
 
 
@@ -54,6 +59,7 @@ def limit_options() -> list[click.Option]:
         "run.max_calls",
         "run.max_duration",
         "run.max_failures",
+        "run.spread",
         "run.limit",
         "run.retries",
         "api.timeout_s",
@@ -78,10 +84,23 @@ def output_options() -> list[click.Option]:
         config_option(OUTPUT),
         json_option(OUTPUT),
         setting("log.format", heading=OUTPUT),
+        setting("log.file", heading=OUTPUT),
         GroupedOption(["-q", "--quiet"], count=True, help="Log problems only; twice: errors only.", heading=OUTPUT),
         GroupedOption(["-v", "--verbose"], is_flag=True, help="Log every page.", heading=OUTPUT),
         flag("--no-progress", "Draw no progress bar.", heading=OUTPUT),
     ]
+
+
+def operation_options() -> list[click.Option]:
+    """Return the options that say who is told of a run."""
+    names = (
+        "operate.metrics_file",
+        "operate.metrics_port",
+        "operate.ping_url",
+        "operate.notify_command",
+        "operate.stats",
+    )
+    return [setting(name, heading=OPERATION) for name in names]
 
 
 def make_job(workspace: Path, config_file: Path | None, options: Mapping[str, Any]) -> Job:
@@ -90,9 +109,15 @@ def make_job(workspace: Path, config_file: Path | None, options: Mapping[str, An
     Raises:
         UsageError: a setting, the service's URL or the key is wrong.
     """
-    level = "debug" if options["verbose"] else {0: None, 1: "warning"}.get(options["quiet"], "error")
-    config = load(config_file, options, level=level)
-    service = choose_service(config, os.environ, local=options["local"], prefer_key_file=prefers_key_file(options))
+    quiet = None if options["verbose"] else {0: None, 1: "warning"}.get(options["quiet"], "error")
+    run_id, level = new_run_id(), "debug" if options["verbose"] else None
+    config = load(config_file, options, level=level, stderr_level=quiet, run_id=run_id)
+    observers = choose_observers(config)
+    try:
+        service = choose_service(config, os.environ, local=options["local"], prefer_key_file=prefers_key_file(options))
+    except StopError as exc:  # a night without a key: whoever watches is to know
+        anyio.run(_report_failure, observers, Start(run_id, workspace, datetime.now(UTC)), exc)
+        raise
     return Job(
         inputs=(),
         workspace=workspace,
@@ -102,7 +127,19 @@ def make_job(workspace: Path, config_file: Path | None, options: Mapping[str, An
         accept_ledger=options["accept_ledger"],
         pay_again=options["pay_again"],
         bar=sys.stderr.isatty() and not options["no_progress"] and not options["quiet"],
+        observers=observers,
+        run_id=run_id,
     )
+
+
+async def _report_failure(observers: Sequence[Observer], start: Start, error: StopError) -> None:
+    """Tell observers of a run that ended before it could begin."""
+
+    async def fail(_: Watch) -> NoReturn:
+        raise error
+
+    with suppress(StopError):
+        await observe(observers, start, fail)
 
 
 def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: str | None = None) -> int:
@@ -116,11 +153,14 @@ def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: s
     Raises:
         StopError: the run ended before it could begin.
     """
+    job: Job | None = None
     try:
-        summary = _run(prepare())
+        job = prepare()
+        summary = _run(job)
     except StopError as exc:
         if as_json:
-            print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc))})
+            named = {} if job is None else {"run_id": job.run_id}
+            print_json({**named, "exit_code": exc.exit_code, "reason": one_line(str(exc))})
         raise
     if when_nothing is not None and not summary.run and summary.reason is None:
         logger.info("%s", when_nothing)

@@ -1,53 +1,119 @@
-"""`pagemill status`: how many pages of a workspace are in which state, and how many are in doubt."""
+"""`pagemill status`: where a workspace stands, when it will be finished, and what is in the way."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
 
+from pipeline.batch.planning.forecast import forecast
+from pipeline.billing import Calendar, reset_time
 from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load
-from pipeline.inputs.kinds import describe_ignored
-from pipeline.records import State
-from pipeline.remote.learned import Learned, describe_refusals
+from pipeline.cli.status_text import Standing, describe_status, status_fields
+from pipeline.config import ApiConfig, BudgetConfig, Config, RunConfig
+from pipeline.errors import LedgerError, UsageError
+from pipeline.ledger.counts import peek_usage
+from pipeline.remote.endpoint import choose_service
 from pipeline.verify.audit import count_pages
-from pipeline.workspace.run_file import require_workspace
+from pipeline.workspace.live_progress import read_live_progress
+from pipeline.workspace.run_file import RunFile, last_metered_run, require_workspace
 
 
-def show_status(workspace: Path, *, as_json: bool) -> int:
-    """Print the number of pages by state, the service, and how the last run ended; locks nothing.
+def show_status(workspace: Path, *, as_json: bool, config: Config | None = None) -> int:
+    """Print where a workspace stands; locks nothing, and changes nothing.
+
+    Args:
+        workspace: The directory.
+        as_json: Print JSON.
+        config: All settings; limits and nights are those of the last run.
 
     Raises:
         UsageError: there is no workspace.
+        StorageError: it cannot be read.
+    """
+    standing = find_standing(workspace, config if config is not None else Config(), datetime.now(UTC))
+    if as_json:
+        print_json(status_fields(standing))
+    else:
+        print_text(describe_status(standing))
+    return 0
+
+
+def find_standing(workspace: Path, config: Config, now: datetime) -> Standing:
+    """Return where a workspace stands.
+
+    Args:
+        workspace: The directory.
+        config: All settings, for those that the last run did not note.
+        now: Aware.
+
+    Raises:
+        UsageError: there is no workspace.
+        StorageError: it cannot be read.
     """
     run_file = require_workspace(workspace)
-    counts = count_pages(workspace)
-    totals, in_doubt = counts.totals, counts.in_doubt
-    at_least, ignored = run_file.pending_is_at_least, dict(run_file.ignored)
-    if as_json:
-        numbers = {state.value: number for state, number in totals.items()}
-        counted = {"pending_is_at_least": at_least, "ignored": ignored}
-        ended = {"finished": run_file.finished, "exit_code": run_file.exit_code}
-        made = {name: getattr(run_file, name) for name in ("calls", "sent", "refused")}
-        learned = msgspec.to_builtins(run_file.learned)
-        pages = {"pages": sum(totals.values()), **numbers, "in_doubt": in_doubt, **counted}
-        print_json({"service": run_file.service, **pages, **ended, **made, "learned": learned})
-        return 0
-    last = "under way or killed" if run_file.finished is None else f"{run_file.finished}, exit {run_file.exit_code}"
-    lines = [f"pages      {sum(totals.values()):>9,}"]
-    for state in State:
-        number = f"{totals[state]:,}"
-        lines.append(f"{state:<10} {f'at least {number}' if at_least and state is State.PENDING else number:>9}")
-    lines += [f"in doubt   {in_doubt:>9,}"] if in_doubt else []
-    lines += [f"ignored    {describe_ignored(ignored)}"] if ignored else []
-    lines += [f"service    {run_file.service}", f"last run   {last}"]
-    if run_file.refused:
-        limit = run_file.learned
-        learned = Learned(limit.rate_per_s, limit.in_flight, limit.windows)
-        lines.append(f"limit      {describe_refusals(learned, run_file.refused, run_file.sent)}")
-    print_text("\n".join(lines) + "\n")
-    return 0
+    live = None if run_file.finished is not None else read_live_progress(workspace, now)
+    standing = Standing(
+        workspace,
+        run_file,
+        count_pages(workspace, is_live=live is not None),
+        live,
+        is_root_missing=run_file.root is not None and not Path(run_file.root).exists(),
+        other_service=_find_other_service(run_file, config),
+    )
+    return _add_month(standing, config, now)
+
+
+def _add_month(standing: Standing, config: Config, now: datetime) -> Standing:
+    metered = last_metered_run(standing.run_file)
+    if metered is None or metered.service != standing.run_file.service or not Path(metered.ledger).exists():
+        return standing
+    budget = _last_settings(standing.run_file, "budget", config.budget)
+    run = _last_settings(standing.run_file, "run", config.run)
+    calendar = Calendar(budget.timezone, budget.reset_day)
+    try:
+        usage = peek_usage(Path(metered.ledger), calendar, budget.limit, now)
+    except LedgerError as exc:
+        return replace(standing, problem=str(exc))
+    expected = forecast(
+        standing.calls_to_make,
+        budget.limit,
+        usage.used,
+        now=now,
+        calendar=calendar,
+        per_night=run.max_calls,
+        spread=run.spread,
+    )
+    return replace(standing, usage=usage, resets=reset_time(usage.month, calendar), forecast=expected)
+
+
+def _find_other_service(run_file: RunFile, config: Config) -> str | None:
+    """Return the service whose address settings or environment give here, when it is not the workspace's.
+
+    Without an address there is none: a shell that only looks seldom has the flags and the key of the job.
+    """
+    if config.api.url is None:
+        return None
+    try:
+        service = choose_service(Config(api=ApiConfig(url=config.api.url)), {})
+    except UsageError:
+        return None
+    return None if service.name == run_file.service else service.name
+
+
+Settings = TypeVar("Settings", BudgetConfig, RunConfig)
+
+
+def _last_settings(run_file: RunFile, section: str, default: Settings) -> Settings:
+    """Return a section of the last run's settings; the default when another release has written them."""
+    try:
+        return msgspec.convert(run_file.section(section), type(default), strict=False)
+    except msgspec.ValidationError:
+        return default
 
 
 @as_command(
@@ -55,11 +121,11 @@ def show_status(workspace: Path, *, as_json: bool) -> int:
     click.Argument(["workspace"], type=click.Path(path_type=Path)),
     config_option(),
     json_option(),
-    help="Show how many pages of a workspace are in which state, also while a run fills it.",
+    help="Show how many pages of a workspace are in which state, the month's calls, when it will be finished and what "
+    "is in the way; also while a run fills it.",
     examples=("pagemill status out", "pagemill status out --json | jq .pending"),
     exit_codes=(0, 1, 2),
 )
 def command(workspace: Path, config_file: Path | None, *, as_json: bool) -> int:
     """Run `pagemill status`."""
-    load(config_file, {})
-    return show_status(workspace, as_json=as_json)
+    return show_status(workspace, as_json=as_json, config=load(config_file, {}))

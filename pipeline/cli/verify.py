@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.console import print_text
+from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import command as as_command
-from pipeline.cli.options import config_option, load
-from pipeline.errors import UsageError
+from pipeline.cli.options import config_option, json_option, load
+from pipeline.errors import StopError, UsageError, one_line
 from pipeline.verify.audit import audit
 from pipeline.workspace.lock import share_workspace
 from pipeline.workspace.paths import RESULTS
@@ -17,27 +17,43 @@ from pipeline.workspace.run_file import require_workspace
 logger = logging.getLogger("pagemill")
 
 
-def verify_workspace(workspace: Path) -> int:
+def verify_workspace(workspace: Path, *, as_json: bool = False) -> int:
     """Print a line for each fault, changing nothing; return 1 when there is one.
+
+    Args:
+        workspace: The directory.
+        as_json: Print one object instead, also when the workspace cannot be verified.
 
     Raises:
         UsageError: there is no workspace.
         WorkspaceLockedError: a run holds it.
     """
-    faults = 0
-    run_file = None
-    with share_workspace(workspace):
-        try:
-            run_file = require_workspace(workspace)
-        except UsageError as exc:
-            if not (workspace / RESULTS).exists():
-                raise
-            faults += 1
-            print_text(f"{exc}\n")
-        for fault in audit(workspace, run_file):
-            faults += 1
+    faults: list[str] = []
+
+    def report(fault: str) -> None:
+        faults.append(fault)
+        if not as_json:
             print_text(fault + "\n")
-    logger.info("%s: %s", workspace, "the accounts add up" if not faults else f"{faults} faults")
+
+    run_file = None
+    try:
+        with share_workspace(workspace):
+            try:
+                run_file = require_workspace(workspace)
+            except UsageError as exc:
+                if not (workspace / RESULTS).exists():
+                    raise
+                report(str(exc))
+            for fault in audit(workspace, run_file):
+                report(fault)
+    except StopError as exc:
+        if as_json:
+            print_json({"exit_code": exc.exit_code, "reason": one_line(str(exc)), "faults": faults})
+        raise
+    logger.info("%s: %s", workspace, "the accounts add up" if not faults else f"{len(faults)} faults")
+    if as_json:
+        run_id = None if run_file is None else run_file.run_id
+        print_json({"exit_code": 1 if faults else 0, "run_id": run_id, "faults": faults})
     return 1 if faults else 0
 
 
@@ -45,12 +61,13 @@ def verify_workspace(workspace: Path) -> int:
     "verify",
     click.Argument(["workspace"], type=click.Path(path_type=Path)),
     config_option(),
+    json_option(),
     help="Check each line of a workspace by itself, against the index and against the ledger; change nothing. Prints "
     "one line per fault.",
-    examples=("pagemill verify out",),
+    examples=("pagemill verify out", "pagemill verify out --json | jq '.faults[]'"),
     exit_codes=(0, 1, 2, 11),
 )
-def command(workspace: Path, config_file: Path | None) -> int:
+def command(workspace: Path, config_file: Path | None, *, as_json: bool) -> int:
     """Run `pagemill verify`."""
     load(config_file, {})
-    return verify_workspace(workspace)
+    return verify_workspace(workspace, as_json=as_json)

@@ -7,6 +7,7 @@ from them what people read: flag help, the example file, `config show` and the t
 from pipeline.config.duration import parse_duration
 from pipeline.config.input_settings import InputConfig, PrepareConfig
 from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
+from pipeline.config.operate_settings import OperateConfig
 from pipeline.config.serve_settings import ServeConfig
 from pipeline.config.settings import (
     OPERATOR_KEY_VARIABLE,
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "InputConfig",
     "LogConfig",
+    "OperateConfig",
     "Overrides",
     "PrepareConfig",
     "RunConfig",

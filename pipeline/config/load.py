@@ -272,13 +272,11 @@ def _check_values(config: Config, source: str) -> None:
         ZoneInfo(config.budget.timezone)
     except (KeyError, ValueError, OSError) as exc:
         raise UsageError(f"{source}: budget.timezone: no time zone '{config.budget.timezone}'") from exc
-    if config.run.max_duration is not None:
+    for name, value in (("run.max_duration", config.run.max_duration), ("operate.stats", config.operate.stats)):
         try:
-            parse_duration(config.run.max_duration)
+            _ = None if value is None else parse_duration(value)
         except ValueError as exc:
-            raise UsageError(
-                f"{source}: run.max_duration: '{config.run.max_duration}' is no duration such as 3600 or 8h"
-            ) from exc
+            raise UsageError(f"{source}: {name}: '{value}' is no duration such as 3600 or 8h") from exc
     if (when := config.input.changed_since) is not None:
         try:
             parse_moment(when, datetime.now(UTC))

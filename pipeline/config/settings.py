@@ -14,6 +14,7 @@ from msgspec import Meta
 from pipeline.config.duration import parse_duration
 from pipeline.config.fields import Count, Positive, Seconds, Section, about
 from pipeline.config.input_settings import InputConfig, PrepareConfig
+from pipeline.config.operate_settings import OperateConfig
 from pipeline.config.serve_settings import ServeConfig
 
 OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
@@ -22,6 +23,10 @@ OPERATOR_KEY_VARIABLE: Final = "PAGEMILL_OPERATOR_KEY"
 Tier = Literal["free", "basic", "pro", "ultra"]
 TIER_CALLS: Final[Mapping[Tier, int | None]] = {"free": 30, "basic": 1_000, "pro": 5_000, "ultra": None}
 """Calls per month; None is unlimited. Source: the API's contract, "Monthly quota by tier"."""
+
+
+_SECRET: Final = (("api", "key_command"), ("api", "proxy"), ("operate", "ping_url"), ("operate", "notify_command"))
+"""Settings that may contain a secret: whoever knows a ping URL can report a success."""
 
 
 class ApiConfig(Section, frozen=True):
@@ -155,6 +160,14 @@ class RunConfig(Section, frozen=True):
             unset="no bound",
         ),
     ] = None
+    spread: Annotated[
+        bool,
+        about(
+            "Make tonight's share of the calls that are left in the month, so that they last for its nights; needs a "
+            "tier or quota.",
+            flag="--spread",
+        ),
+    ] = False
     limit: Annotated[
         Count | None,
         about("Take at most this many new files.", flag="--limit", metavar="N", example=100, unset="no bound"),
@@ -171,10 +184,21 @@ class RunConfig(Section, frozen=True):
 
 
 class LogConfig(Section, frozen=True):
-    """What is logged to stderr."""
+    """What is logged to stderr, and by runs to a file."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], about("Lowest level that is logged.")] = "info"
     format: Annotated[Literal["text", "json"], about("Log format.", flag="--log-format")] = "text"
+    file: Annotated[
+        Path | None,
+        about(
+            "Append the log of a run to this file, too, whatever -q leaves out on stderr; it may be rotated meanwhile.",
+            flag="--log-file",
+            metavar="FILE",
+            example="/var/log/pagemill/scans.jsonl",
+            unset="none",
+        ),
+    ] = None
+    file_format: Annotated[Literal["text", "json"], about("Format of that file.")] = "json"
 
 
 class Config(Section, frozen=True):
@@ -186,12 +210,13 @@ class Config(Section, frozen=True):
     input: InputConfig = InputConfig()
     prepare: PrepareConfig = PrepareConfig()
     log: LogConfig = LogConfig()
+    operate: OperateConfig = OperateConfig()
     serve: ServeConfig = ServeConfig()
 
     def without_secrets(self) -> dict[str, dict[str, Any]]:
-        """Return all settings as plain values; `key_command` and `proxy` are masked: they may contain a secret."""
+        """Return all settings as plain values; those that may contain a secret are masked."""
         settings: dict[str, dict[str, Any]] = msgspec.to_builtins(self, enc_hook=str)
-        for name in ("key_command", "proxy"):
-            if settings["api"][name] is not None:
-                settings["api"][name] = "(set)"
+        for section, name in _SECRET:
+            if settings[section][name] is not None:
+                settings[section][name] = "(set)"
         return settings

@@ -13,12 +13,13 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from pipeline.billing import QuotaRefusal
+from pipeline.billing import NightShare, QuotaRefusal
 from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
 from pipeline.ledger.accepted import AcceptedCalls
@@ -66,6 +67,7 @@ class Budget:
         owner: This run's id in the ledger.
         shutdown: Cancels the wait for the next month.
         max_calls: A limit for this run alone; None sets none.
+        stop_message: Says that this limit is reached.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Budget:
         owner: str,
         shutdown: Shutdown | None = None,
         max_calls: int | None = None,
+        stop_message: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._workspace_id = workspace_id
         self._owner = owner
         self._shutdown = shutdown if shutdown is not None else Shutdown()
         self._max_calls = max_calls
+        self._stop_message = stop_message if stop_message is not None else f"--max-calls {max_calls} is reached"
         self._numbers = itertools.count(1)
         self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | None] = GroupCommit(self._commit)
         self._thread = ThreadPoolExecutor(1, "ledger")  # a DNS look-up that hangs may occupy a shared thread
@@ -113,12 +117,12 @@ class Budget:
 
         Raises:
             QuotaExhaustedError: the month is used up.
-            PlannedStopError: `--max-calls` is reached.
+            PlannedStopError: `--max-calls`, or tonight's share, is reached.
             ShuttingDownError: the run ended during the wait for the next month.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
-            raise PlannedStopError(f"--max-calls {self._max_calls} is reached")
+            raise PlannedStopError(self._stop_message)
         self.calls += 1
         attempt: Attempt | None = None
         try:
@@ -200,6 +204,39 @@ class Budget:
     def _is_alive(self, owner: str) -> bool:
         assert self._ledger is not None
         return owner == self._owner or is_alive(self._ledger.path, owner)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimit:
+    """The calls of one run.
+
+    Attributes:
+        calls: At most these; None for no limit but the month's.
+        reason: Why a run ends there.
+    """
+
+    calls: int | None
+    reason: str | None = None
+
+
+def limit_run(max_calls: int | None, share: NightShare | None) -> RunLimit:
+    """Return the smaller of `--max-calls` and tonight's share; the last share of a month is the quota's to end."""
+    if share is None or share.is_rest or (max_calls is not None and max_calls <= share.calls):
+        return RunLimit(max_calls, None if max_calls is None else f"--max-calls {max_calls} is reached")
+    before = f", {share.used:,} of them before this run" if share.used else ""
+    nights = f"{share.nights} nights" if share.nights > 1 else "1 night"
+    reason = f"--spread: tonight's share of {share.share:,} calls is made{before}; {nights} are left in the month"
+    return RunLimit(share.calls, reason)
+
+
+def check_spread(config: Config, service: Service) -> None:
+    """Return when there is a limit that `--spread` can spread; calls of the embedded engine need none.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if config.run.spread and service.metered and config.budget.limit is None:
+        raise UsageError("--spread: no limit per month to spread; give --tier free, basic or pro, or --quota N")
 
 
 def ledger_file(config: Config, service: Service) -> Path | None:

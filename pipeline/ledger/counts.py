@@ -4,14 +4,23 @@ Each change of a row changes the counts in the same transaction, so a limit cost
 (`pending`, `unknown`) are few and are counted when needed. `verify` compares the kept counts with the rows.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
-from pipeline.billing import Months
+from pipeline.billing import Calendar, Months, Usage, billing_month, possible_months
+from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.schema import RECOUNT
+from pipeline.ledger.schema import LEDGER, RECOUNT
+from pipeline.storage.sqlite import connect_read_only
+
+_PEEK_TIMEOUT_S: Final = 2.0
+"""A group commit takes milliseconds; whoever asks for the status does not wait longer."""
 
 SETTLED: Final = frozenset({AttemptState.ACCEPTED, AttemptState.CHARGED, AttemptState.POSTED})
 """States that count and do not change by themselves."""
@@ -70,6 +79,35 @@ def count_kept(db: Connection, month: str) -> int:
     """Return the number of calls of a month without its open rows."""
     row = db.execute("SELECT settled + folded + adjustment FROM month WHERE month = ?", (month,)).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def count_usage(db: Connection, month: str, last: str, limit: int | None) -> Usage:
+    """Return the usage of a month; an attempt without an end counts up to the last month."""
+    counts = count_open(db, month, last)
+    pending, unknown = counts.get(AttemptState.PENDING, 0), counts.get(AttemptState.UNKNOWN, 0)
+    return Usage(month, count_kept(db, month) + pending + unknown, pending, unknown, limit)
+
+
+def noted_months(db: Connection) -> Months:
+    """Return the latest months that the ledger has counted in; "" when there is none."""
+    begun = "coalesce(max(month) FILTER (WHERE begun), '')"
+    return Months(*db.execute(f"SELECT {begun}, coalesce(max(month), '') FROM month").fetchone())  # noqa: S608
+
+
+def peek_usage(path: Path, calendar: Calendar, limit: int | None, now: datetime) -> Usage:
+    """Return the usage of the current month from a ledger that is only read, also while a run writes it.
+
+    Raises:
+        LedgerError: it cannot be read, or a run has to upgrade it first.
+    """
+    try:
+        with closing(connect_read_only(path, busy_timeout_s=_PEEK_TIMEOUT_S)) as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] != LEDGER.format:
+                raise LedgerError(f"ledger {path}: it is that of another release")
+            months = possible_months(now, calendar).not_before(noted_months(db))
+            return count_usage(db, max(months.first, billing_month(now, calendar)), months.last, limit)
+    except sqlite3.Error as exc:
+        raise LedgerError(f"ledger {path}: {exc}") from exc
 
 
 def fold_before(db: Connection, month: str) -> None:

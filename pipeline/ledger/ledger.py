@@ -15,23 +15,26 @@ from sqlite3 import Connection
 from pipeline.billing import (
     Calendar,
     Months,
+    NightShare,
     QuotaRefusal,
     Usage,
     billing_month,
+    night_begin,
     possible_months,
     quota_refusal,
     reset_time,
+    share_of_night,
 )
 from pipeline.errors import LedgerError
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.counts import (
     change_states,
-    count_kept,
-    count_open,
     count_reserved,
+    count_usage,
     fold_before,
     move_months_after,
+    noted_months,
 )
 from pipeline.ledger.schema import LEDGER, LedgerMark, read_mark
 from pipeline.records import PageId, rfc3339
@@ -110,6 +113,21 @@ class Ledger:
         with self._file.transaction() as db:
             counted = {row[0] for row in db.execute("SELECT month FROM month")}
             return sorted({*counted, self._current_month(self._possible_months(db))})
+
+    def night_share(self) -> NightShare | None:
+        """Return what `--spread` lets a run call that begins now; None when there is no limit."""
+        if self._limit is None:
+            return None
+        now = self._now().astimezone()
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            month = self._current_month(months)
+            used, first = db.execute(
+                "SELECT count(*), min(added) FROM attempt WHERE state <> 'void' AND month >= ? AND added >= ?",
+                (month, rfc3339(night_begin(now))),
+            ).fetchone()
+            left = min(self._room(db, months).values())
+        return share_of_night(left, used, None if first is None else datetime.fromisoformat(first), now, self._calendar)
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
@@ -231,11 +249,11 @@ class Ledger:
 
     def _possible_months(self, db: Connection) -> Months:
         """Return the months in which the vendor may bill a call now."""
-        return possible_months(self._now(), self._calendar).not_before(_noted_months(db))
+        return possible_months(self._now(), self._calendar).not_before(noted_months(db))
 
     def _note_months(self, db: Connection) -> Months:
         """Return the same months, and remember them: a clock that moves back opens no earlier one."""
-        noted = _noted_months(db)
+        noted = noted_months(db)
         months = possible_months(self._now(), self._calendar).not_before(noted)
         if months != noted:
             db.execute(
@@ -250,10 +268,7 @@ class Ledger:
         return max(possible.first, billing_month(self._now(), self._calendar))
 
     def _usage(self, db: Connection, month: str, last: str) -> Usage:
-        """Return the usage of a month; an attempt without an end counts up to the last month."""
-        counts = count_open(db, month, last)
-        pending, unknown = counts.get(AttemptState.PENDING, 0), counts.get(AttemptState.UNKNOWN, 0)
-        return Usage(month, count_kept(db, month) + pending + unknown, pending, unknown, self._limit)
+        return count_usage(db, month, last, self._limit)
 
     def _room(self, db: Connection, months: Months) -> dict[str, int]:
         """Return the number of calls left in each of the months; empty when there is no limit."""
@@ -274,9 +289,3 @@ class Ledger:
         lost = change_states(db, ids, state, last, keep_end=keep_end)
         if lost is not None:
             raise LedgerError(f"ledger {self.path}: it has lost the call {lost}; no call goes out without it")
-
-
-def _noted_months(db: Connection) -> Months:
-    """Return the latest months that the ledger has counted in; "" when there is none."""
-    begun = "coalesce(max(month) FILTER (WHERE begun), '')"
-    return Months(*db.execute(f"SELECT {begun}, coalesce(max(month), '') FROM month").fetchone())  # noqa: S608

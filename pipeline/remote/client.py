@@ -17,7 +17,6 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from pipeline.errors import UsageError
 from pipeline.remote.connections import Connector, connected_at
 from pipeline.remote.deadlines import deadline
 from pipeline.remote.faults import CALL_ERRORS, fault_outcome
@@ -171,22 +170,6 @@ async def open_client(
         proxy=None if proxy is None else proxy.url,
     ) as session:
         yield Client(session, service, timeouts, proxy)
-
-
-def check_base_url(base_url: str) -> str:
-    """Return the URL without its trailing slash if it can be the base of a service.
-
-    Raises:
-        UsageError: the URL is not http(s), has no host, or has a query, a fragment, a user or a password.
-    """
-    try:
-        url = URL(base_url)
-        valid = url.scheme in {"http", "https"} and bool((url.raw_host or "").encode("idna"))
-    except ValueError:
-        valid = False
-    if not valid or url.query_string or url.fragment or url.user or url.password:
-        raise UsageError("api url: not a base URL such as https://llmocr.com (no query, no password)")
-    return base_url.rstrip("/")
 
 
 class _Received:

@@ -9,10 +9,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 from pipeline.config import ApiConfig, Config, expand_home
 from pipeline.errors import UsageError
-from pipeline.remote.client import check_base_url
 from pipeline.service import VENDOR_URL, Service
 from pipeline.wire import is_api_key
 
@@ -98,3 +98,19 @@ def _run_key_command(command: str) -> str:
     if done.returncode != 0:
         raise UsageError(f"key_command: exit status {done.returncode}")
     return done.stdout
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the URL without its trailing slash if it can be the base of a service.
+
+    Raises:
+        UsageError: the URL is not http(s), has no host, or has a query, a fragment, a user or a password.
+    """
+    try:
+        url = URL(base_url)
+        valid = url.scheme in {"http", "https"} and bool((url.raw_host or "").encode("idna"))
+    except ValueError:
+        valid = False
+    if not valid or url.query_string or url.fragment or url.user or url.password:
+        raise UsageError("api url: not a base URL such as https://llmocr.com (no query, no password)")
+    return base_url.rstrip("/")

@@ -26,10 +26,12 @@ class PageCounts:
     Attributes:
         totals: By state.
         in_doubt: Pages with a text that the service doubts.
+        left: Failed pages that no run sends again, only `retry`.
     """
 
     totals: Mapping[State, int]
     in_doubt: int
+    left: int
 
 
 def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
@@ -53,14 +55,18 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
         raise StorageError(f"{exc.filename or workspace}: {exc.strerror or exc}") from exc
 
 
-def count_pages(workspace: Path) -> PageCounts:
+def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
     """Return the number of pages; change and lock nothing, so that a run can begin at any time.
+
+    Args:
+        workspace: The directory.
+        is_live: True while a run goes on: of many pages, those of the index's last commit are enough.
 
     Raises:
         StorageError: the workspace cannot be read.
     """
-    with open_snapshot(workspace) as index:
-        return PageCounts(index.totals(), index.count_in_doubt())
+    with open_snapshot(workspace, copies_large=not is_live) as index:
+        return PageCounts(index.totals(), index.count_in_doubt(), index.inventory.count_left_failures())
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

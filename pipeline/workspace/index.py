@@ -47,6 +47,7 @@ class Index:
         """Which pages were skipped, and which are settled by this run's settings; whose pixels are equal."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
+        self._first_totals: dict[State, int] | None = None
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 
@@ -139,8 +140,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
-            version = index._db.rows("PRAGMA user_version")[0][0]
-            index.totals()
+            ((version,),), index._first_totals = index._db.rows("PRAGMA user_version"), index.totals()
         except StorageError:
             index.close()
             raise
@@ -261,8 +261,8 @@ class Index:
         return frozenset(PageId(row[0]) for row in rows)
 
     def totals(self) -> dict[State, int]:
-        """Return the number of pages by state."""
-        return self._tables.totals()
+        """Return the number of pages by state; of an index that is only read, as it was opened."""
+        return self._tables.totals() if self._first_totals is None else self._first_totals
 
     def count_in_doubt(self) -> int:
         """Return the number of pages whose text the service doubts."""

@@ -23,6 +23,9 @@ INDEX: Final = "index.sqlite3"
 RUN: Final = "run.json"
 """The workspace's id and service, and the settings and totals of the last run."""
 
+PROGRESS: Final = "progress.json"
+"""The counters of the run that is under way."""
+
 LOCK: Final = ".lock"
 """Locked exclusively by a run, shared by `verify`."""
 

@@ -84,6 +84,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         sent: All its calls.
         refused: Those that were refused for now, and do not count.
         learned: The limit that they met; during a run, what the run before it had learned.
+        run_id: The last run's id; None in a run.json of release 0.2 or earlier.
+        reason: Why the last run stopped early; None when it did not.
+        files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -108,6 +111,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     refused: int = 0
     learned: LearnedLimit = LearnedLimit()
+    run_id: str | None = None
+    reason: str | None = None
+    files: Mapping[str, int] = {}
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""

@@ -6,32 +6,40 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import Final
 
 from pipeline.errors import StorageError
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import INDEX
 
+_LARGE_BYTES: Final = 32 * 1024 * 1024
+"""An index whose copy takes too long for `status`: some 200,000 pages."""
+
 
 @contextmanager
-def open_snapshot(workspace: Path) -> Generator[Index]:
+def open_snapshot(workspace: Path, *, copies_large: bool = True) -> Generator[Index]:
     """Open an index that has read all lines of a workspace; a run may begin or go on at any time.
 
     When the index has not read all lines, a copy of it reads the rest. Without space for a copy, the index is that of
     its last commit.
 
+    Args:
+        workspace: The directory.
+        copies_large: False takes a large index as of its last commit, at most some hundred pages ago during a run.
+
     Raises:
         StorageError: the workspace cannot be read.
     """
     with ExitStack() as stack:
-        yield _open(stack, workspace)
+        yield _open(stack, workspace, copies_large=copies_large)
 
 
-def _open(stack: ExitStack, workspace: Path) -> Index:
+def _open(stack: ExitStack, workspace: Path, *, copies_large: bool) -> Index:
     try:
         index = stack.enter_context(closing(Index.open_read_only(workspace)))
     except StorageError:  # it is missing, damaged or of an earlier release, or a crash cut off a commit
         return _open_copy(stack, workspace, partial(copy_index, workspace))
-    if not index.is_current():
+    if not index.is_current() and (copies_large or (workspace / INDEX).stat().st_size < _LARGE_BYTES):
         with suppress(StorageError):
             return _open_copy(stack, workspace, index.copy_to)
     return index

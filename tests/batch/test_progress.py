@@ -8,7 +8,7 @@ from types import MappingProxyType
 import anyio
 import pytest
 
-from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, report_learned, summarise
+from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, report, report_learned, summarise
 from pipeline.errors import (
     KeyRejectedError,
     NoPagesError,
@@ -20,7 +20,7 @@ from pipeline.errors import (
 )
 from pipeline.records import State
 from pipeline.remote.learned import Learned
-from tests.virtual_time import on_virtual_time
+from tests.virtual_time import on_virtual_time, run_virtual
 
 
 def make_snapshot(failed: int = 0, settled_failed: int = 0) -> Snapshot:
@@ -164,3 +164,36 @@ async def test_each_material_change_of_the_limit_is_logged_and_at_most_three_a_m
         ("DEBUG", "the service allows about 21 calls a second"),
         ("DEBUG", "the service allows about 41 calls a second"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("bar", "log_every_s", "moments_s"),
+    [
+        pytest.param(False, None, [60, 120], id="once-per-minute-without-a-bar"),
+        pytest.param(True, None, [], id="not-beside-a-bar"),
+        pytest.param(True, 50.0, [50, 100], id="as-asked-for-beside-a-bar"),
+        pytest.param(False, 50.0, [50, 100], id="as-asked-for-and-not-twice"),
+    ],
+)
+def test_the_counters_are_logged_regularly(
+    caplog: pytest.LogCaptureFixture,
+    bar: bool,  # noqa: FBT001
+    log_every_s: float | None,
+    moments_s: list[float],
+) -> None:
+    caplog.set_level(logging.INFO, "pagemill")
+    taken_s: list[float] = []
+
+    def take() -> Snapshot:
+        taken_s.append(anyio.current_time())
+        return make_snapshot()
+
+    async def report_for_two_minutes() -> None:
+        with anyio.move_on_after(121):
+            await report(take, lambda: None, bar=bar, log_every_s=log_every_s)
+
+    run_virtual(report_for_two_minutes())
+    assert [record.getMessage() for record in caplog.records] == ["2 pages, 2.0 pages/s, 0 failed, 2 calls"] * len(
+        moments_s
+    )
+    assert set(moments_s) <= set(taken_s)

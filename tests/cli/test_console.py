@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from pipeline.cli.console import set_up_logging
 from pipeline.config import LogConfig
+from pipeline.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 Level = Literal["debug", "info", "warning", "error"]
@@ -26,6 +27,7 @@ def _as_before() -> Iterator[None]:
     """Leave the logger as other tests expect it."""
     handlers, level, propagate = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
     yield
+    set_up_logging()  # closes the log file
     LOGGER.handlers[:], LOGGER.propagate = handlers, propagate
     LOGGER.setLevel(level)
 
@@ -138,6 +140,7 @@ def test_a_stderr_that_takes_nothing_stops_nothing(stderr: str, bar: str) -> Non
 import logging
 {bar}
 from pipeline.config import LogConfig
+from pipeline.errors import UsageError
 from pipeline.cli.console import set_up_logging
 set_up_logging(LogConfig())
 logging.getLogger("pagemill").warning("lost")
@@ -148,3 +151,83 @@ print("data")
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environ)
     assert done.stdout == b"data\n"
+
+
+RUN_ID = "1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
+
+
+def read_messages(path: Path) -> list[str]:
+    """Return the messages of a log file in JSON."""
+    return [json.loads(line)["message"] for line in path.read_text().splitlines()]
+
+
+class TestLogFile:
+    """The log of a run, beside stderr."""
+
+    def test_it_gets_json_with_the_run_s_id_whatever_stderr_shows(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "log.jsonl"
+        set_up_logging(LogConfig(file=path), stderr_level="error", run_id=RUN_ID)
+        LOGGER.info("12 new")
+        LOGGER.error("caf\udce9.png: gone")
+        assert capsys.readouterr().err == "pagemill: error: caf\\xe9.png: gone\n"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(line["level"], line["run"]) for line in lines] == [("info", RUN_ID), ("error", RUN_ID)]
+
+    def test_it_may_be_text_with_the_time(self, tmp_path: Path) -> None:
+        path = tmp_path / "log.txt"
+        set_up_logging(LogConfig(file=path, file_format="text"), run_id=RUN_ID)
+        LOGGER.warning("页: %s", "a\nb")
+        moment, _, rest = path.read_text().partition(" ")
+        assert datetime.fromisoformat(moment).tzinfo is not None
+        assert rest == "pagemill: warning: 页: a\\nb\n"
+
+    def test_a_command_that_is_no_run_leaves_it_alone(self, tmp_path: Path) -> None:
+        set_up_logging(LogConfig(file=tmp_path / "log"))
+        LOGGER.info("done")
+        assert not (tmp_path / "log").exists()
+
+    def test_it_may_be_moved_away_or_truncated_meanwhile(self, tmp_path: Path) -> None:
+        """As logrotate does, with `create` and with `copytruncate`."""
+        path = tmp_path / "log"
+        set_up_logging(LogConfig(file=path), run_id=RUN_ID)
+        LOGGER.info("first")
+        path.rename(tmp_path / "log.1")
+        LOGGER.info("second")
+        os.truncate(path, 0)
+        LOGGER.info("third")
+        assert (read_messages(tmp_path / "log.1"), read_messages(path)) == (["first"], ["third"])
+
+    def test_a_second_run_appends(self, tmp_path: Path) -> None:
+        for name in ("first", "second"):
+            set_up_logging(LogConfig(file=tmp_path / "log"), run_id=RUN_ID)
+            LOGGER.info(name)
+        assert read_messages(tmp_path / "log") == ["first", "second"]
+
+    def test_one_that_cannot_be_opened_is_an_error_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"log file .*: No such file or directory"):
+            set_up_logging(LogConfig(file=tmp_path / "missing" / "log"), run_id=RUN_ID)
+
+    def test_a_directory_that_vanishes_is_one_warning(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """`WatchedFileHandler` would raise the error of reopening into the run."""
+        directory = tmp_path / "logs"
+        directory.mkdir()
+        set_up_logging(LogConfig(file=directory / "log"), run_id=RUN_ID)
+        (directory / "log").unlink()
+        directory.rmdir()
+        for number in range(3):
+            LOGGER.info("page %d", number)
+        shown = capsys.readouterr().err.splitlines()
+        assert [line for line in shown if "warning" in line] == [
+            f"pagemill: warning: log file {directory / 'log'}: No such file or directory; its lines are lost"
+        ]
+        assert [line for line in shown if "warning" not in line] == [f"pagemill: page {number}" for number in range(3)]
+
+    def test_a_full_disk_is_one_warning(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging(LogConfig(file=Path("/dev/full")), run_id=RUN_ID)
+        LOGGER.info("a")
+        LOGGER.info("b")
+        shown = capsys.readouterr().err
+        assert shown.count("log file /dev/full: No space left on device; its lines are lost") == 1
+        assert "Traceback" not in shown

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import anyio
@@ -127,7 +128,9 @@ async def test_json_prints_only_the_summary_on_stdout(scans: Path, tmp_path: Pat
 async def test_json_prints_an_object_on_errors_too(scans: Path, tmp_path: Path) -> None:
     done = await run_command("run", scans / "nowhere", "-o", tmp_path / "out", "--json")
     assert done.returncode == 2
-    assert orjson.loads(done.stdout) == {"exit_code": 2, "reason": f"{scans}/nowhere: no such file or directory"}
+    told = orjson.loads(done.stdout)
+    assert uuid.UUID(told.pop("run_id")).version == 4
+    assert told == {"exit_code": 2, "reason": f"{scans}/nowhere: no such file or directory"}
 
 
 async def test_quiet_shows_problems_only(scans: Path, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline.billing import Calendar
+from pipeline.billing import Calendar, NightShare
 from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import Budget, ledger_path
+from pipeline.ledger.budget import Budget, ledger_path, limit_run
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.owners import own
 from pipeline.records import PageId
@@ -263,7 +263,7 @@ from pathlib import Path
 from pipeline.ledger.owners import own
 from pipeline.ledger.ledger import Ledger, Reserve
 from pipeline.records import PageId
-from pipeline.billing import Calendar
+from pipeline.billing import Calendar, NightShare
 
 path = Path(sys.argv[1])
 with own(path) as owner:
@@ -338,3 +338,32 @@ class TestPath:
         assert ledger_path(tmp_path, KEY, "a") == ledger_path(tmp_path, KEY, "b")
         others = [("", "a"), (None, "a"), (None, "b"), (KEY, "a"), (KEY + "x", "a")]
         assert len({ledger_path(tmp_path, key, host) for key, host in others}) == len(others)
+
+
+SHARE = NightShare(calls=24, share=34, used=10, nights=29, is_rest=False)
+
+
+@pytest.mark.parametrize(
+    ("max_calls", "share", "calls", "reason"),
+    [
+        pytest.param(None, None, None, None, id="no-bound"),
+        pytest.param(5, None, 5, "--max-calls 5 is reached", id="max-calls"),
+        pytest.param(5, SHARE, 5, "--max-calls 5 is reached", id="max-calls-below-the-share"),
+        pytest.param(
+            50,
+            SHARE,
+            24,
+            "--spread: tonight's share of 34 calls is made, 10 of them before this run; "
+            "29 nights are left in the month",
+            id="the-share-below-max-calls",
+        ),
+        pytest.param(
+            None, NightShare(40, 40, 0, 1, is_rest=True), None, None, id="the-rest-of-the-month-ends-by-the-quota"
+        ),
+    ],
+)
+def test_the_smaller_bound_ends_a_run(
+    max_calls: int | None, share: NightShare | None, calls: int | None, reason: str | None
+) -> None:
+    limit = limit_run(max_calls, share)
+    assert (limit.calls, limit.reason) == (calls, reason)

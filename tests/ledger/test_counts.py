@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.billing import Calendar
+from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
+from pipeline.ledger.counts import peek_usage
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.schema import read_miscounts
 from pipeline.records import PageId
@@ -90,3 +92,29 @@ def test_a_commit_counts_no_settled_rows(path: Path) -> None:
         ledger.execute([Reserve(PAGE)], "a", "o", lambda: "next")
         ledger._file.db.set_progress_handler(None, 0)
     assert len(visited) < 10  # of 100 steps of SQLite's virtual machine each; 500 rows would be 20 and more
+
+
+class TestPeek:
+    """The usage for whoever may only read."""
+
+    def test_it_is_the_usage_that_the_ledger_says(self, path: Path) -> None:
+        clock = Clock(JANUARY)
+        with closing(Ledger(path, Calendar(), 10, now=clock)) as ledger:
+            reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(3)})
+            ledger.execute([Reserve(PAGE)], "a", "o", lambda: "open")
+            before = path.read_bytes()
+            assert peek_usage(path, Calendar(), 10, JANUARY) == ledger.usage()
+            assert path.read_bytes() == before
+            clock.now += timedelta(days=30)
+            assert peek_usage(path, Calendar(), 10, clock.now) == ledger.usage()
+
+    def test_what_cannot_be_read_is_said(self, path: Path) -> None:
+        path.write_bytes(b"no database" * 100)
+        with pytest.raises(LedgerError, match="file is not a database"):
+            peek_usage(path, Calendar(), 10, JANUARY)
+
+    def test_an_earlier_format_is_left_for_a_run_to_upgrade(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA user_version = 2")
+        with pytest.raises(LedgerError, match="another release"):
+            peek_usage(path, Calendar(), 10, JANUARY)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -495,3 +496,39 @@ def _unprivileged() -> Iterator[None]:
     finally:
         with suppress(PermissionError):
             os.seteuid(0)
+
+
+def test_tonights_share_counts_the_calls_since_noon_of_this_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the void ones, and not those of the night before."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    clock = Clock(datetime(2026, 1, 30, 22, tzinfo=UTC).astimezone())
+    with opened(tmp_path / "ledger", limit=100, clock=clock) as ledger:
+        reserve(ledger, 10)
+        share = ledger.night_share()
+        assert share is not None
+        assert (share.used, share.nights, share.share, share.calls) == (10, 2, 50, 40)
+
+        clock.now += timedelta(hours=3)  # by the clock alone, one night would be left
+        share = ledger.night_share()
+        assert share is not None
+        assert (share.used, share.nights, share.share, share.calls) == (10, 2, 50, 40)
+
+        clock.now += timedelta(hours=21)
+        voided = reserve(ledger, 5)
+        ledger.execute([Settle(attempt, AttemptState.VOID) for attempt in voided], "w", "o", new_id)
+        share = ledger.night_share()
+        assert share is not None
+        assert (share.used, share.nights, share.calls, share.is_rest) == (0, 1, 90, True)
+
+        clock.now += timedelta(hours=3)  # February, in the same night
+        share = ledger.night_share()
+        assert share is not None
+        assert (share.used, share.nights, share.share) == (0, 28, 4)
+
+
+def test_without_a_limit_there_is_no_share(tmp_path: Path) -> None:
+    with opened(tmp_path / "ledger") as ledger:
+        assert ledger.night_share() is None

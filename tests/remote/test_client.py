@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import UsageError
-from pipeline.remote.client import Timeouts, check_base_url, open_client
+from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.endpoint import check_base_url
 from pipeline.remote.outcome import Fault, Hint, Outcome
 from pipeline.service import Service
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body

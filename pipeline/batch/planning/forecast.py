@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pipeline.billing import Calendar, billing_month, reset_time
+from pipeline.billing import Calendar, billing_month, count_nights, reset_time
 
 _MAX_MONTHS: Final = 1200
 """A forecast beyond a century names no date."""
@@ -19,7 +19,7 @@ class Forecast:
         per_month: Calls that the plan allows per month; None for any number.
         left: Those left in this month; None for any number.
         months: Months in which calls are made; None when they never end.
-        nights: Runs of `--max-calls` calls; None without that bound, or when they never end.
+        nights: Runs of `--max-calls` or `--spread`; None without such a bound, or when they never end.
         finish: Day of the last call, at the earliest, "2026-03-01"; None when they never end, or in over a century.
         calls: Calls by month, the first twelve.
     """
@@ -33,7 +33,14 @@ class Forecast:
 
 
 def forecast(
-    calls: int, per_month: int | None, used: int, *, now: datetime, calendar: Calendar, per_night: int | None = None
+    calls: int,
+    per_month: int | None,
+    used: int,
+    *,
+    now: datetime,
+    calendar: Calendar,
+    per_night: int | None = None,
+    spread: bool = False,
 ) -> Forecast:
     """Return when this number of calls is made at the earliest.
 
@@ -44,22 +51,25 @@ def forecast(
         now: The moment of the first run.
         calendar: When the plan's month begins.
         per_night: `--max-calls` of a nightly run; None for no bound.
+        spread: True for `--spread`: each night makes its share of the month's calls.
     """
     left = None if per_month is None else max(0, per_month - used)
     if calls and 0 in {per_month, per_night}:
         return Forecast(per_month, left, None, None, None)
     month, begin, rest, nights, room = billing_month(now, calendar), now, calls, 0, left
     finish: datetime | None = now
+    has_share = spread and per_month is not None
     by_month: dict[str, int] = {}
     months = 0
     while rest and len(by_month) < _MAX_MONTHS:
         resets = reset_time(month, calendar)
-        most = rest if per_night is None else per_night * _count_nights(begin, resets)
+        nightly = _bound_night(per_night, room if spread else None, count_nights(begin, resets))
+        most = rest if nightly is None else nightly * count_nights(begin, resets)
         made = min(rest, most, rest if room is None else room)
         by_month[month] = made
         if made:
             months += 1
-            used_nights = 0 if per_night is None else -(-made // per_night)
+            used_nights = 0 if nightly is None else -(-made // nightly)
             nights += used_nights
             finish = begin + timedelta(days=max(0, used_nights - 1))
         rest -= made
@@ -67,17 +77,18 @@ def forecast(
     if rest:
         per_full_month = max(1, made)
         months, finish = months - (-rest // per_full_month), None
-        nights += 0 if per_night is None else -(-rest // per_night)
+        nights += 0 if nightly is None else -(-rest // nightly)
     return Forecast(
         per_month=per_month,
         left=left,
         months=months,
-        nights=None if per_night is None else nights,
+        nights=None if per_night is None and not has_share else nights,
         finish=None if finish is None else f"{finish.astimezone(UTC):%Y-%m-%d}",
         calls=dict(list(by_month.items())[:12]),
     )
 
 
-def _count_nights(begin: datetime, end: datetime) -> int:
-    """Return the number of daily runs from a moment until the month ends, the first of them at that moment."""
-    return max(1, -(-int((end - begin).total_seconds()) // 86_400))
+def _bound_night(per_night: int | None, room: int | None, nights: int) -> int | None:
+    """Return the calls of a night: the smaller of `--max-calls` and the night's share of the month's room."""
+    bounds = [bound for bound in (per_night, None if room is None else -(-room // nights)) if bound is not None]
+    return min(bounds, default=None)

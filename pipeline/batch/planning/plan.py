@@ -4,7 +4,7 @@ Nothing is sent, no lock is taken, and the workspace is not written: a run may h
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,18 +17,16 @@ from pipeline.batch.files import name_inputs
 from pipeline.batch.gone import count_gone
 from pipeline.batch.job import skip_rule
 from pipeline.batch.planning.count import PlanJob, count_pages
-from pipeline.batch.planning.forecast import Forecast, forecast
+from pipeline.batch.planning.forecast import Forecast
+from pipeline.batch.planning.limits import bound_run, forecast_tiers, read_usage
 from pipeline.batch.planning.survey import Counts
-from pipeline.billing import Calendar, Usage
-from pipeline.config import Config
-from pipeline.config.settings import TIER_CALLS
+from pipeline.billing import Usage
 from pipeline.inputs.kinds import OLDER
-from pipeline.ledger.budget import ledger_file
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.budget import check_spread
 from pipeline.records import State, rfc3339
 from pipeline.workspace.inventory import FileState
 from pipeline.workspace.paths import INDEX, PARTS, RESULTS
-from pipeline.workspace.run_file import RunFile, last_metered_run, read_run_file
+from pipeline.workspace.run_file import RunFile, read_run_file
 from pipeline.workspace.snapshot import open_snapshot
 
 _LEAST_CALLS: Final = 10
@@ -84,6 +82,7 @@ async def make_plan(job: PlanJob) -> Plan:
         LedgerError: the ledger cannot be trusted.
         StorageError: the workspace cannot be read.
     """
+    check_spread(job.config, job.service)
     now = datetime.now(UTC)
     last = None if job.workspace is None else read_run_file(job.workspace)
     inputs = await anyio.to_thread.run_sync(
@@ -100,11 +99,11 @@ async def make_plan(job: PlanJob) -> Plan:
             known = counts.files[FileState.CHANGED] + counts.files[FileState.UNMODIFIED]
             gone = await anyio.to_thread.run_sync(count_gone, index.inventory, inputs, known)
         pages = 0 if index is None else sum(index.totals().values())
-    usage = await anyio.to_thread.run_sync(_read_usage, job, last)
-    forecasts = _forecast_tiers(counts.calls, usage, job.config, now)
+    usage, share = await anyio.to_thread.run_sync(read_usage, job.config, job.service, last)
+    forecasts = forecast_tiers(counts.calls, usage, job.config, now)
     budget = job.config.budget
     tier = "quota" if budget.quota is not None else budget.tier
-    run_calls, stop = _bound_run(counts, None if tier is None else forecasts[tier].left, job.config)
+    run_calls, stop = bound_run(counts, None if tier is None else forecasts[tier].left, job.config, share)
     return Plan(
         counts=counts,
         gone=gone,
@@ -118,43 +117,6 @@ async def make_plan(job: PlanJob) -> Plan:
         results_bytes=_expect_results(job.workspace, pages, counts),
         begun=rfc3339(now),
     )
-
-
-def _read_usage(job: PlanJob, last: RunFile | None) -> Usage | None:
-    """Return this month of the ledger of the key, or without a key of the last run's; a missing one is not made."""
-    path = ledger_file(job.config, job.service)
-    if path is None and (metered := last_metered_run(last)) is not None:
-        path = Path(metered.ledger)
-    if path is None or not path.exists():
-        return None
-    budget = job.config.budget
-    with closing(Ledger(path, Calendar(budget.timezone, budget.reset_day), budget.limit)) as ledger:
-        return ledger.usage()
-
-
-def _forecast_tiers(calls: int, usage: Usage | None, config: Config, now: datetime) -> dict[str, Forecast]:
-    budget, used = config.budget, 0 if usage is None else usage.used
-    plans: dict[str, int | None] = {str(name): plan for name, plan in TIER_CALLS.items()}
-    if budget.quota is not None:
-        plans["quota"] = budget.quota
-    calendar = Calendar(budget.timezone, budget.reset_day)
-    limits = {name: None if plan is None else max(0, plan - budget.keep_for_others) for name, plan in plans.items()}
-    return {
-        name: forecast(calls, limit, used, now=now, calendar=calendar, per_night=config.run.max_calls)
-        for name, limit in limits.items()
-    }
-
-
-def _bound_run(counts: Counts, left: int | None, config: Config) -> tuple[int, str | None]:
-    """Return the calls of the next run, and the bound that ends it early."""
-    bounds: list[tuple[int, str | None]] = [(counts.calls, None)]
-    if left is not None:
-        bounds.append((left, "the month's calls are used up (exit 8)"))
-    if config.run.max_calls is not None:
-        bounds.append((config.run.max_calls, f"--max-calls {config.run.max_calls} is reached (exit 10)"))
-    if config.run.limit is not None and counts.is_limited:
-        bounds.append((counts.limited_calls, f"--limit {config.run.limit} is reached (exit 10)"))
-    return min(bounds, key=lambda bound: bound[0])
 
 
 def _measured_rate(last: RunFile | None) -> float | None:

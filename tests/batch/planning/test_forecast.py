@@ -47,3 +47,21 @@ def test_the_month_begins_on_the_day_of_the_plan() -> None:
 
 def test_a_used_up_month_has_no_calls() -> None:
     assert forecast(5, 30, 30, now=NOW, calendar=Calendar()).calls == {"2026-11": 0, "2026-12": 5}
+
+
+@pytest.mark.parametrize(
+    ("calls", "per_month", "used", "per_night", "nights", "finish"),
+    [
+        pytest.param(20, 30, 0, None, 2, "2026-11-30", id="the-last-two-nights-of-november"),
+        pytest.param(40, 30, 0, None, 12, "2026-12-10", id="and-one-per-night-in-december"),
+        pytest.param(40, 30, 30, None, 40, None, id="november-is-used-up"),
+        pytest.param(20, 30, 0, 5, 12, None, id="the-smaller-bound-counts"),
+        pytest.param(20, None, 0, None, None, "2026-11-29", id="no-limit-no-share"),
+    ],
+)
+def test_spread_over_the_nights(  # noqa: PLR0917 - the columns of the table
+    calls: int, per_month: int | None, used: int, per_night: int | None, nights: int | None, finish: str | None
+) -> None:
+    found = forecast(calls, per_month, used, now=NOW, calendar=Calendar(), per_night=per_night, spread=True)
+    assert found.nights == nights
+    assert finish is None or found.finish == finish

@@ -1,0 +1,59 @@
+"""Opens what a run needs: the index, the service, the client."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+
+import anyio.to_thread
+
+from pipeline.batch.files import Files
+from pipeline.batch.job import ResolvedJob, skip_rule
+from pipeline.batch.triage import Triage
+from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.service import Service
+from pipeline.shutdown import Shutdown
+from pipeline.workspace.index import Index
+
+_NAMED_DAMAGES: Final = 10
+"""Damaged lines that are named, so that a file in another format does not fill the terminal."""
+
+logger = logging.getLogger("pagemill")
+
+
+async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
+    """Return the index with all lines read; name the lines that it skipped.
+
+    Raises:
+        StorageError: the index, or a JSONL file, cannot be read or written.
+    """
+    index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
+    index.skips.rule = skip_rule(job.config)
+    for damage in index.damaged[:_NAMED_DAMAGES]:
+        logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
+    if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:
+        logger.warning("skipped %d more damaged lines; pagemill verify names each", unnamed)
+    return index
+
+
+@asynccontextmanager
+async def open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown: Shutdown) -> AsyncGenerator[Service]:
+    """Yield the service to call; the embedded engine is started for it, unless no page needs a call."""
+    async with AsyncExitStack() as stack:
+        service = job.service
+        if job.start_service is not None:
+            with shutdown.cancels_unsent():
+                if await files.need_calls(triage):
+                    logger.info("recognising with the embedded engine on this machine")
+                    service = await stack.enter_async_context(job.start_service())
+        yield service
+
+
+def open_client_of(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
+    """Return the client for the calls of a job."""
+    if job.proxy is not None:
+        logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
+    api = job.config.api
+    timeouts = Timeouts(api.timeout_s, api.connect_timeout_s, api.read_timeout_s)
+    return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)
