@@ -7,7 +7,7 @@ those that a crash takes are read again from the JSONL files.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.finished_pages import FinishedPage, read_finished_pages
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_rows import meta_digest, record_row
@@ -200,7 +201,8 @@ class Index:
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""
         self._db.change(
-            "INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL, 0)", (encode_name(file.name),)
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, 1, 'pending', 1, '')",
+            (encode_name(file.name),),
         )
 
     def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
@@ -209,8 +211,9 @@ class Index:
         A state that the page had with another content is overwritten.
         """
         self._db.change(
-            "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?, 0) ON CONFLICT DO UPDATE SET state = excluded.state,"
-            " retryable = 1, added = '', id = excluded.id, in_doubt = 0 WHERE id IS NOT excluded.id",
+            "INSERT INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state, retryable = 1, added = '',"
+            " id = excluded.id, in_doubt = 0, offset = NULL WHERE id IS NOT excluded.id",
             (encode_name(file.name), page, page_id),
         )
 
@@ -247,6 +250,10 @@ class Index:
     def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
         """Return in how many runs in a row this page's calls have failed; see `Tables.count_failed_runs`."""
         return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
+
+    def finished_pages(self, states: Sequence[State]) -> Iterator[FinishedPage]:
+        """Yield the pages in one of these states that have a record, in the order of their names."""
+        return read_finished_pages(self._db, states)
 
     def worklist(self) -> Iterator[FailedPage]:
         """Yield the pages whose last state is failed or uncertain, in the order of their names."""

@@ -73,7 +73,7 @@ class Tables:
             sent: True when the page was sent for this record; False for a duplicate.
         """
         assert row.id is not None
-        self._put(row)
+        self._put(row, span.start)
         if row.attempt is not None:
             self.proofs.add(row.attempt)
         if row.meta is not None:
@@ -230,10 +230,10 @@ class Tables:
         self.proofs.save()  # after the positions were read, so that it has the attempts of all lines before them
         self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
-    def _put(self, row: PageRow) -> None:
+    def _put(self, row: PageRow, offset: int | None = None) -> None:
         self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt),
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt, offset),
         )
 
     def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:
