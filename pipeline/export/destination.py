@@ -6,13 +6,15 @@ after it. What a crash leaves is written again by the next export.
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from pipeline.errors import StopError, StorageError, UsageError
+from pipeline.export.members import Members
 from pipeline.storage.sqlite import translate_errors
 
 NOTES: Final = ".pagemill-export.sqlite3"
@@ -71,10 +73,31 @@ class Destination:
         Raises:
             StorageError: a file cannot be written.
         """
+        self._put(key, digest, ((path, partial(_write_chunks, chunks)) for path, chunks in files))
+
+    def put_file(self, key: bytes, digest: bytes, path: str, write: Callable[[Path], None]) -> None:
+        """Write the only file of a unit.
+
+        Args:
+            key: Of the unit.
+            digest: Of its content.
+            path: Relative.
+            write: Writes the file that it is given the path of.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        self._put(key, digest, [(path, write)])
+
+    def open_members(self, pages_per_shard: int) -> Members:
+        """Return which shard each document is in."""
+        return Members(self._notes, self._export, pages_per_shard)
+
+    def _put(self, key: bytes, digest: bytes, files: Iterable[tuple[str, Callable[[Path], None]]]) -> None:
         before = set(self._paths(key))
-        for wanted, chunks in files:
+        for wanted, write in files:
             path = self._free_path(wanted, key)
-            self._write(path, chunks)
+            self._write(path, write)
             before.discard(path)
             self._change("INSERT OR REPLACE INTO file VALUES (?, ?)", (path, key))
         for path in before:
@@ -105,12 +128,10 @@ class Destination:
         marked = Path(path)
         return str(marked.with_name(f"{marked.stem}~{blake2b(key, digest_size=6).hexdigest()}{marked.suffix}"))
 
-    def _write(self, path: str, chunks: Iterable[bytes]) -> None:
+    def _write(self, path: str, write: Callable[[Path], None]) -> None:
         target, temporary = self.root / path, self.root / _TEMPORARY
         try:
-            with _create(temporary) as file:
-                for chunk in chunks:
-                    file.write(chunk)
+            write(temporary)
             try:
                 temporary.replace(target)
             except FileNotFoundError:
@@ -180,5 +201,6 @@ def _begin(root: Path, notes: sqlite3.Connection, form: str) -> int:
     return number
 
 
-def _create(path: Path) -> BinaryIO:
-    return path.open("wb")
+def _write_chunks(chunks: Iterable[bytes], path: Path) -> None:
+    with path.open("wb") as file:
+        file.writelines(chunks)

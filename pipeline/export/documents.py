@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from typing import Final, Literal
+from operator import itemgetter
+from typing import Any, Final, Literal
 
 from pipeline.export.spool import Spool
 from pipeline.records import State
@@ -55,13 +56,12 @@ def read_documents(pages: Iterable[FinishedPage], grouping: Grouping) -> Iterato
         for source, members in groupby(pages, key=lambda page: page.source):
             yield Document(decode_name(source), list(members))
         return
-    with Spool() as spool:
+    with Spool(keys=4, values=5) as spool:
         for page in pages:
             folder, _, name = page.source.rpartition(b"/")
-            spool.add((folder, natural_key(name), page.source, page.page), _pack(page))
-        for folder, rows in groupby(spool.rows(), key=lambda row: row[0][0]):
-            assert isinstance(folder, bytes)
-            yield Document(decode_name(folder), [_unpack(key, value) for key, value in rows])
+            spool.add(folder, natural_key(name), *pack_page(page))
+        for folder, rows in groupby(spool.rows(), key=itemgetter(0)):
+            yield Document(decode_name(folder), [unpack_page(row[2:]) for row in rows])
 
 
 def natural_key(name: bytes) -> bytes:
@@ -69,14 +69,12 @@ def natural_key(name: bytes) -> bytes:
     return _DIGITS.sub(lambda match: match[0].lstrip(b"0").rjust(_MAX_DIGITS, b"0"), name)
 
 
-def _pack(page: FinishedPage) -> tuple[object, ...]:
-    return (page.state.value, page.added, page.in_doubt, page.id, page.offset)
+def pack_page(page: FinishedPage) -> tuple[Any, ...]:
+    """Return a page as the values of a spool's row."""
+    return page.source, page.page, page.state.value, page.added, page.in_doubt, page.id, page.offset
 
 
-def _unpack(key: Sequence[object], value: Sequence[object]) -> FinishedPage:
-    source, page = key[2], key[3]
-    state, added, in_doubt, page_id, offset = value
-    assert isinstance(source, bytes)
-    assert isinstance(page, int)
-    assert isinstance(offset, int)
-    return FinishedPage(source, page, State(str(state)), str(added), bool(in_doubt), str(page_id), offset)
+def unpack_page(values: Sequence[Any]) -> FinishedPage:
+    """Return the page of the values of `pack_page`."""
+    source, page, state, added, in_doubt, page_id, offset = values
+    return FinishedPage(source, page, State(state), added, bool(in_doubt), page_id, offset)

@@ -4,6 +4,8 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote
 
+from pipeline.workspace.source_names import encode_name
+
 _QUOTED: Final = '\\?*<>|:"%'
 _MAX_PART_BYTES: Final = 200
 """NAME_MAX is 255 on the filesystems in use; the rest is for suffixes and a temporary file's name."""
@@ -33,7 +35,7 @@ def _safe_part(part: str) -> str:
 
 def _safe_character(character: str) -> str:
     is_safe = character.isprintable() and character not in _QUOTED
-    return character if is_safe else quote(character, errors="surrogateescape", safe="")
+    return character if is_safe else quote(encode_name(character), safe="")
 
 
 def _shorten(part: str, suffix_bytes: int) -> str:

@@ -3,24 +3,30 @@
 import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-_KEY_COLUMNS: Final = 4
-_VALUE_COLUMNS: Final = 5
 _CACHE_KIB: Final = 32 * 1024
+_ROWS_PER_INSERT: Final = 1000
 
 
 class Spool:
-    """Rows of four key columns and five value columns, sorted by their keys; a context manager."""
+    """Rows of values, sorted by the first of them; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        keys: Number of the values that form a row's key.
+        values: Number of the others.
+    """
+
+    def __init__(self, keys: int, values: int) -> None:
         self._db = sqlite3.connect("")
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        keys = ", ".join(f"k{number}" for number in range(_KEY_COLUMNS))
-        values = ", ".join(f"v{number}" for number in range(_VALUE_COLUMNS))
-        self._db.execute(f"CREATE TABLE row ({keys}, {values}, PRIMARY KEY ({keys})) WITHOUT ROWID")
-        self._insert = f"INSERT OR REPLACE INTO row VALUES ({', '.join('?' * (_KEY_COLUMNS + _VALUE_COLUMNS))})"  # noqa: S608
+        columns = [f"c{number}" for number in range(keys + values)]
+        self._order = ", ".join(columns[:keys])
+        definition = f"({', '.join(columns)}, PRIMARY KEY ({self._order})) WITHOUT ROWID"
+        self._db.execute(f"CREATE TABLE row {definition}")
+        self._insert = f"INSERT OR REPLACE INTO row VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        self._unsaved: list[tuple[Any, ...]] = []
 
     def __repr__(self) -> str:
         return "<Spool>"
@@ -33,12 +39,17 @@ class Spool:
     ) -> None:
         self._db.close()
 
-    def add(self, key: tuple[object, ...], value: tuple[object, ...]) -> None:
+    def add(self, *row: Any) -> None:  # noqa: ANN401 - numbers, strings and bytes
         """Add a row; one of the same key is replaced."""
-        self._db.execute(self._insert, key + value)
+        self._unsaved.append(row)
+        if len(self._unsaved) == _ROWS_PER_INSERT:
+            self._save()
 
-    def rows(self) -> Iterator[tuple[tuple[object, ...], tuple[object, ...]]]:
-        """Yield (key, value) of all rows in the order of their keys."""
-        keys = ", ".join(f"k{number}" for number in range(_KEY_COLUMNS))
-        for row in self._db.execute(f"SELECT * FROM row ORDER BY {keys}"):  # noqa: S608 - names of columns
-            yield row[:_KEY_COLUMNS], row[_KEY_COLUMNS:]
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield all rows in the order of their keys."""
+        self._save()
+        yield from self._db.execute(f"SELECT * FROM row ORDER BY {self._order}")  # noqa: S608 - names of columns
+
+    def _save(self) -> None:
+        self._db.executemany(self._insert, self._unsaved)
+        self._unsaved.clear()

@@ -86,7 +86,7 @@ def test_a_folder_of_others_is_not_touched(workspace: Path, tmp_path: Path) -> N
     (tmp_path / "mine/x").write_text("x")
     with pytest.raises(UsageError, match="not empty, and not an export"):
         run_export("txt", ExportJob(workspace, tmp_path / "mine"))
-    assert os.listdir(tmp_path / "mine") == ["x"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["x"]
 
 
 def test_equal_contents_are_in_the_same_split(tmp_path: Path) -> None:
