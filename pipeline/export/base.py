@@ -12,8 +12,8 @@ import orjson
 from pipeline.export.destination import open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
 from pipeline.export.selection import Split, Where
-from pipeline.records import Record
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
+from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.snapshot import open_snapshot
 
 Images = Literal["none", "sent", "original"]
@@ -76,7 +76,7 @@ Files = Iterator[tuple[str, Iterable[bytes]]]
 class DocumentWriter(Protocol):
     """A format with files for each document."""
 
-    def files(self, document: Document, records: Iterator[Record]) -> Files:
+    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
         """Yield the files of a document.
 
         Args:
@@ -105,13 +105,13 @@ class Records:
     def __repr__(self) -> str:
         return f"<Records {self.pages} read>"
 
-    def read(self, pages: Iterable[FinishedPage]) -> Iterator[Record]:
+    def read(self, pages: Iterable[FinishedPage]) -> Iterator[ResultLine]:
         """Yield the records of pages that meet all conditions."""
         for page in pages:
             record = self._lines.read(page)
             if record is None:
                 self.unreadable += 1
-            elif self._where.takes_quality(record):
+            elif self._where.takes_quality(record.quality):
                 self.pages += 1
                 yield record
 

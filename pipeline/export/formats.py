@@ -20,4 +20,11 @@ def _export_csv(job: ExportJob, count: Count) -> Exported:
     return export_csv(job, count)
 
 
-FORMATS: Final[Mapping[str, ExportFunction]] = {"txt": _export_txt, "csv": _export_csv}
+def _export_parquet(job: ExportJob, count: Count) -> Exported:
+    from pipeline.export.parquet import ParquetWriter  # noqa: PLC0415 - an extra, when it is chosen
+    from pipeline.export.shards import export_shards  # noqa: PLC0415
+
+    return export_shards(job, "parquet", ParquetWriter(), count)
+
+
+FORMATS: Final[Mapping[str, ExportFunction]] = {"txt": _export_txt, "csv": _export_csv, "parquet": _export_parquet}

@@ -10,7 +10,8 @@ from math import isclose
 from typing import Final
 
 from pipeline.errors import UsageError
-from pipeline.records import Record, State
+from pipeline.quality import Quality
+from pipeline.records import State
 from pipeline.workspace.finished_pages import FinishedPage
 from pipeline.workspace.source_names import decode_name
 
@@ -68,16 +69,14 @@ class Where:
         name = decode_name(page.source)
         return all(fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!") for glob in self.sources)
 
-    def takes_quality(self, record: Record) -> bool:
-        """Return whether a record meets the conditions on its score."""
+    def takes_quality(self, quality: Quality | None) -> bool:
+        """Return whether a text of this quality meets the conditions on its score."""
         if not self.reads_quality:
             return True
-        if record.quality is None:
+        if quality is None:
             return False
-        score = record.quality.score
-        return (self.least_score is None or score >= self.least_score) and (
-            self.below_score is None or score < self.below_score
-        )
+        is_enough = self.least_score is None or quality.score >= self.least_score
+        return is_enough and (self.below_score is None or quality.score < self.below_score)
 
     def _add(self, condition: str) -> "Where":
         match = _CONDITION.fullmatch(condition.strip())

@@ -17,7 +17,7 @@ from pipeline.export.base import Count, Exported, ExportJob, Records, open_lines
 from pipeline.export.destination import open_destination
 from pipeline.export.documents import Document, pack_page, unpack_page
 from pipeline.export.spool import Spool
-from pipeline.records import Record
+from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.source_names import decode_name, encode_name
 
 
@@ -35,7 +35,7 @@ class Entry:
     document: str
     pages: int
     split: str | None
-    record: Record
+    record: ResultLine
 
 
 class ShardWriter(Protocol):

@@ -7,9 +7,8 @@ from typing import Any, Final
 import orjson
 
 from pipeline.export.base import Count, ExportJob, Records, select_documents
-from pipeline.export.documents import Document
-from pipeline.records import Record
 from pipeline.wire import replace_surrogates
+from pipeline.workspace.lines import ResultLine
 
 COLUMNS: Final = (
     "source", "document", "page", "pages", "split", "state", "text", "characters", "id", "sha256", "duplicate_of",
@@ -41,25 +40,32 @@ class Rows:
             self.documents += 1
             split = None if self.job.split is None else self.job.split.choose(document.split_key())
             for record in self.records.read(document.pages):
-                yield row(document, record, split)
+                yield row(document.name, len(document.pages), record, split)
             self.count(len(document.pages))
 
 
-def row(document: Document, record: Record, split: str | None) -> tuple[Any, ...]:
-    """Return the values of `COLUMNS` of a page."""
-    prep, quality, text = record.prep, record.quality, replace_surrogates(record.text)
+def row(document: str, pages: int, record: ResultLine, split: str | None) -> tuple[Any, ...]:
+    """Return the values of `COLUMNS` of a page.
+
+    Args:
+        document: Name of its document.
+        pages: Number of the document's pages.
+        record: Of the page.
+        split: Name of its split.
+    """
+    prep, quality = record.prep, record.quality
     return (
-        replace_surrogates(record.source),
-        replace_surrogates(document.name),
+        record.source,
+        replace_surrogates(document),
         record.page,
-        len(document.pages),
+        pages,
         split,
         record.state.value,
-        text,
-        len(text),
+        record.text,
+        len(record.text),
         record.id,
         record.sha256,
-        None if record.duplicate_of is None else replace_surrogates(record.duplicate_of),
+        record.duplicate_of,
         record.text_from or "service",
         None if quality is None else quality.score,
         None if quality is None else quality.is_in_doubt,

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pipeline.export.base import Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
-from pipeline.records import Record
-from pipeline.wire import replace_surrogates
+from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.source_names import decode_name
 
 PAGE_BREAK = b"\f\n"
 """Form feed, as pdftotext and tesseract end a page."""
@@ -25,17 +25,17 @@ class TextWriter:
     def __repr__(self) -> str:
         return f"<TextWriter per {'page' if self._per_page else 'document'}>"
 
-    def files(self, document: Document, records: Iterator[Record]) -> Files:
+    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
         """Yield the text files of a document."""
         if not self._per_page:
             yield export_path(document.name or "pages", ".txt"), _join(records)
             return
         for record in records:
             number = "" if len(document.pages) == 1 and record.page == 1 else f".{record.page:04}"
-            yield export_path(record.source, f"{number}.txt"), [_encode(record.text)]
+            yield export_path(decode_name(record.source_bytes()), f"{number}.txt"), [_encode(record.text)]
 
 
-def _join(records: Iterable[Record]) -> Iterator[bytes]:
+def _join(records: Iterable[ResultLine]) -> Iterator[bytes]:
     for number, record in enumerate(records):
         if number:
             yield PAGE_BREAK
@@ -43,5 +43,5 @@ def _join(records: Iterable[Record]) -> Iterator[bytes]:
 
 
 def _encode(text: str) -> bytes:
-    content = replace_surrogates(text).encode()
+    content = text.encode()
     return content if not content or content.endswith(b"\n") else content + b"\n"

@@ -1,5 +1,6 @@
 """The pages that have a record, in the order of their names: where each one's last line is, and the line itself."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from pipeline.errors import StorageError
-from pipeline.records import Record, State
+from pipeline.records import State
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.joined_lines import parse_first_record
-from pipeline.workspace.lines import DamagedLineError
+from pipeline.workspace.joined_lines import parse_first
+from pipeline.workspace.lines import DamagedLineError, ResultLine, parse_whole_result
 from pipeline.workspace.paths import RESULTS
 
 _BATCH: Final = 4096
+_BLOCK_BYTES: Final = 64 * 1024
 _FINISHED_PAGES: Final = """
 SELECT source, page, state, added, in_doubt, id, offset FROM page
 WHERE (source, page) > (?, ?) AND offset IS NOT NULL ORDER BY source, page LIMIT ?
@@ -71,8 +73,10 @@ class ResultLines:
 
     def __init__(self, workspace: Path) -> None:
         self._path = workspace / RESULTS
+        self._block, self._begin = b"", 0
+        """A part of the file, and its offset: neighbours in the order of names are mostly neighbours in the file."""
         try:
-            self._file = self._path.open("rb")  # not mapped: another program may truncate it
+            self._descriptor = os.open(self._path, os.O_RDONLY)  # not mapped: another program may truncate it
         except OSError as exc:
             raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
 
@@ -85,21 +89,33 @@ class ResultLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
-    def read(self, page: FinishedPage) -> Record | None:
-        """Return a page's record; None when another program has changed its line meanwhile.
+    def read(self, page: FinishedPage) -> ResultLine | None:
+        """Return the line of a page's last record; None when another program has changed it meanwhile.
 
         Raises:
             StorageError: the file cannot be read.
         """
-        try:
-            self._file.seek(page.offset)
-            line = self._file.readline()
-        except OSError as exc:
-            raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
         with suppress(DamagedLineError):
-            record = parse_first_record(line.removesuffix(b"\n"))
-            if record.id == page.id and record.page == page.page:
-                return record
+            line = parse_first(self._read_line(page.offset), parse_whole_result)
+            if line.id == page.id and line.page == page.page:
+                return line
         return None
+
+    def _read_line(self, offset: int) -> bytes:
+        """Return the line that begins at an offset, without its newline."""
+        end = -1
+        if self._begin <= offset < self._begin + len(self._block):
+            end = self._block.find(b"\n", offset - self._begin)
+        size = _BLOCK_BYTES
+        while end < 0:
+            try:
+                self._block, self._begin = os.pread(self._descriptor, size, offset), offset
+            except OSError as exc:
+                raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
+            end = self._block.find(b"\n")
+            if len(self._block) < size:  # the end of the file
+                end = end if end >= 0 else len(self._block)
+            size *= 8
+        return self._block[offset - self._begin : end]

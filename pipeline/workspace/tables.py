@@ -14,12 +14,13 @@ from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, li
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.index_schema import FORGET_LINES
-from pipeline.workspace.joined_lines import parse_first_record, parse_lines
+from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.lines import (
     DamagedLineError,
     EditedLineError,
     FailureHead,
     parse_failure,
+    parse_record,
     parse_result,
 )
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
@@ -134,7 +135,7 @@ class Tables:
         try:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
-                record = parse_first_record(file.readline().removesuffix(b"\n"))
+                record = parse_first(file.readline().removesuffix(b"\n"), parse_record)
         except (FileNotFoundError, DamagedLineError):
             return None
         except OSError as exc:

@@ -8,7 +8,7 @@ from pipeline.errors import UsageError
 from pipeline.export.selection import Split, Where
 from pipeline.records import State
 from pipeline.workspace.finished_pages import FinishedPage
-from tests.factories import DOUBT, QUALITY, make_record
+from tests.factories import DOUBT, QUALITY
 
 
 def page(source: str, *, in_doubt: bool = False) -> FinishedPage:
@@ -19,7 +19,7 @@ def test_without_conditions_all_pages_with_a_text_are_taken() -> None:
     where = Where.parse([])
     assert where.states == (State.DONE, State.DUPLICATE)
     assert where.takes(page("a.png", in_doubt=True))
-    assert where.takes_quality(make_record("a.png", 1))
+    assert where.takes_quality(None)
 
 
 def test_all_conditions_must_hold() -> None:
@@ -32,12 +32,11 @@ def test_all_conditions_must_hold() -> None:
 
 
 def test_scores_are_bounds() -> None:
-    good, doubtful = make_record("a", 1, quality=QUALITY), make_record("b", 2, quality=DOUBT)
-    assert Where.parse(["quality>=0.8"]).takes_quality(good)
-    assert not Where.parse(["quality>=0.8"]).takes_quality(doubtful)
-    assert Where.parse(["quality<0.8"]).takes_quality(doubtful)
-    assert not Where.parse(["quality<0.8"]).takes_quality(good)
-    assert not Where.parse(["quality>=0"]).takes_quality(make_record("c", 3))
+    assert Where.parse(["quality>=0.8"]).takes_quality(QUALITY)
+    assert not Where.parse(["quality>=0.8"]).takes_quality(DOUBT)
+    assert Where.parse(["quality<0.8"]).takes_quality(DOUBT)
+    assert not Where.parse(["quality<0.8"]).takes_quality(QUALITY)
+    assert not Where.parse(["quality>=0"]).takes_quality(None)
 
 
 @pytest.mark.parametrize(
