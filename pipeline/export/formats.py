@@ -1,8 +1,10 @@
 """The formats by name; the libraries of a format are imported when it is chosen."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Final
 
+from pipeline.errors import UsageError
 from pipeline.export.base import Count, Exported, ExportJob, export_documents
 
 ExportFunction = Callable[[ExportJob, Count], Exported]
@@ -21,10 +23,34 @@ def _export_csv(job: ExportJob, count: Count) -> Exported:
 
 
 def _export_parquet(job: ExportJob, count: Count) -> Exported:
-    from pipeline.export.parquet import ParquetWriter  # noqa: PLC0415 - an extra, when it is chosen
+    _require_extra("pyarrow", "parquet")
+    from pipeline.export.parquet import ParquetWriter  # noqa: PLC0415 - when it is chosen
     from pipeline.export.shards import export_shards  # noqa: PLC0415
 
     return export_shards(job, "parquet", ParquetWriter(), count)
 
 
-FORMATS: Final[Mapping[str, ExportFunction]] = {"txt": _export_txt, "csv": _export_csv, "parquet": _export_parquet}
+def _export_dolma(job: ExportJob, count: Count) -> Exported:
+    _require_extra("zstandard", "export")
+    from pipeline.export.dolma import DolmaWriter  # noqa: PLC0415 - when it is chosen
+    from pipeline.export.shards import export_shards  # noqa: PLC0415
+
+    return export_shards(job, "dolma", DolmaWriter(), count)
+
+
+def _require_extra(module: str, extra: str) -> None:
+    """Return when a module is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if find_spec(module) is None:
+        raise UsageError(f"this format needs the extra {extra}: pip install 'pagemill[{extra}]'")
+
+
+FORMATS: Final[Mapping[str, ExportFunction]] = {
+    "txt": _export_txt,
+    "csv": _export_csv,
+    "parquet": _export_parquet,
+    "dolma": _export_dolma,
+}

@@ -32,6 +32,7 @@ class ParquetWriter:
     """Writes shards with the columns of `table.COLUMNS`."""
 
     suffix = ".parquet"
+    folder = ""
     pages_per_shard = 100_000
 
     def __repr__(self) -> str:

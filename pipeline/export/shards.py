@@ -43,6 +43,8 @@ class ShardWriter(Protocol):
 
     suffix: str
     """Of a shard's file, such as ".parquet"."""
+    folder: str
+    """Folder of the shards below the destination, "" for the destination itself."""
     pages_per_shard: int
     """A shard takes documents until it holds this many pages."""
 
@@ -107,7 +109,8 @@ def export_shards(job: ExportJob, form: str, writer: ShardWriter, count: Count) 
             digest = job.digest() + shard.content.digest()
             if not destination.is_current(key, digest):
                 write = partial(writer.write, entries=_read_entries(rows, split or None, records))
-                destination.put_file(key, digest, f"{split or 'part'}-{number:05}{writer.suffix}", write)
+                path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
+                destination.put_file(key, digest, str(path), write)
             count(shard.pages)
         destination.remove_others()
     return Exported(
