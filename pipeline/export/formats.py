@@ -17,9 +17,17 @@ def _export_txt(job: ExportJob, count: Count) -> Exported:
 
 
 def _export_csv(job: ExportJob, count: Count) -> Exported:
-    from pipeline.export.csv_table import export_csv  # noqa: PLC0415 - when it is chosen
+    from pipeline.export.csv_table import write_csv  # noqa: PLC0415 - when it is chosen
+    from pipeline.export.single_file import export_file  # noqa: PLC0415
 
-    return export_csv(job, count)
+    return export_file(job, count, write_csv)
+
+
+def _export_sqlite(job: ExportJob, count: Count) -> Exported:
+    from pipeline.export.single_file import export_file  # noqa: PLC0415 - when it is chosen
+    from pipeline.export.sqlite_database import write_database  # noqa: PLC0415
+
+    return export_file(job, count, write_database)
 
 
 def _export_parquet(job: ExportJob, count: Count) -> Exported:
@@ -53,4 +61,5 @@ FORMATS: Final[Mapping[str, ExportFunction]] = {
     "csv": _export_csv,
     "parquet": _export_parquet,
     "dolma": _export_dolma,
+    "sqlite": _export_sqlite,
 }
