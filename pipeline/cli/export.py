@@ -16,6 +16,7 @@ from pipeline.cli.options import flag, json_option
 from pipeline.export.base import Exported, ExportJob
 from pipeline.export.documents import Grouping
 from pipeline.export.formats import FORMATS
+from pipeline.export.images import Images
 from pipeline.export.selection import Split, Where
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.run_file import require_workspace
@@ -47,6 +48,7 @@ def _describe(exported: Exported, job: ExportJob) -> str:
     parts = [f"{exported.pages:,} pages of {exported.documents:,} documents: {exported.written:,} files written"]
     parts += [f"{exported.unchanged:,} unchanged"] if exported.unchanged else []
     parts += [f"{exported.removed:,} removed"] if exported.removed else []
+    parts += [f"{exported.missing:,} images missing"] if exported.missing else []
     parts += [f"{exported.unreadable:,} lines unreadable (pagemill verify)"] if exported.unreadable else []
     return f"{job.destination}: {', '.join(parts)}"
 
@@ -93,6 +95,21 @@ def _describe(exported: Exported, job: ExportJob) -> str:
         help="Files of txt: one per document or per page  [default: document]",
         heading=_OUTPUT,
     ),
+    GroupedOption(
+        ["--images"],
+        type=click.Choice(["none", "sent", "original"]),
+        default="none",
+        help="Images in parquet, hf and webdataset: as sent, or the original files where these hold one page  "
+        "[default: none]",
+        heading=_OUTPUT,
+    ),
+    GroupedOption(
+        ["--license", "license_id"],
+        default="unknown",
+        metavar="ID",
+        help="Licence on the card of hf, such as cc-by-4.0  [default: unknown]",
+        heading=_OUTPUT,
+    ),
     json_option(_OUTPUT),
     flag("--no-progress", "Draw no progress bar.", heading=_OUTPUT),
     help="Write the texts of a workspace in another format. Makes no call, takes no lock, and changes nothing in OUT; "
@@ -114,6 +131,8 @@ def command(
     split: str | None,
     seed: int,
     per: str,
+    images: Images,
+    license_id: str,
     as_json: bool,
     no_progress: bool,
 ) -> int:
@@ -126,5 +145,7 @@ def command(
         grouping=grouping,
         split=None if split is None else Split.parse(split, seed),
         per_page=per == "page",
+        images=images,
+        license_id=license_id,
     )
     return export(job, form, as_json=as_json, bar=sys.stderr.isatty() and not no_progress)

@@ -5,18 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import orjson
 
 from pipeline.export.destination import open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
+from pipeline.export.images import Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.snapshot import open_snapshot
-
-Images = Literal["none", "sent", "original"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class ExportJob:
         split: Shares of the documents; None for one whole.
         per_page: Whether text formats write a file per page.
         images: The pages' images beside their texts, in the formats that hold images.
+        license_id: For the dataset card.
     """
 
     workspace: Path
@@ -40,6 +40,7 @@ class ExportJob:
     split: Split | None = None
     per_page: bool = False
     images: Images = "none"
+    license_id: str = "unknown"
 
     def digest(self) -> bytes:
         """Return a digest of the options that the content of a unit depends on."""
@@ -59,6 +60,7 @@ class Exported:
         unchanged: Documents or shards that were there already.
         removed: Files removed, because their pages are no longer taken.
         unreadable: Pages whose line another program has changed.
+        missing: Pages whose image is not there, or not the one that was read.
     """
 
     documents: int = 0
@@ -67,6 +69,7 @@ class Exported:
     unchanged: int = 0
     removed: int = 0
     unreadable: int = 0
+    missing: int = 0
 
 
 Files = Iterator[tuple[str, Iterable[bytes]]]

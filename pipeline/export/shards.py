@@ -4,7 +4,8 @@ A document stays in its shard, so that a second export writes only the shards wi
 new ones fill up the last shard of their split.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from pipeline.export.base import Count, Exported, ExportJob, Records, open_lines
 from pipeline.export.destination import open_destination
 from pipeline.export.documents import Document, pack_page, unpack_page
 from pipeline.export.spool import Spool
+from pipeline.records import State
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.source_names import decode_name, encode_name
 
@@ -36,6 +38,34 @@ class Entry:
     pages: int
     split: str | None
     record: ResultLine
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the shards hold.
+
+    Attributes:
+        documents: Number of documents.
+        pages: Number of pages by split; "" without any.
+        in_doubt: Number of pages whose text the service doubts.
+        states: Number of pages by state.
+    """
+
+    documents: int = 0
+    pages: Counter[str] = field(default_factory=Counter)
+    in_doubt: int = 0
+    states: Counter[State] = field(default_factory=Counter)
+
+    def add(self, document: Document, split: str) -> None:
+        """Add a document."""
+        self.documents += 1
+        self.pages[split] += len(document.pages)
+        self.in_doubt += sum(page.in_doubt for page in document.pages)
+        self.states.update(page.state for page in document.pages)
+
+
+Describe = Callable[[Totals], Mapping[str, bytes]]
+"""Returns files that describe the shards, by their paths."""
 
 
 class ShardWriter(Protocol):
@@ -76,7 +106,9 @@ class _Shard:
         self.content.update(encode_name(document.name) + b"\0" + document.digest())
 
 
-def export_shards(job: ExportJob, form: str, writer: ShardWriter, count: Count) -> Exported:
+def export_shards(
+    job: ExportJob, form: str, writer: ShardWriter, count: Count, describe: Describe | None = None
+) -> Exported:
     """Write each shard that is new or changed, and remove those without documents.
 
     Args:
@@ -84,12 +116,13 @@ def export_shards(job: ExportJob, form: str, writer: ShardWriter, count: Count) 
         form: The format's name.
         writer: Of the format.
         count: Called with the number of pages of each shard.
+        describe: Of the format, when it has files beside the shards.
 
     Raises:
         UsageError: the destination cannot be used.
         StorageError: the workspace cannot be read, or the destination not be written.
     """
-    documents = 0
+    totals = Totals()
     shards: dict[tuple[str, int], _Shard] = {}
     with (
         open_destination(job.destination, form) as destination,
@@ -101,8 +134,8 @@ def export_shards(job: ExportJob, form: str, writer: ShardWriter, count: Count) 
             split = "" if job.split is None else job.split.choose(document.split_key())
             number = members.assign(encode_name(document.name), split, len(document.pages))
             shards.setdefault((split, number), _Shard()).add(document)
-            _add_pages(spool, (split, number, documents), document)
-            documents += 1
+            _add_pages(spool, (split, number, totals.documents), document)
+            totals.add(document, split)
         members.forget_others()
         for (split, number), rows in groupby(spool.rows(), key=itemgetter(0, 1)):
             shard, key = shards[split, number], f"{split}/{number}".encode()
@@ -112,10 +145,14 @@ def export_shards(job: ExportJob, form: str, writer: ShardWriter, count: Count) 
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
             count(shard.pages)
+        for name, content in ({} if describe is None else describe(totals)).items():
+            digest = blake2b(content, digest_size=16).digest()
+            if not destination.is_current(name.encode(), digest):
+                destination.put(name.encode(), digest, [(name, [content])])
         destination.remove_others()
     return Exported(
-        documents=documents,
-        pages=sum(shard.pages for shard in shards.values()),
+        documents=totals.documents,
+        pages=totals.pages.total(),
         written=destination.written,
         unchanged=destination.unchanged,
         removed=destination.removed,

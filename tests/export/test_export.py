@@ -139,7 +139,7 @@ def test_the_command_prints_what_was_written(workspace: Path, tmp_path: Path) ->
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert found == {
         "exit_code": 0, "format": "txt", "documents": 3, "pages": 4, "written": 3, "unchanged": 0, "removed": 0,
-        "unreadable": 0,
+        "unreadable": 0, "missing": 0,
     }  # fmt: skip
     again = subprocess.run(command[:-1], check=True, capture_output=True, text=True)
     assert "4 pages of 3 documents: 0 files written, 3 unchanged" in again.stderr

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline.export import parquet
 from pipeline.export.base import ExportJob
-from pipeline.export.parquet import ParquetWriter
 from pipeline.export.selection import Split
 from pipeline.export.table import COLUMNS
 from tests.export.workspaces import put_records, run_export
@@ -18,7 +18,7 @@ from tests.factories import QUALITY, make_record
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a shard take documents until it holds three pages."""
-    monkeypatch.setattr(ParquetWriter, "pages_per_shard", 3)
+    monkeypatch.setattr(parquet, "PAGES_PER_SHARD", 3)
 
 
 @pytest.fixture
