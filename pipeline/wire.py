@@ -148,6 +148,12 @@ def build_image_body(image: bytes, media_type: str, filename: str) -> bytes:
     return b"".join((head, pybase64.b64encode(image), b'"},"filename":', _encode_text(filename), b"}"))
 
 
+def image_of_body(body: bytes) -> bytes:
+    """Return the image in a body that `build_image_body` made."""
+    begin = body.index(b";base64,") + len(b";base64,")
+    return pybase64.b64decode(body[begin : body.index(b'"', begin)])
+
+
 def build_url_body(url: str, filename: str) -> bytes:
     """Return the JSON body of a request that names an image by its http(s) URL."""
     document = {"type": DOCUMENT_TYPE, "image_url": url}

@@ -26,6 +26,7 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
                 "pipeline.cli.failures", "List the pages that failed, and whether the next run tries them."
             ),
             "retry": LazyCommand("pipeline.cli.retry", "Recognise the pages of a workspace that failed."),
+            "export": LazyCommand("pipeline.cli.export", "Write the texts of a workspace in another format."),
             "correct": LazyCommand("pipeline.cli.correct", "Accept lines that were edited by hand."),
             "quota": LazyCommand("pipeline.cli.quota", "Show the calls that the ledger of the API key has counted."),
             "serve": LazyCommand("pipeline.cli.serve", "Serve the text-recognition API on this machine."),

@@ -7,8 +7,9 @@ those that a crash takes are read again from the JSONL files.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,7 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.finished_pages import read_finished_pages
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_rows import meta_digest, record_row
@@ -24,7 +26,7 @@ from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, DamagedLine, OtherFilesError, Tables
-from pipeline.workspace.worklist import FailedPage, find_left, read_worklist
+from pipeline.workspace.worklist import find_left, read_worklist
 
 _COMMIT_EVERY: Final = 512
 """Changes per commit."""
@@ -39,15 +41,16 @@ class Index:
         self._workspace = workspace
         self._db = database
         self._tables = Tables(workspace, database)
-        self.proofs = self._tables.proofs
-        """Which attempts have a readable line, and which lines were edited."""
-        self.parts = self._tables.parts
-        """Which tiles have a text."""
+        self.proofs, self.parts = self._tables.proofs, self._tables.parts
+        """Which attempts have a readable line, and which lines were edited; which tiles have a text."""
         self.skips, self.pixels = self._tables.skips, self._tables.pixels
         """Which pages were skipped, and which are settled by this run's settings; whose pixels are equal."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self._first_totals: dict[State, int] | None = None
+        self.finished_pages = partial(read_finished_pages, database)
+        self.worklist = partial(read_worklist, database, workspace / FAILURES)
+        """Yield pages in the order of their names: those with a record and a state asked for; those that failed."""
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 
@@ -200,7 +203,8 @@ class Index:
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""
         self._db.change(
-            "INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL, 0)", (encode_name(file.name),)
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, 1, 'pending', 1, '')",
+            (encode_name(file.name),),
         )
 
     def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
@@ -209,8 +213,9 @@ class Index:
         A state that the page had with another content is overwritten.
         """
         self._db.change(
-            "INSERT INTO page VALUES (?, ?, 'pending', 1, '', ?, 0) ON CONFLICT DO UPDATE SET state = excluded.state,"
-            " retryable = 1, added = '', id = excluded.id, in_doubt = 0 WHERE id IS NOT excluded.id",
+            "INSERT INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state, retryable = 1, added = '',"
+            " id = excluded.id, in_doubt = 0, offset = NULL WHERE id IS NOT excluded.id",
             (encode_name(file.name), page, page_id),
         )
 
@@ -246,10 +251,6 @@ class Index:
     def count_failed_runs(self, source: str, page: int, page_id: PageId | None, *, before: str | None = None) -> int:
         """Return in how many runs in a row this page's calls have failed; see `Tables.count_failed_runs`."""
         return self._tables.count_failed_runs(encode_name(source), page, page_id, before=before)
-
-    def worklist(self) -> Iterator[FailedPage]:
-        """Yield the pages whose last state is failed or uncertain, in the order of their names."""
-        return read_worklist(self._db, self._workspace / FAILURES)
 
     def find_left_failure(self, file: SourceFile, page: int, page_id: PageId) -> Failure | None:
         """Return the failure of a content that is left to `retry`, as this page or a copy; None when there is none."""

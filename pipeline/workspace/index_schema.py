@@ -6,7 +6,7 @@ from typing import Final
 from pipeline.workspace.parts import PARTS_SCHEMA
 from pipeline.workspace.pixel_table import PIXELS_SCHEMA
 from pipeline.workspace.skips import SKIPS_SCHEMA
-from pipeline.workspace.text_proofs import PROOFS_SCHEMA
+from pipeline.workspace.text_proofs import FORGET_PROOFS, PROOFS_SCHEMA
 
 SCHEMA_VERSION: Final = 6
 _SINCE_3: Final = """
@@ -33,7 +33,7 @@ SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
-  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
+  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, offset INTEGER, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -46,7 +46,9 @@ FORGET_LINES: Final = (
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
 _SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;{_FAILED_CONTENT}"
 """Lines that were read by an earlier version say nothing of their quality."""
-_SINCE_6: Final = PARTS_SCHEMA + SKIPS_SCHEMA + PIXELS_SCHEMA
+_READ_AGAIN: Final = "".join(f"{statement};" for statement in (*FORGET_PROOFS, "DELETE FROM progress"))
+_OFFSETS: Final = f"ALTER TABLE page ADD COLUMN offset INTEGER;{FORGET_LINES}{_READ_AGAIN}"
+_SINCE_6: Final = PARTS_SCHEMA + SKIPS_SCHEMA + PIXELS_SCHEMA + _OFFSETS
 UPGRADES: Final = MappingProxyType(
     {
         2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6,
@@ -55,4 +57,4 @@ UPGRADES: Final = MappingProxyType(
         5: _SINCE_6,
     }
 )
-"""By earlier version. Before version 4, all lines are read again, which fills the new tables; files stay known."""
+"""By earlier version. All lines are read again, which fills the new tables and columns; files stay known."""

@@ -141,14 +141,14 @@ class Inventory:
     def mark_pending(self, names: Iterable[str]) -> None:
         """Record that the pages with these source names are not finished; those that have a state keep it."""
         self._db.change_many(
-            "INSERT OR IGNORE INTO page VALUES (?, 1, 'pending', 1, '', NULL, 0)",
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, 1, 'pending', 1, '')",
             [(encode_name(name),) for name in names],
         )
 
     def mark_rest_pending(self, file: SourceFile, first: int, pages: int) -> None:
         """Record that the pages of a file from `first` on are not finished; those that have a state keep it."""
         self._db.change_many(
-            "INSERT OR IGNORE INTO page VALUES (?, ?, 'pending', 1, '', NULL, 0)",
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, ?, 'pending', 1, '')",
             [(encode_name(file.name), page) for page in range(first, pages + 1)],
         )
 

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from pipeline.records import Record
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import parse_record
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import split_joined
 
@@ -34,19 +32,19 @@ def parse_lines(
             start = end
 
 
-def parse_first_record(line: bytes) -> Record:
-    """Return the record of a line, or of the first one when several were joined.
+def parse_first(line: bytes, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+    """Return the content of a line, or of the first one when several were joined.
 
     Raises:
         DamagedLineError: it is damaged.
     """
     try:
-        return parse_record(line)
+        return parse(line)
     except DamagedLineError:
         first, *others = split_joined(line)
         if not others:
             raise
-        return parse_record(first)
+        return parse(first)
 
 
 def _parse(line: bytes, parse: Callable[[bytes], _Parsed]) -> _Parsed | DamagedLineError:

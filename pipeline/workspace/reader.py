@@ -11,7 +11,7 @@ from pipeline.errors import StopError, StorageError
 from pipeline.records import Record
 from pipeline.storage.sqlite import translate_errors
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.joined_lines import parse_first_record, parse_lines
+from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.lines import parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.read_position import Span
@@ -63,7 +63,7 @@ def _read_last(path: Path) -> Iterator[Record]:
         for (offset,) in db.execute("SELECT offset FROM last ORDER BY offset"):
             file.seek(offset)
             with suppress(DamagedLineError):  # another program changed the file meanwhile
-                yield parse_first_record(file.readline().removesuffix(b"\n"))
+                yield parse_first(file.readline().removesuffix(b"\n"), parse_record)
 
 
 def _find_records(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -15,8 +15,8 @@ from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import FORGET_LINES
-from pipeline.workspace.joined_lines import parse_first_record, parse_lines
-from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_result
+from pipeline.workspace.joined_lines import parse_first, parse_lines
+from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_record, parse_result
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
@@ -80,7 +80,7 @@ class Tables:
             sent: True when the page was sent for this record; False for a duplicate.
         """
         assert row.id is not None
-        self._put(row)
+        self._put(row, span.start)
         if row.skipped is not None:
             self.skips.add(row.source, row.page, row.skipped)
         if row.pixels is not None:
@@ -145,7 +145,7 @@ class Tables:
         try:
             with self._results.path.open("rb") as file:
                 file.seek(offset)
-                record = parse_first_record(file.readline().removesuffix(b"\n"))
+                record = parse_first(file.readline().removesuffix(b"\n"), parse_record)
         except (FileNotFoundError, DamagedLineError):
             return None
         except OSError as exc:
@@ -253,10 +253,10 @@ class Tables:
         self.proofs.save()  # after the positions were read, so that it has the attempts of all lines before them
         self._db.commit("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
-    def _put(self, row: PageRow) -> None:
+    def _put(self, row: PageRow, offset: int | None = None) -> None:
         self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt),
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt, offset),
         )
 
     def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:

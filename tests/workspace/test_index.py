@@ -26,6 +26,9 @@ from pipeline.workspace.source_names import encode_name
 from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append
 
+SINCE_4 = ("in_doubt", "offset")
+"""Columns of the table `page` that version 4 had not."""
+
 
 class Workspace:
     """A workspace whose lines are appended and added to the index together, as in a run."""
@@ -176,35 +179,36 @@ class TestRebuilding:
         workspace.crash()
         assert states(workspace.index) == expected
 
-    def test_an_index_of_schema_version_5_learns_of_tiles_without_reading_its_lines_again(
-        self, workspace: Workspace
-    ) -> None:
+    def test_an_index_of_schema_version_5_learns_of_tiles_and_offsets(self, workspace: Workspace) -> None:
         expected = self.fill(workspace)
         workspace.index = Index.open(workspace.path)
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
             db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels")
-            db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'")
+            db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'; ALTER TABLE page DROP offset")
             db.execute("PRAGMA user_version = 5")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
         assert workspace.index.settled_states(on_disk("1.png")) is not None
 
     def test_an_index_of_schema_version_4_is_upgraded_and_keeps_what_it_knows(self, workspace: Workspace) -> None:
-        """Its lines are not read again: none of them says how well its page was read."""
+        """Its lines are read again: where each page's last record is, the index did not know."""
         expected = self.fill(workspace)
         workspace.index = Index.open(workspace.path)
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP TABLE part; DROP INDEX failed_content; ALTER TABLE page DROP COLUMN in_doubt")
-            db.executescript("DROP TABLE skipped_page; DROP TABLE pixels")
+            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP INDEX failed_content")
+            for name in SINCE_4:
+                db.execute(f"ALTER TABLE page DROP {name}")
             db.execute("PRAGMA user_version = 4")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
         assert workspace.index.settled_states(on_disk("1.png")) is not None
         assert workspace.index.count_in_doubt() == 0
+        assert all(page.offset is not None for page in workspace.index.finished_pages([State.DONE, State.DUPLICATE]))
+        assert [page.source for page in workspace.index.finished_pages([State.DONE])]
         workspace.record(make_record("new.png", 200, quality=DOUBT))
         assert workspace.index.count_in_doubt() == 1
 

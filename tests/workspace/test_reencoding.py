@@ -16,7 +16,7 @@ from pipeline.corrections import Corrections
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.joined_lines import parse_first_record, parse_lines
+from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.lines import EditedLineError, encode_record, parse_record
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import restore_line, split_joined
@@ -124,7 +124,7 @@ class TestJoinedLines:
         ]
         assert found[1][1] == second
         if torn is None:
-            assert found[0][1] == parse_first_record(line) == first
+            assert found[0][1] == parse_first(line, parse_record) == first
         else:
             assert isinstance(found[0][1], DamagedLineError)
 

@@ -1,0 +1,151 @@
+"""`pagemill export`: the texts of a workspace in another format; free, and repeatable."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import msgspec
+from tqdm import tqdm
+
+from pipeline.cli.console import print_json, set_up_logging
+from pipeline.cli.help import GroupedOption
+from pipeline.cli.help import command as as_command
+from pipeline.cli.options import flag, json_option
+from pipeline.export.base import Exported, ExportJob
+from pipeline.export.documents import Grouping
+from pipeline.export.formats import FORMATS
+from pipeline.export.images import Images
+from pipeline.export.selection import Split, Where
+from pipeline.verify.audit import count_pages
+from pipeline.workspace.run_file import require_workspace
+
+_SELECTION, _OUTPUT = "Selection", "Output"
+
+
+def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
+    """Export, and print what was written.
+
+    Raises:
+        UsageError: there is no workspace, or the destination cannot be used.
+        StorageError: the workspace cannot be read, or the destination not be written.
+    """
+    require_workspace(job.workspace)
+    totals = count_pages(job.workspace).totals
+    total = sum(totals[state] for state in job.where.states)
+    progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
+    with progress:
+        exported = FORMATS[form](job, progress.update)
+    if as_json:
+        print_json({"exit_code": 0, "format": form, **msgspec.to_builtins(exported)})
+    else:
+        print(f"pagemill: {_describe(exported, job)}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
+    return 0
+
+
+def _describe(exported: Exported, job: ExportJob) -> str:
+    parts = [f"{exported.pages:,} pages of {exported.documents:,} documents: {exported.written:,} files written"]
+    parts += [f"{exported.unchanged:,} unchanged"] if exported.unchanged else []
+    parts += [f"{exported.removed:,} removed"] if exported.removed else []
+    parts += [f"{exported.missing:,} images missing"] if exported.missing else []
+    parts += [f"{exported.unreadable:,} lines unreadable (pagemill verify)"] if exported.unreadable else []
+    return f"{job.destination}: {', '.join(parts)}"
+
+
+@as_command(
+    "export",
+    click.Argument(["workspace"], metavar="OUT", type=click.Path(path_type=Path)),
+    click.Argument(["destination"], metavar="DEST", type=click.Path(path_type=Path)),
+    GroupedOption(
+        ["--to", "form"],
+        type=click.Choice(list(FORMATS)),
+        required=True,
+        help=f"The format: {', '.join(FORMATS)}.",
+        heading=_OUTPUT,
+    ),
+    GroupedOption(
+        ["--where"],
+        multiple=True,
+        metavar="CONDITION",
+        help="Pages to take; all conditions must hold: state=done,duplicate,skipped; source=GLOB; source!=GLOB; "
+        "quality>=0.8; quality<0.8; quality=in-doubt; quality!=in-doubt  [default: state=done,duplicate]",
+        heading=_SELECTION,
+    ),
+    GroupedOption(
+        ["--document", "grouping"],
+        type=click.Choice(["file", "folder"]),
+        default="file",
+        help="What a document is: a file, or the files of a folder in natural order  [default: file]",
+        heading=_SELECTION,
+    ),
+    GroupedOption(
+        ["--split"],
+        metavar="SHARES",
+        help="Share out the documents, such as train=0.9,test=0.1; equal contents stay together.",
+        heading=_SELECTION,
+    ),
+    GroupedOption(
+        ["--seed"], type=int, default=0, metavar="N", help="Other shares of --split  [default: 0]", heading=_SELECTION
+    ),
+    GroupedOption(
+        ["--per"],
+        type=click.Choice(["document", "page"]),
+        default="document",
+        help="Files of txt: one per document or per page  [default: document]",
+        heading=_OUTPUT,
+    ),
+    GroupedOption(
+        ["--images"],
+        type=click.Choice(["none", "sent", "original"]),
+        default="none",
+        help="Images in parquet, hf and webdataset: as sent, or the original files where these hold one page  "
+        "[default: none]",
+        heading=_OUTPUT,
+    ),
+    GroupedOption(
+        ["--license", "license_id"],
+        default="unknown",
+        metavar="ID",
+        help="Licence on the card of hf, such as cc-by-4.0  [default: unknown]",
+        heading=_OUTPUT,
+    ),
+    json_option(_OUTPUT),
+    flag("--no-progress", "Draw no progress bar.", heading=_OUTPUT),
+    help="Write the texts of a workspace in another format. Makes no call, takes no lock, and changes nothing in OUT; "
+    "a second export into the same DEST writes what is new or changed and removes what is no longer taken.",
+    examples=(
+        "pagemill export out --to txt texts/",
+        "pagemill export out --to csv pages.csv --where 'quality>=0.8'",
+        "pagemill export out --to txt texts/ --document folder --split train=0.9,test=0.1",
+    ),
+    exit_codes=(0, 1, 2),
+)
+def command(
+    workspace: Path,
+    destination: Path,
+    *,
+    form: str,
+    where: Sequence[str],
+    grouping: Grouping,
+    split: str | None,
+    seed: int,
+    per: str,
+    images: Images,
+    license_id: str,
+    as_json: bool,
+    no_progress: bool,
+) -> int:
+    """Run `pagemill export`."""
+    set_up_logging()
+    job = ExportJob(
+        workspace,
+        destination,
+        where=Where.parse(where),
+        grouping=grouping,
+        split=None if split is None else Split.parse(split, seed),
+        per_page=per == "page",
+        images=images,
+        license_id=license_id,
+    )
+    return export(job, form, as_json=as_json, bar=sys.stderr.isatty() and not no_progress)

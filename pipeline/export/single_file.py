@@ -1,0 +1,41 @@
+"""Formats that are one file: it is replaced as a whole, and written anew by each export."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from pipeline.errors import StorageError, UsageError
+from pipeline.export.base import Count, Exported, ExportJob, open_lines
+from pipeline.export.table import Rows
+
+
+def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None]) -> Exported:
+    """Replace the destination by a file with all rows.
+
+    Args:
+        job: What is exported.
+        count: Called with the number of pages of each document.
+        write: Writes the rows to the path of a new file.
+
+    Raises:
+        UsageError: the destination is a folder.
+        StorageError: the workspace cannot be read, or the file not be written.
+    """
+    target = job.destination
+    if target.is_dir():
+        raise UsageError(f"{target}: a folder; name a file")
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        with open_lines(job) as records:
+            temporary.unlink(missing_ok=True)
+            rows = Rows(job, records, count)
+            write(str(temporary), rows)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+    except OSError as exc:
+        raise StorageError(f"{target}: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return Exported(documents=rows.documents, pages=records.pages, written=1, unreadable=records.unreadable)

@@ -1,0 +1,145 @@
+"""`pagemill export`: what is written, and what a second export writes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.export.base import ExportJob
+from pipeline.export.selection import Split, Where
+from pipeline.export.table import COLUMNS
+from tests.export.workspaces import put_records, run_export, tree
+from tests.factories import RECORD, make_record
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Three documents: a picture, a TIFF of two pages, and a copy of the picture in a folder."""
+    return put_records(
+        tmp_path / "out",
+        [
+            make_record("letters/a.png", 1, text="first\nletter"),
+            make_record("book.tif", 3, page=2, text="page two"),
+            make_record("book.tif", 2, page=1, text="page one\n"),
+            make_record("copies/a.png", 1, text="first\nletter", duplicate_of="letters/a.png"),
+        ],
+    )
+
+
+def test_text_files_mirror_the_input_with_pages_in_order(workspace: Path, tmp_path: Path) -> None:
+    exported = run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    assert (exported.documents, exported.pages, exported.written) == (3, 4, 3)
+    assert tree(tmp_path / "txt") == {
+        "book.tif.txt": "page one\n\f\npage two\n",
+        "copies/a.png.txt": "first\nletter\n",
+        "letters/a.png.txt": "first\nletter\n",
+    }
+
+
+def test_a_file_per_page_has_its_number(workspace: Path, tmp_path: Path) -> None:
+    run_export("txt", ExportJob(workspace, tmp_path / "txt", per_page=True, where=Where.parse(["state=done"])))
+    assert tree(tmp_path / "txt") == {
+        "book.tif.0001.txt": "page one\n",
+        "book.tif.0002.txt": "page two\n",
+        "letters/a.png.txt": "first\nletter\n",
+    }
+
+
+def test_a_second_export_writes_what_is_new_or_changed(workspace: Path, tmp_path: Path) -> None:
+    job = ExportJob(workspace, tmp_path / "txt")
+    run_export("txt", job)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "txt").rglob("*.txt")}
+    put_records(workspace, [make_record("new.png", 9), make_record("book.tif", 3, page=2, text="corrected", added=5)])
+    exported = run_export("txt", job)
+    assert (exported.written, exported.unchanged, exported.removed) == (2, 2, 0)
+    assert tree(tmp_path / "txt")["book.tif.txt"] == "page one\n\f\ncorrected\n"
+    letter = tmp_path / "txt" / "letters/a.png.txt"
+    assert letter.stat().st_mtime_ns == before[letter]
+
+
+def test_what_is_no_longer_taken_is_removed_and_what_was_deleted_is_written_again(
+    workspace: Path, tmp_path: Path
+) -> None:
+    run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    (tmp_path / "txt/letters/a.png.txt").unlink()
+    (tmp_path / "txt/copies/own notes.txt").write_text("mine")
+    exported = run_export("txt", ExportJob(workspace, tmp_path / "txt", where=Where.parse(["source!=copies/*"])))
+    assert exported.removed == 1
+    assert sorted(tree(tmp_path / "txt")) == ["book.tif.txt", "copies/own notes.txt", "letters/a.png.txt"]
+
+
+def test_names_that_would_be_one_file_stay_apart(tmp_path: Path) -> None:
+    workspace = put_records(tmp_path / "out", [make_record("/a.png", 1), make_record("a.png", 2)])
+    run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    assert sorted(tree(tmp_path / "txt").values()) == ["text 1\n", "text 2\n"]
+
+
+def test_a_folder_of_others_is_not_touched(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/x").write_text("x")
+    with pytest.raises(UsageError, match="not empty, and not an export"):
+        run_export("txt", ExportJob(workspace, tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["x"]
+
+
+def test_equal_contents_are_in_the_same_split(tmp_path: Path) -> None:
+    records = [make_record(f"{name}/{number}.png", number) for name in ("one", "two") for number in range(40)]
+    workspace = put_records(tmp_path / "out", records)
+    run_export("txt", ExportJob(workspace, tmp_path / "txt", split=Split.parse("train=0.5,test=0.5", 3)))
+    files = {path.removesuffix(".txt").split("/", 1)[1]: path.split("/")[0] for path in tree(tmp_path / "txt")}
+    assert set(files.values()) == {"train", "test"}
+    assert all(files[f"one/{number}.png"] == files[f"two/{number}.png"] for number in range(40))
+
+
+def test_a_line_that_another_program_changed_is_counted(workspace: Path, tmp_path: Path) -> None:
+    run_export("txt", ExportJob(workspace, tmp_path / "first"))
+    results = workspace / "results.jsonl"
+    stat = results.stat()
+    results.write_bytes(results.read_bytes().replace(b"page two", b"page 222"))
+    os.utime(results, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    exported = run_export("txt", ExportJob(workspace, tmp_path / "second"))
+    assert exported.unreadable <= 1
+    assert "page 222" not in "".join(tree(tmp_path / "second").values())
+
+
+def test_csv_has_a_row_per_page_that_reads_back(workspace: Path, tmp_path: Path) -> None:
+    put_records(workspace, [replace(RECORD, text='quotes " commas, and\nlines\0', meta={"shelf": "Ä 1"})])
+    run_export("csv", ExportJob(workspace, tmp_path / "pages.csv"))
+    with (tmp_path / "pages.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == [
+        "book.tif", "book.tif", "copies/a.png", RECORD.source, "letters/a.png",
+    ]  # fmt: skip
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["text"] for row in rows[:2]] == ["page one\n", "page two"]
+    assert rows[3]["text"] == 'quotes " commas, and\nlines\0'
+    assert json.loads(rows[3]["meta"]) == {"shelf": "Ä 1"}
+    assert rows[2]["duplicate_of"] == "letters/a.png"
+
+
+def test_the_command_prints_what_was_written(workspace: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "export",
+        str(workspace),
+        "--to",
+        "txt",
+        str(tmp_path / "txt"),
+        "--json",
+    ]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert found == {
+        "exit_code": 0, "format": "txt", "documents": 3, "pages": 4, "written": 3, "unchanged": 0, "removed": 0,
+        "unreadable": 0, "missing": 0,
+    }  # fmt: skip
+    again = subprocess.run(command[:-1], check=True, capture_output=True, text=True)
+    assert "4 pages of 3 documents: 0 files written, 3 unchanged" in again.stderr

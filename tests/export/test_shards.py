@@ -1,0 +1,95 @@
+"""Formats of shards: parquet and dolma read back by their libraries; documents stay in their shards."""
+
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from pipeline.export import parquet
+from pipeline.export.base import ExportJob
+from pipeline.export.selection import Split
+from pipeline.export.table import COLUMNS
+from tests.export.workspaces import put_records, run_export
+from tests.factories import QUALITY, make_record
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a shard take documents until it holds three pages."""
+    monkeypatch.setattr(parquet, "PAGES_PER_SHARD", 3)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Five documents, one of two pages."""
+    records = [make_record(f"{number}.png", number, quality=QUALITY) for number in range(4)]
+    book = [make_record("book.tif", 10 + page, page=page, text=f"页 {page}") for page in (1, 2)]
+    return put_records(tmp_path / "out", [*records, *book])
+
+
+def sources(path: Path) -> list[str]:
+    return [str(source) for source in pq.read_table(path)["source"].to_pylist()]
+
+
+def shards(root: Path) -> dict[str, list[str]]:
+    return {path.name: sources(path) for path in sorted(root.glob("*.parquet"))}
+
+
+def test_parquet_has_typed_columns_and_all_texts(workspace: Path, tmp_path: Path) -> None:
+    exported = run_export("parquet", ExportJob(workspace, tmp_path / "pq"))
+    assert (exported.documents, exported.pages, exported.written) == (5, 6, 2)
+    table = pq.read_table(tmp_path / "pq")
+    assert tuple(table.column_names) == COLUMNS
+    rows = table.to_pylist()
+    assert [row["text"] for row in rows] == ["text 0", "text 1", "text 2", "text 3", "页 1", "页 2"]
+    assert rows[0]["score"] == pytest.approx(QUALITY.score)
+    assert rows[0]["in_doubt"] is False
+    assert [row["page"] for row in rows] == [1, 1, 1, 1, 1, 2]
+
+
+def test_documents_stay_in_their_shards_and_new_ones_fill_the_last(workspace: Path, tmp_path: Path) -> None:
+    job = ExportJob(workspace, tmp_path / "pq")
+    run_export("parquet", job)
+    assert shards(tmp_path / "pq") == {
+        "part-00000.parquet": ["0.png", "1.png", "2.png"],
+        "part-00001.parquet": ["3.png", "book.tif", "book.tif"],
+    }
+    put_records(workspace, [make_record("00.png", 20), make_record("0.png", 21, added=5)])
+    exported = run_export("parquet", job)
+    assert (exported.written, exported.unchanged) == (2, 1)
+    assert shards(tmp_path / "pq") == {
+        "part-00000.parquet": ["0.png", "1.png", "2.png"],
+        "part-00001.parquet": ["3.png", "book.tif", "book.tif"],
+        "part-00002.parquet": ["00.png"],
+    }
+    assert run_export("parquet", job).written == 0
+
+
+def test_a_shard_per_split(workspace: Path, tmp_path: Path) -> None:
+    run_export("parquet", ExportJob(workspace, tmp_path / "pq", split=Split.parse("train=0.5,test=0.5", 1)))
+    found = shards(tmp_path / "pq")
+    assert {name.split("-")[0] for name in found} == {"train", "test"}
+    assert sorted(source for names in found.values() for source in names) == [
+        "0.png",
+        "1.png",
+        "2.png",
+        "3.png",
+        "book.tif",
+        "book.tif",
+    ]
+
+
+def test_a_dolma_line_is_a_document_with_the_places_of_its_pages(workspace: Path, tmp_path: Path) -> None:
+    run_export("dolma", ExportJob(workspace, tmp_path / "dolma"))
+    [path] = (tmp_path / "dolma" / "documents").iterdir()
+    with path.open("rb") as file:
+        lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
+    documents = [orjson.loads(line) for line in lines]
+    assert len(documents) == 5
+    book = documents[-1]
+    assert book["metadata"]["document"] == "book.tif"
+    places = book["attributes"]["pdf_page_numbers"]
+    assert [book["text"][begin:end] for begin, end, _ in places] == ["页 1", "页 2"]
+    assert {"id", "text", "source", "added", "created", "metadata"} <= set(book)
