@@ -34,7 +34,8 @@ from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
 from pipeline.records import State, rfc3339
-from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.remote.client import Client, open_client
+from pipeline.remote.endpoint import choose_timeouts
 from pipeline.remote.gate import Gate
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -244,8 +245,7 @@ async def _open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown
 def _open_client(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
     if job.proxy is not None:
         logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
-    api = job.config.api
-    timeouts = Timeouts(api.timeout_s, api.connect_timeout_s, api.read_timeout_s)
+    timeouts = choose_timeouts(job.config.api, service)
     return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)
 
 

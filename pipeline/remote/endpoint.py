@@ -12,12 +12,14 @@ import msgspec
 
 from pipeline.config import ApiConfig, Config, expand_home
 from pipeline.errors import UsageError
-from pipeline.remote.client import check_base_url
+from pipeline.remote.client import Timeouts, check_base_url
 from pipeline.service import VENDOR_URL, Service
 from pipeline.wire import is_api_key
 
 _ENGINE_TIMEOUT_S: Final = 300.0
 """Longer than the server's own deadlines for a page, in its queue and in a worker."""
+
+_VENDOR_READ_TIMEOUT_S: Final = 60.0
 
 _KEY_VARIABLES: Final = ("PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
@@ -54,6 +56,18 @@ def fit_to_engine(config: Config) -> Config:
     timeout_s = max(config.api.timeout_s, _ENGINE_TIMEOUT_S)
     api = msgspec.structs.replace(config.api, timeout_s=timeout_s, read_timeout_s=timeout_s)
     return msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, jobs=jobs), api=api)
+
+
+def choose_timeouts(api: ApiConfig, service: Service) -> Timeouts:
+    """Return the deadlines of each call.
+
+    A server other than the vendor's may be silent up to the deadline of the call: `pagemill serve` queues calls while
+    its workers are busy, and a call that is cut off in the queue is counted all the same.
+    """
+    read_s = api.read_timeout_s
+    if read_s is None:
+        read_s = min(_VENDOR_READ_TIMEOUT_S, api.timeout_s) if service.name == "vendor" else api.timeout_s
+    return Timeouts(api.timeout_s, api.connect_timeout_s, read_s)
 
 
 def read_key(api: ApiConfig, environ: Mapping[str, str], *, prefer_file: bool = False) -> str | None:

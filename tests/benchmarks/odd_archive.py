@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.fast_server import fast_server
+from tests.benchmarks.usage import family
 from tests.engine_server import start_engine_server, stop_engine_server
 from tests.inputs.odd_pdfs import ODD_PDFS
 from tests.odd_files import odd_files
@@ -57,17 +58,9 @@ def measure_peak_mb(process: "subprocess.Popen[bytes]") -> float:
     """Return the highest sum of the proportional set sizes of a process and its descendants, until it ends."""
     peak_kb = 0
     while process.poll() is None:
-        peak_kb = max(peak_kb, sum(_pss_kb(pid) for pid in _family(process.pid)))
+        peak_kb = max(peak_kb, sum(_pss_kb(pid) for pid in family(process.pid)))
         time.sleep(_SAMPLE_S)
     return peak_kb / 1024
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    with suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text("ascii").split():
-                yield from _family(int(child))
 
 
 def _pss_kb(pid: int) -> int:
