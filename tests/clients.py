@@ -5,8 +5,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 
-from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.remote.client import Client, open_client
 from pipeline.remote.outcome import Outcome
+from pipeline.remote.timeouts import Timeouts
 from pipeline.service import Service
 from pipeline.wire import build_image_body
 from tests.runs import KEY

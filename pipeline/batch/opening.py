@@ -11,7 +11,8 @@ import anyio.to_thread
 from pipeline.batch.files import Files
 from pipeline.batch.job import ResolvedJob, skip_rule
 from pipeline.batch.triage import Triage
-from pipeline.remote.client import Client, Timeouts, open_client
+from pipeline.remote.client import Client, open_client
+from pipeline.remote.timeouts import choose_timeouts
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
@@ -54,6 +55,5 @@ def open_client_of(job: ResolvedJob, service: Service) -> AbstractAsyncContextMa
     """Return the client for the calls of a job."""
     if job.proxy is not None:
         logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
-    api = job.config.api
-    timeouts = Timeouts(api.timeout_s, api.connect_timeout_s, api.read_timeout_s)
+    timeouts = choose_timeouts(job.config.api, service)
     return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)

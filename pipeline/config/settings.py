@@ -72,7 +72,14 @@ class ApiConfig(Section, frozen=True):
         120.0
     )
     connect_timeout_s: Annotated[Seconds, about("Deadline for connecting, in seconds.")] = 10.0
-    read_timeout_s: Annotated[Seconds, about("Longest silence while a reply is read, in seconds.")] = 60.0
+    read_timeout_s: Annotated[
+        Seconds | None,
+        about(
+            "Longest silence before and within a reply, in seconds.",
+            example=60.0,
+            unset="60 for the vendor; the deadline of the call for any other server, which may queue it",
+        ),
+    ] = None
 
 
 class BudgetConfig(Section, frozen=True):

@@ -9,7 +9,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Final
@@ -23,6 +23,7 @@ from pipeline.remote.faults import CALL_ERRORS, fault_outcome
 from pipeline.remote.outcome import Fault, Hint, Outcome, read_outcome
 from pipeline.remote.proxies import Proxy
 from pipeline.remote.redaction import Redaction
+from pipeline.remote.timeouts import Timeouts
 from pipeline.service import Service
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, REPLY_MAX_BYTES, TEXT_RECOGNITION_PATH
 
@@ -37,21 +38,6 @@ follows was billed."""
 _READ_BLOCK_BYTES: Final = 64 * 1024
 _DETAIL_MAX_CHARS: Final = 300
 _TLS_PROBE_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Deadlines of one call.
-
-    Attributes:
-        total_s: From the start of the call to the end of the reply.
-        connect_s: To open the TCP connection.
-        read_s: Between two reads of the reply.
-    """
-
-    total_s: float = 120.0
-    connect_s: float = 10.0
-    read_s: float = 60.0
 
 
 class Client:

@@ -19,6 +19,7 @@ from pipeline.wire import is_api_key
 _ENGINE_TIMEOUT_S: Final = 300.0
 """Longer than the server's own deadlines for a page, in its queue and in a worker."""
 
+
 _KEY_VARIABLES: Final = ("PAGEMILL_API_KEY", "LLMOCR_API_KEY")
 
 logger = logging.getLogger("pagemill")

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.runs import KEY, environment
 
@@ -29,3 +31,12 @@ def run_measured(command: Sequence[str]) -> Usage:
     process.returncode = os.waitstatus_to_exitcode(status)
     units_per_mb = 1024 if sys.platform == "linux" else 1024 * 1024  # getrusage(2): kilobytes on Linux, bytes on macOS
     return Usage(process.returncode, wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / units_per_mb)
+
+
+def family(pid: int) -> Iterator[int]:
+    """Yield the ids of a process and of its descendants (proc(5), `children`)."""
+    yield pid
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text("ascii").split():
+                yield from family(int(child))

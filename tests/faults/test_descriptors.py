@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import NoDescriptorsError, StorageError
-from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.client import open_client
 from pipeline.remote.outcome import Fault
+from pipeline.remote.timeouts import Timeouts
 from pipeline.remote.verdict import Situation, Stop, verdict_of
 from pipeline.service import Service
 from pipeline.storage.files import read_stable

@@ -17,9 +17,9 @@ import pytest
 
 import pipeline.remote.client
 import pipeline.remote.outcome
-from pipeline.remote.client import Timeouts
 from pipeline.remote.connections import ReadingSocket
 from pipeline.remote.outcome import Fault, Outcome
+from pipeline.remote.timeouts import Timeouts
 from pipeline.remote.verdict import Failed, Situation, Verdict, verdict_of
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.benchmarks.broken_replies import BrokenRun, run_broken

@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import UsageError
-from pipeline.remote.client import Timeouts, open_client
+from pipeline.remote.client import open_client
 from pipeline.remote.endpoint import check_base_url
 from pipeline.remote.outcome import Fault, Hint, Outcome
+from pipeline.remote.timeouts import Timeouts
 from pipeline.service import Service
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply, build_image_body
 from tests.clients import BODY, connect, post

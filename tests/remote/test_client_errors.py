@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.remote.client import Timeouts
 from pipeline.remote.outcome import Fault, Outcome
+from pipeline.remote.timeouts import Timeouts
 from pipeline.wire import REPLY_MAX_BYTES, BodyKind, WireReply
 from tests.clients import closed_port, full_queue, post
 from tests.faults.raw_server import (

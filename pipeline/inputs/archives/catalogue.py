@@ -26,12 +26,15 @@ from pipeline.storage.files import require_descriptor
 MAX_MEMBERS: Final = 5_000_000
 """An archive of more is refused: its catalogue would take more than half a gigabyte."""
 
+_LAST_OFFSET: Final = (1 << 63) - 1
+"""Of a file; beyond it lies nothing that could be read."""
+
 UNSAFE_NAME: Final = "unsafe name"
 REPEATED_NAME: Final = "repeated name"
 MOST_NAMED: Final = 20
 """Members that are refused by name in messages; the others are counted."""
 
-_RECORD: Final = Struct("<QQQIhBHH")
+_RECORD: Final = Struct("<QQQIiBHH")
 """Offset, packed size, size, CRC-32, method, number of the refusal, lengths of the content's kind and of the name."""
 
 
@@ -115,6 +118,8 @@ class Catalogue:
 
     def _add(self, entry: Entry, name: bytes) -> None:
         _, _, offset, packed, size, method, crc, refusal, content_kind = entry
+        if not all(0 <= place <= _LAST_OFFSET for place in (offset, packed, size)):
+            raise ArchiveError("damaged: a member of impossible size or place")
         self._order.append(len(self._records))
         self.is_streamed = self.is_streamed or method == COMPRESSED_TAR
         kind, number = content_kind.encode(), REFUSALS.index(refusal)

@@ -1,6 +1,7 @@
 """Catalogues: which members there are, in which order, under which name."""
 
 import os
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import UnsupportedImageError
 from pipeline.inputs.archives import catalogue
 from pipeline.inputs.archives.catalogue import open_catalogue
 from pipeline.inputs.archives.entries import NotAnArchiveError
@@ -92,3 +94,35 @@ def test_other_content_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "box.zip").write_bytes(content)
     with pytest.raises(NotAnArchiveError):
         open_catalogue(str(tmp_path / "box.zip"))
+
+
+@pytest.mark.parametrize("method", [1, 99, 0x7FFF, 0x8000, 0xFFFF])
+def test_a_damaged_method_fails_its_member_only(tmp_path: Path, method: int) -> None:
+    path = write_zip(tmp_path / "box.zip", {"a.png": b"first", "b.png": b"second"}, method=zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, content.rindex(b"PK\x01\x02") + 10, method)
+    path.write_bytes(content)
+    box = open_catalogue(str(path))
+    first, second = box.find("a.png"), box.find("b.png")
+    assert first is not None
+    assert second is not None
+    assert read_member(first, 10) == b"first"
+    with pytest.raises(UnsupportedImageError, match=f"packed by method {method} "):
+        read_member(second, 10)
+
+
+@pytest.mark.parametrize("offset", [1 << 63, (1 << 64) - 1])
+def test_a_place_beyond_any_file_is_damage(tmp_path: Path, offset: int) -> None:
+    path = write_zip(tmp_path / "box.zip", {"a.png": b"first", "b.png": b"second"}, method=zipfile.ZIP_STORED)
+    content = path.read_bytes()
+    entry, end = content.rindex(b"PK\x01\x02"), content.rindex(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    second = bytearray(content[entry:end])
+    struct.pack_into("<H", second, 30, len(extra))
+    struct.pack_into("<I", second, 42, 0xFFFFFFFF)
+    tail = bytearray(content[end:])
+    struct.pack_into("<I", tail, 12, struct.unpack_from("<I", tail, 12)[0] + len(extra))
+    path.write_bytes(content[:entry] + second + extra + tail)
+    box = open_catalogue(str(path))
+    assert names(path) == ["a.png"]
+    assert box.fault == "damaged: a member of impossible size or place"
