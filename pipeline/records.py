@@ -250,6 +250,7 @@ class Failure:
         meta: Further fields of the manifest row.
         runs: Runs in a row, this one included, in which the page's calls failed; 0 for a failure that costs no calls.
         again: True when the page was sent, as asked for, although its content had a record, which stays.
+        is_over: True when the earlier failure of this archive or folder, which could not be listed, is over.
     """
 
     id: PageId | None
@@ -263,6 +264,7 @@ class Failure:
     meta: Meta | None = None
     runs: int = 0
     again: bool = False
+    is_over: bool = False
 
     @property
     def state(self) -> State:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import anyio
 
 from pipeline.batch.page import Page, Text, first_source, text_of
-from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError
+from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError, UnreadableFileError
 from pipeline.records import (
     MAX_FAILED_RUNS,
     TEXT_LAYER,
@@ -242,6 +242,12 @@ class Recorder:
                 again=False,
             )
         )
+
+    async def record_listed(self, name: str) -> None:
+        """Record that an archive or a folder whose listing failed in an earlier run was listed whole."""
+        kind, added = UnreadableFileError, rfc3339(datetime.now(UTC))
+        over = Failure(None, name, 1, kind.name, "listed whole", 0, kind.retryable, added, is_over=True)
+        self._index.add_failure(over, await self._sink.append_failure(over))
 
     def _is_sent_again(self, file: SourceFile, page_id: PageId) -> bool:
         return file.again_before is not None and self._index.find_record(page_id) is not None

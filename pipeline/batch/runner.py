@@ -156,7 +156,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch) -> Summary:
                     background.start_soon(_end_after, job.config.run.max_duration_s, shutdown)
                 await opened.dispatcher.dispatch(walk)
                 walk.conclude(inputs, shutdown)
-                await walk.find_gone(inputs, shutdown)
+                await walk.find_changes(inputs, shutdown)
                 if shutdown.reason is not None and not walk.is_complete and not walk.is_retry:
                     await listing.wait(shutdown)
                 background.cancel_scope.cancel()

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from pipeline.batch.gone import count_gone
 from pipeline.batch.listing import add_ignored
 from pipeline.batch.recorder import Recorder
+from pipeline.batch.relisted import Relisted
 from pipeline.batch.triage import Triage
 from pipeline.config import Config
 from pipeline.errors import NoPagesError, PlannedStopError, StorageError
@@ -65,6 +66,7 @@ class Walk:
         self._drain_s = _DRAIN_S if is_endless else 0.0
         self._taken = 0
         self.is_retry = is_retry
+        self._relisted = Relisted(index.inventory, recorder)
         self.begun = rfc3339(datetime.now(UTC))
         """When the walk began."""
         self.needs_listing = anyio.Event()
@@ -130,10 +132,11 @@ class Walk:
             except StorageError as exc:
                 shutdown.request(exc)
 
-    async def find_gone(self, inputs: Inputs, shutdown: Shutdown) -> None:
-        """Count the files that are gone since the last run, after a walk that has met all others."""
+    async def find_changes(self, inputs: Inputs, shutdown: Shutdown) -> None:
+        """After a walk that has met all files, count those that are gone, and end failures that are over."""
         if self.is_retry or not self.is_complete or not self.found or shutdown.reason is not None:
             return
+        await self._relisted.settle(shutdown)
         known = self.files[FileState.CHANGED] + self.files[FileState.UNMODIFIED]
         count = partial(count_gone, self._index.inventory, inputs, known, forget=True)
         try:
@@ -159,6 +162,7 @@ class Walk:
             walk.cancel()
 
     async def _take(self, file: SourceFile, start: Callable[[SourceFile], Awaitable[None]]) -> None:
+        self._relisted.see(file)
         if self.is_settled(file):
             self.found += 1
             self.files[FileState.UNMODIFIED] += 1

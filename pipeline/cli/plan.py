@@ -84,6 +84,7 @@ def make_job(
         null_separated=options["null_separated"],
         again=options.get("again"),
         bar=sys.stderr.isatty() and not options["no_progress"],
+        any_service=options.get("switch_service", False) or (not service.metered and not options["local"]),
     )
 
 

@@ -5,7 +5,7 @@ from html import escape
 from typing import Final
 
 from pipeline.batch.planning.plan import Plan
-from pipeline.cli.plan_text import describe_bytes, describe_duration, sizes
+from pipeline.cli.plan_text import describe_bytes, describe_duration, describe_next_run, sizes
 from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
 from pipeline.wire import replace_surrogates
@@ -81,7 +81,7 @@ def render_plan(plan: Plan, inputs: Sequence[str]) -> str:
 
 def _remark(plan: Plan) -> str:
     kind = "The calls are those of the next run." if plan.exact else "Calls are at most these: copies count, too."
-    stop = "" if plan.run_stop is None else f" The next run makes {plan.run_calls:,} calls, then {plan.run_stop}."
+    stop = "" if plan.run_stop is None else f" The next run: {describe_next_run(plan)}."
     return f"{plan.begun[:16].replace('T', ' ')} UTC. {kind}{stop}"
 
 

@@ -54,6 +54,13 @@ def describe_plan(plan: Plan) -> str:
     return "\n".join("\n".join(lines) + "\n" for lines in map(list, blocks))
 
 
+def describe_next_run(plan: Plan) -> str:
+    """Return the calls of the next run, and why it ends early or does not begin."""
+    if plan.run_stop is None:
+        return f"{plan.run_calls:,} calls"
+    return f"{plan.run_calls:,} calls, then {plan.run_stop}" if plan.run_calls else f"no call: {plan.run_stop}"
+
+
 def describe_bytes(number: float) -> str:
     """Return a number of bytes to two digits or three: "1.4 GB"."""
     for unit, name in _UNITS:
@@ -129,8 +136,7 @@ def _describe_months(plan: Plan) -> Iterator[str]:
 
 
 def _describe_run(plan: Plan) -> Iterator[str]:
-    stop = "" if plan.run_stop is None else f", then {plan.run_stop}"
-    yield f"next run    {plan.run_calls:,} calls{stop}"
+    yield from _wrap("next run    ", describe_next_run(plan))
 
 
 def _name(state: State) -> str:

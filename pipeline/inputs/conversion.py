@@ -25,6 +25,7 @@ from pipeline.inputs.conversion_messages import (
     HashPixels,
     NoCallNeeded,
     NotConverted,
+    PrepareSettings,
     Result,
     Task,
     TextFound,
@@ -34,11 +35,17 @@ from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_conversion import convert_page, convert_tile, hash_page
 from pipeline.inputs.page_images import PageImages
 from pipeline.inputs.pdf import PdfFile
-from pipeline.inputs.tiling import count_tiles
+from pipeline.inputs.pdf_scan import scan_size_px
+from pipeline.inputs.tiling import ELONGATED, count_tiles
 from pipeline.inputs.worth import NotWorthACallError
 
 _PILLOW_OUT_OF_MEMORY: Final = frozenset({"decoder error -9", "out of memory when reading image file"})
 """Messages of the OSError that Pillow raises when an allocation of a decoder fails."""
+
+
+_LONG: Final = ELONGATED / 2
+"""A page is parsed for the size of its scan when it is longer than this many times its width: the pixels of a fax may
+be twice as high as wide. A4 has 1.41, so the pages of most documents are counted without being read."""
 
 
 class Converter:
@@ -141,9 +148,24 @@ def _count(file: PageImages | PdfFile, task: CountPages) -> Counted:
     """Return the number of pages; of a PDF, whose headers say no more, also that of the tiles of its long pages."""
     tiles: dict[int, int] = {}
     if isinstance(file, PdfFile):
-        settings = task.settings
         for number in range(1, file.pages + 1):
             with suppress(PageError):
-                size_px = file.size_px(number, settings.pdf_dpi)
-                tiles[number] = count_tiles(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))
+                tiles[number] = _count_pdf_tiles(file, number, task.settings)
     return Counted(file.pages, {number: count for number, count in tiles.items() if count > 1})
+
+
+def _count_pdf_tiles(file: PdfFile, number: int, settings: PrepareSettings) -> int:
+    """Return the most tiles that a page may need: rendered, or as the scan that it seems to consist of.
+
+    Raises:
+        PageError: the page is sure to fail.
+    """
+    size_px = file.size_px(number, settings.pdf_dpi)
+    tiles = count_tiles(size_px, settings.limits, max(settings.max_pixels, math.prod(size_px)))
+    if max(size_px) <= _LONG * min(size_px):
+        return tiles
+    with file.open(number) as page:
+        scan_px = scan_size_px(page)
+    if scan_px is None or math.prod(scan_px) > settings.max_pixels:
+        return tiles
+    return max(tiles, count_tiles(scan_px, settings.limits, settings.max_pixels))

@@ -114,7 +114,7 @@ class ImageFile:
             read: Payload | Convert = self._conversion(page)
         else:
             read = await loop.run_in_executor(threads, self.read, page)
-            release(self._member)  # what is converted is held here from now on
+            self._release_member()
         if isinstance(read, Payload):
             return read
         is_cut = False  # its tiles are prepared later
@@ -161,7 +161,7 @@ class ImageFile:
         if isinstance(read, Payload):
             self._sha256 = ""  # its content is read again when it is sent
         else:
-            release(self._member)
+            self._release_member()
             await self._count_pages(converter)
 
     def read(self, page: int) -> Payload | Convert:
@@ -226,6 +226,11 @@ class ImageFile:
             return
         if isinstance(counted, Counted):
             self.pages, self.tiles = counted.pages, counted.tiles
+
+    def _release_member(self) -> None:
+        """Free what is held of an archive's member, unless its pages are read once more, to be compared."""
+        if not self._settings.compares_pixels:
+            release(self._member)  # what is converted is held here from now on
 
     def _conversion(self, page: int, tile: Tile | None = None) -> Convert:
         assert self._place is not None

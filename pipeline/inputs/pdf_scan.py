@@ -118,6 +118,21 @@ def find_scan(page: PdfPage, max_pixels: int) -> Scan | None:
     return None
 
 
+def scan_size_px(page: PdfPage) -> tuple[int, int] | None:
+    """Return (width, height) of the upright scan that a page seems to consist of; None for none. Decodes nothing.
+
+    Raises:
+        TruncatedImageError: the page is damaged.
+    """
+    import pypdfium2  # noqa: PLC0415 - in the worker, with the first PDF
+
+    try:
+        found = _only_image(page)
+        return None if found is None else upright_size_px(found.get_px_size(), TURNED_BY.get(page.rotation_deg, 1))
+    except pypdfium2.PdfiumError as exc:
+        raise TruncatedImageError("damaged: PDFium cannot read the page") from exc
+
+
 def are_alike(one: Image.Image, other: Image.Image) -> bool:
     """Return whether two small images of equal size show the same page."""
     difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))

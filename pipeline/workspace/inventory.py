@@ -21,6 +21,8 @@ _FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ?
 
 
 _FINISHED: Final = "SELECT count(*) FROM page WHERE state IN ('done', 'duplicate', 'skipped') AND "
+_MOST_UNREAD: Final = 10_000
+"""So that memory is bounded; failures of archives beyond these end in a later run."""
 _FILES_BELOW: Final = "SELECT path FROM file WHERE path > ? AND path < ? ORDER BY path LIMIT 1000"
 
 
@@ -151,6 +153,11 @@ class Inventory:
             "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, ?, 'pending', 1, '')",
             [(encode_name(file.name), page) for page in range(first, pages + 1)],
         )
+
+    def failed_unread(self) -> list[bytes]:
+        """Return the sources that failed before their content was read; of very many, the first by name."""
+        found = "SELECT source FROM page WHERE state = 'failed' AND id IS NULL AND page = 1 ORDER BY source LIMIT ?"
+        return [row[0] for row in self._db.rows(found, (_MOST_UNREAD,))]
 
     def forget_pending_pages(self, file: SourceFile) -> None:
         """Remove the pages of a file that are not finished: the run that has just finished with it left them out."""

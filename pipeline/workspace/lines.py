@@ -20,7 +20,7 @@ from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
-_OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "text_from", "skipped", "pixels"})
+_OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "is_over", "text_from", "skipped", "pixels"})
 
 
 class EditedLineError(DamagedLineError):
@@ -111,6 +111,7 @@ class FailureHead(msgspec.Struct, frozen=True):
     source_b64: str | None = None
     runs: int | None = None
     again: bool = False
+    is_over: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError when the name is not base64."""
@@ -174,6 +175,7 @@ def encode_failure(failure: Failure) -> bytes:
         "added": failure.added,
     }
     fields["meta"], fields["runs"], fields["again"] = failure.meta, failure.runs or None, failure.again or None
+    fields["is_over"] = failure.is_over or None
     return _encode(fields)
 
 
@@ -219,6 +221,7 @@ def parse_whole_failure(line: bytes) -> Failure:
         meta=fields.meta,
         runs=fields.runs or 0,
         again=fields.again,
+        is_over=fields.is_over,
     )
 
 

@@ -97,7 +97,9 @@ class Tables:
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Apply a line of failures.jsonl that was written just now; a page that was sent again keeps its text."""
         row = failure_row(failure)
-        if self._has_text(row):
+        if failure.is_over:
+            self._end_failure(row, span)
+        elif self._has_text(row):
             self._failures.add(span)
         else:
             self._put_failure(row, span, failure.runs)
@@ -105,6 +107,9 @@ class Tables:
     def replay_failure(self, failure: FailureHead, span: Span) -> None:
         """Apply a line of failures.jsonl that was read, unless its page has a text or a later line."""
         row = failure_row(failure)
+        if failure.is_over:
+            self._end_failure(row, span)
+            return
         rows = self._db.rows("SELECT added FROM page WHERE source = ? AND page = ?", (row.source, row.page))
         if self._has_text(row) or (rows and rows[0][0] > row.added):
             self._failures.add(span)
@@ -265,6 +270,12 @@ class Tables:
             "INSERT OR REPLACE INTO failed_page VALUES (?, ?, ?, ?, ?)",
             (row.source, row.page, row.added, runs, span.start),
         )
+        self._failures.add(span)
+
+    def _end_failure(self, row: PageRow, span: Span) -> None:
+        """Forget the failure of an archive or folder, unless the line is older."""
+        where = "WHERE source = ? AND page = ? AND state = 'failed' AND id IS NULL AND added <= ?"
+        self._db.change(f"DELETE FROM page {where}", (row.source, row.page, row.added))  # noqa: S608
         self._failures.add(span)
 
     def _has_text(self, row: PageRow) -> bool:

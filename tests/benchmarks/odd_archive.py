@@ -98,7 +98,7 @@ def _server(*, has_engine: bool) -> Iterator[tuple[str, str]]:
         stop_engine_server(server)
 
 
-def run_archive(directory: Path, *, has_engine: bool, corrects: bool) -> tuple[float, int, States, States]:
+def run_archive(directory: Path, *, has_engine: bool, corrects: bool = False) -> tuple[float, int, States, States]:
     """Run on the archive; return the peak memory in MB, the exit code, and the expected and actual states."""
     scans, workspace = directory / "scans", directory / "out"
     scans.mkdir()

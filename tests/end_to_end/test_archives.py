@@ -252,3 +252,38 @@ async def test_a_damaged_archive_is_a_failure_and_the_others_go_on(scans: Path, 
         assert (summary.exit_code, summary.totals[State.DONE], summary.totals[State.FAILED]) == (3, 1, 1)
     (failed,) = failures(tmp_path / "out")
     assert (failed["source"], failed["class"]) == ("b.zip", "unreadable")
+
+
+@pytest.mark.parametrize("is_rebuilt", [False, True], ids=["index", "rebuilt"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+async def test_a_repaired_archive_has_no_failure_of_its_own(
+    scans: Path, tmp_path: Path, kind: str, *, is_rebuilt: bool
+) -> None:
+    """Also in a new index; an archive that is still damaged, or that a run leaves out, keeps its failure."""
+    out, write = tmp_path / "out", write_zip if kind == "zip" else write_tar
+    for name, seeds in (("a", ("1.png", "2.png")), ("b", ("3.png", "4.png"))):
+        box = write(scans / f"{name}.{kind}", pages(*seeds))
+        (tmp_path / name).write_bytes(box.read_bytes())
+        box.write_bytes(box.read_bytes()[:-30] if kind == "zip" else box.read_bytes()[:1700])
+
+    async def failed() -> set[str]:
+        if is_rebuilt:
+            (out / "index.sqlite3").unlink(missing_ok=True)
+        listed = await run_command("failures", out, "--json")
+        verified = await run_command("verify", out)
+        assert verified.returncode == 0, verified.stdout
+        return {line["source"] for line in orjson.loads(listed.stdout)}
+
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        (scans / f"a.{kind}").write_bytes((tmp_path / "a").read_bytes())
+        await run_here(scans, out, fake.url, run={"limit": 1})
+        assert {f"a.{kind}", f"b.{kind}"} <= await failed()
+        await run_here(scans, out, fake.url)
+        assert f"a.{kind}" not in await failed()
+        assert f"b.{kind}" in await failed()
+        (scans / f"b.{kind}").write_bytes((tmp_path / "b").read_bytes())
+        await run_here(scans, out, fake.url, input={"exclude": ["b.*"]})
+        assert f"b.{kind}" in await failed()
+        summary = await run_here(scans, out, fake.url)
+    assert (summary.exit_code, summary.totals[State.FAILED], await failed()) == (0, 0, set())

@@ -4,7 +4,6 @@ import asyncio
 import io
 import os
 import shutil
-import zipfile
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.records import State
+from tests.archives import write_tar, write_zip
 from tests.end_to_end.test_plan import plan_here
 from tests.fakes import accept_when, serve_fake
 from tests.runs import results, run_command, run_here
@@ -150,13 +150,18 @@ async def test_what_the_service_might_see_otherwise_is_not_equal(scans: Path, tm
         assert len(fake.calls) == 5
 
 
-async def test_members_of_archives_are_compared(scans: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with zipfile.ZipFile(scans / "box.zip", "w") as archive:
-        for name, seed in (("1.png", 1), ("2.png", 2)):
-            buffer = io.BytesIO()
-            noise(seed).save(buffer, "PNG")
-            archive.writestr(name, buffer.getvalue())
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+async def test_members_of_archives_are_compared(scans: Path, tmp_path: Path, kind: str) -> None:
+    """Also those that are converted, and those of a compressed TAR, which has them at hand only once."""
+    out, members = tmp_path / "out", {}
+    for name, seed in (("1.png", 1), ("2.png", 2), ("3.bmp", 1)):
+        buffer = io.BytesIO()
+        noise(seed).save(buffer, Path(name).suffix[1:])
+        members[name] = buffer.getvalue()
+    if kind == "zip":
+        write_zip(scans / "box.zip", members)
+    else:
+        write_tar(scans / f"box.{kind}", members, "w:gz" if kind == "tar.gz" else "w")
     noise(2).save(scans / "z.bmp")
     async with serve_fake() as fake:
         plan = await plan_here(scans, out, exact=True, prepare=PIXELS)

@@ -221,6 +221,24 @@ async def test_a_dry_run_sends_and_writes_nothing(scans: Path, tmp_path: Path) -
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(("flags", "name"), [(["--local"], "embedded"), ([], "vendor")], ids=["engine", "vendor"])
+async def test_another_service_than_before_is_named(scans: Path, tmp_path: Path, flags: list[str], name: str) -> None:
+    """A run would end with exit 2 before its first call; the pages are counted all the same."""
+    out = tmp_path / "out"
+    write_pages(scans, 3)
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url, run={"max_calls": 1})
+    for command in (["plan"], ["run", "-n"]):
+        fields = orjson.loads((await run_command(*command, scans, "-o", out, "--json", *flags)).stdout)
+        assert fields["calls"] == 2
+        stop = f"'127.0.0.1' filled OUT, not '{name}' (exit 2)"
+        assert fields["run"] == {"calls": 0, "stop": stop}
+        table = (await run_command(*command, scans, "-o", out, *flags)).stdout.decode().splitlines()
+        assert f"next run    no call: {stop}" in table
+    switched = await run_command("run", "-n", scans, "-o", out, "--switch-service", "--json", *flags)
+    assert orjson.loads(switched.stdout)["run"] == {"calls": 2, "stop": None}
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["table", "json"])
 async def test_exit_codes(scans: Path, flags: list[str]) -> None:
     """9 for INPUTs without a page, 2 for one that does not exist."""

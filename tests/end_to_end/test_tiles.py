@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from PIL import Image
 
 from pipeline.batch.progress import Summary
 from pipeline.batch.retry import RetrySelection
 from pipeline.errors import InterruptedRunError, StorageError
 from pipeline.records import State
 from pipeline.shutdown import Shutdown
+from tests.archives import write_tar, write_zip
+from tests.end_to_end.test_plan import plan_here
 from tests.fakes import Call, FakeOcr, Script, accept, accept_when, answer_error, serve_fake
 from tests.pages import write_page
 from tests.runs import failures, read_lines, results, run_command, run_here
@@ -281,8 +285,6 @@ async def test_a_plan_counts_the_calls_for_the_tiles_that_are_missing(scans: Pat
 
 
 async def test_a_wide_page_is_cut_too(scans: Path, tmp_path: Path) -> None:
-    from PIL import Image  # noqa: PLC0415
-
     out = tmp_path / "out"
     tall = write_tall_page(tmp_path / "tall.png")
     Image.open(tall).transpose(Image.Transpose.ROTATE_90).save(scans / "wide.png")
@@ -294,8 +296,6 @@ async def test_a_wide_page_is_cut_too(scans: Path, tmp_path: Path) -> None:
 
 
 async def test_a_page_turned_by_its_exif_block_is_cut_upright(scans: Path, tmp_path: Path) -> None:
-    from PIL import Image  # noqa: PLC0415
-
     out = tmp_path / "out"
     image = Image.open(write_tall_page(tmp_path / "tall.png")).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
@@ -306,3 +306,24 @@ async def test_a_page_turned_by_its_exif_block_is_cut_upright(scans: Path, tmp_p
     lines = parts(out)
     assert {line["tile"]["box"][2] for line in lines} == {120}
     assert {line["prep"]["rotation_deg"] for line in lines} == {90}
+
+
+@pytest.mark.parametrize("jobs", [1, 8])
+async def test_tall_pages_are_cut_wherever_they_are(scans: Path, tmp_path: Path, jobs: int) -> None:
+    """The plan says so without decoding: also of a PDF whose scan has more pixels than the page when it is rendered."""
+    images = [write_tall_page(tmp_path / f"{seed}.png", seed=seed) for seed in range(6)]
+    images.append(write_page(tmp_path / "usual.png", 1))
+    *tall, usual = [Image.open(BytesIO(path.read_bytes())) for path in images]
+    tall[0].save(scans / "last.tif", save_all=True, append_images=[usual, tall[1]])
+    tall[2].save(scans / "scan.pdf", resolution=1200)
+    write_zip(scans / "box.zip", {"a.png": (tmp_path / "3.png").read_bytes()})
+    write_tar(scans / "box.tar.gz", {name: (tmp_path / name).read_bytes() for name in ("4.png", "5.png")}, "w:gz")
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        plans = [await plan_here(scans, out, exact=exact, prepare=SMALL) for exact in (False, True)]
+        summary = await run_tiles(scans, out, fake, run={"jobs": jobs})
+        expected = 6 * TILES + 1
+        assert [plan.counts.calls for plan in plans] == [expected, expected]
+        assert (summary.exit_code, summary.totals[State.DONE], len(fake.calls)) == (0, 7, expected)
+    verified = await run_command("verify", out)
+    assert verified.returncode == 0, verified.stdout

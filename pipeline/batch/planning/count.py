@@ -48,6 +48,8 @@ class PlanJob:
         null_separated: As in `Job`.
         again: As in `Job`.
         bar: True draws a progress bar on stderr.
+        any_service: True when the service need not be the one that filled the workspace: with `--switch-service`, and
+            without a key, which a plan does not need.
     """
 
     inputs: Sequence[str]
@@ -59,6 +61,7 @@ class PlanJob:
     null_separated: bool = False
     again: str | None = None
     bar: bool = False
+    any_service: bool = False
 
 
 async def count_pages(job: PlanJob, inputs: Inputs, index: Index | None, last: RunFile | None) -> Counts:

@@ -11,6 +11,8 @@ from pipeline.batch.page import Page
 from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
 from pipeline.errors import PageError
+from pipeline.inputs.archives.holding import hold, must_hold, release
+from pipeline.inputs.content import MAX_FILE_BYTES
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter, ImageFile, prepare_url
@@ -73,6 +75,14 @@ class ExactCount:
 
     async def add(self, file: SourceFile) -> None:
         """Count a file's pages."""
+        if must_hold(file):
+            file = await hold(file, MAX_FILE_BYTES, self._threads)
+        try:
+            await self._add(file)
+        finally:
+            release(file.member)
+
+    async def _add(self, file: SourceFile) -> None:
         states: Counter[State] = Counter()
         sent_bytes = more_calls = 0
         image_format = format_of_name(file.name) if file.path is not None else URL
@@ -103,6 +113,8 @@ class ExactCount:
         self._survey.add_states(file, image_format, states, sent_bytes, more_calls)
 
     async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
+        if file.problem is not None:
+            raise file.problem
         if image is None:
             return prepare_url(file.name)
         return await image.prepare(number, self._converter, self._threads)

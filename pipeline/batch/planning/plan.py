@@ -45,7 +45,7 @@ class Plan:
         forecasts: By tier; "quota" is the setting's.
         tier: The forecast that applies; None when no tier and no quota is set.
         run_calls: Calls of the next run alone.
-        run_stop: Why it would stop before all pages are done; None when it finishes.
+        run_stop: Why it would not begin, or stop before all pages are done; None when it finishes.
         calls_per_s: Measured over the workspace's last run; None when it says nothing.
         results_bytes: What the workspace grows by; None when nothing was measured.
         begun: When this was planned, RFC 3339.
@@ -104,6 +104,8 @@ async def make_plan(job: PlanJob) -> Plan:
     budget = job.config.budget
     tier = "quota" if budget.quota is not None else budget.tier
     run_calls, stop = bound_run(counts, None if tier is None else forecasts[tier].left, job.config, share)
+    if last is not None and last.service != job.service.name and not job.any_service:
+        run_calls, stop = 0, f"'{last.service}' filled OUT, not '{job.service.name}' (exit 2)"
     return Plan(
         counts=counts,
         gone=gone,
