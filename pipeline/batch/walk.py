@@ -150,9 +150,11 @@ class Walk:
             return False
         keep_uncertain = self._config.run.at_most_once
         settled = self._index.settled_states(file, keep_uncertain=keep_uncertain, since=self.begun)
-        if settled is not None:
-            self._recorder.settled.update(settled)
-        return settled is not None
+        if settled is None:
+            return False
+        for state, pages in settled.items():
+            self._recorder.settled[state] += pages
+        return True
 
     async def _end_at_shutdown(self, walk: anyio.CancelScope, watch: anyio.CancelScope) -> None:
         with watch:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pipeline.errors import StorageError
 from pipeline.storage.sqlite import ERRORS, connect, connect_read_only, remove_database, translate_errors
@@ -128,8 +128,13 @@ class CacheDatabase:
         Raises:
             StorageError: the statement failed.
         """
-        with self._exclusive():
-            return self._db.execute(statement, values).fetchall()
+        with self._lock:  # as `_exclusive`, whose generators would take a third of the time: a walk asks per file
+            self._require_changes()
+            changing = self._db.in_transaction
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except (*ERRORS, OSError) as exc:
+                self._fail(exc, changing=changing)
 
     def stream(self, statement: str) -> Iterator[Any]:
         """Execute a query; yield row by row.
@@ -173,12 +178,19 @@ class CacheDatabase:
             self._require_changes()
             changing = self._db.in_transaction
             try:
-                with translate_errors(self._translate):
-                    yield
-            except StorageError as exc:
-                if changing and not self._db.in_transaction:  # a full or failing disk rolls earlier changes back
-                    self._lost_changes = exc
-                raise
+                yield
+            except (*ERRORS, OSError) as exc:
+                self._fail(exc, changing=changing)
+
+    def _fail(self, error: Exception, *, changing: bool) -> NoReturn:
+        """Raise the error of a statement translated; note that the changes before it were rolled back."""
+        try:
+            with translate_errors(self._translate):
+                raise error
+        except StorageError as exc:
+            if changing and not self._db.in_transaction:  # a full or failing disk rolls earlier changes back
+                self._lost_changes = exc
+            raise
 
     def _require_changes(self) -> None:
         """Raise when changes were rolled back: a later commit would claim to contain them."""

@@ -183,10 +183,10 @@ class Index:
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
         is_open = State.SKIPPED in {row[0] for row in rows} and not self.skips.are_settled(source)
-        finished = sum(state in FINAL_STATES for state, _, _ in rows)
-        if is_open or (file.meta and self.inventory.count_with_meta(file) < finished):
+        finished = (state in FINAL_STATES for state, _, _ in rows)
+        if is_open or (file.meta and self.inventory.count_with_meta(file) < sum(finished)):
             return None
-        return Counter(State(state) for state, _, _ in rows)
+        return {State(rows[0][0]): 1} if len(rows) == 1 else Counter(State(state) for state, _, _ in rows)
 
     def has_failed_since(self, file: SourceFile, page: int, since: str) -> bool:
         """Return True when a page failed at this time (RFC 3339) or later."""
