@@ -37,6 +37,7 @@ PagemillError
     └── InterruptedRunError       exit 129 / 130 / 143: SIGHUP, SIGINT, SIGTERM
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -167,6 +168,13 @@ class UncertainCallError(PageError):
     """A call for this page may have been billed, its answer is lost, and `--at-most-once` forbids another call."""
 
     name = "uncertain"
+
+
+def page_errors(error: type[PageError] = PageError) -> Iterator[type[PageError]]:
+    """Yield all classes of failures of pages."""
+    for child in error.__subclasses__():
+        yield child
+        yield from page_errors(child)
 
 
 class StopError(PagemillError):

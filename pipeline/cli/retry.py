@@ -21,7 +21,7 @@ from pipeline.cli.running import (
     run_and_report,
 )
 from pipeline.config.duration import parse_duration
-from pipeline.errors import BadManifestEntryError, PageError, UsageError
+from pipeline.errors import BadManifestEntryError, UsageError, page_errors
 from pipeline.records import rfc3339
 from pipeline.workspace.run_file import require_workspace
 
@@ -39,7 +39,7 @@ def choose_pages(errors: Iterable[str], older_than: str | None, now: datetime) -
     Raises:
         UsageError: a class is unknown, or the age is no duration.
     """
-    known = sorted(_retriable_classes(PageError))
+    known = sorted({error.name for error in page_errors()} - {BadManifestEntryError.name})
     for error in errors:
         if error not in known:
             raise UsageError(f"--error {error}: no class of failures; there are {', '.join(known)}")
@@ -50,11 +50,6 @@ def choose_pages(errors: Iterable[str], older_than: str | None, now: datetime) -
         return RetrySelection(frozenset(errors), rfc3339(now - age))
     except (ValueError, OverflowError) as exc:
         raise UsageError(f"--older-than {older_than}: no duration such as 3600, 12h or 30d") from exc
-
-
-def _retriable_classes(error: type[PageError]) -> set[str]:
-    names = {child.name for child in error.__subclasses__()}
-    return names.union(*map(_retriable_classes, error.__subclasses__())) - {BadManifestEntryError.name}
 
 
 @as_command(

@@ -118,12 +118,16 @@ class PrepareConfig(Section, frozen=True):
     auto_rotate: Annotated[
         bool,
         about(
-            "Turn pages by 90, 180 or 270 degrees when their text is not upright (extra local).", flag="--auto-rotate"
+            "Turn pages by 90, 180 or 270 degrees when their text is not upright (extra local).",
+            flag="--auto-rotate/--no-auto-rotate",
         ),
     ] = False
-    deskew: Annotated[bool, about("Level pages whose lines are skewed by 0.5 to 15 degrees.", flag="--deskew")] = False
+    deskew: Annotated[
+        bool, about("Level pages whose lines are skewed by 0.5 to 15 degrees.", flag="--deskew/--no-deskew")
+    ] = False
     contrast: Annotated[
-        bool, about("Make the ink of faint or yellowed pages black and their paper white.", flag="--contrast")
+        bool,
+        about("Make the ink of faint or yellowed pages black and their paper white.", flag="--contrast/--no-contrast"),
     ] = False
     dedup: Annotated[
         Literal["content", "pixels", "off"],

@@ -75,10 +75,20 @@ def read_content(path: bytes, member: Member | None, kept_bytes: int) -> Read:
     return Read(digest.hexdigest(), content, Place(path, opened.stamp))
 
 
+def has_changed(place: Place) -> bool:
+    """Return whether a file is no longer what it was when it was hashed."""
+    try:
+        status = os.stat(place.path)  # noqa: PTH116 - a path of bytes
+    except OSError:
+        return True
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ino) != place.stamp
+
+
 class HeldContent:
     """Bytes that other processes map by a path: an anonymous file in memory, or a temporary one where there is none.
 
     Raises:
+        UnreadableFileError: there is no room for them.
         NoDescriptorsError: the process has no file descriptor left.
     """
 
@@ -92,11 +102,15 @@ class HeldContent:
                 path = os.fsencode(name)
         except OSError as exc:
             require_descriptor(exc)
-            raise
+            raise _no_room(exc) from exc
         self._free = weakref.finalize(self, _free, self._fd, path)
         rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as exc:
+            self.close()
+            raise _no_room(exc) from exc
         self.place = Place(path, Stamp.of(self._fd))
 
     def __repr__(self) -> str:
@@ -105,6 +119,10 @@ class HeldContent:
     def close(self) -> None:
         """Free the memory, once no process maps it any more; a second call does nothing."""
         self._free()
+
+
+def _no_room(exc: OSError) -> UnreadableFileError:
+    return UnreadableFileError(f"cannot be held while it is converted: {exc.strerror or exc}")
 
 
 def _free(fd: int, path: bytes) -> None:

@@ -20,9 +20,9 @@ from PIL import Image
 from pipeline.convert.command import module_command
 from pipeline.convert.pool import ConversionPool, PoolOptions
 from pipeline.convert.resources import read_machine
-from pipeline.errors import ConversionError, PageError, UnreadableFileError
+from pipeline.errors import ConversionError, PageError, UnreadableFileError, page_errors
 from pipeline.inputs.archives.holding import release
-from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, HeldContent, Place, read_content
+from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, HeldContent, Place, has_changed, read_content
 from pipeline.inputs.conversion_messages import (
     Convert,
     Converted,
@@ -119,7 +119,7 @@ class ImageFile:
             return read
         is_cut = False  # its tiles are prepared later
         try:
-            result = await converter.run(read, key=self._sha256)
+            result = await self._convert(read, converter, threads)
             is_cut = isinstance(result, Cut)
             return await loop.run_in_executor(threads, self.finish, page, result)
         except ConversionError:
@@ -143,7 +143,7 @@ class ImageFile:
         Raises:
             PageError: it cannot be converted.
         """
-        result = await converter.run(self._conversion(page, tile), key=self._sha256)
+        result = await self._convert(self._conversion(page, tile), converter, threads)
         payload = await asyncio.get_running_loop().run_in_executor(threads, self.finish, page, result)
         return replace(payload, tile=tile)
 
@@ -163,6 +163,14 @@ class ImageFile:
         else:
             self._release_member()
             await self._count_pages(converter)
+
+    async def _convert(self, task: Convert, converter: Converter, threads: Executor) -> Result:
+        try:
+            return await converter.run(task, key=self._sha256)
+        except ConversionError as exc:  # a process that has a file mapped ends when the file is cut
+            if await asyncio.get_running_loop().run_in_executor(threads, has_changed, task.place):
+                raise UnreadableFileError(CHANGED) from exc
+            raise
 
     def read(self, page: int) -> Payload | Convert:
         """Read the file; return its page when that fits, else the task that converts it.
@@ -206,7 +214,7 @@ class ImageFile:
                 return self._without_call(page, skipped=skipped)
             case NotConverted(name, message, pages):
                 self.pages = max(self.pages, pages)
-                raise _ERRORS.get(name, ConversionError)(message)
+                raise next((each for each in page_errors() if each.name == name), ConversionError)(message)
             case _:
                 raise ConversionError("the decoder sent an unexpected message")
 
@@ -288,13 +296,3 @@ def _describe_fitting(content: bytes, settings: PrepareSettings) -> Prep | None:
     if not needed.untouched or (orientation != 1 and settings.orient):
         return None
     return Prep(FORMATS[image.format or ""], *image.size, bytes=len(content))
-
-
-def _error_classes(base: type[PageError]) -> dict[str, type[PageError]]:
-    classes = {base.name: base}
-    for child in base.__subclasses__():
-        classes |= _error_classes(child)
-    return classes
-
-
-_ERRORS: Final = _error_classes(PageError)

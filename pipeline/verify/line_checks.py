@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from pipeline.errors import PageError, one_line
+from pipeline.errors import one_line, page_errors
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
 from pipeline.skipped import BLANK, SMALLER
 from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
@@ -123,7 +123,7 @@ def _check_skipped(record: Record) -> Iterator[str]:
 
 def check_failure(failure: FailureHead) -> Iterator[str]:
     """Yield the faults of a failure whose checksum and types are right."""
-    retryable = _retryable_by_class().get(failure.error)
+    retryable = {error.name: error.retryable for error in page_errors()}.get(failure.error)
     if retryable is None:
         yield f"the class {failure.error[:40]!r} is unknown"
     elif failure.retryable and not retryable:
@@ -141,16 +141,6 @@ def check_failure(failure: FailureHead) -> Iterator[str]:
 def show_name(source: bytes) -> str:
     """Return the bytes of a name as printable characters on one line."""
     return one_line(decode_name(source))
-
-
-def _retryable_by_class() -> dict[str, bool]:
-    return {error.name: error.retryable for error in _subclasses(PageError)}
-
-
-def _subclasses(error: type[PageError]) -> Iterator[type[PageError]]:
-    for child in error.__subclasses__():
-        yield child
-        yield from _subclasses(child)
 
 
 def _is_moment(added: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import tomllib
 from pathlib import Path
 
+import orjson
 import pytest
 from aiohttp import web
 
@@ -159,3 +160,12 @@ async def test_the_key_command_is_neither_recorded_nor_shown(scans: Path, tmp_pa
     shown = await run_command("config", "show", "-c", tmp_path / "my.toml")
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
     assert b"sk-secret" not in written + shown.stdout + done.stderr
+
+
+@pytest.mark.parametrize("flag", ["deskew", "contrast"])
+async def test_a_flag_switches_a_correction_off(scans: Path, flag: str) -> None:
+    write_pages(scans, 1)
+    environ = {f"PAGEMILL_{flag.upper()}": "1"}
+    corrected = await run_command("plan", scans, "--json", **environ)
+    as_it_is = await run_command("plan", scans, "--json", f"--no-{flag}", **environ)
+    assert [orjson.loads(done.stdout)["conversions"] for done in (corrected, as_it_is)] == [1, 0]

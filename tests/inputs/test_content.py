@@ -1,5 +1,6 @@
 """What is read once and shared with worker processes."""
 
+import errno
 import hashlib
 import io
 import os
@@ -48,6 +49,17 @@ def test_held_content_is_freed_once() -> None:
     assert mapped[:] == b"a page"  # as long as a process maps it
     with pytest.raises(PageError):
         MappedFile.open(holding.place)
+
+
+def test_no_room_for_content_is_the_failure_of_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(fd: int, data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(UnreadableFileError, match="cannot be held while it is converted: No space left on device"):
+        HeldContent(b"a page")
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_content_that_nobody_wants_any_more_is_freed() -> None:

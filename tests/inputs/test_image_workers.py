@@ -147,3 +147,27 @@ async def test_what_native_decoders_print_does_not_reach_stderr(file: Path, capf
                 with pytest.raises(PageError):
                     await image.prepare(page, pool, threads)
     assert capfd.readouterr().err == ""
+
+
+class CrashingConverter:
+    """Changes the file, and ends as a process ends that reads beyond the end of a mapped file."""
+
+    def __init__(self, file: Path, kept_bytes: int) -> None:
+        self._file, self._kept_bytes = file, kept_bytes
+
+    async def run(self, task: Task, *, key: str) -> Result:
+        if self._file.stat().st_size != self._kept_bytes:
+            os.truncate(self._file, self._kept_bytes)
+        raise ConversionError("the decoder crashed (SIGBUS)")
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut"])
+async def test_a_file_that_is_cut_while_it_is_converted_has_changed(file: Path, *, is_cut: bool) -> None:
+    """The next run reads it again, which it would not do for a page that crashes its decoder."""
+    file.write_bytes(encode(Image.new("L", (200, 200)), "TIFF"))
+    converter = CrashingConverter(file, 1000 if is_cut else file.stat().st_size)
+    os.utime(file, ns=(1, 1))
+    image, error = ImageFile(file, VENDOR), UnreadableFileError if is_cut else ConversionError
+    reason = "changed while it was read" if is_cut else "SIGBUS"
+    with ThreadPoolExecutor(1) as threads, pytest.raises(error, match=reason):
+        await image.prepare(1, converter, threads)

@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.errors import PageError
 from pipeline.inputs.archives.reading import read_member
+from pipeline.inputs.content import HeldContent
 from pipeline.members import COMPRESSED_TAR, TAR, Member
 from pipeline.records import SourceFile
 
@@ -54,12 +55,12 @@ async def hold(file: SourceFile, max_bytes: int, threads: Executor) -> SourceFil
 
 def release(member: Member | None) -> None:
     """Free what is held of a member; a second call, and one for a member that is not held, do nothing."""
-    if member is not None and (fd := _held.pop(member, None)) is not None:
-        os.close(fd)
+    if member is not None and (held := _held.pop(member, None)) is not None:
+        held.close()
 
 
-_held: Final[dict[Member, int]] = {}
-"""Descriptors by place. Descriptors recur, so the place has a number of its own in `crc`, which a TAR does not use."""
+_held: Final[dict[Member, HeldContent]] = {}
+"""By place. Descriptors recur, so the place has a number of its own in `crc`, which a TAR does not use."""
 _numbers: Final = count(1)
 
 
@@ -72,19 +73,10 @@ def _hold(file: SourceFile, max_bytes: int) -> SourceFile:
     assert file.member is not None
     try:
         content = read_member(file.member, max_bytes)
+        held = HeldContent(content)
     except PageError as exc:
         return replace(file, problem=exc)
-    fd = os.memfd_create("member", os.MFD_CLOEXEC)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        status = os.fstat(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    path = f"/proc/{os.getpid()}/fd/{fd}".encode()
-    size = len(content)
-    member = Member(path, size, status.st_mtime_ns, 0, size, size, TAR, next(_numbers))
-    _held[member] = fd
+    size, place = len(content), held.place
+    member = Member(place.path, size, place.stamp.mtime_ns, 0, size, size, TAR, next(_numbers))
+    _held[member] = held
     return replace(file, member=member)
