@@ -37,6 +37,7 @@ PACKAGES_BY_COMMAND = {
     "curl": "curl",
     "node": "nodejs",
     "jq": "jq",
+    "pdftotext": "poppler-utils",
     "openssl": "openssl",
     "chromium": "chromium",
     "nginx": "nginx",
