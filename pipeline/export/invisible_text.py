@@ -1,4 +1,4 @@
-"""Invisible text over a page of a PDF: content streams, and a font whose glyphs are empty.
+"""Invisible text over a page of a PDF: content streams, and a font whose glyphs are boxes.
 
 A character's code is its number in the order of first use, so that any character of Unicode has one; `bfchar` says
 which it is. Its width is one em for a character of East Asian width, half of it for any other.
@@ -16,6 +16,7 @@ from pipeline.positions import TextLine
 
 FONT: Final = Name("/F0")
 _EM: Final = 1000
+_WIDTHS: Final = (_EM // 2, _EM)
 _ASCENT: Final = 800
 """The base line is a fifth of the line's height above its lower edge."""
 _BFCHAR_MAX: Final = 100
@@ -58,7 +59,7 @@ class InvisibleFont:
             FontFile2=pdf.make_indirect(file),
         )  # fmt: skip
         wide = [item for text, code in self._codes.items() if char_width(text) == _EM for item in (code, [_EM])]
-        glyphs = Stream(pdf, bytes(2 * (len(self._codes) + 1)))  # the empty glyph for each
+        glyphs = Stream(pdf, b"\0\0" + b"".join(bytes((0, char_width(text) == _EM)) for text in self._codes))
         descendant = Dictionary(
             Type=Name.Font, Subtype=Name.CIDFontType2, BaseFont=Name.Invisible, DW=_EM // 2, W=Array(wide),
             CIDSystemInfo=Dictionary(Registry=b"Adobe", Ordering=b"Identity", Supplement=0),
@@ -124,16 +125,25 @@ def _runs_down(points: list[tuple[float, float]]) -> bool:
 
 
 def _true_type() -> bytes:
-    """Return a TrueType font with one empty glyph. Source: ISO 14496-22, and ISO 32000-1, 9.9, for its tables."""
+    """Return a TrueType font with two glyphs, a box of half an em and one of an em, which are never drawn.
+
+    Without outlines, PDFium takes lines that run downwards for lines without a width, and leaves them out.
+
+    Source:
+        ISO 14496-22; ISO 32000-1, 9.9, for its tables.
+    """
+    glyphs = [_box_glyph(width) for width in _WIDTHS]
+    ends = [0, len(glyphs[0]) // 2, len(b"".join(glyphs)) // 2]
     tables = {
-        b"glyf": b"\0\0\0\0",
+        b"glyf": b"".join(glyphs),
         b"head": struct.pack(
-            ">IIIIHHQQhhhhHHhhh", 0x10000, 0x10000, 0, 0x5F0F3CF5, 0, _EM, 0, 0, 0, -200, _EM, _ASCENT, 0, 8, 2, 0, 0
+            ">IIIIHHQQhhhhHHhhh",
+            *(0x10000, 0x10000, 0, 0x5F0F3CF5, 0, _EM, 0, 0, 0, _ASCENT - _EM, _EM, _ASCENT, 0, 8, 2, 0, 0),
         ),
-        b"hhea": struct.pack(">IhhhH11hH", 0x10000, _ASCENT, _ASCENT - _EM, 0, _EM, *([0] * 11), 1),
-        b"hmtx": struct.pack(">Hh", _EM // 2, 0),
-        b"loca": struct.pack(">HH", 0, 0),
-        b"maxp": struct.pack(">IH13H", 0x10000, 1, *([0] * 13)),
+        b"hhea": struct.pack(">IhhhH11hH", 0x10000, _ASCENT, _ASCENT - _EM, 0, _EM, *([0] * 11), len(_WIDTHS)),
+        b"hmtx": b"".join(struct.pack(">Hh", width, 0) for width in _WIDTHS),
+        b"loca": struct.pack(">3H", *ends),
+        b"maxp": struct.pack(">IHHH11H", 0x10000, len(_WIDTHS), 4, 1, *([0] * 11)),
     }
     offset = 12 + 16 * len(tables)
     directory, body = struct.pack(">IHHHH", 0x10000, len(tables), 64, 2, 16 * len(tables) - 64), b""
@@ -143,3 +153,10 @@ def _true_type() -> bytes:
         directory += struct.pack(">4sIII", name, checksum, offset + len(body), len(table))
         body += padded
     return directory + body
+
+
+def _box_glyph(width: int) -> bytes:
+    head = struct.pack(">hhhhhHH", 1, 0, _ASCENT - _EM, width, _ASCENT, 3, 0)
+    moves = struct.pack(">8h", 0, 0, width, 0, _ASCENT - _EM, _EM, 0, -_EM)
+    glyph = head + b"\1\1\1\1" + moves  # on the curve, coordinates of two bytes
+    return glyph + bytes(-len(glyph) % 4)

@@ -11,7 +11,8 @@ from PIL import Image
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.orientation import read_orientation
 
-_MIN_DPI: Final = 30
+_MIN_DPI: Final = 100
+"""Files that say 72 or 96 were not scanned so: these are what programs write that do not know."""
 _MAX_DPI: Final = 4800
 _COLOURS: Final = {"L": Name.DeviceGray, "RGB": Name.DeviceRGB, "CMYK": Name.DeviceCMYK}
 _PROFILES: Final = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
