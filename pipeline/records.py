@@ -10,6 +10,7 @@ from typing import Any, AnyStr, NewType
 from pipeline.corrections import Corrections
 from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainCallError
 from pipeline.members import Member
+from pipeline.positions import TextLine
 from pipeline.quality import Quality
 from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
@@ -206,7 +207,11 @@ class Record:
         quality: How well the service says it has read the page; None when it does not say.
         text_from: `TEXT_LAYER`, or None for the service's text.
         skipped: Why the page was not sent and has no text; None for any other page.
-        pixels: As in `Payload`; only of pages that were compared, or are to be.
+        pixels: As in `Payload`; only of pages that were compared, or are to be, and of those with positions.
+        lines: Where its lines are, in px of the image as sent (of the upright page when it was sent in tiles); None
+            when that was not asked for.
+        operation: The service's, such as `ADVANCED_RECOGNITION`; None for a metered service's plain text recognition,
+            and for the embedded engine.
     """
 
     id: PageId
@@ -227,6 +232,8 @@ class Record:
     text_from: str | None = None
     skipped: Skipped | None = None
     pixels: str | None = None
+    lines: tuple[TextLine, ...] | None = None
+    operation: str | None = None
 
     @property
     def state(self) -> State:

@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 import pybase64
 
+from pipeline.positions import FoundLines, parse_positions
 from pipeline.quality import Quality, parse_quality
 
 TEXT_RECOGNITION_PATH: Final = "/api/text-recognition"
@@ -25,7 +26,6 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     "webp": "image/webp",
 }
 """Media types of the image formats that the API accepts, by the format's name in records."""
-
 REPLY_MAX_BYTES: Final = 16 * 1024 * 1024
 """Largest reply after decompression; the text of a page is a thousand times smaller."""
 
@@ -100,6 +100,7 @@ class WireReply:
         note: A remark on the text: it was null, or characters were replaced; None for none.
         is_lossy: True when bytes of the text could not be decoded: only the reply's bytes hold the whole text.
         quality: How well the service says it has read the page; None when it does not say.
+        found: Its lines; None when it says nothing of them.
     """
 
     id: str | None
@@ -108,6 +109,7 @@ class WireReply:
     note: str | None = None
     is_lossy: bool = False
     quality: Quality | None = None
+    found: FoundLines | None = None
 
 
 class BodyKind(Enum):
@@ -178,17 +180,17 @@ def parse_reply(body: bytes, charset: str | None = None) -> WireReply:
     content = reply.get("content", ...)
     if content is not None and not isinstance(content, str):
         raise InvalidReplyError("the reply has no text in 'content'")
-    text = replace_surrogates(content or "")
-    note = None
+    text, note = replace_surrogates(content or ""), None
+    is_lossy = not is_exact and "\ufffd" in text
     if content is None:
         note = "the reply's content is null"
-    elif not is_exact and "\ufffd" in text:
+    elif is_lossy:
         note = "bytes that do not fit the reply's charset replaced by U+FFFD"
     elif text != content:
         note = "lone surrogates replaced by U+FFFD"
-    is_lossy = not is_exact and "\ufffd" in text
-    timestamp_ms, quality = _parse_timestamp(reply.get("timestamp")), parse_quality(reply.get("quality"))
-    return WireReply(_parse_id(reply.get("id")), text, timestamp_ms, note, is_lossy, quality)
+    quality, found = parse_quality(reply.get("quality")), parse_positions(reply.get("ocrResult"))
+    reply_id, timestamp_ms = _parse_id(reply.get("id")), _parse_timestamp(reply.get("timestamp"))
+    return WireReply(reply_id, text, timestamp_ms, note, is_lossy, quality, found)
 
 
 def parse_error(body: bytes, charset: str | None = None) -> tuple[BodyKind, str]:

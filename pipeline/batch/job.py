@@ -160,7 +160,7 @@ def prepare_settings(config: Config) -> PrepareSettings:
         uses_text_layer=prepare.text_layer == "use",
         skips_blank=prepare.skip_blank,
         skips_below_px=prepare.skip_smaller_px,
-        compares_pixels=prepare.dedup == "pixels",
+        records_size=prepare.dedup == "pixels" or config.run.positions,
         auto_rotate=prepare.auto_rotate,
         deskew=prepare.deskew,
         contrast=prepare.contrast,

@@ -31,8 +31,12 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
     """
     index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
     index.skips.rule = skip_rule(job.config)
+    index.positioned.are_wanted = job.config.run.positions
     for damage in index.damaged[:_NAMED_DAMAGES]:
         logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
+    if (number := index.positioned.count_without()) > 0:
+        message = "%d pages have a text without positions; those among the INPUTs are sent again, a call each"
+        logger.warning(message, number)
     if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:
         logger.warning("skipped %d more damaged lines; pagemill verify names each", unnamed)
     return index
@@ -55,5 +59,5 @@ def open_client_of(job: ResolvedJob, service: Service) -> AbstractAsyncContextMa
     """Return the client for the calls of a job."""
     if job.proxy is not None:
         logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
-    timeouts = choose_timeouts(job.config.api, service)
-    return open_client(service, timeouts, connections=job.config.run.jobs, proxy=job.proxy)
+    timeouts, run = choose_timeouts(job.config.api, service), job.config.run
+    return open_client(service, timeouts, connections=run.jobs, proxy=job.proxy, wants_positions=run.positions)

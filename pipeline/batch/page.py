@@ -3,10 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from pipeline.positions import ADVANCED_RECOGNITION, TextLine, describe_missing
 from pipeline.quality import Quality
 from pipeline.records import PageId, Payload, Prep, Record, Reply, SourceFile
+from pipeline.service import Service
 from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
+from pipeline.wire import WireReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,9 @@ class Text:
         origin: `TEXT_LAYER`, or None for the service.
         skipped: Why there is no text; None for a page that was not skipped.
         pixels: `Record.pixels` of an earlier record of the same content; None takes the page's.
-        prep: The images as sent, of a page that needed several calls; else None.
+        prep: The images as sent, of a page that needed several calls, or of the page whose lines these are; else None.
+        lines: Where its lines are; None when that was not asked for.
+        operation: As in `Record`.
     """
 
     content: str
@@ -51,6 +56,45 @@ class Text:
     skipped: Skipped | None = None
     pixels: str | None = None
     prep: Prep | None = None
+    lines: tuple[TextLine, ...] | None = None
+    operation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the texts of a run come from.
+
+    Attributes:
+        host: Of the service; the embedded engine's name.
+        keeps_lines: Positions are asked for.
+        operation: As in `Record`.
+    """
+
+    host: str
+    keeps_lines: bool = False
+    operation: str | None = None
+
+    def text(self, reply: WireReply, attempt: str, note: str | None) -> Text:
+        """Return the text of a reply.
+
+        Args:
+            reply: It.
+            attempt: The ledger's id of the call.
+            note: A remark on it; None for none.
+        """
+        lines = None
+        if self.keeps_lines:
+            lines = () if reply.found is None else reply.found.lines
+            note = "; ".join(filter(None, (note, describe_missing(reply.found, reply.content)))) or None
+        origin = Reply(reply.id, reply.timestamp_ms, self.host)
+        return Text(reply.content, origin, (attempt,), note, reply.quality, lines=lines, operation=self.operation)
+
+
+def origin_of(service: Service, *, keeps_lines: bool) -> Origin:
+    """Return where the texts of a service come from."""
+    if not service.metered:
+        return Origin(service.name, keeps_lines)
+    return Origin(service.host, keeps_lines, ADVANCED_RECOGNITION if keeps_lines else None)
 
 
 def text_of(record: Record, page_id: PageId) -> Text:
@@ -64,7 +108,9 @@ def text_of(record: Record, page_id: PageId) -> Text:
         record.text_from,
         skipped=record.skipped,
         pixels=record.pixels if record.id == page_id else None,
-        prep=record.prep if record.prep is not None and record.prep.tiles is not None else None,
+        prep=record.prep if record.prep is not None and (record.prep.tiles or record.lines) else None,
+        lines=record.lines,
+        operation=record.operation,
     )
 
 

@@ -113,7 +113,7 @@ class Recorder:
             sha256=payload.sha256,
             text=text.content,
             duplicate_of=duplicate_of,
-            prep=payload.prep if payload.prep is not None else text.prep,
+            prep=text.prep if payload.prep is None or (text.lines and text.prep) else payload.prep,
             reply=text.reply,
             attempts=text.attempts,
             elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
@@ -125,6 +125,8 @@ class Recorder:
             text_from=text.origin,
             skipped=text.skipped,
             pixels=text.pixels or payload.pixels,
+            lines=text.lines,
+            operation=text.operation,
         )
         self._index.add_record(record, await self._sink.append_record(record))
         return record
@@ -147,6 +149,8 @@ class Recorder:
             added=rfc3339(datetime.now(UTC)),
             note=text.note,
             quality=text.quality,
+            lines=text.lines,
+            operation=text.operation,
         )
         self._index.parts.add(part, await self._sink.append_part(part))
         self.has_text = True
@@ -250,7 +254,8 @@ class Recorder:
         self._index.add_failure(over, await self._sink.append_failure(over))
 
     def _is_sent_again(self, file: SourceFile, page_id: PageId) -> bool:
-        return file.again_before is not None and self._index.find_record(page_id) is not None
+        is_again = file.again_before is not None and self._index.find_record(page_id) is not None
+        return is_again or self._index.positioned.sends_again(page_id)
 
     def _count_runs(self, file: SourceFile, number: int, page_id: PageId | None) -> int:
         """Return the number of earlier runs in a row in which the calls for a page have failed."""

@@ -26,6 +26,7 @@ from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
 from pipeline.batch.listing import Listing
 from pipeline.batch.observers import Start, Watch, new_run_id, observe, publish
 from pipeline.batch.opening import open_client_of, open_index, open_service
+from pipeline.batch.page import origin_of
 from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.triage import Triage
@@ -37,7 +38,6 @@ from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
 from pipeline.records import State, rfc3339
 from pipeline.remote.gate import Gate
-from pipeline.service import Service
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
@@ -202,7 +202,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             recorder=recorder,
             shutdown=shutdown,
             config=config,
-            host=_origin(job.service),
+            origin=origin_of(job.service, keeps_lines=config.run.positions),
             uncertain=forbidden if config.run.at_most_once else frozenset(),
             is_retry=job.retry is not None,
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
@@ -224,10 +224,6 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             begun_s=anyio.current_time(),
             known=await anyio.to_thread.run_sync(count_known, job, inputs, index),
         )
-
-
-def _origin(service: Service) -> str:
-    return service.host if service.metered else service.name
 
 
 async def _end_after(duration_s: float, shutdown: Shutdown) -> None:

@@ -8,10 +8,12 @@ import anyio
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.file_pages import FilePages
 from pipeline.batch.joining import TileText, join_texts
+from pipeline.batch.line_positions import TileLines, join_tile_lines
 from pipeline.batch.page import Page, Text
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.slots import Slot, Slots
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError
+from pipeline.positions import TextLine
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep, Record
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -160,7 +162,15 @@ def join_parts(parts: Sequence[Part]) -> Text:
         "; ".join(notes) or None,
         _join_quality(parts),
         prep=prep,
+        lines=_join_lines(parts),
+        operation=parts[-1].operation,
     )
+
+
+def _join_lines(parts: Sequence[Part]) -> tuple[TextLine, ...] | None:
+    """Return the lines of all tiles; None when one has none that were asked for."""
+    found = [TileLines(part.tile, part.prep, part.lines) for part in parts if part.lines is not None]
+    return join_tile_lines(found) if len(found) == len(parts) else None
 
 
 def _join_quality(parts: Sequence[Part]) -> Quality | None:

@@ -99,8 +99,8 @@ def _describe(exported: Exported, job: ExportJob) -> str:
         ["--images"],
         type=click.Choice(["none", "sent", "original"]),
         default="none",
-        help="Images in parquet, hf and webdataset: as sent, or the original files where these hold one page  "
-        "[default: none]",
+        help="Images in parquet, hf, webdataset and pdf: as sent, or the original files where these hold one page  "
+        "[default: none; pdf: original]",
         heading=_OUTPUT,
     ),
     GroupedOption(

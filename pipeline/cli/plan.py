@@ -109,6 +109,7 @@ def make_job(
     setting("run.max_calls", heading=_LIMITS),
     setting("run.spread", heading=_LIMITS),
     setting("run.at_most_once", heading=_LIMITS),
+    setting("run.positions", heading=_LIMITS),
     *service_options(_LIMITS),
     flag("--local", "Plan for the embedded engine, whatever key there is.", heading=_LIMITS),
     config_option(_OUTPUT),

@@ -72,6 +72,7 @@ def call_options() -> list[click.Option]:
     return [
         *service_options(SERVICE),
         setting("api.proxy", heading=SERVICE),
+        setting("run.positions", heading=SERVICE),
         flag("--local", "Use the embedded engine, whatever key there is.", heading=SERVICE),
         flag("--switch-service", "Let another service than before fill the workspace.", heading=SERVICE),
         *confirmations(SERVICE),

@@ -179,6 +179,14 @@ class RunConfig(Section, frozen=True):
         Count | None,
         about("Take at most this many new files.", flag="--limit", metavar="N", example=100, unset="no bound"),
     ] = None
+    positions: Annotated[
+        bool,
+        about(
+            "Keep where each line is (`lines` in the records), as ALTO, hOCR, PAGE and PDF exports need it; calls the "
+            "service's advanced endpoint, also for pages whose text has no positions yet.",
+            flag="--positions",
+        ),
+    ] = False
     at_most_once: Annotated[
         bool,
         about("Never send a page again whose earlier call may have been billed.", flag="--at-most-once"),

@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.errors import UsageError
 from pipeline.export.base import Count, Exported, ExportJob, export_documents
-from pipeline.export.images import ImageReader
+from pipeline.export.images import ImageReader, Images
 
 ExportFunction = Callable[[ExportJob, Count], Exported]
 
@@ -72,6 +72,35 @@ def _export_dolma(job: ExportJob, count: Count) -> Exported:
     return export_shards(job, "dolma", DolmaWriter(), count)
 
 
+def _export_hocr(job: ExportJob, count: Count) -> Exported:
+    from pipeline.export.hocr import HocrWriter  # noqa: PLC0415 - when it is chosen
+
+    return export_documents(job, "hocr", HocrWriter(), count)
+
+
+def _export_page(job: ExportJob, count: Count) -> Exported:
+    _require_extra("lxml", "export")
+    from pipeline.export.page_xml import PageXmlWriter  # noqa: PLC0415 - when it is chosen
+
+    return export_documents(job, "page", PageXmlWriter(), count)
+
+
+def _export_alto(job: ExportJob, count: Count) -> Exported:
+    _require_extra("lxml", "export")
+    from pipeline.export.alto import AltoWriter  # noqa: PLC0415 - when it is chosen
+
+    return export_documents(job, "alto", AltoWriter(), count)
+
+
+def _export_pdf(job: ExportJob, count: Count) -> Exported:
+    _require_extra("pikepdf", "export")
+    from pipeline.export.searchable_pdf import PdfWriter  # noqa: PLC0415 - when it is chosen
+
+    kind: Images = "sent" if job.images == "sent" else "original"
+    with ImageReader(job.workspace, kind, takes_pdf=False) as images:
+        return _with_missing(export_documents(job, "pdf", PdfWriter(images), count), images)
+
+
 @contextmanager
 def _open_images(job: ExportJob) -> Generator[ImageReader | None]:
     """Open the images of the pages, if they are asked for."""
@@ -104,4 +133,8 @@ FORMATS: Final[Mapping[str, ExportFunction]] = {
     "sqlite": _export_sqlite,
     "hf": _export_hf,
     "webdataset": _export_webdataset,
+    "hocr": _export_hocr,
+    "alto": _export_alto,
+    "page": _export_page,
+    "pdf": _export_pdf,
 }

@@ -24,6 +24,7 @@ from pipeline.errors import PageError, UsageError
 from pipeline.inputs.content import MAX_FILE_BYTES, read_content
 from pipeline.inputs.entries import find_file
 from pipeline.inputs.image import Converter, ImageFile, open_converter
+from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.selection import Inputs
 from pipeline.records import SourceFile
 from pipeline.wire import image_of_body
@@ -47,10 +48,12 @@ class PageImage:
     Attributes:
         data: The file.
         suffix: By its format, such as ".jpg".
+        is_original: It is the file, not the image as sent.
     """
 
     data: bytes
     suffix: str
+    is_original: bool = False
 
 
 class _OpenFile:
@@ -73,19 +76,20 @@ class ImageReader:
     Args:
         workspace: The directory given to `-o`.
         images: "sent": as they were sent; "original": the file, where it holds one page.
+        takes_pdf: False takes the image as sent of a PDF of one page, too.
 
     Raises:
         UsageError: the files are not where they were.
     """
 
-    def __init__(self, workspace: Path, images: Images) -> None:
+    def __init__(self, workspace: Path, images: Images, *, takes_pdf: bool = True) -> None:
         run_file = require_workspace(workspace)
         if run_file.root is None or not Path(run_file.root).is_dir():
             raise UsageError(f"{workspace}: the input root of its pages, {run_file.root}, is not there; mount it")
         self._inputs = Inputs(Path(run_file.root), ())
         prepare = msgspec.convert(dict(run_file.section("prepare")), PrepareConfig)
         self._settings = prepare_settings(Config(prepare=prepare))
-        self._is_original = images == "original"
+        self._is_original, self._takes_pdf = images == "original", takes_pdf
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(2, "images")
         self._last: _OpenFile | None = None
@@ -149,10 +153,14 @@ class ImageReader:
     async def _prepare(self, file: SourceFile, image: ImageFile, line: ResultLine) -> PageImage | None:
         try:
             payload = await image.prepare(line.page, self._converter, self._threads)
-            if payload.id != line.id or payload.prep is None:
+            if payload.id != line.id:
                 return None
             if self._is_original and image.pages == 1:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, _read_original, file)
+                original = await asyncio.get_running_loop().run_in_executor(self._threads, _read_original, file)
+                if self._takes_pdf or not is_pdf(original.data[:HEAD_BYTES]):
+                    return original
+            if payload.prep is None:  # it was sent in tiles
+                return None
         except PageError:
             return None
         suffix = _SUFFIXES.get(payload.prep.format, f".{payload.prep.format}")
@@ -162,4 +170,4 @@ class ImageReader:
 def _read_original(file: SourceFile) -> PageImage:
     assert file.path is not None
     read = read_content(os.fsencode(file.path), file.member, MAX_FILE_BYTES)
-    return PageImage(read.content, file.path.suffix.lower())
+    return PageImage(read.content, file.path.suffix.lower(), is_original=True)

@@ -4,7 +4,9 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote
 
-from pipeline.workspace.source_names import encode_name
+from pipeline.export.documents import Document
+from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.source_names import decode_name, encode_name
 
 _QUOTED: Final = '\\?*<>|:"%'
 _MAX_PART_BYTES: Final = 200
@@ -25,6 +27,18 @@ def export_path(name: str, suffix: str) -> str:
     parts = parts or ["_"]
     parts[-1] = _shorten(parts[-1] + suffix, len(suffix.encode()))
     return "/".join([_shorten(part, 0) for part in parts[:-1]] + parts[-1:])
+
+
+def page_path(document: Document, record: ResultLine, suffix: str) -> str:
+    """Return a relative path for a page: with its number before the suffix when its document has several.
+
+    Args:
+        document: Of the page.
+        record: Of the page.
+        suffix: Such as ".txt".
+    """
+    number = "" if len(document.pages) == 1 and record.page == 1 else f".{record.page:04}"
+    return export_path(decode_name(record.source_bytes()), number + suffix)
 
 
 def _safe_part(part: str) -> str:

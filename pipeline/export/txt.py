@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.export.base import Files
 from pipeline.export.documents import Document
-from pipeline.export.names import export_path
+from pipeline.export.names import export_path, page_path
 from pipeline.workspace.lines import ResultLine
-from pipeline.workspace.source_names import decode_name
 
 PAGE_BREAK = b"\f\n"
 """Form feed, as pdftotext and tesseract end a page."""
@@ -31,8 +30,7 @@ class TextWriter:
             yield export_path(document.name or "pages", ".txt"), _join(records)
             return
         for record in records:
-            number = "" if len(document.pages) == 1 and record.page == 1 else f".{record.page:04}"
-            yield export_path(decode_name(record.source_bytes()), f"{number}.txt"), [_encode(record.text)]
+            yield page_path(document, record, ".txt"), [_encode(record.text)]
 
 
 def _join(records: Iterable[ResultLine]) -> Iterator[bytes]:

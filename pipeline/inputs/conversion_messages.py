@@ -26,7 +26,7 @@ class PrepareSettings:
         pdf_dpi: Resolution at which pages of a PDF are rendered.
         uses_text_layer: Whether the text that a page of a PDF has already takes the place of a call.
         skips_blank: Whether pages on which nothing could be text are skipped, so that every page is decoded.
-        compares_pixels: Whether pages of equal pixels are sent once.
+        records_size: Whether the size of the source is recorded: to find equal pixels, or to place lines in it.
         skips_below_px: Images with a longer edge below this are skipped.
         auto_rotate: Whether to turn pages so that their text is upright.
         deskew: Whether to turn pages so that their lines are level.
@@ -41,7 +41,7 @@ class PrepareSettings:
     uses_text_layer: bool = False
     skips_blank: bool = False
     skips_below_px: int = 0
-    compares_pixels: bool = False
+    records_size: bool = False
     auto_rotate: bool = False
     deskew: bool = False
     contrast: bool = False

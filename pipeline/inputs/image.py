@@ -237,7 +237,7 @@ class ImageFile:
 
     def _release_member(self) -> None:
         """Free what is held of an archive's member, unless its pages are read once more, to be compared."""
-        if not self._settings.compares_pixels:
+        if not self._settings.records_size:
             release(self._member)  # what is converted is held here from now on
 
     def _conversion(self, page: int, tile: Tile | None = None) -> Convert:
@@ -264,8 +264,8 @@ class ImageFile:
 
     def _pixels(self, source_px: tuple[int, int] | None) -> str | None:
         """Return the value of `Payload.pixels` of a page that was not compared yet."""
-        is_compared = self._settings.compares_pixels and source_px is not None
-        return f"{source_px[0]}x{source_px[1]}" if is_compared and source_px is not None else None
+        is_recorded = self._settings.records_size and source_px is not None
+        return f"{source_px[0]}x{source_px[1]}" if is_recorded and source_px is not None else None
 
 
 def prepare_url(url: str) -> Payload:

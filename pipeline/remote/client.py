@@ -48,14 +48,22 @@ class Client:
         service: Base URL and key.
         timeouts: Deadlines of each call; the session knows those for connecting and reading.
         proxy: The proxy that they go through; None for none.
+        wants_positions: True calls the advanced endpoint, which says where the lines are.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, service: Service, timeouts: Timeouts, proxy: Proxy | None = None
+        self,
+        session: aiohttp.ClientSession,
+        service: Service,
+        timeouts: Timeouts,
+        proxy: Proxy | None = None,
+        *,
+        wants_positions: bool = False,
     ) -> None:
         self._session = session
         # The embedded engine's calls cost nothing; its advanced endpoint says how well a page was read.
-        path = TEXT_RECOGNITION_PATH if service.metered else ADVANCED_RECOGNITION_PATH
+        is_advanced = wants_positions or not service.metered
+        path = ADVANCED_RECOGNITION_PATH if is_advanced else TEXT_RECOGNITION_PATH
         url = URL(service.base_url) / path.lstrip("/")
         self._url = url if service.key is None else url.with_query(key=service.key)
         self._redaction = Redaction(service.key)
@@ -132,7 +140,12 @@ class Client:
 
 @asynccontextmanager
 async def open_client(
-    service: Service, timeouts: Timeouts, *, connections: int, proxy: Proxy | None = None
+    service: Service,
+    timeouts: Timeouts,
+    *,
+    connections: int,
+    proxy: Proxy | None = None,
+    wants_positions: bool = False,
 ) -> AsyncGenerator[Client]:
     """Open a client for one service.
 
@@ -141,6 +154,7 @@ async def open_client(
         timeouts: Deadlines of each call.
         connections: Most connections open at once; each call in flight takes one.
         proxy: The proxy that calls go through; None for none, whatever the environment says.
+        wants_positions: As for `Client`.
     """
     timeout = aiohttp.ClientTimeout(
         total=None, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
@@ -155,7 +169,7 @@ async def open_client(
         max_field_size=_HEADER_MAX_BYTES,
         proxy=None if proxy is None else proxy.url,
     ) as session:
-        yield Client(session, service, timeouts, proxy)
+        yield Client(session, service, timeouts, proxy, wants_positions=wants_positions)
 
 
 class _Received:

@@ -23,13 +23,12 @@ from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_rows import meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
-from pipeline.workspace.read_position import Span
+from pipeline.workspace.read_position import DamagedLine, Span
 from pipeline.workspace.source_names import encode_name
-from pipeline.workspace.tables import FINAL_STATES, DamagedLine, OtherFilesError, Tables
+from pipeline.workspace.tables import FINAL_STATES, OtherFilesError, Tables
 from pipeline.workspace.worklist import find_left, read_worklist
 
-_COMMIT_EVERY: Final = 512
-"""Changes per commit."""
+_COMMIT_EVERY: Final = 512  # changes
 _FILE_PAGES: Final = """SELECT size_bytes, mtime_ns, pages, state, retryable, added FROM file JOIN page USING (source)
 WHERE path = ? AND file.source = ?"""
 
@@ -43,8 +42,8 @@ class Index:
         self._tables = Tables(workspace, database)
         self.proofs, self.parts = self._tables.proofs, self._tables.parts
         """Which attempts have a readable line, and which lines were edited; which tiles have a text."""
-        self.skips, self.pixels = self._tables.skips, self._tables.pixels
-        """Which pages were skipped, and which are settled by this run's settings; whose pixels are equal."""
+        self.skips, self.pixels, self.positioned = self._tables.skips, self._tables.pixels, self._tables.positioned
+        """Which pages were skipped, or lack positions, by this run's settings; whose pixels are equal."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self._first_totals: dict[State, int] | None = None
@@ -182,7 +181,7 @@ class Index:
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
-        is_open = State.SKIPPED in {row[0] for row in rows} and not self.skips.are_settled(source)
+        is_open = self._tables.is_open(source, {row[0] for row in rows})
         finished = (state in FINAL_STATES for state, _, _ in rows)
         if is_open or (file.meta and self.inventory.count_with_meta(file) < sum(finished)):
             return None
@@ -235,10 +234,10 @@ class Index:
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this page has a record of this content that is as recent as asked for."""
-        found = "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?"
-        rows = self._db.rows(found, (encode_name(file.name), page, page_id))
+        state, source = "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?", encode_name(file.name)
+        rows = self._db.rows(state, (source, page, page_id))
         is_recent = bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
-        return is_recent and (rows[0][0] != State.SKIPPED or self.skips.is_settled(encode_name(file.name), page))
+        return is_recent and self._tables.is_settled(source, page, rows[0][0])
 
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""

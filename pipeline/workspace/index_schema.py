@@ -8,7 +8,7 @@ from pipeline.workspace.pixel_table import PIXELS_SCHEMA
 from pipeline.workspace.skips import SKIPS_SCHEMA
 from pipeline.workspace.text_proofs import FORGET_PROOFS, PROOFS_SCHEMA
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 _SINCE_3: Final = """
 CREATE TABLE meta (
   source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
@@ -33,7 +33,8 @@ SCHEMA: Final = f"""
 CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
-  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, offset INTEGER, PRIMARY KEY (source, page)
+  id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, offset INTEGER,
+  lacks_lines INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -49,12 +50,14 @@ _SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAUL
 _READ_AGAIN: Final = "".join(f"{statement};" for statement in (*FORGET_PROOFS, "DELETE FROM progress"))
 _OFFSETS: Final = f"ALTER TABLE page ADD COLUMN offset INTEGER;{FORGET_LINES}{_READ_AGAIN}"
 _SINCE_6: Final = PARTS_SCHEMA + SKIPS_SCHEMA + PIXELS_SCHEMA + _OFFSETS
+_SINCE_7: Final = f"ALTER TABLE page ADD COLUMN lacks_lines INTEGER NOT NULL DEFAULT 0;{FORGET_LINES}{_READ_AGAIN}"
 UPGRADES: Final = MappingProxyType(
     {
-        2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6,
-        3: _SINCE_4 + _SINCE_5 + _SINCE_6,
-        4: _SINCE_5 + _SINCE_6,
-        5: _SINCE_6,
+        2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7,
+        3: _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7,
+        4: _SINCE_5 + _SINCE_6 + _SINCE_7,
+        5: _SINCE_6 + _SINCE_7,
+        6: _SINCE_7,
     }
 )
 """By earlier version. All lines are read again, which fills the new tables and columns; files stay known."""

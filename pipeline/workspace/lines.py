@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 import orjson
 
+from pipeline.positions import TextLine, line_fields
 from pipeline.quality import Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply, State, failure_state, result_state
 from pipeline.skipped import Skipped
@@ -20,7 +21,9 @@ from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
 PageNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 _Line = TypeVar("_Line")
-_OPTIONAL: Final = frozenset({"meta", "note", "runs", "again", "is_over", "text_from", "skipped", "pixels"})
+_OPTIONAL: Final = frozenset(
+    {"meta", "note", "runs", "again", "is_over", "text_from", "skipped", "pixels", "lines", "operation"}
+)
 
 
 class EditedLineError(DamagedLineError):
@@ -55,6 +58,8 @@ class ResultHead(msgspec.Struct, frozen=True, kw_only=True):
     quality: Quality | None = None
     skipped: Skipped | None = None
     pixels: str | None = None
+    text_from: str | None = None
+    lines: tuple[TextLine, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64, or no field says which calls brought the text."""
@@ -96,7 +101,7 @@ class ResultLine(ResultHead, frozen=True, kw_only=True):
     elapsed_ms: int
     note: str | None = None
     again: bool = False
-    text_from: str | None = None
+    operation: str | None = None
 
 
 class FailureHead(msgspec.Struct, frozen=True):
@@ -159,6 +164,7 @@ def encode_record(record: Record) -> bytes:
     }
     fields["meta"], fields["note"], fields["again"] = record.meta, record.note, record.again or None
     fields["text_from"], fields["skipped"], fields["pixels"] = record.text_from, record.skipped, record.pixels
+    fields["lines"], fields["operation"] = line_fields(record.lines), record.operation
     return _encode(fields)
 
 
@@ -261,6 +267,8 @@ def parse_record(line: bytes) -> Record:
         text_from=fields.text_from,
         skipped=fields.skipped,
         pixels=fields.pixels,
+        lines=fields.lines,
+        operation=fields.operation,
     )
 
 

@@ -27,6 +27,7 @@ class PageRow:
         in_doubt: The service doubts the record's text.
         pixels: Size, and hash if known, of the page's pixels; None where these are not compared.
         skipped: Why the page was not sent; None for a page with a text, and for a failure.
+        lacks_lines: The service read the page without saying where its lines are.
     """
 
     source: bytes
@@ -40,6 +41,7 @@ class PageRow:
     in_doubt: bool = False
     skipped: Skipped | None = None
     pixels: str | None = None
+    lacks_lines: bool = False
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -53,7 +55,7 @@ def record_row(record: Record) -> PageRow:
     return PageRow(
         source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
         attempts=record.attempts, in_doubt=_is_in_doubt(record), skipped=record.skipped,
-        pixels=record.pixels,
+        pixels=record.pixels, lacks_lines=lacks_lines(record),
     )  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def result_row(head: ResultHead) -> PageRow:
     return PageRow(
         source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
         attempts=head.attempts, in_doubt=_is_in_doubt(head), skipped=head.skipped,
-        pixels=head.pixels,
+        pixels=head.pixels, lacks_lines=lacks_lines(head),
     )  # fmt: skip
 
 
@@ -72,6 +74,11 @@ def failure_row(failure: Failure | FailureHead) -> PageRow:
     source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
     page_id = None if failure.id is None else PageId(failure.id)
     return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)
+
+
+def lacks_lines(record: Record | ResultHead) -> bool:
+    """Return whether a call with positions would say more than the record does."""
+    return record.lines is None and record.text_from is None and record.skipped is None
 
 
 def _is_in_doubt(record: Record | ResultHead) -> bool:

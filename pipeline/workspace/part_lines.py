@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from pipeline.positions import TextLine, line_fields
 from pipeline.quality import Quality
 from pipeline.records import PageId, Prep, Reply
 from pipeline.tiles import Tile
@@ -32,6 +33,8 @@ class Part:
         added: RFC 3339 in UTC.
         note: A remark on the text; None for none.
         quality: How well the service says it has read the tile; None when it does not say.
+        lines: Where its lines are, in px of the tile as sent; None when that was not asked for.
+        operation: As in `Record`.
     """
 
     id: PageId
@@ -46,6 +49,8 @@ class Part:
     added: str
     note: str | None = None
     quality: Quality | None = None
+    lines: tuple[TextLine, ...] | None = None
+    operation: str | None = None
 
 
 class _PartLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +69,8 @@ class _PartLine(msgspec.Struct, frozen=True, kw_only=True):
     source_b64: str | None = None
     quality: Quality | None = None
     note: str | None = None
+    lines: tuple[TextLine, ...] | None = None
+    operation: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when the name is not base64, or the tile is none of its page."""
@@ -94,8 +101,8 @@ def encode_part(part: Part) -> bytes:
         "elapsed_ms": part.elapsed_ms,
         "added": part.added,
     }
-    if part.note is not None:
-        fields["note"] = part.note
+    more = {"note": part.note, "lines": line_fields(part.lines), "operation": part.operation}
+    fields |= {name: value for name, value in more.items() if value is not None}
     return append_checksum(orjson.dumps(fields))
 
 
@@ -119,4 +126,6 @@ def parse_part(line: bytes) -> Part:
         added=fields.added,
         note=fields.note,
         quality=fields.quality,
+        lines=fields.lines,
+        operation=fields.operation,
     )

@@ -14,6 +14,7 @@ from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError, is_intact
 from pipeline.workspace.part_lines import Part, parse_part
 from pipeline.workspace.paths import PARTS
+from pipeline.workspace.positioned import Positioned
 from pipeline.workspace.read_position import ReadPosition, Span
 from pipeline.workspace.reencoding import split_joined
 from pipeline.workspace.source_names import encode_name
@@ -36,10 +37,11 @@ class Parts:
         workspace: The directory with parts.jsonl.
         database: The index's.
         proofs: Gets the attempts of the tiles.
+        positioned: Whether texts count that have no positions.
     """
 
-    def __init__(self, workspace: Path, database: CacheDatabase, proofs: TextProofs) -> None:
-        self._db = database
+    def __init__(self, workspace: Path, database: CacheDatabase, proofs: TextProofs, positioned: Positioned) -> None:
+        self._db, self._positioned = database, positioned
         self._proofs = proofs
         self.position = ReadPosition(workspace / PARTS)
         """How far parts.jsonl was read."""
@@ -75,7 +77,8 @@ class Parts:
         for number, box, added, offset in rows:
             if added >= (since or "") and box == _box(tiles[number - 1]):
                 part = self._read(offset)
-                if part is not None and part.id == page_id and part.tile.box == tiles[number - 1].box:
+                is_same = part is not None and part.id == page_id and part.tile.box == tiles[number - 1].box
+                if part is not None and is_same and self._positioned.covers(part):
                     found[number] = part
         return found
 

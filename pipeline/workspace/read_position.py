@@ -20,6 +20,21 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """A line that the index skipped.
+
+    Attributes:
+        file: The file's name.
+        offset_bytes: Offset of the line's first byte.
+        problem: Why it was skipped.
+    """
+
+    file: str
+    offset_bytes: int
+    problem: str
+
+
 class ReadPosition:
     """How far a file has been read without a gap; lines added out of order count once the lines before are added.
 

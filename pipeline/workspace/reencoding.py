@@ -29,11 +29,12 @@ _FIELDS: Final = (
         "prep",
         "reply",
     ),
+    *("number", "of", "box", "joint"),
     *("quality", "score", "threshold", "confidence", "mean", "minimum", "unread_ink", "unread_type", "precision"),
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "tiles", "corrections", "turned_deg", "deskewed_deg", "levels", "to_source"),
     *("timestamp", "host", "meta", "note", "runs", "again", "text_from", "skipped", "reason", "measure", "pixels"),
-    *("number", "of", "box", "joint"),
+    *("lines", "operation"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
@@ -42,6 +43,7 @@ _FLOATS: Final = (
     *("scale", "deskewed_deg", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type", "measure"),
 )
 _LISTS_OF_FLOATS: Final = ("to_source",)
+_LISTS_OF_OBJECTS: Final = ("tiles", "lines")
 
 
 def strip_framing(line: bytes) -> bytes:
@@ -89,8 +91,9 @@ def _in_order(fields: dict[str, Any]) -> dict[str, Any]:
     for name in _OBJECTS:
         if isinstance(ordered.get(name), dict):
             ordered[name] = _in_order(ordered[name])
-    if isinstance(ordered.get("tiles"), list):
-        ordered["tiles"] = [_in_order(tile) if isinstance(tile, dict) else tile for tile in ordered["tiles"]]
+    for name in _LISTS_OF_OBJECTS:
+        if isinstance(ordered.get(name), list):
+            ordered[name] = [_in_order(each) if isinstance(each, dict) else each for each in ordered[name]]
     return ordered
 
 
@@ -103,7 +106,14 @@ def _with_floats(fields: dict[str, Any]) -> dict[str, Any]:
             changed[name] = float(value)
         elif name in _LISTS_OF_FLOATS and isinstance(value, list):
             changed[name] = [float(number) for number in value]
+        elif name == "lines" and isinstance(value, list):
+            changed[name] = [_line_with_floats(line) for line in value]
     return changed
+
+
+def _line_with_floats(line: dict[str, Any]) -> dict[str, Any]:
+    changed = {**line, "box": [float(number) for number in line["box"]]}
+    return {**changed, "confidence": float(line["confidence"])} if "confidence" in line else changed
 
 
 def _place(field: str) -> int:

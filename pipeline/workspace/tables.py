@@ -4,8 +4,8 @@ A page's later line replaces its earlier one. The index stores how far each file
 there. The order of lines in different files is unknown; where it matters, `added` decides.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,8 @@ from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
-from pipeline.workspace.read_position import ReadPosition, Span
+from pipeline.workspace.positioned import Positioned
+from pipeline.workspace.read_position import DamagedLine, ReadPosition, Span
 from pipeline.workspace.skips import FORGET_SKIPS, Skips
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
 
@@ -35,21 +36,6 @@ class OtherFilesError(StorageError):
     """The JSONL files are not those that the index has read."""
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedLine:
-    """A line that the index skipped.
-
-    Attributes:
-        file: The file's name.
-        offset_bytes: Offset of the line's first byte.
-        problem: Why it was skipped.
-    """
-
-    file: str
-    offset_bytes: int
-    problem: str
-
-
 class Tables:
     """The tables of an index, and the read positions in the JSONL files of its workspace."""
 
@@ -59,7 +45,9 @@ class Tables:
         self._failures = ReadPosition(workspace / FAILURES)
         self.proofs = TextProofs(database)
         """Which attempts have a readable line, and which lines were edited."""
-        self.parts = Parts(workspace, database, self.proofs)
+        self.positioned = Positioned(database)
+        """Which pages lack positions that are asked for."""
+        self.parts = Parts(workspace, database, self.proofs, self.positioned)
         """Which tiles have a text."""
         self._positions = self._results, self._failures, self.parts.position
         self.skips = Skips(database)
@@ -156,7 +144,18 @@ class Tables:
         except OSError as exc:
             require_descriptor(exc)
             raise StorageError(f"{self._results.path}: {exc.strerror or exc}") from exc
-        return record if record.id == page_id and self.skips.covers(record.skipped) else None
+        settles = record.id == page_id and self.skips.covers(record.skipped) and self.positioned.covers(record)
+        return record if settles else None
+
+    def is_open(self, source: bytes, states: Collection[str]) -> bool:
+        """Return whether this run's settings send pages of a file that an earlier one had settled."""
+        is_skipped = State.SKIPPED in states and not self.skips.are_settled(source)
+        return is_skipped or bool(self.positioned.find_without(source))
+
+    def is_settled(self, source: bytes, page: int, state: str) -> bool:
+        """Return whether this run's settings leave a page as it is that has a record."""
+        is_open = page in self.positioned.find_without(source)
+        return not is_open and (state != State.SKIPPED or self.skips.is_settled(source, page))
 
     def restore_positions(self) -> None:
         """Continue reading where the last commit ended.
@@ -260,9 +259,10 @@ class Tables:
 
     def _put(self, row: PageRow, offset: int | None = None) -> None:
         self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt, offset),
-        )
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt, offset,
+             row.lacks_lines),
+        )  # fmt: skip
 
     def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:
         self._put(row)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pipeline.batch.attempts import Attempts
-from pipeline.batch.page import Page
+from pipeline.batch.page import Origin, Page
 from pipeline.batch.recorder import Recorder
 from pipeline.config import Config
 from pipeline.errors import (
@@ -99,7 +99,7 @@ async def open_attempts(
                 recorder=Recorder(sink, index, shutdown, max_failures=None),
                 shutdown=shutdown,
                 config=config,
-                host="fake",
+                origin=Origin("fake"),
                 jitter=lambda: 0.5,
             )
 

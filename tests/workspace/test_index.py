@@ -26,7 +26,7 @@ from pipeline.workspace.source_names import encode_name
 from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append
 
-SINCE_4 = ("in_doubt", "offset")
+SINCE_4 = ("in_doubt", "offset", "lacks_lines")
 """Columns of the table `page` that version 4 had not."""
 
 
@@ -187,6 +187,7 @@ class TestRebuilding:
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
             db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels")
             db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'; ALTER TABLE page DROP offset")
+            db.execute("ALTER TABLE page DROP lacks_lines")
             db.execute("PRAGMA user_version = 5")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected

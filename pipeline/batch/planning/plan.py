@@ -93,6 +93,7 @@ async def make_plan(job: PlanJob) -> Plan:
         if last is not None and job.workspace is not None:
             index = await anyio.to_thread.run_sync(stack.enter_context, open_snapshot(job.workspace))
             index.skips.rule = skip_rule(job.config)
+            index.positioned.are_wanted = job.config.run.positions
         counts = await count_pages(job, inputs, index, last)
         gone = 0
         if index is not None and counts.files.total():

@@ -209,6 +209,7 @@ class Survey:
         index, pages = self._index, header.pages
         known = {} if index is None else index.inventory.pages_of(file)
         skipped = {} if index is None else index.skips.find(encode_name(file.name))
+        without = frozenset[int]() if index is None else index.positioned.find_without(encode_name(file.name))
         stat = None if index is None else index.inventory.stat_of(file)
         states: Counter[State] = Counter()
         more = 0
@@ -217,7 +218,8 @@ class Survey:
                 continue
             page = known.get(number)
             is_same = page is not None and (file.is_url or (stat == file.stat if stat else _is_older(file, page)))
-            state = self._state(file, page, skipped.get(number)) if page is not None and is_same else State.PENDING
+            is_known = page is not None and is_same and number not in without
+            state = self._state(file, page, skipped.get(number)) if page and is_known else State.PENDING
             if state is State.PENDING and number in header.smaller:
                 state = State.SKIPPED
                 self.counts.skipped[SMALLER] += 1

@@ -1,0 +1,72 @@
+"""PAGE XML 2019-07-15: a file per page. Source: https://ocr-d.de/en/gt-guidelines/pagexml/pagecontent_xsd_Complex_Type.html."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from lxml import etree
+
+from pipeline.export.base import Files
+from pipeline.export.documents import Document
+from pipeline.export.names import page_path
+from pipeline.export.positions import Box, PlacedPage, place, xml_text
+from pipeline.positions import TextLine
+from pipeline.workspace.lines import ResultLine
+
+NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+SUFFIX: Final = ".page.xml"
+
+
+class PageXmlWriter:
+    """Writes a file per page: one region with all its lines, in reading order."""
+
+    def __repr__(self) -> str:
+        return "<PageXmlWriter>"
+
+    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
+        """Yield the files of a document's pages."""
+        for record in records:
+            root = _page(place(record), record.added)
+            yield page_path(document, record, SUFFIX), [etree.tostring(root, xml_declaration=True, encoding="UTF-8")]
+
+
+def _page(page: PlacedPage, added: str) -> etree._Element:
+    root = etree.Element(_name("PcGts"), nsmap={None: NAMESPACE})
+    metadata = etree.SubElement(root, _name("Metadata"))
+    for name, text in (("Creator", "pagemill"), ("Created", added), ("LastChange", added)):
+        etree.SubElement(metadata, _name(name)).text = text
+    width, height = page.size_px
+    attributes = {"imageFilename": xml_text(page.name), "imageWidth": str(width), "imageHeight": str(height)}
+    place_ = etree.SubElement(root, _name("Page"), attributes)
+    if page.lines:
+        region = etree.SubElement(place_, _name("TextRegion"), id="r1")
+        etree.SubElement(region, _name("Coords"), points=_points(_rectangle(page.around())))
+        for number, line in enumerate(page.lines, 1):
+            _add_line(region, page, line, f"r1l{number}")
+        _add_text(region, "\n".join(xml_text(line.text) for line in page.lines), None)
+    return root
+
+
+def _add_line(region: etree._Element, page: PlacedPage, line: TextLine, name: str) -> None:
+    element = etree.SubElement(region, _name("TextLine"), id=name)
+    etree.SubElement(element, _name("Coords"), points=_points(page.corners(line)))
+    _add_text(element, xml_text(line.text), line.confidence)
+
+
+def _add_text(element: etree._Element, text: str, confidence: float | None) -> None:
+    equivalent = etree.SubElement(element, _name("TextEquiv"))
+    if confidence is not None:
+        equivalent.set("conf", f"{confidence:.4f}")
+    etree.SubElement(equivalent, _name("Unicode")).text = text
+
+
+def _rectangle(box: Box) -> tuple[tuple[int, int], ...]:
+    left, top, right, bottom = box
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def _points(points: tuple[tuple[int, int], ...]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)
+
+
+def _name(local: str) -> str:
+    return f"{{{NAMESPACE}}}{local}"

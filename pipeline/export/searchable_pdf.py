@@ -1,0 +1,177 @@
+"""Searchable PDF: each page's image as it is, and its text, invisible, over it.
+
+Pages are written in parts, and the parts are then joined, so that memory does not grow with a document's pages.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
+
+from pipeline.batch.line_positions import Size
+from pipeline.export.base import Files
+from pipeline.export.documents import Document
+from pipeline.export.images import ImageReader, PageImage
+from pipeline.export.invisible_text import FONT, InvisibleFont, draw_line, number
+from pipeline.export.names import export_path
+from pipeline.export.page_pictures import Picture, add_picture
+from pipeline.export.positions import PlacedPage, place, xml_text
+from pipeline.pixels.affine import orienting
+from pipeline.pixels.orientation import upright_size_px
+from pipeline.positions import TextLine
+from pipeline.workspace.lines import ResultLine
+
+logger = logging.getLogger("pagemill")
+
+_PAGES_PER_PART: Final = 20
+_PARTS_AT_ONCE: Final = 20
+_BLOCK_BYTES: Final = 1 << 20
+_DEFAULT_DPI: Final = 300.0
+"""Of an image that does not say."""
+_IMAGE: Final = Name("/Im0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What a page of the PDF shows.
+
+    Attributes:
+        size_px: (width, height) of the page.
+        lines: In px of the page.
+        dpi: Its resolution, unless the image says one.
+    """
+
+    size_px: Size
+    lines: Sequence[TextLine]
+    dpi: float = _DEFAULT_DPI
+
+
+class PdfWriter:
+    """Writes a file per document.
+
+    Args:
+        images: Of the pages; a page whose image is missing has its text only.
+    """
+
+    def __init__(self, images: ImageReader) -> None:
+        self._images = images
+
+    def __repr__(self) -> str:
+        return f"<PdfWriter {self._images!r}>"
+
+    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
+        """Yield the file of a document."""
+        placed = (((place(record), record), record) for record in records)
+        with TemporaryDirectory() as folder:
+            parts = list(_write_parts(Path(folder), self._images.read(placed)))
+            if parts:
+                yield export_path(document.name or "pages", ".pdf"), _read(_join(parts))
+
+
+_Page = tuple[tuple[PlacedPage, ResultLine], PageImage | None]
+
+
+def _write_parts(folder: Path, pages: Iterable[_Page]) -> Iterator[Path]:
+    remaining = iter(pages)
+    at = 0
+    while chunk := list(islice(remaining, _PAGES_PER_PART)):
+        path = folder / f"{at:06}.pdf"
+        with Pdf.new() as pdf:
+            font = InvisibleFont()
+            contents = [_add_page(pdf, _frame(page, record, image), image, font) for (page, record), image in chunk]
+            if any(contents):
+                added = font.add_to(pdf)
+                for page in pdf.pages:
+                    page.Resources.Font = Dictionary({str(FONT): added})
+            _save(pdf, path)
+        yield path
+        at += 1
+
+
+def _join(parts: Sequence[Path]) -> Path:
+    """Join files into one, a few at a time, in the order given; a file of one part is that part."""
+    while len(parts) > 1:
+        joined = []
+        for at in range(0, len(parts), _PARTS_AT_ONCE):
+            target = parts[at].with_suffix(".joined")
+            with ExitStack() as stack:
+                pdf = stack.enter_context(Pdf.new())
+                for part in parts[at : at + _PARTS_AT_ONCE]:
+                    pdf.pages.extend(stack.enter_context(Pdf.open(part)).pages)
+                _save(pdf, target)
+            for part in parts[at : at + _PARTS_AT_ONCE]:
+                part.unlink()
+            joined.append(target.replace(parts[at]))
+        parts = joined
+    return parts[0]
+
+
+def _save(pdf: Pdf, path: Path) -> None:
+    pdf.save(path, object_stream_mode=ObjectStreamMode.generate, deterministic_id=True)
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+
+
+def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None) -> _Frame:
+    """Return the page as its image shows it: in px of the source, or of the image as sent."""
+    prep = record.prep
+    if image is None or image.is_original or prep is None or prep.tiles is not None:
+        return _Frame(page.size_px, page.lines)
+    return _Frame((prep.width_px, prep.height_px), record.lines or (), _DEFAULT_DPI * prep.scale)
+
+
+def _add_page(pdf: Pdf, frame: _Frame, image: PageImage | None, font: InvisibleFont) -> bool:
+    """Add a page; return whether it has a text."""
+    picture = None if image is None else _add_picture(pdf, image)
+    dpi = picture.dpi if picture is not None and picture.dpi is not None else frame.dpi
+    pt_per_px = 72 / dpi
+    width, height = frame.size_px
+    content = b"" if picture is None else _draw_picture(picture, frame.size_px, pt_per_px)
+    texts = [(line, xml_text(line.text)) for line in frame.lines]
+    text = b"".join(draw_line(line, words, font, height, pt_per_px) for line, words in texts if words)
+    if text:
+        content += b"BT 3 Tr\n%bET\n" % text  # 3: neither filled nor stroked
+    resources = Dictionary() if picture is None else Dictionary(XObject=Dictionary({str(_IMAGE): picture.stream}))
+    page = Dictionary(
+        Type=Name.Page,
+        MediaBox=Array([0, 0, round(width * pt_per_px, 4), round(height * pt_per_px, 4)]),
+        Resources=resources,
+        Contents=pdf.make_indirect(Stream(pdf, content)),
+    )
+    pdf.pages.append(Page(pdf.make_indirect(page)))
+    return bool(text)
+
+
+def _add_picture(pdf: Pdf, image: PageImage) -> Picture | None:
+    try:
+        return add_picture(pdf, image.data)
+    except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
+        logger.warning("%s image of a page left out: %s", image.suffix, exc)
+        return None
+
+
+def _draw_picture(picture: Picture, size_px: Size, pt_per_px: float) -> bytes:
+    """Return the operators that fill a page with a picture."""
+    orientation = picture.orientation
+    upright_as_stored = upright_size_px((int(picture.stream.Width), int(picture.stream.Height)), orientation)
+    if (upright_as_stored[0] > upright_as_stored[1]) != (size_px[0] > size_px[1]):
+        orientation = 1  # the run had `orient = false`
+    stored_px = upright_size_px(size_px, orientation)
+    turned = orienting(stored_px, orientation)
+    corners = []
+    for x, y in ((0, stored_px[1]), (stored_px[0], stored_px[1]), (0, 0)):  # of the unit square: 0 0, 1 0, 0 1
+        right, down = turned.map(x, y)
+        corners.append((right * pt_per_px, (size_px[1] - down) * pt_per_px))
+    (e, f), (right_x, right_y), (up_x, up_y) = corners
+    matrix = (right_x - e, right_y - f, up_x - e, up_y - f, e, f)
+    return f"q {' '.join(map(number, matrix))} cm {_IMAGE} Do Q\n".encode()
