@@ -107,12 +107,6 @@ class StableFile(NamedTuple):
         return _require_data(self.file.readall())
 
 
-def read_stable(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file; raises as `open_stable`."""
-    with open_stable(path, max_bytes) as opened:
-        return opened.read()
-
-
 @contextmanager
 def open_stable(path: Path, max_bytes: int) -> Iterator[StableFile]:
     """Open a regular file that is read to its end and does not change meanwhile; a FIFO does not block the call.

@@ -14,7 +14,7 @@ from pipeline.remote.outcome import Fault
 from pipeline.remote.timeouts import Timeouts
 from pipeline.remote.verdict import Situation, Stop, verdict_of
 from pipeline.service import Service
-from pipeline.storage.files import read_stable
+from pipeline.storage.files import open_stable
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_record
 from tests.descriptors import no_descriptors
@@ -121,8 +121,8 @@ async def test_a_call_without_a_socket_stops_the_run_and_is_not_billed(host: str
 
 def test_a_page_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with no_descriptors(), pytest.raises(NoDescriptorsError):
-        read_stable(tmp_path / "a.png", 100)
+    with no_descriptors(), pytest.raises(NoDescriptorsError), open_stable(tmp_path / "a.png", 100):
+        pass
 
 
 def test_an_original_that_cannot_be_read_is_not_paid_again(tmp_path: Path) -> None:
