@@ -106,7 +106,7 @@ def _place(box: Box) -> dict[str, str]:
 
 
 def _serialise(root: etree._Element) -> bytes:
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
 def _alto(local: str) -> str:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from tests.fakes import Call, serve_fake
 from tests.pages import write_page
 from tests.runs import results, run_here
+from tests.tall_pages import SMALL, TILES, write_tall_page
 
 BOX = [10.0, 20.0, 110.0, 20.0, 110.0, 40.0, 10.0, 40.0]
 
@@ -49,6 +51,21 @@ async def test_a_page_without_positions_is_sent_again_for_them_once(tmp_path: Pa
         (False, True), (False, False), (True, True), (True, False),
     ]  # fmt: skip
     assert [line.get("again") for line in lines] == [None, None, True, None]
+
+
+async def test_lines_of_tiles_are_in_px_of_the_page(tmp_path: Path) -> None:
+    write_tall_page(tmp_path / "scans/tall.png")
+    async with serve_fake(answer_with_lines) as fake:
+        for positions in (False, True, True):
+            run = {"positions": positions}
+            await run_here(tmp_path / "scans", tmp_path / "out", fake.url, run=run, prepare=SMALL)
+        assert len(fake.calls) == 2 * TILES
+    plain, placed = results(tmp_path / "out")
+    assert "lines" not in plain
+    boxes = [tile["box"] for tile in placed["prep"]["tiles"]]
+    expected = [top + 20 * max(1, (bottom - top) / SMALL["max_edge_px"]) for _, top, _, bottom in boxes]
+    assert [line["box"][1] for line in placed["lines"]] == pytest.approx(expected, abs=0.1)
+    assert placed["operation"] == "advanced-recognition"
 
 
 async def test_a_service_without_positions_is_not_paid_each_night(tmp_path: Path) -> None:

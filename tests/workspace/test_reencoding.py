@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.corrections import Corrections
+from pipeline.positions import TextLine
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
 from pipeline.workspace.checksums import DamagedLineError
@@ -31,6 +32,16 @@ RECORDS = [
         prep=Prep(
             "png", 100, 200, 3000, corrections=Corrections(90, 0.0, (64, 230), (0.0, 1.0, 0.0, -1.0, 0.0, 152.25))
         ),
+    ),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000),
+        pixels="100x200",
+        lines=(
+            TextLine("𠮷", (1.0, 2.0, 30.5, 2.0, 30.5, 9.0, 0.0, 9.0), 1.0),
+            TextLine("b", (0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0)),
+        ),
+        operation="advanced-recognition",
     ),
     make_record("a.png", 1),
     make_record("b.png", 2, quality=QUALITY),
