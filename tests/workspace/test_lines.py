@@ -47,9 +47,9 @@ PREPS = st.builds(
     | st.builds(
         Corrections,
         st.sampled_from([0, 90, 180, 270]),
-        st.floats(-15, 15),
+        st.floats(-15, 15).map(lambda angle: round(angle, 3)),
         st.none() | st.lists(st.integers(0, 255), min_size=2, max_size=4).map(tuple),
-        st.tuples(*[st.floats(-1e5, 1e5)] * 6),
+        st.tuples(*[st.floats(-1e5, 1e5).map(lambda value: round(value, 8))] * 6),
     ),
 )
 SHARES = st.floats(0, 1).map(lambda share: round(share, 4))
