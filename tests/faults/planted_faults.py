@@ -233,7 +233,9 @@ OTHER_FAULTS = [
         id="index-lacks-a-page",
     ),
     pytest.param(
-        lambda p: p.change_index("INSERT INTO page VALUES (X'78', 1, 'done', 0, '', ?, 0, NULL)", NOBODY),
+        lambda p: p.change_index(
+            "INSERT INTO page (source, page, state, retryable, added, id) VALUES (X'78', 1, 'done', 0, '', ?)", NOBODY
+        ),
         "x page 1: counts as done and has no line that can be read",
         id="index-invents-a-page",
     ),

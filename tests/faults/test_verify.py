@@ -88,7 +88,8 @@ class TestNoFault:
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA cache_size = 1")  # so that a part of the transaction is already in the file
             db.execute("DELETE FROM page")
-            db.execute("INSERT INTO page SELECT id, 1, 'done', 0, randomblob(3000), '', 0 FROM content")
+            columns = "source, page, state, retryable, added, id"
+            db.execute(f"INSERT INTO page ({columns}) SELECT id, 1, 'done', 0, randomblob(3000), '' FROM content")
             torn = [name.read_bytes() for name in names]
         assert torn[0] != path.read_bytes()
         for name, content in zip(names, torn, strict=True):
