@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 import msgspec
@@ -16,12 +16,15 @@ from pipeline.cli.options import flag, json_option
 from pipeline.export.base import Exported, ExportJob
 from pipeline.export.documents import Grouping
 from pipeline.export.formats import FORMATS
+from pipeline.export.formats import export as export_to
 from pipeline.export.images import Images
 from pipeline.export.selection import Split, Where
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.run_file import require_workspace
 
 _SELECTION, _OUTPUT = "Selection", "Output"
+_LEFT_OUT: Final = 3
+"""Finished, without some pages or images."""
 
 
 def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
@@ -36,12 +39,13 @@ def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
     total = sum(totals[state] for state in job.where.states)
     progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
     with progress:
-        exported = FORMATS[form](job, progress.update)
+        exported = export_to(job, form, progress.update)
+    code = _LEFT_OUT if exported.unreadable or exported.missing else 0
     if as_json:
-        print_json({"exit_code": 0, "format": form, **msgspec.to_builtins(exported)})
+        print_json({"exit_code": code, "format": form, **msgspec.to_builtins(exported)})
     else:
         print(f"pagemill: {_describe(exported, job)}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
-    return 0
+    return code
 
 
 def _describe(exported: Exported, job: ExportJob) -> str:
@@ -119,7 +123,7 @@ def _describe(exported: Exported, job: ExportJob) -> str:
         "pagemill export out --to csv pages.csv --where 'quality>=0.8'",
         "pagemill export out --to txt texts/ --document folder --split train=0.9,test=0.1",
     ),
-    exit_codes=(0, 1, 2),
+    exit_codes=(0, 1, 2, 3),
 )
 def command(
     workspace: Path,

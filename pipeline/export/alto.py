@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from lxml import etree
 
-from pipeline.export.base import Files
+from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
 from pipeline.export.positions import Box, PlacedPage, place, xml_text
@@ -115,3 +115,8 @@ def _alto(local: str) -> str:
 
 def _name(local: str) -> str:
     return f"{{{METS}}}{local}"
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_documents`."""
+    return export_documents(job, "alto", AltoWriter(), count)

@@ -9,12 +9,13 @@ from typing import Protocol
 
 import orjson
 
-from pipeline.export.destination import open_destination
+from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
-from pipeline.export.images import Images
+from pipeline.export.images import ImageReader, Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.snapshot import open_snapshot
 
 
@@ -59,7 +60,7 @@ class Exported:
         written: Files written.
         unchanged: Documents or shards that were there already.
         removed: Files removed, because their pages are no longer taken.
-        unreadable: Pages whose line another program has changed.
+        unreadable: Lines that are damaged, or that another program has changed; their pages are left out.
         missing: Pages whose image is not there, or not the one that was read.
     """
 
@@ -94,27 +95,36 @@ class Records:
 
     Args:
         lines: Of results.jsonl.
-        where: Conditions on what the index does not know.
+        images: Of the pages; None for a format without any.
     """
 
-    def __init__(self, lines: ResultLines, where: Where) -> None:
+    def __init__(self, lines: ResultLines, images: ImageReader | None = None) -> None:
         self._lines = lines
-        self._where = where
+        self._images = images
         self.pages = 0
         """Number of records read."""
         self.unreadable = 0
-        """Number of lines that another program has changed."""
+        """Number of lines that are damaged, or that another program has changed."""
 
     def __repr__(self) -> str:
         return f"<Records {self.pages} read>"
 
+    @property
+    def missing(self) -> int:
+        """Number of images that are missing."""
+        return 0 if self._images is None else self._images.missing
+
+    def count_flaws(self) -> int:
+        """Return the number of records and images that could not be read."""
+        return self.unreadable + self.missing
+
     def read(self, pages: Iterable[FinishedPage]) -> Iterator[ResultLine]:
-        """Yield the records of pages that meet all conditions."""
+        """Yield the records of pages."""
         for page in pages:
             record = self._lines.read(page)
             if record is None:
                 self.unreadable += 1
-            elif self._where.takes_quality(record.quality):
+            else:
                 self.pages += 1
                 yield record
 
@@ -123,7 +133,9 @@ Count = Callable[[int], object]
 """Takes the number of pages that were just exported."""
 
 
-def export_documents(job: ExportJob, form: str, writer: DocumentWriter, count: Count) -> Exported:
+def export_documents(
+    job: ExportJob, form: str, writer: DocumentWriter, count: Count, images: ImageReader | None = None
+) -> Exported:
     """Write the files of each document that is new or changed, and remove those of documents that are gone.
 
     Args:
@@ -131,6 +143,7 @@ def export_documents(job: ExportJob, form: str, writer: DocumentWriter, count: C
         form: The format's name.
         writer: Of the format.
         count: Called with the number of pages of each document.
+        images: Of the pages, if the writer reads them.
 
     Raises:
         UsageError: the destination cannot be used.
@@ -138,8 +151,11 @@ def export_documents(job: ExportJob, form: str, writer: DocumentWriter, count: C
     """
     documents = known = 0
     options = job.digest()
-    with open_destination(job.destination, form) as destination, open_lines(job) as records:
-        for document in select_documents(job):
+    with (
+        open_lines(job, images) as records,
+        open_destination(job.destination, form, records.count_flaws) as destination,
+    ):
+        for document in select_documents(job, records):
             documents += 1
             known += len(document.pages)
             key = document.name.encode("utf-8", "surrogateescape")
@@ -150,25 +166,42 @@ def export_documents(job: ExportJob, form: str, writer: DocumentWriter, count: C
                 destination.put(key, digest, ((folder + path, chunks) for path, chunks in files))
             count(len(document.pages))
         destination.remove_others()
+    return conclude(destination, records, documents, known)
+
+
+def conclude(destination: Destination, records: Records, documents: int, pages: int) -> Exported:
+    """Return the result of an export into a folder."""
     return Exported(
         documents=documents,
-        pages=known,
+        pages=pages,
         written=destination.written,
         unchanged=destination.unchanged,
         removed=destination.removed,
         unreadable=records.unreadable,
+        missing=records.missing,
     )
 
 
 @contextmanager
-def open_lines(job: ExportJob) -> Generator[Records]:
+def open_lines(job: ExportJob, images: ImageReader | None = None) -> Generator[Records]:
     """Open the lines of the job's workspace."""
     with ResultLines(job.workspace) as lines:
-        yield Records(lines, job.where)
+        yield Records(lines, images)
 
 
-def select_documents(job: ExportJob) -> Iterator[Document]:
-    """Yield the documents of the workspace, with the pages that the job takes as far as the index can tell."""
-    with open_snapshot(job.workspace) as index:
-        pages = (page for page in index.finished_pages(job.where.states) if job.where.takes(page))
+def select_documents(job: ExportJob, records: Records) -> Iterator[Document]:
+    """Yield the documents of the workspace, with the pages that the job takes; count the lines that hold none."""
+    with open_snapshot(job.workspace) as index, ResultLines(job.workspace) as lines:
+        damaged = {line.offset_bytes for line in index.damaged if line.file == RESULTS}
+        edited = {line.offset_bytes for line in index.proofs.edited() if line.file == RESULTS}
+        records.unreadable += len(damaged | edited)
+        pages = (page for page in index.finished_pages(job.where.states) if _takes(job.where, page, lines))
         yield from read_documents(pages, job.grouping)
+
+
+def _takes(where: Where, page: FinishedPage, lines: ResultLines) -> bool:
+    """Return whether a page is taken; its line is read only for a condition on its score, which the index lacks."""
+    if not where.takes(page):
+        return False
+    line = lines.read(page) if where.reads_quality else None
+    return line is None or where.takes_quality(line.quality)  # an unreadable one is counted where its text is read

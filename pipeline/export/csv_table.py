@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from pipeline.export.base import Count, Exported, ExportJob
+from pipeline.export.single_file import export_file
 from pipeline.export.table import COLUMNS, Rows
 
 
@@ -12,3 +14,8 @@ def write_csv(path: str, rows: Rows) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows.read())
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_file`."""
+    return export_file(job, count, write_csv, begins=COLUMNS[0].encode())

@@ -1,7 +1,7 @@
 """The folder that an export fills: which files it holds, of which units, so that a second export writes the changes.
 
 A unit is a document, or a shard of many documents. Each file is replaced as a whole; the notes about it are written
-after it. What a crash leaves is written again by the next export.
+after it. What a crash leaves, and a unit that lacks a record or an image, is written again by the next export.
 """
 
 import os
@@ -27,6 +27,8 @@ CREATE TABLE file (path TEXT PRIMARY KEY, unit BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX file_unit ON file (unit);
 """
 _FORMAT: Final = "1"
+_INCOMPLETE: Final = b""
+"""Noted as the digest of a unit that lacks something."""
 
 
 class Destination:
@@ -36,10 +38,12 @@ class Destination:
         root: The folder.
         notes: Its database, opened.
         export: Number of this export into the folder.
+        count_flaws: Returns the number of records and images so far that could not be read.
     """
 
-    def __init__(self, root: Path, notes: sqlite3.Connection, export: int) -> None:
+    def __init__(self, root: Path, notes: sqlite3.Connection, export: int, count_flaws: Callable[[], int]) -> None:
         self.root = root
+        self._count_flaws = count_flaws
         self._notes = notes
         self._export = export
         self._uncommitted = 0
@@ -94,7 +98,7 @@ class Destination:
         return Members(self._notes, self._export, pages_per_shard)
 
     def _put(self, key: bytes, digest: bytes, files: Iterable[tuple[str, Callable[[Path], None]]]) -> None:
-        before = set(self._paths(key))
+        before, flaws = set(self._paths(key)), self._count_flaws()
         for wanted, write in files:
             path = self._free_path(wanted, key)
             self._write(path, write)
@@ -102,7 +106,8 @@ class Destination:
             self._change("INSERT OR REPLACE INTO file VALUES (?, ?)", (path, key))
         for path in before:
             self._remove(path)
-        self._change("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", (key, digest, self._export))
+        noted = digest if self._count_flaws() == flaws else _INCOMPLETE
+        self._change("INSERT OR REPLACE INTO unit VALUES (?, ?, ?)", (key, noted, self._export))
         if self._uncommitted >= _COMMIT_EVERY:
             self.commit()
 
@@ -161,16 +166,17 @@ class Destination:
 
 
 @contextmanager
-def open_destination(root: Path, form: str) -> Iterator[Destination]:
+def open_destination(root: Path, form: str, count_flaws: Callable[[], int]) -> Iterator[Destination]:
     """Open or create the folder of an export; what was written is noted even when the export ends early.
 
     Args:
         root: The folder.
         form: The format: a folder holds one.
+        count_flaws: As in `Destination`.
 
     Raises:
         UsageError: the folder holds files that no export wrote, or another format.
-        StorageError: it cannot be written.
+        StorageError: it cannot be written, or another export is writing it.
     """
 
     def translate(exc: Exception) -> StopError:
@@ -180,8 +186,9 @@ def open_destination(root: Path, form: str) -> Iterator[Destination]:
         root.mkdir(parents=True, exist_ok=True)
         if not (root / NOTES).exists() and any(root.iterdir()):
             raise UsageError(f"{root}: not empty, and not an export; name an empty or new folder")
-        with closing(sqlite3.connect(root / NOTES)) as notes:
-            destination = Destination(root, notes, _begin(root, notes, form))
+        with closing(sqlite3.connect(root / NOTES, timeout=0)) as notes:
+            notes.execute("PRAGMA locking_mode = EXCLUSIVE")  # until it is closed: one export at a time
+            destination = Destination(root, notes, _begin(root, notes, form), count_flaws)
             try:
                 yield destination
             finally:

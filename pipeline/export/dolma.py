@@ -12,7 +12,8 @@ from typing import Any, Final
 import orjson
 import zstandard
 
-from pipeline.export.shards import Entry
+from pipeline.export.base import Count, Exported, ExportJob
+from pipeline.export.shards import Entry, export_shards
 
 _LEVEL: Final = 3
 _PAGE_BREAK: Final = "\n\n"
@@ -71,3 +72,8 @@ def _join(pages: Iterable[Entry]) -> tuple[str, list[list[int]]]:
         numbers.append([begin, begin + len(entry.record.text), entry.record.page])
         begin += len(entry.record.text)
     return "".join(parts), numbers
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_shards`."""
+    return export_shards(job, "dolma", DolmaWriter(), count)

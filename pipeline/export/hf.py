@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from pipeline.export.shards import Totals
+from pipeline.export.base import Count, Exported, ExportJob
+from pipeline.export.images import open_images
+from pipeline.export.parquet import ParquetWriter
+from pipeline.export.shards import Totals, export_shards
 from pipeline.export.table import COLUMNS
 from pipeline.records import State
 from pipeline.workspace.run_file import require_workspace
@@ -96,3 +99,11 @@ class Card:
 
 def _describe_files(split: str) -> str:
     return f"  - split: {split or 'train'}\n    path: {FOLDER}/{split or 'part'}-*.parquet"
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_shards`."""
+    with open_images(job.workspace, job.images) as images:
+        card = Card(job.workspace, job.destination.name, job.license_id, has_images=images is not None)
+        writer = ParquetWriter(images, FOLDER)
+        return export_shards(job, "hf", writer, count, describe=card.describe, images=images)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from html import escape
 
-from pipeline.export.base import Files
+from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
 from pipeline.export.positions import PlacedPage, place, xml_text
@@ -58,3 +58,8 @@ def _line(page: PlacedPage, line: TextLine, name: str) -> str:
     return (
         f'<span class="ocr_line" id="{name}" title="{title}">{escape(xml_text(line.text), quote=False)}</span><br/>\n'
     )
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_documents`."""
+    return export_documents(job, "hocr", HocrWriter(), count)

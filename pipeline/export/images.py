@@ -6,10 +6,10 @@ Pages are prepared again, in worker processes and ahead of their use, as the las
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
@@ -88,7 +88,9 @@ class ImageReader:
             raise UsageError(f"{workspace}: the input root of its pages, {run_file.root}, is not there; mount it")
         self._inputs = Inputs(Path(run_file.root), ())
         prepare = msgspec.convert(dict(run_file.section("prepare")), PrepareConfig)
-        self._settings = prepare_settings(Config(prepare=prepare))
+        # Each of these would leave pages without an image that were sent before it was set.
+        settings = prepare_settings(Config(prepare=prepare))
+        self._settings = replace(settings, uses_text_layer=False, skips_blank=False, skips_below_px=0)
         self._is_original, self._takes_pdf = images == "original", takes_pdf
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(2, "images")
@@ -165,6 +167,16 @@ class ImageReader:
             return None
         suffix = _SUFFIXES.get(payload.prep.format, f".{payload.prep.format}")
         return PageImage(image_of_body(payload.body), suffix)
+
+
+@contextmanager
+def open_images(workspace: Path, images: Images) -> Generator[ImageReader | None]:
+    """Open the images of the pages, if they are asked for."""
+    if images == "none":
+        yield None
+        return
+    with ImageReader(workspace, images) as reader:
+        yield reader
 
 
 def _read_original(file: SourceFile) -> PageImage:

@@ -5,7 +5,7 @@ from typing import Final
 
 from lxml import etree
 
-from pipeline.export.base import Files
+from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import page_path
 from pipeline.export.positions import Box, PlacedPage, place, xml_text
@@ -70,3 +70,8 @@ def _points(points: tuple[tuple[int, int], ...]) -> str:
 
 def _name(local: str) -> str:
     return f"{{{NAMESPACE}}}{local}"
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_documents`."""
+    return export_documents(job, "page", PageXmlWriter(), count)

@@ -13,8 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.export.images import ImageReader, PageImage
-from pipeline.export.shards import Entry
+from pipeline.export.base import Count, Exported, ExportJob
+from pipeline.export.images import ImageReader, PageImage, open_images
+from pipeline.export.shards import Entry, export_shards
 from pipeline.export.table import COLUMNS, row
 
 PAGES_PER_SHARD: Final = 100_000
@@ -88,3 +89,9 @@ def _with_image(schema: pa.Schema) -> pa.Schema:
     features: dict[str, Any] = {name: {"dtype": _TYPES.get(name, "string"), "_type": "Value"} for name in schema.names}
     info = orjson.dumps({"info": {"features": {"image": {"_type": "Image"}, **features}}})
     return pa.schema([_IMAGE, *schema], metadata={b"huggingface": info})
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_shards`."""
+    with open_images(job.workspace, job.images) as images:
+        return export_shards(job, "parquet", ParquetWriter(images), count, images=images)

@@ -15,9 +15,9 @@ from typing import Final
 from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
 
 from pipeline.batch.line_positions import Size
-from pipeline.export.base import Files
+from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
-from pipeline.export.images import ImageReader, PageImage
+from pipeline.export.images import ImageReader, Images, PageImage
 from pipeline.export.invisible_text import FONT, InvisibleFont, draw_line, number
 from pipeline.export.names import export_path
 from pipeline.export.page_pictures import Picture, add_picture
@@ -69,7 +69,7 @@ class PdfWriter:
         """Yield the file of a document."""
         placed = (((place(record), record), record) for record in records)
         with TemporaryDirectory() as folder:
-            parts = list(_write_parts(Path(folder), self._images.read(placed)))
+            parts = list(_write_parts(Path(folder), self._images.read(placed), self._images))
             if parts:
                 yield export_path(document.name or "pages", ".pdf"), _read(_join(parts))
 
@@ -77,15 +77,19 @@ class PdfWriter:
 _Page = tuple[tuple[PlacedPage, ResultLine], PageImage | None]
 
 
-def _write_parts(folder: Path, pages: Iterable[_Page]) -> Iterator[Path]:
+def _write_parts(folder: Path, pages: Iterable[_Page], images: ImageReader) -> Iterator[Path]:
     remaining = iter(pages)
     at = 0
     while chunk := list(islice(remaining, _PAGES_PER_PART)):
         path = folder / f"{at:06}.pdf"
         with Pdf.new() as pdf:
             font = InvisibleFont()
-            contents = [_add_page(pdf, _frame(page, record, image), image, font) for (page, record), image in chunk]
-            if any(contents):
+            has_text = False
+            for (page, record), image in chunk:
+                picture = None if image is None else _add_picture(pdf, image)
+                images.missing += image is not None and picture is None
+                has_text |= _add_page(pdf, _frame(page, record, image), picture, font)
+            if has_text:
                 added = font.add_to(pdf)
                 for page in pdf.pages:
                     page.Resources.Font = Dictionary({str(FONT): added})
@@ -130,9 +134,8 @@ def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None) -> _Fr
     return _Frame((prep.width_px, prep.height_px), record.lines or (), _DEFAULT_DPI * prep.scale)
 
 
-def _add_page(pdf: Pdf, frame: _Frame, image: PageImage | None, font: InvisibleFont) -> bool:
+def _add_page(pdf: Pdf, frame: _Frame, picture: Picture | None, font: InvisibleFont) -> bool:
     """Add a page; return whether it has a text."""
-    picture = None if image is None else _add_picture(pdf, image)
     dpi = picture.dpi if picture is not None and picture.dpi is not None else frame.dpi
     pt_per_px = 72 / dpi
     width, height = frame.size_px
@@ -175,3 +178,10 @@ def _draw_picture(picture: Picture, size_px: Size, pt_per_px: float) -> bytes:
     (e, f), (right_x, right_y), (up_x, up_y) = corners
     matrix = (right_x - e, right_y - f, up_x - e, up_y - f, e, f)
     return f"q {' '.join(map(number, matrix))} cm {_IMAGE} Do Q\n".encode()
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export, with the original images unless those that were sent are asked for; see `export_documents`."""
+    kind: Images = "sent" if job.images == "sent" else "original"
+    with ImageReader(job.workspace, kind, takes_pdf=False) as images:
+        return export_documents(job, "pdf", PdfWriter(images), count, images)

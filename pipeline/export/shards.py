@@ -14,9 +14,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.export.base import Count, Exported, ExportJob, Records, open_lines, select_documents
-from pipeline.export.destination import open_destination
+from pipeline.export.base import Count, Exported, ExportJob, Records, conclude, open_lines, select_documents
+from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, pack_page, unpack_page
+from pipeline.export.images import ImageReader
 from pipeline.export.spool import Spool
 from pipeline.records import State
 from pipeline.workspace.lines import ResultLine
@@ -107,7 +108,13 @@ class _Shard:
 
 
 def export_shards(
-    job: ExportJob, form: str, writer: ShardWriter, count: Count, describe: Describe | None = None
+    job: ExportJob,
+    form: str,
+    writer: ShardWriter,
+    count: Count,
+    *,
+    describe: Describe | None = None,
+    images: ImageReader | None = None,
 ) -> Exported:
     """Write each shard that is new or changed, and remove those without documents.
 
@@ -117,6 +124,7 @@ def export_shards(
         writer: Of the format.
         count: Called with the number of pages of each shard.
         describe: Of the format, when it has files beside the shards.
+        images: Of the pages, if the writer reads them.
 
     Raises:
         UsageError: the destination cannot be used.
@@ -125,12 +133,12 @@ def export_shards(
     totals = Totals()
     shards: dict[tuple[str, int], _Shard] = {}
     with (
-        open_destination(job.destination, form) as destination,
-        open_lines(job) as records,
+        open_lines(job, images) as records,
+        open_destination(job.destination, form, records.count_flaws) as destination,
         Spool(keys=4, values=8) as spool,
     ):
         members = destination.open_members(writer.pages_per_shard)
-        for document in select_documents(job):
+        for document in select_documents(job, records):
             split = "" if job.split is None else job.split.choose(document.split_key())
             number = members.assign(encode_name(document.name), split, len(document.pages))
             shards.setdefault((split, number), _Shard()).add(document)
@@ -145,19 +153,16 @@ def export_shards(
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
             count(shard.pages)
-        for name, content in ({} if describe is None else describe(totals)).items():
-            digest = blake2b(content, digest_size=16).digest()
-            if not destination.is_current(name.encode(), digest):
-                destination.put(name.encode(), digest, [(name, [content])])
+        _put_descriptions(destination, {} if describe is None else describe(totals))
         destination.remove_others()
-    return Exported(
-        documents=totals.documents,
-        pages=totals.pages.total(),
-        written=destination.written,
-        unchanged=destination.unchanged,
-        removed=destination.removed,
-        unreadable=records.unreadable,
-    )
+    return conclude(destination, records, totals.documents, totals.pages.total())
+
+
+def _put_descriptions(destination: Destination, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        digest = blake2b(content, digest_size=16).digest()
+        if not destination.is_current(name.encode(), digest):
+            destination.put(name.encode(), digest, [(name, [content])])
 
 
 def _add_pages(spool: Spool, place: tuple[str, int, int], document: Document) -> None:

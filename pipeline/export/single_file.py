@@ -3,22 +3,24 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from pipeline.errors import StorageError, UsageError
 from pipeline.export.base import Count, Exported, ExportJob, open_lines
 from pipeline.export.table import Rows
 
 
-def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None]) -> Exported:
+def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None], *, begins: bytes) -> Exported:
     """Replace the destination by a file with all rows.
 
     Args:
         job: What is exported.
         count: Called with the number of pages of each document.
         write: Writes the rows to the path of a new file.
+        begins: What a file of this format begins with.
 
     Raises:
-        UsageError: the destination is a folder.
+        UsageError: the destination is a folder, or a file that no export wrote.
         StorageError: the workspace cannot be read, or the file not be written.
     """
     target = job.destination
@@ -26,6 +28,8 @@ def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None]
         raise UsageError(f"{target}: a folder; name a file")
     temporary = target.with_name(f".{target.name}.new")
     try:
+        if target.exists() and _read_head(target, len(begins)) != begins:
+            raise UsageError(f"{target}: not an export of this format; name another file")
         with open_lines(job) as records:
             temporary.unlink(missing_ok=True)
             rows = Rows(job, records, count)
@@ -39,3 +43,8 @@ def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None]
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return Exported(documents=rows.documents, pages=records.pages, written=1, unreadable=records.unreadable)
+
+
+def _read_head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)

@@ -7,7 +7,9 @@ from itertools import islice
 from typing import Any, Final
 
 from pipeline.errors import StorageError
+from pipeline.export.base import Count, Exported, ExportJob
 from pipeline.export.ngrams import spread_words
+from pipeline.export.single_file import export_file
 from pipeline.export.table import COLUMNS, Rows
 
 _TYPES: Final = {
@@ -55,3 +57,8 @@ def _in_batches(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, list[tup
     while batch := list(islice(rows, _BATCH)):
         yield first, batch
         first += len(batch)
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_file`."""
+    return export_file(job, count, write_database, begins=b"SQLite format 3\0")

@@ -36,7 +36,7 @@ class Rows:
 
     def read(self) -> Iterator[tuple[Any, ...]]:
         """Yield the values of `COLUMNS` of each page."""
-        for document in select_documents(self.job):
+        for document in select_documents(self.job, self.records):
             self.documents += 1
             split = None if self.job.split is None else self.job.split.choose(document.split_key())
             for record in self.records.read(document.pages):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from pipeline.export.base import Files
+from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
 from pipeline.workspace.lines import ResultLine
@@ -43,3 +43,8 @@ def _join(records: Iterable[ResultLine]) -> Iterator[bytes]:
 def _encode(text: str) -> bytes:
     content = text.encode()
     return content if not content or content.endswith(b"\n") else content + b"\n"
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_documents`."""
+    return export_documents(job, "txt", TextWriter(per_page=job.per_page), count)

@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-from pipeline.export.images import ImageReader, PageImage
-from pipeline.export.shards import Entry
+from pipeline.export.base import Count, Exported, ExportJob
+from pipeline.export.images import ImageReader, PageImage, open_images
+from pipeline.export.shards import Entry, export_shards
 from pipeline.export.table import COLUMNS, row
 
 
@@ -63,3 +64,9 @@ def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
     member.size = len(data)
     member.mode = 0o644
     shard.addfile(member, io.BytesIO(data))
+
+
+def export(job: ExportJob, count: Count) -> Exported:
+    """Export; see `export_shards`."""
+    with open_images(job.workspace, job.images) as images:
+        return export_shards(job, "webdataset", WebDatasetWriter(images), count, images=images)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.export.base import ExportJob
 from pipeline.export.images import Images
+from pipeline.export.selection import Where
 from tests.export.workspaces import run_export
 from tests.fakes import serve_fake
 from tests.pages import write_page
@@ -87,3 +88,22 @@ def test_duckdb_and_pandas_read_the_same_rows(workspace: Path, tmp_path: Path) -
     frame = pd.read_csv(tmp_path / "pages.csv").sort_values(["source", "page"])
     assert [tuple(row) for row in frame[["source", "page", "text"]].to_numpy()] == rows
     assert len(rows) == 5
+
+
+def test_an_image_that_was_missing_is_added_by_the_next_export(workspace: Path, tmp_path: Path) -> None:
+    """A disk that was not mounted must not leave the dataset without its images for ever."""
+    job = ExportJob(workspace, tmp_path / "wds", images="sent")
+    assert run_export("webdataset", job).missing == 1
+    write_page(tmp_path / "scans/zz.png", 3)
+    again = run_export("webdataset", job)
+    assert (again.missing, again.written) == (0, 1)
+    assert run_export("webdataset", job).written == 0
+
+
+async def test_settings_of_a_later_run_leave_no_page_without_its_image(workspace: Path, tmp_path: Path) -> None:
+    """The page is blank, and was sent before `--skip-blank` was set."""
+    async with serve_fake() as fake:
+        await run_here(tmp_path / "scans/large.png", workspace, fake.url, prepare={"skip_blank": True})
+        assert fake.calls == []
+    job = ExportJob(workspace, tmp_path / "wds", images="sent", where=Where.parse(["source=large.png"]))
+    assert run_export("webdataset", job).missing == 0

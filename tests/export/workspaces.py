@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.export.base import Exported, ExportJob
-from pipeline.export.formats import FORMATS
+from pipeline.export.formats import export
 from pipeline.records import Record
 from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import RunFile, read_run_file, write_run_file
@@ -23,7 +23,7 @@ def put_records(workspace: Path, records: Sequence[Record]) -> Path:
 
 def run_export(form: str, job: ExportJob) -> Exported:
     """Export without a progress bar."""
-    return FORMATS[form](job, lambda _: None)
+    return export(job, form, lambda _: None)
 
 
 def tree(root: Path) -> dict[str, str]:
