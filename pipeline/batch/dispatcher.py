@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.equal_pixels import EqualPixels
-from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers
+from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers, prepare_page
 from pipeline.batch.job import prepare_settings
 from pipeline.batch.originals import Originals
 from pipeline.batch.page import Page
@@ -23,11 +23,10 @@ from pipeline.config import Config
 from pipeline.errors import PageError, PlannedStopError, QuotaExhaustedError, StopError, StorageError
 from pipeline.inputs.archives.holding import hold, must_hold, release
 from pipeline.inputs.content import MAX_FILE_BYTES
-from pipeline.inputs.image import Converter, ImageFile, prepare_url
+from pipeline.inputs.image import Converter, ImageFile
 from pipeline.inputs.selection import Inputs
-from pipeline.records import PageId, Payload, SourceFile, State
+from pipeline.records import PageId, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
-from pipeline.tiles import Tile
 from pipeline.workspace.index import Index
 
 
@@ -203,28 +202,22 @@ class Dispatcher:
         try:
             with self._shutdown.cancels_unsent():
                 await slot.retake()
-                payload = await self._prepare(file, image, number)
+                payload = await prepare_page(file, image, number, self._converter, self._threads)
         except PageError as exc:
             if not has_failed:
                 await self._recorder.record_failure(file, number, None, exc)
         else:
             if not has_failed:
-                prepare_tile = None if image is None else partial(self._prepare_tile, image, number)
+                prepare_tile = (
+                    None
+                    if image is None
+                    else partial(image.prepare_tile, number, converter=self._converter, threads=self._threads)
+                )
                 await self._dispatch_page(Page(file, payload, begun_s, prepare_tile), slot)
 
     def _is_done(self, file: SourceFile, page: int, page_id: PageId | None) -> bool:
         """Return whether a page of a file that was read needs neither a call nor a record."""
         return page_id is not None and self._index.has_result(file, page, page_id) and self._index.has_meta(file, page)
-
-    async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
-        if file.problem is not None:
-            raise file.problem
-        if image is None:
-            return prepare_url(file.name)
-        return await image.prepare(number, self._converter, self._threads)
-
-    async def _prepare_tile(self, image: ImageFile, number: int, tile: Tile) -> Payload:
-        return await image.prepare_tile(number, tile, self._converter, self._threads)
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
         """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""

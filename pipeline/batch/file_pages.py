@@ -5,6 +5,7 @@ slots, as with one long TIFF, its further pages take what is idle, each for itse
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,8 +13,8 @@ from anyio.abc import TaskGroup
 from pipeline.batch.slots import Slot, Slots
 from pipeline.config.page_ranges import PageRanges
 from pipeline.inputs.conversion_messages import PrepareSettings
-from pipeline.inputs.image import ImageFile
-from pipeline.records import SourceFile
+from pipeline.inputs.image import Converter, ImageFile, prepare_url
+from pipeline.records import Payload, SourceFile
 from pipeline.shutdown import ShuttingDownError
 
 Dispatch = Callable[[int, Slot], Awaitable[None]]
@@ -100,6 +101,26 @@ class FilePages:
 def open_image(file: SourceFile, settings: PrepareSettings) -> ImageFile | None:
     """Return the pages of a file; None for a URL, and for a file with a problem."""
     return None if file.path is None else ImageFile(file.path, settings, file.member)
+
+
+async def prepare_page(
+    file: SourceFile, image: ImageFile | None, number: int, converter: Converter, threads: Executor
+) -> Payload:
+    """Return a page as a payload.
+
+    Args:
+        file: Of the page.
+        image: Its pages; None for a URL, and for a file with a problem.
+        number: 1-based.
+        converter: As for `ImageFile.prepare`.
+        threads: As for `ImageFile.prepare`.
+
+    Raises:
+        PageError: the page cannot be sent.
+    """
+    if file.problem is not None:
+        raise file.problem
+    return prepare_url(file.name) if image is None else await image.prepare(number, converter, threads)
 
 
 def page_numbers(file: SourceFile, image: ImageFile | None, ranges: PageRanges | None = None) -> Iterator[int]:

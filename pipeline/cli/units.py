@@ -92,7 +92,6 @@ def systemd_units(night: Night) -> dict[str, str]:
     writable = "".join(f"ReadWritePaths={_quote(path)}\n" for path in night.writable)
     mounts = "".join(f"RequiresMountsFor={_quote(path)}\n" for path in night.mounts)
     statuses = " ".join(str(code) for code in (*SUCCESSES, _STOPPED))
-    hour, minute = night.at
     service = (
         "[Unit]\n"
         f"Description={_escape(f'{night.name}: pages into records')}\n"
@@ -116,7 +115,12 @@ def systemd_units(night: Night) -> dict[str, str]:
         f"{writable}"
         f"{_HARDENING}"
     )
-    timer = (
+    return {f"{night.name}.service": service, f"{night.name}.timer": _timer(night)}
+
+
+def _timer(night: Night) -> str:
+    hour, minute = night.at
+    return (
         "[Unit]\n"
         f"Description={_escape(f'{night.name}: every night')}\n\n"
         "[Timer]\n"
@@ -127,7 +131,6 @@ def systemd_units(night: Night) -> dict[str, str]:
         "[Install]\n"
         "WantedBy=timers.target\n"
     )
-    return {f"{night.name}.service": service, f"{night.name}.timer": timer}
 
 
 def crontab_lines(night: Night) -> str:

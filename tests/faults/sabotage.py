@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import anyio
 import anyio.to_thread
 
-from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch import dispatcher
 from pipeline.batch.listing import Listing
 from pipeline.cli import main as cli
 from pipeline.cli import running, signals
@@ -132,20 +132,20 @@ def _wait_for_names() -> None:
 def _wait_for_threads() -> None:
     """A shutdown abandons no thread: it waits for the end of each."""
     run_sync = anyio.to_thread.run_sync
-    prepare_page = Dispatcher._prepare
+    prepare_page = dispatcher.prepare_page  # type: ignore[attr-defined]
 
     async def run_unabandoned(*arguments: Any, abandon_on_cancel: bool = False, **options: Any) -> Any:
         del abandon_on_cancel
         return await run_sync(*arguments, **options)
 
     async def prepare_shielded(*arguments: Any) -> Payload:
-        prepared = asyncio.ensure_future(prepare_page(*arguments))
+        prepared: asyncio.Future[Payload] = asyncio.ensure_future(prepare_page(*arguments))
         with anyio.CancelScope(shield=True):
             await asyncio.wait([prepared])
         return prepared.result()
 
     anyio.to_thread.run_sync = run_unabandoned  # type: ignore[assignment]
-    Dispatcher._prepare = prepare_shielded  # type: ignore[assignment, method-assign]
+    dispatcher.prepare_page = prepare_shielded  # type: ignore[assignment, attr-defined]
 
 
 def _blame_the_page() -> None:

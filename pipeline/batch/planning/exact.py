@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 
 from pipeline.batch.equal_pixels import EqualPixels
-from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers
+from pipeline.batch.file_pages import count_pages, includes, open_image, page_numbers, prepare_page
 from pipeline.batch.page import Page
 from pipeline.batch.planning.survey import URL, Survey
 from pipeline.config import Config
@@ -15,7 +15,7 @@ from pipeline.inputs.archives.holding import hold, must_hold, release
 from pipeline.inputs.content import MAX_FILE_BYTES
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
-from pipeline.inputs.image import Converter, ImageFile, prepare_url
+from pipeline.inputs.image import Converter
 from pipeline.records import TEXT_LAYER, PageId, Payload, Record, SourceFile, State
 from pipeline.storage.key_set import KeySet
 from pipeline.tiles import Tile
@@ -91,7 +91,7 @@ class ExactCount:
             await image.count(self._converter, self._threads)
         for number in page_numbers(file, image, self._page_ranges):
             try:
-                payload = await self._prepare(file, image, number)
+                payload = await prepare_page(file, image, number, self._converter, self._threads)
             except PageError as exc:
                 self._survey.counts.unreadable[exc.name] += 1
                 states[State.FAILED] += 1
@@ -102,7 +102,8 @@ class ExactCount:
                 more_calls += len(missing := self._missing_tiles(file, payload)) - 1
                 for tile in missing:
                     with suppress(PageError):
-                        sent_bytes += len((await self._prepare_tile(image, number, tile)).body)
+                        prepared = await image.prepare_tile(number, tile, self._converter, self._threads)
+                        sent_bytes += len(prepared.body)
                 self._survey.counts.conversions += 1
             elif state is State.PENDING:
                 sent_bytes += len(payload.body)
@@ -111,16 +112,6 @@ class ExactCount:
         if image is not None:
             image.close()
         self._survey.add_states(file, image_format, states, sent_bytes, more_calls)
-
-    async def _prepare(self, file: SourceFile, image: ImageFile | None, number: int) -> Payload:
-        if file.problem is not None:
-            raise file.problem
-        if image is None:
-            return prepare_url(file.name)
-        return await image.prepare(number, self._converter, self._threads)
-
-    async def _prepare_tile(self, image: ImageFile, number: int, tile: Tile) -> Payload:
-        return await image.prepare_tile(number, tile, self._converter, self._threads)
 
     def _missing_tiles(self, file: SourceFile, payload: Payload) -> list[Tile]:
         """Return the tiles of a page that have no text yet."""

@@ -63,9 +63,10 @@ def forecast(
     months = 0
     while rest and len(by_month) < _MAX_MONTHS:
         resets = reset_time(month, calendar)
-        nightly = _bound_night(per_night, room if spread else None, count_nights(begin, resets))
-        most = rest if nightly is None else nightly * count_nights(begin, resets)
-        made = min(rest, most, rest if room is None else room)
+        in_month = count_nights(begin, resets)
+        nightly = _bound_night(per_night, room if spread else None, in_month)
+        bounds = (room, None if nightly is None else nightly * in_month)
+        made = min([rest, *(bound for bound in bounds if bound is not None)])
         by_month[month] = made
         if made:
             months += 1
