@@ -95,21 +95,18 @@ def _describe(exported: Exported, job: ExportJob) -> str:
     GroupedOption(
         ["--per"],
         type=click.Choice(["document", "page"]),
-        default="document",
         help="Files of txt: one per document or per page  [default: document]",
         heading=_OUTPUT,
     ),
     GroupedOption(
         ["--images"],
         type=click.Choice(["none", "sent", "original"]),
-        default="none",
         help="Images in parquet, hf, webdataset and pdf: as sent, or the original files where these hold one page  "
         "[default: none; pdf: original]",
         heading=_OUTPUT,
     ),
     GroupedOption(
         ["--license", "license_id"],
-        default="unknown",
         metavar="ID",
         help="Licence on the card of hf, such as cc-by-4.0  [default: unknown]",
         heading=_OUTPUT,
@@ -134,9 +131,9 @@ def command(
     grouping: Grouping,
     split: str | None,
     seed: int,
-    per: str,
-    images: Images,
-    license_id: str,
+    per: str | None,
+    images: Images | None,
+    license_id: str | None,
     as_json: bool,
     no_progress: bool,
 ) -> int:
@@ -148,7 +145,7 @@ def command(
         where=Where.parse(where),
         grouping=grouping,
         split=None if split is None else Split.parse(split, seed),
-        per_page=per == "page",
+        per_page=None if per is None else per == "page",
         images=images,
         license_id=license_id,
     )

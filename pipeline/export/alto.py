@@ -10,7 +10,7 @@ from lxml import etree
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
-from pipeline.export.positions import Box, PlacedPage, place, xml_text
+from pipeline.export.positions import Box, PlacedPage, place, require_positions, xml_text
 from pipeline.positions import TextLine
 from pipeline.workspace.lines import ResultLine
 
@@ -119,4 +119,4 @@ def _name(local: str) -> str:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_documents`."""
-    return export_documents(job, "alto", AltoWriter(), count)
+    return export_documents(job, "alto", AltoWriter(), count, check=require_positions)

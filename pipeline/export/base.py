@@ -17,6 +17,7 @@ from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.snapshot import open_snapshot
+from pipeline.workspace.source_names import encode_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class ExportJob:
         where: The pages that are taken.
         grouping: What a document is.
         split: Shares of the documents; None for one whole.
-        per_page: Whether text formats write a file per page.
-        images: The pages' images beside their texts, in the formats that hold images.
-        license_id: For the dataset card.
+        per_page: Whether txt writes a file per page; None for the format's default, as in the fields below.
+        images: The pages' images beside their texts, in formats that hold images.
+        license_id: For the dataset card of hf.
     """
 
     workspace: Path
@@ -39,14 +40,14 @@ class ExportJob:
     where: Where = field(default_factory=Where)
     grouping: Grouping = "file"
     split: Split | None = None
-    per_page: bool = False
-    images: Images = "none"
-    license_id: str = "unknown"
+    per_page: bool | None = None
+    images: Images | None = None
+    license_id: str | None = None
 
     def digest(self) -> bytes:
         """Return a digest of the options that the content of a unit depends on."""
         split = None if self.split is None else [dict(self.split.shares), self.split.seed]
-        options = [repr(self.where), self.grouping, split, self.per_page, self.images]
+        options = [repr(self.where), self.grouping, split, bool(self.per_page), self.images]
         return blake2b(orjson.dumps(options), digest_size=16).digest()
 
 
@@ -133,8 +134,18 @@ Count = Callable[[int], object]
 """Takes the number of pages that were just exported."""
 
 
+Check = Callable[[Iterable[ResultLine]], None]
+"""Takes the records that an export is going to write; raises UsageError when it cannot write one of them."""
+
+
 def export_documents(
-    job: ExportJob, form: str, writer: DocumentWriter, count: Count, images: ImageReader | None = None
+    job: ExportJob,
+    form: str,
+    writer: DocumentWriter,
+    count: Count,
+    *,
+    check: Check | None = None,
+    images: ImageReader | None = None,
 ) -> Exported:
     """Write the files of each document that is new or changed, and remove those of documents that are gone.
 
@@ -143,10 +154,11 @@ def export_documents(
         form: The format's name.
         writer: Of the format.
         count: Called with the number of pages of each document.
+        check: Of the format; before anything is written.
         images: Of the pages, if the writer reads them.
 
     Raises:
-        UsageError: the destination cannot be used.
+        UsageError: the destination cannot be used, or a record cannot be written.
         StorageError: the workspace cannot be read, or the destination not be written.
     """
     documents = known = 0
@@ -155,11 +167,12 @@ def export_documents(
         open_lines(job, images) as records,
         open_destination(job.destination, form, records.count_flaws) as destination,
     ):
+        if check is not None:
+            check(_read_unwritten(job, destination))
         for document in select_documents(job, records):
             documents += 1
             known += len(document.pages)
-            key = document.name.encode("utf-8", "surrogateescape")
-            digest = options + document.digest()
+            key, digest = encode_name(document.name), options + document.digest()
             if not destination.is_current(key, digest):
                 folder = "" if job.split is None else f"{job.split.choose(document.split_key())}/"
                 files = writer.files(document, records.read(document.pages))
@@ -180,6 +193,15 @@ def conclude(destination: Destination, records: Records, documents: int, pages: 
         unreadable=records.unreadable,
         missing=records.missing,
     )
+
+
+def _read_unwritten(job: ExportJob, destination: Destination) -> Iterator[ResultLine]:
+    """Yield the records of the documents that are new or changed."""
+    options = job.digest()
+    with ResultLines(job.workspace) as lines:
+        for document in select_documents(job, Records(lines)):
+            if not destination.holds(encode_name(document.name), options + document.digest()):
+                yield from Records(lines).read(document.pages)
 
 
 @contextmanager

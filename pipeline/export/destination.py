@@ -6,7 +6,7 @@ after it. What a crash leaves, and a unit that lacks a record or an image, is wr
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
@@ -26,7 +26,19 @@ CREATE TABLE unit (key BLOB PRIMARY KEY, digest BLOB NOT NULL, export INTEGER NO
 CREATE TABLE file (path TEXT PRIMARY KEY, unit BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX file_unit ON file (unit);
 """
-_FORMAT: Final = "1"
+WRITERS: Final[Mapping[str, int]] = {
+    "txt": 1,
+    "parquet": 1,
+    "hf": 1,
+    "webdataset": 1,
+    "dolma": 1,
+    "hocr": 1,
+    "page": 1,
+    "alto": 1,
+    "pdf": 1,
+}
+"""The version of each format's writer, raised when a release writes the same records differently: the files of another
+version are written again."""
 _INCOMPLETE: Final = b""
 """Noted as the digest of a unit that lacks something."""
 
@@ -57,10 +69,14 @@ class Destination:
     def __repr__(self) -> str:
         return f"<Destination {self.root} {self.written} written, {self.unchanged} unchanged>"
 
-    def is_current(self, key: bytes, digest: bytes) -> bool:
-        """Return whether a unit's files are there and were made of the same content; it counts as unchanged then."""
+    def holds(self, key: bytes, digest: bytes) -> bool:
+        """Return whether a unit's files are there and were made of the same content."""
         row = self._notes.execute("SELECT digest FROM unit WHERE key = ?", (key,)).fetchone()
-        if row is None or row[0] != digest or not all((self.root / path).exists() for path in self._paths(key)):
+        return row is not None and row[0] == digest and all((self.root / path).exists() for path in self._paths(key))
+
+    def is_current(self, key: bytes, digest: bytes) -> bool:
+        """Return `holds`; a unit that is as it should be stays, and counts as unchanged."""
+        if not self.holds(key, digest):
             return False
         self.unchanged += 1
         self._change("UPDATE unit SET export = ? WHERE key = ?", (self._export, key))
@@ -182,29 +198,44 @@ def open_destination(root: Path, form: str, count_flaws: Callable[[], int]) -> I
     def translate(exc: Exception) -> StopError:
         return StorageError(f"{root}: {exc}")
 
-    with translate_errors(translate):
-        root.mkdir(parents=True, exist_ok=True)
-        if not (root / NOTES).exists() and any(root.iterdir()):
-            raise UsageError(f"{root}: not empty, and not an export; name an empty or new folder")
-        with closing(sqlite3.connect(root / NOTES, timeout=0)) as notes:
-            notes.execute("PRAGMA locking_mode = EXCLUSIVE")  # until it is closed: one export at a time
+    existed = root.exists()
+    try:
+        with translate_errors(translate), _open_notes(root) as notes:
             destination = Destination(root, notes, _begin(root, notes, form), count_flaws)
             try:
                 yield destination
             finally:
                 destination.commit()
+    except UsageError:  # nothing was written: another format may follow
+        if [path.name for path in root.iterdir()] == [NOTES]:
+            (root / NOTES).unlink()
+            if not existed:
+                root.rmdir()
+        raise
+
+
+@contextmanager
+def _open_notes(root: Path) -> Iterator[sqlite3.Connection]:
+    root.mkdir(parents=True, exist_ok=True)
+    if not (root / NOTES).exists() and any(root.iterdir()):
+        raise UsageError(f"{root}: not empty, and not an export; name an empty or new folder")
+    with closing(sqlite3.connect(root / NOTES, timeout=0)) as notes:
+        notes.execute("PRAGMA locking_mode = EXCLUSIVE")  # until it is closed: one export at a time
+        yield notes
 
 
 def _begin(root: Path, notes: sqlite3.Connection, form: str) -> int:
     """Return the number of this export."""
     if not notes.execute("SELECT 1 FROM sqlite_master").fetchone():
         notes.executescript(_SCHEMA)
-        notes.executemany("INSERT INTO about VALUES (?, ?)", [("format", _FORMAT), ("form", form), ("exports", "0")])
+        notes.executemany("INSERT INTO about VALUES (?, ?)", [("form", form), ("exports", "0")])
     about = dict(notes.execute("SELECT name, value FROM about").fetchall())
     if about["form"] != form:
         raise UsageError(f"{root}: holds an export to {about['form']}; name another folder for {form}")
-    number = int(about["exports"]) + 1
-    notes.execute("UPDATE about SET value = ? WHERE name = 'exports'", (str(number),))
+    number, writer = int(about["exports"]) + 1, str(WRITERS[form])
+    if about.get("writer") != writer:
+        notes.execute("UPDATE unit SET digest = ?", (_INCOMPLETE,))
+    notes.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", [("exports", str(number)), ("writer", writer)])
     return number
 
 

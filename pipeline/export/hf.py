@@ -104,6 +104,6 @@ def _describe_files(split: str) -> str:
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_shards`."""
     with open_images(job.workspace, job.images) as images:
-        card = Card(job.workspace, job.destination.name, job.license_id, has_images=images is not None)
+        card = Card(job.workspace, job.destination.name, job.license_id or "unknown", has_images=images is not None)
         writer = ParquetWriter(images, FOLDER)
         return export_shards(job, "hf", writer, count, describe=card.describe, images=images)

@@ -6,7 +6,7 @@ from html import escape
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
-from pipeline.export.positions import PlacedPage, place, xml_text
+from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
 from pipeline.positions import TextLine
 from pipeline.workspace.lines import ResultLine
 
@@ -62,4 +62,4 @@ def _line(page: PlacedPage, line: TextLine, name: str) -> str:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_documents`."""
-    return export_documents(job, "hocr", HocrWriter(), count)
+    return export_documents(job, "hocr", HocrWriter(), count, check=require_positions)

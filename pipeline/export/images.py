@@ -170,9 +170,9 @@ class ImageReader:
 
 
 @contextmanager
-def open_images(workspace: Path, images: Images) -> Generator[ImageReader | None]:
+def open_images(workspace: Path, images: Images | None) -> Generator[ImageReader | None]:
     """Open the images of the pages, if they are asked for."""
-    if images == "none":
+    if images is None or images == "none":
         yield None
         return
     with ImageReader(workspace, images) as reader:

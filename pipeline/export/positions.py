@@ -1,6 +1,7 @@
 """A record's lines in px of the source: of the upright page, as a viewer shows the file."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,23 @@ class PlacedPage:
         return min(lefts), min(tops), max(rights), max(bottoms)
 
 
+def require_positions(records: Iterable[ResultLine]) -> None:
+    """Return when all texts have positions.
+
+    Raises:
+        UsageError: some have none.
+    """
+    without = (record for record in records if _lacks_positions(record))
+    if (first := next(without, None)) is None:
+        return
+    others = sum(1 for _ in without)
+    which = f"{decode_name(first.source_bytes())} page {first.page}{f' and {others:,} others' if others else ''}"
+    raise UsageError(
+        f"{which}: no positions of the text, which this format needs; pagemill run --positions sends such pages again"
+        " for them, and --where 'source!=…' leaves them out"
+    )
+
+
 def place(record: ResultLine) -> PlacedPage:
     """Return where the lines of a page are.
 
@@ -61,17 +79,17 @@ def place(record: ResultLine) -> PlacedPage:
         UsageError: the page has a text without positions.
     """
     name = decode_name(record.source_bytes())
-    if not record.lines and record.text.strip():
-        raise UsageError(
-            f"{name} page {record.page}: its text has no positions, which this format needs; pagemill run --positions"
-            " sends such pages again for them, and --where 'source!=…' leaves them out"
-        )
+    require_positions([record])
     lines = record.lines or ()
     if record.prep is None:  # given by its URL: the service fetched it
         return PlacedPage(name, record.page, parse_size(record.pixels) or extent_px(lines), lines)
     size_px = upright_px(record.prep, record.pixels)
     by = to_upright(record.prep, size_px)
     return PlacedPage(name, record.page, size_px, tuple(move(line, by) for line in lines))
+
+
+def _lacks_positions(record: ResultLine) -> bool:
+    return not record.lines and bool(record.text.strip())
 
 
 def xml_text(text: str) -> str:

@@ -15,13 +15,14 @@ from typing import Final
 from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
 
 from pipeline.batch.line_positions import Size
+from pipeline.errors import UsageError
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.images import ImageReader, Images, PageImage
 from pipeline.export.invisible_text import FONT, InvisibleFont, draw_line, number
 from pipeline.export.names import export_path
 from pipeline.export.page_pictures import Picture, add_picture
-from pipeline.export.positions import PlacedPage, place, xml_text
+from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
 from pipeline.pixels.affine import orienting
 from pipeline.pixels.orientation import upright_size_px
 from pipeline.positions import TextLine
@@ -181,7 +182,13 @@ def _draw_picture(picture: Picture, size_px: Size, pt_per_px: float) -> bytes:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export, with the original images unless those that were sent are asked for; see `export_documents`."""
+    """Export, with the original images unless those that were sent are asked for; see `export_documents`.
+
+    Raises:
+        UsageError: it would have no images.
+    """
+    if job.images == "none":
+        raise UsageError("--images none: a pdf shows its pages; choose sent or original")
     kind: Images = "sent" if job.images == "sent" else "original"
     with ImageReader(job.workspace, kind, takes_pdf=False) as images:
-        return export_documents(job, "pdf", PdfWriter(images), count, images)
+        return export_documents(job, "pdf", PdfWriter(images), count, check=require_positions, images=images)

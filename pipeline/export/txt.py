@@ -47,4 +47,4 @@ def _encode(text: str) -> bytes:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_documents`."""
-    return export_documents(job, "txt", TextWriter(per_page=job.per_page), count)
+    return export_documents(job, "txt", TextWriter(per_page=bool(job.per_page)), count)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError, UsageError
+from pipeline.export import destination
 from pipeline.export.base import ExportJob
 from pipeline.export.destination import open_destination
+from pipeline.export.formats import FORMATS
 from pipeline.export.selection import Split, Where
 from pipeline.export.table import COLUMNS
 from tests.export.workspaces import put_records, run_export, tree
@@ -169,8 +171,8 @@ def test_a_file_of_others_is_not_replaced(workspace: Path, tmp_path: Path, form:
 
 def test_one_export_at_a_time_writes_a_folder(workspace: Path, tmp_path: Path) -> None:
     """Both would write through the same temporary file."""
-    with open_destination(tmp_path / "txt", "txt", lambda: 0) as destination:
-        destination.commit()
+    with open_destination(tmp_path / "txt", "txt", lambda: 0) as opened:
+        opened.commit()
         with pytest.raises(StorageError, match="locked"):
             run_export("txt", ExportJob(workspace, tmp_path / "txt"))
 
@@ -182,3 +184,38 @@ def test_an_export_without_some_pages_exits_with_3(workspace: Path, tmp_path: Pa
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 3
     assert "1 lines unreadable (pagemill verify)" in done.stderr
+
+
+def test_files_of_an_earlier_writer_are_written_again(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for form in ("txt", "dolma"):
+        job = ExportJob(workspace, tmp_path / form)
+        written = run_export(form, job).written
+        monkeypatch.setitem(destination.WRITERS, form, 1_000)
+        assert run_export(form, job).written == written
+        assert run_export(form, job).written == 0
+
+
+def test_every_format_of_a_folder_has_a_version() -> None:
+    assert {*destination.WRITERS, "csv", "sqlite"} == set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("form", "option", "formats"),
+    [
+        pytest.param("alto", ["--per", "page"], "txt", id="per"),
+        pytest.param("csv", ["--per", "document"], "txt", id="per-as-is-the-default"),
+        pytest.param("txt", ["--images", "sent"], "parquet, hf, webdataset, pdf", id="images"),
+        pytest.param("dolma", ["--images", "none"], "parquet, hf, webdataset, pdf", id="no-images"),
+        pytest.param("parquet", ["--license", "cc0-1.0"], "hf", id="license"),
+    ],
+)
+def test_an_option_that_a_format_has_not_is_refused(
+    workspace: Path, tmp_path: Path, form: str, option: list[str], formats: str
+) -> None:
+    command = [sys.executable, "-m", "pipeline", "export", str(workspace), "--to", form, str(tmp_path / "to"), *option]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{option[0]}: {form} has no such option; these formats have: {formats}" in done.stderr
+    assert not (tmp_path / "to").exists()

@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.export.base import ExportJob
 from pipeline.export.invisible_text import char_width, number
 from pipeline.export.positions import place
+from pipeline.export.selection import Where
 from pipeline.positions import TextLine
 from pipeline.records import Prep
 from pipeline.workspace.lines import encode_record, parse_whole_result
@@ -211,8 +212,7 @@ def test_many_pages_are_joined_in_their_order(tmp_path: Path, monkeypatch: pytes
         )
         for page in range(1, 16)
     ]
-    workspace = put_records(tmp_path / "out", records)
-    (workspace / "run.json").write_text((workspace / "run.json").read_text().replace("/scans", str(scans)))
+    workspace = put_records(tmp_path / "out", records, root=scans)
     exported = run_export("pdf", ExportJob(workspace, tmp_path / "pdf"))
     assert exported.missing == 15
     found = pdftotext(tmp_path / "pdf/gone.tif.pdf").split("\f")
@@ -220,12 +220,21 @@ def test_many_pages_are_joined_in_their_order(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_text_without_positions_is_refused_by_name(form: str, tmp_path: Path) -> None:
-    (tmp_path / "scans").mkdir()
-    workspace = put_records(tmp_path / "out", [make_record("letters/a.png", 1)])
-    (workspace / "run.json").write_text((workspace / "run.json").read_text().replace("/scans", str(tmp_path / "scans")))
-    with pytest.raises(UsageError, match=r"letters/a.png page 1: its text has no positions.*run --positions"):
-        run_export(form, ExportJob(workspace, tmp_path / form))
+def test_texts_without_positions_are_refused_before_anything_is_written(form: str, tmp_path: Path) -> None:
+    placed = replace(make_record("a.png", 1), lines=(TextLine("text 1", (20, 20, 110, 20, 110, 50, 20, 50)),))
+    records = [placed, make_record("letters/b.png", 2), replace(make_record("c.png", 3), text_from="text-layer")]
+    workspace = put_records(tmp_path / "out", records, root=tmp_path)
+    job = ExportJob(workspace, tmp_path / form)
+    message = r"c.png page 1 and 1 others: no positions of the text.*run --positions"
+    with pytest.raises(UsageError, match=message):
+        run_export(form, job)
+    assert not (tmp_path / form).exists()
+    run_export(form, replace(job, where=Where.parse(["source=a.png"])))
+    before = {path: path.read_bytes() for path in (tmp_path / form).glob("a.png*")}
+    with pytest.raises(UsageError, match=message):
+        run_export(form, job)
+    assert before
+    assert {path: path.read_bytes() for path in (tmp_path / form).glob("*.*") if path.name[0] != "."} == before
 
 
 @pytest.mark.parametrize("form", ["hocr", "page", "alto"])

@@ -10,11 +10,11 @@ from pipeline.workspace.lines import encode_record
 from pipeline.workspace.run_file import RunFile, read_run_file, write_run_file
 
 
-def put_records(workspace: Path, records: Sequence[Record]) -> Path:
+def put_records(workspace: Path, records: Sequence[Record], root: Path = Path("/scans")) -> Path:
     """Append records to a workspace, which is made when it is missing, and return it."""
     workspace.mkdir(exist_ok=True)
     if read_run_file(workspace) is None:
-        run_file = RunFile(workspace_id="0123456789abcdef", version="0", service="vendor", root="/scans")
+        run_file = RunFile(workspace_id="0123456789abcdef", version="0", service="vendor", root=str(root))
         write_run_file(workspace, run_file)
     with (workspace / "results.jsonl").open("ab") as file:
         file.writelines(encode_record(record) for record in records)
