@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pipeline.corrections import Corrections
 from pipeline.pixels.affine import IDENTITY, Affine, orienting, shift
-from pipeline.pixels.orientation import TURNED_BY, upright_size_px
+from pipeline.pixels.orientation import MIRRORED_AND_TURNED_BY, TURNED_BY, upright_size_px
 from pipeline.positions import TextLine, corners_of
 from pipeline.records import Prep
 from pipeline.tiles import Tile
@@ -45,11 +46,11 @@ def upright_px(prep: Prep, pixels: str | None = None) -> Size:
     known = (prep.width_px, prep.height_px) if prep.tiles is not None else parse_size(pixels)
     if known is not None:
         return known
-    if prep.corrections is not None:
-        size = upright_size_px((prep.width_px, prep.height_px), TURNED_BY[prep.corrections.turned_deg])
-    else:
-        size = prep.width_px, prep.height_px
-    return max(1, round(size[0] / prep.scale)), max(1, round(size[1] / prep.scale))
+    if prep.corrections is not None:  # the centre of the source is in that of the sent image, whose corners are new
+        x, y = prep.corrections.source_point(prep.width_px / 2, prep.height_px / 2)
+        width, height = upright_size_px((round(2 * x), round(2 * y)), _stored_orientation(prep, prep.corrections))
+        return max(1, width), max(1, height)
+    return max(1, round(prep.width_px / prep.scale)), max(1, round(prep.height_px / prep.scale))
 
 
 def to_upright(prep: Prep, page_px: Size) -> Affine:
@@ -62,11 +63,19 @@ def to_upright(prep: Prep, page_px: Size) -> Affine:
     if prep.tiles is not None:
         return IDENTITY
     if prep.corrections is not None:
-        turn = TURNED_BY[(prep.rotation_deg - prep.corrections.turned_deg) % 360]
+        turn = _stored_orientation(prep, prep.corrections)
         return Affine(*prep.corrections.to_source).then(orienting(upright_size_px(page_px, turn), turn))
     x_scale, left = _axis(prep.width_px, page_px[0], prep.scale)
     y_scale, top = _axis(prep.height_px, page_px[1], prep.scale)
     return Affine(a=x_scale, c=-left * x_scale, e=y_scale, f=-top * y_scale)
+
+
+def _stored_orientation(prep: Prep, corrections: Corrections) -> int:
+    """Return the EXIF orientation of the image that the file stores, by the turn and the map of the record."""
+    a, b, _, d, e, _ = corrections.to_source
+    is_mirrored = a * e < b * d
+    turned_deg = (prep.rotation_deg - corrections.turned_deg) % 360
+    return (MIRRORED_AND_TURNED_BY if is_mirrored else TURNED_BY)[turned_deg]
 
 
 def _axis(sent_px: int, source_px: int, scale: float) -> tuple[float, int]:

@@ -24,7 +24,7 @@ from pipeline.export.names import export_path
 from pipeline.export.page_pictures import Picture, add_picture
 from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
 from pipeline.pixels.affine import orienting
-from pipeline.pixels.orientation import upright_size_px
+from pipeline.pixels.orientation import rotation_deg, upright_size_px
 from pipeline.positions import TextLine
 from pipeline.workspace.lines import ResultLine
 
@@ -45,11 +45,13 @@ class _Frame:
     Attributes:
         size_px: (width, height) of the page.
         lines: In px of the page.
+        turned_deg: Clockwise turn that the image's own tag was found to ask for.
         dpi: Its resolution, unless the image says one.
     """
 
     size_px: Size
     lines: Sequence[TextLine]
+    turned_deg: int = 0
     dpi: float = _DEFAULT_DPI
 
 
@@ -130,9 +132,12 @@ def _read(path: Path) -> Iterator[bytes]:
 def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None) -> _Frame:
     """Return the page as its image shows it: in px of the source, or of the image as sent."""
     prep = record.prep
-    if image is None or image.is_original or prep is None or prep.tiles is not None:
+    if prep is None:
         return _Frame(page.size_px, page.lines)
-    return _Frame((prep.width_px, prep.height_px), record.lines or (), _DEFAULT_DPI * prep.scale)
+    if image is None or image.is_original or prep.tiles is not None:
+        turned_deg = 0 if prep.corrections is None else prep.corrections.turned_deg
+        return _Frame(page.size_px, page.lines, (prep.rotation_deg - turned_deg) % 360)
+    return _Frame((prep.width_px, prep.height_px), record.lines or (), dpi=_DEFAULT_DPI * prep.scale)
 
 
 def _add_page(pdf: Pdf, frame: _Frame, picture: Picture | None, font: InvisibleFont) -> bool:
@@ -140,7 +145,7 @@ def _add_page(pdf: Pdf, frame: _Frame, picture: Picture | None, font: InvisibleF
     dpi = picture.dpi if picture is not None and picture.dpi is not None else frame.dpi
     pt_per_px = 72 / dpi
     width, height = frame.size_px
-    content = b"" if picture is None else _draw_picture(picture, frame.size_px, pt_per_px)
+    content = b"" if picture is None else _draw_picture(picture, frame, pt_per_px)
     texts = [(line, xml_text(line.text)) for line in frame.lines]
     text = b"".join(draw_line(line, words, font, height, pt_per_px) for line, words in texts if words)
     if text:
@@ -164,11 +169,10 @@ def _add_picture(pdf: Pdf, image: PageImage) -> Picture | None:
         return None
 
 
-def _draw_picture(picture: Picture, size_px: Size, pt_per_px: float) -> bytes:
+def _draw_picture(picture: Picture, frame: _Frame, pt_per_px: float) -> bytes:
     """Return the operators that fill a page with a picture."""
-    orientation = picture.orientation
-    upright_as_stored = upright_size_px((int(picture.stream.Width), int(picture.stream.Height)), orientation)
-    if (upright_as_stored[0] > upright_as_stored[1]) != (size_px[0] > size_px[1]):
+    size_px, orientation = frame.size_px, picture.orientation
+    if rotation_deg(orientation) != frame.turned_deg:
         orientation = 1  # the run had `orient = false`
     stored_px = upright_size_px(size_px, orientation)
     turned = orienting(stored_px, orientation)

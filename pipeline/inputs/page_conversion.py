@@ -23,7 +23,7 @@ from pipeline.pixels.affine import scaling
 from pipeline.pixels.decoding import decode
 from pipeline.pixels.identity import hash_pixels
 from pipeline.pixels.jpeg import MAX_SCANS
-from pipeline.pixels.orientation import read_orientation, rotation_deg, turn_upright, upright_size_px
+from pipeline.pixels.orientation import TURNED_BY, read_orientation, rotation_deg, turn_upright, upright_size_px
 from pipeline.records import Prep
 
 
@@ -118,7 +118,8 @@ def _render(file: PdfFile, page: PdfPage, number: int, settings: PrepareSettings
     needed = fit(size_px, settings.limits, max_pixels)
     image = page.render(needed.scaled_px)
     require_ink(image, settings)
-    return _correct_and_encode(image, Source(size_px), needed, settings)
+    turn = TURNED_BY[page.rotation_deg]  # the renderer turns it, as Pillow turns a TIFF
+    return _correct_and_encode(image, Source(upright_size_px(size_px, turn), decoded_as=turn), needed, settings)
 
 
 def _convert_scan(scan: Scan, settings: PrepareSettings) -> Converted:

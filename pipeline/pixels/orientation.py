@@ -25,6 +25,9 @@ _TRANSPOSE: Final = {
 TURNED_BY: Final = {0: 1, 90: 6, 180: 3, 270: 8}
 """The EXIF orientation that stands for each clockwise turn."""
 
+MIRRORED_AND_TURNED_BY: Final = {0: 2, 90: 5, 180: 4, 270: 7}
+"""The EXIF orientation that stands for each clockwise turn of an image that is mirrored first."""
+
 _ROTATION_DEG: Final = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
 

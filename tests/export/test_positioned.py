@@ -16,6 +16,7 @@ from pipeline.export.base import ExportJob
 from pipeline.export.invisible_text import char_width, number
 from pipeline.export.positions import place
 from pipeline.export.selection import Where
+from pipeline.pixels.orientation import turn_upright
 from pipeline.positions import TextLine
 from pipeline.records import Prep
 from pipeline.workspace.lines import encode_record, parse_whole_result
@@ -175,8 +176,10 @@ def test_a_jpeg_stays_the_file_that_it_is_and_is_shown_as_it_was(workspace: Path
     assert shown.getpixel((200, 200)) == pytest.approx(stored, abs=3)  # and no text is drawn over it
 
 
-@pytest.mark.parametrize("orientation", [3, 6, 8])
-async def test_a_turned_jpeg_is_shown_upright_with_its_text(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize(
+    ("orientation", "orient"), [*((orientation, True) for orientation in range(2, 9)), (3, False), (6, False)]
+)
+async def test_a_jpeg_is_shown_turned_as_it_was_read(tmp_path: Path, orientation: int, *, orient: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.new("RGB", (400, 310), "white")
@@ -184,11 +187,11 @@ async def test_a_turned_jpeg_is_shown_upright_with_its_text(tmp_path: Path, orie
     (tmp_path / "scans").mkdir()
     image.save(tmp_path / "scans/a.jpg", exif=exif, quality=95)
     async with serve_fake(answer) as fake:
-        await run_here(tmp_path / "scans", tmp_path / "out", fake.url, run={"positions": True})
+        prepare = {"orient": orient}
+        await run_here(tmp_path / "scans", tmp_path / "out", fake.url, run={"positions": True}, prepare=prepare)
     [record] = results(tmp_path / "out")
     run_export("pdf", ExportJob(tmp_path / "out", tmp_path / "pdf"))
-    upright = image.transpose({3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270,
-                               8: Image.Transpose.ROTATE_90}[orientation])  # fmt: skip
+    upright = turn_upright(image, orientation if orient else 1)
     assert record["pixels"] == f"{upright.width}x{upright.height}"
     with pypdfium2.PdfDocument(tmp_path / "pdf/a.jpg.pdf") as pdf:
         shown = pdf[0].render(scale=300 / 72).to_pil().convert("L")

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
+from pipeline.batch.line_positions import to_upright, upright_px
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.correction import Correction, Source, correct, describe, find_correction
 from pipeline.inputs.tone import Levels
 from pipeline.pixels.affine import orienting, rotating, scaling
-from pipeline.pixels.orientation import turn_upright, upright_size_px
+from pipeline.pixels.orientation import rotation_deg, turn_upright, upright_size_px
 from pipeline.records import Prep
 from pipeline.wire import Limits
 from tests.inputs.images import ORIENTATION_TAG, STORED, VENDOR, check, decode, encode, prepare, put, sent_image
@@ -92,6 +93,13 @@ class TestPlaces:
         assert corrections.sent_point(*dot) == pytest.approx(seen, abs=0.6)
         assert corrections.source_point(*seen) == pytest.approx(dot, abs=0.6 / made.scale)
         assert all(limits.min_edge_px <= edge <= limits.max_edge_px for edge in made.image.size)
+        orientation = source.decoded_as * source.orientation  # one of them is 1
+        turned_deg = (rotation_deg(orientation) + correction.turned_deg) % 360
+        prep = Prep("png", *made.image.size, 1, made.scale, rotation_deg=turned_deg, corrections=corrections)
+        upright = orienting(source.stored_px, orientation).map(*dot)
+        place = to_upright(prep, source.upright_px()).map(*seen)
+        assert place == pytest.approx(upright, abs=0.6 / made.scale)
+        assert upright_px(prep) == pytest.approx(source.upright_px(), abs=1 + 1 / made.scale)
 
     @given(
         size_px=st.tuples(st.integers(8, 30_000), st.integers(8, 30_000)),
@@ -219,6 +227,12 @@ def _corner_in_skewed() -> tuple[float, float]:
     return rotating(PAGE.size, 4, SKEWED.size).map(0, 0)
 
 
+def _place_of_corner(prep: Prep) -> tuple[float, float]:
+    """Return where, in the upright page, the corner of `PAGE` is: it is in the middle of what was sent."""
+    left, top = (prep.width_px - PAGE.width) / 2, (prep.height_px - PAGE.height) / 2
+    return to_upright(prep, upright_px(prep)).map(left, top)
+
+
 class TestContrast:
     def test_a_faint_page_gets_its_levels(self, file: Path) -> None:
         image, prep = corrected(put(file, encode(toned(PAGE, 190, 235, noise=2), "PNG")), options=CONTRAST)
@@ -260,6 +274,22 @@ class TestPdf:
         assert prep.rotation_deg == rotate
         x, y = prep.corrections.source_point(prep.width_px / 2, prep.height_px / 2)
         assert (x, y) == pytest.approx((stored.width / 2, stored.height / 2), abs=1)
+        assert upright_px(prep) == pytest.approx(SKEWED.size, abs=1)
+        assert _place_of_corner(prep) == pytest.approx(_corner_in_skewed(), abs=12)
+
+    @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+    def test_a_page_that_is_rendered_has_its_places_in_what_a_viewer_shows(self, file: Path, rotate: int) -> None:
+        """Its renderer turns it: a scan beside a stroke of a pen is not taken out."""
+        stored = turned(SKEWED, -rotate)
+        width, height = (edge * 72 // 150 for edge in stored.size)
+        more = {"Rotate": b"%d" % rotate, "MediaBox": b"[0 0 %d %d]" % (width, height)}
+        draw = DRAW % (width, height, 0, 0) + b" 2 2 3 3 re f"
+        put(file, one_page(draw, jpeg_image(stored)[1], more=more))
+        _, prep = corrected(file, options=replace(DESKEW, pdf_dpi=150))
+        assert prep.corrections is not None
+        assert prep.rotation_deg == rotate
+        assert upright_px(prep) == pytest.approx(SKEWED.size, abs=3)
+        assert _place_of_corner(prep) == pytest.approx(_corner_in_skewed(), abs=12)
 
     def test_a_level_scan_is_still_its_own_bytes(self, file: Path) -> None:
         width, height = (edge * 72 // 150 for edge in PAGE.size)
@@ -285,8 +315,8 @@ def test_pages_of_one_tiff_may_be_turned_and_skewed(file: Path) -> None:
             stored.save(writer, format="TIFF", tiffinfo={ORIENTATION_TAG: orientation})
             writer.newFrame()
     put(file, buffer.getvalue())
-    for page, rotation_deg in ((1, 180), (2, 90)):
+    for page, turned_deg in ((1, 180), (2, 90)):
         _, prep = corrected(file, page, DESKEW)
-        assert prep.rotation_deg == rotation_deg
+        assert prep.rotation_deg == turned_deg
         assert prep.corrections is not None
         assert prep.corrections.deskewed_deg == pytest.approx(-4, abs=TOLERANCE_DEG)
