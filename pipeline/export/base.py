@@ -214,9 +214,7 @@ def open_lines(job: ExportJob, images: ImageReader | None = None) -> Generator[R
 def select_documents(job: ExportJob, records: Records) -> Iterator[Document]:
     """Yield the documents of the workspace, with the pages that the job takes; count the lines that hold none."""
     with open_snapshot(job.workspace) as index, ResultLines(job.workspace) as lines:
-        damaged = {line.offset_bytes for line in index.damaged if line.file == RESULTS}
-        edited = {line.offset_bytes for line in index.proofs.edited() if line.file == RESULTS}
-        records.unreadable += len(damaged | edited)
+        records.unreadable += index.proofs.count_unreadable(RESULTS)
         pages = (page for page in index.finished_pages(job.where.states) if _takes(job.where, page, lines))
         yield from read_documents(pages, job.grouping)
 

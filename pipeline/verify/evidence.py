@@ -17,7 +17,7 @@ from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
-from pipeline.workspace.read_position import read_lines
+from pipeline.workspace.read_position import Span, read_lines
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import Tables
 
@@ -164,8 +164,7 @@ class Evidence:
                     yield f"{_place(RESULTS, number, encode_name(record.source))}: {problem}"
                 row = record_row(record)
                 self._tables.add_result(row, place, sent=record.duplicate_of is None)
-                # The second of two joined lines takes a number that no line has, for the table's key.
-                key = number if place.start == span.start else -place.start
+                key = _key(number, span, place)
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
                      next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
@@ -203,20 +202,19 @@ class Evidence:
         for number, span, line in read_lines(self._workspace / PARTS):
             if (damage := find_damage(line)) is not None:
                 yield f"{PARTS}:{number}: {damage}"
-            try:
-                part = parse_part(line.removesuffix(b"\n"))
-            except DamagedLineError as exc:
-                if damage is None:
-                    yield f"{PARTS}:{number}: {describe_damage(line, exc)}"
-                continue
-            for problem in check_part(part):
-                yield f"{_place(PARTS, number, encode_name(part.source))}: {problem}"
-            self._tables.parts.add(part, span)
-            rows.append(
-                (number, encode_name(part.source), part.tile.call_id(part.id), part.added, part.attempt,
-                 _clamp(part.elapsed_ms), part.reply.host != "embedded")
-            )  # fmt: skip
-            if len(rows) == _BATCH:
+            for place, part in parse_lines([(span, line.removesuffix(b"\n"))], parse_part):
+                if isinstance(part, DamagedLineError):
+                    if damage is None:
+                        yield f"{PARTS}:{number}: {describe_damage(line, part)}"
+                    continue
+                for problem in check_part(part):
+                    yield f"{_place(PARTS, number, encode_name(part.source))}: {problem}"
+                self._tables.parts.add(part, place)
+                rows.append(
+                    (_key(number, span, place), encode_name(part.source), part.tile.call_id(part.id), part.added,
+                     part.attempt, _clamp(part.elapsed_ms), part.reply.host != "embedded")
+                )  # fmt: skip
+            if len(rows) >= _BATCH:
                 self._insert("part_call", rows)
         self._insert("part_call", rows)
 
@@ -225,6 +223,11 @@ class Evidence:
         if rows:
             self.database.change_many(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
             rows.clear()
+
+
+def _key(number: int, span: Span, place: Span) -> int:
+    """Return the key of a line; the second of two joined lines takes a number that no line has."""
+    return number if place.start == span.start else -place.start
 
 
 def _place(file: str, number: int, source: bytes) -> str:

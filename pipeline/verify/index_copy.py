@@ -57,6 +57,17 @@ _UNKNOWN_CONTENTS: Final = """
 SELECT content.id, content.offset FROM main.content AS content
 WHERE NOT EXISTS (SELECT 1 FROM copy.content AS indexed WHERE indexed.id = content.id)
 """
+_PART: Final = "'byte ' || {0}.offset || ', ' || {0}.added || ', box ' || {0}.box"
+_OTHER_PARTS: Final = f"""
+SELECT indexed.source, indexed.page, indexed.tile, indexed.tiles, {_PART.format("indexed")}, {_PART.format("part")}
+FROM copy.part AS indexed LEFT JOIN main.part AS part USING (id, tiles, tile)
+WHERE (indexed.source, indexed.page, indexed.box, indexed.added, indexed.offset)
+  IS NOT (part.source, part.page, part.box, part.added, part.offset)
+"""  # noqa: S608
+_UNKNOWN_PARTS: Final = f"""
+SELECT source, page, tile, tiles, {_PART.format("part")} FROM main.part AS part WHERE NOT EXISTS (
+  SELECT 1 FROM copy.part AS indexed WHERE (indexed.id, indexed.tiles, indexed.tile) = (part.id, part.tiles, part.tile))
+"""  # noqa: S608
 _HOLDS_RECORD: Final = "SELECT 1 FROM result WHERE id = ? AND offset = ?"
 _CURRENT_PAGES: Final = f"""
 SELECT page.state, count(*) FROM main.page AS page LEFT JOIN copy.page AS indexed USING (source, page)
@@ -109,6 +120,7 @@ class IndexCopy:
         if self.is_current:
             yield from self._compare_pages()
             yield from self._compare_contents()
+            yield from self._compare_parts()
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state, without pages that a changed file no longer has."""
@@ -144,3 +156,12 @@ class IndexCopy:
             yield f"{INDEX}: content {page_id}: at byte {offset} in the index; {message}"
         for page_id, offset in self._db.stream(_UNKNOWN_CONTENTS):
             yield f"{INDEX}: content {page_id}: missing in the index; its first record begins at byte {offset}"
+
+    def _compare_parts(self) -> Iterator[str]:
+        for source, page, tile, tiles, indexed, expected in self._db.stream(_OTHER_PARTS):
+            place = f"{show_name(source)} page {page} tile {tile} of {tiles}"
+            found = "no line has it" if expected is None else f"by the lines {expected}"
+            yield f"{INDEX}: {place}: {indexed} in the index; {found}"
+        for source, page, tile, tiles, expected in self._db.stream(_UNKNOWN_PARTS):
+            place = f"{show_name(source)} page {page} tile {tile} of {tiles}"
+            yield f"{INDEX}: {place}: missing in the index; by the lines {expected}"

@@ -25,7 +25,7 @@ from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
 from pipeline.workspace.positioned import Positioned
 from pipeline.workspace.read_position import DamagedLine, ReadPosition, Span
 from pipeline.workspace.skips import FORGET_SKIPS, Skips
-from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
+from pipeline.workspace.text_proofs import FORGET_DAMAGED, FORGET_PROOFS, TextProofs
 
 FINAL_STATES: Final = (State.DONE.value, State.DUPLICATE.value, State.SKIPPED.value)
 """States that no later run changes while the page's content, and what is skipped, stay the same."""
@@ -195,6 +195,7 @@ class Tables:
             "DELETE FROM progress",
             FORGET_PARTS,
             *FORGET_PROOFS,
+            FORGET_DAMAGED,
             *FORGET_SKIPS,
             *FORGET_PIXELS,
         ):
@@ -225,6 +226,8 @@ class Tables:
     def _skip(self, position: ReadPosition, span: Span, problem: DamagedLineError) -> DamagedLine:
         if isinstance(problem, EditedLineError):
             self.proofs.add_edited(position.path.name, span.start, problem.fields)
+        else:
+            self.proofs.add_damaged(position.path.name, span.start)
         position.add(span)
         return DamagedLine(position.path.name, span.start, str(problem))
 

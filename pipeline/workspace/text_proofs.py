@@ -1,4 +1,4 @@
-"""The index's part about proofs of paid calls: which attempts have a readable line, and which lines were edited."""
+"""The index's part about proofs of paid calls: which attempts have a readable line, and which lines cannot be read."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,10 @@ CREATE TRIGGER count_attempt AFTER INSERT ON text_attempt BEGIN
   UPDATE counter SET number = number + 1 WHERE name = 'attempts';
 END;
 """
+DAMAGED_SCHEMA: Final = """
+CREATE TABLE damaged_line (file TEXT NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (file, offset)) WITHOUT ROWID;
+"""
+FORGET_DAMAGED: Final = "DELETE FROM damaged_line"
 FORGET_PROOFS: Final = (
     "DELETE FROM text_attempt",
     "DELETE FROM edited_line",
@@ -88,6 +92,15 @@ class TextProofs:
             "INSERT OR REPLACE INTO edited_line VALUES (?, ?, ?, ?, ?, ?)",
             (file, offset_bytes, attempts or None, fields.source_bytes(), fields.page, fields.added),
         )
+
+    def add_damaged(self, file: str, offset_bytes: int) -> None:
+        """Add a line whose JSON is not right."""
+        self._db.change("INSERT OR REPLACE INTO damaged_line VALUES (?, ?)", (file, offset_bytes))
+
+    def count_unreadable(self, file: str) -> int:
+        """Return the number of a file's lines that say nothing: damaged, or edited and not replaced since."""
+        (damaged,) = self._db.rows("SELECT count(*) FROM damaged_line WHERE file = ?", (file,))[0]
+        return int(damaged) + sum(line.file == file for line in self.edited())
 
     def count(self) -> int:
         """Return the number of attempts with a readable line; takes no longer for more of them."""

@@ -17,6 +17,7 @@ from pipeline.export.destination import open_destination
 from pipeline.export.formats import FORMATS
 from pipeline.export.selection import Split, Where
 from pipeline.export.table import COLUMNS
+from pipeline.workspace.index import Index
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import DOUBT, QUALITY, RECORD, make_record
 
@@ -184,6 +185,19 @@ def test_an_export_without_some_pages_exits_with_3(workspace: Path, tmp_path: Pa
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 3
     assert "1 lines unreadable (pagemill verify)" in done.stderr
+
+
+def test_a_damaged_line_is_counted_by_every_export(workspace: Path, tmp_path: Path) -> None:
+    """The index of the last run has skipped it; `verify` names it."""
+    with (workspace / "results.jsonl").open("ab") as file:
+        file.write(bytes(40) + b"\n" + b'{"id": "torn\n')
+    put_records(workspace, [make_record("late.png", 9)])
+    with Index.open(workspace) as index:
+        assert len(index.damaged) == 2
+    for form in ("txt", "csv", "parquet"):
+        for _ in range(2):
+            exported = run_export(form, ExportJob(workspace, tmp_path / f"to.{form}"))
+            assert (exported.unreadable, exported.pages) == (2, 5)
 
 
 def test_files_of_an_earlier_writer_are_written_again(

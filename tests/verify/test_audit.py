@@ -2,7 +2,9 @@
 
 import errno
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -14,15 +16,17 @@ from pipeline.billing import Calendar
 from pipeline.errors import StorageError
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.records import Failure, Record, State
+from pipeline.records import Failure, Record, Reply, State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import snapshot
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
-from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
+from pipeline.workspace.part_lines import encode_part
+from pipeline.workspace.paths import FAILURES, INDEX, PARTS, RESULTS
 from pipeline.workspace.run_file import RunFile
 from tests.factories import make_failure, make_record, on_disk, page_id
+from tests.workspace.test_part_lines import make_part
 
 DONE, DUPLICATES = 40, 2
 
@@ -173,6 +177,26 @@ def test_a_planted_fault_is_named(sound: Sound, plant: Callable[[Sound], object]
     (sound.path / INDEX).unlink()
     faults = sound.faults()
     assert [fault for fault in faults if named in fault], faults
+
+
+def test_tiles_that_the_index_has_otherwise_are_named(sound: Sound) -> None:
+    parts = [
+        replace(make_part(number), attempt=f"tile-{number}", reply=Reply("doc", 1, "embedded")) for number in (1, 2)
+    ]
+    lines = [encode_part(part) for part in parts]
+    (sound.path / PARTS).write_bytes(b"".join(lines))
+    with Index.open(sound.path):
+        pass
+    assert sound.faults() == []
+    with closing(sqlite3.connect(sound.path / INDEX)) as db, db:
+        db.execute("UPDATE part SET offset = 7 WHERE tile = 1")
+        db.execute("UPDATE part SET tile = 3 WHERE tile = 2")
+    first, second, third = sound.faults()
+    assert "tile 1 of 3: byte 7" in first
+    assert "in the index; by the lines byte 0" in first
+    assert "tile 3 of 3" in second
+    assert second.endswith("in the index; no line has it")
+    assert f"tile 2 of 3: missing in the index; by the lines byte {len(lines[0])}" in third
 
 
 def test_a_page_whose_record_is_damaged_is_named(sound: Sound) -> None:

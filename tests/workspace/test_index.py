@@ -185,7 +185,7 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels")
+            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP TABLE damaged_line")
             db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'; ALTER TABLE page DROP offset")
             db.execute("ALTER TABLE page DROP lacks_lines")
             db.execute("PRAGMA user_version = 5")
@@ -200,7 +200,8 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP INDEX failed_content")
+            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP TABLE damaged_line")
+            db.execute("DROP INDEX failed_content")
             for name in SINCE_4:
                 db.execute(f"ALTER TABLE page DROP {name}")
             db.execute("PRAGMA user_version = 4")
@@ -212,6 +213,20 @@ class TestRebuilding:
         assert [page.source for page in workspace.index.finished_pages([State.DONE])]
         workspace.record(make_record("new.png", 200, quality=DOUBT))
         assert workspace.index.count_in_doubt() == 1
+
+    def test_an_index_of_schema_version_7_learns_of_damaged_lines(self, workspace: Workspace) -> None:
+        expected = self.fill(workspace)
+        with (workspace.path / RESULTS).open("ab") as file:
+            file.write(b"{torn\n")
+        workspace.index = Index.open(workspace.path)
+        assert workspace.index.proofs.count_unreadable(RESULTS) == 1
+        workspace.close()
+        with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
+            db.execute("DROP TABLE damaged_line")
+            db.execute("PRAGMA user_version = 7")
+        workspace.index = Index.open(workspace.path)
+        assert states(workspace.index) == expected
+        assert workspace.index.proofs.count_unreadable(RESULTS) == 1
 
     def test_a_workspace_that_does_not_exist_is_a_storage_error(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"index\.sqlite3"):
