@@ -151,7 +151,7 @@ class NightShare:
     Attributes:
         calls: Calls that this run may make.
         share: Calls of this night in all, those of earlier runs included.
-        used: Calls that earlier runs have made tonight.
+        used: Calls that other runs have made tonight.
         nights: Nights left in the month, this one included.
         is_rest: True when that is all that is left of the month: the quota ends the run, not the share.
     """
@@ -161,6 +161,12 @@ class NightShare:
     used: int
     nights: int
     is_rest: bool
+
+    def describe_end(self, others: int) -> str:
+        """Return why a run ends when the share is made, of which other runs have made this number of calls."""
+        made = f"{self.share:,} calls is made{f', {others:,} of them by other runs' if others else ''}"
+        nights = f"{self.nights} nights" if self.nights > 1 else "1 night"
+        return f"--spread: tonight's share of {made}; {nights} are left in the month"
 
 
 def night_begin(now: datetime) -> datetime:

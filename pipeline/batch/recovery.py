@@ -11,7 +11,7 @@ import anyio.to_thread
 from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.budget import Budget, RunLimit, limit_run
+from pipeline.ledger.budget import Budget
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.owners import own
 from pipeline.shutdown import Shutdown
@@ -55,27 +55,19 @@ async def open_budget(
 async def _open_unrecovered(
     path: Path | None, workspace_id: str, config: Config, shutdown: Shutdown, *, is_limited: bool = True
 ) -> AsyncGenerator[Budget]:
-    limit = RunLimit(config.run.max_calls if is_limited else None)
+    max_calls = config.run.max_calls if is_limited else None
     with own(path) as owner:
         if path is None:
-            yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=limit.calls)
+            yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
             return
         calendar = Calendar(config.budget.timezone, config.budget.reset_day)
         with closing(await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)) as ledger:
             if (problem := ledger.clock_problem()) is not None:
                 logger.warning("%s", problem)
             if is_limited and config.run.spread:
-                limit = limit_run(config.run.max_calls, await anyio.to_thread.run_sync(ledger.night_share))
-            with closing(
-                Budget(
-                    ledger,
-                    workspace_id=workspace_id,
-                    owner=owner,
-                    shutdown=shutdown,
-                    max_calls=limit.calls,
-                    stop_message=limit.reason,
-                )
-            ) as budget:
+                await anyio.to_thread.run_sync(ledger.spread)
+            made = Budget(ledger, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
+            with closing(made) as budget:
                 try:
                     yield budget
                 finally:

@@ -13,18 +13,18 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from pipeline.billing import NightShare, QuotaRefusal
+from pipeline.billing import QuotaRefusal
 from pipeline.config import Config, default_state_dir, expand_home
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.night import ShareRefusal
 from pipeline.ledger.owners import is_alive
 from pipeline.ledger.schema import LedgerMark
 from pipeline.records import PageId
@@ -67,7 +67,6 @@ class Budget:
         owner: This run's id in the ledger.
         shutdown: Cancels the wait for the next month.
         max_calls: A limit for this run alone; None sets none.
-        stop_message: Says that this limit is reached.
     """
 
     def __init__(
@@ -78,16 +77,14 @@ class Budget:
         owner: str,
         shutdown: Shutdown | None = None,
         max_calls: int | None = None,
-        stop_message: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._workspace_id = workspace_id
         self._owner = owner
         self._shutdown = shutdown if shutdown is not None else Shutdown()
         self._max_calls = max_calls
-        self._stop_message = stop_message if stop_message is not None else f"--max-calls {max_calls} is reached"
         self._numbers = itertools.count(1)
-        self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | None] = GroupCommit(self._commit)
+        self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | ShareRefusal | None] = GroupCommit(self._commit)
         self._thread = ThreadPoolExecutor(1, "ledger")  # a DNS look-up that hangs may occupy a shared thread
         self._reported: QuotaRefusal | None = None
         self.calls = 0
@@ -122,7 +119,7 @@ class Budget:
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
-            raise PlannedStopError(self._stop_message)
+            raise PlannedStopError(f"--max-calls {self._max_calls} is reached")
         self.calls += 1
         attempt: Attempt | None = None
         try:
@@ -182,6 +179,8 @@ class Budget:
             self._report_wait(result)
             with self._shutdown.cancels_unsent():
                 await anyio.sleep(result.wait_s)
+        if isinstance(result, ShareRefusal):
+            raise PlannedStopError(str(result))
         if result is None:
             raise LedgerError("the ledger returned no attempt id for a reservation")
         return result
@@ -192,7 +191,9 @@ class Budget:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
         self._reported = refusal
 
-    def _commit(self, group: Sequence[Reserve | Settle]) -> Awaitable[Sequence[str | QuotaRefusal | None]]:
+    def _commit(
+        self, group: Sequence[Reserve | Settle]
+    ) -> Awaitable[Sequence[str | QuotaRefusal | ShareRefusal | None]]:
         assert self._ledger is not None
         return asyncio.get_running_loop().run_in_executor(
             self._thread, self._ledger.execute, group, self._workspace_id, self._owner, self._new_id
@@ -204,29 +205,6 @@ class Budget:
     def _is_alive(self, owner: str) -> bool:
         assert self._ledger is not None
         return owner == self._owner or is_alive(self._ledger.path, owner)
-
-
-@dataclass(frozen=True, slots=True)
-class RunLimit:
-    """The calls of one run.
-
-    Attributes:
-        calls: At most these; None for no limit but the month's.
-        reason: Why a run ends there.
-    """
-
-    calls: int | None
-    reason: str | None = None
-
-
-def limit_run(max_calls: int | None, share: NightShare | None) -> RunLimit:
-    """Return the smaller of `--max-calls` and tonight's share; the last share of a month is the quota's to end."""
-    if share is None or share.is_rest or (max_calls is not None and max_calls <= share.calls):
-        return RunLimit(max_calls, None if max_calls is None else f"--max-calls {max_calls} is reached")
-    before = f", {share.used:,} of them before this run" if share.used else ""
-    nights = f"{share.nights} nights" if share.nights > 1 else "1 night"
-    reason = f"--spread: tonight's share of {share.share:,} calls is made{before}; {nights} are left in the month"
-    return RunLimit(share.calls, reason)
 
 
 def check_spread(config: Config, service: Service) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
@@ -60,9 +61,19 @@ def change_states(
     return None
 
 
-def count_reserved(db: Connection, month: str, number: int) -> None:
-    """Count reservations; their total only grows, so a restored older ledger shows a smaller one."""
-    _add_to_months(db, "reserved", {month: number})
+def add_reserved(db: Connection, month: str, rows: Sequence[tuple[str, ...]]) -> None:
+    """Add pending rows, and count them; their total only grows, so a restored older ledger shows a smaller one.
+
+    Args:
+        db: In a transaction.
+        month: Their first month.
+        rows: Id, page, source, month, workspace, owner and time of each. They are added in one statement: at each one
+            SQLite releases the GIL and waits to get it back.
+    """
+    marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
+    columns = "(id, page, source, month, state, workspace, owner, added)"
+    db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
+    _add_to_months(db, "reserved", {month: len(rows)})
 
 
 def count_open(db: Connection, month: str, last: str) -> dict[AttemptState, int]:

@@ -8,7 +8,6 @@ month in which the vendor may bill it (`pipeline.billing`). The counts per month
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -19,23 +18,22 @@ from pipeline.billing import (
     QuotaRefusal,
     Usage,
     billing_month,
-    night_begin,
     possible_months,
     quota_refusal,
     reset_time,
-    share_of_night,
 )
 from pipeline.errors import LedgerError
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.counts import (
+    add_reserved,
     change_states,
-    count_reserved,
     count_usage,
     fold_before,
     move_months_after,
     noted_months,
 )
+from pipeline.ledger.night import Night, ShareRefusal
 from pipeline.ledger.schema import LEDGER, LedgerMark, read_mark
 from pipeline.records import PageId, rfc3339
 from pipeline.storage.sqlite import DurableDatabase
@@ -83,6 +81,7 @@ class Ledger:
         self._calendar = calendar
         self._limit = limit
         self._now = now
+        self._night: Night | None = None
         self.left: int | None = None
         """Calls left in the month after the last group; None when there is no limit."""
         self._file = DurableDatabase(path, LEDGER)
@@ -116,18 +115,16 @@ class Ledger:
 
     def night_share(self) -> NightShare | None:
         """Return what `--spread` lets a run call that begins now; None when there is no limit."""
-        if self._limit is None:
-            return None
-        now = self._now().astimezone()
-        with self._file.transaction() as db:
-            months = self._possible_months(db)
-            month = self._current_month(months)
-            used, first = db.execute(
-                "SELECT count(*), min(added) FROM attempt WHERE state <> 'void' AND month >= ? AND added >= ?",
-                (month, rfc3339(night_begin(now))),
-            ).fetchone()
-            left = min(self._room(db, months).values())
-        return share_of_night(left, used, None if first is None else datetime.fromisoformat(first), now, self._calendar)
+        night = self._find_night()
+        return None if night is None else night.share
+
+    def spread(self) -> None:
+        """From now on, reserve no call beyond tonight's share, in which those of all other runs count.
+
+        The last share of a month is the quota's to end.
+        """
+        night = self._find_night()
+        self._night = None if night is None or night.share.is_rest else night
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
@@ -176,7 +173,7 @@ class Ledger:
 
     def execute(
         self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
-    ) -> list[str | QuotaRefusal | None]:
+    ) -> list[str | QuotaRefusal | ShareRefusal | None]:
         """Carry out a group of reservations and settlements in one transaction, settlements first.
 
         Args:
@@ -197,9 +194,9 @@ class Ledger:
                 settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
                 if settled:
                     self._settle(db, settled, state, months.last)
-            room = self._room(db, months)
+            room, share_left, others = self._room(db, months), *self._share_left(db, owner)
             added = rfc3339(self._now())
-            results: list[str | QuotaRefusal | None] = []
+            results: list[str | QuotaRefusal | ShareRefusal | None] = []
             rows: list[tuple[str, ...]] = []
             for operation in operations:
                 match operation:
@@ -208,15 +205,18 @@ class Ledger:
                     case Reserve() if full := [month for month, left in room.items() if left == 0]:
                         assert self._limit is not None
                         results.append(quota_refusal(max(full), self._limit, self._now(), self._calendar))
+                    case Reserve() if share_left == 0:
+                        assert self._night is not None
+                        results.append(ShareRefusal(self._night.share, others))
                     case Reserve(page, source):
                         room = {month: left - 1 for month, left in room.items()}
+                        share_left -= 1
                         attempt = new_id()
                         name = replace_surrogates(source)
                         rows.append((attempt, page, name, months.first, workspace_id, owner, added))
                         results.append(attempt)
             if rows:
-                self._insert(db, rows)
-                count_reserved(db, months.first, len(rows))
+                add_reserved(db, months.first, rows)
         self.left = min(room.values(), default=None)
         return results
 
@@ -276,12 +276,21 @@ class Ledger:
             return {}
         return {month: max(0, self._limit - self._usage(db, month, months.last).used) for month in months}
 
-    @staticmethod
-    def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
-        """Add pending rows in one statement: at each one SQLite releases the GIL and waits to get it back."""
-        marks = ", ".join(["(?, ?, ?, ?, 'pending', ?, ?, ?)"] * len(rows))
-        columns = "(id, page, source, month, state, workspace, owner, added)"
-        db.execute(f"INSERT INTO attempt {columns} VALUES {marks}", list(chain.from_iterable(rows)))  # noqa: S608
+    def _find_night(self) -> Night | None:
+        if self._limit is None:
+            return None
+        now = self._now().astimezone()
+        with self._file.transaction() as db:
+            months = self._possible_months(db)
+            left = min(self._room(db, months).values())
+            return Night.find(db, self._current_month(months), left, now, self._calendar)
+
+    def _share_left(self, db: Connection, owner: str) -> tuple[int, int]:
+        """Return the calls left of tonight's share, below 0 without a share, and those of other runs."""
+        if self._night is None:
+            return -1, 0
+        used, others = self._night.count(db, owner)
+        return max(0, self._night.share.share - used), others
 
     def _settle(
         self, db: Connection, ids: Sequence[str], state: AttemptState, last: str, *, keep_end: bool = False

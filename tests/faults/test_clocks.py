@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -22,10 +22,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pipeline import billing
-from pipeline.billing import CLOCK_MARGIN, Calendar, Months, billing_month, possible_months, reset_time
+from pipeline.billing import (
+    CLOCK_MARGIN,
+    Calendar,
+    Months,
+    QuotaRefusal,
+    billing_month,
+    possible_months,
+    reset_time,
+)
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.night import ShareRefusal
 from pipeline.ledger.schema import read_miscounts
 from pipeline.records import PageId
 from tests.clocks import Clock
@@ -244,10 +253,15 @@ TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadlin
 class MonthOfReservation(Ledger):
     """A ledger that counts a call in the month of its reservation only."""
 
-    @staticmethod
-    def _insert(db: Connection, rows: Sequence[tuple[str, ...]]) -> None:
-        Ledger._insert(db, rows)
-        db.executemany("UPDATE attempt SET until = month WHERE id = ?", [row[:1] for row in rows])
+    def execute(
+        self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
+    ) -> list[str | QuotaRefusal | ShareRefusal | None]:
+        """Reserve and settle."""
+        results = super().execute(operations, workspace_id, owner, new_id)
+        reserved = [(result,) for result in results if isinstance(result, str)]
+        with self._file.transaction() as db:
+            db.executemany("UPDATE attempt SET until = month WHERE id = ?", reserved)
+        return results
 
     def _settle(
         self, db: Connection, ids: Sequence[str], state: AttemptState, last: str, *, keep_end: bool = False

@@ -15,6 +15,7 @@ from pipeline.billing import Calendar, QuotaRefusal
 from pipeline.errors import LedgerError, UsageError
 from pipeline.ledger.budget import Budget, ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.night import ShareRefusal
 from pipeline.records import State
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
@@ -110,7 +111,9 @@ async def test_a_budget_that_swallows_the_error_is_found_out(
     """Negative control: calls go out without a reservation, and the same comparison finds them."""
     commit = Budget._commit
 
-    async def commit_or_not(self: Budget, group: Sequence[Reserve | Settle]) -> Sequence[str | QuotaRefusal | None]:
+    async def commit_or_not(
+        self: Budget, group: Sequence[Reserve | Settle]
+    ) -> Sequence[str | QuotaRefusal | ShareRefusal | None]:
         try:
             return await commit(self, group)
         except LedgerError:

@@ -14,11 +14,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pipeline.billing import Calendar, NightShare
+from pipeline.billing import Calendar
 from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import Budget, ledger_path, limit_run
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.budget import Budget, ledger_path
+from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.ledger.owners import own
 from pipeline.records import PageId
 from pipeline.shutdown import Shutdown, ShuttingDownError
@@ -263,7 +263,7 @@ from pathlib import Path
 from pipeline.ledger.owners import own
 from pipeline.ledger.ledger import Ledger, Reserve
 from pipeline.records import PageId
-from pipeline.billing import Calendar, NightShare
+from pipeline.billing import Calendar
 
 path = Path(sys.argv[1])
 with own(path) as owner:
@@ -328,6 +328,54 @@ class TestRecovery:
             pass
 
 
+class TestSpread:
+    async def test_simultaneous_runs_make_one_share_together(self, tmp_path: Path) -> None:
+        """Each has opened the ledger before the other one has called."""
+        ledgers = [
+            Ledger(tmp_path / "ledger.sqlite3", Calendar(), 1_000, now=lambda: datetime(2026, 1, 10, 22, tzinfo=UTC))
+            for _ in range(2)
+        ]
+        for ledger in ledgers:
+            ledger.spread()
+        runs = [make_budget(ledger, owner=owner) for ledger, owner in zip(ledgers, ("one", "two"), strict=True)]
+        refused: list[tuple[int, str]] = []
+
+        async def call(run: int) -> None:
+            try:
+                async with runs[run].reserve(PAGE) as attempt:
+                    attempt.mark_sent()
+                    attempt.settle(billed=True)
+            except PlannedStopError as exc:
+                refused.append((run, str(exc)))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(60):
+                tasks.start_soon(call, number % 2)
+        assert sum(run.calls for run in runs) == 46, "of 22 nights"
+        assert len(refused) == 14
+        others = runs[1 - refused[-1][0]].calls
+        assert refused[-1][1] == (
+            f"--spread: tonight's share of 46 calls is made, {others} of them by other runs;"
+            " 22 nights are left in the month"
+        )
+        for ledger in ledgers:
+            ledger.close()
+
+    def test_a_void_call_gives_its_place_back_and_the_rest_of_the_month_has_no_share(self, tmp_path: Path) -> None:
+        now = [datetime(2026, 1, 10, 22, tzinfo=UTC)]
+        with closing(Ledger(tmp_path / "ledger.sqlite3", Calendar(), 44, now=lambda: now[0])) as ledger:
+            ledger.spread()
+            first, second, refusal = ledger.execute([Reserve(PAGE)] * 3, "w", "o", iter("abc").__next__)
+            assert (first, second) == ("a", "b")
+            assert "share of 2 calls is made" in str(refusal)
+            results = ledger.execute([Settle("a", AttemptState.VOID), Reserve(PAGE)], "w", "o", iter("d").__next__)
+            assert results == [None, "d"]
+            now[0] += timedelta(days=21)
+            ledger.spread()
+            granted = ledger.execute([Reserve(PAGE)] * 50, "w", "o", map(str, range(50)).__next__)
+            assert sum(isinstance(result, str) for result in granted) == 42, "the quota ends the month's last night"
+
+
 class TestPath:
     def test_the_path_contains_no_part_of_the_key(self, tmp_path: Path) -> None:
         path = str(ledger_path(tmp_path, KEY, "llmocr.com"))
@@ -338,32 +386,3 @@ class TestPath:
         assert ledger_path(tmp_path, KEY, "a") == ledger_path(tmp_path, KEY, "b")
         others = [("", "a"), (None, "a"), (None, "b"), (KEY, "a"), (KEY + "x", "a")]
         assert len({ledger_path(tmp_path, key, host) for key, host in others}) == len(others)
-
-
-SHARE = NightShare(calls=24, share=34, used=10, nights=29, is_rest=False)
-
-
-@pytest.mark.parametrize(
-    ("max_calls", "share", "calls", "reason"),
-    [
-        pytest.param(None, None, None, None, id="no-bound"),
-        pytest.param(5, None, 5, "--max-calls 5 is reached", id="max-calls"),
-        pytest.param(5, SHARE, 5, "--max-calls 5 is reached", id="max-calls-below-the-share"),
-        pytest.param(
-            50,
-            SHARE,
-            24,
-            "--spread: tonight's share of 34 calls is made, 10 of them before this run; "
-            "29 nights are left in the month",
-            id="the-share-below-max-calls",
-        ),
-        pytest.param(
-            None, NightShare(40, 40, 0, 1, is_rest=True), None, None, id="the-rest-of-the-month-ends-by-the-quota"
-        ),
-    ],
-)
-def test_the_smaller_bound_ends_a_run(
-    max_calls: int | None, share: NightShare | None, calls: int | None, reason: str | None
-) -> None:
-    limit = limit_run(max_calls, share)
-    assert (limit.calls, limit.reason) == (calls, reason)

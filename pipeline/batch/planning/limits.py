@@ -9,7 +9,7 @@ from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Calendar, NightShare, Usage, share_of_night
 from pipeline.config import Config
 from pipeline.config.settings import TIER_CALLS
-from pipeline.ledger.budget import ledger_file, limit_run
+from pipeline.ledger.budget import ledger_file
 from pipeline.ledger.ledger import Ledger
 from pipeline.service import Service
 from pipeline.workspace.run_file import RunFile, last_metered_run
@@ -53,9 +53,10 @@ def bound_run(counts: Counts, left: int | None, config: Config, share: NightShar
     bounds: list[tuple[int, str | None]] = [(counts.calls, None)]
     if left is not None:
         bounds.append((left, "the month's calls are used up (exit 8)"))
-    limit = limit_run(config.run.max_calls, share if config.run.spread else None)
-    if limit.calls is not None:
-        bounds.append((limit.calls, f"{limit.reason} (exit 10)"))
+    if (max_calls := config.run.max_calls) is not None:
+        bounds.append((max_calls, f"--max-calls {max_calls} is reached (exit 10)"))
+    if config.run.spread and share is not None and not share.is_rest:  # the last share is the quota's to end
+        bounds.append((share.calls, f"{share.describe_end(share.used)} (exit 10)"))
     if config.run.limit is not None and counts.is_limited:
         bounds.append((counts.limited_calls, f"--limit {config.run.limit} is reached (exit 10)"))
     return min(bounds, key=lambda bound: bound[0])
