@@ -117,13 +117,18 @@ class _Local(etree.Resolver):  # type: ignore[misc]
         return self.resolve_filename(str(SCHEMAS / "xlink.xsd"), context) if url.endswith("xlink.xsd") else None
 
 
-@pytest.mark.parametrize(("form", "schema", "files"), [("page", "page.xsd", 4), ("alto", "mets.xsd", 3)])
-def test_page_and_mets_are_valid(workspace: Path, tmp_path: Path, form: str, schema: str, files: int) -> None:
+def schema(name: str) -> etree.XMLSchema:
+    """Return the schema of PAGE, `page.xsd`, or of METS, `mets.xsd`."""
     parser = etree.XMLParser(no_network=True)
     parser.resolvers.add(_Local())
-    xsd = etree.XMLSchema(etree.parse(SCHEMAS / schema, parser))
+    return etree.XMLSchema(etree.parse(SCHEMAS / name, parser))
+
+
+@pytest.mark.parametrize(("form", "kind", "files"), [("page", "page", 4), ("alto", "mets", 3)])
+def test_page_and_mets_are_valid(workspace: Path, tmp_path: Path, form: str, kind: str, files: int) -> None:
+    xsd = schema(f"{kind}.xsd")
     run_export(form, ExportJob(workspace, tmp_path / form))
-    found = list((tmp_path / form).glob(f"*.{schema.removesuffix('.xsd')}.xml"))
+    found = list((tmp_path / form).glob(f"*.{kind}.xml"))
     assert len(found) == files
     for path in found:
         xsd.assertValid(parse(path))
