@@ -24,7 +24,7 @@ from pipeline.errors import PageError, UsageError
 from pipeline.inputs.content import MAX_FILE_BYTES, read_content
 from pipeline.inputs.entries import find_file
 from pipeline.inputs.image import Converter, ImageFile, open_converter
-from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
+from pipeline.inputs.kinds import HEAD_BYTES, format_of, is_pdf
 from pipeline.inputs.selection import Inputs
 from pipeline.records import SourceFile
 from pipeline.wire import image_of_body
@@ -47,7 +47,7 @@ class PageImage:
 
     Attributes:
         data: The file.
-        suffix: By its format, such as ".jpg".
+        suffix: By its format, such as ".jpg", whatever the name of its file says.
         is_original: It is the file, not the image as sent.
     """
 
@@ -165,8 +165,7 @@ class ImageReader:
                 return None
         except PageError:
             return None
-        suffix = _SUFFIXES.get(payload.prep.format, f".{payload.prep.format}")
-        return PageImage(image_of_body(payload.body), suffix)
+        return PageImage(image_of_body(payload.body), _suffix_of(payload.prep.format))
 
 
 @contextmanager
@@ -182,4 +181,11 @@ def open_images(workspace: Path, images: Images | None) -> Generator[ImageReader
 def _read_original(file: SourceFile) -> PageImage:
     assert file.path is not None
     read = read_content(os.fsencode(file.path), file.member, MAX_FILE_BYTES)
-    return PageImage(read.content, file.path.suffix.lower(), is_original=True)
+    # The name may have another format's suffix, or none, and a reader of TARs would not take it for an image then.
+    image_format = format_of(read.content[:HEAD_BYTES])
+    suffix = file.path.suffix.lower() if image_format is None else _suffix_of(image_format)
+    return PageImage(read.content, suffix, is_original=True)
+
+
+def _suffix_of(image_format: str) -> str:
+    return _SUFFIXES.get(image_format, f".{image_format}")

@@ -41,10 +41,14 @@ class PlacedPage:
         return x, y, min(max(x + 1, -int(-right // 1)), width), min(max(y + 1, -int(-bottom // 1)), height)
 
     def corners(self, line: TextLine) -> tuple[tuple[int, int], ...]:
-        """Return the corners of a line in whole px within the page."""
+        """Return the corners of a line in whole px within the page; those of its box when they enclose nothing."""
         width, height = self.size_px
         points = zip(line.box[::2], line.box[1::2], strict=True)
-        return tuple((min(max(0, round(x)), width), min(max(0, round(y)), height)) for x, y in points)
+        found = tuple((min(max(0, round(x)), width), min(max(0, round(y)), height)) for x, y in points)
+        if sum(x * y2 - x2 * y for (x, y), (x2, y2) in zip(found, (*found[1:], found[0]), strict=True)) != 0:
+            return found
+        left, top, right, bottom = self.box(line)
+        return (left, top), (right, top), (right, bottom), (left, bottom)
 
     def around(self) -> Box:
         """Return the whole pixels around all lines; the page when it has none."""

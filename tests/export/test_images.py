@@ -76,6 +76,22 @@ def test_webdataset_reads_samples_of_image_text_and_fields(workspace: Path, tmp_
     assert all(sample["txt"] and sample["json"] for sample in samples)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_an_original_has_the_suffix_of_its_format(scans: Path, tmp_path: Path) -> None:
+    """Without a suffix it would be no part of its sample; another format's names the wrong decoder."""
+    import webdataset  # noqa: PLC0415 - slow to import
+
+    for number, name in enumerate(("none", "other.jpg", "data.dat")):
+        write_page(scans / f"{name}.png", number).rename(scans / name)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+    run_export("webdataset", ExportJob(tmp_path / "out", tmp_path / "wds", images="original"))
+    [shard] = map(str, (tmp_path / "wds").glob("*.tar"))
+    samples = list(webdataset.WebDataset([shard], shardshuffle=False))
+    assert [set(sample) & {"png", "jpg", "dat"} for sample in samples] == [{"png"}] * 3
+
+
 def test_duckdb_and_pandas_read_the_same_rows(workspace: Path, tmp_path: Path) -> None:
     import duckdb  # noqa: PLC0415 - slow to import
     import pandas as pd  # noqa: PLC0415

@@ -17,7 +17,7 @@ from pipeline.export.invisible_text import char_width, number
 from pipeline.export.positions import place
 from pipeline.export.selection import Where
 from pipeline.pixels.orientation import turn_upright
-from pipeline.positions import TextLine
+from pipeline.positions import TextLine, corners_of
 from pipeline.records import Prep
 from pipeline.workspace.lines import encode_record, parse_whole_result
 from tests.export.workspaces import put_records, run_export, tree
@@ -257,6 +257,18 @@ def test_odd_characters_and_boxes_beyond_the_page_are_written(form: str, tmp_pat
     assert "a\ufffdb \ufffd c" in path.read_text("utf-8")
     assert "9000" not in path.read_text("utf-8")
     parse(path)
+
+
+@pytest.mark.parametrize(
+    "box", [(-9, -9, -5, -9, -5, -5, -9, -5), (900, 10, 950, 10, 950, 20, 900, 20), (7, 7, 7, 7, 7, 7, 7, 7)]
+)
+def test_a_line_without_an_area_on_the_page_has_a_pixel(box: tuple[float, ...]) -> None:
+    """Validators of PAGE refuse a polygon that encloses nothing, and coordinates outside the page."""
+    record = replace(RECORD, prep=Prep("png", 400, 300, 1), lines=(TextLine("x", corners_of(box)),))
+    page = place(parse_whole_result(encode_record(record).rstrip()))
+    (left, top), _, (right, bottom), _ = page.corners(page.lines[0])
+    assert 0 <= left < right <= 400
+    assert 0 <= top < bottom <= 300
 
 
 def test_a_page_without_text_needs_no_positions() -> None:
