@@ -5,19 +5,21 @@ that memory does not grow with it.
 """
 
 import pickle
-import sqlite3
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from itertools import islice
 from typing import Final
 
 import anyio.to_thread
 
 from pipeline.config import InputConfig
 from pipeline.records import IgnoredFiles, SourceFile
+from pipeline.storage.temporary import TemporaryDatabase
 
 _FILES_PER_HOP: Final = 256
 _LAST: Final = 1 << 62
 """The key of a file whose size or time is not known."""
+_SCHEMA: Final = "CREATE TABLE listed (number INTEGER PRIMARY KEY, key INTEGER NOT NULL, file BLOB NOT NULL)"
 _SAMPLE: Final = """
 DELETE FROM listed WHERE number NOT IN (
   WITH RECURSIVE step (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM step WHERE k + 1 < ?1)
@@ -41,23 +43,25 @@ async def arrange(
         files: From the source, in the order of their names.
         config: Says which.
     """
-    with closing(sqlite3.connect("", check_same_thread=False)) as db:
-        db.execute("PRAGMA journal_mode = OFF")
-        db.execute("CREATE TABLE listed (number INTEGER PRIMARY KEY, key INTEGER NOT NULL, file BLOB NOT NULL)")
+    with TemporaryDatabase(_SCHEMA) as db:
         number = 0
         async with aclosing(files):
             async for file in files:
                 if isinstance(file, IgnoredFiles):
                     yield file
                     continue
-                db.execute("INSERT INTO listed VALUES (?, ?, ?)", (number, _key(file, config), pickle.dumps(file)))
+                db.change("INSERT INTO listed VALUES (?, ?, ?)", (number, _key(file, config), pickle.dumps(file)))
                 number += 1
         if config.sample is not None and config.sample < number:
-            await anyio.to_thread.run_sync(db.execute, _SAMPLE, (config.sample, number))
-        rows = await anyio.to_thread.run_sync(db.execute, "SELECT file FROM listed ORDER BY key, number")
-        while batch := await anyio.to_thread.run_sync(rows.fetchmany, _FILES_PER_HOP, abandon_on_cancel=True):
+            await anyio.to_thread.run_sync(db.change, _SAMPLE, (config.sample, number))
+        rows = await anyio.to_thread.run_sync(db.stream, "SELECT file FROM listed ORDER BY key, number")
+        while batch := await anyio.to_thread.run_sync(_take, rows, abandon_on_cancel=True):
             for (data,) in batch:
                 yield pickle.loads(data)  # noqa: S301 - from the temporary file above, which has no name
+
+
+def _take(rows: Iterator[tuple[bytes]]) -> list[tuple[bytes]]:
+    return list(islice(rows, _FILES_PER_HOP))
 
 
 def _key(file: SourceFile, config: InputConfig) -> int:

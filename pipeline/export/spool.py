@@ -1,9 +1,10 @@
 """Rows sorted on disk, in a temporary SQLite file that has no name: memory does not grow with their number."""
 
-import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
+
+from pipeline.storage.temporary import TemporaryDatabase
 
 _CACHE_KIB: Final = 32 * 1024
 _ROWS_PER_INSERT: Final = 1000
@@ -18,13 +19,10 @@ class Spool:
     """
 
     def __init__(self, keys: int, values: int) -> None:
-        self._db = sqlite3.connect("")
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         columns = [f"c{number}" for number in range(keys + values)]
         self._order = ", ".join(columns[:keys])
         definition = f"({', '.join(columns)}, PRIMARY KEY ({self._order})) WITHOUT ROWID"
-        self._db.execute(f"CREATE TABLE row {definition}")
+        self._db = TemporaryDatabase(f"CREATE TABLE row {definition}", _CACHE_KIB)
         self._insert = f"INSERT OR REPLACE INTO row VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
         self._unsaved: list[tuple[Any, ...]] = []
 
@@ -48,8 +46,8 @@ class Spool:
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield all rows in the order of their keys."""
         self._save()
-        yield from self._db.execute(f"SELECT * FROM row ORDER BY {self._order}")  # noqa: S608 - names of columns
+        yield from self._db.stream(f"SELECT * FROM row ORDER BY {self._order}")  # noqa: S608 - names of columns
 
     def _save(self) -> None:
-        self._db.executemany(self._insert, self._unsaved)
+        self._db.change_many(self._insert, self._unsaved)
         self._unsaved.clear()

@@ -1,6 +1,5 @@
 """Which contents have pages of the same pixels: the index's part, and one that a plan keeps for itself."""
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -43,29 +42,6 @@ class Database(Protocol):
     def change(self, sql: str, parameters: tuple[Any, ...]) -> object:
         """Change the table."""
         ...
-
-
-class TemporaryDatabase:
-    """A table of a plan, in a temporary SQLite file without a name."""
-
-    def __init__(self) -> None:
-        self._db = sqlite3.connect("", check_same_thread=False)
-        self._db.executescript(f"PRAGMA journal_mode = OFF;{PIXELS_SCHEMA}")
-
-    def __repr__(self) -> str:
-        return "<TemporaryDatabase>"
-
-    def close(self) -> None:
-        """Forget all."""
-        self._db.close()
-
-    def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> Sequence[tuple[Any, ...]]:
-        """Return the rows of a query."""
-        return self._db.execute(sql, parameters).fetchall()
-
-    def change(self, sql: str, parameters: tuple[Any, ...]) -> None:
-        """Change the table."""
-        self._db.execute(sql, parameters)
 
 
 class PixelTable:

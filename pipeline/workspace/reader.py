@@ -1,15 +1,15 @@
 """The records of a workspace, for programs that use its texts."""
 
 import logging
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pipeline.errors import StopError, StorageError
 from pipeline.records import Record
 from pipeline.storage.sqlite import translate_errors
+from pipeline.storage.temporary import TemporaryDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.lines import parse_record
@@ -19,7 +19,6 @@ from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import encode_name
 
 _SCHEMA: Final = """
-PRAGMA journal_mode = OFF;
 CREATE TABLE last (
   source BLOB, page INTEGER, offset INTEGER, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
@@ -56,11 +55,10 @@ def _read_last(path: Path) -> Iterator[Record]:
     with (
         translate_errors(translate),
         path.open("rb") as file,
-        closing(sqlite3.connect("")) as db,  # a temporary file; its pages leave memory when they are too many
+        TemporaryDatabase(_SCHEMA) as db,
     ):
-        db.executescript(_SCHEMA)
-        db.executemany("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", _find_records(path, file))
-        for (offset,) in db.execute("SELECT offset FROM last ORDER BY offset"):
+        db.change_many("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", _find_records(path, file))
+        for (offset,) in db.stream("SELECT offset FROM last ORDER BY offset"):
             file.seek(offset)
             with suppress(DamagedLineError):  # another program changed the file meanwhile
                 yield parse_first(file.readline().removesuffix(b"\n"), parse_record)

@@ -17,10 +17,10 @@ from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name
 from pipeline.inputs.image import Converter
 from pipeline.records import TEXT_LAYER, PageId, Payload, Record, SourceFile, State
-from pipeline.storage.key_set import KeySet
+from pipeline.storage.temporary import KeySet, TemporaryDatabase
 from pipeline.tiles import Tile
 from pipeline.workspace.index import Index
-from pipeline.workspace.pixel_table import PixelTable, TemporaryDatabase
+from pipeline.workspace.pixel_table import PIXELS_SCHEMA, PixelTable
 from pipeline.workspace.source_names import encode_name
 
 
@@ -56,7 +56,7 @@ class ExactCount:
         self._converter = converter
         self._threads = threads
         self._sent = KeySet()
-        self._sizes = TemporaryDatabase()
+        self._sizes = TemporaryDatabase(PIXELS_SCHEMA)
         self._pixels: EqualPixels | None = None
         if config.prepare.dedup == "pixels":
             table = PixelTable(self._sizes, None if index is None else index.pixels)

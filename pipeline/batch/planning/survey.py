@@ -18,7 +18,7 @@ from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.headers import Header, format_of_name, read_header
 from pipeline.records import SourceFile, State, rfc3339
 from pipeline.skipped import SMALLER, Skipped
-from pipeline.storage.key_set import KeySet
+from pipeline.storage.temporary import KeySet
 from pipeline.workspace.index import Index
 from pipeline.workspace.inventory import FileState, KnownPage
 from pipeline.workspace.source_names import encode_name
