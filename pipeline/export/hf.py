@@ -1,5 +1,6 @@
 """A dataset for Hugging Face: Parquet shards below data/, and a card with their origin, counts and quality."""
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +81,7 @@ class Card:
         pages = totals.pages.total()
         splits = sorted(totals.pages)
         text = _TEMPLATE.format(
-            license=self._license_id,
+            license=_quote(self._license_id),
             size=next((name for bound, name in _SIZES if pages < bound), "n>10M"),
             files="\n".join(map(_describe_files, splits)),
             title=self._title,
@@ -98,12 +99,19 @@ class Card:
 
 
 def _describe_files(split: str) -> str:
-    return f"  - split: {split or 'train'}\n    path: {FOLDER}/{split or 'part'}-*.parquet"
+    return f"  - split: {_quote(split or 'train')}\n    path: {FOLDER}/{split or 'part'}-*.parquet"
+
+
+def _quote(text: str) -> str:
+    """Return a text as YAML, which takes a bare `no` for false and `1` for a number; JSON is YAML."""
+    return json.dumps(text)
 
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_shards`."""
     with open_images(job.workspace, job.images) as images:
-        card = Card(job.workspace, job.destination.name, job.license_id or "unknown", has_images=images is not None)
+        card = Card(
+            job.workspace, job.destination.resolve().name, job.license_id or "unknown", has_images=images is not None
+        )
         writer = ParquetWriter(images, FOLDER)
         return export_shards(job, "hf", writer, count, describe=card.describe, images=images)

@@ -17,7 +17,9 @@ from pipeline.workspace.source_names import decode_name
 
 _EXPORTABLE: Final = {state.value: state for state in (State.DONE, State.DUPLICATE, State.SKIPPED)}
 _CONDITION: Final = re.compile(r"(state|source|quality)\s*(!=|=|<|>=)\s*(.+)")
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_NAME: Final = re.compile(r"(?!all\Z)[A-Za-z0-9_]+")
+"""Hugging Face takes these; "all" is its word for the union of splits."""
+_EXPECTED_NAMES: Final = "expected names of letters, digits and _, each once, none of them all"
 _IN_DOUBT: Final = "in-doubt"
 
 
@@ -123,7 +125,7 @@ class Split:
         for part in text.split(","):
             name, _, value = part.strip().partition("=")
             if not _NAME.fullmatch(name) or name in shares:
-                raise UsageError(f"--split {text}: expected names of letters and digits, each once: train=0.9,test=0.1")
+                raise UsageError(f"--split {text}: {_EXPECTED_NAMES}: train=0.9,test=0.1")
             shares[name] = _parse_share(text, value)
         if not isclose(sum(shares.values()), 1, abs_tol=1e-9):
             raise UsageError(f"--split {text}: the shares add up to {sum(shares.values()):g}, not to 1")

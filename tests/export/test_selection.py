@@ -55,7 +55,9 @@ def test_a_wrong_condition_is_named(condition: str, message: str) -> None:
         Where.parse([condition])
 
 
-@pytest.mark.parametrize("text", ["train", "train=0.9", "a=0.5,a=0.5", "a=0,b=1", "a=x,b=1", "../a=1", ""])
+@pytest.mark.parametrize(
+    "text", ["train", "train=0.9", "a=0.5,a=0.5", "a=0,b=1", "a=x,b=1", "../a=1", "a-b=1", "all=1", ""]
+)
 def test_a_wrong_split_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="--split"):
         Split.parse(text, 0)

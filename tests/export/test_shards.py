@@ -1,5 +1,6 @@
 """Formats of shards: parquet and dolma read back by their libraries; documents stay in their shards."""
 
+import os
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,8 @@ from pipeline.export.selection import Split
 from pipeline.export.table import COLUMNS
 from tests.export.workspaces import put_records, run_export
 from tests.factories import QUALITY, make_record
+
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +96,24 @@ def test_a_dolma_line_is_a_document_with_the_places_of_its_pages(workspace: Path
     places = book["attributes"]["pdf_page_numbers"]
     assert [book["text"][begin:end] for begin, end, _ in places] == ["页 1", "页 2"]
     assert {"id", "text", "source", "added", "created", "metadata"} <= set(book)
+
+
+def test_the_card_names_splits_and_licence_as_they_are(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bare, `no` would be false and `1` a number, and the library would refuse the folder."""
+    from datasets import load_dataset  # noqa: PLC0415 - slow to import
+    from huggingface_hub import metadata_load  # noqa: PLC0415
+
+    (tmp_path / "pages").mkdir()
+    monkeypatch.chdir(tmp_path / "pages")
+    licence = 'other: "mine"\n['
+    split = Split.parse("no=0.5,1=0.5", 1)
+    run_export("hf", ExportJob(workspace, Path(), split=split, license_id=licence))
+    metadata = metadata_load("README.md")
+    assert metadata is not None
+    assert metadata["license"] == licence
+    assert "\n# pages\n" in Path("README.md").read_text()
+    dataset = load_dataset(str(tmp_path / "pages"), cache_dir=str(tmp_path / "cache"))
+    assert sorted(dataset) == ["1", "no"]
+    assert sum(map(len, dataset.values())) == 6
