@@ -35,6 +35,8 @@ _PARTS_AT_ONCE: Final = 20
 _BLOCK_BYTES: Final = 1 << 20
 _DEFAULT_DPI: Final = 300.0
 """Of an image that does not say."""
+_MAX_EDGE_PT: Final = 14_400
+"""Viewers refuse a larger page. Source: ISO 32000-1, annex C."""
 _IMAGE: Final = Name("/Im0")
 
 
@@ -143,8 +145,8 @@ def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None) -> _Fr
 def _add_page(pdf: Pdf, frame: _Frame, picture: Picture | None, font: InvisibleFont) -> bool:
     """Add a page; return whether it has a text."""
     dpi = picture.dpi if picture is not None and picture.dpi is not None else frame.dpi
-    pt_per_px = 72 / dpi
     width, height = frame.size_px
+    pt_per_px = min(72 / dpi, _MAX_EDGE_PT / max(width, height))
     content = b"" if picture is None else _draw_picture(picture, frame, pt_per_px)
     texts = [(line, xml_text(line.text)) for line in frame.lines]
     text = b"".join(draw_line(line, words, font, height, pt_per_px) for line, words in texts if words)

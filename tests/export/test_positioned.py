@@ -1,5 +1,6 @@
 """hOCR, PAGE, ALTO with METS, and PDF, made by a real run, and read back: all lines, in px of the source."""
 
+import hashlib
 import subprocess
 from dataclasses import replace
 from importlib.metadata import distribution
@@ -18,7 +19,8 @@ from pipeline.export.positions import place
 from pipeline.export.selection import Where
 from pipeline.pixels.orientation import turn_upright
 from pipeline.positions import TextLine, corners_of
-from pipeline.records import Prep
+from pipeline.records import PageId, Prep
+from pipeline.tiles import Tile
 from pipeline.workspace.lines import encode_record, parse_whole_result
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import RECORD, make_record
@@ -225,6 +227,23 @@ def test_many_pages_are_joined_in_their_order(tmp_path: Path, monkeypatch: pytes
     assert exported.missing == 15
     found = pdftotext(tmp_path / "pdf/gone.tif.pdf").split("\f")
     assert [text.strip() for text in found if text] == [f"page {page}" for page in range(1, 16)]
+
+
+def test_a_page_is_no_longer_than_viewers_take(tmp_path: Path) -> None:
+    """A long screenshot whose file says 100 dpi: 29,000 px are 20,880 pt."""
+    (tmp_path / "scans").mkdir()
+    Image.new("1", (60, 29_000)).save(tmp_path / "scans/long.png", dpi=(100, 100))
+    prep = Prep("png", 60, 29_000, 1, tiles=(Tile(1, 1, (0, 0, 60, 29_000), "begin"),))
+    content = hashlib.sha256((tmp_path / "scans/long.png").read_bytes()).hexdigest()
+    line = TextLine("at the end", (5, 28_900, 55, 28_900, 55, 28_990, 5, 28_990))
+    record = replace(
+        RECORD, id=PageId(f"sha256:{content}#1"), sha256=content, source="long.png", prep=prep, lines=(line,)
+    )
+    workspace = put_records(tmp_path / "out", [record], root=tmp_path / "scans")
+    assert run_export("pdf", ExportJob(workspace, tmp_path / "pdf")).missing == 0
+    with pypdfium2.PdfDocument(tmp_path / "pdf/long.png.pdf") as pdf:
+        assert pdf[0].get_size() == pytest.approx((60 * 14_400 / 29_000, 14_400), abs=0.01)
+        assert "at the end" in pdf[0].get_textpage().get_text_range()
 
 
 @pytest.mark.parametrize("form", FORMATS)
