@@ -91,6 +91,8 @@ class ImageReader:
         # Each of these would leave pages without an image that were sent before it was set.
         settings = prepare_settings(Config(prepare=prepare))
         self._settings = replace(settings, uses_text_layer=False, skips_blank=False, skips_below_px=0)
+        self.orients = settings.orient
+        """Whether the last run turned pages by their EXIF orientation."""
         self._is_original, self._takes_pdf = images == "original", takes_pdf
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(2, "images")

@@ -13,8 +13,6 @@ from pipeline.pixels.orientation import read_orientation
 
 _MIN_DPI: Final = 100
 """Files that say 72 or 96 were not scanned so: these are what programs write that do not know."""
-_ROUNDED_DPI: Final = 0.02
-"""A PNG states whole pixels per metre: 100 dpi are 99.9998."""
 _MAX_DPI: Final = 4800
 _COLOURS: Final = {"L": Name.DeviceGray, "RGB": Name.DeviceRGB, "CMYK": Name.DeviceCMYK}
 _PROFILES: Final = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
@@ -85,4 +83,5 @@ def _read_dpi(value: object) -> float | None:
         dpi = float(value[0])  # type: ignore[index]
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
-    return dpi if _MIN_DPI <= dpi + _ROUNDED_DPI and dpi <= _MAX_DPI else None
+    is_possible = _MIN_DPI <= round(dpi, 1) <= _MAX_DPI  # a PNG states whole pixels per metre: 100 dpi are 99.9998
+    return dpi if is_possible else None

@@ -47,13 +47,13 @@ class _Frame:
     Attributes:
         size_px: (width, height) of the page.
         lines: In px of the page.
-        turned_deg: Clockwise turn that the image's own tag was found to ask for.
+        turned_deg: Clockwise turn that the image's own tag asks for; None for an image that is shown as it is stored.
         dpi: Its resolution, unless the image says one.
     """
 
     size_px: Size
     lines: Sequence[TextLine]
-    turned_deg: int = 0
+    turned_deg: int | None = None
     dpi: float = _DEFAULT_DPI
 
 
@@ -93,7 +93,7 @@ def _write_parts(folder: Path, pages: Iterable[_Page], images: ImageReader) -> I
             for (page, record), image in chunk:
                 picture = None if image is None else _add_picture(pdf, image)
                 images.missing += image is not None and picture is None
-                has_text |= _add_page(pdf, _frame(page, record, image), picture, font)
+                has_text |= _add_page(pdf, _frame(page, record, image, orients=images.orients), picture, font)
             if has_text:
                 added = font.add_to(pdf)
                 for page in pdf.pages:
@@ -131,14 +131,22 @@ def _read(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None) -> _Frame:
-    """Return the page as its image shows it: in px of the source, or of the image as sent."""
+def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None, *, orients: bool) -> _Frame:
+    """Return the page as its image shows it: in px of the source, or of the image as sent.
+
+    Args:
+        page: With its lines.
+        record: Of the page.
+        image: Of the page; None for one that is missing.
+        orients: Whether runs turn pages by their tags: a record does not say so of a page that is only mirrored.
+    """
     prep = record.prep
     if prep is None:
         return _Frame(page.size_px, page.lines)
     if image is None or image.is_original or prep.tiles is not None:
-        turned_deg = 0 if prep.corrections is None else prep.corrections.turned_deg
-        return _Frame(page.size_px, page.lines, (prep.rotation_deg - turned_deg) % 360)
+        further_deg = 0 if prep.corrections is None else prep.corrections.turned_deg
+        turned_deg = (prep.rotation_deg - further_deg) % 360
+        return _Frame(page.size_px, page.lines, turned_deg if turned_deg or orients else None)
     return _Frame((prep.width_px, prep.height_px), record.lines or (), dpi=_DEFAULT_DPI * prep.scale)
 
 

@@ -184,7 +184,8 @@ def test_a_jpeg_stays_the_file_that_it_is_and_is_shown_as_it_was(workspace: Path
 
 
 @pytest.mark.parametrize(
-    ("orientation", "orient"), [*((orientation, True) for orientation in range(2, 9)), (3, False), (6, False)]
+    ("orientation", "orient"),
+    [*((orientation, True) for orientation in range(2, 9)), (2, False), (3, False), (6, False)],
 )
 async def test_a_jpeg_is_shown_turned_as_it_was_read(tmp_path: Path, orientation: int, *, orient: bool) -> None:
     exif = Image.Exif()
