@@ -14,7 +14,8 @@ from pikepdf import Array, Dictionary, Name, Pdf, Stream
 
 from pipeline.positions import TextLine
 
-FONT: Final = Name("/F0")
+FONT: Final = Name("/F1")
+"""OCRmyPDF takes fonts of this name from a page of text."""
 _EM: Final = 1000
 _WIDTHS: Final = (_EM // 2, _EM)
 _ASCENT: Final = 800

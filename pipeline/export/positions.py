@@ -7,6 +7,7 @@ from typing import Final
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
 from pipeline.positions import TextLine
+from pipeline.records import Record
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.source_names import decode_name
 
@@ -66,6 +67,16 @@ def place(record: ResultLine) -> PlacedPage:
             f"{name} page {record.page}: its text has no positions, which this format needs; pagemill run --positions"
             " sends such pages again for them, and --where 'source!=…' leaves them out"
         )
+    return place_lines(record, name)
+
+
+def place_lines(record: ResultLine | Record, name: str) -> PlacedPage:
+    """Return where the lines of a page are that has positions, or no text.
+
+    Args:
+        record: Of the page.
+        name: Of its source.
+    """
     lines = record.lines or ()
     if record.prep is None:  # given by its URL: the service fetched it
         return PlacedPage(name, record.page, parse_size(record.pixels) or extent_px(lines), lines)
