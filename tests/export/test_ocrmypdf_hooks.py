@@ -54,13 +54,17 @@ def corners(box: tuple[int, int, int, int]) -> list[int]:
     return [left, top, right, top, right, bottom, left, bottom]
 
 
+def reply(lines: Sequence[tuple[str, tuple[int, int, int, int]]], *, placed: bool = True) -> web.Response:
+    """Return the service's reply for a page with these lines."""
+    found = [{"text": text, "location": corners(box), "confidence": 0.9} for text, box in lines]
+    plain = {"id": "doc", "content": "\n".join(text for text, _ in lines), "timestamp": 1}
+    return web.json_response(plain | ({"ocrResult": {"words_info": found}} if placed else {}))
+
+
 def answer(call: Call) -> web.Response:
     """Answer the first call with the lines of page 1, the second with those of page 2, and so on."""
-    lines = PAGES[(call.number - 1) % len(PAGES)]
-    found = [{"text": text, "location": corners(box), "confidence": 0.9} for text, box in lines]
-    reply = {"id": "doc", "content": "\n".join(text for text, _ in lines), "timestamp": 1}
     placed = call.request.path.endswith("advanced-recognition")
-    return web.json_response(reply | ({"ocrResult": {"words_info": found}} if placed else {}))
+    return reply(PAGES[(call.number - 1) % len(PAGES)], placed=placed)
 
 
 @dataclass
@@ -316,6 +320,24 @@ async def test_an_image_is_an_input(scene: Scene, turn: int) -> None:
     await scene.run()
     assert scene.write(source=scene.root / "scans/a.jpg") == expected(1)
     assert_over_bars(scene.output)
+
+
+async def test_a_fax_of_unequal_resolutions_is_an_input(scene: Scene) -> None:
+    scene.book.unlink()
+    width, height = SIZE_PX
+    fax = draw_page(1).resize((width, height // 2))
+    fax.save(scene.root / "scans/a.tif", dpi=(DPI, DPI // 2))
+    flat = [(text, (left, top // 2, right, bottom // 2)) for text, (left, top, right, bottom) in PAGES[0]]
+    scene.fake.script = lambda _: reply(flat)
+    await scene.run()
+    assert scene.write(source=scene.root / "scans/a.tif") == expected(1)
+    assert_over_bars(scene.output)
+
+
+async def test_a_page_without_lines_gets_no_text(scene: Scene) -> None:
+    scene.fake.script = lambda _: reply([])
+    await scene.run()
+    assert scene.write() == ["", ""]
 
 
 async def test_a_tiff_of_two_pages_is_an_input(scene: Scene) -> None:
