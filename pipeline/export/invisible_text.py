@@ -14,9 +14,11 @@ from pikepdf import Array, Dictionary, Name, Pdf, Stream
 
 from pipeline.positions import TextLine
 
-FONT: Final = Name("/F0")
+FONT: Final = Name("/F1")
+"""OCRmyPDF takes fonts of this name from a page of text."""
 _EM: Final = 1000
-_WIDTHS: Final = (_EM // 2, _EM)
+_WIDTHS: Final = (_EM // 2, _EM // 2, _EM)
+"""Of the glyphs: .notdef, which PDF/A allows no text to use (ISO 19005-2, 6.2.11.8), and two for characters."""
 _ASCENT: Final = 800
 """The base line is a fifth of the line's height above its lower edge."""
 _BFCHAR_MAX: Final = 100
@@ -59,7 +61,8 @@ class InvisibleFont:
             FontFile2=pdf.make_indirect(file),
         )  # fmt: skip
         wide = [item for text, code in self._codes.items() if char_width(text) == _EM for item in (code, [_EM])]
-        glyphs = Stream(pdf, b"\0\0" + b"".join(bytes((0, char_width(text) == _EM)) for text in self._codes))
+        wide_or_not = (1 + (char_width(text) == _EM) for text in self._codes)
+        glyphs = Stream(pdf, b"\0\0" + b"".join(bytes((0, glyph)) for glyph in wide_or_not))
         descendant = Dictionary(
             Type=Name.Font, Subtype=Name.CIDFontType2, BaseFont=Name.Invisible, DW=_EM // 2, W=Array(wide),
             CIDSystemInfo=Dictionary(Registry=b"Adobe", Ordering=b"Identity", Supplement=0),
@@ -125,7 +128,7 @@ def _runs_down(points: list[tuple[float, float]]) -> bool:
 
 
 def _true_type() -> bytes:
-    """Return a TrueType font with two glyphs, a box of half an em and one of an em, which are never drawn.
+    """Return a TrueType font whose glyphs are boxes of these widths, which are never drawn.
 
     Without outlines, PDFium takes lines that run downwards for lines without a width, and leaves them out.
 
@@ -133,7 +136,7 @@ def _true_type() -> bytes:
         ISO 14496-22; ISO 32000-1, 9.9, for its tables.
     """
     glyphs = [_box_glyph(width) for width in _WIDTHS]
-    ends = [0, len(glyphs[0]) // 2, len(b"".join(glyphs)) // 2]
+    ends = [len(b"".join(glyphs[:at])) // 2 for at in range(len(glyphs) + 1)]
     tables = {
         b"glyf": b"".join(glyphs),
         b"head": struct.pack(
@@ -142,7 +145,7 @@ def _true_type() -> bytes:
         ),
         b"hhea": struct.pack(">IhhhH11hH", 0x10000, _ASCENT, _ASCENT - _EM, 0, _EM, *([0] * 11), len(_WIDTHS)),
         b"hmtx": b"".join(struct.pack(">Hh", width, 0) for width in _WIDTHS),
-        b"loca": struct.pack(">3H", *ends),
+        b"loca": struct.pack(f">{len(ends)}H", *ends),
         b"maxp": struct.pack(">IHHH11H", 0x10000, len(_WIDTHS), 4, 1, *([0] * 11)),
     }
     offset = 12 + 16 * len(tables)

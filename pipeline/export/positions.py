@@ -8,6 +8,7 @@ from typing import Final
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
 from pipeline.positions import TextLine
+from pipeline.records import Record
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.source_names import decode_name
 
@@ -82,8 +83,17 @@ def place(record: ResultLine) -> PlacedPage:
     Raises:
         UsageError: the page has a text without positions.
     """
-    name = decode_name(record.source_bytes())
     require_positions([record])
+    return place_lines(record, decode_name(record.source_bytes()))
+
+
+def place_lines(record: ResultLine | Record, name: str) -> PlacedPage:
+    """Return where the lines of a page are that has positions, or no text.
+
+    Args:
+        record: Of the page.
+        name: Of its source.
+    """
     lines = record.lines or ()
     if record.prep is None:  # given by its URL: the service fetched it
         return PlacedPage(name, record.page, parse_size(record.pixels) or extent_px(lines), lines)

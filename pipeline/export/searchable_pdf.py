@@ -95,12 +95,32 @@ def _write_parts(folder: Path, pages: Iterable[_Page], images: ImageReader) -> I
                 images.missing += image is not None and picture is None
                 has_text |= _add_page(pdf, _frame(page, record, image, orients=images.orients), picture, font)
             if has_text:
-                added = font.add_to(pdf)
-                for page in pdf.pages:
-                    page.Resources.Font = Dictionary({str(FONT): added})
+                _add_font(pdf, font)
             _save(pdf, path)
         yield path
         at += 1
+
+
+def write_text_page(path: Path, size_px: Size, lines: Sequence[TextLine], dpi: float) -> None:
+    """Write a PDF of one page that has nothing but invisible text.
+
+    Args:
+        path: The file.
+        size_px: (width, height) of the page.
+        lines: In px of the page.
+        dpi: Its resolution.
+    """
+    with Pdf.new() as pdf:
+        font = InvisibleFont()
+        if _add_page(pdf, _Frame(size_px, lines, dpi), None, font):
+            _add_font(pdf, font)
+        _save(pdf, path)
+
+
+def _add_font(pdf: Pdf, font: InvisibleFont) -> None:
+    added = font.add_to(pdf)
+    for page in pdf.pages:
+        page.Resources.Font = Dictionary({str(FONT): added})
 
 
 def _join(parts: Sequence[Path]) -> Path:
