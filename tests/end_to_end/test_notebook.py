@@ -1,6 +1,8 @@
 """Notebooks, executed by a real Jupyter kernel, whose event loop runs while a cell does."""
 
 import asyncio
+import re
+import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from nbclient.exceptions import CellExecutionError
 
 from tests.fakes import Call, accept, accept_when, serve_fake
 from tests.faults.accounts import list_faults
+from tests.generated import DOCS
 from tests.pages import write_pages
 from tests.runs import KEY, ROOT, environment, results
 
@@ -157,3 +160,14 @@ async def wait_until(is_true: Callable[[], bool]) -> None:
     """Return once a fact of another process holds."""
     while not is_true():  # noqa: ASYNC110 - no event of this loop tells
         await asyncio.sleep(0.01)
+
+
+async def test_the_cells_of_the_documentation_work_when_copied(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
+    text = (DOCS / "python.md").read_text("utf-8")
+    blocks = re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", text)
+    assert {language for language, _ in blocks} == {"python", "ipython"}  # the former are run as scripts
+    async with serve_fake() as fake, start_kernel(tmp_path, fake.url) as kernel:
+        cells = [await kernel.execute(block) for language, block in blocks if language == "ipython"]
+    assert len(cells) == 2
+    assert "accounts/zh-receipt.png" in printed(cells[-1], "stdout")
