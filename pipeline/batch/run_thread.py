@@ -70,6 +70,7 @@ class RunThread:
         """End the run in order, from any thread, and drop its events: nobody reads them any more."""
         if self._loop is not None and not self.is_left and not self.outcome.done():
             self.is_left = True
+            logger.info("ended by the program: finishing the calls in flight")
             self.stop(PlannedStopError("ended by the program"))
             self._events.close()  # afterwards, for this lets pages begin that have waited for room
             self.outcome.add_done_callback(_log_failure)
@@ -151,9 +152,9 @@ def run_sync(job: Job) -> Summary:
 
 
 def _drain(thread: RunThread) -> None:
-    logger.warning("interrupted: finishing the calls in flight; a second interrupt gives them up")
-    thread.stop(InterruptedRunError("ended by SIGINT", exit_code=130))
     try:
+        logger.warning("interrupted: finishing the calls in flight; a second interrupt gives them up")
+        thread.stop(InterruptedRunError("ended by SIGINT", exit_code=130))
         wait([thread.outcome])
     except KeyboardInterrupt:
         thread.abort()
