@@ -125,7 +125,7 @@ class RunThread:
 def _log_failure(outcome: Future[Summary]) -> None:
     error = outcome.exception()
     if error is not None and not isinstance(error, PlannedStopError):
-        logger.error("the run has failed: %s", error)
+        logger.error("the run has failed: %s", str(error) or type(error).__name__)
 
 
 def run_sync(job: Job) -> Summary:
