@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.equal_pixels import EqualPixels
+from pipeline.batch.events import EventQueue
 from pipeline.batch.file_pages import FilePages, count_pages, includes, open_image, page_numbers, prepare_page
 from pipeline.batch.job import prepare_settings
 from pipeline.batch.originals import Originals
@@ -41,6 +42,7 @@ class Dispatcher:
         inputs: Whose files these are.
         config: All settings.
         converter: Converts pages that do not fit.
+        events: No page begins while their reader is behind.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class Dispatcher:
         *,
         config: Config,
         converter: Converter,
+        events: EventQueue,
     ) -> None:
         self._attempts = attempts
         self._index = index
         self._recorder = recorder
         self._shutdown = shutdown
-        self._config, self._converter = config, converter
+        self._config, self._converter, self._events = config, converter, events
         self._prepare_settings = prepare_settings(config)
         self._page_ranges = config.input.page_ranges
         self._slots = Slots(config.run.jobs, config.run.max_inflight_bytes)
@@ -201,6 +204,7 @@ class Dispatcher:
         has_failed = self._index.has_failed_since(file, number, begun) or self._recorder.is_undecided(file, number)
         try:
             with self._shutdown.cancels_unsent():
+                await self._events.wait_for_room()
                 await slot.retake()
                 payload = await prepare_page(file, image, number, self._converter, self._threads)
         except PageError as exc:

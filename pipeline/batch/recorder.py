@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import anyio
 
+from pipeline.batch.events import EventQueue
 from pipeline.batch.page import Page, Text, first_source, text_of
 from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError, UnreadableFileError
 from pipeline.records import (
@@ -59,13 +60,17 @@ class Recorder:
         index: Derived from those files.
         shutdown: Requested when too many pages fail.
         max_failures: Failures after which the run stops; None for no bound.
+        events: Takes each record and failure once it is synced.
     """
 
-    def __init__(self, sink: Sink, index: Index, shutdown: Shutdown, *, max_failures: int | None) -> None:
+    def __init__(
+        self, sink: Sink, index: Index, shutdown: Shutdown, *, max_failures: int | None, events: EventQueue
+    ) -> None:
         self._sink = sink
         self._index = index
         self._shutdown = shutdown
         self._max_failures = max_failures
+        self._events = events
         self._begun = rfc3339(datetime.now(UTC))
         self._undecided: list[_Undecided] = []
         self.has_text = False
@@ -129,6 +134,7 @@ class Recorder:
             operation=text.operation,
         )
         self._index.add_record(record, await self._sink.append_record(record))
+        self._events.put(record)
         return record
 
     async def record_part(self, page: Page, text: Text) -> Part:
@@ -283,6 +289,7 @@ class Recorder:
 
     async def _append_failure(self, failure: Failure) -> None:
         self._index.add_failure(failure, await self._sink.append_failure(failure))
+        self._events.put(failure)
         self.ended[failure.state] += 1
         logger.warning("%s: %s", failure.source, failure.message, extra={"page": failure.page, "class": failure.error})
         if (

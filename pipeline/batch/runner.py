@@ -21,6 +21,7 @@ import msgspec
 from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write_end, write_run_file_or_warn
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.dispatcher import Dispatcher
+from pipeline.batch.events import EventQueue, Pause
 from pipeline.batch.files import Files, count_known, find_inputs
 from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
 from pipeline.batch.listing import Listing
@@ -91,12 +92,13 @@ class _Opened:
         )
 
 
-async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
+async def run(job: Job, shutdown: Shutdown | None = None, events: EventQueue | None = None) -> Summary:
     """Recognise the inputs' pages into the workspace; running it again resumes.
 
     Args:
         job: What to do.
         shutdown: Lets the caller end the run early.
+        events: Takes what happens, see `Event`, but for the error that `run` raises.
 
     Raises:
         UsageError: an input or setting is wrong, or an observer lacks what it needs; nothing was sent.
@@ -106,31 +108,30 @@ async def run(job: Job, shutdown: Shutdown | None = None) -> Summary:
         StopError: `shutdown` was requested before the walk began.
     """
     shutdown = shutdown if shutdown is not None else Shutdown()
+    events = events if events is not None else EventQueue()
     job = job if job.run_id is not None else replace(job, run_id=new_run_id())
     assert job.run_id is not None
 
     async def recognise(watch: Watch) -> Summary:
         try:
-            return await _run(resolve_job(job, os.environ), shutdown, watch)
+            return await _run(resolve_job(job, os.environ), shutdown, watch, events)
         except ShuttingDownError:
             assert shutdown.reason is not None
             raise shutdown.reason from None
 
     start = Start(job.run_id, Path(job.workspace), datetime.now(UTC))
-    return await observe(job.observers, start, recognise)
+    events.put(start)
+    summary = await observe(job.observers, start, recognise)
+    events.put(summary)
+    return summary
 
 
-def run_sync(job: Job) -> Summary:
-    """Run a job from code without an event loop; see `run`. Where a loop runs, as in a notebook, `await run(job)`."""
-    return anyio.run(run, job)
-
-
-async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch) -> Summary:
+async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch, events: EventQueue) -> Summary:
     with shutdown.cancels_unsent():  # a dead network mount may block the thread for ever
         inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
     for item in inputs.set_aside:
         logger.info("%s: ignored: %s", item.text, item.reason)
-    async with _open(job, inputs, shutdown) as opened:
+    async with _open(job, inputs, shutdown, events) as opened:
         watch.show(opened.snapshot)
         listing = Listing(inputs, job.config.input, opened.index, opened.triage)
         async with aclosing(opened.files.walk()) as files:
@@ -174,7 +175,7 @@ async def _list_beside(workspace: Path, run_file: RunFile, listing: Listing, wal
 
 
 @asynccontextmanager
-async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGenerator[_Opened]:
+async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: EventQueue) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
     config = job.config
     async with AsyncExitStack() as stack:
@@ -190,10 +191,14 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
+        gate = Gate(
+            rate_per_s=config.run.rate_per_s,
+            patience_s=config.run.patience_s,
+            on_pause=lambda wait_s: events.put(Pause(wait_s)),
+        )
         client = await stack.enter_async_context(open_client_of(job, service))
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
-        recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
+        recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         attempts = Attempts(
             budget=budget,
@@ -208,7 +213,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(attempts, index, recorder, shutdown, inputs, config=config, converter=converter)
+        dispatcher = Dispatcher(
+            attempts, index, recorder, shutdown, inputs, config=config, converter=converter, events=events
+        )
         yield _Opened(
             files=files,
             dispatcher=dispatcher,

@@ -6,27 +6,26 @@ A 429 concerns the account, so it pauses all pages; a single failure concerns it
 
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
-from pipeline.errors import QuotaExhaustedError, StopError, TemporaryError
+from pipeline.errors import TemporaryError
 from pipeline.remote.allowance import Allowance
 from pipeline.remote.circuit import Circuit
 from pipeline.remote.claims import Claims
 from pipeline.remote.learned import Learned
 from pipeline.remote.pace import Pace, Token
+from pipeline.remote.refusals import Refusals
 
 _LONG_WAIT_S: Final = 1.0
 """A page that must wait longer for its turn need not hold a reservation, which takes a few milliseconds."""
 
 _RESERVATION_S: Final = 0.03
 """A generous estimate of the time that a reservation takes."""
-_OBEYED_WAITS: Final = 1.5
-"""Patience lasts for so many times the longest wait that was asked for: one that is obeyed proves nothing."""
 
 _MIN_ENTERED: Final = 2
 
@@ -71,21 +70,24 @@ class Gate:
     Args:
         rate_per_s: `--rate`: calls are at least 1/rate apart; None sets no bound.
         patience_s: Longest time of refused or failed calls without one success, after which the run stops.
+        on_pause: Called when a pause begins, with the seconds that the service asks for; None when it does not say.
     """
 
-    def __init__(self, *, rate_per_s: float | None = None, patience_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        rate_per_s: float | None = None,
+        patience_s: float = 600.0,
+        on_pause: Callable[[float | None], object] | None = None,
+    ) -> None:
         self._pace = Pace(rate_per_s)
         self._claims = Claims()
         self._circuit = Circuit(patience_s)
-        self._patience_s = patience_s
+        self._refusals = Refusals(patience_s)
+        self._on_pause = on_pause
         self._turn = anyio.Lock(fast_acquire=True)
         self._changed = anyio.Event()
         self._paused_until_s = -math.inf
-        self._refused_since_s: float | None = None
-        self._longest_wait_s = 0.0
-        """The longest wait that a refusal since the last success has asked for."""
-        self._is_limited = False
-        """All refusals since the last success said that there were too many calls, and there was one."""
         self._answers = False
         """The service has answered about a page, with a text or a rejection."""
         self._is_warned = False
@@ -95,10 +97,10 @@ class Gate:
         """Pages that have entered and wait for their turn."""
         self._has_prober = False
         """While calls go out one at a time: a page has entered to make the next one."""
-        self._passed = self._accepted = self._refused = 0
+        self._passed = 0
 
     def __repr__(self) -> str:
-        return f"<Gate {self._passed} passed, {self._refused} refused, {self._pace!r}, {self._circuit!r}>"
+        return f"<Gate {self._passed} passed, {self._refusals.refused} refused, {self._pace!r}, {self._circuit!r}>"
 
     @property
     def is_probing(self) -> bool:
@@ -110,7 +112,8 @@ class Gate:
         now_s = anyio.current_time()
         probe_s = self._circuit.ready_at(now_s)
         paused_s = max(0.0, self._paused_until_s - now_s, probe_s - now_s if probe_s < math.inf else 0.0)
-        return GateStatistics(self._passed, self._accepted, self._refused, paused_s, self._pace.learned())
+        refusals = self._refusals
+        return GateStatistics(self._passed, refusals.accepted, refusals.refused, paused_s, self._pace.learned())
 
     @asynccontextmanager
     async def entry(self) -> AsyncGenerator[Entry]:
@@ -170,15 +173,13 @@ class Gate:
     def report_accepted(self, token: Token, allowance: Allowance | None = None) -> None:
         """Report that the service answered the call with a text; `allowance` is what its headers say is left."""
         now_s = anyio.current_time()
-        self._accepted += 1
+        self._refusals.report_accepted()
         self._answers = True
         self._is_warned = False
-        self._refused_since_s = None
         self._pace.report_accepted(now_s, token)
         if (spent := self._judge(now_s, token, allowance, accepted=True)) is not None:
-            until_s = now_s + (spent.reset_s or 0.0)
-            self._paused_until_s = max(self._paused_until_s, until_s)
-            self._pace.pause(until_s)
+            self._pause(now_s, spent.reset_s)
+            self._pace.pause(now_s + (spent.reset_s or 0.0))
         self._circuit.report_accepted(token.serial)
         self._wake()
 
@@ -198,29 +199,20 @@ class Gate:
             TemporaryError: they were refused as long for other reasons, or from the first one on.
         """
         now_s = anyio.current_time()
-        self._refused += 1
         if (spent := self._judge(now_s, token, allowance, accepted=False)) is not None:
             wait_s = max(wait_s or 0.0, spent.reset_s or 0.0)
-        self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
+        self._pause(now_s, wait_s)
         self._pace.report_refused(now_s, token, wait_s)
         self._circuit.report_ended()
         self._wake()
-        if self._refused_since_s is None:
-            self._refused_since_s, self._is_limited, self._longest_wait_s = now_s, self._accepted > 0, 0.0
-        self._is_limited = self._is_limited and is_limit
-        self._longest_wait_s = max(self._longest_wait_s, wait_s or 0.0)
-        patience_s = max(self._patience_s, _OBEYED_WAITS * self._longest_wait_s)
-        if (refused_s := now_s - self._refused_since_s) > patience_s:
-            raise self._describe_refusals(refused_s)
+        self._refusals.report_refused(now_s, wait_s, is_limit=is_limit)
 
-    def _describe_refusals(self, refused_s: float) -> StopError:
-        message = f"the API has refused calls for {refused_s:.0f} s and answered none"
-        if not self._is_limited:
-            return TemporaryError(f"{message}; run again later")
-        calls = f"{self._accepted:,} call{'s' if self._accepted > 1 else ''}"
-        return QuotaExhaustedError(
-            f"{message}, after {calls}: as it seems, a limit of a day or longer; run again when it has passed"
-        )
+    def _pause(self, now_s: float, wait_s: float | None) -> None:
+        """Make all calls wait as long as the service asks, and report that, unless a pause is under way."""
+        is_new = self._paused_until_s <= now_s
+        self._paused_until_s = max(self._paused_until_s, now_s + (wait_s or 0.0))
+        if is_new and self._on_pause is not None:
+            self._on_pause(wait_s)
 
     def _judge(self, now_s: float, token: Token, allowance: Allowance | None, *, accepted: bool) -> Allowance | None:
         """Return the allowance when nothing is left of it, all calls have to wait for its reset, and it is believed."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.events import EventQueue
 from pipeline.batch.page import Origin, Page
 from pipeline.batch.recorder import Recorder
 from pipeline.config import Config
@@ -96,7 +97,7 @@ async def open_attempts(
                 budget=Budget(None, workspace_id="w", owner="o"),
                 gate=Gate(),
                 client=cast("Client", client),
-                recorder=Recorder(sink, index, shutdown, max_failures=None),
+                recorder=Recorder(sink, index, shutdown, max_failures=None, events=EventQueue()),
                 shutdown=shutdown,
                 config=config,
                 origin=Origin("fake"),

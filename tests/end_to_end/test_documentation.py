@@ -81,6 +81,27 @@ def script_of(document: Path, url: str, port: int) -> str:
     )
 
 
+def test_the_code_of_the_page_for_python_is_typed(tmp_path: Path) -> None:
+    """As a user's strict type checker sees it: the package's own types, and none of pandas."""
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", (DOCS / "python.md").read_text("utf-8"))
+    assert blocks
+    for number, block in enumerate(blocks):
+        (tmp_path / f"block_{number}.py").write_text(block, "utf-8")
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = True\nenable_error_code = exhaustive-match\n"
+        "[mypy-pandas.*,polars.*,datasets.*]\nfollow_imports = skip\nignore_missing_imports = True\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "."],
+        cwd=tmp_path,
+        env=environment(None, MYPYPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture
 async def fake() -> AsyncGenerator[FakeOcr]:
     async with serve_fake() as server:

@@ -451,3 +451,16 @@ async def test_the_statistics_show_the_limit_that_was_learned() -> None:
         else:
             gate.report_accepted(token)
     assert gate.statistics().learned.is_known
+
+
+@on_virtual_time
+async def test_each_pause_is_reported_once() -> None:
+    """Refusals of calls that were in flight together are one pause."""
+    pauses: list[float | None] = []
+    gate = Gate(on_pause=pauses.append)
+    gate.report_accepted(await gate.wait_turn())
+    first, second = await gate.wait_turn(), await gate.wait_turn()
+    gate.report_refused(first, 10.0)
+    gate.report_refused(second, 10.0)
+    await pass_and_be_refused(gate, None)
+    assert pauses == [10.0, None]
