@@ -192,7 +192,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown) -> AsyncGe
         write_run_file(job.workspace, run_file)
         gate = Gate(rate_per_s=config.run.rate_per_s, patience_s=config.run.patience_s)
         client = await stack.enter_async_context(open_client_of(job, service))
-        sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
+        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, config.output))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         attempts = Attempts(

@@ -81,7 +81,7 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
         if run_file is not None and run_file.finished is not None:  # a killed run wrote no totals
             yield from _audit_totals(run_file, index.totals(), evidence.pages_of_changed_files())
         if run_file is not None:
-            yield from LedgerCopy(run_file, evidence.database).compare()
+            yield from LedgerCopy(run_file, evidence).compare()
 
 
 def _audit_files(workspace: Path) -> Iterator[str]:
