@@ -21,7 +21,7 @@ FRAME_BYTES: Final = 1 << 20
 """Of lines in a frame, before compression: one line of a larger frame takes longer to read."""
 _MAX_FRAME_BYTES: Final = 64 << 20
 """A larger frame is another program's, and is not decompressed as a whole."""
-_LEVEL: Final = 9
+_LEVEL: Final = 3
 _BLOCK_BYTES: Final = 16 * 1024
 _MAGIC: Final = 0xFD2FB528
 _SKIPPABLE_MAGIC: Final = range(0x184D2A50, 0x184D2A60)

@@ -4,13 +4,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from pipeline.storage.filesystems import sync_directory
-from pipeline.storage.zstd_frames import DamagedFrameError, FrameReader, FrameWriter, read_blocks
-from pipeline.workspace.segment_reader import find_table
+from pipeline.storage.zstd_frames import FRAME_BYTES, DamagedFrameError, FrameWriter, read_blocks
+from pipeline.workspace.segment_reader import SegmentReader, find_table
 from pipeline.workspace.segments import Segment, find_covered, find_segments, segment_name
 
 _NEW: Final = ".results.jsonl.zst.new"
@@ -110,25 +110,30 @@ def _write(path: Path, writer: FrameWriter, ends: threading.Event) -> None:
 
 
 def _remove_covered(workspace: Path) -> None:
-    """Remove the files whose lines others hold, too, once these have proved to be whole."""
-    segments = find_segments(workspace)
-    for covered in find_covered(workspace):
-        whole = next(each for each in segments if each.first <= covered.first and covered.last <= each.last)
-        if _is_whole(workspace / whole.name):
-            (workspace / covered.name).unlink()
-        else:
-            logger.warning("%s: not removed: %s holds the same lines and is damaged", covered.name, whole.name)
-    sync_directory(workspace)
+    """Remove the files whose lines are in others, too, after comparing them: one may be a restored or edited copy."""
+    covered = find_covered(workspace)
+    with closing(SegmentReader(workspace)) as reader:
+        for whole in find_segments(workspace) if covered else ():
+            end = reader.inspect(whole).size_bytes
+            parts = [part for part in covered if whole.first <= part.first and part.last <= whole.last]
+            for part in reversed(parts):  # a crash leaves the last ones
+                size_bytes = reader.inspect(part).size_bytes
+                end -= size_bytes
+                if end < 0 or not _is_same(reader, part.name, whole.name, end, size_bytes):
+                    logger.warning("%s: not removed: %s is read in its place, and differs", part.name, whole.name)
+                    break
+                (workspace / part.name).unlink()
+    if covered:
+        sync_directory(workspace)
 
 
-def _is_whole(path: Path) -> bool:
-    table, reader = find_table(path), FrameReader()
-    if table is None or not table.is_seekable:
-        return False
-    with path.open("rb") as file:
-        try:
-            for number in range(len(table)):
-                reader.read(file.fileno(), table, number)
-        except DamagedFrameError:
+def _is_same(reader: SegmentReader, part: str, whole: str, start: int, size_bytes: int) -> bool:
+    """Return whether a segment has the same lines as a part of another one."""
+    place = 0
+    while place < size_bytes:
+        block = reader.read(part, size_bytes - place, place)[:FRAME_BYTES]
+        other = reader.read(whole, len(block), start + place)
+        if not block.startswith(other):
             return False
+        place += len(other)
     return True

@@ -114,7 +114,7 @@ class Scene:
         flags = ("-o", self.out, "--ledger", self.ledgers, "--api-url", self.fake.url, "-j", str(JOBS))
         with anyio.fail_after(_DEADLINE_S):
             whole = [*prefix, *command]
-            async with start_command("run", self.scans, *flags, command=whole, **self.environ) as process:
+            async with start_command("run", self.scans, *flags, command=whole, stdin=None, **self.environ) as process:
                 yield process
             await self.fake.wait_until_quiet()
 
