@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.workspace.paths import RESULTS
 
+_PREFIX: Final = "results-"
 _NAME: Final = re.compile(r"results-(?P<first>\d{6,})(?:-(?P<last>\d{6,}))?\.jsonl(?P<zstd>\.zst)?")
 
 
@@ -77,7 +78,7 @@ def _list_segments(workspace: Path) -> list[tuple[Segment, bool]]:
         names = listdir(workspace)  # noqa: PTH208 - three times as fast
     except FileNotFoundError:
         return []
-    found = [match for name in names if (match := _NAME.fullmatch(name))]
+    found = [match for name in names if name.startswith(_PREFIX) and (match := _NAME.fullmatch(name))]
     segments = [Segment(int(match["first"]), int(match["last"] or match["first"]), match[0]) for match in found]
     segments.sort(key=lambda segment: (segment.first, -segment.last, not segment.is_compressed))
     listed, covered = [], 0

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import threading
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -213,30 +212,10 @@ def test_what_a_crash_left_beside_a_file_with_the_same_lines_is_not_read(tmp_pat
     assert names(tmp_path) == ["results-000001-000002.jsonl.zst", RESULTS]
 
 
-def test_a_reader_beside_closing_compressing_and_joining_sees_all_lines_so_far(tmp_path: Path) -> None:
-    """Each opening sees at least the lines that were written before it, without a gap or a repetition."""
-    results = tmp_path / RESULTS
-    results.touch()
-    written, is_over, problems = [0], threading.Event(), list[str]()
-
-    def read_again_and_again() -> None:
-        while not is_over.is_set():
-            least = written[0]
-            numbers = [int(line.line) for line in read_lines(results)]
-            if numbers != list(range(len(numbers))) or len(numbers) < least:
-                problems.append(f"{least} lines were written, {numbers} read")
-                return
-
-    reader = threading.Thread(target=read_again_and_again)
-    reader.start()
-    for number in range(400):
-        with results.open("ab") as file:
-            file.write(b"%d\n" % number)
-        written[0] = number + 1
-        if number % 3 == 0:
-            close_file(tmp_path)
-        if number % 10 == 0:
-            compress(tmp_path, 400)
-    is_over.set()
-    reader.join()
-    assert problems == []
+def test_an_empty_segment_says_that_a_missing_one_is_gone_for_good(tmp_path: Path) -> None:
+    put_segments(tmp_path, CONTENTS)
+    (tmp_path / "results-000001.jsonl").write_bytes(b"")
+    for _ in ("plain", "compressed"):
+        assert [line.line for line in read_lines(tmp_path / RESULTS)] == LINES[30:]
+        compress(tmp_path)
+    assert names(tmp_path) == [FIRST, "results-000002.jsonl.zst", RESULTS]

@@ -3,12 +3,14 @@
 import errno
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from pipeline.config import OutputConfig
@@ -227,3 +229,26 @@ def test_without_the_package_a_compressed_workspace_names_the_extra(
         UsageError, match=r"results-000001\.jsonl\.zst: needs the extra zstd: pip install 'pagemill\[zstd\]'"
     ):
         LineStream(tmp_path / RESULTS)
+
+
+async def test_a_reader_beside_a_run_sees_all_records_so_far(tmp_path: Path) -> None:
+    """Each opening sees the records that were on disk before it, without a gap or a repetition, in whatever file."""
+    written, is_over, counts = [0], threading.Event(), list[int]()
+
+    def read_again_and_again() -> None:
+        while not is_over.is_set():
+            least = written[0]
+            found = sources(tmp_path)
+            assert found == pages(len(found))
+            assert len(found) >= least
+            counts.append(len(found))
+
+    output = OutputConfig(compression="zstd", rotate_bytes=20 * LINE_BYTES)
+    async with anyio.create_task_group() as tasks, open_sink(tmp_path, output=output) as sink:
+        tasks.start_soon(anyio.to_thread.run_sync, read_again_and_again)
+        for number in range(300):
+            await sink.append_record(make_record(f"page-{number:04}.png", 0))
+            written[0] = number + 1
+        is_over.set()
+    assert len(set(counts)) > 2
+    assert len(names(tmp_path)) > 10
