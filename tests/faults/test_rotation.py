@@ -148,7 +148,7 @@ async def rotating(scans: Path, tmp_path: Path) -> AsyncGenerator[Scene]:
     [
         pytest.param(KillPoint("rename", 4, on_files=True), [KillPoint("unlink", 3, on_files=True)], id="rename"),
         pytest.param(
-            KillPoint("fsync", 20, on_files=True),
+            KillPoint("fsync", 7, on_files=True),
             [KillPoint("rename", 3, on_files=True)],
             id="fsync",
             marks=pytest.mark.deep,

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.workspace import line_stream
 from pipeline.workspace.line_stream import LineStream, find_missing, find_place, open_lines
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.read_position import ReadPosition, read_lines
+from pipeline.workspace.segments import Segment, find_segments
 from tests.workspace.segments import close_file, compress, names, put_segments
 
 LINES = [b"%d %s\n" % (number, b"x" * (number * 37 % 200)) for number in range(90)]
@@ -219,3 +222,28 @@ def test_an_empty_segment_says_that_a_missing_one_is_gone_for_good(tmp_path: Pat
         assert [line.line for line in read_lines(tmp_path / RESULTS)] == LINES[30:]
         compress(tmp_path)
     assert names(tmp_path) == [FIRST, "results-000002.jsonl.zst", RESULTS]
+
+
+def close_and_join(workspace: Path) -> None:
+    close_file(workspace)
+    compress(workspace, 1 << 20)
+
+
+@pytest.mark.parametrize("moment", ["before-the-listing", "after-the-listing"])
+@pytest.mark.parametrize("change", [close_file, compress, close_and_join])
+def test_a_stream_opened_while_the_files_change_is_the_one_before_or_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], moment: str
+) -> None:
+    put_segments(tmp_path, CONTENTS)
+    listed = list[str]()
+
+    def find_and_change(workspace: Path) -> list[Segment]:
+        if listed:
+            return find_segments(workspace)
+        listed.append(moment)
+        before = find_segments(workspace)
+        change(workspace)
+        return find_segments(workspace) if moment == "before-the-listing" else before
+
+    monkeypatch.setattr(line_stream, "find_segments", find_and_change)
+    assert [line.line for line in read_lines(tmp_path / RESULTS)] == LINES
