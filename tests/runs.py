@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import orjson
 from anyio.abc import Process
+from zstandard import ZstdDecompressor
 
 from pipeline.batch.job import Job
 from pipeline.batch.progress import Summary
@@ -153,9 +154,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
+def result_lines(workspace: Path) -> list[bytes]:
+    """Return the lines of all files of records, without their newlines, as other programs read them."""
+    files = [*sorted(workspace.glob("results-*.jsonl*")), workspace / "results.jsonl"]
+    contents = [_unpack(path) if path.suffix == ".zst" else path.read_bytes() for path in files if path.exists()]
+    return [line for content in contents for line in content.split(b"\n")[:-1]]
+
+
+def _unpack(path: Path) -> bytes:
+    with path.open("rb") as file, ZstdDecompressor().stream_reader(file, read_across_frames=True) as lines:
+        return lines.read()
+
+
 def results(workspace: Path) -> list[dict[str, Any]]:
-    """Return the lines of results.jsonl."""
-    return read_lines(workspace / "results.jsonl")
+    """Return the records of a workspace."""
+    return [orjson.loads(line) for line in result_lines(workspace)]
 
 
 def failures(workspace: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
 from pipeline.service import Service
+from pipeline.storage.zstd_frames import require_zstd
 from pipeline.wire import Limits
 from pipeline.workspace.skips import SkipRule
 
@@ -119,6 +120,8 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         moment = parse_moment(when, datetime.now(UTC)).isoformat()
         config = msgspec.structs.replace(config, input=msgspec.structs.replace(config.input, changed_since=moment))
     prepare_settings(config)  # before the workspace is created, when an extra is missing
+    if config.output.compression == "zstd":
+        require_zstd("[output] compression")
     is_embedded = not service.metered and not service.base_url
     config = fit_to_engine(config) if is_embedded else config
     check_spread(config, service)

@@ -16,6 +16,7 @@ from pipeline.remote.timeouts import choose_timeouts
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
+from pipeline.workspace.line_stream import find_place
 
 _NAMED_DAMAGES: Final = 10
 """Damaged lines that are named, so that a file in another format does not fill the terminal."""
@@ -33,7 +34,8 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
     index.skips.rule = skip_rule(job.config)
     index.positioned.are_wanted = job.config.run.positions
     for damage in index.damaged[:_NAMED_DAMAGES]:
-        logger.warning("%s: skipped a damaged line at byte %d: %s", damage.file, damage.offset_bytes, damage.problem)
+        name, offset = find_place(job.workspace, damage.file, damage.offset_bytes)
+        logger.warning("%s: skipped a damaged line at byte %d: %s", name, offset, damage.problem)
     if (number := index.positioned.count_without()) > 0:
         message = "%d pages have a text without positions; those among the INPUTs are sent again, a call each"
         logger.warning(message, number)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import StorageError, UsageError, one_line
 from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.workspace.index import Index
+from pipeline.workspace.line_stream import find_missing, find_place
 from pipeline.workspace.paths import PARTS, RESULTS
 from pipeline.workspace.source_names import decode_name
 
@@ -81,9 +82,10 @@ def _require_unedited(workspace: Path, index: Index, paid: PaidCalls | None) -> 
         edited = [line for line in edited if not line.attempts or not charged.issuperset(line.attempts)]
     if edited:
         first = edited[0]
+        name, offset = find_place(workspace, first.file, first.offset_bytes)
         raise StorageError(
             f"{workspace}: {len(edited)} lines were edited: their checksums do not match (the first:"
-            f" {one_line(decode_name(first.source))}, {first.file} at byte {first.offset_bytes}); nothing was sent;"
+            f" {one_line(decode_name(first.source))}, {name} at byte {offset}); nothing was sent;"
             f" `pagemill correct {workspace} --reseal` accepts the changes, --pay-again sends these pages again"
         )
 
@@ -107,8 +109,9 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, 
     number += folded
     if number and not pay_again:
         example = f" (the first: {one_line(first)})" if first else ""
+        missing = "".join(f"; {name} is missing" for name in find_missing(workspace))
         raise StorageError(
-            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS} or {PARTS}{example};"
-            f" nothing was sent; `pagemill verify {workspace}` names them; restore the file, or run with --pay-again to"
-            " send these pages again"
+            f"{workspace}: {number} texts that were paid for have no readable line in {RESULTS} or {PARTS}{example}"
+            f"{missing}; nothing was sent; `pagemill verify {workspace}` names them; restore the file, or run with"
+            " --pay-again to send these pages again"
         )

@@ -197,7 +197,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
             on_pause=lambda wait_s: events.put(Pause(wait_s)),
         )
         client = await stack.enter_async_context(open_client_of(job, service))
-        sink = await stack.enter_async_context(open_sink(job.workspace, ballast))
+        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, config.output))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
         forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         attempts = Attempts(

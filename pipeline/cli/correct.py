@@ -14,6 +14,7 @@ from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.resealing import reseal_file
 from pipeline.workspace.run_file import require_workspace
+from pipeline.workspace.segments import find_segments
 
 logger = logging.getLogger("pagemill")
 
@@ -29,10 +30,11 @@ def reseal_workspace(workspace: Path) -> int:
     require_workspace(workspace)
     damaged = 0
     with lock_workspace(workspace):
-        for name in (RESULTS, FAILURES):
+        for name in (*(segment.name for segment in find_segments(workspace)), RESULTS, FAILURES):
             resealed = reseal_file(workspace / name)
             kept = "" if resealed.evidence is None else f"; their former bytes are in {resealed.evidence.name}"
-            logger.info("%s: %d lines resealed%s", name, resealed.number, kept)
+            if not resealed.is_cut:
+                logger.info("%s: %d lines resealed%s", name, resealed.number, kept)
             for number, problem in resealed.damaged:
                 print_text(f"{name}:{number}: left as it is: {problem}\n")
             damaged += len(resealed.damaged)

@@ -11,8 +11,8 @@ from pipeline.cli.options import config_option, json_option, load
 from pipeline.errors import StopError, UsageError, one_line
 from pipeline.verify.audit import audit
 from pipeline.workspace.lock import share_workspace
-from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
+from pipeline.workspace.segments import has_results
 
 logger = logging.getLogger("pagemill")
 
@@ -41,7 +41,7 @@ def verify_workspace(workspace: Path, *, as_json: bool = False) -> int:
             try:
                 run_file = require_workspace(workspace)
             except UsageError as exc:
-                if not (workspace / RESULTS).exists():
+                if not has_results(workspace):
                     raise
                 report(str(exc))
             for fault in audit(workspace, run_file):

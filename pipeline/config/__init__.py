@@ -16,6 +16,7 @@ from pipeline.config.settings import (
     BudgetConfig,
     Config,
     LogConfig,
+    OutputConfig,
     RunConfig,
     Tier,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "InputConfig",
     "LogConfig",
     "OperateConfig",
+    "OutputConfig",
     "Overrides",
     "PrepareConfig",
     "RunConfig",

@@ -25,6 +25,8 @@ TIER_CALLS: Final[Mapping[Tier, int | None]] = {"free": 30, "basic": 1_000, "pro
 """Calls per month; None is unlimited. Source: the API's contract, "Monthly quota by tier"."""
 
 
+_SEGMENT_BYTES: Final = 256 * 1024 * 1024
+
 _SECRET: Final = (("api", "key_command"), ("api", "proxy"), ("operate", "ping_url"), ("operate", "notify_command"))
 """Settings that may contain a secret: whoever knows a ping URL can report a success."""
 
@@ -198,6 +200,37 @@ class RunConfig(Section, frozen=True):
         return None if self.max_duration is None else parse_duration(self.max_duration)
 
 
+class OutputConfig(Section, frozen=True):
+    """How results.jsonl is kept."""
+
+    compression: Annotated[
+        Literal["none", "zstd"],
+        about(
+            "Compress records when their file is closed, at the latest at the end of the run, as "
+            "`results-000001.jsonl.zst` and so on, in zstd's seekable format; all commands read them (extra `zstd`)."
+        ),
+    ] = "none"
+    rotate_bytes: Annotated[
+        Count | None,
+        about(
+            "Close results.jsonl as `results-000001.jsonl` and so on when it has this many bytes; 0 for never.",
+            example=268435456,
+            unset="256 MiB with compression, never without",
+        ),
+    ] = None
+
+    @property
+    def segment_bytes(self) -> int | None:
+        """The size at which a file is closed during a run; None for no size."""
+        unset = _SEGMENT_BYTES if self.compression != "none" else 0
+        return (unset if self.rotate_bytes is None else self.rotate_bytes) or None
+
+    @property
+    def joined_bytes(self) -> int:
+        """Small compressed segments become one file up to this size of their lines."""
+        return self.rotate_bytes or _SEGMENT_BYTES
+
+
 class LogConfig(Section, frozen=True):
     """What is logged to stderr, and by runs to a file."""
 
@@ -224,6 +257,7 @@ class Config(Section, frozen=True):
     run: RunConfig = RunConfig()
     input: InputConfig = InputConfig()
     prepare: PrepareConfig = PrepareConfig()
+    output: OutputConfig = OutputConfig()
     log: LogConfig = LogConfig()
     operate: OperateConfig = OperateConfig()
     serve: ServeConfig = ServeConfig()

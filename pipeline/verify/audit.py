@@ -14,6 +14,7 @@ from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
 from pipeline.workspace.repair import find_evidence, find_rescues
 from pipeline.workspace.run_file import RunFile
+from pipeline.workspace.segments import find_covered
 from pipeline.workspace.snapshot import open_snapshot
 
 logger = logging.getLogger("pagemill")
@@ -81,12 +82,14 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
         if run_file is not None and run_file.finished is not None:  # a killed run wrote no totals
             yield from _audit_totals(run_file, index.totals(), evidence.pages_of_changed_files())
         if run_file is not None:
-            yield from LedgerCopy(run_file, evidence.database).compare()
+            yield from LedgerCopy(run_file, evidence).compare()
 
 
 def _audit_files(workspace: Path) -> Iterator[str]:
     for path in find_rescues(workspace):
         yield f"{path.name}: holds lines saved from a failed disk; the next run merges them"
+    for segment in find_covered(workspace):
+        logger.info("%s: not read, another file holds its lines: a crash or another program left it", segment.name)
     for path in find_evidence(workspace):
         logger.info("%s: holds bytes that a crash tore from a line", path.name)
 

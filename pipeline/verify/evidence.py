@@ -3,7 +3,9 @@
 Lines are compared with one another in SQL, so memory does not grow with the number of pages.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +108,9 @@ class Evidence:
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self.database.rows(f"PRAGMA {pragma}")
         self.damaged = 0
-        """Number of damaged lines in results.jsonl."""
+        """Number of damaged lines among the records."""
+        self._files: list[tuple[int, str]] = []
+        """Of each file of records, the number of its first line among all records, and its name."""
 
     def __repr__(self) -> str:
         return f"<Evidence {self._tables!r}>"
@@ -127,17 +131,25 @@ class Evidence:
             once: True when each content should have been sent once.
         """
         for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
-            yield f"{_place(RESULTS, number, source)}: line {first} has a text of the same call, {attempt}"
+            yield f"{self._place(number, source)}: {self._line(first, number)} has a text of the same call, {attempt}"
         for number, source, attempt, first in self.database.stream(_REPEATED_TILE_CALLS):
             yield f"{_place(PARTS, number, source)}: line {first} has a text of the same call, {attempt}"
         if once:
             for number, source, first in self.database.stream(_REPEATED_CONTENTS):
-                yield f"{_place(RESULTS, number, source)}: line {first} has its content, so it was sent twice"
+                other = self._line(first, number)
+                yield f"{self._place(number, source)}: {other} has its content, so it was sent twice"
         for number, source, original, first in self.database.stream(_DUPLICATES):
-            found = "without its record" if first is None else f"before its record in line {first}"
-            yield f"{_place(RESULTS, number, source)}: a duplicate of '{show_name(original)}' {found}"
+            found = "without its record" if first is None else f"before its record in {self._line(first, number)}"
+            yield f"{self._place(number, source)}: a duplicate of '{show_name(original)}' {found}"
         for number, source, first in self.database.stream(_FAILED_LATER):
-            yield f"{_place(FAILURES, number, source)}: it failed after its text was on disk ({RESULTS}:{first})"
+            yield f"{_place(FAILURES, number, source)}: it failed after its text was on disk ({self.name_line(first)})"
+
+    def name_line(self, number: int) -> str:
+        """Return the file and the line in it of the line with this number, from 1, among all records."""
+        if number < 1:  # the second of two joined lines
+            return f"{RESULTS}:{number}"
+        begin, name = self._files[bisect_right(self._files, number, key=itemgetter(0)) - 1]
+        return f"{name}:{number - begin + 1}"
 
     def totals(self) -> dict[State, int]:
         """Return the number of pages by state, according to the lines."""
@@ -150,18 +162,20 @@ class Evidence:
     def _read_results(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
         further: list[tuple[object, ...]] = []
-        for number, span, line in read_lines(self._workspace / RESULTS):
+        for number, (name, in_file, span, line) in enumerate(read_lines(self._workspace / RESULTS), 1):
+            if in_file == 1:
+                self._files.append((number, name))
             damage = find_damage(line)
             if damage is not None:
-                yield f"{RESULTS}:{number}: {damage}"
+                yield f"{name}:{in_file}: {damage}"
             for place, record in parse_lines([(span, line.removesuffix(b"\n"))], parse_record):
                 if isinstance(record, DamagedLineError):
                     self.damaged += 1
                     if damage is None:
-                        yield f"{RESULTS}:{number}: {describe_damage(line, record)}"
+                        yield f"{name}:{in_file}: {describe_damage(line, record)}"
                     continue
                 for problem in check_record(record):
-                    yield f"{_place(RESULTS, number, encode_name(record.source))}: {problem}"
+                    yield f"{_place(name, in_file, encode_name(record.source))}: {problem}"
                 row = record_row(record)
                 self._tables.add_result(row, place, sent=record.duplicate_of is None)
                 key = _key(number, span, place)
@@ -179,7 +193,7 @@ class Evidence:
 
     def _read_failures(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
-        for number, span, line in read_lines(self._workspace / FAILURES):
+        for _, number, span, line in read_lines(self._workspace / FAILURES):
             if (damage := find_damage(line)) is not None:
                 yield f"{FAILURES}:{number}: {damage}"
             try:
@@ -199,7 +213,7 @@ class Evidence:
 
     def _read_parts(self) -> Iterator[str]:
         rows: list[tuple[object, ...]] = []
-        for number, span, line in read_lines(self._workspace / PARTS):
+        for _, number, span, line in read_lines(self._workspace / PARTS):
             if (damage := find_damage(line)) is not None:
                 yield f"{PARTS}:{number}: {damage}"
             for place, part in parse_lines([(span, line.removesuffix(b"\n"))], parse_part):
@@ -217,6 +231,14 @@ class Evidence:
             if len(rows) >= _BATCH:
                 self._insert("part_call", rows)
         self._insert("part_call", rows)
+
+    def _place(self, number: int, source: bytes) -> str:
+        return f"{self.name_line(number)}: {show_name(source)}"
+
+    def _line(self, number: int, seen_from: int) -> str:
+        """Return what a message about a line of records calls another one: with its file, unless that is the same."""
+        name, _, in_file = self.name_line(number).rpartition(":")
+        return f"line {in_file}" if self.name_line(seen_from).startswith(f"{name}:") else f"{name}:{in_file}"
 
     def _insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
         """Insert rows into a table and clear the list; most of the time of `verify` is spent in inserts."""

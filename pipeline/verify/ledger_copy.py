@@ -9,8 +9,8 @@ from typing import Final
 from pipeline.billing import Calendar, may_be_folded
 from pipeline.errors import LedgerError, one_line
 from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
+from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
-from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.paths import PARTS, RESULTS
 from pipeline.workspace.run_file import RunFile
 
@@ -52,12 +52,13 @@ class LedgerCopy:
 
     Args:
         run_file: Names the ledgers, which are only read.
-        database: The evidence; a table of the attempts is added to it.
+        evidence: The lines; a table of the attempts is added to their database.
     """
 
-    def __init__(self, run_file: RunFile, database: CacheDatabase) -> None:
+    def __init__(self, run_file: RunFile, evidence: Evidence) -> None:
         self._run_file = run_file
-        self._db = database
+        self._evidence = evidence
+        self._db = evidence.database
         self._folded: dict[str, int] = {}
         self._is_complete = bool(run_file.ledgers)
 
@@ -106,7 +107,7 @@ class LedgerCopy:
         was_cut_off, open_calls = self._run_file.finished is None or self._run_file.exit_code == 1, 0
         rows = ((file, row) for file, names in _LINES for row in self._db.stream(_CONTRADICTIONS.format(**names)))
         for file, (number, source, attempt, state, is_its_own, other) in rows:
-            place = f"{file}:{number}: {show_name(source)}"
+            place = self._name(file, number, source)
             if not is_its_own:
                 yield f"{place}: the ledger knows its call {attempt} as one for another content ({other})"
             elif state == "void":
@@ -121,6 +122,10 @@ class LedgerCopy:
                 yield f"{place}: the ledger counts its call {attempt} as under way"
         if open_calls:
             logger.info("the ledger has %d calls of the last run as under way; the next run settles them", open_calls)
+
+    def _name(self, file: str, number: int, source: bytes) -> str:
+        line = self._evidence.name_line(number) if file == RESULTS else f"{file}:{number}"
+        return f"{line}: {show_name(source)}"
 
     def _find_uncounted(self) -> Iterator[str]:
         """Yield one line for each text whose attempt must have a row in a ledger and has none.
@@ -138,7 +143,7 @@ class LedgerCopy:
                     continue
             except (ValueError, OverflowError, TypeError, KeyError):
                 continue  # without a readable time or calendar, the row may have been folded
-            yield f"{file}:{number}: {show_name(source)}: no ledger counts its call {attempt}"
+            yield f"{self._name(file, number, source)}: no ledger counts its call {attempt}"
 
     def _report_without_line(self) -> None:
         """Warn of an earlier release's calls without a line: a failed one has none if the run ended before the page."""

@@ -6,6 +6,7 @@ from typing import Final
 
 _CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
 _MAX_CHECKSUM_BYTES: Final = 21
+_LOST: Final = re.compile(rb"\(lost: (.*)\) *$")
 
 
 class DamagedLineError(ValueError):
@@ -26,7 +27,8 @@ def check_checksum(line: bytes) -> None:
     """
     match = _CHECKSUM.search(line, max(0, len(line) - _MAX_CHECKSUM_BYTES))
     if match is None:
-        raise DamagedLineError("no checksum at its end")
+        lost = _LOST.match(line)
+        raise DamagedLineError("no checksum at its end" if lost is None else lost[1].decode())
     if zlib.crc32(memoryview(line)[: match.start()]) != int(match[1]):
         raise DamagedLineError("its checksum does not match")
 
@@ -38,3 +40,19 @@ def is_intact(line: bytes) -> bool:
     except DamagedLineError:
         return False
     return True
+
+
+def lost_line(reason: str, size_bytes: int | None = None) -> bytes:
+    """Return a line, newline included, that stands for lines that cannot be read; its damage is the reason.
+
+    Args:
+        reason: ASCII.
+        size_bytes: The line's size, with spaces after the reason; None for the least.
+    """
+    line = b"(lost: %b)" % reason.encode("ascii")
+    return line + b"\n" if size_bytes is None else line[: size_bytes - 1].ljust(size_bytes - 1) + b"\n"
+
+
+def is_lost(line: bytes) -> bool:
+    """Return whether a line, with or without its newline, stands for others that cannot be read."""
+    return _LOST.match(line) is not None

@@ -1,6 +1,5 @@
 """The pages that have a record, in the order of their names: where each one's last line is, and the line itself."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pipeline.records import State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first
+from pipeline.workspace.line_stream import LineStream
 from pipeline.workspace.lines import ResultLine, parse_whole_result
 from pipeline.workspace.paths import RESULTS
 
@@ -35,7 +35,7 @@ class FinishedPage:
         added: When its last record was added, RFC 3339.
         in_doubt: The service doubts its text.
         id: Identity of its content.
-        offset: Of its last line in results.jsonl, in bytes.
+        offset: Of its last line in the stream of records, in bytes.
     """
 
     source: bytes
@@ -63,7 +63,7 @@ def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Ite
 
 
 class ResultLines:
-    """The lines of results.jsonl, which a run may append to meanwhile; a context manager.
+    """The lines of results.jsonl and its segments, to which a run may append meanwhile; a context manager.
 
     Args:
         workspace: The directory given to `-o`.
@@ -77,7 +77,7 @@ class ResultLines:
         self._block, self._begin = b"", 0
         """A part of the file, and its offset: neighbours in the order of names are mostly neighbours in the file."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDONLY)  # not mapped: another program may truncate it
+            self._stream = LineStream(self._path)
         except OSError as exc:
             raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
 
@@ -90,7 +90,7 @@ class ResultLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        self._stream.close()
 
     def read(self, page: FinishedPage) -> ResultLine | None:
         """Return the line of a page's last record; None when another program has changed it meanwhile.
@@ -112,7 +112,7 @@ class ResultLines:
         size = _BLOCK_BYTES
         while end < 0:
             try:
-                self._block, self._begin = os.pread(self._descriptor, size, offset), offset
+                self._block, self._begin = self._stream.pread(size, offset), offset
             except OSError as exc:
                 raise StorageError(f"{self._path}: {exc.strerror or exc}") from exc
             end = self._block.find(b"\n")

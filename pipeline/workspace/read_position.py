@@ -2,19 +2,23 @@
 
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipeline.workspace.checksums import is_intact
+from pipeline.workspace.line_stream import LineStream, open_lines
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 _FINGERPRINT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A line's place in its file: offsets in bytes of its first byte and of the byte after its newline."""
+    """A line's place in its stream: offsets in bytes of its first byte and of the byte after its newline."""
 
     start: int
     end: int
@@ -26,7 +30,7 @@ class DamagedLine:
 
     Attributes:
         file: The file's name.
-        offset_bytes: Offset of the line's first byte.
+        offset_bytes: Offset of the line's first byte in the stream.
         problem: Why it was skipped.
     """
 
@@ -63,7 +67,7 @@ class ReadPosition:
     def fingerprint(self) -> int:
         """Return a checksum of the last 4 KiB before the position; 0 for a missing file, -1 when no line ends there."""
         start = max(0, self.end - _FINGERPRINT_BYTES)
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
+        with suppress(FileNotFoundError), open_lines(self.path) as file:
             file.seek(start)
             last = file.read(self.end - start)
             is_whole = len(last) == self.end - start and (not last or last.endswith(b"\n"))
@@ -72,9 +76,8 @@ class ReadPosition:
 
     def read_mtime_ns(self) -> int:
         """Return when the file was last written; 0 when it has unread lines or does not exist."""
-        with suppress(FileNotFoundError):
-            status = self.path.stat()
-            return status.st_mtime_ns if status.st_size == self.end else 0
+        with suppress(FileNotFoundError), closing(LineStream(self.path)) as stream:
+            return stream.mtime_ns if stream.size_bytes == self.end else 0
         return 0
 
     def is_touched(self) -> bool:
@@ -83,13 +86,13 @@ class ReadPosition:
 
     def is_at_end(self) -> bool:
         """Return True when the whole file has been read."""
-        with suppress(FileNotFoundError):
-            return self.path.stat().st_size == self.end
+        with suppress(FileNotFoundError), closing(LineStream(self.path)) as stream:
+            return stream.size_bytes == self.end
         return self.end == 0
 
     def unread_lines(self) -> Iterator[tuple[Span, bytes]]:
         """Yield the whole lines after the position, without their newlines; the last one may lack its newline."""
-        for _, span, line in read_lines(self.path, start=self.end):
+        for _, _, span, line in read_lines(self.path, start=self.end):
             if not line.endswith(b"\n") and not is_intact(line):
                 return  # a run may be writing this line, and a further read would return its second half
             yield span, line.removesuffix(b"\n")
@@ -97,13 +100,39 @@ class ReadPosition:
                 return
 
 
-def read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, Span, bytes]]:
-    """Yield (number from 1, place, bytes) of each line from an offset on; nothing for a missing file.
+class ReadLine(NamedTuple):
+    """A line of a stream.
 
-    The last line may lack its newline.
+    Attributes:
+        file: The name of the file in which it begins.
+        number: Its number in that file, from 1; a damaged frame counts as one line.
+        span: Its place in the stream.
+        line: Its bytes; the last one may lack its newline.
     """
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        begin = file.seek(start)
-        for number, line in enumerate(file, 1):
-            yield number, Span(begin, begin + len(line)), line
-            begin += len(line)
+
+    file: str
+    number: int
+    span: Span
+    line: bytes
+
+
+def read_lines(path: Path, *, start: int = 0) -> Iterator[ReadLine]:
+    """Yield each line of a file, or of results.jsonl and its segments, from an offset on; nothing for a missing file.
+
+    Of the file with the offset, lines are numbered from there.
+    """
+    with suppress(FileNotFoundError), open_lines(path) as file:
+        yield from number_lines(file, start=start)
+
+
+def number_lines(file: "BufferedReader[LineStream]", *, start: int = 0) -> Iterator[ReadLine]:
+    """Yield the lines of an open stream; see `read_lines`."""
+    begin, number = file.seek(start), 0
+    name, _, following = file.raw.find_file(begin)
+    for line in file:
+        if following is not None and begin >= following:
+            name, _, following = file.raw.find_file(begin)
+            number = 0
+        number += 1
+        yield ReadLine(name, number, Span(begin, begin + len(line)), line)
+        begin += len(line)

@@ -4,21 +4,25 @@ The file is replaced as a whole. The former bytes of the lines are kept in `<nam
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
 
 import orjson
 
 from pipeline.errors import StorageError
 from pipeline.storage.filesystems import sync_directory
-from pipeline.workspace.checksums import DamagedLineError, append_checksum
+from pipeline.storage.zstd_frames import FRAME_BYTES, FrameWriter, require_zstd
+from pipeline.workspace.checksums import DamagedLineError, append_checksum, is_lost
 from pipeline.workspace.lines import EditedLineError, parse_failure, parse_record
-from pipeline.workspace.paths import FAILURES, RESULTS
+from pipeline.workspace.paths import FAILURES
 from pipeline.workspace.reencoding import split_joined, strip_framing
+from pipeline.workspace.segment_reader import decompress_all
 
 
 @dataclass(slots=True)
@@ -29,15 +33,20 @@ class Resealed:
         number: Lines whose checksums were made right.
         evidence: The file with their former bytes; None when there are none.
         damaged: Numbers, from 1, and problems of the lines that are no records; they stay as they are.
+        is_cut: A compressed file is damaged, so that none of its lines was changed.
     """
 
     number: int = 0
     evidence: Path | None = None
     damaged: list[tuple[int, str]] = field(default_factory=list)
+    is_cut: bool = False
 
 
 def reseal_file(path: Path) -> Resealed:
-    """Give every edited line of results.jsonl or failures.jsonl a right checksum; a run must not hold the workspace.
+    """Give every edited line of a file a right checksum; a run must not hold the workspace.
+
+    Args:
+        path: results.jsonl, a segment or failures.jsonl. A compressed segment that is damaged stays as it is.
 
     Raises:
         StorageError: the file cannot be read or written; it is as it was.
@@ -45,17 +54,19 @@ def reseal_file(path: Path) -> Resealed:
     resealed = Resealed()
     temporary, evidence = path.with_name(f".{path.name}.new"), path.with_name(f"{path.name}.edited-{_now()}")
     try:
-        with path.open("rb") as file, temporary.open("wb") as new, evidence.open("xb") as former:
-            os.fchmod(new.fileno(), os.fstat(file.fileno()).st_mode & 0o777)
-            for old, line in _reseal_lines(file, _PARSERS[path.name], resealed):
-                new.write(line)
-                if old != line:
-                    former.write(old)
+        with _open_lines(path) as file, temporary.open("wb") as new, evidence.open("xb") as former:
+            os.fchmod(new.fileno(), path.stat().st_mode & 0o777)
+            parse = parse_failure if path.name == FAILURES else parse_record
+            pairs = _note(_reseal_lines(file, parse, resealed), former)
+            if path.suffix == ".zst":
+                _compress(pairs, FrameWriter(new))
+            else:
+                new.writelines(pairs)
             for written in (new, former):
                 written.flush()
                 os.fsync(written.fileno())
         sync_directory(path.parent)
-        if resealed.number:
+        if resealed.number and not resealed.is_cut:
             resealed.evidence = evidence
             temporary.replace(path)
             sync_directory(path.parent)
@@ -88,7 +99,44 @@ def _reseal_lines(
                 continue
             except DamagedLineError as exc:
                 resealed.damaged.append((number, str(exc)))
+                resealed.is_cut = resealed.is_cut or is_lost(piece)
             yield old, old
+
+
+@contextmanager
+def _open_lines(path: Path) -> Generator[IO[bytes]]:
+    """Open the lines of a file, of a compressed one those that can be read."""
+    with path.open("rb") as file:
+        if path.suffix != ".zst":
+            yield file
+            return
+        require_zstd(str(path))
+        with TemporaryFile() as lines:
+            decompress_all(file, lines)
+            lines.seek(0)
+            yield lines
+
+
+def _note(pairs: Iterable[tuple[bytes, bytes]], former: BinaryIO) -> Iterator[bytes]:
+    """Yield each line as it will be; write what it was to another file if that differs."""
+    for old, line in pairs:
+        if old != line:
+            former.write(old)
+        yield line
+
+
+def _compress(lines: Iterable[bytes], writer: FrameWriter) -> None:
+    block: list[bytes] = []
+    size_bytes = 0
+    for line in lines:
+        block.append(line)
+        size_bytes += len(line)
+        if size_bytes >= FRAME_BYTES:
+            writer.write(b"".join(block))
+            block, size_bytes = [], 0
+    if block:
+        writer.write(b"".join(block))
+    writer.finish()
 
 
 def _is_readable(line: bytes, parse: Callable[[bytes], object]) -> bool:
@@ -107,6 +155,3 @@ def _reseal(line: bytes) -> bytes:
 
 def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-
-
-_PARSERS: dict[str, Callable[[bytes], object]] = {RESULTS: parse_record, FAILURES: parse_failure}

@@ -16,6 +16,7 @@ from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_first, parse_lines
+from pipeline.workspace.line_stream import open_lines
 from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_record, parse_result
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
@@ -136,7 +137,7 @@ class Tables:
         if offset is None:
             return None
         try:
-            with self._results.path.open("rb") as file:
+            with open_lines(self._results.path) as file:
                 file.seek(offset)
                 record = parse_first(file.readline().removesuffix(b"\n"), parse_record)
         except (FileNotFoundError, DamagedLineError):

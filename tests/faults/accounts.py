@@ -15,7 +15,7 @@ from pipeline.verify.audit import audit
 from pipeline.workspace.checksums import DamagedLineError, check_checksum
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import Call
-from tests.runs import KEY, results
+from tests.runs import KEY, result_lines, results
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Noted:
     """A workspace's records when a run ended or was killed.
 
     Attributes:
-        lines: The intact lines of results.jsonl.
+        lines: Their intact lines; a line that a kill left in two files is there once.
         calls: Number of requests that the server had received by then.
     """
 
@@ -38,12 +38,12 @@ class Noted:
 
 def note(workspace: Path, calls: Sequence[Call]) -> Noted:
     """Return the workspace's records as they are now."""
-    return Noted(tuple(intact_lines(workspace / "results.jsonl")), len(calls))
+    return Noted(tuple(dict.fromkeys(intact_lines(workspace))), len(calls))
 
 
-def intact_lines(path: Path) -> Iterable[bytes]:
-    """Yield the lines that have a newline and a correct checksum, without their newlines."""
-    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+def intact_lines(workspace: Path) -> Iterable[bytes]:
+    """Yield the lines of records that have a newline and a correct checksum, without their newlines."""
+    for line in result_lines(workspace):
         try:
             check_checksum(line)
         except DamagedLineError:
@@ -52,8 +52,8 @@ def intact_lines(path: Path) -> Iterable[bytes]:
 
 
 def check_nothing_vanished(noted: Noted, workspace: Path) -> None:
-    """Fail when a noted line is no longer in results.jsonl."""
-    lines = Counter(intact_lines(workspace / "results.jsonl"))
+    """Fail when a noted line is no longer there."""
+    lines = Counter(intact_lines(workspace))
     vanished = [line for line in noted.lines if not lines[line]]
     assert not vanished, f"{len(vanished)} recorded pages vanished, the first: {vanished[0][:200]!r}"
 

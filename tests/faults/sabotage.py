@@ -214,6 +214,7 @@ SABOTAGES: Mapping[str, Callable[[], None]] = MappingProxyType(
         "no-ballast": storage_sabotage.keep_the_ballast,
         "no-rescue": storage_sabotage.rescue_nothing,
         "no-stability-check": _check_no_stability,
+        "remove-before-naming": storage_sabotage.remove_before_naming,
         "reserve-nothing": storage_sabotage.reserve_nothing,
         "short-busy-timeout": storage_sabotage.wait_briefly_for_the_ledger,
         "stuck-input": _hang_finding_an_input,

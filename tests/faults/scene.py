@@ -1,11 +1,12 @@
 """A workspace, its ledger and its server: runs the real command on them and checks the accounts after each end."""
 
 import shutil
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import anyio
 from aiohttp import web
@@ -28,6 +29,12 @@ from tests.runs import COMMAND, KEY, SABOTAGE, start_command, wait_for_end
 
 PAGES = 50
 JOBS = 8
+ROTATION = MappingProxyType({"PAGEMILL_OUTPUT_COMPRESSION": "zstd", "PAGEMILL_OUTPUT_ROTATE_BYTES": "4000"})
+"""Closes and compresses a segment for each ten pages."""
+ROTATION_FILES = (
+    *(".results.jsonl.next", ".results.jsonl.zst.new"),
+    *(f"results-{number:06}.jsonl{suffix}" for number in range(1, 10) for suffix in ("", ".zst")),
+)
 _DEADLINE_S = 120.0
 """A run of fifty pages that takes longer hangs."""
 
@@ -64,12 +71,16 @@ class Scene:
         fake: The server; no other scene may use it.
         scans: The directory of the pages `page-0000.png`, ….
         directory: The directory in which the workspace and the ledger are made.
+        environ: Variables that set the runs' settings.
     """
 
-    def __init__(self, fake: FakeOcr, scans: Path, directory: Path) -> None:
+    def __init__(
+        self, fake: FakeOcr, scans: Path, directory: Path, environ: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.fake = fake
         self.scans = scans
         self.directory = directory
+        self.environ = environ
         self.out = directory / "out"
         self.ledgers = directory / "ledger"
         self.log = directory / "strace.log"
@@ -82,6 +93,7 @@ class Scene:
         databases = [ledger_path(self.ledgers, KEY, "127.0.0.1"), self.out / "index.sqlite3"]
         journals = [path.with_name(f"{path.name}-journal") for path in databases]
         names = [".lock", "results.jsonl", "failures.jsonl", "run.json", ".run.json.new"]
+        names += ROTATION_FILES if self.environ else ()
         return [self.out, self.ledgers, *databases, *journals, *(self.out / name for name in names)]
 
     @property
@@ -101,7 +113,8 @@ class Scene:
         command = COMMAND if sabotage is None else (*SABOTAGE, sabotage)
         flags = ("-o", self.out, "--ledger", self.ledgers, "--api-url", self.fake.url, "-j", str(JOBS))
         with anyio.fail_after(_DEADLINE_S):
-            async with start_command("run", self.scans, *flags, command=[*prefix, *command]) as process:
+            whole = [*prefix, *command]
+            async with start_command("run", self.scans, *flags, command=whole, stdin=None, **self.environ) as process:
                 yield process
             await self.fake.wait_until_quiet()
 
@@ -169,7 +182,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(scans: Path, directory: Path, *, latency_s: float = 0.05) -> AsyncGenerator[Scene]:
+async def open_scene(
+    scans: Path, directory: Path, *, latency_s: float = 0.05, environ: Mapping[str, str] = MappingProxyType({})
+) -> AsyncGenerator[Scene]:
     """Serve the pages with this latency; with the default, eight calls are in flight."""
     async with serve_fake(answer_after(latency_s)) as fake:
-        yield Scene(fake, scans, directory)
+        yield Scene(fake, scans, directory, environ)

@@ -21,9 +21,10 @@ from pipeline.storage import sqlite
 from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
 from pipeline.workspace.index import Index
+from pipeline.workspace.jsonl_file import JsonlFile, RescueFile
 from pipeline.workspace.paths import INDEX
 from pipeline.workspace.read_position import Span
-from pipeline.workspace.sink import JsonlFile, RescueFile, Sink
+from pipeline.workspace.sink import Sink
 
 
 def sync_nothing() -> None:
@@ -175,6 +176,19 @@ def trust_a_failed_descriptor() -> None:
             sync(fd)
 
     os.fdatasync = fdatasync  # type: ignore[assignment]
+
+
+def remove_before_naming() -> None:
+    """The plain segments are removed before the compressed one has its name."""
+    rename = Path.rename
+
+    def rename_last(self: Path, target: Path) -> Path:
+        if self.name.endswith(".zst.new"):
+            for path in self.parent.glob("results-*.jsonl"):
+                path.unlink()
+        return rename(self, target)
+
+    Path.rename = rename_last  # type: ignore[method-assign,assignment]
 
 
 def commit_often() -> None:

@@ -103,7 +103,7 @@ async def check_recovery(scene: Scene, calls: Sequence[Call], cut: Cut) -> None:
     scene.fake.billed = billed
     shutil.rmtree(scene.directory)
     shutil.copytree(cut.disk, scene.directory)
-    again = Scene(scene.fake, scene.scans, scene.directory)
+    again = Scene(scene.fake, scene.scans, scene.directory, scene.environ)
     again.check_stopped()
     assert await again.run() == 0
     again.check_finished()

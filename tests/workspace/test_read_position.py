@@ -22,9 +22,9 @@ def test_lines_have_numbers_from_1_and_their_offsets(path: Path) -> None:
     """Only a newline ends a line."""
     content = path.read_bytes()
     found = list(read_lines(path))
-    assert [line for _, _, line in found] == list(LINES)
-    assert [number for number, _, _ in found] == [1, 2, 3, 4]
-    assert [content[span.start : span.end] for _, span, _ in found] == list(LINES)
+    assert [line for _, _, _, line in found] == list(LINES)
+    assert [number for _, number, _, _ in found] == [1, 2, 3, 4]
+    assert [content[span.start : span.end] for _, _, span, _ in found] == list(LINES)
 
 
 def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
@@ -65,6 +65,10 @@ def test_the_second_half_of_a_line_that_a_run_was_writing_is_no_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader may get a line in two pieces while a run writes it."""
-    pieces = [(1, Span(0, 3), b"{}\n"), (2, Span(3, 7), b'{"id'), (3, Span(7, 12), b'":1}\n')]
+    pieces = [
+        ("results.jsonl", 1, Span(0, 3), b"{}\n"),
+        ("results.jsonl", 2, Span(3, 7), b'{"id'),
+        ("results.jsonl", 3, Span(7, 12), b'":1}\n'),
+    ]
     monkeypatch.setattr(read_position, "read_lines", lambda *_, **__: iter(pieces))
     assert list(ReadPosition(tmp_path / "results.jsonl").unread_lines()) == [(Span(0, 3), b"{}")]

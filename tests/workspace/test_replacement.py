@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.workspace import sink
+from pipeline.workspace import jsonl_file
+from pipeline.workspace.jsonl_file import JsonlFile, SyncedFile
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import find_rescues, repair_file
-from pipeline.workspace.sink import JsonlFile, SyncedFile
 
 OLD = b"1\n2\n"
 
@@ -106,7 +106,7 @@ async def test_a_moved_folder_is_named_with_its_new_place(tmp_path: Path) -> Non
 
 async def test_without_the_check_the_lines_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    monkeypatch.setattr(sink, "check_replacement", lambda *_: None)
+    monkeypatch.setattr(jsonl_file, "check_replacement", lambda *_: None)
     path = tmp_path / "out" / "results.jsonl"
     ends = await append_around(path, replace_like_sed)
     assert [type(end) for end in ends] == [Span] * 4

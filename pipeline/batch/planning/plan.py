@@ -25,8 +25,9 @@ from pipeline.inputs.kinds import OLDER
 from pipeline.ledger.budget import check_spread
 from pipeline.records import State, rfc3339
 from pipeline.workspace.inventory import FileState
-from pipeline.workspace.paths import INDEX, PARTS, RESULTS
+from pipeline.workspace.paths import INDEX, PARTS
 from pipeline.workspace.run_file import RunFile, read_run_file
+from pipeline.workspace.segments import sum_file_sizes
 from pipeline.workspace.snapshot import open_snapshot
 
 _LEAST_CALLS: Final = 10
@@ -137,7 +138,9 @@ def _expect_results(workspace: Path | None, pages: int, counts: Counts) -> int |
     if workspace is None or not pages:
         return None
     size_bytes = 0
-    for name in (RESULTS, PARTS, INDEX):
+    with suppress(OSError):
+        size_bytes += sum_file_sizes(workspace)
+    for name in (PARTS, INDEX):
         with suppress(OSError):
             size_bytes += (workspace / name).stat().st_size
     return size_bytes * counts.pages[State.PENDING] // pages
