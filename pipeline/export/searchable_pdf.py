@@ -112,7 +112,7 @@ def write_text_page(path: Path, size_px: Size, lines: Sequence[TextLine], dpi: f
     """
     with Pdf.new() as pdf:
         font = InvisibleFont()
-        if _add_page(pdf, _Frame(size_px, lines, dpi), None, font):
+        if _add_page(pdf, _Frame(size_px, lines, dpi=dpi), None, font):
             _add_font(pdf, font)
         _save(pdf, path)
 
