@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 _CACHE_KIB: Final = 32 * 1024
-_ROWS_PER_INSERT: Final = 1000
+_ROWS_PER_INSERT: Final = 100
 
 
 class Spool:

@@ -93,3 +93,15 @@ def test_a_dolma_line_is_a_document_with_the_places_of_its_pages(workspace: Path
     places = book["attributes"]["pdf_page_numbers"]
     assert [book["text"][begin:end] for begin, end, _ in places] == ["页 1", "页 2"]
     assert {"id", "text", "source", "added", "created", "metadata"} <= set(book)
+
+
+def test_documents_whose_names_differ_in_bytes_that_are_not_utf_8_stay_apart(tmp_path: Path) -> None:
+    records = [make_record(f"a{chr(0xDC00 + byte)}.png", byte, text=f"text {byte:x}") for byte in (0xFE, 0xFF)]
+    workspace = put_records(tmp_path / "out", records)
+    for form in ("dolma", "parquet"):
+        assert run_export(form, ExportJob(workspace, tmp_path / form)).documents == 2
+    lines = zstandard.ZstdDecompressor().stream_reader((tmp_path / "dolma/documents/part-00000.jsonl.zst").read_bytes())
+    documents = [orjson.loads(line) for line in lines.read().splitlines()]
+    assert [document["text"] for document in documents] == ["text fe", "text ff"]
+    assert [document["metadata"]["document"] for document in documents] == ["a\ufffd.png"] * 2
+    assert sources(tmp_path / "parquet") == ["a\ufffd.png"] * 2
