@@ -3,7 +3,7 @@
 Lines are compared with one another in SQL, so memory does not grow with the number of pages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import parse_failure, parse_record
+from pipeline.workspace.page_counts import count_pages
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
@@ -139,9 +140,9 @@ class Evidence:
         for number, source, first in self.database.stream(_FAILED_LATER):
             yield f"{_place(FAILURES, number, source)}: it failed after its text was on disk ({RESULTS}:{first})"
 
-    def totals(self) -> dict[State, int]:
+    def totals(self) -> Mapping[State, int]:
         """Return the number of pages by state, according to the lines."""
-        return self._tables.totals()
+        return count_pages(self.database).totals
 
     def pages_of_changed_files(self) -> int:
         """Return the number of pages of files with several contents: some pages may be of an earlier content."""

@@ -182,3 +182,17 @@ def test_an_export_without_some_pages_exits_with_3(workspace: Path, tmp_path: Pa
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 3
     assert "1 lines unreadable (pagemill verify)" in done.stderr
+
+
+def test_an_export_that_changes_no_file_waits_for_no_disk(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[None] = []
+    monkeypatch.setattr(os, "sync", lambda: syncs.append(None))
+    run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    assert syncs
+    syncs.clear()
+    assert run_export("txt", ExportJob(workspace, tmp_path / "txt")).unchanged == 3
+    assert not syncs
+    run_export("txt", ExportJob(workspace, tmp_path / "txt", where=Where.parse(["source=book*"])))
+    assert syncs
