@@ -75,6 +75,8 @@ class ParquetWriter:
                 if written is not None:
                     written.result()
                 written = thread.submit(file.write_table, group)  # compresses while the next group is read
+                if self._images is not None:  # two groups of images would take too much memory
+                    written.result()
             if written is not None:
                 written.result()
 
