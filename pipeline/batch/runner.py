@@ -37,7 +37,7 @@ from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import Budget
-from pipeline.records import State, rfc3339
+from pipeline.records import rfc3339
 from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
@@ -243,8 +243,7 @@ async def _close_accounts(
 ) -> Summary:
     """Settle the ledger and write run.json; a full disk changes neither the exit code nor the reason."""
     opened.ballast.release()
-    totals: dict[State, int] | None = None
-    in_doubt = 0
+    counts = None
     try:
         await opened.budget.flush()
         opened.run_file = note_ledger(opened.run_file, opened.budget)
@@ -253,7 +252,7 @@ async def _close_accounts(
     if shutdown.reason is not None and isinstance(shutdown.reason.__cause__, ReplacedFileError):
         opened.index.distrust_files()
     try:
-        totals, in_doubt = opened.index.totals(), opened.index.count_in_doubt()
+        counts = opened.index.count_pages()
     except StorageError as exc:
         shutdown.request(exc)
     if walk.is_retry:
@@ -263,16 +262,16 @@ async def _close_accounts(
         ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
     is_left = opened.again is not None and shutdown.reason is not None
     accounts = Accounts(
-        totals,
+        None if counts is None else counts.totals,
         pending_is_at_least=at_least,
         ignored=ignored,
         is_work_left=is_left,
-        in_doubt=in_doubt,
+        in_doubt=0 if counts is None else counts.in_doubt,
         files=dict(walk.files),
     )
     run_id = opened.run_file.run_id or ""
     summary = summarise(opened.snapshot(), accounts, shutdown.reason, opened.uncertain, run_id=run_id)
-    if totals is not None:
+    if counts is not None:
         is_done = opened.again is not None and walk.is_complete and shutdown.reason is None
         run_file = msgspec.structs.replace(opened.run_file, again=None) if is_done else opened.run_file
         write_end(workspace, run_file, summary, has_text=opened.recorder.has_text)

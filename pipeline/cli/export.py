@@ -35,8 +35,7 @@ def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
         StorageError: the workspace cannot be read, or the destination not be written.
     """
     require_workspace(job.workspace)
-    totals = count_pages(job.workspace).totals
-    total = sum(totals[state] for state in job.where.states)
+    total = _count(job) if bar else None
     progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
     with progress:
         exported = export_to(job, form, progress.update)
@@ -46,6 +45,11 @@ def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
     else:
         print(f"pagemill: {_describe(exported, job)}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
     return code
+
+
+def _count(job: ExportJob) -> int:
+    totals = count_pages(job.workspace).totals
+    return sum(totals[state] for state in job.where.states)
 
 
 def _describe(exported: Exported, job: ExportJob) -> str:

@@ -16,9 +16,9 @@ from pipeline.exit_codes import EXIT_CODES
 from pipeline.inputs.kinds import describe_ignored
 from pipeline.records import State
 from pipeline.remote.learned import Learned, describe_refusals
-from pipeline.verify.audit import PageCounts
 from pipeline.workspace.inventory import FileState
 from pipeline.workspace.live_progress import LiveProgress
+from pipeline.workspace.page_counts import PageCounts
 from pipeline.workspace.run_file import RunFile
 
 _EXPLAINED: Final = frozenset({0, 3, 8, 10})

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -15,9 +15,12 @@ from pipeline.export.images import ImageReader, Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.snapshot import open_snapshot
 from pipeline.workspace.source_names import encode_name
+
+_Line = TypeVar("_Line", ResultLine, PageText)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +124,19 @@ class Records:
 
     def read(self, pages: Iterable[FinishedPage]) -> Iterator[ResultLine]:
         """Yield the records of pages."""
-        for page in pages:
-            record = self._lines.read(page)
-            if record is None:
+        return self._count(map(self._lines.read, pages))
+
+    def read_texts(self, pages: Iterable[FinishedPage]) -> Iterator[PageText]:
+        """Yield the texts of pages."""
+        return self._count(map(self._lines.read_text, pages))
+
+    def _count(self, lines: Iterable[_Line | None]) -> Iterator[_Line]:
+        for line in lines:
+            if line is None:
                 self.unreadable += 1
             else:
                 self.pages += 1
-                yield record
+                yield line
 
 
 Count = Callable[[int], object]
@@ -215,7 +224,9 @@ def select_documents(job: ExportJob, records: Records) -> Iterator[Document]:
     """Yield the documents of the workspace, with the pages that the job takes; count the lines that hold none."""
     with open_snapshot(job.workspace) as index, ResultLines(job.workspace) as lines:
         records.unreadable += index.proofs.count_unreadable(RESULTS)
-        pages = (page for page in index.finished_pages(job.where.states) if _takes(job.where, page, lines))
+        pages = index.finished_pages(job.where.states)
+        if job.where != Where(job.where.states):
+            pages = (page for page in pages if _takes(job.where, page, lines))
         yield from read_documents(pages, job.grouping)
 
 

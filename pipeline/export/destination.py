@@ -59,6 +59,8 @@ class Destination:
         self._notes = notes
         self._export = export
         self._uncommitted = 0
+        self._synced = (0, 0)
+        """Files written and removed by the last sync."""
         self.written = 0
         """Files written."""
         self.unchanged = 0
@@ -137,7 +139,9 @@ class Destination:
 
     def commit(self) -> None:
         """Sync what was written, then the notes about it."""
-        os.sync()  # one for thousands of files; a sync of each would take longer than writing them
+        if self._synced != (self.written, self.removed):
+            os.sync()  # one for thousands of files; a sync of each would take longer than writing them
+            self._synced = self.written, self.removed
         self._notes.commit()
         self._uncommitted = 0
 

@@ -1,15 +1,16 @@
 """The documents of a workspace: pages with a text, grouped by file or by folder, in page order."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final, Literal
+from operator import attrgetter, itemgetter
+from typing import Final, Literal
+
+import msgspec
 
 from pipeline.export.spool import Spool
-from pipeline.records import State
 from pipeline.workspace.finished_pages import FinishedPage
 from pipeline.workspace.source_names import decode_name
 
@@ -17,6 +18,8 @@ Grouping = Literal["file", "folder"]
 
 _DIGITS: Final = re.compile(rb"\d+")
 _MAX_DIGITS: Final = 40
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(FinishedPage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,12 @@ class Document:
     """
 
     name: str
-    pages: Sequence[FinishedPage]
+    pages: list[FinishedPage]
 
     def digest(self) -> bytes:
         """Return a digest that changes when a page is added, changed or removed."""
-        digest = blake2b(digest_size=16)
-        for page in self.pages:
-            digest.update(b"%b\0%d\0%b\0%b\0%b\n" % (
-                page.source, page.page, page.id.encode(), page.state.value.encode(), page.added.encode(),
-            ))  # fmt: skip
-        return digest.digest()
+        pages = [(page.source, page.page, page.id, page.state, page.added) for page in self.pages]
+        return blake2b(_ENCODER.encode(pages), digest_size=16).digest()
 
     def split_key(self) -> str:
         """Return what decides about the document's split: equal contents have equal keys."""
@@ -53,28 +52,17 @@ def read_documents(pages: Iterable[FinishedPage], grouping: Grouping) -> Iterato
         grouping: "file": a file is a document; "folder": a folder's files are one, in natural order (2 before 10).
     """
     if grouping == "file":
-        for source, members in groupby(pages, key=lambda page: page.source):
+        for source, members in groupby(pages, key=attrgetter("source")):
             yield Document(decode_name(source), list(members))
         return
-    with Spool(keys=4, values=5) as spool:
+    with Spool(keys=4, values=1) as spool:
         for page in pages:
             folder, _, name = page.source.rpartition(b"/")
-            spool.add(folder, natural_key(name), *pack_page(page))
+            spool.add(folder, natural_key(name), page.source, page.page, _ENCODER.encode(page))
         for folder, rows in groupby(spool.rows(), key=itemgetter(0)):
-            yield Document(decode_name(folder), [unpack_page(row[2:]) for row in rows])
+            yield Document(decode_name(folder), [_DECODER.decode(row[-1]) for row in rows])
 
 
 def natural_key(name: bytes) -> bytes:
     """Return a key that sorts numbers in names by their values: "p2" before "p10"."""
     return _DIGITS.sub(lambda match: match[0].lstrip(b"0").rjust(_MAX_DIGITS, b"0"), name)
-
-
-def pack_page(page: FinishedPage) -> tuple[Any, ...]:
-    """Return a page as the values of a spool's row."""
-    return page.source, page.page, page.state.value, page.added, page.in_doubt, page.id, page.offset
-
-
-def unpack_page(values: Sequence[Any]) -> FinishedPage:
-    """Return the page of the values of `pack_page`."""
-    source, page, state, added, in_doubt, page_id, offset = values
-    return FinishedPage(source, page, State(state), added, bool(in_doubt), page_id, offset)

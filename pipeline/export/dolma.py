@@ -14,6 +14,7 @@ import zstandard
 
 from pipeline.export.base import Count, Exported, ExportJob
 from pipeline.export.shards import Entry, export_shards
+from pipeline.wire import replace_surrogates
 
 _LEVEL: Final = 3
 _PAGE_BREAK: Final = "\n\n"
@@ -55,7 +56,7 @@ def _describe(pages: list[Entry]) -> dict[str, Any]:
         "added": max(entry.record.added for entry in pages),
         "created": min(entry.record.added for entry in pages),
         "version": f"pagemill-{_VERSION}",
-        "metadata": {"document": pages[0].document, **metadata},
+        "metadata": {"document": replace_surrogates(pages[0].document), **metadata},
         "attributes": {"pdf_page_numbers": numbers},
     }
 

@@ -28,7 +28,7 @@ from pipeline.inputs.kinds import HEAD_BYTES, format_of, is_pdf
 from pipeline.inputs.selection import Inputs
 from pipeline.records import SourceFile
 from pipeline.wire import image_of_body
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.page_texts import AnyLine
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import decode_name
 
@@ -115,7 +115,7 @@ class ImageReader:
         self._stack.close()
         self._threads.shutdown(wait=False)
 
-    def read(self, pages: Iterable[tuple[T, ResultLine]]) -> Iterator[tuple[T, PageImage | None]]:
+    def read(self, pages: Iterable[tuple[T, AnyLine]]) -> Iterator[tuple[T, PageImage | None]]:
         """Yield each item with the image of its page; None for one that is missing.
 
         Args:
@@ -135,7 +135,7 @@ class ImageReader:
         self.missing += image is None
         return item, image
 
-    async def _read(self, line: ResultLine) -> PageImage | None:
+    async def _read(self, line: AnyLine) -> PageImage | None:
         loop = asyncio.get_running_loop()
         source = line.source_bytes()
         if self._last is None or self._last.source != source:
@@ -154,7 +154,7 @@ class ImageReader:
     def _find(self, source: bytes) -> SourceFile:
         return find_file(self._inputs, decode_name(source), meta=None, pages=None)
 
-    async def _prepare(self, file: SourceFile, image: ImageFile, line: ResultLine) -> PageImage | None:
+    async def _prepare(self, file: SourceFile, image: ImageFile, line: AnyLine) -> PageImage | None:
         try:
             payload = await image.prepare(line.page, self._converter, self._threads)
             if payload.id != line.id:

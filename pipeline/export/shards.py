@@ -9,23 +9,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+import msgspec
 
 from pipeline.export.base import Count, Exported, ExportJob, Records, conclude, open_lines, select_documents
 from pipeline.export.destination import Destination, open_destination
-from pipeline.export.documents import Document, pack_page, unpack_page
+from pipeline.export.documents import Document
 from pipeline.export.images import ImageReader
-from pipeline.export.spool import Spool
+from pipeline.export.shard_pages import ShardKey, ShardPages
 from pipeline.records import State
-from pipeline.workspace.lines import ResultLine
-from pipeline.workspace.source_names import decode_name, encode_name
+from pipeline.workspace.page_texts import PageText
+from pipeline.workspace.source_names import encode_name
+
+_IN_DOUBT: Final = attrgetter("in_doubt")
+_STATE: Final = attrgetter("state")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A page of a shard.
 
     Attributes:
@@ -38,7 +41,7 @@ class Entry:
     document: str
     pages: int
     split: str | None
-    record: ResultLine
+    record: PageText
 
 
 @dataclass(slots=True)
@@ -61,8 +64,8 @@ class Totals:
         """Add a document."""
         self.documents += 1
         self.pages[split] += len(document.pages)
-        self.in_doubt += sum(page.in_doubt for page in document.pages)
-        self.states.update(page.state for page in document.pages)
+        self.in_doubt += sum(map(_IN_DOUBT, document.pages))
+        self.states.update(map(_STATE, document.pages))
 
 
 Describe = Callable[[Totals], Mapping[str, bytes]]
@@ -131,25 +134,25 @@ def export_shards(
         StorageError: the workspace cannot be read, or the destination not be written.
     """
     totals = Totals()
-    shards: dict[tuple[str, int], _Shard] = {}
+    shards: dict[ShardKey, _Shard] = {}
     with (
         open_lines(job, images) as records,
         open_destination(job.destination, form, records.count_flaws) as destination,
-        Spool(keys=4, values=8) as spool,
+        ShardPages() as shard_pages,
     ):
         members = destination.open_members(writer.pages_per_shard)
         for document in select_documents(job, records):
             split = "" if job.split is None else job.split.choose(document.split_key())
             number = members.assign(encode_name(document.name), split, len(document.pages))
             shards.setdefault((split, number), _Shard()).add(document)
-            _add_pages(spool, (split, number, totals.documents), document)
+            shard_pages.add((split, number), document)
             totals.add(document, split)
         members.forget_others()
-        for (split, number), rows in groupby(spool.rows(), key=itemgetter(0, 1)):
+        for (split, number), documents in shard_pages.shards():
             shard, key = shards[split, number], f"{split}/{number}".encode()
             digest = job.digest() + shard.content.digest()
             if not destination.is_current(key, digest):
-                write = partial(writer.write, entries=_read_entries(rows, split or None, records))
+                write = partial(writer.write, entries=_read_entries(documents, split or None, records))
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
             count(shard.pages)
@@ -165,15 +168,8 @@ def _put_descriptions(destination: Destination, files: Mapping[str, bytes]) -> N
             destination.put(name.encode(), digest, [(name, [content])])
 
 
-def _add_pages(spool: Spool, place: tuple[str, int, int], document: Document) -> None:
-    name = encode_name(document.name)
-    for number, page in enumerate(document.pages):
-        spool.add(*place, number, name, *pack_page(page))
-
-
-def _read_entries(rows: Iterable[tuple[Any, ...]], split: str | None, records: Records) -> Iterator[Entry]:
-    for _, members in groupby(rows, key=itemgetter(2)):
-        document = list(members)
-        name = decode_name(document[0][4])
-        for record in records.read(unpack_page(row[5:]) for row in document):
-            yield Entry(name, len(document), split, record)
+def _read_entries(documents: Iterable[Document], split: str | None, records: Records) -> Iterator[Entry]:
+    for document in documents:
+        pages = len(document.pages)
+        for record in records.read_texts(document.pages):
+            yield Entry(document.name, pages, split, record)

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from pipeline.storage.temporary import TemporaryDatabase
 
 _CACHE_KIB: Final = 32 * 1024
-_ROWS_PER_INSERT: Final = 1000
+_ROWS_PER_INSERT: Final = 100
 
 
 class Spool:

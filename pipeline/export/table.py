@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.export.base import Count, ExportJob, Records, select_documents
 from pipeline.wire import replace_surrogates
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.page_texts import PageText
 
 COLUMNS: Final = (
     "source", "document", "page", "pages", "split", "state", "text", "characters", "id", "sha256", "duplicate_of",
@@ -39,12 +39,12 @@ class Rows:
         for document in select_documents(self.job, self.records):
             self.documents += 1
             split = None if self.job.split is None else self.job.split.choose(document.split_key())
-            for record in self.records.read(document.pages):
+            for record in self.records.read_texts(document.pages):
                 yield row(document.name, len(document.pages), record, split)
             self.count(len(document.pages))
 
 
-def row(document: str, pages: int, record: ResultLine, split: str | None) -> tuple[Any, ...]:
+def row(document: str, pages: int, record: PageText, split: str | None) -> tuple[Any, ...]:
     """Return the values of `COLUMNS` of a page.
 
     Args:

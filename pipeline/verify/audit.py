@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,27 +11,13 @@ from pipeline.records import State
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
+from pipeline.workspace.page_counts import PageCounts
 from pipeline.workspace.repair import find_evidence, find_rescues
 from pipeline.workspace.run_file import RunFile
 from pipeline.workspace.segments import find_covered
 from pipeline.workspace.snapshot import open_snapshot
 
 logger = logging.getLogger("pagemill")
-
-
-@dataclass(frozen=True, slots=True)
-class PageCounts:
-    """Numbers of pages of a workspace.
-
-    Attributes:
-        totals: By state.
-        in_doubt: Pages with a text that the service doubts.
-        left: Failed pages that no run sends again, only `retry`.
-    """
-
-    totals: Mapping[State, int]
-    in_doubt: int
-    left: int
 
 
 def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
@@ -67,7 +52,7 @@ def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
         StorageError: the workspace cannot be read.
     """
     with open_snapshot(workspace, copies_large=not is_live) as index:
-        return PageCounts(index.totals(), index.count_in_doubt(), index.inventory.count_left_failures())
+        return index.count_pages()
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:
@@ -94,7 +79,7 @@ def _audit_files(workspace: Path) -> Iterator[str]:
         logger.info("%s: holds bytes that a crash tore from a line", path.name)
 
 
-def _audit_totals(run_file: RunFile, totals: dict[State, int], changed: int) -> Iterator[str]:
+def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int) -> Iterator[str]:
     """Compare the totals with those of the last run; `changed` is the number of pages of changed files.
 
     A pending page has no line, so a rebuilt index lacks it, and counts a changed page in its earlier state. A state's

@@ -4,7 +4,7 @@ Lines are compared with one another in SQL, so memory does not grow with the num
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import parse_failure, parse_record
+from pipeline.workspace.page_counts import count_pages
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
@@ -151,9 +152,9 @@ class Evidence:
         begin, name = self._files[bisect_right(self._files, number, key=itemgetter(0)) - 1]
         return f"{name}:{number - begin + 1}"
 
-    def totals(self) -> dict[State, int]:
+    def totals(self) -> Mapping[State, int]:
         """Return the number of pages by state, according to the lines."""
-        return self._tables.totals()
+        return count_pages(self.database).totals
 
     def pages_of_changed_files(self) -> int:
         """Return the number of pages of files with several contents: some pages may be of an earlier content."""

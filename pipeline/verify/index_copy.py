@@ -1,6 +1,6 @@
 """Compares a copy of the index with the lines that it was made from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,10 @@ from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.cache_database import DamagedDatabaseError
 from pipeline.workspace.index import Index
+from pipeline.workspace.page_counts import count_by_state
 from pipeline.workspace.paths import INDEX
 from pipeline.workspace.snapshot import copy_index
-from pipeline.workspace.tables import OtherFilesError, count_by_state
+from pipeline.workspace.tables import OtherFilesError
 
 _HAS_LINE: Final = """CASE
   WHEN indexed.state IN ('failed', 'uncertain') THEN EXISTS (
@@ -122,7 +123,7 @@ class IndexCopy:
             yield from self._compare_contents()
             yield from self._compare_parts()
 
-    def totals(self) -> dict[State, int]:
+    def totals(self) -> Mapping[State, int]:
         """Return the number of pages by state, without pages that a changed file no longer has."""
         if not self.is_current:
             return self._evidence.totals()

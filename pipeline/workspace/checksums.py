@@ -4,8 +4,8 @@ import re
 import zlib
 from typing import Final
 
-_CHECKSUM: Final = re.compile(rb',"crc32":(\d{1,10})\}$')
-_MAX_CHECKSUM_BYTES: Final = 21
+_CHECKSUM: Final = b',"crc32":'
+_MAX_CHECKSUM_BYTES: Final = len(_CHECKSUM) + 10 + len(b"}")
 _LOST: Final = re.compile(rb"\(lost: (.*)\) *$")
 
 
@@ -25,11 +25,12 @@ def check_checksum(line: bytes) -> None:
     Raises:
         DamagedLineError: the checksum is missing or wrong.
     """
-    match = _CHECKSUM.search(line, max(0, len(line) - _MAX_CHECKSUM_BYTES))
-    if match is None:
+    begin = line.rfind(_CHECKSUM, -_MAX_CHECKSUM_BYTES)
+    digits = line[begin + len(_CHECKSUM) : -1]
+    if begin < 0 or not digits.isdigit() or not line.endswith(b"}"):
         lost = _LOST.match(line)
         raise DamagedLineError("no checksum at its end" if lost is None else lost[1].decode())
-    if zlib.crc32(memoryview(line)[: match.start()]) != int(match[1]):
+    if zlib.crc32(memoryview(line)[:begin]) != int(digits):
         raise DamagedLineError("its checksum does not match")
 
 

@@ -1,11 +1,11 @@
 """The pages that have a record, in the order of their names: where each one's last line is, and the line itself."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
+
+import msgspec
 
 from pipeline.errors import StorageError
 from pipeline.records import State
@@ -14,8 +14,10 @@ from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first
 from pipeline.workspace.line_stream import LineStream
 from pipeline.workspace.lines import ResultLine, parse_whole_result
+from pipeline.workspace.page_texts import PageText, parse_text
 from pipeline.workspace.paths import RESULTS
 
+_Line = TypeVar("_Line", ResultLine, PageText)
 _BATCH: Final = 4096
 _BLOCK_BYTES: Final = 64 * 1024
 _FINISHED_PAGES: Final = """
@@ -24,9 +26,8 @@ WHERE (source, page) > (?, ?) AND offset IS NOT NULL ORDER BY source, page LIMIT
 """
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedPage:
-    """A page with a record.
+class FinishedPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A page with a record; exports keep millions, and encode them.
 
     Attributes:
         source: The bytes of the source's name.
@@ -98,11 +99,18 @@ class ResultLines:
         Raises:
             StorageError: the file cannot be read.
         """
-        with suppress(DamagedLineError):
-            line = parse_first(self._read_line(page.offset), parse_whole_result)
-            if line.id == page.id and line.page == page.page:
-                return line
-        return None
+        return self._parse(page, parse_whole_result)
+
+    def read_text(self, page: FinishedPage) -> PageText | None:
+        """Return the text of a page's last record, as `read` does."""
+        return self._parse(page, parse_text)
+
+    def _parse(self, page: FinishedPage, parse: Callable[[bytes], _Line]) -> _Line | None:
+        try:
+            line = parse_first(self._read_line(page.offset), parse)
+        except DamagedLineError:
+            return None
+        return line if line.id == page.id and line.page == page.page else None
 
     def _read_line(self, offset: int) -> bytes:
         """Return the line that begins at an offset, without its newline."""

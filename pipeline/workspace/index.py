@@ -21,6 +21,7 @@ from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseErro
 from pipeline.workspace.finished_pages import read_finished_pages
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
+from pipeline.workspace.page_counts import PageCounts, count_pages
 from pipeline.workspace.page_rows import meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import DamagedLine, Span
@@ -46,7 +47,7 @@ class Index:
         """Which pages were skipped, or lack positions, by this run's settings; whose pixels are equal."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
-        self._first_totals: dict[State, int] | None = None
+        self._kept_counts: PageCounts | None = None
         self.finished_pages = partial(read_finished_pages, database)
         self.worklist = partial(read_worklist, database, workspace / FAILURES)
         """Yield pages in the order of their names: those with a record and a state asked for; those that failed."""
@@ -142,7 +143,7 @@ class Index:
         """
         index = cls(workspace, CacheDatabase.open_read_only(workspace / INDEX))
         try:
-            ((version,),), index._first_totals = index._db.rows("PRAGMA user_version"), index.totals()
+            ((version,),) = index._db.rows("PRAGMA user_version")
         except StorageError:
             index.close()
             raise
@@ -260,13 +261,13 @@ class Index:
         rows = self._db.rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
         return frozenset(PageId(row[0]) for row in rows)
 
-    def totals(self) -> dict[State, int]:
-        """Return the number of pages by state; of an index that is only read, as it was opened."""
-        return self._tables.totals() if self._first_totals is None else self._first_totals
+    def count_pages(self) -> PageCounts:
+        """Return the numbers of pages: those that were kept, or those at this moment."""
+        return count_pages(self._db) if self._kept_counts is None else self._kept_counts
 
-    def count_in_doubt(self) -> int:
-        """Return the number of pages whose text the service doubts."""
-        return self._tables.count_in_doubt()
+    def keep_counts(self) -> None:
+        """Count now, for all later questions; reads every page, and so finds damage at once."""
+        self._kept_counts = self.count_pages()
 
     def is_current(self) -> bool:
         """Return True when all lines of the workspace's JSONL files have been read."""

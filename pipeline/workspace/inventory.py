@@ -121,10 +121,6 @@ class Inventory:
         found = "SELECT count(*) FROM meta WHERE source = ? AND digest = ?"
         return int(self._db.rows(found, (encode_name(file.name), meta_digest(file.meta)))[0][0])
 
-    def count_left_failures(self) -> int:
-        """Return the number of failed pages that no run sends again, only `retry`."""
-        return int(self._db.rows("SELECT count(*) FROM page WHERE state = 'failed' AND NOT retryable")[0][0])
-
     def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
         """Return what is known of the pages with a file's name, by their 1-based number."""
         rows = self._db.rows(

@@ -37,11 +37,15 @@ def open_snapshot(workspace: Path, *, copies_large: bool = True) -> Generator[In
 def _open(stack: ExitStack, workspace: Path, *, copies_large: bool) -> Index:
     try:
         index = stack.enter_context(closing(Index.open_read_only(workspace)))
+        reads_on = not index.is_current() and (copies_large or (workspace / INDEX).stat().st_size < _LARGE_BYTES)
+        if not reads_on:
+            index.keep_counts()
+            return index
     except StorageError:  # it is missing, damaged or of an earlier release, or a crash cut off a commit
         return _open_copy(stack, workspace, partial(copy_index, workspace))
-    if not index.is_current() and (copies_large or (workspace / INDEX).stat().st_size < _LARGE_BYTES):
-        with suppress(StorageError):
-            return _open_copy(stack, workspace, index.copy_to)
+    with suppress(StorageError):
+        return _open_copy(stack, workspace, index.copy_to)
+    index.keep_counts()
     return index
 
 

@@ -4,7 +4,7 @@ A page's later line replaces its earlier one. The index stores how far each file
 there. The order of lines in different files is unknown; where it matters, `added` decides.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -232,14 +232,6 @@ class Tables:
         position.add(span)
         return DamagedLine(position.path.name, span.start, str(problem))
 
-    def totals(self) -> dict[State, int]:
-        """Return the number of pages by state."""
-        return count_by_state(self._db.rows("SELECT state, count(*) FROM page GROUP BY state"))
-
-    def count_in_doubt(self) -> int:
-        """Return the number of pages whose text the service doubts."""
-        return int(self._db.rows("SELECT count(*) FROM page WHERE in_doubt")[0][0])
-
     def commit(self) -> None:
         """Commit all changes together with the read positions.
 
@@ -292,9 +284,3 @@ class Tables:
         """Return the offset of a content's first record in results.jsonl; None when there is none."""
         rows = self._db.rows("SELECT offset FROM content WHERE id = ?", (page_id,))
         return rows[0][0] if rows else None
-
-
-def count_by_state(rows: Iterable[tuple[str, int]]) -> dict[State, int]:
-    """Return the number of pages of every state from rows of (state, number)."""
-    counts = dict(rows)
-    return {state: counts.get(state.value, 0) for state in State}

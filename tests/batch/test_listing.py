@@ -89,7 +89,7 @@ class TestListing:
         listing = make_listing(scans, index)
         assert listing.total() is None
         await listing.run()
-        assert (listing.is_complete, listing.total(), index.totals()[State.PENDING]) == (True, 4, 4)
+        assert (listing.is_complete, listing.total(), index.count_pages().totals[State.PENDING]) == (True, 4, 4)
         assert listing.ignored == {".djvu": 1, ".txt": 1}
 
     async def test_what_is_listed_is_committed(self, scans: Path, tmp_path: Path, index: Index) -> None:
@@ -97,7 +97,7 @@ class TestListing:
         write_page(scans / "a.png", 1)
         await make_listing(scans, index).run()
         with closing(Index.open_read_only(tmp_path)) as reader:
-            assert reader.totals()[State.PENDING] == 1
+            assert reader.count_pages().totals[State.PENDING] == 1
 
     async def test_stdin_cannot_be_listed_to_its_end(self, scans: Path, index: Index) -> None:
         write_page(scans / "a.png", 1)

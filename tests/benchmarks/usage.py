@@ -22,10 +22,10 @@ class Usage:
     peak_mb: float
 
 
-def run_measured(command: Sequence[str]) -> Usage:
-    """Run a command with the test key to its end."""
+def run_measured(command: Sequence[str], *, prints: bool = True) -> Usage:
+    """Run a command with the test key to its end; without `prints`, its output is dropped."""
     begun_s = time.monotonic()
-    process = subprocess.Popen(command, env=environment(KEY))
+    process = subprocess.Popen(command, env=environment(KEY), stdout=None if prints else subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.monotonic() - begun_s
     process.returncode = os.waitstatus_to_exitcode(status)

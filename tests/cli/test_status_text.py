@@ -12,8 +12,8 @@ from pipeline.batch.planning.forecast import forecast
 from pipeline.billing import Calendar, Usage
 from pipeline.cli.status_text import Standing, describe_status, find_obstacles, status_fields
 from pipeline.records import State
-from pipeline.verify.audit import PageCounts
 from pipeline.workspace.live_progress import LiveProgress
+from pipeline.workspace.page_counts import PageCounts
 from pipeline.workspace.run_file import Again, RunFile
 
 NOW = datetime(2026, 11, 29, 20, tzinfo=UTC)

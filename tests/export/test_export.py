@@ -233,3 +233,17 @@ def test_an_option_that_a_format_has_not_is_refused(
     assert done.returncode == 2
     assert f"{option[0]}: {form} has no such option; these formats have: {formats}" in done.stderr
     assert not (tmp_path / "to").exists()
+
+
+def test_an_export_that_changes_no_file_waits_for_no_disk(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[None] = []
+    monkeypatch.setattr(os, "sync", lambda: syncs.append(None))
+    run_export("txt", ExportJob(workspace, tmp_path / "txt"))
+    assert syncs
+    syncs.clear()
+    assert run_export("txt", ExportJob(workspace, tmp_path / "txt")).unchanged == 3
+    assert not syncs
+    run_export("txt", ExportJob(workspace, tmp_path / "txt", where=Where.parse(["source=book*"])))
+    assert syncs

@@ -117,3 +117,15 @@ def test_the_card_names_splits_and_licence_as_they_are(
     dataset = load_dataset(str(tmp_path / "pages"), cache_dir=str(tmp_path / "cache"))
     assert sorted(dataset) == ["1", "no"]
     assert sum(map(len, dataset.values())) == 6
+
+
+def test_documents_whose_names_differ_in_bytes_that_are_not_utf_8_stay_apart(tmp_path: Path) -> None:
+    records = [make_record(f"a{chr(0xDC00 + byte)}.png", byte, text=f"text {byte:x}") for byte in (0xFE, 0xFF)]
+    workspace = put_records(tmp_path / "out", records)
+    for form in ("dolma", "parquet"):
+        assert run_export(form, ExportJob(workspace, tmp_path / form)).documents == 2
+    lines = zstandard.ZstdDecompressor().stream_reader((tmp_path / "dolma/documents/part-00000.jsonl.zst").read_bytes())
+    documents = [orjson.loads(line) for line in lines.read().splitlines()]
+    assert [document["text"] for document in documents] == ["text fe", "text ff"]
+    assert [document["metadata"]["document"] for document in documents] == ["a\ufffd.png"] * 2
+    assert sources(tmp_path / "parquet") == ["a\ufffd.png"] * 2

@@ -22,6 +22,7 @@ from pipeline.workspace import snapshot
 from pipeline.workspace.index import Index
 from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.page_counts import PageCounts
 from pipeline.workspace.part_lines import encode_part
 from pipeline.workspace.paths import FAILURES, INDEX, PARTS, RESULTS
 from pipeline.workspace.run_file import RunFile
@@ -68,7 +69,7 @@ def sound(tmp_path: Path) -> Sound:
     (workspace / FAILURES).write_bytes(b"".join(map(encode_failure, failures)))
     with Index.open(workspace) as index:
         index.mark_file_pending(on_disk("waiting.png"))
-        totals = {state.value: number for state, number in index.totals().items()}
+        totals = {state.value: number for state, number in index.count_pages().totals.items()}
     attempts = [record.attempts[0] for record in records[:DONE]]
     ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
@@ -285,15 +286,15 @@ def test_counting_pages_disturbs_no_run_and_changes_nothing(
     with lock_workspace(sound.path):
         pass
     before = _read(sound.path)
-    totals, begun = Index.totals, []
+    count, begun = Index.count_pages, []
 
-    def begin_a_run(index: Index) -> dict[State, int]:
+    def begin_a_run(index: Index) -> PageCounts:
         with lock_workspace(sound.path):
             begun.append(index)
-        return totals(index)
+        return count(index)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Index, "totals", begin_a_run)
+        patch.setattr(Index, "count_pages", begin_a_run)
         free = count_pages(sound.path)
     with lock_workspace(sound.path):
         held = count_pages(sound.path)

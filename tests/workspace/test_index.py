@@ -114,7 +114,7 @@ class TestRebuilding:
         harm(workspace.path / INDEX)
         with Index.open(workspace.path) as index:
             assert states(index) == expected
-            assert index.totals()[State.DONE] == 60
+            assert index.count_pages().totals[State.DONE] == 60
             assert index.find_record(page_id(7)) == make_record("7.png", 7)
 
     @settings(max_examples=30)
@@ -132,7 +132,7 @@ class TestRebuilding:
             for last in (False, True):  # damage detected during use costs one run
                 try:
                     with Index.open(Path(directory)) as index:
-                        index.totals()
+                        index.count_pages()
                         for number in range(60):
                             index.settled_states(on_disk(f"{number}.png"))
                             index.find_record(page_id(number))
@@ -208,11 +208,11 @@ class TestRebuilding:
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
         assert workspace.index.settled_states(on_disk("1.png")) is not None
-        assert workspace.index.count_in_doubt() == 0
+        assert workspace.index.count_pages().in_doubt == 0
         assert all(page.offset is not None for page in workspace.index.finished_pages([State.DONE, State.DUPLICATE]))
         assert [page.source for page in workspace.index.finished_pages([State.DONE])]
         workspace.record(make_record("new.png", 200, quality=DOUBT))
-        assert workspace.index.count_in_doubt() == 1
+        assert workspace.index.count_pages().in_doubt == 1
 
     def test_an_index_of_schema_version_7_learns_of_damaged_lines(self, workspace: Workspace) -> None:
         expected = self.fill(workspace)
@@ -308,7 +308,7 @@ class TestStates:
     def test_the_first_record_of_a_content_is_the_original(self, workspace: Workspace) -> None:
         workspace.record(make_record("a.png", 1))
         workspace.record(make_record("b.png", 1, duplicate_of="a.png"))
-        assert workspace.index.totals() == dict.fromkeys(State, 0) | {State.DONE: 1, State.DUPLICATE: 1}
+        assert workspace.index.count_pages().totals == dict.fromkeys(State, 0) | {State.DONE: 1, State.DUPLICATE: 1}
         assert workspace.index.find_record(page_id(1)) == make_record("a.png", 1)
         assert workspace.index.find_record(page_id(2)) is None
 
@@ -368,9 +368,9 @@ class TestStates:
         workspace.failure(make_failure("d.png", 5, added=1))
         if crash:
             workspace.crash()
-        assert workspace.index.count_in_doubt() == 2
+        assert workspace.index.count_pages().in_doubt == 2
         workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(9))
-        assert workspace.index.count_in_doubt() == 1
+        assert workspace.index.count_pages().in_doubt == 1
 
     def test_uncertain_contents_are_known_after_a_crash(self, workspace: Workspace) -> None:
         workspace.failure(make_failure("a.png", 1, error="uncertain"))
@@ -515,7 +515,7 @@ class TestSharing:
                 thread.join()
         assert errors == []
         workspace.reopen()
-        assert workspace.index.totals()[State.PENDING] == 3000
+        assert workspace.index.count_pages().totals[State.PENDING] == 3000
 
     def test_a_commit_is_needed_after_many_changes(self, workspace: Workspace) -> None:
         needed = []

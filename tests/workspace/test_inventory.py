@@ -72,8 +72,8 @@ class TestPending:
         index.add_record(record, append(tmp_path / RESULTS, encode_record(record)))
         index.inventory.mark_pending(["done.png", "new.png", "\udcff.png"])
         index.inventory.mark_pending(["new.png"])
-        assert index.totals()[State.PENDING] == 2
-        assert index.totals()[State.DONE] == 1
+        assert index.count_pages().totals[State.PENDING] == 2
+        assert index.count_pages().totals[State.DONE] == 1
 
     def test_the_rest_of_a_file_becomes_pending(self, tmp_path: Path, index: Index) -> None:
         """A run that ends within a book of ten pages leaves as many as it has not finished."""
@@ -104,7 +104,7 @@ class TestPending:
         record = make_record("a.png", 1)
         index.add_record(record, append(tmp_path / RESULTS, encode_record(record)))
         index.inventory.forget_pending(["."])
-        assert index.totals()[State.DONE] == 1
+        assert index.count_pages().totals[State.DONE] == 1
 
 
 class TestFields:
@@ -193,7 +193,7 @@ def test_the_index_of_an_earlier_release_is_upgraded_and_keeps_its_files(tmp_pat
         db.commit()
     with Index.open(tmp_path) as index:
         assert index.damaged == []
-        assert index.totals()[State.DONE] == index.totals()[State.PENDING] == 1
+        assert index.count_pages().totals[State.DONE] == index.count_pages().totals[State.PENDING] == 1
         assert index.settled_states(replace(on_disk("a.png"), meta={"book": "A"})) == {State.DONE: 1}
         assert index.settled_states(replace(on_disk("a.png"), meta={"book": "B"})) is None
         assert index.find_record(record.id) == record

@@ -39,4 +39,4 @@ async def test_a_large_index_is_not_copied_for_a_status(  # noqa: PLR0917 - the 
     with (out / RESULTS).open("ab") as file:  # a line that the index has not read
         file.write((tmp_path / "other" / RESULTS).read_bytes())
     with open_snapshot(out, copies_large=copies_large) as index:
-        assert index.totals()[State.DONE] == done
+        assert index.count_pages().totals[State.DONE] == done

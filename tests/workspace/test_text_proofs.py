@@ -52,7 +52,7 @@ def test_an_edit_that_keeps_the_size_is_noticed_and_forgets_no_file(workspace: P
         assert (edited.source, edited.attempts) == (b"1.png", RECORDS[1].attempts)
         assert index.proofs.get_number("excess x") is None
         assert index.settled_states(on_disk("0.png")) == {State.DONE: 1}
-        assert index.totals()[State.PENDING] == 1
+        assert index.count_pages().totals[State.PENDING] == 1
         assert index.find_record(RECORDS[1].id) is None
     with Index.open(workspace) as index:
         assert (index.proofs.count(), len(index.proofs.edited())) == (19, 1)

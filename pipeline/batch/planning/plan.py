@@ -100,7 +100,7 @@ async def make_plan(job: PlanJob) -> Plan:
         if index is not None and counts.files.total():
             known = counts.files[FileState.CHANGED] + counts.files[FileState.UNMODIFIED]
             gone = await anyio.to_thread.run_sync(count_gone, index.inventory, inputs, known)
-        pages = 0 if index is None else sum(index.totals().values())
+        pages = 0 if index is None else sum(index.count_pages().totals.values())
     usage, share = await anyio.to_thread.run_sync(read_usage, job.config, job.service, last)
     forecasts = forecast_tiers(counts.calls, usage, job.config, now)
     budget = job.config.budget
