@@ -61,7 +61,7 @@ def measure(workspace: Path, records: int) -> list[str]:
     def rebuild() -> None:
         (workspace / INDEX).unlink(missing_ok=True)
         with Index.open(workspace) as index:
-            assert sum(index.totals().values()) == records
+            assert sum(index.count_pages().totals.values()) == records
 
     def read_singly() -> None:
         with closing(LineStream(workspace / RESULTS)) as stream:

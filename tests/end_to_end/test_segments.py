@@ -71,7 +71,7 @@ async def test_every_command_reads_all_forms(scans: Path, tmp_path: Path) -> Non
     (out / "index.sqlite3").unlink()
     assert faults(out) == []
     with Index.open(out) as index:
-        assert sum(index.totals().values()) == 20
+        assert sum(index.count_pages().totals.values()) == 20
         assert index.damaged == []
 
 
