@@ -117,6 +117,13 @@ class PdfPage:
         """The clockwise rotation with which the page is shown: 0, 90, 180 or 270."""
         return int(self.raw.get_rotation())
 
+    @property
+    def has_images(self) -> bool:
+        """Whether there is an image on the page, outside its forms."""
+        from pypdfium2 import raw  # noqa: PLC0415 - in the worker, with the first PDF
+
+        return any(True for _ in self.raw.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=1))
+
     def size_px(self, dpi: float) -> tuple[int, int]:
         """Return (width, height) of the page as it is shown, each at least 1."""
         return _to_px(self.raw.get_size(), dpi)

@@ -19,7 +19,7 @@ from pipeline.convert.child import TaskPipe, discard_stderr
 from pipeline.convert.frames import Ready
 from pipeline.convert.pdf import POINTS_PER_INCH, PdfFile
 from pipeline.convert.resources import limit_own_memory
-from pipeline.errors import EncryptedFileError, TruncatedImageError
+from pipeline.errors import ConversionError, EncryptedFileError, TruncatedImageError
 from pipeline.server.workers.pdf_messages import (
     DocumentMissing,
     NotRendered,
@@ -37,6 +37,8 @@ DPI: Final = 300
 _JPEG_QUALITIES: Final = (90, 75, 50)
 """The next lower one is used where the file would be too large. Noise of 4000×4000 px fits at 50."""
 _NICENESS: Final = 10
+_ALL_WHITE: Final = (255, 255)
+"""The extrema of a page in mode L; a page of another mode has a colour."""
 
 
 class PageRenderer:
@@ -53,14 +55,8 @@ class PageRenderer:
             if file is None:
                 return DocumentMissing()
             return PagesCounted(file.pages) if task.page == 0 else PageRendered(render_page(file, task.page))
-        except EncryptedFileError:
-            return NotRendered("needs a password: save it without one, then choose it again")
-        except TruncatedImageError:
-            return NotRendered("is damaged: open it in a viewer and save it anew, then choose that file")
-        except MemoryError:
-            return NotRendered("needs too much memory")
-        except Exception:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
-            return NotRendered("cannot be rendered")
+        except Exception as exc:  # noqa: BLE001 - decoders raise exceptions of any type for damaged files
+            return NotRendered(describe(exc))
 
     def _open(self, task: PdfTask) -> PdfFile | None:
         if task.document != self._document:
@@ -74,6 +70,21 @@ class PageRenderer:
         return self._file
 
 
+def describe(error: Exception) -> str:
+    """Return what is wrong with a document or a page, and what to do."""
+    match error:
+        case EncryptedFileError():
+            return "needs a password: save it without one, then choose it again"
+        case TruncatedImageError():
+            return "is damaged: open it in a viewer and save it anew, then choose that file"
+        case ConversionError():
+            return str(error)
+        case MemoryError():
+            return "needs too much memory"
+        case _:
+            return "cannot be rendered"
+
+
 def render_page(file: PdfFile, number: int) -> bytes:
     """Return a page as a JPEG within the API's limits; its edges are below the least one only where no scale helps.
 
@@ -83,9 +94,12 @@ def render_page(file: PdfFile, number: int) -> bytes:
 
     Raises:
         TruncatedImageError: the page is damaged.
+        ConversionError: it has an image and shows nothing: PDFium leaves out what it cannot decode.
     """
     with file.open(number) as page:
         image = page.render(choose_size(page.size_px(POINTS_PER_INCH)))
+        if image.getextrema() == _ALL_WHITE and page.has_images:
+            raise ConversionError("shows nothing: it is blank, or its image cannot be decoded")
     for quality in _JPEG_QUALITIES:
         encoded = _encode(image, quality)
         if len(encoded) <= LIMITS.max_bytes:

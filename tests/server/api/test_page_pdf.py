@@ -156,6 +156,22 @@ async def test_a_pdf_needs_a_key_where_the_api_does(browser: Browser, tmp_path: 
         await expect(page.get_by_text("6 of 1,000 calls used")).to_be_visible()
 
 
+async def test_no_more_pages_are_proposed_than_calls_are_left(browser: Browser, tmp_path: Path) -> None:
+    key = make_used_key(tmp_path / "keys", used=998)
+    async with (
+        serving_page(keys=tmp_path / "keys", renders_pdfs=True) as origin,
+        visiting(browser, origin) as visit,
+    ):
+        visit.is_error_expected = True
+        await visit.page.goto(origin)
+        await visit.page.get_by_label("API key").fill(key)
+        await visit.page.keyboard.press("Enter")
+        await expect(visit.page.get_by_text("998 of 1,000 calls used")).to_be_visible()
+        await choose(visit.page, letter(5))
+        field = visit.page.get_by_label("Pages to read of 5, each a call; 2 calls left")
+        await expect(field).to_have_value("1-2")
+
+
 async def test_a_page_that_lies_on_its_side_is_shown_upright(browser: Browser) -> None:
     """The engine read it turned by a quarter; the picture and the enlarged line follow."""
     width, height = 600, 900

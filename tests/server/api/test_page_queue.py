@@ -173,7 +173,7 @@ class TestObstacles:
             page = visit.page
             await page.clock.install()
             await choose(page, *scans(3))
-            await expect(page.get_by_role("alert")).to_have_text("The server is busy. Reading goes on in 600 seconds.")
+            await expect(page.get_by_role("alert")).to_have_text("The server is busy. Reading goes on in 10 minutes.")
             await expect(states(page).filter(has_text="waiting")).not_to_have_count(0)
             await page.clock.run_for(10_000)
             await expect(page.locator("#countdown")).to_have_text("590 s")

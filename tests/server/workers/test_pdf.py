@@ -71,6 +71,17 @@ async def test_a_page_that_takes_too_long_fails_and_a_process_that_does_not_star
             await process.count_pages("one", b"")
 
 
+async def test_a_page_that_shows_nothing_of_its_image_is_not_taken_for_a_blank_one() -> None:
+    pdf = Pdf()
+    pdf.add_page(DRAW % (72, 72, 0, 0), images=[image((120, 120), b"no JPEG", codec="DCTDecode")], box=(0, 0, 72, 72))
+    pdf.add_page(b"", box=(0, 0, 72, 72))
+    content = pdf.to_bytes()
+    async with PdfProcess() as process:
+        with pytest.raises(ConversionError, match=r"^page 1 of the PDF shows nothing"):
+            await process.render("one", content, 1)
+        assert grey_of(await process.render("one", content, 2)) == 255
+
+
 @pytest.mark.parametrize(
     ("size_pt", "size_px"),
     [

@@ -2,7 +2,7 @@
 
 import { fetchUsage, signIn, signOut } from "./api.js";
 import { explain } from "./problems.js";
-import { counted, describeUsage } from "./sentences.js";
+import { describeUsage, duration } from "./sentences.js";
 
 /** Shows the usage in the page header, or the sign-in form. */
 export class Account {
@@ -13,6 +13,8 @@ export class Account {
   constructor(find, events) {
     this.find = find;
     this.events = events;
+    /** Calls that are left this month; Infinity without a limit, or before it is known. */
+    this.callsLeft = Infinity;
     find("sign-in-form").addEventListener("submit", (event) => this.#signIn(event));
     find("sign-out").addEventListener("click", () => this.#signOut());
   }
@@ -66,6 +68,7 @@ export class Account {
     if (usage === null) return;
     this.find("sign-in").hidden = true;
     const quota = usage.quota ?? null;
+    this.callsLeft = quota === null ? Infinity : Math.max(0, quota - usage.used);
     this.find("usage-count").textContent = describeUsage(usage);
     const bar = this.find("usage-bar");
     bar.hidden = quota === null;
@@ -78,6 +81,6 @@ export class Account {
 /** Returns why a key was not accepted. */
 function rejection(error) {
   if (error.status === 401) return "The server does not accept this key. Check it, or ask the operator for one.";
-  if (error.status === 429) return `Too many were tried. Wait ${counted(error.waitS, "second")}, then sign in again.`;
+  if (error.status === 429) return `Too many were tried. Wait ${duration(error.waitS)}, then sign in again.`;
   return explain(error, "").text;
 }

@@ -45,6 +45,7 @@ const list = new QueueList(find("queue-list"), {
     notify("status", `Cancelled: ${item.name}. A page that is being read counts as a call.`);
   },
   remove: (item) => queue.remove(item),
+  callsLeft: () => account.callsLeft,
   readPages: (item, pages) => {
     queue.replace(item, itemsOf(item.pdf.document, pages));
   },

@@ -2,7 +2,7 @@
 
 import { ApiError, InterruptedError } from "./api.js";
 import { InvalidFileError } from "./image.js";
-import { counted, days, numbers } from "./sentences.js";
+import { days, duration, numbers } from "./sentences.js";
 
 /** Pause after a 429 that names none. */
 const DEFAULT_WAIT_S = 5;
@@ -66,7 +66,7 @@ function busy({ message, waitS }) {
   if (message.includes("rate limit")) reason = "This key makes calls faster than the server allows.";
   if (message.includes("stopping")) reason = "The server is being stopped.";
   if (message.includes("wrong keys")) reason = "Too many wrong keys were tried.";
-  const text = `${reason} Reading goes on in ${counted(seconds, "second")}.`;
+  const text = `${reason} Reading goes on in ${duration(seconds)}.`;
   return { text, ways: ["retry"], pauses: true, waitS: seconds };
 }
 

@@ -11,8 +11,13 @@ const STATES = { waiting: "waiting", reading: "reading …", asking: "which page
 export class QueueList {
   /**
    * @param {HTMLElement} list
-   * @param {{select: Function, retry: Function, cancel: Function, remove: Function, readPages: Function}} actions
-   * Called with an item; `readPages` also with the numbers of the pages.
+   * @param {object} actions
+   * @param {(item: object) => void} actions.select
+   * @param {(item: object) => void} actions.retry
+   * @param {(item: object) => void} actions.cancel
+   * @param {(item: object) => void} actions.remove
+   * @param {(item: object, pages: number[]) => void} actions.readPages
+   * @param {() => number} actions.callsLeft How many pages can still be read this month.
    */
   constructor(list, actions) {
     this.list = list;
@@ -95,13 +100,15 @@ export class QueueList {
   /** Returns the form that asks which pages of a PDF to read. */
   #question(item) {
     const { pages } = item.pdf.document;
+    const left = this.actions.callsLeft();
+    const cost = left < pages ? `each a call; ${counted(left, "call")} left` : "each a call";
     const field = element("input", "");
-    field.value = `1-${pages}`;
+    field.value = `1-${Math.max(1, Math.min(pages, left))}`;
     field.autocomplete = "off";
     field.spellcheck = false;
     const fault = element("span", "fault");
     fault.setAttribute("role", "alert");
-    const label = element("label", "", `Pages to read of ${pages}, each a call: `, field);
+    const label = element("label", "", `Pages to read of ${pages}, ${cost}: `, field);
     const submit = element("button", "", "Read these pages");
     submit.type = "submit";
     const form = element("form", "pages", label, submit, fault);

@@ -32,6 +32,14 @@ export function counted(number, noun) {
 }
 
 /**
+ * Returns a time in words, in minutes where it is long.
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  return seconds < 120 ? counted(seconds, "second") : counted(Math.ceil(seconds / 60), "minute");
+}
+
+/**
  * Returns the number of lines of a text.
  * @param {string} text
  */
