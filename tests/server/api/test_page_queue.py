@@ -30,24 +30,34 @@ class Script:
         may_answer: Holds the outcomes back until it is set.
         calls: Number of calls.
         most: Most calls that were in progress at a time.
+        running: Calls that are in progress.
+        idle: Set while none is.
+        second: Set when a second call has begun.
     """
 
     outcomes: list[Recognition | Exception]
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     calls: int = 0
     most: int = 0
-    _running: int = 0
+    running: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    second: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def recognise(self, image: bytes) -> Recognition:
         assert image
         outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
         self.calls += 1
-        self._running += 1
-        self.most = max(self.most, self._running)
+        if self.calls == 2:
+            self.second.set()
+        self.running += 1
+        self.idle.clear()
+        self.most = max(self.most, self.running)
         try:
             await self.may_answer.wait()
         finally:
-            self._running -= 1
+            self.running -= 1
+            if not self.running:
+                self.idle.set()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -253,6 +263,22 @@ class TestControl:
             await tool(page, "Retry all").click()
             await expect(page.get_by_role("status")).to_have_text("3 of 3 done.")
 
+    async def test_a_file_that_is_cancelled_and_retried_at_once_can_be_cancelled_again(self, browser: Browser) -> None:
+        """The end of the first reading does not take the second one for its own."""
+        engine = script(held=True)
+        async with visiting_queue(browser, engine) as visit:
+            page = visit.page
+            await choose(page, *scans(1))
+            await expect(states(page)).to_have_text(["reading …"])
+            tool_of_first = "document.querySelector('#queue-list .row-tools button').click()"
+            await page.evaluate(f"() => {{ {tool_of_first}; {tool_of_first}; }}")
+            async with asyncio.timeout(20):
+                await engine.second.wait()
+            await tool(page, "Cancel").click()
+            async with asyncio.timeout(20):
+                await engine.idle.wait()
+            await expect(states(page)).to_have_text(["cancelled"])
+
     async def test_cancelling_all_stops_what_is_read_and_what_waits(self, browser: Browser) -> None:
         engine = script(held=True)
         async with visiting_queue(browser, engine) as visit:
@@ -275,6 +301,22 @@ class TestControl:
             await expect(page.locator("#result")).to_be_hidden()
             await expect(tool(page, "Choose files")).to_be_focused()
             assert LINES[0] not in await page.content()
+
+    async def test_the_keyboard_alone_shows_and_removes_a_file(self, browser: Browser) -> None:
+        async with visiting_queue(browser, script()) as visit:
+            page = visit.page
+            await choose(page, *scans(2))
+            await expect(page.get_by_role("status")).to_have_text("2 of 2 done.")
+            await tool(page, "Clear").focus()
+            for name in ("page 1.png 6 lines", "Remove: page 1.png", "page 2.png 6 lines"):
+                await page.keyboard.press("Tab")
+                await expect(tool(page, name)).to_be_focused()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("[aria-current=true]")).to_contain_text("page 2.png")
+            await expect(page.get_by_text("page 2.png, 1000 × 640 px")).to_be_visible()
+            await page.keyboard.press("Tab")
+            await page.keyboard.press("Enter")
+            await expect(rows(page)).to_have_count(1)
 
     async def test_a_removed_file_gives_its_place_and_the_focus_to_the_next(self, browser: Browser) -> None:
         async with visiting_queue(browser, script()) as visit:
