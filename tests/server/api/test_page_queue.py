@@ -33,7 +33,7 @@ class Script:
         most: Most calls that were in progress at a time.
         running: Calls that are in progress.
         idle: Set while none is.
-        second: Set when a second call has begun.
+        arrived: The number of each call, when it has begun.
     """
 
     outcomes: list[Recognition | Exception]
@@ -43,14 +43,13 @@ class Script:
     most: int = 0
     running: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
-    second: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
 
     async def recognise(self, image: bytes) -> Recognition:
         assert image
         outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
         self.calls += 1
-        if self.calls == 2:
-            self.second.set()
+        self.arrived.put_nowait(self.calls)
         self.running += 1
         self.idle.clear()
         self.most = max(self.most, self.running)
@@ -192,6 +191,7 @@ class TestObstacles:
             await choose(page, *scans(3))
             await expect(page.get_by_role("alert")).to_have_text("The server is busy. Reading goes on in 10 minutes.")
             await expect(states(page).filter(has_text="waiting")).not_to_have_count(0)
+            await expect(states(page).filter(has_text="reading")).to_have_count(0)
             await page.clock.run_for(10_000)
             await expect(page.locator("#countdown")).to_have_text("590 s")
             calls = engine.calls
@@ -223,6 +223,7 @@ class TestObstacles:
                 "All 1,000 calls of November 2026 are used. The count starts again on 1 December."
             )
             await expect(states(page).filter(has_text="waiting")).to_have_count(4)
+            await expect(states(page).filter(has_text="6 lines")).to_have_count(1)
             assert engine.calls == 1
             await tool(page, "Sign in").click()
             await sign_in(page, fresh)
@@ -273,17 +274,15 @@ class TestControl:
     async def test_a_file_that_is_cancelled_and_retried_at_once_can_be_cancelled_again(self, browser: Browser) -> None:
         """The end of the first reading does not take the second one for its own."""
         engine = script(held=True)
-        async with visiting_queue(browser, engine) as visit:
+        async with visiting_queue(browser, engine) as visit, asyncio.timeout(60):
             page = visit.page
             await choose(page, *scans(1))
-            await expect(states(page)).to_have_text(["reading …"])
+            assert await engine.arrived.get() == 1
             tool_of_first = "document.querySelector('#queue-list .row-tools button').click()"
             await page.evaluate(f"() => {{ {tool_of_first}; {tool_of_first}; }}")
-            async with asyncio.timeout(20):
-                await engine.second.wait()
+            assert await engine.arrived.get() == 2
             await tool(page, "Cancel").click()
-            async with asyncio.timeout(20):
-                await engine.idle.wait()
+            await engine.idle.wait()
             await expect(states(page)).to_have_text(["cancelled"])
 
     async def test_cancelling_all_stops_what_is_read_and_what_waits(self, browser: Browser) -> None:
@@ -291,7 +290,7 @@ class TestControl:
         async with visiting_queue(browser, engine) as visit:
             page = visit.page
             await choose(page, *scans(4))
-            await expect(states(page).filter(has_text="reading")).to_have_count(2)
+            assert [await engine.arrived.get(), await engine.arrived.get()] == [1, 2]
             await tool(page, "Cancel").click()
             await expect(states(page)).to_have_text(["cancelled"] * 4)
             await expect(page.get_by_role("status")).to_contain_text("Cancelled: 4 files.")
