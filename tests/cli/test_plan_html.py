@@ -41,6 +41,9 @@ async def test_names_are_text(scans: Path) -> None:
     assert "<img" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
+    odd = render_plan(await plan_of(scans), ["\u202e\0\udce9", "x" * 10_000])
+    assert "<h1><bdi>Plan for \\u202e\\x00\\xe9, xxx" in odd
+    assert len(odd) < len(page) + 500
     assert "<script" not in page
 
 
@@ -55,7 +58,7 @@ async def test_the_page_in_a_browser(
     async with visiting(browser, "file://", size_px, is_dark=is_dark) as visit:
         await visit.page.goto(path.as_uri())
         assert await visit.page.evaluate("document.documentElement.scrollWidth") <= size_px[0]
-        assert await visit.page.locator("rect").count() > 8
+        assert await visit.page.locator(".bars rect").count() > 8
         await visit.picture(f"plan-{size_px[0]}-{'dark' if is_dark else 'light'}")
         assert len(visit.requests) == 1
         assert await visit.violations() == []
