@@ -14,8 +14,8 @@ from pipeline.export.documents import Document, Grouping, read_documents
 from pipeline.export.images import ImageReader, Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
-from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.snapshot import open_snapshot
 
 

@@ -28,7 +28,7 @@ from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.selection import Inputs
 from pipeline.records import SourceFile
 from pipeline.wire import image_of_body
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import decode_name
 

@@ -7,7 +7,7 @@ from typing import Final
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import decode_name
 
 Box = tuple[int, int, int, int]

@@ -25,7 +25,7 @@ from pipeline.export.positions import PlacedPage, place, xml_text
 from pipeline.pixels.affine import orienting
 from pipeline.pixels.orientation import upright_size_px
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 logger = logging.getLogger("pagemill")
 

@@ -20,7 +20,7 @@ from pipeline.export.documents import Document, pack_page, unpack_page
 from pipeline.export.images import ImageReader
 from pipeline.export.spool import Spool
 from pipeline.records import State
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import decode_name, encode_name
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.export.base import Count, ExportJob, Records, select_documents
 from pipeline.wire import replace_surrogates
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 COLUMNS: Final = (
     "source", "document", "page", "pages", "split", "state", "text", "characters", "id", "sha256", "duplicate_of",

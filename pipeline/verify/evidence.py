@@ -11,13 +11,14 @@ from pipeline.records import TEXT_LAYER, Record, State
 from pipeline.verify.line_checks import check_failure, check_part, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.failure_lines import parse_failure
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
-from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import read_lines
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import Tables
 

@@ -10,9 +10,11 @@ from pipeline.errors import one_line, page_errors
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
 from pipeline.skipped import BLANK, SMALLER
 from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
-from pipeline.workspace.lines import EditedLineError, FailureHead, parse_result
+from pipeline.workspace.failure_lines import FailureHead
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.part_lines import Part
 from pipeline.workspace.reencoding import restore_line
+from pipeline.workspace.result_lines import parse_result
 from pipeline.workspace.source_names import decode_name
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')

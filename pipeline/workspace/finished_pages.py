@@ -13,8 +13,8 @@ from pipeline.records import State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first
-from pipeline.workspace.lines import ResultLine, parse_whole_result
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.result_lines import ResultLine, parse_whole_result
 
 _BATCH: Final = 4096
 _BLOCK_BYTES: Final = 64 * 1024

@@ -7,7 +7,8 @@ import orjson
 
 from pipeline.records import Failure, Meta, PageId, Record, State
 from pipeline.skipped import Skipped
-from pipeline.workspace.lines import FailureHead, ResultHead
+from pipeline.workspace.failure_lines import FailureHead
+from pipeline.workspace.result_lines import ResultHead
 from pipeline.workspace.source_names import encode_name
 
 

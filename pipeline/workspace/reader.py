@@ -12,9 +12,9 @@ from pipeline.records import Record
 from pipeline.storage.sqlite import translate_errors
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
-from pipeline.workspace.lines import parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.read_position import Span
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import encode_name
 

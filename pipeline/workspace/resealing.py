@@ -16,9 +16,11 @@ import orjson
 from pipeline.errors import StorageError
 from pipeline.storage.filesystems import sync_directory
 from pipeline.workspace.checksums import DamagedLineError, append_checksum
-from pipeline.workspace.lines import EditedLineError, parse_failure, parse_record
+from pipeline.workspace.failure_lines import parse_failure
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.reencoding import split_joined, strip_framing
+from pipeline.workspace.result_lines import parse_record
 
 
 @dataclass(slots=True)

@@ -23,13 +23,14 @@ from pipeline.records import Failure, Record
 from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.group_commit import GroupCommit
 from pipeline.workspace.ballast import Ballast, is_disk_full
-from pipeline.workspace.lines import encode_failure, encode_record
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.part_lines import Part, encode_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import new_rescue_path
 from pipeline.workspace.replacement import ReplacedFileError, check_replacement, find_unsaved_lines, locate
 from pipeline.workspace.replies import keep_reply
+from pipeline.workspace.result_lines import encode_record
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -14,9 +14,10 @@ from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, li
 from pipeline.storage.files import require_descriptor
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.failure_lines import FailureHead, parse_failure
 from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_first, parse_lines
-from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_record, parse_result
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
@@ -24,6 +25,7 @@ from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
 from pipeline.workspace.positioned import Positioned
 from pipeline.workspace.read_position import DamagedLine, ReadPosition, Span
+from pipeline.workspace.result_lines import parse_record, parse_result
 from pipeline.workspace.skips import FORGET_SKIPS, Skips
 from pipeline.workspace.text_proofs import FORGET_PROOFS, TextProofs
 

@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.records import Failure, PageId
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import parse_whole_failure
+from pipeline.workspace.failure_lines import parse_whole_failure
 
 _BATCH: Final = 256
 _FAILED_PAGES: Final = """

@@ -17,7 +17,7 @@ from pipeline.export.invisible_text import char_width, number
 from pipeline.export.positions import place
 from pipeline.positions import TextLine
 from pipeline.records import Prep
-from pipeline.workspace.lines import encode_record, parse_whole_result
+from pipeline.workspace.result_lines import encode_record, parse_whole_result
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import RECORD, make_record
 from tests.fakes import Call, serve_fake

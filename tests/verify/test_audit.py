@@ -17,10 +17,11 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import Failure, Record, State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import snapshot
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import RunFile
 from tests.factories import make_failure, make_record, on_disk, page_id
 

@@ -11,7 +11,8 @@ from pipeline.records import PageId
 from pipeline.skipped import Skipped
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import encode_failure, encode_record, parse_failure
+from pipeline.workspace.failure_lines import encode_failure, parse_failure
+from pipeline.workspace.result_lines import encode_record
 from tests.factories import FAILURE, RECORD
 
 LINE = encode_record(RECORD)

@@ -17,11 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import remove_torn_tail
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.source_names import encode_name
 from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append

@@ -18,9 +18,10 @@ from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
-from pipeline.workspace.lines import EditedLineError, encode_record, parse_record
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import restore_line, split_joined
+from pipeline.workspace.result_lines import encode_record, parse_record
 from tests.factories import QUALITY, RECORD, make_record
 
 CORRECTIONS = Corrections(90, 0.0, (64, 230), (0.0, 1.0, 0.0, -1.0, 0.0, 152.25))
