@@ -24,6 +24,7 @@ from pipeline.records import (
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.part_lines import Part
+from pipeline.workspace.reviews import keep_review
 from pipeline.workspace.sink import Sink
 
 logger = logging.getLogger("pagemill")
@@ -127,7 +128,10 @@ class Recorder:
             pixels=text.pixels or payload.pixels,
             lines=text.lines,
             operation=text.operation,
+            review=text.review,
         )
+        if (kept := self._index.reviewed.find_kept(record, page.file)) is not None:
+            record = keep_review(record, kept)
         self._index.add_record(record, await self._sink.append_record(record))
         return record
 
@@ -206,7 +210,7 @@ class Recorder:
             if self._shutdown.reason is None or blames_pages:
                 await self.write_undecided()
             for each in self._undecided:
-                self._index.mark_page_pending(each.file, each.number, each.id)
+                self._index.inventory.mark_page_pending(each.file, each.number, each.id)
         except StorageError as exc:
             self._shutdown.request(exc)
 

@@ -56,7 +56,7 @@ def read_documents(pages: Iterable[FinishedPage], grouping: Grouping) -> Iterato
         for source, members in groupby(pages, key=lambda page: page.source):
             yield Document(decode_name(source), list(members))
         return
-    with Spool(keys=4, values=5) as spool:
+    with Spool(keys=4, values=7) as spool:
         for page in pages:
             folder, _, name = page.source.rpartition(b"/")
             spool.add(folder, natural_key(name), *pack_page(page))
@@ -71,10 +71,12 @@ def natural_key(name: bytes) -> bytes:
 
 def pack_page(page: FinishedPage) -> tuple[Any, ...]:
     """Return a page as the values of a spool's row."""
-    return page.source, page.page, page.state.value, page.added, page.in_doubt, page.id, page.offset
+    flags = page.is_checked, page.is_corrected
+    return page.source, page.page, page.state.value, page.added, page.in_doubt, page.id, page.offset, *flags
 
 
 def unpack_page(values: Sequence[Any]) -> FinishedPage:
     """Return the page of the values of `pack_page`."""
-    source, page, state, added, in_doubt, page_id, offset = values
-    return FinishedPage(source, page, State(state), added, bool(in_doubt), page_id, offset)
+    source, page, state, added, in_doubt, page_id, offset, is_checked, is_corrected = values
+    flags = bool(is_checked), bool(is_corrected)
+    return FinishedPage(source, page, State(state), added, bool(in_doubt), page_id, offset, *flags)

@@ -135,7 +135,7 @@ def export_shards(
     with (
         open_lines(job, images) as records,
         open_destination(job.destination, form, records.count_flaws) as destination,
-        Spool(keys=4, values=8) as spool,
+        Spool(keys=4, values=10) as spool,
     ):
         members = destination.open_members(writer.pages_per_shard)
         for document in select_documents(job, records):

@@ -19,7 +19,7 @@ from pipeline.workspace.result_lines import ResultLine, parse_whole_result
 _BATCH: Final = 4096
 _BLOCK_BYTES: Final = 64 * 1024
 _FINISHED_PAGES: Final = """
-SELECT source, page, state, added, in_doubt, id, offset FROM page
+SELECT source, page, state, added, in_doubt, id, offset, is_checked, is_corrected FROM page
 WHERE (source, page) > (?, ?) AND offset IS NOT NULL ORDER BY source, page LIMIT ?
 """
 
@@ -36,6 +36,8 @@ class FinishedPage:
         in_doubt: The service doubts its text.
         id: Identity of its content.
         offset: Of its last line in results.jsonl, in bytes.
+        is_checked: A person marked its text as checked.
+        is_corrected: A person wrote its text.
     """
 
     source: bytes
@@ -45,6 +47,8 @@ class FinishedPage:
     in_doubt: bool
     id: str
     offset: int
+    is_checked: bool = False
+    is_corrected: bool = False
 
 
 def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Iterator[FinishedPage]:
@@ -57,9 +61,11 @@ def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Ite
     after: tuple[bytes, int] = (b"", 0)
     while batch := database.rows(_FINISHED_PAGES, (*after, _BATCH)):
         after = batch[-1][0], batch[-1][1]
-        for source, page, state, added, in_doubt, page_id, offset in batch:
+        for source, page, state, added, in_doubt, page_id, offset, *flags in batch:
             if state in wanted:
-                yield FinishedPage(source, page, wanted[state], added, bool(in_doubt), page_id, offset)
+                yield FinishedPage(
+                    source, page, wanted[state], added, bool(in_doubt), page_id, offset, *map(bool, flags)
+                )
 
 
 class ResultLines:

@@ -7,12 +7,15 @@ import msgspec
 from pipeline.positions import TextLine, line_fields
 from pipeline.quality import Quality
 from pipeline.records import PageId, Prep, Record, Reply, State, result_state
+from pipeline.review import Review
 from pipeline.skipped import Skipped
 from pipeline.workspace.lines import PageHead, encode_line, parse_line
 from pipeline.workspace.prep_fields import prep_fields
 from pipeline.workspace.source_names import decode_name, name_bytes, name_fields
 
-_OPTIONAL: Final = frozenset({"meta", "note", "again", "text_from", "skipped", "pixels", "lines", "operation"})
+_OPTIONAL: Final = frozenset(
+    {"meta", "note", "again", "text_from", "skipped", "pixels", "lines", "operation", "review"}
+)
 
 
 class ResultHead(PageHead, frozen=True, kw_only=True):
@@ -33,6 +36,7 @@ class ResultHead(PageHead, frozen=True, kw_only=True):
     pixels: str | None = None
     text_from: str | None = None
     lines: tuple[TextLine, ...] | None = None
+    review: Review | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when a name is not base64, or no field says which calls brought the text."""
@@ -96,7 +100,30 @@ def encode_record(record: Record) -> bytes:
     fields["meta"], fields["note"], fields["again"] = record.meta, record.note, record.again or None
     fields["text_from"], fields["skipped"], fields["pixels"] = record.text_from, record.skipped, record.pixels
     fields["lines"], fields["operation"] = line_fields(record.lines), record.operation
+    fields["review"] = _review_fields(record.review)
     return encode_line(fields, _OPTIONAL)
+
+
+def _review_fields(review: Review | None) -> dict[str, Any] | None:
+    if review is None:
+        return None
+    original: dict[str, Any] | None = None
+    if (first := review.original) is not None:
+        original = _known(
+            {
+                "text": first.text,
+                "added": first.added,
+                "text_from": first.text_from,
+                "skipped": first.skipped,
+                "lines": line_fields(first.lines),
+            }
+        )
+    fields = {"at": review.at, "base": review.base, "by": review.by, "checked": review.checked, "original": original}
+    return _known(fields)
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def parse_result(line: bytes) -> ResultHead:
@@ -146,4 +173,5 @@ def parse_record(line: bytes) -> Record:
         pixels=fields.pixels,
         lines=fields.lines,
         operation=fields.operation,
+        review=fields.review,
     )

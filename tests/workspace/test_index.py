@@ -27,7 +27,8 @@ from pipeline.workspace.source_names import encode_name
 from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
 from tests.workspace.lines import append
 
-SINCE_4 = ("in_doubt", "offset", "lacks_lines")
+SINCE_8 = ("is_checked", "is_corrected")
+SINCE_4 = ("in_doubt", "offset", "lacks_lines", *SINCE_8)
 """Columns of the table `page` that version 4 had not."""
 
 
@@ -186,9 +187,10 @@ class TestRebuilding:
         workspace.index.add_file(on_disk("1.png"), 1)
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
-            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels")
+            db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP INDEX reviewed_page")
             db.executescript("DELETE FROM progress WHERE name = 'parts.jsonl'; ALTER TABLE page DROP offset")
-            db.execute("ALTER TABLE page DROP lacks_lines")
+            for name in ("lacks_lines", *SINCE_8):
+                db.execute(f"ALTER TABLE page DROP {name}")
             db.execute("PRAGMA user_version = 5")
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
@@ -202,6 +204,7 @@ class TestRebuilding:
         workspace.close()
         with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
             db.executescript("DROP TABLE part; DROP TABLE skipped_page; DROP TABLE pixels; DROP INDEX failed_content")
+            db.execute("DROP INDEX reviewed_page")
             for name in SINCE_4:
                 db.execute(f"ALTER TABLE page DROP {name}")
             db.execute("PRAGMA user_version = 4")
@@ -336,9 +339,9 @@ class TestStates:
     def test_a_page_whose_content_changed_can_be_marked_pending(self, workspace: Workspace) -> None:
         workspace.record(make_record("a.png", 1))
         workspace.index.mark_file_pending(on_disk("a.png"))
-        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(1))
+        workspace.index.inventory.mark_page_pending(on_disk("a.png"), 1, page_id(1))
         assert workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
-        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(2))
+        workspace.index.inventory.mark_page_pending(on_disk("a.png"), 1, page_id(2))
         assert not workspace.index.has_result(on_disk("a.png"), 1, page_id(1))
         assert states(workspace.index) == {"a.png 1": State.PENDING}
         assert workspace.index.find_record(page_id(1)) is not None
@@ -355,7 +358,7 @@ class TestStates:
         if crash:
             workspace.crash()
         assert workspace.index.count_in_doubt() == 2
-        workspace.index.mark_page_pending(on_disk("a.png"), 1, page_id(9))
+        workspace.index.inventory.mark_page_pending(on_disk("a.png"), 1, page_id(9))
         assert workspace.index.count_in_doubt() == 1
 
     def test_uncertain_contents_are_known_after_a_crash(self, workspace: Workspace) -> None:
@@ -617,7 +620,7 @@ class Disasters(RuleBasedStateMachine):
     def record(self, name: int, content: int, of: str | None) -> None:
         """A page gets a text: its file may have changed, or may have its first content again."""
         record = make_record(f"{name}.png", content, duplicate_of=of, added=next(self.clock))
-        self.workspace.index.mark_page_pending(on_disk(record.source), 1, record.id)
+        self.workspace.index.inventory.mark_page_pending(on_disk(record.source), 1, record.id)
         self.workspace.record(record)
 
     @rule(name=st.integers(0, 5), content=st.none() | st.integers(6, 9), retryable=st.booleans())
@@ -629,7 +632,7 @@ class Disasters(RuleBasedStateMachine):
     @rule(name=st.integers(0, 5), content=st.integers(0, 9))
     def begin(self, name: int, content: int) -> None:
         """A page is left for another run."""
-        self.workspace.index.mark_page_pending(on_disk(f"{name}.png"), 1, page_id(content))
+        self.workspace.index.inventory.mark_page_pending(on_disk(f"{name}.png"), 1, page_id(content))
 
     @rule(name=st.integers(0, 5), content=st.integers(0, 5))
     def write_and_crash(self, name: int, content: int) -> None:

@@ -1,0 +1,82 @@
+"""The index's part about pages that a person has reviewed: their texts stand, whatever a run asks for."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Final
+
+from pipeline.records import Record, SourceFile
+from pipeline.workspace.cache_database import CacheDatabase
+from pipeline.workspace.contents import Contents
+from pipeline.workspace.source_names import encode_name
+
+REVIEWED_SCHEMA: Final = """
+CREATE INDEX reviewed_page ON page (source, page) WHERE is_checked OR is_corrected;
+"""
+_REVIEWED: Final = "page WHERE (is_checked OR is_corrected)"
+
+
+class Reviewed:
+    """Pages whose text a person wrote or marked as checked.
+
+    Args:
+        database: The index's.
+        contents: Reads their records.
+    """
+
+    def __init__(self, database: CacheDatabase, contents: Contents) -> None:
+        self._db = database
+        self._contents = contents
+        self.are_sent_again = False
+        """`--again` includes them."""
+
+    def __repr__(self) -> str:
+        return f"<Reviewed, {'sent' if self.are_sent_again else 'not sent'} again>"
+
+    @cached_property
+    def _are_any(self) -> bool:
+        """Whether the workspace has any: a run reviews none, so that it asks once."""
+        return bool(self._db.rows(f"SELECT 1 FROM {_REVIEWED} LIMIT 1"))  # noqa: S608 - a constant
+
+    def sources(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the files with such pages, and how many."""
+        after = b""
+        query = f"SELECT source, count(*) FROM {_REVIEWED} AND source > ? GROUP BY source ORDER BY source LIMIT 1000"  # noqa: S608
+        while rows := self._db.rows(query, (after,)):
+            yield from rows
+            after = rows[-1][0]
+
+    def count_checked(self) -> int:
+        """Return the number of pages with a text that a person marked as checked."""
+        return int(self._db.rows(f"SELECT count(*) FROM {_REVIEWED} AND is_checked")[0][0])  # noqa: S608
+
+    def count_corrected(self) -> int:
+        """Return the number of pages with a text that a person wrote."""
+        return int(self._db.rows(f"SELECT count(*) FROM {_REVIEWED} AND is_corrected")[0][0])  # noqa: S608
+
+    def is_recent(self, added: str, file: SourceFile, *, is_reviewed: bool) -> bool:
+        """Return whether a record of this moment is as recent as asked for; `--again` leaves reviewed texts alone."""
+        is_kept = is_reviewed and not self.are_sent_again
+        return file.again_before is None or added >= file.again_before or is_kept
+
+    def is_as_asked(self, record: Record, file: SourceFile) -> bool:
+        """Return whether a record is as recent as asked for; see `is_recent`."""
+        return self.is_recent(record.added, file, is_reviewed=is_reviewed(record))
+
+    def find_kept(self, record: Record, file: SourceFile) -> Record | None:
+        """Return the reviewed record whose text a page keeps, although it was read again or copied; None for none.
+
+        Args:
+            record: That is about to be added.
+            file: Of the page.
+        """
+        if not self._are_any or (self.are_sent_again and file.again_before is not None):
+            return None
+        found = self._contents.find_page(encode_name(record.source), record.page)
+        if (found is None or found.id != record.id) and record.again:
+            found = self._contents.find_any(record.id)
+        return found if found is not None and found.id == record.id and is_reviewed(found) else None
+
+
+def is_reviewed(record: Record) -> bool:
+    """Return whether a person wrote a record's text or marked it as checked."""
+    return record.is_corrected or (record.review is not None and record.review.checked is not None)
