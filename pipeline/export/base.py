@@ -16,6 +16,7 @@ from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.result_lines import ResultLine
+from pipeline.workspace.reviewed import is_reviewed
 from pipeline.workspace.snapshot import open_snapshot
 
 
@@ -204,4 +205,6 @@ def _takes(where: Where, page: FinishedPage, lines: ResultLines) -> bool:
     if not where.takes(page):
         return False
     line = lines.read(page) if where.reads_quality else None
+    if line is not None and is_reviewed(line):
+        return where.takes_reviewed
     return line is None or where.takes_quality(line.quality)  # an unreadable one is counted where its text is read

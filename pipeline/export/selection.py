@@ -69,6 +69,11 @@ class Where:
         name = decode_name(page.source)
         return all(fnmatchcase(name, glob.removeprefix("!")) != glob.startswith("!") for glob in self.sources)
 
+    @property
+    def takes_reviewed(self) -> bool:
+        """True when the conditions on the score take a text that a person wrote or checked, whatever its score."""
+        return self.below_score is None
+
     def takes_quality(self, quality: Quality | None) -> bool:
         """Return whether a text of this quality meets the conditions on its score."""
         if not self.reads_quality:

@@ -50,12 +50,16 @@ class Totals:
         pages: Number of pages by split; "" without any.
         in_doubt: Number of pages whose text the service doubts.
         states: Number of pages by state.
+        corrected: Number of pages whose text a person wrote.
+        checked: Number of pages whose text a person marked as checked.
     """
 
     documents: int = 0
     pages: Counter[str] = field(default_factory=Counter)
     in_doubt: int = 0
     states: Counter[State] = field(default_factory=Counter)
+    corrected: int = 0
+    checked: int = 0
 
     def add(self, document: Document, split: str) -> None:
         """Add a document."""
@@ -63,6 +67,8 @@ class Totals:
         self.pages[split] += len(document.pages)
         self.in_doubt += sum(page.in_doubt for page in document.pages)
         self.states.update(page.state for page in document.pages)
+        self.corrected += sum(page.is_corrected for page in document.pages)
+        self.checked += sum(page.is_checked for page in document.pages)
 
 
 Describe = Callable[[Totals], Mapping[str, bytes]]

@@ -30,11 +30,15 @@ class PageCounts:
         totals: By state.
         in_doubt: Pages with a text that the service doubts.
         left: Failed pages that no run sends again, only `retry`.
+        corrected: Pages whose text a person wrote.
+        checked: Pages whose text a person marked as checked.
     """
 
     totals: Mapping[State, int]
     in_doubt: int
     left: int
+    corrected: int = 0
+    checked: int = 0
 
 
 def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
@@ -69,7 +73,13 @@ def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
         StorageError: the workspace cannot be read.
     """
     with open_snapshot(workspace, copies_large=not is_live) as index:
-        return PageCounts(index.totals(), index.count_in_doubt(), index.inventory.count_left_failures())
+        return PageCounts(
+            index.totals(),
+            index.count_in_doubt(),
+            index.inventory.count_left_failures(),
+            corrected=index.reviewed.count_corrected(),
+            checked=index.reviewed.count_checked(),
+        )
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

@@ -29,7 +29,7 @@ _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER,
-  pixels TEXT, sent INTEGER
+  pixels TEXT, sent INTEGER, reviewed INTEGER
 );
 CREATE TABLE part_call (
   number INTEGER PRIMARY KEY, source BLOB, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER, metered INTEGER
@@ -91,7 +91,7 @@ SELECT count(*) FROM page WHERE source IN (
 """
 """Files whose pages have several contents; the first 71 characters of an id are "sha256:" and 64 digits."""
 _REVIEWED_SINCE: Final = """
-SELECT count(*) FROM (SELECT DISTINCT source, page FROM result WHERE original IS NULL AND NOT sent AND added > ?)
+SELECT count(*) FROM (SELECT DISTINCT source, page FROM result WHERE reviewed AND added > ?)
 """
 
 
@@ -177,7 +177,7 @@ class Evidence:
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
                      next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
-                     _is_metered(record), record.again, record.pixels, record.was_sent)
+                     _is_metered(record), record.again, record.pixels, record.was_sent, record.review is not None)
                 )  # fmt: skip
                 further.extend((key, attempt) for attempt in record.attempts[1:])
             if len(rows) >= _BATCH:

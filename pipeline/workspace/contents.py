@@ -67,6 +67,11 @@ class Contents:
         rows = self._db.rows("SELECT offset FROM page WHERE source = ? AND page = ?", (source, page))
         return self._read(rows[0][0]) if rows and rows[0][0] is not None else None
 
+    def find_state(self, source: bytes, page: int) -> str | None:
+        """Return the state of a page; None for one that is not known."""
+        rows = self._db.rows("SELECT state FROM page WHERE source = ? AND page = ?", (source, page))
+        return rows[0][0] if rows else None
+
     def _read(self, offset: int) -> Record | None:
         try:
             with self._path.open("rb") as file:

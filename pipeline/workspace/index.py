@@ -26,7 +26,7 @@ from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import DamagedLine, Span
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, OtherFilesError, Tables
-from pipeline.workspace.worklist import find_left, read_worklist
+from pipeline.workspace.worklist import find_failure, find_left, read_worklist
 
 _COMMIT_EVERY: Final = 512  # changes
 _NAMED_PAGE: Final = "SELECT state, retryable, added, is_checked OR is_corrected FROM page WHERE source = ?"
@@ -56,6 +56,8 @@ class Index:
         self.finished_pages = partial(read_finished_pages, database)
         self.worklist = partial(read_worklist, database, workspace / FAILURES)
         """Yield pages in the order of their names: those with a record and a state asked for; those that failed."""
+        self.find_failure = partial(find_failure, database, workspace / FAILURES)
+        """Return the failure of a page that has failed, by the bytes of its source and its number."""
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 

@@ -4,14 +4,30 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Final
 
-from pipeline.records import Record, SourceFile
+from pipeline.records import PageId, Record, SourceFile
+from pipeline.review import CORRECTION
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.contents import Contents
+from pipeline.workspace.result_lines import ResultHead
 from pipeline.workspace.source_names import encode_name
 
 REVIEWED_SCHEMA: Final = """
 CREATE INDEX reviewed_page ON page (source, page) WHERE is_checked OR is_corrected;
 """
+_WITH_COPIES: Final = (
+    "CREATE TEMP TABLE content_page (of TEXT, source BLOB, page INTEGER, PRIMARY KEY (of, source, page)) WITHOUT ROWID",
+    """
+    INSERT INTO content_page SELECT id, source, page FROM page WHERE id IN (
+      SELECT id FROM page WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1
+    )
+    """,
+    """
+    INSERT OR IGNORE INTO content_page SELECT own.id, page.source, page.page
+    FROM pixels AS own JOIN pixels AS other USING (size, sha256) JOIN page ON page.id = other.id
+    WHERE own.id <> other.id AND own.sha256 <> ''
+    """,
+)
+"""Pages that share their content, or their pixels, with others: an index of all pages would cost every run."""
 _REVIEWED: Final = "page WHERE (is_checked OR is_corrected)"
 
 
@@ -26,6 +42,7 @@ class Reviewed:
     def __init__(self, database: CacheDatabase, contents: Contents) -> None:
         self._db = database
         self._contents = contents
+        self._has_copies = False
         self.are_sent_again = False
         """`--again` includes them."""
 
@@ -44,6 +61,14 @@ class Reviewed:
         while rows := self._db.rows(query, (after,)):
             yield from rows
             after = rows[-1][0]
+
+    def find_copies(self, page_id: PageId) -> list[tuple[bytes, int]]:
+        """Return the pages of a content that others share, by content or by pixels: sources and numbers."""
+        if not self._has_copies:
+            for statement in _WITH_COPIES:
+                self._db.change(statement, ())
+            self._has_copies = True
+        return self._db.rows("SELECT source, page FROM content_page WHERE of = ?", (page_id,))
 
     def count_checked(self) -> int:
         """Return the number of pages with a text that a person marked as checked."""
@@ -77,6 +102,6 @@ class Reviewed:
         return found if found is not None and found.id == record.id and is_reviewed(found) else None
 
 
-def is_reviewed(record: Record) -> bool:
+def is_reviewed(record: Record | ResultHead) -> bool:
     """Return whether a person wrote a record's text or marked it as checked."""
-    return record.is_corrected or (record.review is not None and record.review.checked is not None)
+    return record.text_from == CORRECTION or (record.review is not None and record.review.checked is not None)
