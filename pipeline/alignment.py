@@ -5,17 +5,16 @@ the words between two unchanged lines are spread over the former places by the c
 """
 
 import re
-from collections import Counter
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Final
 
 from pipeline.positions import TextLine, corners_of
 
-_MAX_PAIRS: Final = 4_000_000
-"""Pairs of equal elements that a comparison may take, about a second; beyond it, words are spread evenly."""
+_MAX_STEPS: Final = 1_000_000
+"""Of a comparison, about a second; beyond it, words are spread evenly between a common beginning and end."""
 _IDEOGRAPHS: Final = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _WORD: Final = re.compile(rf"[{_IDEOGRAPHS}]|[^\s{_IDEOGRAPHS}]+")
 """A word, or a character of a script that writes no spaces."""
@@ -80,21 +79,79 @@ def _place_words(text: str, places: Sequence[int]) -> Iterator[tuple[int, tuple[
 
 def _match(former: Sequence[str], new: Sequence[str]) -> Iterator[Match]:
     """Yield what takes the place of what, in order and without a gap."""
-    head = 0
-    while head < min(len(former), len(new)) and former[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(former), len(new)) - head and former[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    middle, others = former[head : len(former) - tail], new[head : len(new) - tail]
-    yield 0, head, 0, head
-    counts = Counter(others)
-    if sum(number * counts[each] for each, number in Counter(middle).items()) > _MAX_PAIRS:
-        yield head, head + len(middle), head, head + len(others)
-    else:
-        for _, i1, i2, j1, j2 in SequenceMatcher(None, middle, others, autojunk=False).get_opcodes():
-            yield head + i1, head + i2, head + j1, head + j2
-    yield len(former) - tail, len(former), len(new) - tail, len(new)
+    at = before = 0
+    for i, j, length in _find_common(former, new):
+        yield at, i, before, j
+        yield i, i + length, j, j + length
+        at, before = i + length, j + length
+    yield at, len(former), before, len(new)
+
+
+def _find_common(former: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return the runs that both have: (place in the former, place in the new, length), in order.
+
+    They are those of a shortest edit, or of a common beginning and end alone when finding that takes too long.
+
+    Source:
+        Myers, "An O(ND) Difference Algorithm and Its Variations", 1986: the greedy algorithm.
+    """
+    most = min(len(former), len(new))
+    head = next((at for at in range(most) if former[at] != new[at]), most)
+    most -= head
+    tail = next((at for at in range(most) if former[-1 - at] != new[-1 - at]), most)
+    middle = former[head : len(former) - tail], new[head : len(new) - tail]
+    runs = [(head + i, head + j, length) for i, j, length in _trace_back(*middle)]
+    return [(0, 0, head), *runs, (len(former) - tail, len(new) - tail, tail)]
+
+
+def _trace_back(former: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return the runs of a shortest edit; none when it takes more than `_MAX_STEPS` to find."""
+    runs: list[tuple[int, int, int]] = []
+    reached = _reach_ends(former, new)
+    if reached is None:
+        return runs
+    x, y = len(former), len(new)
+    for edits in range(len(reached) - 1, 0, -1):
+        diagonal, before = x - y, reached[edits - 1]
+        is_added = diagonal == -edits or (
+            diagonal != edits and before[diagonal - 1 + edits - 1] < before[diagonal + 1 + edits - 1]
+        )
+        diagonal += 1 if is_added else -1
+        from_x = before[diagonal + edits - 1]
+        begin = from_x if is_added else from_x + 1
+        runs.append((begin, y - (x - begin), x - begin))
+        x, y = from_x, from_x - diagonal
+    runs.append((0, 0, x))
+    return [run for run in reversed(runs) if run[2]]
+
+
+def _reach_ends(former: Sequence[str], new: Sequence[str]) -> list["array[int]"] | None:
+    """Return, by number of edits, how far each diagonal reaches in the former sequence; None when it takes too long."""
+    steps, reached = 0, [array("i", [0])]
+    while steps <= _MAX_STEPS:
+        edits, last = len(reached) - 1, reached[-1]
+        for place in range(0, 2 * edits + 1, 2 if edits else 1):
+            begin, y = last[place], last[place] - (place - edits)
+            x = begin
+            while x < len(former) and y < len(new) and former[x] == new[y]:
+                x, y = x + 1, y + 1
+            last[place] = x
+            steps += x - begin + 1
+            if x >= len(former) and y >= len(new):
+                return reached
+        reached.append(_add_edit(last, edits))
+    return None
+
+
+def _add_edit(last: "array[int]", edits: int) -> "array[int]":
+    """Return where the diagonals begin with an edit more: those of the other parity."""
+    begins = array("i", bytes(4 * (2 * edits + 3)))
+    for place in range(0, 2 * edits + 3, 2):
+        # As places, diagonal k of n edits is k + n: the diagonals beside it are one place before and at its own.
+        removed = last[place - 2] + 1 if place >= 2 else -1
+        added = last[place] if place <= 2 * edits else -1
+        begins[place] = max(removed, added)
+    return begins
 
 
 def _squeeze(text: str) -> str:
