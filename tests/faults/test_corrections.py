@@ -1,4 +1,4 @@
-"""`pagemill correct`, killed at system calls or on a full disk: repeating it mends the workspace, and nothing is lost."""
+"""`pagemill correct`, killed at system calls or on a full disk: repeating it mends the workspace, nothing is lost."""
 
 import errno
 import json
