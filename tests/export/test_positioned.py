@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pypdfium2
 import pytest
@@ -17,6 +18,7 @@ from pipeline.export.invisible_text import char_width, number
 from pipeline.export.positions import place
 from pipeline.positions import TextLine
 from pipeline.records import Prep
+from pipeline.review import Review
 from pipeline.workspace.result_lines import encode_record, parse_whole_result
 from tests.corrections import correct
 from tests.export.workspaces import put_records, run_export, tree
@@ -266,3 +268,22 @@ def test_a_corrected_page_has_its_words_at_their_places(workspace: Path, tmp_pat
     assert texts(large, "//alto:TextLine/@HPOS")[0] == "40"
     found = "".join(pdftotext(tmp_path / "pdf/large.png.pdf").split())
     assert all("".join(each.split()) in found for each in expected)
+
+
+WITHOUT_CALL: dict[str, Any] = {"text_from": "correction", "attempts": (), "review": Review(RECORD.added, "")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        pytest.param({}, "run --positions sends", id="recognised"),
+        pytest.param({"text_from": "text-layer", "attempts": ()}, "no run can add them", id="text-layer"),
+        pytest.param(WITHOUT_CALL, "no run can add them", id="a-page-that-had-failed"),
+    ],
+)
+def test_a_text_without_positions_is_named_with_what_helps(
+    tmp_path: Path, changes: dict[str, Any], advice: str
+) -> None:
+    put_records(tmp_path / "out", [replace(make_record("a.png", 1), **changes)])
+    with pytest.raises(UsageError, match=rf"a\.png page 1.*{advice}"):
+        run_export("hocr", ExportJob(tmp_path / "out", tmp_path / "hocr"))
