@@ -12,6 +12,7 @@ from pipeline.errors import AttemptsExhaustedError, BlockedPageError, UncertainC
 from pipeline.members import Member
 from pipeline.positions import TextLine
 from pipeline.quality import Quality
+from pipeline.review import CORRECTION, Review
 from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
 
@@ -205,13 +206,14 @@ class Record:
         note: A remark on the text, such as replaced surrogates.
         again: True when the page was sent, as asked for, although its content had a record.
         quality: How well the service says it has read the page; None when it does not say.
-        text_from: `TEXT_LAYER`, or None for the service's text.
+        text_from: `TEXT_LAYER`, `CORRECTION`, or None for the service's text.
         skipped: Why the page was not sent and has no text; None for any other page.
         pixels: As in `Payload`; only of pages that were compared, or are to be, and of those with positions.
         lines: Where its lines are, in px of the image as sent (of the upright page when it was sent in tiles); None
             when that was not asked for.
         operation: The service's, such as `ADVANCED_RECOGNITION`; None for a metered service's plain text recognition,
             and for the embedded engine.
+        review: What a person did to the text, which keeps the original; None for a text that nobody reviewed.
     """
 
     id: PageId
@@ -234,11 +236,22 @@ class Record:
     pixels: str | None = None
     lines: tuple[TextLine, ...] | None = None
     operation: str | None = None
+    review: Review | None = None
 
     @property
     def state(self) -> State:
         """The page's state after this record."""
         return result_state(self.source, self.duplicate_of, self.skipped)
+
+    @property
+    def is_corrected(self) -> bool:
+        """True when a person wrote the text."""
+        return self.text_from == CORRECTION
+
+    @property
+    def was_sent(self) -> bool:
+        """True when the page was sent for this record, or has a text of its own; no copy, and not only reviewed."""
+        return self.duplicate_of is None and (self.review is None or self.again)
 
 
 @dataclass(frozen=True, slots=True)

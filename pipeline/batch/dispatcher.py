@@ -237,5 +237,5 @@ class Dispatcher:
             await self._originals.recognise_page(page, slot)
         except (ShuttingDownError, StopError):
             with suppress(StorageError):
-                self._index.mark_page_pending(page.file, payload.page, payload.id)
+                self._index.inventory.mark_page_pending(page.file, payload.page, payload.id)
             raise

@@ -46,6 +46,7 @@ class Job:
         bar: True draws a progress bar on stderr.
         retry: Recognise these pages, which failed in earlier runs, instead of the inputs.
         again: Glob of source names: pages of the inputs that are done are sent again; None for no page.
+        again_reviewed: True sends those again, too, whose text a person has corrected or checked.
         observers: Who watches the run: see `pipeline.observers`.
         run_id: The run's id, a UUID; None makes a random one.
         start_embedded: Starts the embedded engine for the duration of its context.
@@ -63,6 +64,7 @@ class Job:
     bar: bool = False
     retry: RetrySelection | None = None
     again: str | None = None
+    again_reviewed: bool = False
     observers: Sequence[Observer] = ()
     run_id: str | None = None
     start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
@@ -86,6 +88,7 @@ class ResolvedJob:
         bar: As in `Job`.
         retry: As in `Job`.
         again: As in `Job`.
+        again_reviewed: As in `Job`.
         run_id: The run's id.
         proxy: The proxy of the calls; None for none.
     """
@@ -103,6 +106,7 @@ class ResolvedJob:
     bar: bool
     retry: RetrySelection | None
     again: str | None
+    again_reviewed: bool
     run_id: str
     proxy: Proxy | None
 
@@ -139,6 +143,7 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         bar=job.bar,
         retry=job.retry,
         again=job.again,
+        again_reviewed=job.again_reviewed,
         run_id=job.run_id if job.run_id is not None else new_run_id(),
         proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
     )

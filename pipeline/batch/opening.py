@@ -11,12 +11,14 @@ import anyio.to_thread
 from pipeline.batch.files import Files
 from pipeline.batch.job import ResolvedJob, skip_rule
 from pipeline.batch.triage import Triage
+from pipeline.inputs.selection import compile_glob
 from pipeline.remote.client import Client, open_client
 from pipeline.remote.timeouts import choose_timeouts
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.line_stream import find_place
+from pipeline.workspace.source_names import decode_name
 
 _NAMED_DAMAGES: Final = 10
 """Damaged lines that are named, so that a file in another format does not fill the terminal."""
@@ -33,6 +35,7 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
     index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
     index.skips.rule = skip_rule(job.config)
     index.positioned.are_wanted = job.config.run.positions
+    index.reviewed.are_sent_again = job.again_reviewed
     for damage in index.damaged[:_NAMED_DAMAGES]:
         name, offset = find_place(job.workspace, damage.file, damage.offset_bytes)
         logger.warning("%s: skipped a damaged line at byte %d: %s", name, offset, damage.problem)
@@ -41,7 +44,18 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
         logger.warning(message, number)
     if (unnamed := len(index.damaged) - _NAMED_DAMAGES) > 0:
         logger.warning("skipped %d more damaged lines; pagemill verify names each", unnamed)
+    if job.again is not None and not job.again_reviewed and (number := count_reviewed(index, job.again)) > 0:
+        message = (
+            "--again %s: %d pages that a person has corrected or checked stay as they are, without --again-reviewed"
+        )
+        logger.info(message, job.again, number)
     return index
+
+
+def count_reviewed(index: Index, again: str) -> int:
+    """Return the number of pages whose name matches a glob, and that a person has corrected or checked."""
+    glob = compile_glob(again)
+    return sum(number for source, number in index.reviewed.sources() if glob.matches(decode_name(source)))
 
 
 @asynccontextmanager

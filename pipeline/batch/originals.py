@@ -88,7 +88,7 @@ class Originals:
         """Return the record of the page's content, or of one that equals it, unless it is older than asked for."""
         for found in (page.payload.id, *equal):
             record = self._index.find_record(found)
-            if record is not None and record.added >= (page.file.again_before or ""):
+            if record is not None and self._index.reviewed.is_as_asked(record, page.file):
                 return record
         return None
 

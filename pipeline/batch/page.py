@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.positions import ADVANCED_RECOGNITION, TextLine, describe_missing
 from pipeline.quality import Quality
 from pipeline.records import PageId, Payload, Prep, Record, Reply, SourceFile
+from pipeline.review import Review
 from pipeline.service import Service
 from pipeline.skipped import Skipped
 from pipeline.tiles import Tile
@@ -45,6 +46,7 @@ class Text:
         prep: The images as sent, of a page that needed several calls, or of the page whose lines these are; else None.
         lines: Where its lines are; None when that was not asked for.
         operation: As in `Record`.
+        review: As in `Record`.
     """
 
     content: str
@@ -58,6 +60,7 @@ class Text:
     prep: Prep | None = None
     lines: tuple[TextLine, ...] | None = None
     operation: str | None = None
+    review: Review | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ def text_of(record: Record, page_id: PageId) -> Text:
         prep=record.prep if record.prep is not None and (record.prep.tiles or record.lines) else None,
         lines=record.lines,
         operation=record.operation,
+        review=record.review,
     )
 
 

@@ -132,7 +132,9 @@ class Recorder:
             pixels=text.pixels or payload.pixels,
             lines=text.lines,
             operation=text.operation,
+            review=text.review,
         )
+        record = self._index.reviewed.keep(record, page.file)
         self._index.add_record(record, await self._sink.append_record(record))
         self._events.put(record)
         return record
@@ -212,7 +214,7 @@ class Recorder:
             if self._shutdown.reason is None or blames_pages:
                 await self.write_undecided()
             for each in self._undecided:
-                self._index.mark_page_pending(each.file, each.number, each.id)
+                self._index.inventory.mark_page_pending(each.file, each.number, each.id)
         except StorageError as exc:
             self._shutdown.request(exc)
 
@@ -292,8 +294,6 @@ class Recorder:
         self._events.put(failure)
         self.ended[failure.state] += 1
         logger.warning("%s: %s", failure.source, failure.message, extra={"page": failure.page, "class": failure.error})
-        if (
-            self._max_failures is not None
-            and self.ended[State.FAILED] + self.ended[State.UNCERTAIN] > self._max_failures
-        ):
+        failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
+        if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))

@@ -87,6 +87,7 @@ def make_job(
         stdin=sys.stdin.buffer,
         null_separated=options["null_separated"],
         again=options.get("again"),
+        again_reviewed=options.get("again_reviewed", False),
         bar=sys.stderr.isatty() and not options["no_progress"],
         any_service=options.get("switch_service", False) or (not service.metered and not options["local"]),
     )

@@ -23,6 +23,7 @@ from pipeline.cli.running import (
     output_options,
     run_and_report,
 )
+from pipeline.errors import UsageError
 from pipeline.exit_codes import EXIT_CODES
 
 _INPUTS = "Inputs"
@@ -50,6 +51,12 @@ _INPUTS = "Inputs"
         heading=_INPUTS,
     ),
     GroupedOption(
+        ["--again-reviewed"],
+        is_flag=True,
+        help="With --again, also send pages whose text a person has corrected or checked; it is replaced.",
+        heading=_INPUTS,
+    ),
+    GroupedOption(
         ["-n", "--dry-run"],
         is_flag=True,
         help="Say what this run would send, as `pagemill plan` does, and send nothing; needs no key.",
@@ -73,6 +80,8 @@ _INPUTS = "Inputs"
 )
 def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **options: Any) -> int:
     """Run `pagemill run`: print the summary, or the plan of a dry run, and return the exit code."""
+    if options["again_reviewed"] and options["again"] is None:
+        raise UsageError("--again-reviewed: it adds pages to those of --again, which is not given")
     if options["dry_run"]:
         return plan_and_report(make_plan_job(inputs, output, config_file, options), as_json=options["as_json"])
 
@@ -80,7 +89,12 @@ def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **o
         job = make_job(output, config_file, options)
         null_separated = options["null_separated"]
         return replace(
-            job, inputs=inputs, stdin=sys.stdin.buffer, null_separated=null_separated, again=options["again"]
+            job,
+            inputs=inputs,
+            stdin=sys.stdin.buffer,
+            null_separated=null_separated,
+            again=options["again"],
+            again_reviewed=options["again_reviewed"],
         )
 
     return run_and_report(prepare, as_json=options["as_json"])

@@ -119,6 +119,8 @@ def status_fields(standing: Standing) -> dict[str, Any]:
         "pages": sum(pages.values()),
         **pages,
         "in_doubt": counts.in_doubt,
+        "corrected": counts.corrected,
+        "checked": counts.checked,
         "left_to_retry": counts.left,
         "pending_is_at_least": run.pending_is_at_least,
         "files": {state.value: run.files.get(state.value, 0) for state in FileState},
@@ -156,6 +158,10 @@ def _describe_pages(standing: Standing) -> Iterator[str]:
         yield f"{state:<10} {f'at least {number}' if is_least else number:>9}"
     if counts.in_doubt:
         yield f"in doubt   {counts.in_doubt:>9,}"
+    if counts.corrected:
+        yield f"corrected  {counts.corrected:>9,}"
+    if counts.checked:
+        yield f"checked    {counts.checked:>9,}"
     if any(run.files.values()):
         found = ((state.value, run.files.get(state.value, 0)) for state in FileState)
         yield f"files      {', '.join(f'{number:,} {name}' for name, number in found if number)}"

@@ -12,7 +12,7 @@ from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
 from pipeline.export.positions import Box, PlacedPage, place, require_positions, xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://www.loc.gov/standards/alto/ns-v4#"
 METS: Final = "http://www.loc.gov/METS/"

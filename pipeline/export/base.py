@@ -14,9 +14,9 @@ from pipeline.export.documents import Document, Grouping, read_documents
 from pipeline.export.images import ImageReader, Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
-from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.snapshot import open_snapshot
 from pipeline.workspace.source_names import encode_name
 
@@ -234,5 +234,7 @@ def _takes(where: Where, page: FinishedPage, lines: ResultLines) -> bool:
     """Return whether a page is taken; its line is read only for a condition on its score, which the index lacks."""
     if not where.takes(page):
         return False
+    if page.is_checked or page.is_corrected:
+        return where.takes_reviewed
     line = lines.read(page) if where.reads_quality else None
     return line is None or where.takes_quality(line.quality)  # an unreadable one is counted where its text is read

@@ -47,6 +47,8 @@ def _describe(pages: list[Entry]) -> dict[str, Any]:
         "sources": sorted({entry.record.source for entry in pages}),
         "ids": [entry.record.id for entry in pages],
         "scores": [None if entry.record.quality is None else entry.record.quality.score for entry in pages],
+        "text_from": [entry.record.text_from or "service" for entry in pages],
+        "checked": [None if (review := entry.record.review) is None else review.checked for entry in pages],
         "meta": first.meta,
     }
     return {

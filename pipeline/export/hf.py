@@ -48,8 +48,8 @@ others, which `duplicate_of` names.
 
 ## Quality
 
-The service doubts its own text of {in_doubt:,} pages ({in_doubt_share:.1%}; `in_doubt`, `score`). No text was checked
-by a person.
+The service doubts its own text of {in_doubt:,} pages ({in_doubt_share:.1%}; `in_doubt`, `score`). A person has
+corrected {corrected:,} texts (`text_from`, `original_text`) and marked {checked:,} as checked (`checked`).
 
 ## Columns
 
@@ -92,6 +92,8 @@ class Card:
             splits="\n".join(f"| {name or 'train'} | {totals.pages[name]:,} |" for name in splits),
             duplicates=totals.states[State.DUPLICATE],
             in_doubt=totals.in_doubt,
+            corrected=totals.corrected,
+            checked=totals.checked,
             in_doubt_share=totals.in_doubt / max(1, pages),
             columns="\n".join(f"- `{name}`" for name in self._columns),
         )

@@ -8,7 +8,7 @@ from pipeline.export.documents import Document
 from pipeline.export.names import export_path
 from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">

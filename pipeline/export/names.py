@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from pipeline.export.documents import Document
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import decode_name, encode_name
 
 _QUOTED: Final = '\\?*<>|:"%/'

@@ -10,7 +10,7 @@ from pipeline.export.documents import Document
 from pipeline.export.names import page_path
 from pipeline.export.positions import Box, PlacedPage, place, require_positions, xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 SUFFIX: Final = ".page.xml"

@@ -1,15 +1,18 @@
 """A record's lines in px of the source: of the upright page, as a viewer shows the file."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
 from pipeline.positions import TextLine
 from pipeline.records import Record
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.page_rows import lacks_lines
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import decode_name
 
 Box = tuple[int, int, int, int]
@@ -69,11 +72,12 @@ def require_positions(records: Iterable[ResultLine]) -> None:
     without = (record for record in records if _lacks_positions(record))
     if (first := next(without, None)) is None:
         return
-    others = sum(1 for _ in without)
+    can_be_added = Counter(map(lacks_lines, chain([first], without)))
+    others = can_be_added.total() - 1
     which = f"{decode_name(first.source_bytes())} page {first.page}{f' and {others:,} others' if others else ''}"
     raise UsageError(
-        f"{which}: no positions of the text, which this format needs; pagemill run --positions sends such pages again"
-        " for them, and --where 'source!=…' leaves them out"
+        f"{which}: no positions of the text, which this format needs; {_remedy(can_be_added)}, and --where 'source!=…'"
+        " leaves them out"
     )
 
 
@@ -100,6 +104,18 @@ def place_lines(record: ResultLine | Record, name: str) -> PlacedPage:
     size_px = upright_px(record.prep, record.pixels)
     by = to_upright(record.prep, size_px)
     return PlacedPage(name, record.page, size_px, tuple(move(line, by) for line in lines))
+
+
+def _remedy(can_be_added: Counter[bool]) -> str:
+    """Return how pages get positions.
+
+    Args:
+        can_be_added: Number of pages by whether the service read them without positions.
+    """
+    if not can_be_added[True]:
+        return "no run can add them"
+    which = f"{can_be_added[True]:,} of these pages" if can_be_added[False] else "such pages"
+    return f"pagemill run --positions sends {which} again for them"
 
 
 def _lacks_positions(record: ResultLine) -> bool:

@@ -26,7 +26,7 @@ from pipeline.export.positions import PlacedPage, place, require_positions, xml_
 from pipeline.pixels.affine import orienting
 from pipeline.pixels.orientation import rotation_deg, upright_size_px
 from pipeline.positions import TextLine
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 logger = logging.getLogger("pagemill")
 

@@ -24,8 +24,8 @@ from pipeline.records import State
 from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.source_names import encode_name
 
-_IN_DOUBT: Final = attrgetter("in_doubt")
 _STATE: Final = attrgetter("state")
+_FLAGS: Final = tuple(map(attrgetter, ("in_doubt", "is_corrected", "is_checked")))
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -53,19 +53,26 @@ class Totals:
         pages: Number of pages by split; "" without any.
         in_doubt: Number of pages whose text the service doubts.
         states: Number of pages by state.
+        corrected: Number of pages whose text a person wrote.
+        checked: Number of pages whose text a person marked as checked.
     """
 
     documents: int = 0
     pages: Counter[str] = field(default_factory=Counter)
     in_doubt: int = 0
     states: Counter[State] = field(default_factory=Counter)
+    corrected: int = 0
+    checked: int = 0
 
     def add(self, document: Document, split: str) -> None:
         """Add a document."""
         self.documents += 1
         self.pages[split] += len(document.pages)
-        self.in_doubt += sum(map(_IN_DOUBT, document.pages))
         self.states.update(map(_STATE, document.pages))
+        in_doubt, corrected, checked = (sum(map(flag, document.pages)) for flag in _FLAGS)
+        self.in_doubt += in_doubt
+        self.corrected += corrected
+        self.checked += checked
 
 
 Describe = Callable[[Totals], Mapping[str, bytes]]

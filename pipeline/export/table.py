@@ -9,13 +9,15 @@ import orjson
 from pipeline.export.base import Count, ExportJob, Records, select_documents
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.page_texts import PageText
+from pipeline.workspace.reviewed import is_reviewed
 
 COLUMNS: Final = (
     "source", "document", "page", "pages", "split", "state", "text", "characters", "id", "sha256", "duplicate_of",
-    "text_from", "score", "in_doubt", "format", "width_px", "height_px", "scale", "rotation_deg", "host", "added",
-    "elapsed_ms", "meta",
+    "text_from", "checked", "original_text", "score", "in_doubt", "format", "width_px", "height_px", "scale",
+    "rotation_deg", "host", "added", "elapsed_ms", "meta",
 )  # fmt: skip
-"""`pages`: of the document, as far as they are exported; `meta`: the manifest's further fields, as JSON."""
+"""`pages`: of the document, as far as they are exported; `checked`: when a person marked the text as checked;
+`original_text`: of a text that a person wrote; `meta`: the manifest's further fields, as JSON."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,8 @@ def row(document: str, pages: int, record: PageText, split: str | None) -> tuple
         record: Of the page.
         split: Name of its split.
     """
-    prep, quality = record.prep, record.quality
+    prep, quality, review = record.prep, record.quality, record.review
+    original = None if review is None else review.original
     return (
         record.source,
         replace_surrogates(document),
@@ -67,8 +70,10 @@ def row(document: str, pages: int, record: PageText, split: str | None) -> tuple
         record.sha256,
         record.duplicate_of,
         record.text_from or "service",
+        None if review is None else review.checked,
+        None if original is None else original.text,
         None if quality is None else quality.score,
-        None if quality is None else quality.is_in_doubt,
+        None if quality is None else quality.is_in_doubt and not is_reviewed(record),
         None if prep is None else prep.format,
         None if prep is None else prep.width_px,
         None if prep is None else prep.height_px,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 
 PAGE_BREAK = b"\f\n"
 """Form feed, as pdftotext and tesseract end a page."""

@@ -20,7 +20,7 @@ from pipeline.report.tallies import Clock, Rate, Timeline, length_class
 from pipeline.workspace.file_order import sort_by_line
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.run_file import RunFile, last_metered_run
 from pipeline.workspace.snapshot import open_snapshot
 
@@ -77,8 +77,10 @@ class Overview:
         calendar: When the plan's month begins; its time zone is that of all days and times.
         pages: By state.
         pending_is_at_least: True when more pages may be pending.
+        corrected: Pages whose text a person wrote.
+        checked: Pages whose text a person marked as checked.
         days: Pages by local day, as a number of days since 0001-01-01, and by state: a page counts on the day of its
-            last record or failure.
+            last record or failure; one that a person has reviewed, on that of the record before.
         undated: Pages whose last line has no readable time.
         rates: Pages and durations over time.
         failures: What stands now, the most frequent class first.
@@ -94,6 +96,8 @@ class Overview:
     calendar: Calendar
     pages: Mapping[State, int]
     pending_is_at_least: bool
+    corrected: int
+    checked: int
     days: Mapping[int, Mapping[State, int]]
     undated: int
     rates: tuple[Rate, ...]
@@ -123,7 +127,8 @@ def collect_overview(
     """
     clock = Clock(budget.timezone)
     with open_snapshot(workspace, copies_large=not is_live) as index:
-        totals, in_doubt = index.totals(), index.count_in_doubt()
+        counts = index.count_pages()
+        totals = counts.totals
         tally = _Tally(clock)
         if any(totals[state] for state in _FINISHED):  # else there may be no file
             tally.read(workspace, index)
@@ -134,11 +139,13 @@ def collect_overview(
         calendar=Calendar(budget.timezone, budget.reset_day),
         pages=totals,
         pending_is_at_least=run_file.pending_is_at_least,
+        corrected=counts.corrected,
+        checked=counts.checked,
         days=tally.days,
         undated=tally.undated,
         rates=tuple(tally.timeline.rates()),
         failures=failures,
-        scores=tally.scores(in_doubt),
+        scores=tally.scores(counts.in_doubt),
         lengths=tally.lengths,
         months=months,
         ledger_problem=problem,
@@ -187,9 +194,11 @@ class _Tally:
         return Scores(tuple(self._scores), self._thresholds.most_common(1)[0][0], in_doubt)
 
     def _add(self, page: FinishedPage, line: ResultLine) -> None:
-        local_s = self.add_day(page.added, page.state)
+        original = None if line.review is None else line.review.original
+        local_s = self.add_day(page.added if original is None else original.added, page.state)
         if local_s is not None:
-            self.timeline.add(local_s, line.elapsed_ms if line.attempts else None)
+            is_timed = bool(line.attempts) and line.review is None
+            self.timeline.add(local_s, line.elapsed_ms if is_timed else None)
         if line.skipped is None:
             self.lengths[length_class(len(line.text))] += 1
         if line.quality is not None:

@@ -37,6 +37,10 @@ def _facts(overview: Overview) -> Iterator[tuple[str, str, str]]:
     yield "pending", f"{least}{pages[State.PENDING]:,}", ""
     if overview.scores is not None:
         yield "in doubt", f"{overview.scores.in_doubt:,}", ""
+    if overview.corrected:
+        yield "corrected", f"{overview.corrected:,}", "by a person"
+    if overview.checked:
+        yield "checked", f"{overview.checked:,}", "by a person"
     if overview.months:
         latest = overview.months[-1]
         of = "" if overview.quota is None else f"of {overview.quota:,} "

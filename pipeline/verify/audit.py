@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from pipeline.errors import StorageError
 from pipeline.records import State
@@ -18,6 +19,8 @@ from pipeline.workspace.segments import find_covered
 from pipeline.workspace.snapshot import open_snapshot
 
 logger = logging.getLogger("pagemill")
+
+_WITHOUT_TEXT: Final = frozenset({State.FAILED, State.UNCERTAIN, State.SKIPPED})
 
 
 def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
@@ -65,7 +68,8 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
         index = IndexCopy(workspace, directory, evidence)
         yield from index.compare()
         if run_file is not None and run_file.finished is not None:  # a killed run wrote no totals
-            yield from _audit_totals(run_file, index.totals(), evidence.pages_of_changed_files())
+            changed, reviewed = evidence.pages_of_changed_files(), evidence.pages_reviewed_since(run_file.finished)
+            yield from _audit_totals(run_file, index.totals(), changed, reviewed)
         if run_file is not None:
             yield from LedgerCopy(run_file, evidence).compare()
 
@@ -79,12 +83,18 @@ def _audit_files(workspace: Path) -> Iterator[str]:
         logger.info("%s: holds bytes that a crash tore from a line", path.name)
 
 
-def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int) -> Iterator[str]:
-    """Compare the totals with those of the last run; `changed` is the number of pages of changed files.
+def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int, reviewed: int) -> Iterator[str]:
+    """Compare the totals with those of the last run.
+
+    Args:
+        run_file: Of the last run.
+        totals: By the lines.
+        changed: Number of pages of changed files.
+        reviewed: Number of pages that a person has reviewed since: a page that had failed is done then.
 
     A pending page has no line, so a rebuilt index lacks it, and counts a changed page in its earlier state. A state's
     total may therefore exceed the last run's by at most the missing pending pages and the pages of changed files;
-    it must not be lower.
+    it must not be lower, but for failed and skipped pages whose text a person wrote.
     """
     expected = {state: run_file.totals.get(state.value, 0) for state in State}
     missing = max(0, expected[State.PENDING] - totals[State.PENDING])
@@ -92,6 +102,8 @@ def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int) 
         if state is State.PENDING:
             is_right = number in {0, expected[state]}
         else:
-            is_right = expected[state] <= number <= expected[state] + missing + changed
+            fewer = reviewed if state in _WITHOUT_TEXT else 0
+            more = missing + changed + (0 if state in _WITHOUT_TEXT else reviewed)
+            is_right = expected[state] - fewer <= number <= expected[state] + more
         if not is_right:
             yield f"run.json: {expected[state]} pages {state}, the files say {number}"

@@ -13,14 +13,15 @@ from pipeline.records import TEXT_LAYER, Record, State
 from pipeline.verify.line_checks import check_failure, check_part, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.failure_lines import parse_failure
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
-from pipeline.workspace.lines import parse_failure, parse_record
 from pipeline.workspace.page_counts import count_pages
 from pipeline.workspace.page_rows import failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import Span, read_lines
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import Tables
 
@@ -31,17 +32,17 @@ _LINES: Final = """
 CREATE TABLE result (
   number INTEGER PRIMARY KEY, offset INTEGER, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT,
   attempt TEXT, original BLOB, elapsed_ms INTEGER, metered INTEGER, again INTEGER,
-  pixels TEXT
+  pixels TEXT, sent INTEGER, reviewed INTEGER
 );
 CREATE TABLE part_call (
   number INTEGER PRIMARY KEY, source BLOB, tile TEXT, added TEXT, attempt TEXT, elapsed_ms INTEGER, metered INTEGER
 );
 CREATE TABLE further_call (number INTEGER, attempt TEXT);
 CREATE VIEW text_call AS
-  SELECT number, source, id, added, elapsed_ms, metered, attempt FROM result WHERE original IS NULL
+  SELECT number, source, id, added, elapsed_ms, metered, attempt FROM result WHERE sent
   UNION ALL
   SELECT number, source, id, added, elapsed_ms, metered, further_call.attempt
-  FROM further_call JOIN result USING (number) WHERE original IS NULL;
+  FROM further_call JOIN result USING (number) WHERE sent;
 CREATE TABLE failure (
   number INTEGER PRIMARY KEY, source BLOB, page INTEGER, id TEXT, state TEXT, added TEXT, again INTEGER
 );
@@ -50,7 +51,7 @@ CREATE TABLE failure (
 _INDEXES: Final = """
 CREATE INDEX result_id ON result (id);
 CREATE INDEX result_page ON result (source, page, id);
-CREATE INDEX result_attempt ON result (attempt) WHERE original IS NULL;
+CREATE INDEX result_attempt ON result (attempt) WHERE sent;
 CREATE INDEX failure_page ON failure (source, page);
 CREATE INDEX failure_id ON failure (id);
 """
@@ -69,7 +70,7 @@ _REPEATED_CONTENTS: Final = """
 SELECT number, source, first FROM (
   SELECT number, source, again, min(number) OVER (PARTITION BY id) AS first,
   row_number() OVER (PARTITION BY coalesce(attempt, number)
-  ORDER BY number) AS nth FROM result WHERE original IS NULL AND state <> 'skipped'
+  ORDER BY number) AS nth FROM result WHERE sent AND state <> 'skipped'
 ) WHERE number <> first AND nth = 1 AND NOT again
 """
 _DUPLICATES: Final = """
@@ -92,6 +93,9 @@ SELECT count(*) FROM page WHERE source IN (
 )
 """
 """Files whose pages have several contents; the first 71 characters of an id are "sha256:" and 64 digits."""
+_REVIEWED_SINCE: Final = """
+SELECT count(*) FROM (SELECT DISTINCT source, page FROM result WHERE reviewed AND added > ?)
+"""
 
 
 class Evidence:
@@ -156,6 +160,10 @@ class Evidence:
         """Return the number of pages by state, according to the lines."""
         return count_pages(self.database).totals
 
+    def pages_reviewed_since(self, moment: str) -> int:
+        """Return the number of pages whose text a person has written or checked after a moment, RFC 3339."""
+        return int(self.database.rows(_REVIEWED_SINCE, (moment,))[0][0])
+
     def pages_of_changed_files(self) -> int:
         """Return the number of pages of files with several contents: some pages may be of an earlier content."""
         return int(self.database.rows(_CHANGED_FILES)[0][0])
@@ -178,12 +186,12 @@ class Evidence:
                 for problem in check_record(record):
                     yield f"{_place(name, in_file, encode_name(record.source))}: {problem}"
                 row = record_row(record)
-                self._tables.add_result(row, place, sent=record.duplicate_of is None)
+                self._tables.add_result(row, place)
                 key = _key(number, span, place)
                 rows.append(
                     (key, place.start, row.source, row.page, row.id, row.state.value, row.added,
                      next(iter(record.attempts), None), _original(record), _clamp(record.elapsed_ms),
-                     _is_metered(record), record.again, record.pixels)
+                     _is_metered(record), record.again, record.pixels, record.was_sent, record.review is not None)
                 )  # fmt: skip
                 further.extend((key, attempt) for attempt in record.attempts[1:])
             if len(rows) >= _BATCH:

@@ -8,11 +8,14 @@ from typing import Final
 
 from pipeline.errors import one_line, page_errors
 from pipeline.records import MAX_FAILED_RUNS, TEXT_LAYER, Record
+from pipeline.review import Review
 from pipeline.skipped import BLANK, SMALLER
 from pipeline.workspace.checksums import DamagedLineError, check_checksum, is_intact
-from pipeline.workspace.lines import EditedLineError, FailureHead, parse_result
+from pipeline.workspace.failure_lines import FailureHead
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.part_lines import Part
 from pipeline.workspace.reencoding import restore_line
+from pipeline.workspace.result_lines import parse_result
 from pipeline.workspace.source_names import decode_name
 
 _BEGIN: Final = re.compile(rb'\{"id":(?:"(?:sha256|url):|null,)')
@@ -89,9 +92,10 @@ def check_record(record: Record) -> Iterator[str]:
     elif match[1] != hashlib.sha256(record.source.encode("utf-8", "surrogatepass")).hexdigest():
         yield f"its id {record.id} is that of another URL"
     is_called = bool(record.attempts) and all(record.attempts)
+    yield from _check_review(record)
     if record.skipped is not None:
         yield from _check_skipped(record)
-    elif not is_called and record.text_from != TEXT_LAYER:
+    elif not is_called and record.text_from != TEXT_LAYER and not _had_no_call(record):
         yield "it has no attempt"
     elif is_called and record.text_from == TEXT_LAYER:
         yield f"its text is that of the file, and yet it has an attempt, {record.attempts[0]}"
@@ -99,6 +103,41 @@ def check_record(record: Record) -> Iterator[str]:
         yield f"elapsed_ms is {record.elapsed_ms}"
     if not _is_moment(record.added):
         yield f"added is not a time: {record.added[:40]!r}"
+
+
+def _had_no_call(record: Record) -> bool:
+    """Return whether a person wrote the text of a page that was never read: failed, skipped, or with a text layer."""
+    original = None if record.review is None else record.review.original
+    return record.is_corrected and (
+        original is None or original.skipped is not None or original.text_from == TEXT_LAYER
+    )
+
+
+def _check_review(record: Record) -> Iterator[str]:
+    """Yield the faults of what a record says about a person's review."""
+    review = record.review
+    if review is None:
+        if record.is_corrected:
+            yield "its text is a person's correction, and nothing says of which text"
+        return
+    is_kept = review.original is None or review.original.text is not None
+    if is_kept != record.is_corrected:
+        yield (
+            "its review keeps an original, and its text is that"
+            if is_kept
+            else "its text is a person's correction without its original"
+        )
+    for name, moment in _review_moments(review):
+        if not _is_moment(moment):
+            yield f"{name} of its review is not a time: {moment[:40]!r}"
+
+
+def _review_moments(review: Review) -> Iterator[tuple[str, str]]:
+    yield "at", review.at
+    if review.checked is not None:
+        yield "checked", review.checked
+    if review.original is not None:
+        yield "added", review.original.added
 
 
 def check_part(part: Part) -> Iterator[str]:

@@ -13,15 +13,15 @@ from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first
 from pipeline.workspace.line_stream import LineStream
-from pipeline.workspace.lines import ResultLine, parse_whole_result
 from pipeline.workspace.page_texts import PageText, parse_text
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.result_lines import ResultLine, parse_whole_result
 
 _Line = TypeVar("_Line", ResultLine, PageText)
 _BATCH: Final = 4096
 _BLOCK_BYTES: Final = 64 * 1024
 _FINISHED_PAGES: Final = """
-SELECT source, page, state, added, in_doubt, id, offset FROM page
+SELECT source, page, state, added, in_doubt, id, offset, is_checked, is_corrected FROM page
 WHERE (source, page) > (?, ?) AND offset IS NOT NULL ORDER BY source, page LIMIT ?
 """
 
@@ -37,6 +37,8 @@ class FinishedPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
         in_doubt: The service doubts its text.
         id: Identity of its content.
         offset: Of its last line in the stream of records, in bytes.
+        is_checked: A person marked its text as checked.
+        is_corrected: A person wrote its text.
     """
 
     source: bytes
@@ -46,6 +48,8 @@ class FinishedPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     in_doubt: bool
     id: str
     offset: int
+    is_checked: bool = False
+    is_corrected: bool = False
 
 
 def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Iterator[FinishedPage]:
@@ -58,9 +62,10 @@ def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Ite
     after: tuple[bytes, int] = (b"", 0)
     while batch := database.rows(_FINISHED_PAGES, (*after, _BATCH)):
         after = batch[-1][0], batch[-1][1]
-        for source, page, state, added, in_doubt, page_id, offset in batch:
+        for source, page, state, added, in_doubt, page_id, offset, checked, corrected in batch:
             if state in wanted:
-                yield FinishedPage(source, page, wanted[state], added, bool(in_doubt), page_id, offset)
+                flags = bool(checked), bool(corrected)
+                yield FinishedPage(source, page, wanted[state], added, bool(in_doubt), page_id, offset, *flags)
 
 
 class ResultLines:

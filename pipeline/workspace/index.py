@@ -27,10 +27,12 @@ from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import DamagedLine, Span
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, OtherFilesError, Tables
-from pipeline.workspace.worklist import find_left, read_worklist
+from pipeline.workspace.worklist import find_failure, find_left, read_worklist
 
 _COMMIT_EVERY: Final = 512  # changes
-_FILE_PAGES: Final = """SELECT size_bytes, mtime_ns, pages, state, retryable, added FROM file JOIN page USING (source)
+_NAMED_PAGE: Final = "SELECT state, retryable, added, is_checked OR is_corrected FROM page WHERE source = ?"
+_FILE_PAGES: Final = """SELECT size_bytes, mtime_ns, pages, state, retryable, added, is_checked OR is_corrected
+FROM file JOIN page USING (source)
 WHERE path = ? AND file.source = ?"""
 
 
@@ -45,12 +47,16 @@ class Index:
         """Which attempts have a readable line, and which lines were edited; which tiles have a text."""
         self.skips, self.pixels, self.positioned = self._tables.skips, self._tables.pixels, self._tables.positioned
         """Which pages were skipped, or lack positions, by this run's settings; whose pixels are equal."""
+        self.contents, self.reviewed = self._tables.contents, self._tables.reviewed
+        """Records by content and by page; which pages a person has reviewed."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self._kept_counts: PageCounts | None = None
         self.finished_pages = partial(read_finished_pages, database)
         self.worklist = partial(read_worklist, database, workspace / FAILURES)
         """Yield pages in the order of their names: those with a record and a state asked for; those that failed."""
+        self.find_failure = partial(find_failure, database, workspace / FAILURES)
+        """Return the failure of a page that has failed, by the bytes of its source and its number."""
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 
@@ -172,21 +178,21 @@ class Index:
                 return None
             pages, rows = found[0][2], [row[3:] for row in found]
         else:
-            pages, rows = 1, self._db.rows("SELECT state, retryable, added FROM page WHERE source = ?", (source,))
+            pages, rows = 1, self._db.rows(_NAMED_PAGE, (source,))
         final = (*FINAL_STATES, State.UNCERTAIN) if keep_uncertain else FINAL_STATES
         if len(rows) < pages:
             return None
-        for state, retryable, added in rows:
-            if state in FINAL_STATES and file.again_before is not None and added < file.again_before:
+        for state, retryable, added, is_reviewed in rows:
+            if state in FINAL_STATES and not self.reviewed.is_recent(added, file, is_reviewed=is_reviewed):
                 return None
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
             if state not in final and not failed_now and (retryable or state != State.FAILED):
                 return None
         is_open = self._tables.is_open(source, {row[0] for row in rows})
-        finished = (state in FINAL_STATES for state, _, _ in rows)
+        finished = (row[0] in FINAL_STATES for row in rows)
         if is_open or (file.meta and self.inventory.count_with_meta(file) < sum(finished)):
             return None
-        return {State(rows[0][0]): 1} if len(rows) == 1 else Counter(State(state) for state, _, _ in rows)
+        return {State(rows[0][0]): 1} if len(rows) == 1 else Counter(State(row[0]) for row in rows)
 
     def has_failed_since(self, file: SourceFile, page: int, since: str) -> bool:
         """Return True when a page failed at this time (RFC 3339) or later."""
@@ -207,18 +213,6 @@ class Index:
             (encode_name(file.name),),
         )
 
-    def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
-        """Record that a page with this content is left for another run; if it has a state already, keep that.
-
-        A state that the page had with another content is overwritten.
-        """
-        self._db.change(
-            "INSERT INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)"
-            " ON CONFLICT DO UPDATE SET state = excluded.state, retryable = 1, added = '',"
-            " id = excluded.id, in_doubt = 0, offset = NULL WHERE id IS NOT excluded.id",
-            (encode_name(file.name), page, page_id),
-        )
-
     def add_file(self, file: SourceFile, pages: int) -> None:
         """Record a file's size, time and number of pages once all of its pages have ended."""
         source = encode_name(file.name)
@@ -231,18 +225,20 @@ class Index:
 
     def find_record(self, page_id: PageId) -> Record | None:
         """Return the first record of a content; None when none settles its pages, or its line is damaged."""
-        return self._tables.find_record(page_id)
+        return self._tables.contents.find(page_id)
 
     def has_result(self, file: SourceFile, page: int, page_id: PageId) -> bool:
         """Return True when this page has a record of this content that is as recent as asked for."""
-        state, source = "SELECT state, added FROM page WHERE source = ? AND page = ? AND id = ?", encode_name(file.name)
-        rows = self._db.rows(state, (source, page, page_id))
-        is_recent = bool(rows) and rows[0][0] in FINAL_STATES and rows[0][1] >= (file.again_before or "")
+        source = encode_name(file.name)
+        rows = self._db.rows(f"{_NAMED_PAGE} AND page = ? AND id = ?", (source, page, page_id))
+        if not rows or rows[0][0] not in FINAL_STATES:
+            return False
+        is_recent = self.reviewed.is_recent(rows[0][2], file, is_reviewed=rows[0][3])
         return is_recent and self._tables.is_settled(source, page, rows[0][0])
 
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""
-        self._tables.add_result(record_row(record), span, sent=record.duplicate_of is None)
+        self._tables.add_result(record_row(record), span)
 
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Add a failure that was appended to failures.jsonl."""

@@ -5,10 +5,11 @@ from typing import Final
 
 from pipeline.workspace.parts import PARTS_SCHEMA
 from pipeline.workspace.pixel_table import PIXELS_SCHEMA
+from pipeline.workspace.reviewed import REVIEWED_SCHEMA
 from pipeline.workspace.skips import SKIPS_SCHEMA
 from pipeline.workspace.text_proofs import DAMAGED_SCHEMA, FORGET_PROOFS, PROOFS_SCHEMA
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 _SINCE_3: Final = """
 CREATE TABLE meta (
   source BLOB NOT NULL, page INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, page, digest)
@@ -34,13 +35,15 @@ CREATE TABLE content (id TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWI
 CREATE TABLE page (
   source BLOB NOT NULL, page INTEGER NOT NULL, state TEXT NOT NULL, retryable INTEGER NOT NULL, added TEXT NOT NULL,
   id TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, offset INTEGER,
-  lacks_lines INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
+  lacks_lines INTEGER NOT NULL DEFAULT 0, is_checked INTEGER NOT NULL DEFAULT 0,
+  is_corrected INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, page)
 ) WITHOUT ROWID;
 CREATE TABLE file (
   path BLOB PRIMARY KEY, source BLOB NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   pages INTEGER NOT NULL
 ) WITHOUT ROWID;
-{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{PARTS_SCHEMA}{SKIPS_SCHEMA}{PIXELS_SCHEMA}{DAMAGED_SCHEMA}"""
+{_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{PARTS_SCHEMA}{SKIPS_SCHEMA}{PIXELS_SCHEMA}
+{DAMAGED_SCHEMA}{REVIEWED_SCHEMA}"""
 FORGET_LINES: Final = (
     "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
 )
@@ -52,14 +55,19 @@ _OFFSETS: Final = f"ALTER TABLE page ADD COLUMN offset INTEGER;{FORGET_LINES}{_R
 _SINCE_6: Final = PARTS_SCHEMA + SKIPS_SCHEMA + PIXELS_SCHEMA + _OFFSETS
 _SINCE_7: Final = f"ALTER TABLE page ADD COLUMN lacks_lines INTEGER NOT NULL DEFAULT 0;{FORGET_LINES}{_READ_AGAIN}"
 _SINCE_8: Final = f"{DAMAGED_SCHEMA}{FORGET_LINES}{_READ_AGAIN}"
+_SINCE_9: Final = f"""
+ALTER TABLE page ADD COLUMN is_checked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE page ADD COLUMN is_corrected INTEGER NOT NULL DEFAULT 0;{REVIEWED_SCHEMA}"""
+"""No line that an earlier version has read was reviewed."""
 UPGRADES: Final = MappingProxyType(
     {
-        2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8,
-        3: _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8,
-        4: _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8,
-        5: _SINCE_6 + _SINCE_7 + _SINCE_8,
-        6: _SINCE_7 + _SINCE_8,
-        7: _SINCE_8,
+        2: _SINCE_3 + _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8 + _SINCE_9,
+        3: _SINCE_4 + _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8 + _SINCE_9,
+        4: _SINCE_5 + _SINCE_6 + _SINCE_7 + _SINCE_8 + _SINCE_9,
+        5: _SINCE_6 + _SINCE_7 + _SINCE_8 + _SINCE_9,
+        6: _SINCE_7 + _SINCE_8 + _SINCE_9,
+        7: _SINCE_8 + _SINCE_9,
+        8: _SINCE_9,
     }
 )
 """By earlier version. All lines are read again, which fills the new tables and columns; files stay known."""

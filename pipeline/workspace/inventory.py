@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-from pipeline.records import FileStat, SourceFile, State
+from pipeline.records import FileStat, PageId, SourceFile, State
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.page_rows import meta_digest
 from pipeline.workspace.source_names import encode_name
@@ -21,6 +21,9 @@ _FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ?
 
 
 _FINISHED: Final = "SELECT count(*) FROM page WHERE state IN ('done', 'duplicate', 'skipped') AND "
+_KNOWN_PAGES: Final = """
+SELECT page, state, retryable, added, id IS NOT NULL, is_checked OR is_corrected FROM page WHERE source = ?
+"""
 _MOST_UNREAD: Final = 10_000
 """So that memory is bounded; failures of archives beyond these end in a later run."""
 _FILES_BELOW: Final = "SELECT path FROM file WHERE path > ? AND path < ? ORDER BY path LIMIT 1000"
@@ -44,12 +47,14 @@ class KnownPage:
         retryable: True when the next run sends it again after a failure.
         added: When it got this state, RFC 3339; "" for a page that is pending.
         has_id: True when its content was read.
+        is_reviewed: True when a person wrote or checked its text.
     """
 
     state: State
     retryable: bool
     added: str
     has_id: bool
+    is_reviewed: bool = False
 
 
 class Inventory:
@@ -123,10 +128,8 @@ class Inventory:
 
     def pages_of(self, file: SourceFile) -> Mapping[int, KnownPage]:
         """Return what is known of the pages with a file's name, by their 1-based number."""
-        rows = self._db.rows(
-            "SELECT page, state, retryable, added, id FROM page WHERE source = ?", (encode_name(file.name),)
-        )
-        return {row[0]: KnownPage(State(row[1]), bool(row[2]), row[3], row[4] is not None) for row in rows}
+        rows = self._db.rows(_KNOWN_PAGES, (encode_name(file.name),))
+        return {row[0]: KnownPage(State(row[1]), bool(row[2]), row[3], bool(row[4]), bool(row[5])) for row in rows}
 
     def add_kind(self, file: SourceFile, kind: str) -> None:
         """Record what the first bytes of a file told: `PAGE`, or the kind of an ignored file."""
@@ -148,6 +151,19 @@ class Inventory:
         self._db.change_many(
             "INSERT OR IGNORE INTO page (source, page, state, retryable, added) VALUES (?, ?, 'pending', 1, '')",
             [(encode_name(file.name), page) for page in range(first, pages + 1)],
+        )
+
+    def mark_page_pending(self, file: SourceFile, page: int, page_id: PageId) -> None:
+        """Record that a page with this content is left for another run; if it has a state already, keep that.
+
+        A state that the page had with another content is overwritten.
+        """
+        self._db.change(
+            "INSERT INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state, retryable = 1, added = '',"
+            " id = excluded.id, in_doubt = 0, offset = NULL, is_checked = 0, is_corrected = 0"
+            " WHERE id IS NOT excluded.id",
+            (encode_name(file.name), page, page_id),
         )
 
     def failed_unread(self) -> list[bytes]:

@@ -10,7 +10,8 @@ from pipeline.workspace.cache_database import CacheDatabase
 _BY_STATE: Final = ", ".join(f"count(*) FILTER (WHERE state = '{state.value}')" for state in State)
 _IN_DOUBT: Final = "count(*) FILTER (WHERE in_doubt)"
 _LEFT: Final = "count(*) FILTER (WHERE state = 'failed' AND NOT retryable)"
-_COUNT: Final = f"SELECT {_IN_DOUBT}, {_LEFT}, {_BY_STATE} FROM page"  # noqa: S608 - made of constants
+_REVIEWED: Final = "count(*) FILTER (WHERE is_corrected), count(*) FILTER (WHERE is_checked)"
+_COUNT: Final = f"SELECT {_IN_DOUBT}, {_LEFT}, {_REVIEWED}, {_BY_STATE} FROM page"  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,15 @@ class PageCounts:
         totals: By state.
         in_doubt: Pages with a text that the service doubts.
         left: Failed pages that no run sends again, only `retry`.
+        corrected: Pages whose text a person wrote.
+        checked: Pages whose text a person marked as checked.
     """
 
     totals: Mapping[State, int]
     in_doubt: int
     left: int
+    corrected: int = 0
+    checked: int = 0
 
 
 def count_pages(database: CacheDatabase) -> PageCounts:
@@ -34,8 +39,9 @@ def count_pages(database: CacheDatabase) -> PageCounts:
     Raises:
         StorageError: the index cannot be read.
     """
-    ((in_doubt, left, *by_state),) = database.rows(_COUNT)
-    return PageCounts(dict(zip(State, by_state, strict=True)), in_doubt, left)
+    ((in_doubt, left, corrected, checked, *by_state),) = database.rows(_COUNT)
+    totals = dict(zip(State, by_state, strict=True))
+    return PageCounts(totals, in_doubt, left, corrected=corrected, checked=checked)
 
 
 def count_by_state(rows: Iterable[tuple[str, int]]) -> dict[State, int]:

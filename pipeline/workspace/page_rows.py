@@ -6,8 +6,10 @@ from hashlib import blake2b
 import orjson
 
 from pipeline.records import Failure, Meta, PageId, Record, State
+from pipeline.review import CORRECTION
 from pipeline.skipped import Skipped
-from pipeline.workspace.lines import FailureHead, ResultHead
+from pipeline.workspace.failure_lines import FailureHead
+from pipeline.workspace.result_lines import ResultHead
 from pipeline.workspace.source_names import encode_name
 
 
@@ -28,6 +30,9 @@ class PageRow:
         pixels: Size, and hash if known, of the page's pixels; None where these are not compared.
         skipped: Why the page was not sent; None for a page with a text, and for a failure.
         lacks_lines: The service read the page without saying where its lines are.
+        leads: Later pages of this content take their text from this record.
+        is_checked: A person marked its text as checked.
+        is_corrected: A person wrote its text.
     """
 
     source: bytes
@@ -42,6 +47,9 @@ class PageRow:
     skipped: Skipped | None = None
     pixels: str | None = None
     lacks_lines: bool = False
+    leads: bool = False
+    is_checked: bool = False
+    is_corrected: bool = False
 
 
 def meta_digest(meta: Meta | None) -> bytes | None:
@@ -51,22 +59,34 @@ def meta_digest(meta: Meta | None) -> bytes | None:
 
 def record_row(record: Record) -> PageRow:
     """Return a page's row after a record."""
-    source, meta = encode_name(record.source), meta_digest(record.meta)
-    return PageRow(
-        source, record.page, record.state, retryable=False, added=record.added, id=record.id, meta=meta,
-        attempts=record.attempts, in_doubt=_is_in_doubt(record), skipped=record.skipped,
-        pixels=record.pixels, lacks_lines=lacks_lines(record),
-    )  # fmt: skip
+    return _result_row(record, encode_name(record.source))
 
 
 def result_row(head: ResultHead) -> PageRow:
     """Return a page's row after a line of results.jsonl."""
-    source, meta, page_id = head.source_bytes(), meta_digest(head.meta), PageId(head.id)
+    return _result_row(head, head.source_bytes())
+
+
+def _result_row(record: Record | ResultHead, source: bytes) -> PageRow:
+    is_checked = record.review is not None and record.review.checked is not None
+    is_corrected = record.text_from == CORRECTION
     return PageRow(
-        source, head.page, head.state, retryable=False, added=head.added, id=page_id, meta=meta,
-        attempts=head.attempts, in_doubt=_is_in_doubt(head), skipped=head.skipped,
-        pixels=head.pixels, lacks_lines=lacks_lines(head),
-    )  # fmt: skip
+        source,
+        record.page,
+        record.state,
+        retryable=False,
+        added=record.added,
+        id=PageId(record.id),
+        meta=meta_digest(record.meta),
+        attempts=record.attempts,
+        in_doubt=_is_in_doubt(record) and not (is_checked or is_corrected),
+        skipped=None if is_checked else record.skipped,
+        pixels=record.pixels,
+        lacks_lines=lacks_lines(record),
+        leads=record.duplicate_of is None or record.review is not None,
+        is_checked=is_checked,
+        is_corrected=is_corrected,
+    )
 
 
 def failure_row(failure: Failure | FailureHead) -> PageRow:
@@ -78,7 +98,12 @@ def failure_row(failure: Failure | FailureHead) -> PageRow:
 
 def lacks_lines(record: Record | ResultHead) -> bool:
     """Return whether a call with positions would say more than the record does."""
-    return record.lines is None and record.text_from is None and record.skipped is None
+    text_from, skipped = record.text_from, record.skipped
+    if record.text_from == CORRECTION and record.review is not None:
+        if (original := record.review.original) is None:
+            return False
+        text_from, skipped = original.text_from, original.skipped
+    return record.lines is None and text_from is None and skipped is None
 
 
 def _is_in_doubt(record: Record | ResultHead) -> bool:

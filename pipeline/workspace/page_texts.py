@@ -6,7 +6,8 @@ import msgspec
 
 from pipeline.records import State, result_state
 from pipeline.skipped import Skipped
-from pipeline.workspace.lines import ResultLine, parse_line
+from pipeline.workspace.lines import parse_line
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import name_bytes
 
 
@@ -38,6 +39,19 @@ class Score(msgspec.Struct, frozen=True, gc=False):
         return self.score < self.threshold
 
 
+class OriginalText(msgspec.Struct, frozen=True, gc=False):
+    """The text before any correction; see `Original`."""
+
+    text: str | None = None
+
+
+class ReviewedText(msgspec.Struct, frozen=True, gc=False):
+    """What a person did to a text; see `Review`."""
+
+    checked: str | None = None
+    original: OriginalText | None = None
+
+
 class PageText(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A page's text and its provenance; the fields are those of a `ResultLine`."""
 
@@ -57,6 +71,7 @@ class PageText(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     skipped: Skipped | None = None
     text_from: str | None = None
     meta: dict[str, Any] | None = None
+    review: ReviewedText | None = None
 
     def source_bytes(self) -> bytes:
         """Return the bytes of the source's name."""

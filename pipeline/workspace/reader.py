@@ -13,9 +13,9 @@ from pipeline.storage.temporary import TemporaryDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.line_stream import LineStream, open_lines
-from pipeline.workspace.lines import parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.read_position import number_lines
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.segments import has_results
 from pipeline.workspace.source_names import encode_name

@@ -34,11 +34,11 @@ _FIELDS: Final = (
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "tiles", "corrections", "turned_deg", "deskewed_deg", "levels", "to_source"),
     *("timestamp", "host", "meta", "note", "runs", "again", "text_from", "skipped", "reason", "measure", "pixels"),
-    *("lines", "operation"),
+    *("lines", "operation", "review", "at", "base", "by", "checked", "original"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 
-_OBJECTS: Final = ("prep", "corrections", "reply", "quality", "confidence", "skipped", "tile")
+_OBJECTS: Final = ("prep", "corrections", "reply", "quality", "confidence", "skipped", "tile", "review", "original")
 _FLOATS: Final = (
     *("scale", "deskewed_deg", "score", "threshold", "mean", "minimum", "unread_ink", "unread_type", "measure"),
 )

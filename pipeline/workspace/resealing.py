@@ -19,9 +19,11 @@ from pipeline.errors import StorageError
 from pipeline.storage.filesystems import sync_directory
 from pipeline.storage.zstd_frames import FRAME_BYTES, FrameWriter, require_zstd
 from pipeline.workspace.checksums import DamagedLineError, append_checksum, is_lost
-from pipeline.workspace.lines import EditedLineError, parse_failure, parse_record
+from pipeline.workspace.failure_lines import parse_failure
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.paths import FAILURES
 from pipeline.workspace.reencoding import split_joined, strip_framing
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.segment_reader import decompress_all
 
 

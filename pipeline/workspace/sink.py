@@ -14,12 +14,13 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, Record
 from pipeline.storage.filesystems import sync_directory
 from pipeline.workspace.ballast import Ballast
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.jsonl_file import JsonlFile, SyncedFile
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.part_lines import Part, encode_part
 from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.replies import keep_reply
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.rotation import Rotation, open_rotation
 
 

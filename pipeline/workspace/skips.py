@@ -58,6 +58,10 @@ class Skips:
         row = (source, page, skipped.reason, skipped.measure)
         self._db.change("INSERT OR REPLACE INTO skipped_page VALUES (?, ?, ?, ?)", row)
 
+    def forget(self, source: bytes, page: int) -> None:
+        """Forget why a page was skipped: a person has checked that it has no text, so that it stays skipped."""
+        self._db.change("DELETE FROM skipped_page WHERE source = ? AND page = ?", (source, page))
+
     def find(self, source: bytes) -> dict[int, Skipped]:
         """Return why pages of a file were skipped when they were, by their 1-based number."""
         rows = self._db.rows("SELECT page, reason, measure FROM skipped_page WHERE source = ?", (source,))

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
-from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, Record, State, limits_runs
-from pipeline.storage.files import require_descriptor
+from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, State, limits_runs
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.contents import Contents
+from pipeline.workspace.failure_lines import FailureHead, parse_failure
 from pipeline.workspace.index_schema import FORGET_LINES
-from pipeline.workspace.joined_lines import parse_first, parse_lines
-from pipeline.workspace.line_stream import open_lines
-from pipeline.workspace.lines import EditedLineError, FailureHead, parse_failure, parse_record, parse_result
+from pipeline.workspace.joined_lines import parse_lines
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.page_rows import PageRow, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
@@ -25,6 +25,8 @@ from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.pixel_table import FORGET_PIXELS, PixelTable
 from pipeline.workspace.positioned import Positioned
 from pipeline.workspace.read_position import DamagedLine, ReadPosition, Span
+from pipeline.workspace.result_lines import parse_result
+from pipeline.workspace.reviewed import Reviewed
 from pipeline.workspace.skips import FORGET_SKIPS, Skips
 from pipeline.workspace.text_proofs import FORGET_DAMAGED, FORGET_PROOFS, TextProofs
 
@@ -55,32 +57,35 @@ class Tables:
         """Which pages were skipped, and why."""
         self.pixels = PixelTable(database)
         """Which contents have pages of the same pixels."""
+        self.contents = Contents(database, self._results.path, self.skips, self.positioned)
+        """Which record later pages of a content take their text from."""
+        self.reviewed = Reviewed(database, self.contents)
+        """Which pages a person has reviewed."""
         self._trusts_files = True
 
     def __repr__(self) -> str:
         return f"<Tables {self._results!r} {self._failures!r}>"
 
-    def add_result(self, row: PageRow, span: Span, *, sent: bool) -> None:
+    def add_result(self, row: PageRow, span: Span) -> None:
         """Apply a line of results.jsonl.
 
         Args:
             row: The page's state after this line.
             span: The line's place.
-            sent: True when the page was sent for this record; False for a duplicate.
         """
         assert row.id is not None
         self._put(row, span.start)
         if row.skipped is not None:
             self.skips.add(row.source, row.page, row.skipped)
+        elif row.is_checked:
+            self.skips.forget(row.source, row.page)
         if row.pixels is not None:
             self.pixels.add(row.id, row.source, row.page, row.pixels)
         for attempt in row.attempts:
             self.proofs.add(attempt)
         if row.meta is not None:
             self._db.change("INSERT OR IGNORE INTO meta VALUES (?, ?, ?)", (row.source, row.page, row.meta))
-        is_new = self._db.change("INSERT OR IGNORE INTO content VALUES (?, ?)", (row.id, span.start))
-        if not is_new and sent:  # sent again, because the earlier line is damaged or `--again` asked for it
-            self._db.change("UPDATE content SET offset = ? WHERE id = ?", (span.start, row.id))
+        self.contents.add(row.id, span.start, leads=row.leads)
         self._results.add(span)
 
     def add_failure(self, failure: Failure, span: Span) -> None:
@@ -126,27 +131,6 @@ class Tables:
             return 0
         runs, added = rows[0]
         return max(0, runs - 1) if before is not None and added >= before else int(runs)
-
-    def find_record(self, page_id: PageId) -> Record | None:
-        """Return the first record of a content that settles its pages; None when there is none, or its line is damaged.
-
-        Raises:
-            StorageError: the file cannot be read; the page must not be sent, and paid for, again.
-        """
-        offset = self._find_offset(page_id)
-        if offset is None:
-            return None
-        try:
-            with open_lines(self._results.path) as file:
-                file.seek(offset)
-                record = parse_first(file.readline().removesuffix(b"\n"), parse_record)
-        except (FileNotFoundError, DamagedLineError):
-            return None
-        except OSError as exc:
-            require_descriptor(exc)
-            raise StorageError(f"{self._results.path}: {exc.strerror or exc}") from exc
-        settles = record.id == page_id and self.skips.covers(record.skipped) and self.positioned.covers(record)
-        return record if settles else None
 
     def is_open(self, source: bytes, states: Collection[str]) -> bool:
         """Return whether this run's settings send pages of a file that an earlier one had settled."""
@@ -211,7 +195,7 @@ class Tables:
             if isinstance(head, DamagedLineError):
                 damaged.append(self._skip(self._results, span, head))
             else:
-                self.add_result(result_row(head), span, sent=head.duplicate_of is None)
+                self.add_result(result_row(head), span)
         for span, failure in parse_lines(self._failures.unread_lines(), parse_failure):
             if isinstance(failure, DamagedLineError):
                 damaged.append(self._skip(self._failures, span, failure))
@@ -255,9 +239,9 @@ class Tables:
 
     def _put(self, row: PageRow, offset: int | None = None) -> None:
         self._db.change(
-            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (row.source, row.page, row.state.value, row.retryable, row.added, row.id, row.in_doubt, offset,
-             row.lacks_lines),
+             row.lacks_lines, row.is_checked, row.is_corrected),
         )  # fmt: skip
 
     def _put_failure(self, row: PageRow, span: Span, runs: int) -> None:
@@ -279,8 +263,3 @@ class Tables:
         found = "SELECT state FROM page WHERE source = ? AND page = ? AND id = ?"
         rows = self._db.rows(found, (row.source, row.page, row.id))
         return bool(rows) and rows[0][0] in _TEXT_STATES
-
-    def _find_offset(self, page_id: PageId) -> int | None:
-        """Return the offset of a content's first record in results.jsonl; None when there is none."""
-        rows = self._db.rows("SELECT offset FROM content WHERE id = ?", (page_id,))
-        return rows[0][0] if rows else None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.workspace.cache_database import CacheDatabase
-from pipeline.workspace.lines import FailureHead, ResultHead
+from pipeline.workspace.lines import PageHead
+from pipeline.workspace.result_lines import ResultHead
 
 PROOFS_SCHEMA: Final = """
 CREATE TABLE text_attempt (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -85,7 +86,7 @@ class TextProofs:
         if rows:
             self._db.change_many("INSERT OR IGNORE INTO text_attempt VALUES (?)", rows)
 
-    def add_edited(self, file: str, offset_bytes: int, fields: ResultHead | FailureHead) -> None:
+    def add_edited(self, file: str, offset_bytes: int, fields: PageHead) -> None:
         """Add an edited line."""
         attempts = " ".join(fields.attempts) if isinstance(fields, ResultHead) else ""
         self._db.change(

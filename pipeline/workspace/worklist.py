@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.records import Failure, PageId
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import parse_whole_failure
+from pipeline.workspace.failure_lines import parse_whole_failure
 
 _BATCH: Final = 256
 _FAILED_PAGES: Final = """
@@ -16,6 +16,10 @@ SELECT source, page, retryable, failed_page.offset FROM page JOIN failed_page US
 WHERE state IN ('failed', 'uncertain') AND (source, page) > (?, ?) ORDER BY source, page LIMIT ?
 """
 
+_FAILED_PAGE: Final = """
+SELECT failed_page.offset FROM page JOIN failed_page USING (source, page, added)
+WHERE source = ? AND page = ? AND state IN ('failed', 'uncertain')
+"""
 _LEFT_PAGES: Final = """
 SELECT failed_page.offset FROM page JOIN failed_page USING (source, page, added)
 WHERE id = ? AND state = 'failed' AND NOT retryable ORDER BY (source = ? AND page = ?) DESC, added LIMIT 1
@@ -61,6 +65,16 @@ def find_left(database: CacheDatabase, failures: Path, page_id: PageId, source: 
         StorageError: the index cannot be read.
     """
     rows = database.rows(_LEFT_PAGES, (page_id, source, page))
+    return _read_failure(failures, rows[0][0]) if rows else None
+
+
+def find_failure(database: CacheDatabase, failures: Path, source: bytes, page: int) -> Failure | None:
+    """Return the failure of a page whose last state is failed or uncertain; None for any other.
+
+    Raises:
+        StorageError: the index cannot be read.
+    """
+    rows = database.rows(_FAILED_PAGE, (source, page))
     return _read_failure(failures, rows[0][0]) if rows else None
 
 

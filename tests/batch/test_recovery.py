@@ -16,7 +16,7 @@ from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.owners import is_alive, own
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import read_run_file
 from tests.factories import make_record
 from tests.fakes import serve_fake

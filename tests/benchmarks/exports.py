@@ -21,7 +21,7 @@ import orjson
 
 from pipeline.export.formats import FORMATS
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import RunFile, write_run_file
 from tests.benchmarks.usage import Usage, run_measured
 from tests.factories import RECORD, page_id

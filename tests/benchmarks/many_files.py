@@ -31,7 +31,7 @@ from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Settle
 from pipeline.records import FileStat, PageId, SourceFile
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import require_workspace
 from tests.benchmarks import archives
 from tests.benchmarks.fast_server import fast_server

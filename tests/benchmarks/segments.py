@@ -21,9 +21,9 @@ from pipeline import read_records
 from pipeline.workspace.compression import compress_segments
 from pipeline.workspace.index import Index
 from pipeline.workspace.line_stream import LineStream
-from pipeline.workspace.lines import encode_record
 from pipeline.workspace.paths import INDEX, RESULTS
 from pipeline.workspace.read_position import read_lines
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import RunFile, write_run_file
 from pipeline.workspace.segments import segment_name, sum_file_sizes
 from tests.factories import RECORD, page_id

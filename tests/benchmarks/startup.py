@@ -23,7 +23,7 @@ from pipeline.ledger.budget import ledger_path
 from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import PageId
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import require_workspace
 from tests.factories import make_record, page_id
 from tests.fakes import serve_fake

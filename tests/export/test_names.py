@@ -13,7 +13,7 @@ from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
 from pipeline.records import State
 from pipeline.workspace.finished_pages import FinishedPage
-from pipeline.workspace.lines import encode_record, parse_whole_result
+from pipeline.workspace.result_lines import encode_record, parse_whole_result
 from tests.export.workspaces import put_records, run_export
 from tests.factories import make_record
 

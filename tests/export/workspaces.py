@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.export.base import Exported, ExportJob
 from pipeline.export.formats import export
 from pipeline.records import Record
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import RunFile, read_run_file, write_run_file
 
 

@@ -16,7 +16,7 @@ from pipeline.remote.verdict import Situation, Stop, verdict_of
 from pipeline.service import Service
 from pipeline.storage.files import open_stable
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from tests.descriptors import no_descriptors
 from tests.factories import make_record
 from tests.fakes import Call, Script, accept, serve_fake

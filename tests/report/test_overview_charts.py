@@ -28,6 +28,8 @@ def overview_with(
         calendar=Calendar(),
         pages=dict.fromkeys(State, 0),
         pending_is_at_least=False,
+        corrected=0,
+        checked=0,
         days={},
         undated=0,
         rates=(),

@@ -19,12 +19,13 @@ from pipeline.ledger.ledger import Ledger, Reserve, Settle
 from pipeline.records import Failure, Record, Reply, State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import snapshot
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.page_counts import PageCounts
 from pipeline.workspace.part_lines import encode_part
 from pipeline.workspace.paths import FAILURES, INDEX, PARTS, RESULTS
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import RunFile
 from tests.factories import make_failure, make_record, on_disk, page_id
 from tests.workspace.test_part_lines import make_part

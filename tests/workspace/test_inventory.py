@@ -11,9 +11,9 @@ import pytest
 from pipeline.records import FileStat, Meta, SourceFile, State
 from pipeline.workspace.index import Index
 from pipeline.workspace.inventory import PAGE
-from pipeline.workspace.lines import encode_record
 from pipeline.workspace.page_rows import meta_digest
 from pipeline.workspace.paths import INDEX, RESULTS
+from pipeline.workspace.result_lines import encode_record
 from tests.factories import make_failure, make_record, on_disk
 from tests.workspace.lines import append
 

@@ -15,7 +15,8 @@ from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, Meta, PageId, Prep, Record, Reply, State
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.checksums import DamagedLineError, append_checksum, check_checksum
-from pipeline.workspace.lines import encode_failure, encode_record, parse_failure, parse_record, parse_result
+from pipeline.workspace.failure_lines import encode_failure, parse_failure
+from pipeline.workspace.result_lines import encode_record, parse_record, parse_result
 from pipeline.workspace.source_names import decode_name, encode_name
 from tests.factories import FAILURE, RECORD
 

@@ -7,8 +7,8 @@ import pytest
 from pipeline.records import Record
 from pipeline.skipped import BLANK, Skipped
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import encode_record, parse_whole_result
 from pipeline.workspace.page_texts import PageText, parse_text
+from pipeline.workspace.result_lines import encode_record, parse_whole_result
 from tests.factories import DOUBT, QUALITY, RECORD
 
 _FIELDS = ("id", "source", "page", "sha256", "text", "duplicate_of", "elapsed_ms", "added", "text_from", "meta")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pipeline.errors import StorageError, UsageError
 from pipeline.records import Record
 from pipeline.workspace.checksums import DamagedLineError
-from pipeline.workspace.lines import encode_record, parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.reader import read_records
+from pipeline.workspace.result_lines import encode_record, parse_record
 from pipeline.workspace.run_file import RunFile, write_run_file
 from tests.factories import make_record
 

@@ -16,11 +16,14 @@ from pipeline.corrections import Corrections
 from pipeline.positions import TextLine
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
+from pipeline.review import CORRECTION, Original, Review
+from pipeline.skipped import Skipped
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
-from pipeline.workspace.lines import EditedLineError, encode_record, parse_record
+from pipeline.workspace.lines import EditedLineError
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.reencoding import restore_line, split_joined
+from pipeline.workspace.result_lines import encode_record, parse_record
 from tests.factories import QUALITY, RECORD, make_record
 
 CORRECTIONS = Corrections(90, 0.0, (64, 230), (0.0, 1.0, 0.0, -1.0, 0.0, 152.25))
@@ -43,6 +46,28 @@ RECORDS = [
         ),
         operation="advanced-recognition",
     ),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000),
+        text_from=CORRECTION,
+        lines=(TextLine("𠮷", (1.0, 2.0, 30.5, 2.0, 30.5, 9.0, 0.0, 9.0)),),
+        review=Review(
+            at=RECORD.added,
+            base=RECORD.added,
+            by="Ada",
+            checked=RECORD.added,
+            original=Original(
+                RECORD.added, "吉", lines=(TextLine("吉", (1.0, 2.0, 30.0, 2.0, 30.5, 9.0, 0.0, 9.0), 1.0),)
+            ),
+        ),
+    ),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000),
+        text_from=CORRECTION,
+        review=Review(RECORD.added, RECORD.added, original=Original(RECORD.added, "", skipped=Skipped("blank", 0.0))),
+    ),
+    replace(RECORD, prep=Prep("png", 1, 2, 3), review=Review(RECORD.added, "", original=Original(RECORD.added))),
     make_record("a.png", 1),
     make_record("b.png", 2, quality=QUALITY),
     replace(

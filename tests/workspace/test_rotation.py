@@ -18,10 +18,10 @@ from pipeline.errors import StorageError, UsageError
 from pipeline.storage import zstd_frames
 from pipeline.workspace import compression
 from pipeline.workspace.line_stream import LineStream
-from pipeline.workspace.lines import encode_record, parse_record
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.read_position import Span, read_lines
 from pipeline.workspace.repair import find_rescues, repair_file
+from pipeline.workspace.result_lines import encode_record, parse_record
 from pipeline.workspace.sink import open_sink
 from tests.factories import make_record
 from tests.workspace.segments import close_file, compress, names, put_segments

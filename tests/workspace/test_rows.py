@@ -14,7 +14,7 @@ from pipeline import Record, read_records, to_row
 from pipeline.export.table import COLUMNS
 from pipeline.records import Prep
 from pipeline.skipped import BLANK, Skipped
-from pipeline.workspace.lines import encode_record
+from pipeline.workspace.result_lines import encode_record
 from tests.factories import QUALITY, make_record
 
 CHINESE = "新华街文具店\n收据 𠮷"

@@ -19,10 +19,10 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.jsonl_file import JsonlFile, RescueFile, SyncedFile
-from pipeline.workspace.lines import parse_record
 from pipeline.workspace.paths import BALLAST, FAILURES, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import find_rescues, repair_file
+from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.sink import open_sink
 from tests.factories import make_failure, make_record
 from tests.runs import ROOT

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.records import State
 from pipeline.skipped import BLANK, SMALLER, Skipped
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_record
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.skips import SkipRule
 from tests.factories import make_record, on_disk, page_id
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import State
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.repair import repair_file
+from pipeline.workspace.result_lines import encode_record
 from tests.factories import make_failure, make_record, on_disk
 
 RECORDS = [make_record(f"{number}.png", number, added=number) for number in range(20)]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import MAX_FAILED_RUNS, Failure, Record
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import encode_failure, encode_record
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.read_position import Span
+from pipeline.workspace.result_lines import encode_record
 from tests.factories import make_failure, make_record, moment, on_disk, page_id
 
 EXHAUSTED = "attempts-exhausted"

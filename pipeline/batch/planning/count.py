@@ -47,6 +47,7 @@ class PlanJob:
         stdin: As in `Job`.
         null_separated: As in `Job`.
         again: As in `Job`.
+        again_reviewed: As in `Job`.
         bar: True draws a progress bar on stderr.
         any_service: True when the service need not be the one that filled the workspace: with `--switch-service`, and
             without a key, which a plan does not need.
@@ -60,6 +61,7 @@ class PlanJob:
     stdin: BinaryIO | None = None
     null_separated: bool = False
     again: str | None = None
+    again_reviewed: bool = False
     bar: bool = False
     any_service: bool = False
 

@@ -147,7 +147,8 @@ class ExactCount:
 
     def _find_record(self, file: SourceFile, page_id: PageId) -> Record | None:
         record = None if self._index is None or not self._dedup else self._index.find_record(page_id)
-        return record if record is not None and record.added >= (file.again_before or "") else None
+        is_as_asked = record is not None and self._index is not None and self._index.reviewed.is_as_asked(record, file)
+        return record if is_as_asked else None
 
     def _skip(self, reason: str) -> State:
         self._survey.counts.skipped[reason] += 1

@@ -95,6 +95,7 @@ async def make_plan(job: PlanJob) -> Plan:
             index = await anyio.to_thread.run_sync(stack.enter_context, open_snapshot(job.workspace))
             index.skips.rule = skip_rule(job.config)
             index.positioned.are_wanted = job.config.run.positions
+            index.reviewed.are_sent_again = job.again_reviewed
         counts = await count_pages(job, inputs, index, last)
         gone = 0
         if index is not None and counts.files.total():

@@ -234,7 +234,9 @@ class Survey:
 
     def _state(self, file: SourceFile, page: KnownPage, skipped: Skipped | None) -> State:
         """Return the state of a page whose content is that of its record or failure."""
-        is_asked_for = file.again_before is not None and page.added < file.again_before
+        is_asked_for = self._index is not None and not self._index.reviewed.is_recent(
+            page.added, file, is_reviewed=page.is_reviewed
+        )
         is_left = page.state is State.FAILED and not page.retryable
         is_kept = page.state is State.UNCERTAIN and self._at_most_once
         if page.state is State.SKIPPED and self._index is not None and not self._index.skips.covers(skipped):
