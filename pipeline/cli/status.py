@@ -14,6 +14,7 @@ from pipeline.cli.console import print_json, print_text
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load
+from pipeline.cli.page_files import require_page_file
 from pipeline.cli.status_html import render_status
 from pipeline.cli.status_text import Standing, describe_status, status_fields
 from pipeline.config import ApiConfig, BudgetConfig, Config, RunConfig
@@ -37,9 +38,11 @@ def show_status(workspace: Path, *, as_json: bool, config: Config | None = None,
         html: A file that is replaced by the overview as a page; None for none.
 
     Raises:
-        UsageError: there is no workspace.
-        StorageError: it cannot be read, or the page not be written.
+        UsageError: there is no workspace, or a page must not replace the file.
+        StorageError: the workspace cannot be read, or the page not be written.
     """
+    if html is not None:
+        require_page_file(html)
     now, config = datetime.now(UTC), config if config is not None else Config()
     standing = find_standing(workspace, config, now)
     if html is not None:

@@ -122,10 +122,11 @@ def collect_overview(
     """
     clock = Clock(budget.timezone)
     with open_snapshot(workspace, copies_large=not is_live) as index:
-        tally = _Tally(clock)
-        tally.read(workspace, index)
-        failures = _count_failures(index, tally)
         totals, in_doubt = index.totals(), index.count_in_doubt()
+        tally = _Tally(clock)
+        if any(totals[state] for state in _FINISHED):  # else there may be no file
+            tally.read(workspace, index)
+        failures = _count_failures(index, tally, None if is_live else totals[State.FAILED] + totals[State.UNCERTAIN])
     months, problem = _read_months(run_file, clock)
     return Overview(
         taken=clock.local(now),
@@ -162,9 +163,6 @@ class _Tally:
 
     def read(self, workspace: Path, index: Index) -> None:
         """Count all pages that have a record."""
-        totals = index.totals()
-        if not any(totals[state] for state in _FINISHED):  # there may be no file
-            return
         with ResultLines(workspace) as lines:
             for page in index.finished_pages(_FINISHED):
                 if (line := lines.read(page)) is None:
@@ -198,8 +196,14 @@ class _Tally:
             self._thresholds[line.quality.threshold] += 1
 
 
-def _count_failures(index: Index, tally: _Tally) -> tuple[FailureClass, ...]:
-    """Return the failures that stand now by class, and count them on their days."""
+def _count_failures(index: Index, tally: _Tally, expected: int | None) -> tuple[FailureClass, ...]:
+    """Return the failures that stand now by class, and count them on their days.
+
+    Args:
+        index: Of the workspace.
+        tally: Of its pages.
+        expected: Their number by the index; None while it changes.
+    """
     pages, left = Counter[str](), Counter[str]()
     for failed in index.worklist():
         failure = failed.failure
@@ -207,8 +211,8 @@ def _count_failures(index: Index, tally: _Tally) -> tuple[FailureClass, ...]:
         name = failure.error if failure.error in pages or len(pages) < _MOST_CLASSES else OTHER_CLASSES
         pages[name] += 1
         left[name] += not failed.retryable
-    totals = index.totals()
-    pages[UNREADABLE] += totals[State.FAILED] + totals[State.UNCERTAIN] - pages.total()
+    if expected is not None:
+        pages[UNREADABLE] = expected - pages.total()
     return tuple(FailureClass(name, number, left[name]) for name, number in pages.most_common() if number > 0)
 
 

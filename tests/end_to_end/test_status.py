@@ -1,6 +1,7 @@
 """`status` beside real runs: live while one goes on, with the month of the last one's ledger, and reading only."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,29 @@ async def test_the_overview_as_a_page_changes_nothing_in_the_workspace(scans: Pa
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "overview"))) == [page.name]
 
 
-async def test_a_page_that_cannot_be_written_is_an_error(scans: Path, tmp_path: Path) -> None:
+async def test_a_page_replaces_a_page_and_nothing_else(scans: Path, tmp_path: Path) -> None:
+    """Nor is a device replaced, or a FIFO waited for."""
     write_pages(scans, 1)
     async with serve_fake() as fake:
         await run_here(scans, tmp_path / "out", fake.url)
-    done = await run_command("status", tmp_path / "out", "--html", tmp_path / "absent" / "overview.html", key=None)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert b"overview.html: No such file or directory" in done.stderr
+    results, fifo, page = tmp_path / "out" / "results.jsonl", tmp_path / "fifo", tmp_path / "page.html"
+    os.mkfifo(fifo)
+    before = results.read_bytes()
+    for path, problem in (
+        (results, b"holds something else than a page of HTML"),
+        (fifo, b"not a regular file"),
+        (tmp_path / "absent" / "page.html", b"its directory does not exist"),
+        (tmp_path / ("x" * 255), b"File name too long"),
+    ):
+        done = await run_command("status", tmp_path / "out", "--html", path, key=None)
+        assert done.returncode in {1, 2}, path
+        assert problem in done.stderr
+        assert done.stdout == b""
+    assert results.read_bytes() == before
+    page.touch()
+    for _ in range(2):
+        assert (await run_command("status", tmp_path / "out", "--html", page, key=None)).returncode == 0
+    assert page.read_text().endswith("</html>")
 
 
 async def test_without_a_page_no_template_is_loaded(scans: Path, tmp_path: Path) -> None:
