@@ -24,6 +24,7 @@ from pipeline.cli.options import (
     service_options,
     setting,
 )
+from pipeline.cli.page_files import require_page_file
 from pipeline.cli.plan_html import render_plan
 from pipeline.cli.plan_text import describe_plan, plan_fields
 from pipeline.errors import NoPagesError, StopError, one_line
@@ -44,8 +45,11 @@ def plan_and_report(job: PlanJob, *, as_json: bool, html: Path | None = None) ->
         html: A file that is replaced by the plan as a page; None for none.
 
     Raises:
+        UsageError: a page must not replace the file.
         StopError: the plan cannot be made, or the INPUTs hold no page.
     """
+    if html is not None:
+        require_page_file(html)
     try:
         plan = anyio.run(make_plan, job)
     except StopError as exc:

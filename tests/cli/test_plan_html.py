@@ -55,7 +55,7 @@ async def test_the_page_in_a_browser(
     async with visiting(browser, "file://", size_px, is_dark=is_dark) as visit:
         await visit.page.goto(path.as_uri())
         assert await visit.page.evaluate("document.documentElement.scrollWidth") <= size_px[0]
-        assert await visit.page.locator("rect").count() > 8
+        assert await visit.page.locator(".bars rect").count() > 8
         await visit.picture(f"plan-{size_px[0]}-{'dark' if is_dark else 'light'}")
         assert len(visit.requests) == 1
         assert await visit.violations() == []

@@ -226,7 +226,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; from pipeline.cli.main import cli\n"
         "try: cli.main(['--help'], prog_name='pagemill')\n"
         "except SystemExit: pass\n"
-        "heavy = {'aiohttp', 'anyio', 'asyncio', 'PIL', 'sqlite3', 'orjson', 'msgspec', 'tqdm', 'numpy'}\n"
+        "heavy = {'aiohttp', 'anyio', 'asyncio', 'PIL', 'sqlite3', 'orjson', 'msgspec', 'tqdm', 'numpy', 'jinja2'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment(None))

@@ -1,6 +1,8 @@
 """`status` beside real runs: live while one goes on, with the month of the last one's ledger, and reading only."""
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,64 @@ async def test_verify_prints_its_faults_as_json(scans: Path, tmp_path: Path) -> 
     assert told["faults"]
     missing = await run_command("verify", tmp_path / "nowhere", "--json")
     assert (missing.returncode, orjson.loads(missing.stdout)["exit_code"]) == (2, 2)
+
+
+async def test_the_overview_as_a_page_changes_nothing_in_the_workspace(scans: Path, tmp_path: Path) -> None:
+    """Also while a run goes on; the tier of its quota is the run's."""
+    write_pages(scans, 6)
+    released = asyncio.Event()
+    page = tmp_path / "overview.html"
+    async with (
+        serve_fake(accept_when(released, from_call=3)) as fake,
+        start_command(*run_arguments(scans, tmp_path, fake.url, "--tier", "free", "-j", "1")) as process,
+    ):
+        await fake.wait_for_calls(3)
+        live = await run_command("status", tmp_path / "out", "--html", page, key=None)
+        assert (live.returncode, live.stderr) == (0, b"")
+        assert "A run is under way since" in page.read_text()
+        released.set()
+        assert await process.wait() == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    over = await run_command("status", tmp_path / "out", "--html", page, key=None)
+    assert (over.returncode, over.stderr) == (0, b"")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()} == before
+    text = page.read_text()
+    assert all(part in text for part in ("quota 30", "<dd>6 <small>of 30 in ", "New by night", "No failure stands."))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "overview"))) == [page.name]
+
+
+async def test_a_page_replaces_a_page_and_nothing_else(scans: Path, tmp_path: Path) -> None:
+    """Nor is a device replaced, or a FIFO waited for."""
+    write_pages(scans, 1)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+    results, fifo, page = tmp_path / "out" / "results.jsonl", tmp_path / "fifo", tmp_path / "page.html"
+    os.mkfifo(fifo)
+    before = results.read_bytes()
+    for path, problem in (
+        (results, b"holds something else than a page of HTML"),
+        (fifo, b"not a regular file"),
+        (tmp_path / "absent" / "page.html", b"its directory does not exist"),
+        (tmp_path / ("x" * 255), b"File name too long"),
+    ):
+        done = await run_command("status", tmp_path / "out", "--html", path, key=None)
+        assert done.returncode in {1, 2}, path
+        assert problem in done.stderr
+        assert done.stdout == b""
+    assert results.read_bytes() == before
+    page.touch()
+    for _ in range(2):
+        assert (await run_command("status", tmp_path / "out", "--html", page, key=None)).returncode == 0
+    assert page.read_text().endswith("</html>")
+
+
+async def test_without_a_page_no_template_is_loaded(scans: Path, tmp_path: Path) -> None:
+    write_pages(scans, 1)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+    code = (
+        "import sys; from pathlib import Path; from pipeline.cli.status import show_status\n"
+        f"show_status(Path({str(tmp_path / 'out')!r}), as_json=True); assert 'jinja2' not in sys.modules"
+    )
+    done = await run_command("-c", code, command=(sys.executable,))
+    assert (done.returncode, done.stderr) == (0, b"")

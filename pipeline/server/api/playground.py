@@ -1,12 +1,12 @@
 """The page for trying the API, at `/`: static files, and headers that limit the page to this server."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from aiohttp import web
+
+from pipeline.web.assets import STATIC, Asset, load_assets
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -25,44 +25,16 @@ PAGE_HEADERS: Final = {
 
 INDEX: Final = "index.html"
 
-_MEDIA_TYPES: Final = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file of the page.
-
-    Attributes:
-        body: The file's bytes.
-        media_type: Its Content-Type.
-        tag: Its ETag, made from the bytes.
-    """
-
-    body: bytes
-    media_type: str
-    tag: str
-
 
 def add_page_routes(app: web.Application) -> None:
     """Add the page at `/`, and the files that it loads at `/page/`."""
-    for name, asset in load_assets().items():
+    for name, asset in load_page().items():
         app.router.add_get("/" if name == INDEX else f"/page/{name}", _serve(asset))
 
 
-def load_assets() -> dict[str, Asset]:
-    """Return the page's files by name."""
-    folder = resources.files("pipeline.server.api") / "page"
-    assets = {}
-    for file in folder.iterdir():
-        suffix = file.name[file.name.rfind(".") :]
-        body = file.read_bytes()
-        assets[file.name] = Asset(body, _MEDIA_TYPES[suffix], hashlib.sha256(body).hexdigest()[:32])
-    return assets
+def load_page() -> dict[str, Asset]:
+    """Return the page's files by name: its own, and those that it shares with the review report."""
+    return load_assets(resources.files("pipeline.server.api") / "page", STATIC)
 
 
 def _serve(asset: Asset) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

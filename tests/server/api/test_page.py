@@ -175,7 +175,7 @@ class TestAccessibility:
             await visit.page.goto(origin)
             await choose(visit.page)
             outline = await visit.page.locator("polygon").first.bounding_box()
-            picture = await visit.page.locator("#image").bounding_box()
+            picture = await visit.page.locator(".sheet img").bounding_box()
         assert outline
         assert picture
         scale = picture["width"] / SIZE_PX[0]
@@ -209,7 +209,7 @@ class TestAccessibility:
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=buffer.getvalue()))
             await expect(visit.page.get_by_text("photo.jpg, 300 × 200 px")).to_be_visible()
-            await expect(visit.page.locator("#outlines")).to_have_attribute("viewBox", "0 0 300 200")
+            await expect(visit.page.locator(".outlines")).to_have_attribute("viewBox", "0 0 300 200")
 
 
 class TestReading:
@@ -234,7 +234,10 @@ class TestReading:
             await (await chooser.value).set_files(files=[SCAN])
             await expect(page.get_by_role("status")).to_have_text("6 lines of text.")
             await page.keyboard.press("Tab")
-            await expect(page.get_by_role("button", name="Copy text")).to_be_focused()
+            await expect(page.get_by_role("group", name="Picture")).to_be_focused()
+            for name in ("Zoom out", "Zoom in", "Fit the picture", "Turn the picture", "Copy text"):
+                await page.keyboard.press("Tab")
+                await expect(page.get_by_role("button", name=name)).to_be_focused()
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("status")).to_have_text("Text copied.")
             assert await clipboard(page) == TEXT
@@ -371,7 +374,7 @@ class TestReading:
             await choose(visit.page, FilePayload(name=f"{hostile}.png", mimeType="image/png", buffer=PAGE))
             await expect(visit.page.get_by_role("option", name=hostile)).to_be_visible()
             await expect(visit.page.get_by_text(f"{hostile}.png, 1000 × 640 px")).to_be_visible()
-            await expect(visit.page.locator("img")).to_have_count(1)
+            await expect(visit.page.locator("img")).to_have_count(2)  # the picture, and the line enlarged
 
     async def test_text_can_be_copied_without_the_clipboard_interface(self, browser: Browser) -> None:
         """Browsers withhold it on plain http from another machine."""

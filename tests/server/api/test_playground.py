@@ -5,10 +5,10 @@ import re
 import pytest
 from aiohttp import ClientSession
 
-from pipeline.server.api.playground import CONTENT_SECURITY_POLICY, INDEX, load_assets
+from pipeline.server.api.playground import CONTENT_SECURITY_POLICY, INDEX, load_page
 from tests.server.page_server import serving_page
 
-FILES = ["/", *sorted(f"/page/{name}" for name in load_assets() if name != INDEX)]
+FILES = ["/", *sorted(f"/page/{name}" for name in load_page() if name != INDEX)]
 
 
 def test_the_policy_allows_no_inline_script_and_no_other_origin() -> None:
@@ -16,10 +16,10 @@ def test_the_policy_allows_no_inline_script_and_no_other_origin() -> None:
     assert re.findall(r"unsafe|http|\*", CONTENT_SECURITY_POLICY) == []
 
 
-@pytest.mark.parametrize("name", sorted(load_assets()))
+@pytest.mark.parametrize("name", sorted(load_page()))
 def test_no_file_names_another_server(name: str) -> None:
     """Except the namespaces of XML, which are not fetched."""
-    text = load_assets()[name].body.decode()
+    text = load_page()[name].body.decode()
     assert re.findall(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)\w[\w.-]*\.\w+", text) == []
 
 

@@ -4,7 +4,8 @@ import { Account } from "./account.js";
 import { recognise } from "./api.js";
 import { curlCommand } from "./command.js";
 import { checkFile, toDataUrl } from "./image.js";
-import { Lines } from "./lines.js";
+import { Lines, turnOf } from "./lines.js";
+import { Viewer } from "./viewer.js";
 
 const find = (id) => document.getElementById(id);
 
@@ -29,7 +30,8 @@ const account = new Account(find, {
     showMessage("status", "Signed out.");
   },
 });
-const lines = new Lines(find("lines"), find("outlines"), captionLine);
+const viewer = new Viewer(find("viewer"));
+const lines = new Lines(find("lines"), viewer.outlines, markLine);
 
 /** Returns a message of the server as a sentence. */
 function sentence(message) {
@@ -50,7 +52,7 @@ function setBusy(controller) {
 
 function clearResult() {
   find("result").hidden = true;
-  find("image").removeAttribute("src");
+  viewer.clear();
   lines.show([], "");
   URL.revokeObjectURL(imageUrl);
   URL.revokeObjectURL(downloadUrl);
@@ -95,29 +97,12 @@ function fail(error, file) {
 }
 
 async function showPicture(file, signal) {
-  const image = find("image");
   imageUrl = URL.createObjectURL(file);
-  image.src = imageUrl;
-  image.alt = `The image ${file.name}`;
   find("transcript").hidden = true;
   find("result").hidden = false;
-  await image.decode().catch(() => undefined); // the error response of the server has the reason
+  const size = await viewer.show(imageUrl, `The image ${file.name}`);
   if (signal.aborted) return;
-  const { width, height } = sentSize(image);
-  lines.setSize(width || 1, height || 1);
-  find("caption").textContent = width ? `${file.name}, ${width} × ${height} px` : file.name;
-}
-
-/**
- * Returns the image size before EXIF orientation, which the server does not apply. `naturalWidth` and `naturalHeight` are
- * those after it; the layout is not, by the style's image-orientation.
- * @param {HTMLImageElement} image
- */
-function sentSize(image) {
-  const { naturalWidth: width, naturalHeight: height } = image;
-  const shown = image.getBoundingClientRect();
-  const isTurned = (width - height) * (shown.width - shown.height) < 0;
-  return isTurned ? { width: height, height: width } : { width, height };
+  find("caption").textContent = size ? `${file.name}, ${size.width} × ${size.height} px` : file.name;
 }
 
 function showCommand(filename, mediaType) {
@@ -128,6 +113,7 @@ function showText(reply, filename) {
   const words = reply.ocrResult.words_info;
   text = reply.content;
   lines.show(words, text);
+  viewer.turnTo(turnOf(words));
   downloadUrl = URL.createObjectURL(new Blob([text, "\n"], { type: "text/plain;charset=utf-8" }));
   find("download").href = downloadUrl;
   find("download").download = `${filename.replace(/\.[^.]*$/, "")}.txt`;
@@ -139,10 +125,12 @@ function showText(reply, filename) {
   showMessage("status", (count === 1 ? "1 line of text." : `${count} lines of text.`) + doubts);
 }
 
-function captionLine(word) {
+function markLine(word, isFocused) {
   const part = word?.parts > 1 ? `, part ${word.part} of ${word.parts}` : "";
   const caption = word ? `Line ${word.line}${part}, ${Math.round(word.confidence * 100)} % sure.` : "";
   find("line-caption").textContent = caption;
+  viewer.enlarge(word?.location ?? null);
+  if (isFocused) viewer.reveal(word.location);
 }
 
 async function copy(content, what) {

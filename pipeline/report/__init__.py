@@ -1,0 +1,1 @@
+"""The overview of a workspace, as numbers and as pictures."""

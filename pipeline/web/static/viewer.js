@@ -1,0 +1,357 @@
+/** A picture with zoom, pan and quarter turns, outlines over it, and the line that is marked enlarged below it. */
+
+import { SVG, button, element } from "./dom.js";
+
+/** Largest scale, in CSS pixels per pixel of the picture. */
+const MAX_SCALE = 8;
+/** A small picture is enlarged up to this scale to fit. */
+const MAX_FIT_SCALE = 2;
+const ZOOM_STEP = 1.5;
+/** Zoom per pixel of a wheel's movement with Ctrl, which is what a trackpad's pinch sends. */
+const WHEEL_ZOOM = 0.0025;
+const WHEEL_LINE_PX = 16;
+const PAN_STEP_PX = 60;
+/** A pointer that moves less than this is a click. */
+const DRAG_PX = 4;
+/** Free space around a line that is moved into view, and around the enlarged one. */
+const MARGIN_PX = 16;
+const LOUPE_MARGIN = 1.25;
+const MAX_LOUPE_SCALE = 3;
+
+const PANS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+/** Shows one picture at a time. Lines and words give their places as `location`: x and y of four corners, in pixels. */
+export class Viewer {
+  /**
+   * @param {HTMLElement} frame An empty element, which gets the picture, its buttons and the enlarged line.
+   */
+  constructor(frame) {
+    frame.classList.add("viewer");
+    this.image = document.createElement("img");
+    this.outlines = document.createElementNS(SVG, "svg");
+    this.outlines.setAttribute("aria-hidden", "true");
+    this.outlines.setAttribute("preserveAspectRatio", "none");
+    this.outlines.classList.add("outlines");
+    this.sheet = element("div", "sheet", this.image, this.outlines);
+    this.stage = element("div", "stage", this.sheet);
+    this.stage.tabIndex = 0;
+    this.stage.setAttribute("role", "group");
+    this.stage.setAttribute("aria-label", "Picture: + and − zoom, arrow keys move, 0 fits, R turns");
+    this.percent = element("span", "percent");
+    this.loupeImage = document.createElement("img");
+    this.loupeImage.alt = "";
+    this.loupe = element("div", "loupe", this.loupeImage);
+    this.loupe.setAttribute("aria-hidden", "true");
+    this.tools = element(
+      "div",
+      "tools",
+      button("−", () => this.zoomBy(1 / ZOOM_STEP), { label: "Zoom out" }),
+      this.percent,
+      button("+", () => this.zoomBy(ZOOM_STEP), { label: "Zoom in" }),
+      button("Fit", () => this.fit(), { label: "Fit the picture" }),
+      button("Turn", () => this.turnTo(this.quarters + 1), { label: "Turn the picture clockwise" }),
+    );
+    this.tools.setAttribute("role", "group");
+    this.tools.setAttribute("aria-label", "View");
+    frame.append(this.stage, this.loupe, this.tools);
+    this.pointers = new Map();
+    this.clear();
+    this.#listen();
+  }
+
+  /** Removes the picture. */
+  clear() {
+    this.size = null;
+    this.quarters = 0;
+    this.scale = 1;
+    this.centre = [0, 0];
+    this.isFitted = true;
+    this.location = null;
+    this.pointers.clear();
+    for (const image of [this.image, this.loupeImage]) image.removeAttribute("src");
+    this.image.alt = "";
+    this.stage.style.aspectRatio = "";
+    this.loupe.classList.remove("shown");
+  }
+
+  /**
+   * Shows a picture, fitted into the frame, which must be visible.
+   * @param {string} url
+   * @param {string} alt
+   * @param {number} quarters Clockwise quarter turns.
+   * @returns {Promise<{width: number, height: number} | null>} the size in pixels as stored, to which locations refer: EXIF
+   * orientation is not applied. null for a picture that cannot be decoded, or when another one was shown meanwhile.
+   */
+  async show(url, alt, quarters = 0) {
+    this.clear();
+    this.image.alt = alt;
+    this.image.src = url;
+    await this.image.decode().catch(() => undefined);
+    if (this.image.getAttribute("src") !== url) return null;
+    const size = this.#measure();
+    if (size === null) return null;
+    this.loupeImage.src = url;
+    this.size = size;
+    this.outlines.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+    this.turnTo(quarters);
+    return size;
+  }
+
+  /**
+   * Turns the picture and fits it.
+   * @param {number} quarters Clockwise quarter turns from the picture as stored.
+   */
+  turnTo(quarters) {
+    this.quarters = ((quarters % 4) + 4) % 4;
+    if (this.size === null) return;
+    const [width, height] = this.#shownSize();
+    this.stage.style.aspectRatio = `${width} / ${height}`;
+    this.fit();
+    this.enlarge(this.location);
+  }
+
+  /** Shows the whole picture. */
+  fit() {
+    this.isFitted = true;
+    this.scale = this.#fitScale();
+    this.#place();
+  }
+
+  /**
+   * Zooms around a point, by default the middle.
+   * @param {number} factor
+   * @param {number[]} point x and y in the stage
+   */
+  zoomBy(factor, point = [this.stage.clientWidth / 2, this.stage.clientHeight / 2]) {
+    if (this.size === null) return;
+    const fitScale = this.#fitScale();
+    const scale = Math.max(fitScale, Math.min(Math.max(MAX_SCALE, fitScale), this.scale * factor));
+    this.centre = this.centre.map((at, axis) => point[axis] + ((at - point[axis]) * scale) / this.scale);
+    this.scale = scale;
+    this.isFitted = scale <= fitScale;
+    this.#place();
+  }
+
+  /**
+   * Moves the picture.
+   * @returns {boolean} whether it moved: it stays inside the frame.
+   */
+  panBy(dx, dy) {
+    const [x, y] = this.centre;
+    this.centre = [x + dx, y + dy];
+    this.#place();
+    return this.centre[0] !== x || this.centre[1] !== y;
+  }
+
+  /**
+   * Moves a line into view, when the picture is zoomed.
+   * @param {number[]} location
+   */
+  reveal(location) {
+    if (this.size === null || this.isFitted) return;
+    const points = corners(location).map((point) => this.#toStage(point));
+    const stage = [this.stage.clientWidth, this.stage.clientHeight];
+    const moves = stage.map((length, axis) => {
+      const along = points.map((point) => point[axis]);
+      return intoView(Math.min(...along), Math.max(...along), length);
+    });
+    this.panBy(...moves);
+  }
+
+  /**
+   * Shows a line enlarged and level below the picture, or nothing where that would not enlarge it.
+   * @param {number[] | null} location
+   */
+  enlarge(location) {
+    this.location = location;
+    const view = location === null || this.size === null ? null : this.#loupeView(corners(location));
+    this.loupe.classList.toggle("shown", view !== null);
+    if (view === null) return;
+    const { style } = this.loupeImage;
+    style.width = `${this.size.width * view.scale}px`;
+    style.height = `${this.size.height * view.scale}px`;
+    style.transform = `translate(${view.x}px, ${view.y}px) rotate(${view.angle}rad)`;
+  }
+
+  #loupeView(points) {
+    const angle = this.quarters * (Math.PI / 2) - skewOf(points);
+    const turned = points.map((point) => rotate(point, angle));
+    const [left, right, top, bottom] = extent(turned);
+    const { clientWidth, clientHeight } = this.loupe;
+    const scale = Math.min(
+      MAX_LOUPE_SCALE,
+      clientHeight / (LOUPE_MARGIN * Math.max(1, bottom - top)),
+      (clientWidth - 2 * MARGIN_PX) / Math.max(1, right - left),
+    );
+    if (scale <= this.scale) return null;
+    const x = clientWidth / 2 - ((left + right) / 2) * scale;
+    const y = clientHeight / 2 - ((top + bottom) / 2) * scale;
+    return { scale, x, y, angle };
+  }
+
+  /** Returns the size before EXIF orientation and without the frame's scale; null when the picture cannot be decoded. */
+  #measure() {
+    if (this.image.naturalWidth === 0) return null;
+    this.sheet.classList.add("measured");
+    const size = { width: this.image.offsetWidth, height: this.image.offsetHeight };
+    this.sheet.classList.remove("measured");
+    return size.width > 0 && size.height > 0 ? size : null;
+  }
+
+  /** Returns width and height of the turned picture at scale 1. */
+  #shownSize() {
+    const { width, height } = this.size;
+    return this.quarters % 2 === 0 ? [width, height] : [height, width];
+  }
+
+  #fitScale() {
+    if (this.size === null) return 1;
+    const [width, height] = this.#shownSize();
+    return Math.min(this.stage.clientWidth / width, this.stage.clientHeight / height, MAX_FIT_SCALE);
+  }
+
+  #toStage([x, y]) {
+    const fromCentre = [(x - this.size.width / 2) * this.scale, (y - this.size.height / 2) * this.scale];
+    return rotate(fromCentre, this.quarters * (Math.PI / 2)).map((value, axis) => value + this.centre[axis]);
+  }
+
+  #place() {
+    if (this.size === null) return;
+    const stage = [this.stage.clientWidth, this.stage.clientHeight];
+    this.centre = this.#shownSize().map((length, axis) => inside(this.centre[axis], length * this.scale, stage[axis]));
+    const width = this.size.width * this.scale;
+    const height = this.size.height * this.scale;
+    const { style } = this.sheet;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+    const [x, y] = [this.centre[0] - width / 2, this.centre[1] - height / 2];
+    style.transform = `translate(${x}px, ${y}px) rotate(${this.quarters * 90}deg)`;
+    this.stage.classList.toggle("zoomed", !this.isFitted);
+    this.percent.textContent = `${Math.round(this.scale * 100)} %`;
+  }
+
+  #listen() {
+    const { stage } = this;
+    stage.addEventListener("keydown", (event) => this.#press(event));
+    stage.addEventListener("wheel", (event) => this.#roll(event), { passive: false });
+    stage.addEventListener("dblclick", (event) => {
+      if (this.isFitted) this.zoomBy(ZOOM_STEP ** 2, this.#pointOf(event));
+      else this.fit();
+    });
+    stage.addEventListener("pointerdown", (event) => this.#hold(event));
+    stage.addEventListener("pointermove", (event) => this.#drag(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      stage.addEventListener(end, (event) => this.#release(event));
+    }
+    stage.addEventListener("dragstart", (event) => event.preventDefault());
+    new ResizeObserver(() => {
+      if (this.isFitted) this.fit();
+      else this.#place();
+    }).observe(stage);
+  }
+
+  #press(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const actions = {
+      "+": () => this.zoomBy(ZOOM_STEP),
+      "=": () => this.zoomBy(ZOOM_STEP),
+      "-": () => this.zoomBy(1 / ZOOM_STEP),
+      0: () => this.fit(),
+      r: () => this.turnTo(this.quarters + 1),
+      R: () => this.turnTo(this.quarters - 1),
+    };
+    const pan = this.isFitted ? undefined : PANS[event.key];
+    if (pan !== undefined) this.panBy(pan[0] * PAN_STEP_PX, pan[1] * PAN_STEP_PX);
+    else if (Object.hasOwn(actions, event.key)) actions[event.key]();
+    else return;
+    event.preventDefault();
+  }
+
+  /** Zooms with Ctrl; else moves a zoomed picture, and lets the page scroll where the picture cannot move. */
+  #roll(event) {
+    const unit = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? WHEEL_LINE_PX : 1;
+    const [dx, dy] = event.shiftKey ? [event.deltaY, event.deltaX] : [event.deltaX, event.deltaY];
+    if (event.ctrlKey || event.metaKey) {
+      this.zoomBy(Math.exp(-event.deltaY * unit * WHEEL_ZOOM), this.#pointOf(event));
+      event.preventDefault();
+    } else if (!this.isFitted && this.panBy(-dx * unit, -dy * unit)) {
+      event.preventDefault();
+    }
+  }
+
+  #hold(event) {
+    if (event.button !== 0) return;
+    this.pointers.set(event.pointerId, this.#pointOf(event));
+    this.travelled = 0;
+  }
+
+  /** Moves the picture with one pointer, zooms it with two. */
+  #drag(event) {
+    const before = this.pointers.get(event.pointerId);
+    if (before === undefined) return;
+    const now = this.#pointOf(event);
+    this.travelled += distance(before, now);
+    const others = [...this.pointers].filter(([id]) => id !== event.pointerId);
+    if (this.travelled < DRAG_PX && others.length === 0) return;
+    this.stage.setPointerCapture(event.pointerId); // not before: a captured click does not reach the outlines
+    this.stage.classList.add("dragged");
+    this.pointers.set(event.pointerId, now);
+    if (others.length > 0) {
+      const other = others[0][1];
+      this.zoomBy(distance(other, now) / Math.max(1, distance(other, before)), middle(other, now));
+    }
+    const share = others.length > 0 ? 2 : 1;
+    this.panBy((now[0] - before[0]) / share, (now[1] - before[1]) / share);
+  }
+
+  #release(event) {
+    this.pointers.delete(event.pointerId);
+    if (this.pointers.size === 0) this.stage.classList.remove("dragged");
+  }
+
+  #pointOf(event) {
+    const { left, top } = this.stage.getBoundingClientRect();
+    return [event.clientX - left - this.stage.clientLeft, event.clientY - top - this.stage.clientTop];
+  }
+}
+
+/** Returns a position of the centre at which the picture leaves no edge of the stage free, or centred when it is smaller. */
+function inside(centre, length, stage) {
+  if (length <= stage) return stage / 2;
+  return Math.max(stage - length / 2, Math.min(length / 2, centre));
+}
+
+/** Returns by how much to move what lies from `start` to `end` so that it is in view; its start, when it is longer. */
+function intoView(start, end, length) {
+  if (end - start > length - 2 * MARGIN_PX || start < MARGIN_PX) return MARGIN_PX - start;
+  return Math.min(0, length - MARGIN_PX - end);
+}
+
+/** Returns by how much a line is off the nearest quarter turn, in radians. */
+function skewOf([topLeft, topRight, bottomRight, bottomLeft]) {
+  const [start, end] = [middle(topLeft, bottomLeft), middle(topRight, bottomRight)];
+  const angle = Math.atan2(end[1] - start[1], end[0] - start[0]);
+  return angle - Math.round(angle / (Math.PI / 2)) * (Math.PI / 2);
+}
+
+function corners(location) {
+  return [0, 2, 4, 6].map((at) => [location[at], location[at + 1]]);
+}
+
+/** Returns a point turned clockwise about the origin. */
+function rotate([x, y], angle) {
+  return [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle)];
+}
+
+function extent(points) {
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  return [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+}
+
+function distance([x1, y1], [x2, y2]) {
+  return Math.hypot(x2 - x1, y2 - y1);
+}
+
+function middle([x1, y1], [x2, y2]) {
+  return [(x1 + x2) / 2, (y1 + y2) / 2];
+}
