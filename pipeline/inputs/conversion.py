@@ -8,6 +8,7 @@ import math
 from contextlib import suppress
 from typing import Final
 
+from pipeline.convert.pdf import PdfFile
 from pipeline.errors import (
     ConversionError,
     PageError,
@@ -34,7 +35,6 @@ from pipeline.inputs.cutting import MAX_KEPT_BYTES, CutPage, CutPageError, find_
 from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_conversion import convert_page, convert_tile, hash_page
 from pipeline.inputs.page_images import PageImages
-from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.pdf_scan import scan_size_px
 from pipeline.inputs.tiling import ELONGATED, count_tiles
 from pipeline.inputs.worth import NotWorthACallError

@@ -7,9 +7,9 @@ from typing import Final, Protocol
 
 from PIL import Image
 
+from pipeline.convert.pdf import PdfFile
 from pipeline.inputs.encoding import make_fit
 from pipeline.inputs.fit import Fit
-from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.quiet import find_bands
 from pipeline.inputs.tiling import Bands, Cuts, place_tiles
 from pipeline.tiles import Box, Tile

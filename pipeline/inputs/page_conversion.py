@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from PIL import Image, ImageFile
 
+from pipeline.convert.pdf import PdfFile, PdfPage
 from pipeline.errors import ConversionError, UnfittableImageError, UnreadableFileError
 from pipeline.inputs.content import CHANGED, MAX_FILE_BYTES, read_content
 from pipeline.inputs.conversion_messages import Convert, Converted, HashPixels, PixelsHashed, PrepareSettings, TextFound
@@ -14,7 +15,6 @@ from pipeline.inputs.encoding import encode, make_fit
 from pipeline.inputs.fit import Fit, fit
 from pipeline.inputs.kinds import HEAD_BYTES, is_pdf
 from pipeline.inputs.page_images import PageImages
-from pipeline.inputs.pdf import PdfFile, PdfPage
 from pipeline.inputs.pdf_scan import Scan, find_scan
 from pipeline.inputs.pdf_text import find_text
 from pipeline.inputs.tiling import plan_cuts

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageOps
 
+from pipeline.convert.pdf import POINTS_PER_INCH, PdfPage, without_colour
 from pipeline.errors import TruncatedImageError
 from pipeline.inputs.page_images import PageImages
-from pipeline.inputs.pdf import POINTS_PER_INCH, PdfPage, without_colour
 from pipeline.pixels import jpeg
 from pipeline.pixels.depth import flatten
 from pipeline.pixels.orientation import TURNED_BY, read_orientation, turn_upright, upright_size_px

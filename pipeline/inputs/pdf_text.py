@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.inputs.pdf import PdfPage
+from pipeline.convert.pdf import PdfPage
 from pipeline.inputs.pdf_scan import INVISIBLE, matrix_on_page
 
 if TYPE_CHECKING:

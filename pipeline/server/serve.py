@@ -12,6 +12,7 @@ import anyio
 from aiohttp import web
 
 from pipeline.config import OPERATOR_KEY_VARIABLE, ServeConfig
+from pipeline.convert import pdf
 from pipeline.engine.recognition import EngineState, Recogniser
 from pipeline.errors import UsageError
 from pipeline.server.access.authentication import Authenticator
@@ -24,6 +25,7 @@ from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.listener import Runner, Site, fit_descriptors, set_send_timeout
 from pipeline.server.http.observability import MALFORMED_ROUTE, Metrics
 from pipeline.server.http.turns import FairTurns
+from pipeline.server.workers.pdf_renderer import PdfProcess
 from pipeline.server.workers.pool import Pool, plan_pool
 from pipeline.shutdown import SERVER_SHUTDOWN_S
 from pipeline.wire import is_api_key
@@ -80,6 +82,7 @@ async def serve(
             in_flight=in_flight,
             engine_state=engine_state,
             fetch=Fetcher().fetch if config.allow_urls else None,
+            pdf_renderer=await stack.enter_async_context(PdfProcess()) if pdf.is_installed() else None,
         )
         async with _listening(app, listener, config, metrics) as site:
             ready(base_url(config.host, listener.getsockname()[1]))

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
+from pipeline.convert.pdf import PdfFile
 from pipeline.inputs import cutting
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.image import ImageFile
 from pipeline.inputs.page_images import PageImages
-from pipeline.inputs.pdf import PdfFile
 from pipeline.pixels.orientation import ORIENTATION_TAG
 from pipeline.records import Payload
 from pipeline.wire import Limits

@@ -12,12 +12,12 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageChops
 
+from pipeline.convert.pdf import PdfFile
 from pipeline.convert.resources import private_bytes
 from pipeline.errors import EncryptedFileError, PageError, TruncatedImageError, UnsupportedImageError
 from pipeline.inputs.conversion import Converter
 from pipeline.inputs.conversion_messages import Convert, Converted, NotConverted, PrepareSettings
 from pipeline.inputs.image import ImageFile, open_converter
-from pipeline.inputs.pdf import PdfFile
 from pipeline.inputs.pdf_scan import Matrix
 from pipeline.records import Prep
 from tests.inputs.images import VENDOR, check, encode, noise, place_of, prepare, prepare_next, put, sent_image

@@ -6,11 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.engine.recognition import Line, Recognition
+from pipeline.engine.recognition import Line, Recogniser, Recognition
 from pipeline.server.access.authentication import Authenticator
 from pipeline.server.access.keyring import Keyring
 from pipeline.server.access.keys import KeyStore
 from pipeline.server.api.app import create_app
+from pipeline.server.http.admission import AdmissionControl
+from pipeline.server.workers.pdf_renderer import PdfProcess
 from tests.rendering import encode, font, render
 from tests.server.keyed import make_key
 from tests.server.serving import ScriptedRecogniser, already_set, serving
@@ -57,14 +59,24 @@ def make_used_key(path: Path, used: int = 0) -> str:
 
 
 @asynccontextmanager
-async def serving_page(recogniser: ScriptedRecogniser | None = None, *, keys: Path | None = None) -> AsyncIterator[str]:
+async def serving_page(
+    recogniser: Recogniser | None = None,
+    *,
+    keys: Path | None = None,
+    admission: AdmissionControl | None = None,
+    renders_pdfs: bool = False,
+) -> AsyncIterator[str]:
     """Serve the application; yield its origin.
 
     Args:
         recogniser: Reads the images.
         keys: The key store; None accepts requests without a key.
+        admission: Bounds the requests.
+        renders_pdfs: Whether there is a process that renders pages of PDFs.
     """
     async with AsyncExitStack() as stack:
         keyring = await stack.enter_async_context(Keyring(keys)) if keys else None
-        app = create_app(recogniser or page_reader(), Authenticator(keyring=keyring, now=lambda: NOW))
+        renderer = await stack.enter_async_context(PdfProcess()) if renders_pdfs else None
+        authenticator = Authenticator(keyring=keyring, now=lambda: NOW)
+        app = create_app(recogniser or page_reader(), authenticator, admission=admission, pdf_renderer=renderer)
         yield await stack.enter_async_context(serving(app))

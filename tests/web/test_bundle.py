@@ -55,9 +55,8 @@ def test_what_cannot_be_joined_is_refused(changed: dict[str, str], message: str)
 
 async def test_the_shared_modules_run_from_a_file(tmp_path: Path) -> None:
     """They are one script together; its names are not the page's."""
-    entry = "".join(
-        f'import {{ {name} }} from "./{file}";\n' for name, file in (("Lines", "lines.js"), ("Viewer", "viewer.js"))
-    )
+    names = {"Lines": "lines.js", "Viewer": "viewer.js", "visible": "names.js", "copyText": "clipboard.js"}
+    entry = "".join(f'import {{ {name} }} from "./{file}";\n' for name, file in names.items())
     entry += "\nnew Viewer(document.body);\ndocument.title = typeof Lines;\n"
     (tmp_path / "all.js").write_text(bundle_modules("entry.js", shared_modules() | {"entry.js": entry}), "utf-8")
     (tmp_path / "page.html").write_text('<!doctype html><body><script src="all.js"></script>', "utf-8")

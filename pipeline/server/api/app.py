@@ -11,6 +11,7 @@ from pipeline.server.access.authentication import Authenticator
 from pipeline.server.api.account import add_account_routes
 from pipeline.server.api.handlers import RecognitionHandlers
 from pipeline.server.api.openapi import encode_description
+from pipeline.server.api.pdf import PdfHandlers, add_pdf_routes
 from pipeline.server.api.playground import add_page_routes
 from pipeline.server.api.schemas import Health, Status
 from pipeline.server.http.admission import AdmissionControl
@@ -20,6 +21,7 @@ from pipeline.server.http.in_flight import InFlightRequests
 from pipeline.server.http.observability import METRICS_CONTENT_TYPE, Metrics, record_requests
 from pipeline.server.http.responses import add_default_headers, handle_errors, json_bytes_response, json_response
 from pipeline.server.http.turns import FairTurns
+from pipeline.server.workers.pdf_renderer import PdfRenderer
 from pipeline.wire import ADVANCED_RECOGNITION_PATH, TEXT_RECOGNITION_PATH
 
 
@@ -34,6 +36,7 @@ def create_app(
     engine_state: Callable[[], EngineState] = EngineState,
     now_ms: Callable[[], int] | None = None,
     fetch: Fetch | None = None,
+    pdf_renderer: PdfRenderer | None = None,
 ) -> web.Application:
     """Return the application.
 
@@ -47,6 +50,7 @@ def create_app(
         engine_state: Returns the state of the engine.
         now_ms: The clock, Unix epoch in milliseconds.
         fetch: Fetches images given by URL; None rejects them.
+        pdf_renderer: Renders pages of PDFs for the page; None rejects them.
     """
     admission, metrics = admission or AdmissionControl(), metrics or Metrics()
     in_flight, authenticator = in_flight or InFlightRequests(), authenticator or Authenticator()
@@ -71,6 +75,7 @@ def create_app(
     _add_recognition_routes(app, handlers)
     add_account_routes(app, authenticator)
     add_page_routes(app)
+    add_pdf_routes(app, PdfHandlers(pdf_renderer, authenticator, admission=admission, in_flight=in_flight))
     _add_operator_routes(app, authenticator, metrics, get_state, fetches_urls=fetch is not None)
     return app
 

@@ -35,7 +35,8 @@ export function rowsOf(words, text) {
 }
 
 /**
- * Returns the clockwise quarter turns that make most of the text upright: a line's first two corners are where it is read.
+ * Returns the clockwise quarter turns that make most of the text upright: a line is read from its first corner to its
+ * second.
  * @param {{text: string, location: number[]}[]} words
  */
 export function turnOf(words) {
@@ -60,8 +61,8 @@ export class Lines {
   /**
    * @param {HTMLElement} list
    * @param {SVGElement} outlines
-   * @param {(word: object | null, isFocused: boolean) => void} onMark called with the line that is marked and its place, or
-   * null; and whether it has the focus, or is pointed at.
+   * @param {(word: object | null, isFocused: boolean) => void} onMark called with the line that is marked and its
+   * place, or null; and whether it has the focus, or is pointed at.
    */
   constructor(list, outlines, onMark) {
     this.list = list;

@@ -1,6 +1,8 @@
 /** A picture with zoom, pan and quarter turns, outlines over it, and the line that is marked enlarged below it. */
 
 import { SVG, button, element } from "./dom.js";
+import { corners, distance, inside, intoView, middle, rotate } from "./geometry.js";
+import { Loupe } from "./loupe.js";
 
 /** Largest scale, in CSS pixels per pixel of the picture. */
 const MAX_SCALE = 8;
@@ -13,10 +15,8 @@ const WHEEL_LINE_PX = 16;
 const PAN_STEP_PX = 60;
 /** A pointer that moves less than this is a click. */
 const DRAG_PX = 4;
-/** Free space around a line that is moved into view, and around the enlarged one. */
+/** Free space around a line that is moved into view. */
 const MARGIN_PX = 16;
-const LOUPE_MARGIN = 1.25;
-const MAX_LOUPE_SCALE = 3;
 
 const PANS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
@@ -38,22 +38,8 @@ export class Viewer {
     this.stage.setAttribute("role", "group");
     this.stage.setAttribute("aria-label", "Picture: + and − zoom, arrow keys move, 0 fits, R turns");
     this.percent = element("span", "percent");
-    this.loupeImage = document.createElement("img");
-    this.loupeImage.alt = "";
-    this.loupe = element("div", "loupe", this.loupeImage);
-    this.loupe.setAttribute("aria-hidden", "true");
-    this.tools = element(
-      "div",
-      "tools",
-      button("−", () => this.zoomBy(1 / ZOOM_STEP), { label: "Zoom out" }),
-      this.percent,
-      button("+", () => this.zoomBy(ZOOM_STEP), { label: "Zoom in" }),
-      button("Fit", () => this.fit(), { label: "Fit the picture" }),
-      button("Turn", () => this.turnTo(this.quarters + 1), { label: "Turn the picture clockwise" }),
-    );
-    this.tools.setAttribute("role", "group");
-    this.tools.setAttribute("aria-label", "View");
-    frame.append(this.stage, this.loupe, this.tools);
+    this.loupe = new Loupe();
+    frame.append(this.stage, this.loupe.element, this.#makeTools());
     this.pointers = new Map();
     this.clear();
     this.#listen();
@@ -68,19 +54,20 @@ export class Viewer {
     this.isFitted = true;
     this.location = null;
     this.pointers.clear();
-    for (const image of [this.image, this.loupeImage]) image.removeAttribute("src");
+    this.image.removeAttribute("src");
     this.image.alt = "";
     this.stage.style.aspectRatio = "";
-    this.loupe.classList.remove("shown");
+    this.loupe.clear();
   }
 
   /**
-   * Shows a picture, fitted into the frame, which must be visible.
+   * Shows a picture, fitted into the frame, which must be visible. Browsers turn pictures of another origin by their
+   * EXIF orientation, whatever the style says, and under `file://` all are: such pictures must have none.
    * @param {string} url
    * @param {string} alt
    * @param {number} quarters Clockwise quarter turns.
-   * @returns {Promise<{width: number, height: number} | null>} the size in pixels as stored, to which locations refer: EXIF
-   * orientation is not applied. null for a picture that cannot be decoded, or when another one was shown meanwhile.
+   * @returns {Promise<{width: number, height: number} | null>} the size in pixels as stored, to which locations refer:
+   * EXIF orientation is not applied. null for a picture that cannot be decoded, or when another was shown meanwhile.
    */
   async show(url, alt, quarters = 0) {
     this.clear();
@@ -90,7 +77,7 @@ export class Viewer {
     if (this.image.getAttribute("src") !== url) return null;
     const size = this.#measure();
     if (size === null) return null;
-    this.loupeImage.src = url;
+    this.loupe.setPicture(url);
     this.size = size;
     this.outlines.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
     this.turnTo(quarters);
@@ -153,7 +140,7 @@ export class Viewer {
     const stage = [this.stage.clientWidth, this.stage.clientHeight];
     const moves = stage.map((length, axis) => {
       const along = points.map((point) => point[axis]);
-      return intoView(Math.min(...along), Math.max(...along), length);
+      return intoView(Math.min(...along), Math.max(...along), length, MARGIN_PX);
     });
     this.panBy(...moves);
   }
@@ -164,32 +151,10 @@ export class Viewer {
    */
   enlarge(location) {
     this.location = location;
-    const view = location === null || this.size === null ? null : this.#loupeView(corners(location));
-    this.loupe.classList.toggle("shown", view !== null);
-    if (view === null) return;
-    const { style } = this.loupeImage;
-    style.width = `${this.size.width * view.scale}px`;
-    style.height = `${this.size.height * view.scale}px`;
-    style.transform = `translate(${view.x}px, ${view.y}px) rotate(${view.angle}rad)`;
+    if (this.size !== null) this.loupe.show(location, this);
   }
 
-  #loupeView(points) {
-    const angle = this.quarters * (Math.PI / 2) - skewOf(points);
-    const turned = points.map((point) => rotate(point, angle));
-    const [left, right, top, bottom] = extent(turned);
-    const { clientWidth, clientHeight } = this.loupe;
-    const scale = Math.min(
-      MAX_LOUPE_SCALE,
-      clientHeight / (LOUPE_MARGIN * Math.max(1, bottom - top)),
-      (clientWidth - 2 * MARGIN_PX) / Math.max(1, right - left),
-    );
-    if (scale <= this.scale) return null;
-    const x = clientWidth / 2 - ((left + right) / 2) * scale;
-    const y = clientHeight / 2 - ((top + bottom) / 2) * scale;
-    return { scale, x, y, angle };
-  }
-
-  /** Returns the size before EXIF orientation and without the frame's scale; null when the picture cannot be decoded. */
+  /** Returns the size before EXIF orientation and at scale 1; null when the picture cannot be decoded. */
   #measure() {
     if (this.image.naturalWidth === 0) return null;
     this.sheet.classList.add("measured");
@@ -218,7 +183,8 @@ export class Viewer {
   #place() {
     if (this.size === null) return;
     const stage = [this.stage.clientWidth, this.stage.clientHeight];
-    this.centre = this.#shownSize().map((length, axis) => inside(this.centre[axis], length * this.scale, stage[axis]));
+    const lengths = this.#shownSize().map((length) => length * this.scale);
+    this.centre = lengths.map((length, axis) => inside(this.centre[axis], length, stage[axis]));
     const width = this.size.width * this.scale;
     const height = this.size.height * this.scale;
     const { style } = this.sheet;
@@ -228,6 +194,21 @@ export class Viewer {
     style.transform = `translate(${x}px, ${y}px) rotate(${this.quarters * 90}deg)`;
     this.stage.classList.toggle("zoomed", !this.isFitted);
     this.percent.textContent = `${Math.round(this.scale * 100)} %`;
+  }
+
+  #makeTools() {
+    const tools = element(
+      "div",
+      "tools",
+      button("−", () => this.zoomBy(1 / ZOOM_STEP), { label: "Zoom out" }),
+      this.percent,
+      button("+", () => this.zoomBy(ZOOM_STEP), { label: "Zoom in" }),
+      button("Fit", () => this.fit(), { label: "Fit the picture" }),
+      button("Turn", () => this.turnTo(this.quarters + 1), { label: "Turn the picture clockwise" }),
+    );
+    tools.setAttribute("role", "group");
+    tools.setAttribute("aria-label", "View");
+    return tools;
   }
 
   #listen() {
@@ -313,45 +294,4 @@ export class Viewer {
     const { left, top } = this.stage.getBoundingClientRect();
     return [event.clientX - left - this.stage.clientLeft, event.clientY - top - this.stage.clientTop];
   }
-}
-
-/** Returns a position of the centre at which the picture leaves no edge of the stage free, or centred when it is smaller. */
-function inside(centre, length, stage) {
-  if (length <= stage) return stage / 2;
-  return Math.max(stage - length / 2, Math.min(length / 2, centre));
-}
-
-/** Returns by how much to move what lies from `start` to `end` so that it is in view; its start, when it is longer. */
-function intoView(start, end, length) {
-  if (end - start > length - 2 * MARGIN_PX || start < MARGIN_PX) return MARGIN_PX - start;
-  return Math.min(0, length - MARGIN_PX - end);
-}
-
-/** Returns by how much a line is off the nearest quarter turn, in radians. */
-function skewOf([topLeft, topRight, bottomRight, bottomLeft]) {
-  const [start, end] = [middle(topLeft, bottomLeft), middle(topRight, bottomRight)];
-  const angle = Math.atan2(end[1] - start[1], end[0] - start[0]);
-  return angle - Math.round(angle / (Math.PI / 2)) * (Math.PI / 2);
-}
-
-function corners(location) {
-  return [0, 2, 4, 6].map((at) => [location[at], location[at + 1]]);
-}
-
-/** Returns a point turned clockwise about the origin. */
-function rotate([x, y], angle) {
-  return [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle)];
-}
-
-function extent(points) {
-  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
-  return [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-}
-
-function distance([x1, y1], [x2, y2]) {
-  return Math.hypot(x2 - x1, y2 - y1);
-}
-
-function middle([x1, y1], [x2, y2]) {
-  return [(x1 + x2) / 2, (y1 + y2) / 2];
 }

@@ -4,99 +4,23 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from PIL import ExifTags, Image
-from playwright.async_api import Browser, FilePayload, JSHandle, Page, expect
+from playwright.async_api import Browser, FilePayload, expect
 
 from pipeline.engine.recognition import Line, Recognition
 from pipeline.server.http.requests import RequestError
-from tests.server.browser import DESK_PX, PHONE_PX, Visit, launched, visiting
+from tests.server.browser import DESK_PX, PHONE_PX, visiting
+from tests.server.page_actions import SCAN, SCREENS, Screen, choose, clipboard, drag, sign_in
 from tests.server.page_server import LINES, PAGE, SIZE_PX, make_used_key, page_reader, placed_lines, serving_page
 from tests.server.serving import ScriptedRecogniser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SCAN = FilePayload(name="scan 1.png", mimeType="image/png", buffer=PAGE)
 TEXT = "\n".join(LINES)
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """A screen and a colour scheme.
-
-    Attributes:
-        size_px: (width, height) of the screen.
-        is_dark: Whether the user prefers dark pages.
-    """
-
-    size_px: tuple[int, int]
-    is_dark: bool
-
-    @property
-    def name(self) -> str:
-        """The suffix of a screenshot's name."""
-        return f"{self.size_px[0]}-{'dark' if self.is_dark else 'light'}"
-
-    async def check(self, visit: Visit, state: str) -> None:
-        """Take a screenshot; fail when axe-core finds a violation or the page is wider than the screen."""
-        await visit.picture(f"{state}-{self.name}")
-        assert await visit.violations() == []
-        assert await visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-SCREENS = pytest.mark.parametrize(
-    "screen",
-    [
-        pytest.param(screen, id=screen.name)
-        for screen in (Screen(size, dark) for size in (DESK_PX, PHONE_PX) for dark in (False, True))
-    ],
-)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """One browser for all tests; each test has a context of its own."""
-    async with launched(tmp_path_factory.mktemp("chromium")) as running:
-        yield running
-
-
-async def choose(page: Page, file: FilePayload | Path = SCAN) -> None:
-    """Choose a file in the file dialog."""
-    async with page.expect_file_chooser() as chooser:
-        await page.get_by_role("button", name="Choose an image").click()
-    await (await chooser.value).set_files(file)
-
-
-async def sign_in(page: Page, key: str) -> None:
-    """Enter the key and submit the form by the keyboard."""
-    await page.get_by_label("API key").fill(key)
-    await page.keyboard.press("Enter")
-
-
-async def clipboard(page: Page) -> str:
-    """Return the text in the clipboard."""
-    text = await page.evaluate("() => navigator.clipboard.readText()")
-    assert isinstance(text, str)
-    return text
-
-
-async def drag(page: Page, name: str) -> JSHandle:
-    """Return the data of a drag of the scan, with a file name and without a type."""
-    return await page.evaluate_handle(
-        """([data, name]) => {
-            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, { type: "" }));
-            return transfer;
-        }""",
-        [base64.b64encode(PAGE).decode(), name],
-    )
 
 
 class TestAccessibility:
@@ -107,7 +31,7 @@ class TestAccessibility:
         """Before an image is chosen, on a server without keys."""
         async with serving_page() as origin, visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit:
             await visit.page.goto(origin)
-            await expect(visit.page.get_by_text("0 calls, until 1 December")).to_be_visible()
+            await expect(visit.page.get_by_text("0 calls used; resets 1 December")).to_be_visible()
             await expect(visit.page.get_by_role("button", name="Sign out")).to_be_hidden()
             await screen.check(visit, "empty")
 
@@ -123,13 +47,14 @@ class TestAccessibility:
             await visit.page.goto(origin)
             await sign_in(visit.page, key)
             await choose(visit.page)
-            await expect(visit.page.get_by_text("318 of 1,000 calls, until 1 December")).to_be_visible()
+            await expect(visit.page.get_by_text("318 of 1,000 calls used; resets 1 December")).to_be_visible()
             await visit.page.get_by_role("option", name=LINES[1]).hover()
             await screen.check(visit, "result")
 
     @SCREENS
     async def test_an_error_is_accessible(self, browser: Browser, screen: Screen) -> None:
-        engine = ScriptedRecogniser(RequestError("Insufficient quota: all 30 calls of 2026-11 are used", 403))
+        reason = "Insufficient quota: all 30 calls of 2026-11 are used; they reset at 2026-12-01T00:00:00Z"
+        engine = ScriptedRecogniser(RequestError(reason, 403))
         async with (
             serving_page(engine) as origin,
             visiting(browser, origin, screen.size_px, is_dark=screen.is_dark) as visit,
@@ -137,7 +62,9 @@ class TestAccessibility:
             visit.is_error_expected = True
             await visit.page.goto(origin)
             await choose(visit.page)
-            await expect(visit.page.get_by_role("alert")).to_have_text(f"{engine.outcome}.")
+            message = "All 30 calls of November 2026 are used. The count starts again on 1 December."
+            await expect(visit.page.get_by_role("alert")).to_have_text(message)
+            await expect(visit.page.get_by_role("button", name="Try again")).to_be_visible()
             await expect(visit.page.get_by_role("region", name="Text", exact=True)).to_be_hidden()
             await screen.check(visit, "error")
 
@@ -164,9 +91,9 @@ class TestAccessibility:
             await expect(page.locator("#result")).to_have_attribute("aria-busy", "true")
             await Screen(DESK_PX, is_dark=False).check(visit, "busy")
             await page.get_by_role("button", name="Cancel").click()
-            await expect(page.get_by_role("status")).to_have_text("Cancelled.")
-            await expect(page.locator("#result")).to_be_hidden()
-            await expect(page.get_by_role("button", name="Choose an image")).to_be_focused()
+            await expect(page.get_by_role("status")).to_contain_text("Cancelled: 1 file.")
+            await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+            await expect(page.get_by_role("button", name="Choose files")).to_be_focused()
             engine.may_answer.set()
 
     async def test_an_outline_covers_its_line(self, browser: Browser) -> None:
@@ -221,14 +148,16 @@ class TestReading:
             await visit.page.goto(origin)
             await choose(visit.page)
             status = visit.page.get_by_role("status")
-            await expect(status).to_have_text("6 lines of text. In doubt: much ink is unread: 90 %.")
+            await expect(status).to_have_text(
+                "6 lines of text. Compare it with the picture: much ink is unread (90 %)."
+            )
 
     async def test_the_keyboard_alone_leads_from_an_image_to_its_text(self, browser: Browser) -> None:
         async with serving_page() as origin, visiting(browser, origin) as visit:
             page = visit.page
             await page.goto(origin)
             await page.keyboard.press("Tab")
-            await expect(page.get_by_role("button", name="Choose an image")).to_be_focused()
+            await expect(page.get_by_role("button", name="Choose files")).to_be_focused()
             async with page.expect_file_chooser() as chooser:
                 await page.keyboard.press("Enter")
             await (await chooser.value).set_files(files=[SCAN])
@@ -338,18 +267,6 @@ class TestReading:
             await expect(visit.page.get_by_role("option", name=LINES[0])).to_be_visible()
         assert len(engine.seen) == 1  # the browser encodes the image again, so its bytes may differ
 
-    async def test_the_last_image_chosen_wins(self, browser: Browser) -> None:
-        engine = page_reader(may_answer=asyncio.Event())
-        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
-            await visit.page.goto(origin)
-            await choose(visit.page)
-            await expect(visit.page.get_by_role("status")).to_have_text("Reading scan 1.png …")
-            await choose(visit.page, FilePayload(name="second.png", mimeType="image/png", buffer=PAGE))
-            await expect(visit.page.get_by_role("status")).to_have_text("Reading second.png …")
-            engine.may_answer.set()
-            await expect(visit.page.get_by_text("second.png, 1000 × 640 px")).to_be_visible()
-            await expect(visit.page.get_by_role("status")).to_have_text("6 lines of text.")
-
     async def test_an_image_without_text_gets_a_message_of_its_own(self, browser: Browser) -> None:
         async with serving_page(page_reader([])) as origin, visiting(browser, origin) as visit:
             await visit.page.goto(origin)
@@ -398,8 +315,14 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            pytest.param(b"II*\0" + bytes(200), "is not a JPEG, PNG, GIF or WebP image.", id="not-what-its-name-says"),
-            pytest.param(PAGE + bytes(10 * 1024 * 1024), "is too large: at most 10 MB.", id="too-large"),
+            pytest.param(
+                b"II*\0" + bytes(200),
+                "is neither a JPEG, PNG, GIF or WebP image nor a PDF. Choose one that is.",
+                id="not-what-its-name-says",
+            ),
+            pytest.param(
+                PAGE + bytes(10 * 1024 * 1024), "is too large: at most 10 MB. Choose a smaller one.", id="too-large"
+            ),
         ],
     )
     async def test_a_file_outside_the_limits_is_not_sent(
@@ -410,6 +333,7 @@ class TestErrors:
             await visit.page.goto(origin)
             await choose(visit.page, tmp_path / "odd.png")
             await expect(visit.page.get_by_role("alert")).to_have_text(f"odd.png {message}")
+            await expect(visit.page.get_by_role("button", name="Choose another file")).to_be_visible()
             await expect(visit.page.locator("#result")).to_be_hidden()
             assert [url for url in visit.requests if "recognition" in url] == []
 
@@ -421,25 +345,20 @@ class TestErrors:
             visit.is_error_expected = True
             await visit.page.goto(origin)
             await choose(visit.page, FilePayload(name="small.png", mimeType="image/png", buffer=small.getvalue()))
-            await expect(visit.page.get_by_role("alert")).to_contain_text("image is 99x120 px; at least 100x100 px")
+            message = (
+                "small.png has 99 × 120 px; at least 100 × 100 px are needed. Scan it at a higher resolution, then"
+            )
+            await expect(visit.page.get_by_role("alert")).to_contain_text(message)
             await expect(visit.page.get_by_role("img", name="The image small.png")).to_be_visible()
-
-    async def test_a_429_shows_the_seconds_to_wait(self, browser: Browser) -> None:
-        engine = ScriptedRecogniser(RequestError("Too Many Requests: the server is busy", 429, retry_after_s=7))
-        async with serving_page(engine) as origin, visiting(browser, origin) as visit:
-            visit.is_error_expected = True
-            await visit.page.goto(origin)
-            await choose(visit.page)
-            message = "Too Many Requests: the server is busy (try again in 7 s)"
-            await expect(visit.page.get_by_role("alert")).to_have_text(message)
 
     async def test_an_unreachable_server_is_shown_as_an_error(self, browser: Browser) -> None:
         async with visiting(browser, "") as visit:
             async with serving_page() as visit.origin:
                 await visit.page.goto(visit.origin)
-                await expect(visit.page.get_by_text("0 calls")).to_be_visible()
+                await expect(visit.page.get_by_text("0 calls used")).to_be_visible()
             await choose(visit.page)
-            await expect(visit.page.get_by_role("alert")).to_have_text("The server cannot be reached.")
+            await expect(visit.page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+            await expect(visit.page.get_by_role("button", name="Try again")).to_be_visible()
             visit.complaints = [text for text in visit.complaints if "ERR_CONNECTION_REFUSED" not in text]
 
 
@@ -456,13 +375,15 @@ class TestAccount:
             page = visit.page
             await page.goto(origin)
             await choose(page)
-            await expect(page.get_by_role("alert")).to_have_text("Unauthorized: invalid or missing API key.")
+            await expect(page.get_by_role("alert")).to_have_text(
+                "This server needs an API key. Sign in, and reading goes on."
+            )
             await expect(page.get_by_label("API key")).to_be_focused()
             await sign_in(page, "wrong")
-            await expect(page.get_by_role("alert")).to_have_text("Unauthorized: invalid or missing API key.")
+            await expect(page.get_by_role("alert")).to_contain_text("The server does not accept this key.")
             await sign_in(page, key)
             await expect(page.get_by_role("option", name=LINES[0])).to_be_visible()
-            await expect(page.get_by_text("19 of 1,000 calls")).to_be_visible()
+            await expect(page.get_by_text("19 of 1,000 calls used")).to_be_visible()
             await expect(page.get_by_role("alert")).to_be_empty()
             await page.reload()
             await page.get_by_role("button", name="Sign out").click()

@@ -1,19 +1,20 @@
 /** Signing in and out, and the usage of the month. */
 
 import { fetchUsage, signIn, signOut } from "./api.js";
-
-const numbers = new Intl.NumberFormat("en");
-const dates = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
+import { explain } from "./problems.js";
+import { describeUsage, duration } from "./sentences.js";
 
 /** Shows the usage in the page header, or the sign-in form. */
 export class Account {
   /**
    * @param {(id: string) => HTMLElement} find
-   * @param {{onError: (error: Error) => void, onSignedIn: () => void, onSignedOut: () => void}} events
+   * @param {{onError: (text: string) => void, onSignedIn: () => void, onSignedOut: () => void}} events
    */
   constructor(find, events) {
     this.find = find;
     this.events = events;
+    /** Calls that are left this month; Infinity without a limit, or before it is known. */
+    this.callsLeft = Infinity;
     find("sign-in-form").addEventListener("submit", (event) => this.#signIn(event));
     find("sign-out").addEventListener("click", () => this.#signOut());
   }
@@ -23,15 +24,15 @@ export class Account {
     try {
       this.#show(await fetchUsage());
     } catch (error) {
-      if (error.status === 401) this.askForKey();
-      else this.#show(null);
+      this.#show(null);
+      if (error.status === 401) this.find("sign-in").hidden = false;
     }
   }
 
-  /** Shows the sign-in form. */
+  /** Shows the sign-in form, and lets the user type. */
   askForKey() {
-    this.find("usage").hidden = true;
     this.find("sign-in").hidden = false;
+    this.find("key").focus();
   }
 
   async #signIn(event) {
@@ -40,7 +41,7 @@ export class Account {
     try {
       await signIn(field.value.trim());
     } catch (error) {
-      this.events.onError(error);
+      this.events.onError(rejection(error));
       field.focus();
       return;
     }
@@ -54,7 +55,7 @@ export class Account {
     try {
       await signOut();
     } catch (error) {
-      this.events.onError(error);
+      this.events.onError(explain(error, "").text);
       return;
     }
     this.events.onSignedOut();
@@ -67,14 +68,19 @@ export class Account {
     if (usage === null) return;
     this.find("sign-in").hidden = true;
     const quota = usage.quota ?? null;
-    const used = numbers.format(usage.used);
-    const count = quota === null ? used : `${used} of ${numbers.format(quota)}`;
-    this.find("usage-count").textContent = `${count} ${(quota ?? usage.used) === 1 ? "call" : "calls"}`;
-    this.find("usage-resets").textContent = usage.resets ? `, until ${dates.format(new Date(usage.resets))}` : "";
+    this.callsLeft = quota === null ? Infinity : Math.max(0, quota - usage.used);
+    this.find("usage-count").textContent = describeUsage(usage);
     const bar = this.find("usage-bar");
     bar.hidden = quota === null;
     bar.max = Math.max(1, quota ?? 1);
     bar.value = Math.min(usage.used, bar.max);
     this.find("sign-out").hidden = !usage.session;
   }
+}
+
+/** Returns why a key was not accepted. */
+function rejection(error) {
+  if (error.status === 401) return "The server does not accept this key. Check it, or ask the operator for one.";
+  if (error.status === 429) return `Too many were tried. Wait ${duration(error.waitS)}, then sign in again.`;
+  return explain(error, "").text;
 }

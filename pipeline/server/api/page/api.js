@@ -2,20 +2,27 @@
 
 export const RECOGNITION_PATH = "/api/advanced-recognition";
 
+const PDF_PATH = "/page/pdf";
 const RECOGNITION_TIMEOUT_MS = 180_000;
-const ACCOUNT_TIMEOUT_MS = 15_000;
+const UPLOAD_TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 15_000;
 
-/** An error response, or a call without a response; the message is shown to the user. */
+/** An error response, or a call without a response. */
 export class ApiError extends Error {
   /**
-   * @param {string} message
-   * @param {number} HTTP status; 0 without a response.
+   * @param {string} message The server's reason; "" without a response that has one.
+   * @param {number} status HTTP status; 0 without a response.
+   * @param {number} waitS Seconds after which the server asks to be called again; 0 when it does not say.
    */
-  constructor(message, status = 0) {
+  constructor(message, status = 0, waitS = 0) {
     super(message);
     this.status = status;
+    this.waitS = waitS;
   }
 }
+
+/** A call that took too long, or whose response was cut off. */
+export class InterruptedError extends Error {}
 
 /**
  * Sends an image; returns the reply.
@@ -25,14 +32,38 @@ export class ApiError extends Error {
  */
 export async function recognise(dataUrl, filename, signal) {
   const document = { type: "image_url", image_url: dataUrl };
-  const options = { method: "POST", body: JSON.stringify({ document, filename }) };
-  const response = await call(RECOGNITION_PATH, options, RECOGNITION_TIMEOUT_MS, signal);
-  try {
-    return await response.json();
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw new ApiError("The response was cut off. Try again.");
-  }
+  const request = json("POST", { document, filename });
+  return await body(await call(RECOGNITION_PATH, request, RECOGNITION_TIMEOUT_MS, signal), "json", signal);
+}
+
+/**
+ * Sends a PDF, whose pages the server then renders for a while.
+ * @param {Blob} file
+ * @param {AbortSignal} signal
+ * @returns {Promise<{id: string, pages: number}>}
+ */
+export async function openPdf(file, signal) {
+  const request = { method: "POST", body: file, headers: { "Content-Type": "application/pdf" } };
+  return await body(await call(PDF_PATH, request, UPLOAD_TIMEOUT_MS, signal), "json", signal);
+}
+
+/**
+ * Returns a page of a PDF as an image.
+ * @param {string} id
+ * @param {number} page 1-based
+ * @param {AbortSignal} signal
+ * @returns {Promise<Blob>}
+ */
+export async function fetchPdfPage(id, page, signal) {
+  return await body(await call(`${PDF_PATH}/${id}/${page}`, {}, RECOGNITION_TIMEOUT_MS, signal), "blob", signal);
+}
+
+/**
+ * Lets the server forget a PDF; it does so by itself after a while.
+ * @param {string} id
+ */
+export async function closePdf(id) {
+  await call(`${PDF_PATH}/${id}`, { method: "DELETE" }).catch(() => undefined);
 }
 
 /** Returns the usage of the month; null from a server without this route. */
@@ -50,7 +81,7 @@ export async function fetchUsage() {
  * @param {string} key
  */
 export async function signIn(key) {
-  await call("/session", { method: "POST", body: JSON.stringify({ key }) });
+  await call("/session", json("POST", { key }));
 }
 
 /** Ends the session. */
@@ -58,14 +89,16 @@ export async function signOut() {
   await call("/session", { method: "DELETE" });
 }
 
-async function call(path, options = {}, timeoutMs = ACCOUNT_TIMEOUT_MS, signal = undefined) {
+function json(method, value) {
+  return { method, body: JSON.stringify(value), headers: { "Content-Type": "application/json" } };
+}
+
+async function call(path, request = {}, timeoutMs = TIMEOUT_MS, signal = undefined) {
   const timeout = AbortSignal.timeout(timeoutMs);
-  const headers = options.body ? { "Content-Type": "application/json" } : {};
   let response;
   try {
     response = await fetch(path, {
-      ...options,
-      headers,
+      ...request,
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
@@ -73,20 +106,28 @@ async function call(path, options = {}, timeoutMs = ACCOUNT_TIMEOUT_MS, signal =
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(timeout.aborted ? "The server took too long. Try again." : "The server cannot be reached.");
+    throw timeout.aborted ? new InterruptedError("The server took too long.") : new ApiError("");
   }
   if (!response.ok) throw await errorOf(response);
   return response;
 }
 
-async function errorOf(response) {
-  let text = "";
+async function body(response, kind, signal) {
   try {
-    text = String((await response.json()).statusText ?? "");
+    return await response[kind]();
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new InterruptedError("The response was cut off.");
+  }
+}
+
+async function errorOf(response) {
+  let reason = "";
+  try {
+    reason = String((await response.json()).statusText ?? "");
   } catch {
     // the response of a proxy, without the API's body
   }
-  const wait = response.status === 429 ? Number(response.headers.get("Retry-After")) : 0;
-  const message = text || `The server answered ${response.status} without saying why.`;
-  return new ApiError(wait > 0 ? `${message} (try again in ${wait} s)` : message, response.status);
+  const waitS = Number(response.headers.get("Retry-After"));
+  return new ApiError(reason, response.status, Number.isFinite(waitS) ? waitS : 0);
 }

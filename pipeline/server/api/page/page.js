@@ -1,185 +1,241 @@
-/** The main module of the page: takes an image, and shows its text and the outlines of its lines. */
+/** The page for trying the API: files, their texts, and the outlines of the lines. */
 
 import { Account } from "./account.js";
-import { recognise } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { curlCommand } from "./command.js";
-import { checkFile, toDataUrl } from "./image.js";
-import { Lines, turnOf } from "./lines.js";
-import { Viewer } from "./viewer.js";
+import { button } from "./dom.js";
+import { Queue } from "./queue.js";
+import { QueueList } from "./queue_list.js";
+import { itemOf, itemsOf, readItem } from "./reading.js";
+import { Result, describe, textUrl } from "./result.js";
+import { counted } from "./sentences.js";
 
 const find = (id) => document.getElementById(id);
 
-/** The image to read after a sign-in, or null. */
-let pendingFile = null;
-/** The AbortController of the image that is being read, or null. */
-let currentRead = null;
-let text = "";
-let imageUrl = "";
-let downloadUrl = "";
+/** What the user was told last, until something else happens: {id: "error" or "status", text}; null for none. */
+let notice = null;
+/** @type {import("./queue.js").Item | null} */
+let selected = null;
+/** The obstacle for which the page has done what it can. */
+let shownObstacle = null;
 
 const account = new Account(find, {
-  onError: (error) => showMessage("error", sentence(error.message)),
+  onError: (text) => notify("error", text),
   onSignedIn: () => {
-    showMessage("status", "Signed in.");
-    if (pendingFile) read(pendingFile);
+    notify("status", "Signed in.");
+    if (queue.obstacle !== null) queue.resume();
     else find("choose").focus();
   },
   onSignedOut: () => {
-    pendingFile = null;
-    clearResult();
-    showMessage("status", "Signed out.");
+    clear();
+    notify("status", "Signed out.");
   },
 });
-const viewer = new Viewer(find("viewer"));
-const lines = new Lines(find("lines"), viewer.outlines, markLine);
+const result = new Result(find);
+const queue = new Queue((item, signal) => readItem(item, signal, () => showItem(item)), {
+  onItem: showItem,
+  onItems: showItems,
+  onState: showState,
+});
+const list = new QueueList(find("queue-list"), {
+  select,
+  retry: (item) => queue.retry(item),
+  cancel: (item) => {
+    queue.cancel(item);
+    notify("status", `Cancelled: ${item.name}. A page that is being read counts as a call.`);
+  },
+  remove: (item) => queue.remove(item),
+  callsLeft: () => account.callsLeft,
+  readPages: (item, pages) => {
+    queue.replace(item, itemsOf(item.pdf.document, pages));
+  },
+});
 
-/** Returns a message of the server as a sentence. */
-function sentence(message) {
-  return /[.!?)]$/.test(message) ? message : `${message}.`;
-}
-
-function showMessage(id, message) {
-  find("error").textContent = id === "error" ? message : "";
-  find("status").textContent = id === "status" ? message : "";
-}
-
-function setBusy(controller) {
-  currentRead = controller;
-  document.body.classList.toggle("busy", controller !== null);
-  find("result").setAttribute("aria-busy", String(controller !== null));
-  find("cancel").hidden = controller === null;
-}
-
-function clearResult() {
-  find("result").hidden = true;
-  viewer.clear();
-  lines.show([], "");
-  URL.revokeObjectURL(imageUrl);
-  URL.revokeObjectURL(downloadUrl);
-}
-
-/**
- * Reads an image; cancels the reading of another one.
- * @param {File} file
- */
-async function read(file) {
-  currentRead?.abort();
-  const controller = new AbortController();
-  clearResult();
-  setBusy(controller);
-  showMessage("status", `Reading ${file.name} …`);
-  try {
-    const mediaType = await checkFile(file);
-    await showPicture(file, controller.signal);
-    showCommand(file.name, mediaType);
-    const dataUrl = await toDataUrl(file, mediaType);
-    const reply = await recognise(dataUrl, file.name, controller.signal);
-    if (controller.signal.aborted) return;
-    pendingFile = null;
-    showText(reply, file.name);
-  } catch (error) {
-    if (controller.signal.aborted) return;
-    fail(error, file);
-  } finally {
-    if (currentRead === controller) setBusy(null);
+function choose(files) {
+  if (files.length === 0) {
+    notify("error", "This is not a file. Save the image, then choose the file.");
+    return;
   }
-  if (find("sign-in").hidden) await account.refresh();
+  const items = [...files].map(itemOf);
+  notice = null;
+  queue.add(items);
+  select(items[0]);
 }
 
-function fail(error, file) {
-  showMessage("error", sentence(error.message));
-  find("transcript").hidden = true;
-  pendingFile = error.status === 401 ? file : null;
-  if (error.status === 401) {
-    account.askForKey();
-    find("key").focus();
+function select(item) {
+  selected = item;
+  list.select(item);
+  result.show(item);
+  showCommand(item);
+  showState();
+}
+
+function showItem(item) {
+  if (queue.obstacle === null && item.state !== "cancelled") notice = null;
+  list.update(item);
+  if (item === selected) {
+    result.show(item);
+    showCommand(item);
+  }
+  if (item.state === "done" || item.state === "failed") {
+    closeFinishedPdf(item);
+    if (find("sign-in").hidden) void account.refresh();
   }
 }
 
-async function showPicture(file, signal) {
-  imageUrl = URL.createObjectURL(file);
-  find("transcript").hidden = true;
-  find("result").hidden = false;
-  const size = await viewer.show(imageUrl, `The image ${file.name}`);
-  if (signal.aborted) return;
-  find("caption").textContent = size ? `${file.name}, ${size.width} × ${size.height} px` : file.name;
+/** Shows the list of items; where the selected one is gone, the one in its place is selected. */
+function showItems(gone = null, instead = null) {
+  list.show(queue.items);
+  if (!queue.items.includes(selected)) select(gone !== null && gone === selected ? instead : (queue.items[0] ?? null));
+  showState();
 }
 
-function showCommand(filename, mediaType) {
-  find("command").textContent = curlCommand(location.origin, filename, mediaType);
+/** Lets the server forget a PDF of which nothing is left to read. */
+function closeFinishedPdf({ pdf }) {
+  const isLeft = (item) => item.pdf?.document === pdf?.document && item.state !== "done";
+  if (pdf && !queue.items.some(isLeft)) pdf.document.close();
 }
 
-function showText(reply, filename) {
-  const words = reply.ocrResult.words_info;
-  text = reply.content;
-  lines.show(words, text);
-  viewer.turnTo(turnOf(words));
-  downloadUrl = URL.createObjectURL(new Blob([text, "\n"], { type: "text/plain;charset=utf-8" }));
-  find("download").href = downloadUrl;
-  find("download").download = `${filename.replace(/\.[^.]*$/, "")}.txt`;
-  find("no-text").hidden = words.length > 0;
-  find("lines-hint").hidden = words.length === 0;
-  find("transcript").hidden = false;
-  const count = text === "" ? 0 : text.split("\n").length;
-  const doubts = reply.warnings.map((warning) => ` In doubt: ${sentence(warning)}`).join("");
-  showMessage("status", (count === 1 ? "1 line of text." : `${count} lines of text.`) + doubts);
+/** Shows the messages and the buttons that fit what the queue does. */
+function showState() {
+  const { items, isActive, obstacle } = queue;
+  const isAsking = items.some(({ state }) => state === "asking");
+  const problem = obstacle ?? selected?.problem ?? null;
+  const done = queue.in("done");
+  document.body.classList.toggle("busy", selected?.state === "reading");
+  find("queue").hidden = items.length < 2 && !isAsking;
+  find("cancel").hidden = !isActive;
+  find("retry-all").hidden = queue.in("failed", "cancelled").length === 0;
+  for (const id of ["copy-all", "download-all"]) find(id).hidden = done.length < 2;
+  find("summary").hidden = items.length < 2;
+  setText("error", notice?.id === "error" ? notice.text : (problem?.text ?? ""));
+  setText("status", notice?.id === "status" ? notice.text : progress());
+  showWays(notice?.id === "error" ? null : problem);
+  if (obstacle !== shownObstacle && obstacle?.ways[0] === "sign-in") account.askForKey();
+  shownObstacle = obstacle;
 }
 
-function markLine(word, isFocused) {
-  const part = word?.parts > 1 ? `, part ${word.part} of ${word.parts}` : "";
-  const caption = word ? `Line ${word.line}${part}, ${Math.round(word.confidence * 100)} % sure.` : "";
-  find("line-caption").textContent = caption;
-  viewer.enlarge(word?.location ?? null);
-  if (isFocused) viewer.reveal(word.location);
+/** Sets a text where it differs: a screen reader would say it again. */
+function setText(id, text) {
+  if (find(id).textContent !== text) find(id).textContent = text;
+}
+
+/** Returns what the queue does, in a sentence. */
+function progress() {
+  const { items } = queue;
+  const [reading, done, failed] = ["reading", "done", "failed"].map((state) => queue.in(state).length);
+  if (items.length === 0 || queue.obstacle !== null) return "";
+  if (items.length === 1) {
+    const [item] = items;
+    if (item.state === "done") return describe(item.reply);
+    if (item.state === "asking") return `${item.name} has ${item.pdf.document.pages} pages. Choose which to read.`;
+    return item.state === "reading" ? `Reading ${item.name} …` : "";
+  }
+  const failures = failed > 0 ? `; ${failed} failed` : "";
+  if (reading > 0) return `Reading ${reading}; ${done} of ${items.length} done${failures}.`;
+  return `${done} of ${items.length} done${failures}.`;
+}
+
+/** Shows a button for each thing that can be done about a problem. */
+function showWays(problem) {
+  const actions = { retry, choose: () => find("file").click(), "sign-in": () => account.askForKey() };
+  const again = queue.waitsUntil === null ? "Try again" : "Go on now";
+  const names = { retry: again, choose: "Choose another file", "sign-in": "Sign in" };
+  const wanted = problem?.ways ?? (selected?.state === "cancelled" ? ["retry"] : []);
+  const ways = wanted.filter((way) => way !== "sign-in" || find("sign-in").hidden);
+  const key = ways.map((way) => names[way]).join();
+  const box = find("ways");
+  if (box.dataset.ways !== key) {
+    const hadFocus = box.contains(document.activeElement);
+    box.replaceChildren(...ways.map((way) => button(names[way], () => actions[way]())));
+    box.dataset.ways = key;
+    if (hadFocus) (box.querySelector("button") ?? find("choose")).focus();
+  }
+  showCountdown();
+}
+
+function retry() {
+  notice = null;
+  if (queue.obstacle !== null) queue.resume();
+  else queue.retry(selected);
+}
+
+function showCountdown() {
+  const leftS = queue.waitsUntil === null ? 0 : Math.ceil((queue.waitsUntil - Date.now()) / 1000);
+  find("countdown").textContent = leftS > 0 ? `${leftS} s` : "";
+}
+
+function notify(id, text) {
+  notice = { id, text };
+  showState();
+}
+
+function showCommand(item) {
+  // a name that could deceive is not shown as a command to run
+  const isImage = item?.mediaType.startsWith("image/") && item.file !== null && item.file.name === item.name;
+  const [name, mediaType] = isImage ? [item.name, item.mediaType] : ["page.png", "image/png"];
+  setText("command", curlCommand(location.origin, name, mediaType));
+}
+
+function clear() {
+  for (const document of new Set(queue.items.map(({ pdf }) => pdf?.document))) document?.close();
+  notice = null;
+  queue.clear();
 }
 
 async function copy(content, what) {
   try {
-    if (navigator.clipboard) await navigator.clipboard.writeText(content);
-    else copyBySelection(content);
-    showMessage("status", `${what} copied.`);
+    await copyText(content);
+    notify("status", `${what} copied.`);
   } catch {
-    showMessage("error", `The browser does not let this page copy. Select the text and copy it.`);
+    notify("error", "The browser does not let this page copy. Select the text and copy it.");
   }
 }
 
-/** Copies without the clipboard interface, which browsers withhold on plain http from other machines. */
-function copyBySelection(content) {
-  const field = document.createElement("textarea");
-  const before = document.activeElement;
-  field.value = content;
-  field.className = "visually-hidden";
-  document.body.append(field);
-  field.select();
-  const done = document.execCommand("copy");
-  field.remove();
-  before?.focus();
-  if (!done) throw new Error("not copied");
+/** Returns the texts of all files that were read, each below its name. */
+function allTexts() {
+  return queue
+    .in("done")
+    .map(({ name, reply }) => `=== ${name} ===\n${reply.content}\n`)
+    .join("\n");
 }
 
-function readFirst(files) {
-  if (files.length > 0) read(files[0]);
-  else showMessage("error", "This is not an image file. Save the image, then choose the file.");
+function downloadAll() {
+  const link = document.createElement("a");
+  link.href = textUrl(allTexts());
+  link.download = "texts.txt";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function listen() {
   const file = find("file");
   find("choose").addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
-    if (file.files.length > 0) read(file.files[0]);
+    if (file.files.length > 0) choose(file.files);
     file.value = ""; // else choosing the same file again fires no event
   });
   find("cancel").addEventListener("click", () => {
-    currentRead?.abort();
-    setBusy(null);
-    clearResult();
-    showMessage("status", "Cancelled.");
+    const active = queue.in("waiting", "reading");
+    for (const item of active) queue.cancel(item);
+    notify("status", `Cancelled: ${counted(active.length, "file")}. A page that is being read counts as a call.`);
     find("choose").focus();
   });
-  find("copy").addEventListener("click", () => copy(text, "Text"));
+  find("retry-all").addEventListener("click", () => {
+    notice = null;
+    for (const item of queue.in("failed", "cancelled")) queue.retry(item);
+  });
+  find("clear").addEventListener("click", () => {
+    clear();
+    find("choose").focus();
+  });
+  find("copy").addEventListener("click", () => copy(result.text, "Text"));
+  find("copy-all").addEventListener("click", () => copy(allTexts(), counted(queue.in("done").length, "text")));
+  find("download-all").addEventListener("click", downloadAll);
   find("copy-command").addEventListener("click", () => copy(find("command").textContent, "Command"));
+  setInterval(showCountdown, 1000);
   document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length > 0) readFirst(event.clipboardData.files);
+    if (event.clipboardData.files.length > 0) choose(event.clipboardData.files);
   });
   listenToDrops();
 }
@@ -194,10 +250,10 @@ function listenToDrops() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     mark(false);
-    readFirst(event.dataTransfer.files);
+    choose(event.dataTransfer.files);
   });
 }
 
-showCommand("page.png", "image/png");
+showCommand(null);
 listen();
 account.refresh();

@@ -1,9 +1,10 @@
-"""The pages of a PDF: rendered, or the scan that a page consists of (`pdf_scan`).
+"""The pages of a PDF, rendered.
 
 PDFium crashes when threads share it, so it runs in worker processes only. It is imported when the first PDF is opened.
 """
 
 import ctypes
+import mmap
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Self
 from PIL import Image, ImageChops
 
 from pipeline.errors import EncryptedFileError, TruncatedImageError, UnsupportedImageError
-from pipeline.inputs.content import MappedFile
 
 if TYPE_CHECKING:
     import pypdfium2
@@ -34,7 +34,7 @@ class PdfFile:
     """The pages of one PDF, which stays open; nothing but its cross-reference table is read before a page is opened.
 
     Args:
-        content: The whole file.
+        content: The whole file; a writable mapping is not written to.
 
     Raises:
         EncryptedFileError: it needs a password.
@@ -44,7 +44,7 @@ class PdfFile:
 
     format: Final = "pdf"
 
-    def __init__(self, content: bytes | MappedFile) -> None:
+    def __init__(self, content: bytes | mmap.mmap) -> None:
         # ctypes hands the memory to PDFium; nothing is copied
         self._data = content if isinstance(content, bytes) else (ctypes.c_char * len(content)).from_buffer(content)
         self._document = _open_document(self._data)
@@ -117,6 +117,13 @@ class PdfPage:
         """The clockwise rotation with which the page is shown: 0, 90, 180 or 270."""
         return int(self.raw.get_rotation())
 
+    @property
+    def has_images(self) -> bool:
+        """Whether there is an image on the page, outside its forms."""
+        from pypdfium2 import raw  # noqa: PLC0415 - in the worker, with the first PDF
+
+        return any(True for _ in self.raw.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=1))
+
     def size_px(self, dpi: float) -> tuple[int, int]:
         """Return (width, height) of the page as it is shown, each at least 1."""
         return _to_px(self.raw.get_size(), dpi)
@@ -170,9 +177,14 @@ def without_colour(image: Image.Image) -> Image.Image:
     return red
 
 
+def is_installed() -> bool:
+    """Return whether PDFium is installed: the extra `pdf`."""
+    return find_spec("pypdfium2") is not None
+
+
 def _open_document(data: "bytes | ctypes.Array[ctypes.c_char]") -> "pypdfium2.PdfDocument":
     """Return the document of pypdfium2."""
-    if find_spec("pypdfium2") is None:
+    if not is_installed():
         raise UnsupportedImageError(
             "a PDF needs the extra pdf: pip install 'pagemill[pdf]', then send it with: pagemill retry"
         )
