@@ -14,10 +14,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.batch.page_images import ImageReader
 from pipeline.export.base import Count, Exported, ExportJob, Records, conclude, open_lines, select_documents
 from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, pack_page, unpack_page
-from pipeline.export.images import ImageReader
 from pipeline.export.spool import Spool
 from pipeline.records import State
 from pipeline.workspace.result_lines import ResultLine

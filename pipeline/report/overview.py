@@ -19,7 +19,7 @@ from pipeline.records import State
 from pipeline.report.tallies import Clock, Rate, Timeline, length_class
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.index import Index
-from pipeline.workspace.lines import ResultLine
+from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.run_file import RunFile, last_metered_run
 from pipeline.workspace.snapshot import open_snapshot
 

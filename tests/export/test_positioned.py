@@ -11,10 +11,10 @@ from aiohttp import web
 from lxml import etree
 from PIL import Image
 
+from pipeline.batch.placed_pages import place
 from pipeline.errors import UsageError
 from pipeline.export.base import ExportJob
 from pipeline.export.invisible_text import char_width, number
-from pipeline.export.positions import place
 from pipeline.positions import TextLine
 from pipeline.records import Prep
 from pipeline.workspace.result_lines import encode_record, parse_whole_result

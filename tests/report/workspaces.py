@@ -12,7 +12,8 @@ from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, PageId, Record, Reply, rfc3339
 from pipeline.skipped import Skipped
 from pipeline.storage.sqlite import DurableDatabase
-from pipeline.workspace.lines import encode_failure, encode_record
+from pipeline.workspace.failure_lines import encode_failure
+from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import MeteredRun, RunFile, write_run_file
 
 WORKSPACE_ID = "0123456789abcdef"

@@ -1,8 +1,6 @@
 """A record's lines in px of the source: of the upright page, as a viewer shows the file."""
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
@@ -12,8 +10,6 @@ from pipeline.workspace.source_names import decode_name
 
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in whole px, within the page."""
-
-_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,3 @@ def place(record: ResultLine) -> PlacedPage:
     size_px = upright_px(record.prep, record.pixels)
     by = to_upright(record.prep, size_px)
     return PlacedPage(name, record.page, size_px, tuple(move(line, by) for line in lines))
-
-
-def xml_text(text: str) -> str:
-    """Return a text as one line without the characters that XML forbids."""
-    return _NOT_IN_XML.sub("\ufffd", " ".join(text.split()))
