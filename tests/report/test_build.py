@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import anyio.to_thread
@@ -24,9 +25,9 @@ from tests.report.review_pages import build, failure, page_record, plain_record,
 from tests.runs import run_here
 
 
-def read_data(report: Path, kind: str) -> list[list[object]]:
+def read_data(report: Path, kind: str) -> list[Any]:
     """Return the entries of all data files of a kind."""
-    entries: list[list[object]] = []
+    entries: list[Any] = []
     for file in sorted(report.glob(f"build-*/{kind}-*.js")):
         match = re.fullmatch(r'pagemill\.add\("\w+",\d+,(".*")\);\n', file.read_text("utf-8"))
         assert match
@@ -34,9 +35,9 @@ def read_data(report: Path, kind: str) -> list[list[object]]:
     return entries
 
 
-def details(report: Path) -> list[dict[str, object]]:
+def details(report: Path) -> list[dict[str, Any]]:
     """Return the details of all pages."""
-    return [dict(entry) for entry in read_data(report, "details")]
+    return read_data(report, "details")
 
 
 def test_a_script_cannot_be_ended_by_its_data() -> None:
@@ -83,7 +84,7 @@ def test_files_that_browsers_show_are_linked_where_they_are(tmp_path: Path) -> N
     built = build(out)
     assert (built.pages, built.linked, built.missing) == (2, 1, 1)
     found, gone = details(out / "report")
-    assert (out / "report" / unquote(str(found["picture"][1]))).resolve() == scan  # type: ignore[index]
+    assert (out / "report" / unquote(found["picture"][1])).resolve() == scan
     assert gone["picture"] == ["none", None]
     assert gone["pictureNote"] == "The file was not there when the report was built."
 

@@ -136,10 +136,11 @@ function offer(select, choices, counts) {
 function showList() {
   const [order, filter, query] = [find("order").value, find("filter").value, find("search").value.trim()];
   if (!orders.has(order)) orders.set(order, rows.sorted(order));
-  const shows = FILTERS[filter][1];
+  const [shows, start] = [FILTERS[filter][1], performance.now()];
   const hits = query === "" ? null : search.search(query, rows.count);
   const wanted = orders.get(order).filter((row) => shows(rows, row) && (hits === null || hits[row] === 1));
   list.show(wanted);
+  performance.measure("pagemill list", { start });
   const pages = `${numbers.format(wanted.length)} page${wanted.length === 1 ? "" : "s"}`;
   find("found").textContent = wanted.length === rows.count ? pages : `${pages} of ${numbers.format(rows.count)}`;
 }

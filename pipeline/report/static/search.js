@@ -26,7 +26,7 @@ class Part {
       end += text.length + BREAK.length;
       this.ends[at] = end;
     }
-    this.text = folded.join(BREAK) + BREAK;
+    this.text = [...folded, ""].join(BREAK); // flat, as concatenation would not be before the first search
   }
 
   /** Calls `found` with each row that has the text. */
