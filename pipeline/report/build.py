@@ -26,6 +26,26 @@ from pipeline.workspace.snapshot import open_snapshot
 
 _STATIC: Final = resources.files("pipeline.report") / "static"
 _ENTRY: Final = "report.js"
+_ICON: Final = "icon.svg"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPage:
+    """A page of the report, as its server needs it.
+
+    Attributes:
+        source: The bytes of the source's name.
+        page: 1-based.
+        id: Identity of its content; None when that could not be read.
+        kind: What its picture is.
+        path: The file that its picture is, if it is one.
+    """
+
+    source: bytes
+    page: int
+    id: str | None
+    kind: PictureKind
+    path: Path | None
 
 
 @dataclass(slots=True)
@@ -38,7 +58,7 @@ class Built:
         made: Pages whose picture is in the report.
         unshown: Pages whose picture only `--serve` or another choice of pictures shows.
         missing: Pages whose picture is not there.
-        shown: Each page in the order of the report, with its picture.
+        shown: Each page in the order of the report, if that was asked for.
     """
 
     pages: int = 0
@@ -46,7 +66,7 @@ class Built:
     made: int = 0
     unshown: int = 0
     missing: int = 0
-    shown: list[tuple[bytes, int, str | None, Picture]] = field(default_factory=list, repr=False)
+    shown: list[ShownPage] = field(default_factory=list, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +109,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
             built = _write_data(job, _with_pictures(read_pages(job.workspace, index), pictures), folder.build, tick)
         write_file(folder.build / "report.css", _read_style())
         write_file(folder.build / "report.js", read_script().encode())
+        write_file(folder.build / _ICON, (STATIC / _ICON).read_bytes())
         folder.finish(_render(job, folder.build.name).encode())
     except BaseException:
         folder.abandon()
@@ -129,7 +150,7 @@ def _write_data(
         files.add(row_of(page), page.text, details_of(page, picture))
         _count(built, picture)
         if job.keeps_pages:
-            built.shown.append((page.source, page.page, page.id, picture))
+            built.shown.append(ShownPage(page.source, page.page, page.id, picture.kind, picture.path))
         tick()
     about = {
         "workspace": job.run_file.workspace_id,
