@@ -111,7 +111,7 @@ async def test_what_the_page_sends_is_saved(owner: Visitor) -> None:
     assert await owner.post() == 200
     assert owner.saved.lines == [b'{"a":1}']
     assert await owner.post(b"{}") == 400
-    assert await owner.post(**{"Content-Type": "text/plain"}) == 415
+    assert await owner.post(b"{}", **{"Content-Type": "text/plain"}) == 415
 
 
 @pytest.mark.parametrize(
