@@ -35,7 +35,7 @@ logger = logging.getLogger("pagemill")
 
 
 def make_job(
-    workspace: Path, folder: Path, config: Config, choice: PictureChoice, *, is_served: bool = False
+    workspace: Path, folder: Path, config: Config, choice: PictureChoice, *, thumbnails: bool, is_served: bool
 ) -> ReportJob:
     """Return what to build.
 
@@ -44,6 +44,7 @@ def make_job(
         folder: The report's.
         config: All settings, for those that the last run did not note.
         choice: Which pictures it has.
+        thumbnails: Whether its list has thumbnails.
         is_served: True for a report that is served afterwards.
 
     Raises:
@@ -54,7 +55,7 @@ def make_job(
     is_live = run_file.finished is None and read_live_progress(workspace, now) is not None
     budget = last_settings(run_file, "budget", config.budget)
     overview = collect_overview(workspace, run_file, budget, now, is_live=is_live)
-    return ReportJob(workspace, folder, run_file, overview, choice, keeps_pages=is_served)
+    return ReportJob(workspace, folder, run_file, overview, choice, thumbnails=thumbnails, keeps_pages=is_served)
 
 
 def build(job: ReportJob, *, bar: bool) -> Built:
@@ -68,7 +69,8 @@ def build(job: ReportJob, *, bar: bool) -> Built:
         UsageError: the folder holds something else.
         StorageError: the workspace cannot be read, or the report not be written.
     """
-    total = sum(job.overview.pages.values()) * (2 if job.choice in {"convert", "copy"} else 1)
+    passes = 1 + (job.choice in {"convert", "copy"}) + job.thumbnails
+    total = sum(job.overview.pages.values()) * passes
     progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
     with progress:
         return build_report(job, progress.update)
@@ -158,6 +160,11 @@ def _describe(built: Built, folder: Path) -> str:
         metavar="N",
         help=f"Port of --serve; 0 takes a free one  [default: {_PORT}]",
     ),
+    GroupedOption(
+        ["--thumbnails"],
+        is_flag=True,
+        help="Small pictures in the list; each page is decoded once, in a worker process.",
+    ),
     flag("--no-progress", "Draw no progress bar."),
     help="Write a report of a workspace for a browser: how the runs went, and each page beside its text, worst first, "
     "to search, to check and to correct. DEST is a folder, OUT/report by default; open its index.html. Makes no call, "
@@ -178,13 +185,14 @@ def command(
     choice: PictureChoice,
     is_served: bool,
     port: int,
+    thumbnails: bool,
     no_progress: bool,
 ) -> int:
     """Run `pagemill report`."""
     config = load(config_file, {})
     folder = workspace / _DEFAULT if destination is None else destination
     _fold_waiting(workspace, folder)
-    job = make_job(workspace, folder, config, choice, is_served=is_served)
+    job = make_job(workspace, folder, config, choice, thumbnails=thumbnails, is_served=is_served)
     built = build(job, bar=sys.stderr.isatty() and not no_progress)
     _print_summary(built, folder, as_json=as_json)
     return serve(job, built, port) if is_served else 0

@@ -10,13 +10,14 @@ from typing import Final
 
 from markupsafe import Markup
 
-from pipeline.report.data_files import DataFiles, write_file
+from pipeline.report.data_files import DataFiles
 from pipeline.report.entries import details_of, row_of
-from pipeline.report.folder import ReportFolder
+from pipeline.report.folder import ReportFolder, write_file
 from pipeline.report.overview import Overview
 from pipeline.report.overview_html import render_overview
 from pipeline.report.pages import ReportPage, read_pages
 from pipeline.report.pictures import Picture, PictureChoice, PictureKind, Pictures
+from pipeline.report.thumbnails import Thumbnails
 from pipeline.web.assets import STATIC, load_assets
 from pipeline.web.bundle import bundle_modules
 from pipeline.web.names import shown
@@ -79,6 +80,7 @@ class ReportJob:
         run_file: The workspace's run.json.
         overview: The first view.
         choice: Which pictures the report has.
+        thumbnails: Whether the list has thumbnails.
         keeps_pages: Whether `Built.shown` is filled.
     """
 
@@ -87,6 +89,7 @@ class ReportJob:
     run_file: RunFile
     overview: Overview
     choice: PictureChoice = "link"
+    thumbnails: bool = False
     keeps_pages: bool = False
 
 
@@ -95,7 +98,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
 
     Args:
         job: What is built.
-        tick: Called for each page, twice when pictures are made.
+        tick: Called for each page, and once more for pictures and for thumbnails that are made.
 
     Raises:
         UsageError: the destination holds something else.
@@ -104,9 +107,14 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
     folder = ReportFolder(job.destination, job.run_file.workspace_id)
     try:
         pictures = Pictures(job.run_file.root, job.destination, job.choice)
+        thumbnails = Thumbnails(job.destination, is_wanted=job.thumbnails)
         with open_snapshot(job.workspace) as index:
             pictures.make(job.workspace, _with_pictures(read_pages(job.workspace, index), pictures), tick)
-            built = _write_data(job, _with_pictures(read_pages(job.workspace, index), pictures), folder.build, tick)
+            thumbnails.make(job.workspace, read_pages(job.workspace, index), tick)
+            files = DataFiles(folder.build)
+            built = _write_data(
+                job, _with_pictures(read_pages(job.workspace, index), pictures), thumbnails, files, tick
+            )
         write_file(folder.build / "report.css", _read_style())
         write_file(folder.build / "report.js", read_script().encode())
         write_file(folder.build / _ICON, (STATIC / _ICON).read_bytes())
@@ -115,6 +123,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         folder.abandon()
         raise
     pictures.remove_others()
+    thumbnails.remove_others()
     return built
 
 
@@ -143,11 +152,15 @@ def _with_pictures(pages: Iterable[ReportPage], pictures: Pictures) -> Iterator[
 
 
 def _write_data(
-    job: ReportJob, pages: Iterable[tuple[ReportPage, Picture]], folder: Path, tick: Callable[[], object]
+    job: ReportJob,
+    pages: Iterable[tuple[ReportPage, Picture]],
+    thumbnails: Thumbnails,
+    files: DataFiles,
+    tick: Callable[[], object],
 ) -> Built:
-    built, files = Built(), DataFiles(folder)
+    built = Built()
     for page, picture in pages:
-        files.add(row_of(page), page.text, details_of(page, picture))
+        files.add(row_of(page, thumbnails.find(page)), page.text, details_of(page, picture))
         _count(built, picture)
         if job.keeps_pages:
             built.shown.append(ShownPage(page.source, page.page, page.id, picture.kind, picture.path))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.errors import StorageError
+from pipeline.report.folder import write_file
 
 _PAGES_PER_FILE: Final = 5000
 _FILE_BYTES: Final = 1_000_000
@@ -136,15 +136,3 @@ class DataFiles:
         begins = {"pages": self._pages.begins, "texts": self._texts.begins, "details": self._details.begins}
         value = orjson.dumps({**about, "count": self.count, "begins": begins})
         write_file(self._folder / "index.js", data_script("index", 0, value))
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file of a report that no browser reads yet.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    try:
-        path.write_bytes(content)
-    except OSError as exc:
-        raise StorageError(f"{path}: {exc.strerror or exc}") from exc

@@ -22,11 +22,11 @@ CHECKED: Final = 4
 NO_SCORE: Final = -1
 
 
-def row_of(page: ReportPage) -> list[Any]:
+def row_of(page: ReportPage, thumbnail: str | None = None) -> list[Any]:
     """Return what the list of pages needs: name, page, state, flags, score, length of the text, time.
 
-    A name that is not UTF-8 is followed by its bytes in base64, at the end. The score is 0 to 1, or `NO_SCORE`; the
-    time in seconds.
+    The score is 0 to 1, or `NO_SCORE`; the time in seconds. Where there is one, the bytes of a name that is not UTF-8
+    follow, in base64, and then the URL of a thumbnail.
     """
     quality = None if page.line is None else page.line.quality
     fields = name_fields("source", decode_name(page.source))
@@ -40,7 +40,10 @@ def row_of(page: ReportPage) -> list[Any]:
         len(page.text),
         _seconds(page.added),
     ]
-    return [*row, fields["source_b64"]] if "source_b64" in fields else row
+    more = [fields.get("source_b64"), thumbnail]
+    while more and more[-1] is None:
+        more.pop()
+    return [*row, *more]
 
 
 def details_of(page: ReportPage, picture: Picture) -> dict[str, Any]:

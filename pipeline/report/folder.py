@@ -76,6 +76,27 @@ def create_folder(path: Path) -> None:
         raise StorageError(f"{path}: {exc.strerror or exc}") from exc
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file of a report that no browser reads yet.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror or exc}") from exc
+
+
+def list_names(folder: Path) -> dict[str, str]:
+    """Return the names of the files in a folder by their stems; those that begin with a dot are left out."""
+    try:
+        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError:
+        return {}
+    return {name.partition(".")[0]: name for name in names}
+
+
 def sync_folder(folder: Path) -> None:
     """Sync the files of a folder, and its names."""
     for path in (*folder.iterdir(), folder):

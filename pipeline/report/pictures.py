@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from pipeline.batch.page_images import ImageReader
 from pipeline.inputs.selection import absolute_path
-from pipeline.report.folder import create_folder
+from pipeline.report.folder import create_folder, list_names
 from pipeline.report.pages import ReportPage
 from pipeline.storage.files import replace_file
 from pipeline.wire import is_url
@@ -75,7 +75,7 @@ class Pictures:
         self._folder = report / FOLDER
         self._links: dict[str, str] = {}
         """Relative URL of each directory."""
-        self._made = _list_made(self._folder)
+        self._made = list_names(self._folder)
         self._used: set[str] = set()
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class Pictures:
         with ImageReader(workspace, "sent") as reader:
             for page, image in reader.read(self._missing(pages, tick)):
                 if image is not None:
-                    self._keep(_stem(page, PictureKind.SENT), image.suffix, image.data)
+                    self._keep(stem_of(page, PictureKind.SENT), image.suffix, image.data)
 
     def _missing(
         self, pages: Iterable[tuple[ReportPage, Picture]], tick: Callable[[], object]
@@ -133,7 +133,7 @@ class Pictures:
             elif picture.kind is PictureKind.FILE and picture.path is not None:
                 with suppress(OSError):  # it is gone by now, which the page says
                     data = picture.path.read_bytes()
-                    self._keep(_stem(page, PictureKind.FILE), picture.path.suffix.lower(), data)
+                    self._keep(stem_of(page, PictureKind.FILE), picture.path.suffix.lower(), data)
 
     def remove_others(self) -> None:
         """Remove the pictures that no page has any more."""
@@ -151,7 +151,7 @@ class Pictures:
     def _with_made(self, picture: Picture, page: ReportPage) -> Picture:
         if picture.url is not None or self._choice == "none":
             return picture
-        stem = _stem(page, picture.kind)
+        stem = stem_of(page, picture.kind)
         if stem in self._made:
             self._used.add(stem)
             return replace(picture, url=f"{FOLDER}/{self._made[stem]}")
@@ -167,16 +167,8 @@ class Pictures:
         return f"{self._links[folder]}/{quote(os.fsencode(name))}"
 
 
-def _stem(page: ReportPage, kind: PictureKind) -> str:
+def stem_of(page: ReportPage, kind: PictureKind) -> str:
     """Return the name of a picture without its suffix: by content, and by how it was prepared."""
     prep = None if page.line is None else page.line.prep
     how = "" if prep is None or kind is PictureKind.FILE else f"{prep.width_px}x{prep.height_px} {prep.rotation_deg}"
     return hashlib.blake2b(f"{kind} {page.id} {how}".encode(), digest_size=16).hexdigest()
-
-
-def _list_made(folder: Path) -> dict[str, str]:
-    try:
-        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError:
-        return {}
-    return {name.partition(".")[0]: name for name in names}

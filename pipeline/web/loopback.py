@@ -22,7 +22,7 @@ HOST: Final = "127.0.0.1"
 _NAMES: Final = ("127.0.0.1", "localhost")
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _INDEX: Final = "index.html"
-_FILE: Final = re.compile(r"(build-[0-9a-f]+|pictures)/[\w-]+\.[a-z0-9]+")
+_FILE: Final = re.compile(r"(build-[0-9a-f]+|pictures|thumbnails)/[\w-]+\.[a-z0-9]+")
 """Files that are served; what else is in the folder is not."""
 
 _NOT_SERVED: Final = b'data-served="no"'

@@ -93,7 +93,12 @@ def write_review(
 
 
 def build(
-    workspace: Path, destination: Path | None = None, choice: PictureChoice = "link", *, keeps_pages: bool = False
+    workspace: Path,
+    destination: Path | None = None,
+    choice: PictureChoice = "link",
+    *,
+    thumbnails: bool = False,
+    keeps_pages: bool = False,
 ) -> Built:
     """Build the report of a workspace."""
     run_file = require_workspace(workspace)
@@ -101,7 +106,7 @@ def build(
     assert overview.calendar == Calendar("UTC", 1)
     folder = workspace / "report" if destination is None else destination
     return build_report(
-        ReportJob(workspace, folder, run_file, overview, choice, keeps_pages=keeps_pages), lambda *_: None
+        ReportJob(workspace, folder, run_file, overview, choice, thumbnails, keeps_pages), lambda *_: None
     )
 
 

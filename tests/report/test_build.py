@@ -18,6 +18,7 @@ from pipeline.report import build as building
 from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
+from pipeline.report.thumbnail_worker import shrink
 from pipeline.workspace.snapshot import open_snapshot
 from tests.fakes import serve_fake
 from tests.pages import write_page
@@ -155,3 +156,28 @@ def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
 def test_a_page_of_an_unknown_time_and_one_whose_line_changed_are_in_the_report(tmp_path: Path) -> None:
     out = write_review(tmp_path, [plain_record("a.png", "a"), replace(plain_record("b.png", "b"), added="never")])
     assert build(out).pages == 2
+
+
+async def test_thumbnails_are_made_in_worker_processes_and_kept(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    Image.new("RGB", (800, 400), "white").save(scans / "wide.png")
+    frames = [Image.new("L", (400, 300), shade) for shade in (255, 128)]
+    frames[0].save(scans / "book.tif", save_all=True, append_images=frames[1:])
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    thumbnails = [row[8] for row in read_data(out / "report", "pages")]
+    with Image.open(out / "report" / thumbnails[2]) as image:
+        assert (image.size, image.format) == ((160, 80), "JPEG")
+    before = {path: path.stat().st_mtime_ns for path in (out / "report/thumbnails").iterdir()}
+    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    assert {path: path.stat().st_mtime_ns for path in (out / "report/thumbnails").iterdir()} == before
+    build(out)
+    assert len(read_data(out / "report", "pages")[2]) == 7
+
+
+@pytest.mark.parametrize("image", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_image_has_no_thumbnail(image: bytes) -> None:
+    assert shrink(image) is None

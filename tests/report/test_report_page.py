@@ -3,10 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
 from pipeline.skipped import Skipped
+from tests.fakes import serve_fake
+from tests.pages import write_page
 from tests.report.review_pages import (
     build,
     failure,
@@ -18,7 +23,8 @@ from tests.report.review_pages import (
     write_review,
     write_scan,
 )
-from tests.server.browser import DESK_PX, PHONE_PX
+from tests.runs import run_here
+from tests.server.browser import DESK_PX, PHONE_PX, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -137,6 +143,7 @@ async def test_keys_go_through_the_list_and_the_document(browser: Browser, repor
         await page.keyboard.press("ArrowDown")
         await expect(heading).to_have_text("box/p2.png")
         await expect(page.locator("#page-place")).to_have_text("2 of 3 in box/")
+        await expect(page.locator(".option", has_text="book.pdf").first.locator(".facts")).to_contain_text("page 1 ·")
         await page.keyboard.press("ArrowRight")
         await expect(heading).to_have_text("box/p10.png")
         await expect(page.get_by_role("button", name="Next page of the document")).to_be_disabled()
@@ -247,8 +254,34 @@ async def test_fifty_thousand_pages_have_few_elements(browser: Browser, tmp_path
         await expect(page.locator("#page-name")).to_have_text("p0.png")
 
 
-async def test_a_report_is_the_same_from_a_plain_web_server(browser: Browser, report: Path) -> None:
-    """Nothing is asked for that is not there."""
-    async with reading(browser, report) as visit:
-        await open_report(visit.page, visit.page.url)
-        assert all("/report/" in url or "/scans/" in url for url in visit.requests)
+async def test_a_report_opens_from_a_plain_web_server(browser: Browser, report: Path) -> None:
+    app = web.Application()
+    app.router.add_static("/files", report.parent.parent)
+    async with TestServer(app) as server, visiting(browser, f"http://127.0.0.1:{server.port}") as visit:
+        await open_report(visit.page, f"{visit.origin}/files/out/report/index.html#source=box%2Fp2.png&page=1")
+        await expect(visit.page.locator("#viewer polygon")).to_have_count(len(LETTER))
+
+
+async def test_a_report_that_was_built_again_says_so_in_the_page_that_is_open(browser: Browser, tmp_path: Path) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "text")])
+    build(out)
+    async with reading(browser, out / "report") as visit:
+        build(out)
+        await visit.page.locator(".option", has_text="a.png").click()
+        await expect(visit.page.locator("#message")).to_contain_text("the report may have been built again")
+        visit.complaints = [text for text in visit.complaints if "ERR_FILE_NOT_FOUND" not in text]
+        await visit.page.reload()
+        await expect(visit.page.locator("#text")).to_have_text("text")
+
+
+async def test_thumbnails_are_in_the_list(browser: Browser, tmp_path: Path) -> None:
+    write_page(tmp_path / "scans/a.png", 1)
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        await run_here(tmp_path / "scans", out, fake.url)
+    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    async with reading(browser, out / "report") as visit:
+        thumbnail = visit.page.locator(".option img")
+        await expect(thumbnail).to_be_visible()
+        assert await thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
+        assert await visit.violations() == []

@@ -203,12 +203,12 @@ export class PageView {
     const { name, rows: members } = rows.documents[rows.documentOf[this.row]];
     const place = members.indexOf(this.row);
     this.find("page-name").textContent = visible(rows.names[this.row]);
-    const isWhole = rows.names[members[0]] === rows.names[members.at(-1)];
+    const isWhole = rows.isPaged(this.row);
     const what = isWhole ? "this file" : name === "" ? "the folder" : visible(name);
     this.find("page-place").textContent = members.length === 1 ? "" : `${place + 1} of ${members.length} in ${what}`;
     this.find("previous").disabled = place === 0;
     this.find("next").disabled = place === members.length - 1;
-    const number = isWhole && members.length > 1 ? [`page ${rows.pages[this.row]}`] : [];
+    const number = isWhole ? [`page ${rows.pages[this.row]}`] : [];
     this.find("page-facts").textContent = [
       ...number,
       ...measuresOf(rows, this.row),

@@ -146,13 +146,21 @@ function showList() {
 }
 
 function fillOption(option, row) {
-  const facts = [rows.pages[row] > 1 ? [`page ${rows.pages[row]}`] : [], measuresOf(rows, row)].flat().join(" · ");
+  const facts = [rows.isPaged(row) ? [`page ${rows.pages[row]}`] : [], measuresOf(rows, row)].flat().join(" · ");
   const labels = labelsOf(rows, row).map((label) => element("span", `label ${label.replace(" ", "-")}`, label));
   const name = element("bdi", "name", visible(rows.names[row]));
   const second = element("span", "facts", facts);
   option.append(name, second, element("span", "labels", ...labels));
+  if (rows.thumbnails.has(row)) option.prepend(thumbnail(rows.thumbnails.get(row)));
   const query = find("search").value.trim();
   if (query !== "") void addExcerpt(option, row, query);
+}
+
+function thumbnail(url) {
+  const image = element("img", "thumbnail");
+  image.alt = "";
+  image.src = url;
+  return image;
 }
 
 async function addExcerpt(option, row, query) {
@@ -220,6 +228,7 @@ function listen() {
   });
   find("help-open").addEventListener("click", () => find("help").showModal());
   find("help-close").addEventListener("click", () => find("help").close());
+  window.addEventListener("pagehide", () => view.save()); // a phone sends no beforeunload
   window.addEventListener("beforeunload", (event) => {
     view.save();
     if (corrections.undelivered().length > 0) event.preventDefault();

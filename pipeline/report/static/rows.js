@@ -47,6 +47,7 @@ export class Rows {
     this.lengths = new Int32Array(count);
     this.added = new Float64Array(count);
     this.bytes = new Map();
+    this.thumbnails = new Map();
     /** Flags that corrections in this browser give a row. */
     this.overlay = new Map();
     this.documents = [];
@@ -59,7 +60,7 @@ export class Rows {
    * @param {any[][]} entries
    */
   fill(first, entries) {
-    for (const [at, [name, page, state, flags, score, length, added, bytes]] of entries.entries()) {
+    for (const [at, [name, page, state, flags, score, length, added, bytes, thumbnail]] of entries.entries()) {
       const row = first + at;
       this.names[row] = name;
       this.pages[row] = page;
@@ -68,18 +69,17 @@ export class Rows {
       this.scores[row] = score;
       this.lengths[row] = length;
       this.added[row] = added;
-      if (bytes !== undefined) this.bytes.set(row, bytes);
+      if (bytes != null) this.bytes.set(row, bytes);
+      if (thumbnail !== undefined) this.thumbnails.set(row, thumbnail);
     }
   }
 
   /** Groups the rows: a file of several pages is a document, and so are the other files of a folder. */
   group() {
-    const isLone = (row) =>
-      this.names[row - 1] !== this.names[row] && this.names[row + 1] !== this.names[row];
     const members = new Map();
     for (let row = 0; row < this.count; row += 1) {
       const name = this.names[row];
-      const document = isLone(row) ? name.slice(0, name.lastIndexOf("/") + 1) : name;
+      const document = this.isPaged(row) ? name : name.slice(0, name.lastIndexOf("/") + 1);
       if (members.has(document)) members.get(document).push(row);
       else members.set(document, [row]);
     }
@@ -90,6 +90,11 @@ export class Rows {
       if (isFolder) rows.sort((a, b) => collator.compare(this.names[a], this.names[b]));
       for (const row of rows) this.documentOf[row] = number;
     }
+  }
+
+  /** Returns whether a row is one of several pages of a file. */
+  isPaged(row) {
+    return this.names[row - 1] === this.names[row] || this.names[row + 1] === this.names[row];
   }
 
   /** Returns the flags of a row, with what was done in this browser. */
