@@ -9,6 +9,7 @@ import click
 import msgspec
 from tqdm import tqdm
 
+from pipeline.batch.page_images import Images
 from pipeline.cli.console import print_json, set_up_logging
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
@@ -17,7 +18,6 @@ from pipeline.export.base import Exported, ExportJob
 from pipeline.export.documents import Grouping
 from pipeline.export.formats import FORMATS
 from pipeline.export.formats import export as export_to
-from pipeline.export.images import Images
 from pipeline.export.selection import Split, Where
 from pipeline.verify.audit import count_pages
 from pipeline.workspace.run_file import require_workspace

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 
 import orjson
 
+from pipeline.batch.page_images import ImageReader, Images
 from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
-from pipeline.export.images import ImageReader, Images
 from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.page_texts import PageText

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from pipeline.batch.line_positions import Bounds, Size, move
+from pipeline.batch.placed_pages import PlacedPage, place_lines
 from pipeline.errors import UsageError
-from pipeline.export.positions import PlacedPage, place_lines
 from pipeline.pixels.affine import Affine
 from pipeline.positions import TextLine
 from pipeline.records import TEXT_LAYER, PageId, Record

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from pipeline.batch.page_images import open_images
 from pipeline.export.base import Count, Exported, ExportJob
-from pipeline.export.images import open_images
 from pipeline.export.parquet import ParquetWriter
 from pipeline.export.shards import Totals, export_shards
 from pipeline.export.table import COLUMNS

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from html import escape
 
+from pipeline.batch.placed_pages import PlacedPage, place, require_positions
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
-from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
+from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
 from pipeline.workspace.result_lines import ResultLine
 

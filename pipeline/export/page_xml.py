@@ -5,10 +5,11 @@ from typing import Final
 
 from lxml import etree
 
+from pipeline.batch.placed_pages import Box, PlacedPage, place, require_positions
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
 from pipeline.export.names import page_path
-from pipeline.export.positions import Box, PlacedPage, place, require_positions, xml_text
+from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
 from pipeline.workspace.result_lines import ResultLine
 

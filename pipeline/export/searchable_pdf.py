@@ -15,14 +15,15 @@ from typing import Final
 from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
 
 from pipeline.batch.line_positions import Size
+from pipeline.batch.page_images import ImageReader, Images, PageImage
+from pipeline.batch.placed_pages import PlacedPage, place, require_positions
 from pipeline.errors import UsageError
 from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
 from pipeline.export.documents import Document
-from pipeline.export.images import ImageReader, Images, PageImage
 from pipeline.export.invisible_text import FONT, InvisibleFont, draw_line, number
 from pipeline.export.names import export_path
 from pipeline.export.page_pictures import Picture, add_picture
-from pipeline.export.positions import PlacedPage, place, require_positions, xml_text
+from pipeline.export.xml_text import xml_text
 from pipeline.pixels.affine import orienting
 from pipeline.pixels.orientation import rotation_deg, upright_size_px
 from pipeline.positions import TextLine

@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from pipeline.batch.page_images import ImageReader
 from pipeline.export.base import Count, Exported, ExportJob, Records, conclude, open_lines, select_documents
 from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document
-from pipeline.export.images import ImageReader
 from pipeline.export.shard_pages import ShardKey, ShardPages
 from pipeline.records import State
 from pipeline.workspace.page_texts import PageText

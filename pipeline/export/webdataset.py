@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from pipeline.batch.page_images import ImageReader, PageImage, open_images
 from pipeline.export.base import Count, Exported, ExportJob
-from pipeline.export.images import ImageReader, PageImage, open_images
 from pipeline.export.shards import Entry, export_shards
 from pipeline.export.table import COLUMNS, row
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.batch.placed_pages import PlacedPage
 from pipeline.errors import UsageError
 from pipeline.export.file_pages import FilePage, find_pages, read_page, turn_box, write_page
-from pipeline.export.positions import PlacedPage
 from pipeline.positions import TextLine
 from pipeline.records import TEXT_LAYER, PageId, Prep, Record
 from pipeline.skipped import Skipped

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.batch.page_images import Images
 from pipeline.export.base import ExportJob
-from pipeline.export.images import Images
 from pipeline.export.selection import Where
 from tests.export.workspaces import run_export
 from tests.fakes import serve_fake

@@ -13,10 +13,10 @@ from aiohttp import web
 from lxml import etree
 from PIL import Image
 
+from pipeline.batch.placed_pages import place
 from pipeline.errors import UsageError
 from pipeline.export.base import ExportJob
 from pipeline.export.invisible_text import char_width, number
-from pipeline.export.positions import place
 from pipeline.export.selection import Where
 from pipeline.pixels.orientation import turn_upright
 from pipeline.positions import TextLine, corners_of

@@ -18,8 +18,8 @@ import zstandard
 from lxml import etree
 from PIL import Image
 
+from pipeline.batch.page_images import Images
 from pipeline.export.base import ExportJob
-from pipeline.export.images import Images
 from tests.export.test_positioned import schema, texts
 from tests.export.workspaces import run_export
 from tests.runs import COMMAND, ROOT, read_lines

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, Protocol, Self, TypeVar
 
 import msgspec
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -28,7 +28,6 @@ from pipeline.inputs.kinds import HEAD_BYTES, format_of, is_pdf
 from pipeline.inputs.selection import Inputs
 from pipeline.records import SourceFile
 from pipeline.wire import image_of_body
-from pipeline.workspace.page_texts import AnyLine
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import decode_name
 
@@ -54,6 +53,21 @@ class PageImage:
     data: bytes
     suffix: str
     is_original: bool = False
+
+
+class PageName(Protocol):
+    """What names a page and its content, such as the line of its record."""
+
+    @property
+    def id(self) -> str | None:
+        """Identity of its content; None when that could not be read."""
+
+    @property
+    def page(self) -> int:
+        """1-based."""
+
+    def source_bytes(self) -> bytes:
+        """Return the bytes of the source's name."""
 
 
 class _OpenFile:
@@ -115,15 +129,15 @@ class ImageReader:
         self._stack.close()
         self._threads.shutdown(wait=False)
 
-    def read(self, pages: Iterable[tuple[T, AnyLine]]) -> Iterator[tuple[T, PageImage | None]]:
+    def read(self, pages: Iterable[tuple[T, PageName]]) -> Iterator[tuple[T, PageImage | None]]:
         """Yield each item with the image of its page; None for one that is missing.
 
         Args:
-            pages: Items, each with the line of its page; a few are taken ahead.
+            pages: Items, each with the name of its page, such as its record's line; a few are taken ahead.
         """
         ahead: deque[tuple[T, Future[PageImage | None]]] = deque()
-        for item, line in pages:
-            ahead.append((item, self._portal.start_task_soon(self._read, line)))
+        for item, name in pages:
+            ahead.append((item, self._portal.start_task_soon(self._read, name)))
             if len(ahead) > _AHEAD:
                 yield self._take(ahead)
         while ahead:
@@ -135,9 +149,9 @@ class ImageReader:
         self.missing += image is None
         return item, image
 
-    async def _read(self, line: AnyLine) -> PageImage | None:
+    async def _read(self, name: PageName) -> PageImage | None:
         loop = asyncio.get_running_loop()
-        source = line.source_bytes()
+        source = name.source_bytes()
         if self._last is None or self._last.source != source:
             self._last = _OpenFile(source)  # the former one is freed once its last page is read
         opened = self._last
@@ -148,16 +162,16 @@ class ImageReader:
             if opened.image is None:
                 return None
             if opened.image.id_of(1) is None:
-                return await self._prepare(opened.file, opened.image, line)
-        return await self._prepare(opened.file, opened.image, line)
+                return await self._prepare(opened.file, opened.image, name)
+        return await self._prepare(opened.file, opened.image, name)
 
     def _find(self, source: bytes) -> SourceFile:
         return find_file(self._inputs, decode_name(source), meta=None, pages=None)
 
-    async def _prepare(self, file: SourceFile, image: ImageFile, line: AnyLine) -> PageImage | None:
+    async def _prepare(self, file: SourceFile, image: ImageFile, name: PageName) -> PageImage | None:
         try:
-            payload = await image.prepare(line.page, self._converter, self._threads)
-            if payload.id != line.id:
+            payload = await image.prepare(name.page, self._converter, self._threads)
+            if payload.id != name.id:
                 return None
             if self._is_original and image.pages == 1:
                 original = await asyncio.get_running_loop().run_in_executor(self._threads, _read_original, file)

@@ -1,11 +1,9 @@
 """A record's lines in px of the source: of the upright page, as a viewer shows the file."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
 
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
@@ -17,8 +15,6 @@ from pipeline.workspace.source_names import decode_name
 
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in whole px, within the page."""
-
-_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +116,3 @@ def _remedy(can_be_added: Counter[bool]) -> str:
 
 def _lacks_positions(record: ResultLine) -> bool:
     return not record.lines and bool(record.text.strip())
-
-
-def xml_text(text: str) -> str:
-    """Return a text as one line without the characters that XML forbids."""
-    return _NOT_IN_XML.sub("\ufffd", " ".join(text.split()))

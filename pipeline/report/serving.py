@@ -1,0 +1,217 @@
+"""Serves a report on this machine: pictures are made on demand, and corrections are saved at once.
+
+A correction is on disk beside the report before it is folded into the workspace, so that none is lost while a run holds
+the workspace, or when this process is killed.
+"""
+
+import asyncio
+import io
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.batch.page_images import ImageReader
+from pipeline.correct.corrections_file import parse_correction
+from pipeline.correct.folding import Refusal, fold
+from pipeline.errors import StopError, UsageError, WorkspaceLockedError
+from pipeline.report.build import ShownPage
+from pipeline.report.pictures import PictureKind
+from pipeline.web.loopback import ServedPicture, Site, serving
+
+WAITING: Final = "waiting-corrections.jsonl"
+"""Corrections that are not folded in yet, beside the report."""
+
+REFUSED: Final = "refused-corrections.jsonl"
+"""Those that could not be applied."""
+
+_RETRY_S: Final = 5.0
+_MEDIA_TYPES: Final = {
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".png": "image/png",
+    ".apng": "image/apng",
+    ".webp": "image/webp",
+}
+"""By suffix; any other file is a JPEG."""
+
+logger = logging.getLogger("pagemill")
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What names a page for the reader of images."""
+
+    source: bytes
+    page: int
+    id: str | None
+
+    def source_bytes(self) -> bytes:
+        """Return the bytes of the source's name."""
+        return self.source
+
+
+class Inbox:
+    """Takes corrections for a workspace.
+
+    Args:
+        workspace: The directory given to `-o`.
+        report: The report's folder.
+    """
+
+    def __init__(self, workspace: Path, report: Path) -> None:
+        self._workspace, self._report = workspace, report
+        self._path = report / WAITING
+
+    def __repr__(self) -> str:
+        return f"<Inbox {self._path}>"
+
+    @property
+    def is_empty(self) -> bool:
+        """True when all corrections are folded in."""
+        return not self._path.exists()
+
+    def add(self, line: bytes) -> dict[str, str]:
+        """Put a correction on disk, and fold it in.
+
+        Args:
+            line: One correction.
+
+        Returns:
+            `state`: saved, waiting or refused; and the `reason`.
+
+        Raises:
+            ValueError: it is no correction.
+        """
+        line = line.strip()
+        correction = "more than one line" if b"\n" in line else parse_correction(line)
+        if isinstance(correction, str):
+            raise ValueError(correction)  # noqa: TRY004 - the text says why it is none
+        append_line(self._path, line)
+        try:
+            refusals = self.fold()
+        except WorkspaceLockedError:
+            return {"state": "waiting", "reason": "a run holds the workspace, and it is folded in when that ends"}
+        except StopError as exc:
+            logger.warning("%s", exc)
+            return {"state": "waiting", "reason": str(exc)}
+        own = [reason for refused, reason in refusals if refused == line]
+        return {"state": "refused", "reason": own[-1]} if own else {"state": "saved", "reason": ""}
+
+    def fold(self) -> list[tuple[bytes, str]]:
+        """Fold in what waits; return the lines that were refused, and why.
+
+        Raises:
+            WorkspaceLockedError: a run holds the workspace.
+            StopError: the workspace cannot be written.
+        """
+        if self.is_empty:
+            return []
+        refusals: list[Refusal] = []
+        fold(self._workspace, [self._path], io.BytesIO(), refusals.append)
+        lines = self._path.read_bytes().splitlines()
+        refused = [(lines[refusal.line - 1], refusal.reason) for refusal in refusals]
+        for line, reason in refused:
+            logger.warning("a correction was not applied: %s; it is in %s", reason, self._report / REFUSED)
+            append_line(self._report / REFUSED, line)
+        self._path.unlink()
+        return refused
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line to a file, durably."""
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _Pictures:
+    """Finds the pictures of the report's pages."""
+
+    def __init__(self, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor) -> None:
+        self._pages, self._reader, self._threads = pages, reader, threads
+
+    def __repr__(self) -> str:
+        return f"<_Pictures of {len(self._pages)} pages>"
+
+    async def find(self, number: int) -> ServedPicture | None:
+        """Return the picture of a page, by its number in the report."""
+        if number >= len(self._pages):
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._pages[number])
+
+    def _read(self, page: ShownPage) -> ServedPicture | None:
+        if page.kind is PictureKind.FILE and page.path is not None:
+            try:
+                return _served(page.path.read_bytes(), page.path.suffix.lower())
+            except OSError:
+                return None
+        if page.kind is not PictureKind.SENT or page.id is None or self._reader is None:
+            return None
+        for _, image in self._reader.read([(page, _Name(page.source, page.page, page.id))]):
+            return None if image is None else _served(image.data, image.suffix)
+        return None
+
+
+def _served(data: bytes, suffix: str) -> ServedPicture:
+    return ServedPicture(data, _MEDIA_TYPES.get(suffix, "image/jpeg"))
+
+
+@asynccontextmanager
+async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], port: int) -> AsyncGenerator[str]:
+    """Serve a report until the block ends; yield its URL.
+
+    Args:
+        workspace: The directory given to `-o`.
+        report: The report's folder.
+        pages: Of the report, in its order.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: the port cannot be bound.
+    """
+    inbox = Inbox(workspace, report)
+    async with AsyncExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(2, "pictures"))
+        writer = stack.enter_context(ThreadPoolExecutor(1, "corrections"))  # one after another
+        loop = asyncio.get_running_loop()
+        reader: ImageReader | None = None
+        try:
+            reader = await loop.run_in_executor(threads, _open_reader, workspace)
+        except UsageError as exc:  # the files are on a disk that is not mounted: texts can be read all the same
+            logger.warning("%s", exc)
+        if reader is not None:
+            stack.push_async_callback(loop.run_in_executor, threads, reader.__exit__, None, None, None)
+
+        async def save(line: bytes) -> Mapping[str, Any]:
+            return await loop.run_in_executor(writer, inbox.add, line)
+
+        site = Site(report, _Pictures(pages, reader, threads).find, save)
+        url = await stack.enter_async_context(serving(site, port))
+        retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
+        stack.callback(retries.cancel)
+        yield url
+
+
+def _open_reader(workspace: Path) -> ImageReader:
+    return ImageReader(workspace, "sent").__enter__()
+
+
+async def _fold_later(inbox: Inbox, fold_in: Callable[[], asyncio.Future[list[tuple[bytes, str]]]]) -> None:
+    """Fold in what waits for the end of a run."""
+    while True:
+        await asyncio.sleep(_RETRY_S)
+        if inbox.is_empty:
+            continue
+        try:
+            await fold_in()
+        except StopError as exc:
+            logger.debug("corrections wait: %s", exc)
+        else:
+            logger.info("the corrections that waited are folded in")

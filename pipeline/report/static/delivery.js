@@ -1,0 +1,43 @@
+/** How corrections leave the browser: as a file, or to the server of the report. */
+
+import { toLines } from "./corrections.js";
+
+/**
+ * Downloads corrections as a file for `pagemill correct`.
+ * @param {import("./corrections.js").Correction[]} corrections
+ * @param {string} name
+ */
+export function download(corrections, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([toLines(corrections)], { type: "application/jsonl" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/**
+ * Returns the name of a file of corrections.
+ * @param {Date} now
+ */
+export function fileName(now) {
+  return `corrections-${now.toISOString().slice(0, 19).replace(/[:T]/gu, "-")}.jsonl`;
+}
+
+/**
+ * Saves a correction in the workspace.
+ * @param {import("./corrections.js").Correction} correction
+ * @returns {Promise<{state: "saved" | "waiting" | "refused" | "unreachable", reason: string}>}
+ */
+export async function save(correction) {
+  try {
+    const reply = await fetch("corrections", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: toLines([correction]),
+    });
+    if (reply.ok) return await reply.json();
+    return { state: "unreachable", reason: `the server answered with ${reply.status}` };
+  } catch {
+    return { state: "unreachable", reason: "the server does not answer" };
+  }
+}

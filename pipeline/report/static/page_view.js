@@ -1,0 +1,258 @@
+/** The page that is open: what is said of it, and what a person does to its text. */
+
+import { keyOf } from "./corrections.js";
+import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
+import { visible } from "./names.js";
+import { Reader, areWhole } from "./reader.js";
+import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
+
+/**
+ * Returns what a row's state and flags are called.
+ * @param {import("./rows.js").Rows} rows
+ * @param {number} row
+ */
+export function labelsOf(rows, row) {
+  const [state, flags] = [STATES[rows.states[row]], rows.flagsOf(row)];
+  const labels = state === "done" ? [] : [state];
+  if (flags & CORRECTED) labels.push("corrected");
+  if (flags & CHECKED) labels.push("checked");
+  if (flags & IN_DOUBT && !(flags & (CORRECTED | CHECKED))) labels.push("in doubt");
+  return labels;
+}
+
+/**
+ * Returns the size of a row's text and its score.
+ * @param {import("./rows.js").Rows} rows
+ * @param {number} row
+ */
+export function measuresOf(rows, row) {
+  const length = rows.lengths[row];
+  const score = rows.scores[row] < 0 ? [] : [`score ${rows.scores[row].toFixed(2)}`];
+  return [`${numbers.format(length)} character${length === 1 ? "" : "s"}`, ...score];
+}
+
+/** The view of one page. */
+export class PageView {
+  /**
+   * @param {(id: string) => HTMLElement} find
+   * @param {{store: object, rows: object, corrections: object, isServed: boolean, onChange: (row: number) => void,
+   * go: (row: number) => void, say: (text: string) => void}} context
+   */
+  constructor(find, context) {
+    this.find = find;
+    this.context = context;
+    this.reader = new Reader(find, context.isServed);
+    this.editor = new Editor(find("editor"), this.reader.viewer);
+    this.row = -1;
+    this.page = null;
+    find("edit").addEventListener("click", () => (this.editor.isOpen ? this.save() : this.edit()));
+    find("discard").addEventListener("click", () => this.discard());
+    find("check").addEventListener("click", () => this.toggleChecked());
+    find("undo").addEventListener("click", () => this.forget());
+    find("previous").addEventListener("click", () => this.turn(-1));
+    find("next").addEventListener("click", () => this.turn(1));
+    find("editor").addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.save();
+      else if (event.key === "Escape" && !this.editor.isChanged) this.discard();
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  /** Opens a row; what was being edited is kept. */
+  async open(row) {
+    if (this.editor.isOpen) this.save();
+    const { store } = this.context;
+    this.row = row;
+    this.page = null;
+    this.#describe();
+    this.reader.clear();
+    this.find("page").setAttribute("aria-busy", "true");
+    try {
+      const [text, details] = await Promise.all([store.get("texts", row), store.get("details", row)]);
+      if (this.row !== row) return;
+      this.page = { row, name: this.context.rows.names[row], text, details };
+      this.find("page").removeAttribute("aria-busy");
+      this.#showDetails();
+      await this.reader.show({ ...this.page, now: this.#now() });
+    } catch (error) {
+      this.context.say(error.message);
+    }
+  }
+
+  /** Turns to another page of the document. */
+  turn(by) {
+    if (this.row < 0) return;
+    const { rows, go } = this.context;
+    const members = rows.documents[rows.documentOf[this.row]].rows;
+    const row = members[members.indexOf(this.row) + by];
+    if (row !== undefined) go(row);
+  }
+
+  /** Begins to edit the text. */
+  edit() {
+    if (this.page === null || this.find("edit").disabled) return;
+    const { text, details } = this.page;
+    const words = details.lines !== undefined && areWhole(details.lines, text) ? this.reader.words : [];
+    this.find("reading").hidden = true;
+    this.editor.open(this.#now(), words, text);
+    this.#showButtons();
+  }
+
+  /** Ends the edit, and keeps the text. */
+  save() {
+    if (!this.editor.isOpen) return;
+    const { isChanged, value } = this.editor;
+    this.#endEdit();
+    if (isChanged) this.#keep(value, this.#isChecked());
+  }
+
+  /** Ends the edit, and leaves the text as it was. */
+  discard() {
+    this.#endEdit();
+    this.context.say("The edit was discarded.");
+  }
+
+  /** Marks the page as checked, or no longer so. */
+  toggleChecked() {
+    if (this.page === null) return;
+    if (this.editor.isOpen) this.save();
+    this.#keep(this.#now(), !this.#isChecked());
+  }
+
+  /** Forgets what was done to the page in this browser. */
+  forget() {
+    this.context.corrections.remove(this.#key());
+    this.#changed();
+    this.context.say("The page is again as the report has it.");
+  }
+
+  /** Shows again what a correction has changed. */
+  refresh() {
+    if (this.page === null) return;
+    this.#describe();
+    this.#showDetails();
+    if (!this.editor.isOpen) void this.reader.show({ ...this.page, now: this.#now() });
+  }
+
+  #name() {
+    const { rows } = this.context;
+    const bytes = rows.bytes.get(this.row);
+    const name = { source: rows.names[this.row], page: rows.pages[this.row] };
+    return bytes === undefined ? name : { ...name, source_b64: bytes };
+  }
+
+  #key() {
+    return keyOf(this.#name());
+  }
+
+  #correction() {
+    return this.context.corrections.get(this.#key());
+  }
+
+  #now() {
+    return this.#correction()?.text ?? this.page.text;
+  }
+
+  #isChecked() {
+    return (this.context.rows.flagsOf(this.row) & CHECKED) !== 0;
+  }
+
+  #keep(now, checked) {
+    const { corrections, rows } = this.context;
+    const { text, details } = this.page;
+    const isChanged = now !== text;
+    const former = this.#correction();
+    if (!isChanged && checked === ((rows.flags[this.row] & CHECKED) !== 0) && !former?.isSaved) {
+      corrections.remove(this.#key());
+    } else {
+      const lines = isChanged && details.lines !== undefined ? this.#linesOf(now) : null;
+      corrections.put({
+        ...this.#name(),
+        ...(details.id === null ? {} : { id: details.id }),
+        ...(isChanged || former?.isSaved ? { text: now } : {}),
+        ...(lines === null ? {} : { lines }),
+        checked,
+        base: former?.base ?? details.added,
+        at: new Date().toISOString(),
+      });
+    }
+    this.#changed();
+  }
+
+  #linesOf(now) {
+    const { text, details } = this.page;
+    const words = details.lines.map(([line]) => ({ text: line }));
+    return areWhole(details.lines, text) ? editedLines(words, text, now) : null;
+  }
+
+  #changed() {
+    this.context.onChange(this.row);
+    this.refresh();
+  }
+
+  #endEdit() {
+    this.editor.close();
+    this.find("reading").hidden = false;
+    this.#showButtons();
+    this.find("edit").focus();
+  }
+
+  #describe() {
+    const { rows } = this.context;
+    const { name, rows: members } = rows.documents[rows.documentOf[this.row]];
+    const place = members.indexOf(this.row);
+    this.find("page-name").textContent = visible(rows.names[this.row]);
+    const isWhole = rows.isPaged(this.row);
+    const what = isWhole ? "this file" : name === "" ? "the folder" : visible(name);
+    this.find("page-place").textContent = members.length === 1 ? "" : `${place + 1} of ${members.length} in ${what}`;
+    this.find("previous").disabled = place === 0;
+    this.find("next").disabled = place === members.length - 1;
+    const number = isWhole ? [`page ${rows.pages[this.row]}`] : [];
+    this.find("page-facts").textContent = [
+      ...number,
+      ...measuresOf(rows, this.row),
+      ...labelsOf(rows, this.row),
+    ].join(" · ");
+  }
+
+  #showDetails() {
+    const { details, text } = this.page;
+    const sentences = [];
+    if (details.problem !== undefined) sentences.push(details.problem);
+    if (details.duplicateOf !== undefined) sentences.push(`The same content as ${visible(details.duplicateOf)}.`);
+    if (details.skipped !== undefined) sentences.push(`It was not sent: ${details.skipped}.`);
+    if (details.note !== undefined) sentences.push(`Note: ${details.note}.`);
+    if (details.at !== undefined) sentences.push(`Reviewed ${details.at.slice(0, 10)}${by(details)}.`);
+    const correction = this.#correction();
+    if (correction !== null) sentences.push(standing(correction));
+    this.find("page-notes").textContent = sentences.join(" ");
+    const original = details.original ?? (this.#now() === text ? undefined : text);
+    this.find("original").hidden = original === undefined;
+    this.find("original-text").textContent = (original ?? "").slice(0, MOST_EDITABLE);
+    this.#showButtons();
+  }
+
+  #showButtons() {
+    const { isOpen } = this.editor;
+    this.find("edit").textContent = isOpen ? "Save" : "Edit";
+    this.find("discard").hidden = !isOpen;
+    this.find("editor-hint").hidden = !isOpen;
+    this.find("check").setAttribute("aria-pressed", String(this.#isChecked()));
+    this.find("undo").hidden = isOpen || this.#correction() === null || this.#correction().isSaved === true;
+    const isLong = this.#now().length > MOST_EDITABLE;
+    this.find("edit").disabled = isLong;
+    this.find("edit").title = isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "";
+  }
+}
+
+function by(details) {
+  return details.by ? ` by ${visible(details.by)}` : "";
+}
+
+function standing({ isSaved, isDownloaded }) {
+  if (isSaved) return "Your correction is saved in the workspace.";
+  return isDownloaded
+    ? "Your correction is in a file that you downloaded; pagemill correct folds it in."
+    : "Your correction is in this browser only.";
+}

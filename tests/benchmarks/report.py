@@ -1,0 +1,143 @@
+"""How long the review report takes to build, to open and to search, and how much memory it takes in a browser.
+
+    python -m tests.benchmarks.report [PAGES] [--without-lines]
+
+The workspace is synthetic: English and Chinese pages of some 1,500 characters with the places of their lines, one
+picture linked by all. The bounds are those of 50,000 pages.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from playwright.async_api import Page
+
+from pipeline.records import Record
+from pipeline.workspace.index import Index
+from tests.report.review_pages import page_record, write_review, write_scan
+from tests.server.browser import launched
+
+_BUILD_S: Final = 60.0
+_PAINT_MS: Final = 1000.0
+_SEARCH_MS: Final = 100.0
+_HEAP_MB: Final = 400.0
+_LINES: Final = 24
+_ENGLISH: Final = "the register of the parish was copied by hand in the year of the flood and bound again by order"
+
+_CHINESE: Final = "档案馆目录登记簿手抄本年份洪水重新装订命令县志人口土地赋税粮食河道桥梁书院学生老师商人船只"
+_QUERIES: Final = ("register", "FLOOD AND", "洪水重", "e", "nowhere to be found", "page-04", "书")
+
+
+class Figure(NamedTuple):
+    """A figure with its unit and bound."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float | None = None
+
+
+def main() -> int:
+    """Print the figures; 1 when one exceeds its bound."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.report")
+    parser.add_argument("pages", nargs="?", type=int, default=50_000)
+    parser.add_argument("--without-lines", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pagemill-report-") as directory:
+        figures = list(_measure(Path(directory), options.pages, with_lines=not options.without_lines))
+    for name, value, unit, bound in figures:
+        against = "" if bound is None else f"   (bound {bound:,.0f} {unit})"
+        print(f"{name:<44}{value:>12,.1f} {unit}{against}")
+    return int(any(bound is not None and value > bound for _, value, _, bound in figures))
+
+
+def _measure(directory: Path, pages: int, *, with_lines: bool) -> Iterator[Figure]:
+    out = write_review(directory, list(_records(pages, with_lines=with_lines)))
+    write_scan(directory / "scans/page-000000.png", ["a line"])
+    for number in range(1, pages):
+        os.link(directory / "scans/page-000000.png", directory / f"scans/page-{number:06}.png")
+    Index.open(out).close()  # as a run leaves it
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-m", "pipeline", "report", out, "--no-progress"], check=True)
+    yield Figure(f"build of {pages:,} pages", time.monotonic() - begin, "s", _BUILD_S)
+    size = sum(path.stat().st_size for path in (out / "report").rglob("*") if path.is_file())
+    yield Figure("the folder", size / 1e6, "MB")
+    yield from asyncio.run(_open(directory, out / "report/index.html"))
+
+
+async def _open(directory: Path, html: Path) -> list[Figure]:
+    async with launched(directory / "home") as browser:
+        page = await browser.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)
+        begin = time.monotonic()
+        await page.goto(f"{html.as_uri()}#overview", wait_until="commit")
+        await page.locator("body[data-loaded]").wait_for(timeout=120_000)
+        listed = time.monotonic() - begin
+        await page.locator("body[data-loaded=texts]").wait_for(timeout=240_000)
+        searchable = time.monotonic() - begin
+        paint = await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        await page.locator("#to-pages").click()
+        figures = [
+            Figure("first paint", paint, "ms", _PAINT_MS),
+            Figure("the list is there", listed, "s"),
+            Figure("all texts can be searched", searchable, "s"),
+        ]
+        figures += [await _search(page, query) for query in _QUERIES]
+        figures.append(await _open_page(page))
+        return [*figures, await _heap(page)]
+
+
+async def _search(page: Page, query: str) -> Figure:
+    await page.evaluate("performance.clearMeasures()")
+    await page.locator("#search").fill(query)
+    await page.wait_for_function("performance.getEntriesByType('measure').length > 0")
+    ms = await page.evaluate("performance.getEntriesByType('measure').at(-1).duration")
+    found = str(await page.locator("#found").text_content()).split(" page")[0]
+    return Figure(f"search for '{query}': {found} pages", ms, "ms", _SEARCH_MS)
+
+
+async def _open_page(page: Page) -> Figure:
+    await page.locator("#search").fill("")
+    await page.locator("#list").press("End")
+    begin = time.monotonic()
+    await page.locator("#list").press("Home")
+    await page.locator("#viewer polygon").first.wait_for()
+    return Figure("a page is opened", (time.monotonic() - begin) * 1000, "ms")
+
+
+async def _heap(page: Page) -> Figure:
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    await session.send("Performance.enable")
+    metrics = (await session.send("Performance.getMetrics"))["metrics"]
+    used = next(each["value"] for each in metrics if each["name"] == "JSHeapUsedSize")
+    return Figure("heap of the page", used / 1e6, "MB", _HEAP_MB)
+
+
+def _records(pages: int, *, with_lines: bool) -> Iterator[Record]:
+    chance = random.Random(1)
+    for number in range(pages):
+        make = _chinese if number % 2 else _english
+        score = round(min(1.0, max(0.0, chance.gauss(0.9, 0.1))), 4)
+        record = page_record(f"page-{number:06}.png", [make(chance) for _ in range(_LINES)], score=score)
+        yield record if with_lines else replace(record, lines=None)
+
+
+def _english(chance: random.Random) -> str:
+    return " ".join(chance.choices(_ENGLISH.split(), k=12))
+
+
+def _chinese(chance: random.Random) -> str:
+    return "".join(chance.choices(_CHINESE, k=36))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""`report --serve`: corrections are on disk, then in the workspace, whatever holds it."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, expect
+
+from pipeline.report import serving as report_serving
+from pipeline.report.build import ShownPage
+from pipeline.report.serving import REFUSED, WAITING, Inbox, serving_report
+from pipeline.workspace.lock import lock_workspace
+from tests.fakes import serve_fake
+from tests.pages import write_page
+from tests.report.review_pages import build, open_report, page_record, plain_record, write_review, write_scan
+from tests.runs import results, run_here
+from tests.server.browser import visiting
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LINES = ["Dear Sir,", "the fery"]
+
+
+def correction(text: str, **more: Any) -> bytes:
+    return orjson.dumps({"source": "a.png", "page": 1, "text": text, **more})
+
+
+def texts(workspace: Path) -> Mapping[str, str]:
+    """Return the last text of each source."""
+    return {line["source"]: line["text"] for line in results(workspace)}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    write_scan(tmp_path / "scans/a.png", LINES)
+    out = write_review(tmp_path, [page_record("a.png", LINES), plain_record("b.png", "b")])
+    build(out)
+    return out
+
+
+async def add(inbox: Inbox, line: bytes) -> dict[str, str]:
+    """Add a correction in a thread, as the server does."""
+    return await asyncio.get_running_loop().run_in_executor(None, inbox.add, line)
+
+
+async def test_a_correction_is_in_the_workspace_at_once(out: Path) -> None:
+    inbox = Inbox(out, out / "report")
+    assert await add(inbox, correction("new")) == {"state": "saved", "reason": ""}
+    assert texts(out)["a.png"] == "new"
+    assert inbox.is_empty
+
+
+async def test_a_correction_waits_for_the_end_of_a_run(out: Path) -> None:
+    inbox = Inbox(out, out / "report")
+    with lock_workspace(out):
+        assert (await add(inbox, correction("first")))["state"] == "waiting"
+        assert (await add(inbox, correction("second")))["state"] == "waiting"
+    assert (out / "report" / WAITING).read_bytes().count(b"\n") == 2
+    assert texts(out)["a.png"] == "\n".join(LINES)
+    await asyncio.get_running_loop().run_in_executor(None, inbox.fold)
+    assert texts(out)["a.png"] == "second"
+    assert inbox.is_empty
+
+
+async def test_a_correction_that_cannot_be_applied_is_refused_and_kept(out: Path) -> None:
+    inbox = Inbox(out, out / "report")
+    answer = await add(inbox, correction("new", base="2020-01-01T00:00:00Z"))
+    assert answer["state"] == "refused"
+    assert answer["reason"]
+    assert b'"text":"new"' in (out / "report" / REFUSED).read_bytes()
+    assert (await add(inbox, correction("newer")))["state"] == "saved"
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"source":"a.png","page":1}', correction("a") + b"\n{}"])
+async def test_what_is_no_correction_is_not_kept(out: Path, line: bytes) -> None:
+    inbox = Inbox(out, out / "report")
+    with pytest.raises(ValueError, match=r"."):
+        inbox.add(line)
+    assert inbox.is_empty
+
+
+async def test_an_edit_in_the_browser_is_in_the_workspace(browser: Browser, out: Path) -> None:
+    """Also a second edit of the same page, after a reload of the report that was built before both."""
+    built = build(out, keeps_pages=True)
+    async with serving_report(out, out / "report", built.shown, 0) as url:
+        origin = url.partition("/?")[0]
+        async with visiting(browser, origin) as visit:
+            page = visit.page
+            await open_report(page, f"{url}#source=a.png&page=1")
+            assert "token" not in page.url
+            await expect(page.locator("#viewer polygon")).to_have_count(2)
+            for text in ("Dear Sir,\nthe ferry", "Dear Sir,\nthe ferry goes"):
+                await page.get_by_role("button", name="Edit").click()
+                await page.locator("#editor").fill(text)
+                await page.get_by_role("button", name="Save").click()
+                await expect(page.locator("#message")).to_have_text("Saved in the workspace.")
+                await expect(page.locator("#corrections")).to_be_hidden()
+                assert texts(out)["a.png"] == text
+                await page.reload()
+                await page.locator("body[data-loaded=texts]").wait_for()
+                await expect(page.locator("#text")).to_have_text(text)
+
+
+async def test_a_run_that_begins_lets_an_edit_wait(
+    browser: Browser, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_serving, "_RETRY_S", 0.05)
+    built = build(out, keeps_pages=True)
+    folded = asyncio.Event()
+    fold_in = Inbox.fold
+
+    def fold_and_tell(inbox: Inbox) -> list[tuple[bytes, str]]:
+        refused = fold_in(inbox)
+        loop.call_soon_threadsafe(folded.set)
+        return refused
+
+    loop = asyncio.get_running_loop()
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        page = visit.page
+        await open_report(page, f"{url}#source=b.png&page=1")
+        await expect(page.locator("#text")).to_have_text("b")
+        with lock_workspace(out):
+            await page.keyboard.press("c")
+            await expect(page.locator("#message")).to_contain_text("a run holds the workspace")
+            monkeypatch.setattr(Inbox, "fold", fold_and_tell)
+        await asyncio.wait_for(folded.wait(), 20)
+    assert results(out)[-1]["review"]["checked"]
+
+
+async def test_a_server_that_has_gone_leaves_the_edit_in_the_browser(browser: Browser, out: Path) -> None:
+    built = build(out, keeps_pages=True)
+    async with visiting(browser, "http://127.0.0.1") as visit:
+        page = visit.page
+        async with serving_report(out, out / "report", built.shown, 0) as url:
+            await open_report(page, f"{url}#source=b.png&page=1")
+            await expect(page.locator("#text")).to_have_text("b")
+        visit.origin = url.partition("/?")[0]
+        await page.keyboard.press("c")
+        await expect(page.locator("#message")).to_contain_text(
+            "the server does not answer. It is kept in this browser."
+        )
+        await expect(page.locator("#corrections-count")).to_have_text("1 correction, 1 not downloaded")
+        visit.complaints = [text for text in visit.complaints if "ERR_CONNECTION_REFUSED" not in text]
+
+
+async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
+    browser: Browser, tmp_path: Path
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    frames = [Image.new("L", (400, 300), shade) for shade in (255, 128)]
+    frames[0].save(scans / "book.tif", save_all=True, append_images=frames[1:])
+    write_page(scans / "page.png", 1)
+    async with serve_fake() as fake:
+        await run_here(scans, tmp_path / "out", fake.url)
+    out = tmp_path / "out"
+    built = build(out, choice="none", keeps_pages=True)
+    assert all(isinstance(page, ShownPage) for page in built.shown)
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        page = visit.page
+        for name, number in (("book.tif", 2), ("page.png", 1), ("book.tif", 1)):
+            await open_report(page, f"{url}#source={name}&page={number}")
+            await expect(page.locator("#picture-note")).to_have_text("")
+            assert await page.locator(".sheet img").evaluate("image => image.naturalWidth") >= 120
