@@ -62,7 +62,7 @@ def _days(overview: Overview) -> Panel:
     if not overview.days:
         return Panel("New by night", ("No page has ended yet.",), Markup())
     bins = DayBins.covering(min(overview.days), max(overview.days))
-    note = f"Each page by its last record, in the time zone {overview.calendar.timezone}."
+    note = f"Each page by its last record, reviews apart, in the time zone {overview.calendar.timezone}."
     undated = (f"Without a time: {_count(overview.undated, 'page')}.",) if overview.undated else ()
     return Panel(f"New by {bins.unit}", (note, *undated), charts.draw_days(overview, bins))
 

@@ -64,8 +64,9 @@ def read_finished_pages(database: CacheDatabase, states: Sequence[State]) -> Ite
         after = batch[-1][0], batch[-1][1]
         for source, page, state, added, in_doubt, page_id, offset, checked, corrected in batch:
             if state in wanted:
-                flags = bool(checked), bool(corrected)
-                yield FinishedPage(source, page, wanted[state], added, bool(in_doubt), page_id, offset, *flags)
+                yield FinishedPage(
+                    source, page, wanted[state], added, bool(in_doubt), page_id, offset, bool(checked), bool(corrected)
+                )
 
 
 class ResultLines:

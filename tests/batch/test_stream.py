@@ -26,6 +26,7 @@ from pipeline.batch.observers import Observer
 from pipeline.batch.stream import Stream
 from pipeline.errors import UsageError, WorkspaceLockedError
 from pipeline.workspace.lock import lock_workspace
+from tests.corrections import correct
 from tests.fakes import Call, FakeOcr, Reply, Script, accept, accept_when, answer_error, serve_fake
 from tests.faults.accounts import list_faults
 from tests.pages import write_page, write_pages
@@ -51,6 +52,22 @@ async def check_resumable(scans: Path, directory: Path, fake: FakeOcr, pages: in
     summary = await run_here(scans, directory / "out", fake.url)
     assert (summary.exit_code, summary.totals[State.DONE]) == (0, pages)
     assert set(fake.billed.values()) == {1}
+
+
+async def test_corrections_of_an_earlier_time_are_not_yielded(scans: Path, tmp_path: Path) -> None:
+    """A later copy of a corrected page is new, and has its text."""
+    first, second = write_pages(scans, 2)
+    async with serve_fake() as fake:
+        async with stream(make_job(scans, tmp_path, fake)) as records:
+            assert {record.source async for record in records} == {first.name, second.name}
+        await anyio.to_thread.run_sync(correct, tmp_path / "out", {"source": first.name, "page": 1, "text": "by hand"})
+        async with stream(make_job(scans, tmp_path, fake)) as records:
+            assert [record async for record in records] == []
+        (scans / "z-copy.png").write_bytes(first.read_bytes())
+        async with stream(make_job(scans, tmp_path, fake)) as records:
+            [copy] = [record async for record in records]
+        assert (copy.source, copy.text, copy.is_corrected, len(fake.calls)) == ("z-copy.png", "by hand", True, 2)
+    assert list_faults(tmp_path / "out") == []
 
 
 async def test_each_record_is_yielded_when_its_line_is_on_disk(scans: Path, tmp_path: Path) -> None:

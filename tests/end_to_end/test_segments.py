@@ -18,6 +18,7 @@ from pipeline.verify.audit import audit
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
+from tests.corrections import write_corrections
 from tests.fakes import FakeOcr, serve_fake
 from tests.pages import write_pages
 from tests.runs import results, run_command, run_here
@@ -96,6 +97,37 @@ async def test_a_duplicate_finds_its_original_in_a_compressed_segment(scans: Pat
         assert (await run_here(scans, out, fake.url)).exit_code == 0
         assert len(fake.calls) == 20
     assert results(out)[-1]["duplicate_of"] == "page-0001.png"
+
+
+@pytest.mark.parametrize("output", [PLAIN, ZSTD], ids=["plain", "zstd"])
+async def test_corrections_of_pages_in_all_forms_are_kept_and_cost_nothing(
+    scans: Path, tmp_path: Path, output: dict[str, object]
+) -> None:
+    """One page in a compressed segment, one in a plain one, one in results.jsonl; later runs close the corrections."""
+    out, pages = tmp_path / "out", (1, 10, 19)
+    async with serve_fake() as fake:
+        await fill(scans, out, fake)
+        shutil.copyfile(scans / "page-0001.png", scans / "z-copy.png")
+        assert (await run_here(scans, out, fake.url)).exit_code == 0
+        texts = {f"page-{number:04}.png": f"corrected {number}" for number in pages}
+        lines = [{"source": name, "page": 1, "text": text} for name, text in texts.items()]
+        file = write_corrections(tmp_path / "c.jsonl", *lines, {"source": "page-0002.png", "page": 1, "checked": True})
+        done = await run_command("correct", out, file)
+        assert b"3 corrected, 1 checked, 1 copies likewise" in done.stderr
+        texts["z-copy.png"] = texts["page-0001.png"]
+        for number in range(3):
+            assert faults(out) == []
+            found = {record.source: record.text for record in read_records(out)}
+            assert {name: found[name] for name in texts} == texts
+            exported = await run_command("export", out, "--to", "txt", tmp_path / f"texts {number}")
+            assert (exported.returncode, exported.stdout) == (0, b"")
+            assert (tmp_path / f"texts {number}/z-copy.png.txt").read_text() == "corrected 1\n"
+            assert (await run_here(scans, out, fake.url, output=output)).exit_code == 0
+            (out / "index.sqlite3").unlink()
+        again = await run_command("correct", out, file, "--json")
+        assert (orjson.loads(again.stdout)["unchanged"], len(fake.calls)) == (4, 20)
+    status = orjson.loads((await run_command("status", out, "--json")).stdout)
+    assert (status["corrected"], status["checked"], status["done"]) == (4, 1, 20)
 
 
 class TestDamage:

@@ -15,10 +15,12 @@ import pytest
 import zstandard
 
 from pipeline.export.base import ExportJob
+from pipeline.export.documents import Grouping
 from pipeline.export.selection import Where
 from tests.corrections import correct
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import DOUBT, make_record
+from tests.workspace.segments import close_file, compress
 
 TEXT = "better, 更好"
 
@@ -114,6 +116,31 @@ def test_an_export_after_a_correction_writes_the_documents_concerned(workspace: 
     again = run_export("txt", job)
     assert (again.written, again.unchanged) == (1, 2)
     assert tree(tmp_path / "dest")["a.png.txt"] == f"{TEXT}\n"
+
+
+@pytest.mark.parametrize("grouping", ["file", "folder"])
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize(("form", "read"), [("parquet", read_parquet), ("sqlite", read_sqlite)])
+def test_a_table_is_written_again_after_a_correction(
+    workspace: Path,
+    tmp_path: Path,
+    form: str,
+    read: Callable[[Path], list[dict[str, Any]]],
+    *,
+    compressed: bool,
+    grouping: Grouping,
+) -> None:
+    """The corrected page is in a closed segment, and its correction in results.jsonl."""
+    close_file(workspace)
+    if compressed:
+        compress(workspace)
+    job = ExportJob(workspace, tmp_path / "dest", grouping=grouping)
+    run_export(form, job)
+    review(workspace)
+    run_export(form, job)
+    assert [(row["text"], row["original_text"]) for row in read(tmp_path / "dest")] == [
+        (TEXT, "text 0"), ("text 1", None), ("text 2", None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

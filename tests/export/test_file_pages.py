@@ -12,6 +12,7 @@ from pipeline.export.file_pages import FilePage, find_pages, read_page, turn_box
 from pipeline.positions import TextLine
 from pipeline.records import TEXT_LAYER, PageId, Prep, Record
 from pipeline.skipped import Skipped
+from tests.corrections import correct
 from tests.export.workspaces import put_records
 from tests.factories import RECORD
 
@@ -94,3 +95,11 @@ def test_a_box_turns_with_its_page() -> None:
     assert turn_box(box, 90) == pytest.approx((0.1, 0.1, 0.8, 0.4))
     assert turn_box(turn_box(box, 90), 270) == pytest.approx(box)
     assert turn_box(box, 180) == pytest.approx((0.6, 0.1, 0.9, 0.8))
+
+
+def test_a_corrected_page_has_the_corrected_text_and_positions(file: Path) -> None:
+    workspace = put_records(file.parent / "out", [PLACED])
+    correct(workspace, {"source": PLACED.source, "page": PLACED.page, "text": "by hand"})
+    [(_, page)] = find_pages(workspace, file, [1])
+    assert isinstance(page, FilePage)
+    assert (page.text, [line.text for line in page.placed.lines]) == ("by hand", ["by hand"])

@@ -336,3 +336,10 @@ def test_a_text_without_positions_is_named_with_what_helps(
     put_records(tmp_path / "out", [replace(make_record("a.png", 1), **changes)])
     with pytest.raises(UsageError, match=rf"a\.png page 1.*{advice}"):
         run_export("hocr", ExportJob(tmp_path / "out", tmp_path / "hocr"))
+
+
+def test_texts_without_positions_are_counted_by_what_helps(tmp_path: Path) -> None:
+    records = [make_record("a.png", 1), replace(make_record("b.png", 2), text_from="text-layer", attempts=())]
+    put_records(tmp_path / "out", [*records, replace(make_record("c.png", 3), **WITHOUT_CALL)])
+    with pytest.raises(UsageError, match=r"a\.png page 1 and 2 others.*run --positions sends 1 of these pages again"):
+        run_export("hocr", ExportJob(tmp_path / "out", tmp_path / "hocr"))

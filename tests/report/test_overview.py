@@ -15,8 +15,10 @@ from pipeline.billing import Calendar
 from pipeline.config import BudgetConfig
 from pipeline.records import Failure, Record, State
 from pipeline.report.overview import OTHER_CLASSES, UNREADABLE, FailureClass, Overview, Scores, collect_overview
+from pipeline.report.overview_html import render_overview
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import MeteredRun, RunFile
+from tests.corrections import correct
 from tests.factories import DOUBT, QUALITY, make_failure, make_record
 from tests.report.workspaces import WORKSPACE_ID, YEAR_BEGIN, write_lines, write_year, year_record
 
@@ -48,6 +50,25 @@ def test_each_page_counts_once_by_its_last_record(tmp_path: Path) -> None:
     assert sum(rate.pages for rate in overview.rates) == 2
     assert sum(rate.median_ms is not None for rate in overview.rates) == 1  # the copy took no call
     assert sum(overview.lengths.values()) == 2
+
+
+def test_a_reviewed_page_counts_when_it_was_read(tmp_path: Path) -> None:
+    """A night of corrections is no night of pages; a page that had failed has its first text on that day."""
+    records = [make_record(f"{name}.png", number) for number, name in enumerate("abc")]
+    workspace = write_lines(tmp_path / "out", iter(records), iter([make_failure("d.png", 4)]), RUN)
+    before = collect_overview(workspace, RUN, BudgetConfig(), NOW)
+    lines = [{"source": "a.png", "page": 1, "text": "by a person"}, {"source": "b.png", "page": 1, "checked": True}]
+    correct(workspace, *lines)
+    overview = collect_overview(workspace, RUN, BudgetConfig(), NOW)
+    assert (overview.corrected, overview.checked, overview.days) == (1, 1, before.days)
+    assert [rate.pages for rate in overview.rates] == [3]
+    assert [rate.median_ms for rate in overview.rates] == [rate.median_ms for rate in before.rates]
+    html = render_overview(overview)
+    assert [html.count(f">{name}<") for name in ("corrected", "checked")] == [1, 1]
+    assert ">corrected<" not in render_overview(before)
+    correct(workspace, {"source": "d.png", "page": 1, "text": "by hand"})
+    transcribed = collect_overview(workspace, RUN, BudgetConfig(), NOW)
+    assert (transcribed.corrected, transcribed.failures, len(transcribed.days)) == (2, (), 2)
 
 
 def test_failures_are_those_that_stand(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
-from pipeline.review import Review
+from pipeline.review import CORRECTION, Original, Review
 from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
@@ -26,7 +27,7 @@ from pipeline.workspace.repair import remove_torn_tail
 from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.reviews import revise
 from pipeline.workspace.source_names import encode_name
-from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, moment, on_disk, page_id
+from tests.factories import DOUBT, QUALITY, RECORD, STAT, make_failure, make_record, moment, on_disk, page_id
 from tests.workspace.lines import append
 
 SINCE_9 = ("is_checked", "is_corrected")
@@ -220,7 +221,9 @@ class TestRebuilding:
         workspace.record(make_record("new.png", 200, quality=DOUBT))
         assert workspace.index.count_pages().in_doubt == 1
 
-    def test_an_index_of_schema_version_7_learns_of_damaged_lines(self, workspace: Workspace) -> None:
+    def test_an_index_of_schema_version_7_learns_of_damaged_lines_and_reviews(self, workspace: Workspace) -> None:
+        review = Review(RECORD.added, RECORD.added, checked=RECORD.added, original=Original(RECORD.added, "before"))
+        workspace.record(replace(make_record("read.png", 300), text_from=CORRECTION, review=review))
         expected = self.fill(workspace)
         with (workspace.path / RESULTS).open("ab") as file:
             file.write(b"{torn\n")
@@ -235,6 +238,24 @@ class TestRebuilding:
         workspace.index = Index.open(workspace.path)
         assert states(workspace.index) == expected
         assert workspace.index.proofs.count_unreadable(RESULTS) == 1
+        counts = workspace.index.count_pages()
+        assert (counts.corrected, counts.checked) == (1, 1)
+
+    def test_an_index_of_schema_version_8_takes_reviews(self, workspace: Workspace) -> None:
+        expected = self.fill(workspace)
+        workspace.index = Index.open(workspace.path)
+        workspace.index.add_file(on_disk("1.png"), 1)
+        workspace.close()
+        with closing(sqlite3.connect(workspace.path / INDEX)) as db, db:
+            db.execute("DROP INDEX reviewed_page")
+            for name in SINCE_9:
+                db.execute(f"ALTER TABLE page DROP {name}")
+            db.execute("PRAGMA user_version = 8")
+        workspace.index = Index.open(workspace.path)
+        assert states(workspace.index) == expected
+        assert workspace.index.settled_states(on_disk("1.png")) is not None
+        workspace.record(replace(make_record("1.png", 1), text_from=CORRECTION, review=Review(RECORD.added, "")))
+        assert workspace.index.count_pages().corrected == 1
 
     def test_a_workspace_that_does_not_exist_is_a_storage_error(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"index\.sqlite3"):

@@ -11,13 +11,16 @@ import pytest
 from datasets import Dataset
 
 from pipeline import Record, read_records, to_row
-from pipeline.export.table import COLUMNS
+from pipeline.export.table import COLUMNS, row
 from pipeline.records import Prep
+from pipeline.review import CORRECTION, Original, Review
 from pipeline.skipped import BLANK, Skipped
+from pipeline.workspace.page_texts import parse_text
 from pipeline.workspace.result_lines import encode_record
-from tests.factories import QUALITY, make_record
+from tests.factories import DOUBT, QUALITY, RECORD, make_record
 
 CHINESE = "新华街文具店\n收据 𠮷"
+REVIEW = Review(RECORD.added, RECORD.added, "ann", RECORD.added, Original(RECORD.added, CHINESE))
 
 
 def write_workspace(directory: Path, *records: Record) -> Path:
@@ -76,6 +79,20 @@ def test_a_column_that_begins_with_many_nulls_keeps_its_values(
         make_record("z", 999, quality=QUALITY),
     ]
     assert consume(write_workspace(tmp_path, *records))[-1]["score"] == 0.8712
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        make_record("a.png", 1, quality=DOUBT),
+        replace(make_record("a.png", 1, quality=DOUBT), text_from=CORRECTION, review=REVIEW),
+        replace(make_record("a.png", 1, quality=DOUBT), review=replace(REVIEW, original=Original(RECORD.added))),
+    ],
+    ids=["read", "corrected", "checked"],
+)
+def test_a_row_has_the_values_of_an_exported_table(record: Record) -> None:
+    exported = dict(zip(COLUMNS, row("", 1, parse_text(encode_record(record).removesuffix(b"\n")), None), strict=True))
+    assert to_row(record) == {name: exported[name] for name in to_row(record)}
 
 
 def test_the_columns_are_those_of_an_exported_table() -> None:
