@@ -26,7 +26,7 @@ NOT_RUN = {
 }
 """Commands of the documents that this test leaves out, and why."""
 
-WITHOUT_SERVICE = ("README.md", "exports.md", "server.md", "workspace.md")
+WITHOUT_SERVICE = ("README.md", "exports.md", "review.md", "server.md", "workspace.md")
 """Documents whose first commands use the embedded engine; those of the others call the service from the start."""
 
 START_SERVER = """\
