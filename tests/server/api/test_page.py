@@ -336,6 +336,11 @@ class TestErrors:
             await expect(visit.page.get_by_role("button", name="Choose another file")).to_be_visible()
             await expect(visit.page.locator("#result")).to_be_hidden()
             assert [url for url in visit.requests if "recognition" in url] == []
+            async with visit.page.expect_file_chooser() as chooser:
+                await visit.page.get_by_role("button", name="Choose another file").click()
+            await (await chooser.value).set_files(files=[SCAN])
+            await expect(visit.page.get_by_role("status")).to_have_text("6 lines of text.")
+            await expect(visit.page.locator("#queue-list > li")).to_have_count(1)
 
     async def test_an_error_response_is_shown_by_its_status_text(self, browser: Browser) -> None:
         """The picture stays visible."""

@@ -28,26 +28,38 @@ class Script:
     Attributes:
         outcomes: For each call its recognition or exception; the last one repeats.
         may_answer: Holds the outcomes back until it is set.
+        free: Number of calls that are not held back.
         calls: Number of calls.
         most: Most calls that were in progress at a time.
+        running: Calls that are in progress.
+        idle: Set while none is.
+        arrived: The number of each call, when it has begun.
     """
 
     outcomes: list[Recognition | Exception]
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    free: int = 0
     calls: int = 0
     most: int = 0
-    _running: int = 0
+    running: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
 
     async def recognise(self, image: bytes) -> Recognition:
         assert image
         outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
         self.calls += 1
-        self._running += 1
-        self.most = max(self.most, self._running)
+        self.arrived.put_nowait(self.calls)
+        self.running += 1
+        self.idle.clear()
+        self.most = max(self.most, self.running)
         try:
-            await self.may_answer.wait()
+            if self.calls > self.free:
+                await self.may_answer.wait()
         finally:
-            self._running -= 1
+            self.running -= 1
+            if not self.running:
+                self.idle.set()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -110,13 +122,17 @@ class TestReading:
     async def test_no_more_than_four_are_read_at_a_time_and_two_in_the_beginning(self, browser: Browser) -> None:
         engine = script(held=True)
         async with visiting_queue(browser, engine) as visit:
-            await choose(visit.page, *scans(12))
+            await choose(visit.page, *scans(3))
             await expect(states(visit.page).filter(has_text="reading")).to_have_count(2)
-            await expect(states(visit.page).filter(has_text="waiting")).to_have_count(10)
+            await expect(states(visit.page).filter(has_text="waiting")).to_have_count(1)
+        engine = script(held=True)
+        engine.free = 20
+        async with visiting_queue(browser, engine) as visit:
+            await choose(visit.page, *scans(40))
+            await expect(visit.page.get_by_role("status")).to_have_text("Reading 4; 20 of 40 done.")
             engine.may_answer.set()
-            await expect(visit.page.get_by_role("status")).to_have_text("12 of 12 done.")
-        assert engine.calls == 12
-        assert 2 <= engine.most <= 4
+            await expect(visit.page.get_by_role("status")).to_have_text("40 of 40 done.")
+        assert (engine.calls, engine.most) == (40, 4)
 
     async def test_files_chosen_later_join_the_list(self, browser: Browser) -> None:
         async with visiting_queue(browser, script()) as visit:
@@ -175,6 +191,7 @@ class TestObstacles:
             await choose(page, *scans(3))
             await expect(page.get_by_role("alert")).to_have_text("The server is busy. Reading goes on in 10 minutes.")
             await expect(states(page).filter(has_text="waiting")).not_to_have_count(0)
+            await expect(states(page).filter(has_text="reading")).to_have_count(0)
             await page.clock.run_for(10_000)
             await expect(page.locator("#countdown")).to_have_text("590 s")
             calls = engine.calls
@@ -206,6 +223,7 @@ class TestObstacles:
                 "All 1,000 calls of November 2026 are used. The count starts again on 1 December."
             )
             await expect(states(page).filter(has_text="waiting")).to_have_count(4)
+            await expect(states(page).filter(has_text="6 lines")).to_have_count(1)
             assert engine.calls == 1
             await tool(page, "Sign in").click()
             await sign_in(page, fresh)
@@ -253,12 +271,26 @@ class TestControl:
             await tool(page, "Retry all").click()
             await expect(page.get_by_role("status")).to_have_text("3 of 3 done.")
 
+    async def test_a_file_that_is_cancelled_and_retried_at_once_can_be_cancelled_again(self, browser: Browser) -> None:
+        """The end of the first reading does not take the second one for its own."""
+        engine = script(held=True)
+        async with visiting_queue(browser, engine) as visit, asyncio.timeout(60):
+            page = visit.page
+            await choose(page, *scans(1))
+            assert await engine.arrived.get() == 1
+            tool_of_first = "document.querySelector('#queue-list .row-tools button').click()"
+            await page.evaluate(f"() => {{ {tool_of_first}; {tool_of_first}; }}")
+            assert await engine.arrived.get() == 2
+            await tool(page, "Cancel").click()
+            await engine.idle.wait()
+            await expect(states(page)).to_have_text(["cancelled"])
+
     async def test_cancelling_all_stops_what_is_read_and_what_waits(self, browser: Browser) -> None:
         engine = script(held=True)
         async with visiting_queue(browser, engine) as visit:
             page = visit.page
             await choose(page, *scans(4))
-            await expect(states(page).filter(has_text="reading")).to_have_count(2)
+            assert [await engine.arrived.get(), await engine.arrived.get()] == [1, 2]
             await tool(page, "Cancel").click()
             await expect(states(page)).to_have_text(["cancelled"] * 4)
             await expect(page.get_by_role("status")).to_contain_text("Cancelled: 4 files.")
@@ -275,6 +307,22 @@ class TestControl:
             await expect(page.locator("#result")).to_be_hidden()
             await expect(tool(page, "Choose files")).to_be_focused()
             assert LINES[0] not in await page.content()
+
+    async def test_the_keyboard_alone_shows_and_removes_a_file(self, browser: Browser) -> None:
+        async with visiting_queue(browser, script()) as visit:
+            page = visit.page
+            await choose(page, *scans(2))
+            await expect(page.get_by_role("status")).to_have_text("2 of 2 done.")
+            await tool(page, "Clear").focus()
+            for name in ("page 1.png 6 lines", "Remove: page 1.png", "page 2.png 6 lines"):
+                await page.keyboard.press("Tab")
+                await expect(tool(page, name)).to_be_focused()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("[aria-current=true]")).to_contain_text("page 2.png")
+            await expect(page.get_by_text("page 2.png, 1000 × 640 px")).to_be_visible()
+            await page.keyboard.press("Tab")
+            await page.keyboard.press("Enter")
+            await expect(rows(page)).to_have_count(1)
 
     async def test_a_removed_file_gives_its_place_and_the_focus_to_the_next(self, browser: Browser) -> None:
         async with visiting_queue(browser, script()) as visit:

@@ -162,7 +162,8 @@ class TestAccess:
         async with serving_pdfs(renderer, admission=AdmissionControl(1)) as call:
             first = asyncio.ensure_future(send(call))
             await renderer.waiting.wait()
-            second = await send(call)
+            async with asyncio.timeout(20):  # at once: a wait for its turn would end in 429, too
+                second = await send(call)
             assert (second.status, second.headers["Retry-After"]) == (429, "5")
             renderer.may_answer.set()
             assert (await first).status == 201

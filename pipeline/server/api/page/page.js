@@ -16,6 +16,8 @@ const find = (id) => document.getElementById(id);
 let notice = null;
 /** @type {import("./queue.js").Item | null} */
 let selected = null;
+/** @type {import("./queue.js").Item | null} The failed item in whose place the next file is chosen. */
+let replaced = null;
 /** The obstacle for which the page has done what it can. */
 let shownObstacle = null;
 
@@ -58,6 +60,8 @@ function choose(files) {
   }
   const items = [...files].map(itemOf);
   notice = null;
+  if (replaced?.state === "failed") queue.remove(replaced);
+  replaced = null;
   queue.add(items);
   select(items[0]);
 }
@@ -138,7 +142,7 @@ function progress() {
 
 /** Shows a button for each thing that can be done about a problem. */
 function showWays(problem) {
-  const actions = { retry, choose: () => find("file").click(), "sign-in": () => account.askForKey() };
+  const actions = { retry, choose: chooseInstead, "sign-in": () => account.askForKey() };
   const again = queue.waitsUntil === null ? "Try again" : "Go on now";
   const names = { retry: again, choose: "Choose another file", "sign-in": "Sign in" };
   const wanted = problem?.ways ?? (selected?.state === "cancelled" ? ["retry"] : []);
@@ -152,6 +156,11 @@ function showWays(problem) {
     if (hadFocus) (box.querySelector("button") ?? find("choose")).focus();
   }
   showCountdown();
+}
+
+function chooseInstead() {
+  replaced = selected;
+  find("file").click();
 }
 
 function retry() {
@@ -214,6 +223,9 @@ function listen() {
   file.addEventListener("change", () => {
     if (file.files.length > 0) choose(file.files);
     file.value = ""; // else choosing the same file again fires no event
+  });
+  file.addEventListener("cancel", () => {
+    replaced = null;
   });
   find("cancel").addEventListener("click", () => {
     const active = queue.in("waiting", "reading");
