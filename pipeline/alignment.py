@@ -8,7 +8,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Final
 
 from pipeline.positions import TextLine, corners_of
@@ -56,17 +56,25 @@ def put_text(line: TextLine, text: str) -> TextLine:
 def _spread(lines: Sequence[TextLine], text: str) -> Iterator[TextLine]:
     """Yield the words of a text at the places of lines, by the characters that they share."""
     former = [(character, at) for at, line in enumerate(lines) for character in _squeeze(line.text)]
+    begins = _find_begins(text)
     places: list[int] = []
     """By character of the squeezed text, the number of its line."""
     for i1, i2, j1, j2 in _match("".join(character for character, _ in former), _squeeze(text)):
+        # As many as before are the same or stand for one another; added ones belong to what they are written at.
+        added_to = i1 if j1 in begins and j2 not in begins else i1 - 1
         for at in range(j2 - j1):
-            # As many as before are the same or stand for one another; added ones follow the character before them.
-            found = i1 + at * (i2 - i1) // (j2 - j1) if i2 > i1 else max(0, i1 - 1)
+            found = i1 + at * (i2 - i1) // (j2 - j1) if i2 > i1 else min(max(0, added_to), len(former) - 1)
             places.append(former[found][1] if former else 0)
     words = list(_place_words(text, places))
     for at, members in groupby(words, key=lambda word: word[0]):
         spans = [span for _, span in members]
         yield put_text(lines[at], " ".join(text[spans[0][0] : spans[-1][1]].split()))
+
+
+def _find_begins(text: str) -> frozenset[int]:
+    """Return the places in the squeezed text that white space, or an end of the text, precedes."""
+    lengths = (len(word) for word in text.split())
+    return frozenset(accumulate(lengths, initial=0))
 
 
 def _place_words(text: str, places: Sequence[int]) -> Iterator[tuple[int, tuple[int, int]]]:

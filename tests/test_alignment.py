@@ -69,8 +69,8 @@ def test_words_take_the_places_of_those_that_they_stand_for(text: str, expected:
 
 def test_cells_of_a_row_that_the_text_joins_keep_their_places() -> None:
     cells = (line("品名", 0), line("数量", 1), line("单价", 2), line("钢笔", 30), line("2支", 31), line("3.50", 32))
-    assert placed("品名 数量 单价\n铅笔 2支 3.60", cells) == [
-        ("品名", 0), ("数量", 1), ("单价", 2), ("铅笔", 30), ("2支", 31), ("3.60", 32),
+    assert placed("品名 数量 单价\n蓝铅笔 2支半 3.60", cells) == [
+        ("品名", 0), ("数量", 1), ("单价", 2), ("蓝铅笔", 30), ("2支半", 31), ("3.60", 32),
     ]  # fmt: skip
 
 

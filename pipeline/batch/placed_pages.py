@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
 from pipeline.positions import TextLine
+from pipeline.workspace.page_rows import lacks_lines
 from pipeline.workspace.result_lines import ResultLine
 from pipeline.workspace.source_names import decode_name
 
@@ -58,9 +59,12 @@ def place(record: ResultLine) -> PlacedPage:
     """
     name = decode_name(record.source_bytes())
     if not record.lines and record.text.strip():
+        remedy = "no run can add them"
+        if lacks_lines(record):
+            remedy = "pagemill run --positions sends such pages again for them"
         raise UsageError(
-            f"{name} page {record.page}: its text has no positions, which this format needs; pagemill run --positions"
-            " sends such pages again for them, and --where 'source!=…' leaves them out"
+            f"{name} page {record.page}: its text has no positions, which this format needs; {remedy}, and --where"
+            " 'source!=…' leaves it out"
         )
     lines = record.lines or ()
     if record.prep is None:  # given by its URL: the service fetched it

@@ -73,7 +73,8 @@ def _describe(exported: Exported, job: ExportJob) -> str:
         multiple=True,
         metavar="CONDITION",
         help="Pages to take; all conditions must hold: state=done,duplicate,skipped; source=GLOB; source!=GLOB; "
-        "quality>=0.8; quality<0.8; quality=in-doubt; quality!=in-doubt  [default: state=done,duplicate]",
+        "quality>=0.8; quality<0.8; quality=in-doubt; quality!=in-doubt; "
+        "review=corrected; review!=checked  [default: state=done,duplicate]",
         heading=_SELECTION,
     ),
     GroupedOption(

@@ -190,12 +190,14 @@ class _Folding:
         async with anyio.create_task_group() as appends:
             for at, record in enumerate(group):
                 appends.start_soon(append, at, record)
+        if problems:  # the next opening of the index reads the lines that were written
+            cause = problems[0].__cause__
+            reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else problems[0]
+            raise StorageError(
+                f"{RESULTS}: {reason}; repeat the command for the corrections that are missing"
+            ) from cause
         for at, span in sorted(spans.items()):
             self._index.add_record(group[at], span)
-        if problems:
-            raise StorageError(f"{problems[0]}; repeat the command for the corrections that are missing") from problems[
-                0
-            ]
         if self._index.needs_commit:
             self._index.commit()
 

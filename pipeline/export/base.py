@@ -16,7 +16,6 @@ from pipeline.export.selection import Split, Where
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.result_lines import ResultLine
-from pipeline.workspace.reviewed import is_reviewed
 from pipeline.workspace.snapshot import open_snapshot
 
 
@@ -204,7 +203,7 @@ def _takes(where: Where, page: FinishedPage, lines: ResultLines) -> bool:
     """Return whether a page is taken; its line is read only for a condition on its score, which the index lacks."""
     if not where.takes(page):
         return False
-    line = lines.read(page) if where.reads_quality else None
-    if line is not None and is_reviewed(line):
+    if page.is_checked or page.is_corrected:
         return where.takes_reviewed
+    line = lines.read(page) if where.reads_quality else None
     return line is None or where.takes_quality(line.quality)  # an unreadable one is counted where its text is read

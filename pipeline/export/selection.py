@@ -16,9 +16,10 @@ from pipeline.workspace.finished_pages import FinishedPage
 from pipeline.workspace.source_names import decode_name
 
 _EXPORTABLE: Final = {state.value: state for state in (State.DONE, State.DUPLICATE, State.SKIPPED)}
-_CONDITION: Final = re.compile(r"(state|source|quality)\s*(!=|=|<|>=)\s*(.+)")
+_CONDITION: Final = re.compile(r"(state|source|quality|review)\s*(!=|=|<|>=)\s*(.+)")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 _IN_DOUBT: Final = "in-doubt"
+_REVIEWS: Final = frozenset({"corrected", "checked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Where:
         in_doubt: The service doubts its text, or must not; None for either.
         least_score: Lowest score of its quality; a page without quality has none.
         below_score: Bound above its score.
+        reviews: What a person must have done to its text: "corrected", "checked"; or must not, after a "!".
     """
 
     states: tuple[State, ...] = (State.DONE, State.DUPLICATE)
@@ -38,6 +40,7 @@ class Where:
     in_doubt: bool | None = None
     least_score: float | None = None
     below_score: float | None = None
+    reviews: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, conditions: Sequence[str]) -> "Where":
@@ -45,7 +48,7 @@ class Where:
 
         Args:
             conditions: Such as "state=done", "source=letters/*", "source!=*.gif", "quality>=0.8", "quality<0.8",
-                "quality=in-doubt" and "quality!=in-doubt".
+                "quality=in-doubt", "quality!=in-doubt", "review=checked" and "review!=corrected".
 
         Raises:
             UsageError: a condition cannot be read.
@@ -63,6 +66,9 @@ class Where:
     def takes(self, page: FinishedPage) -> bool:
         """Return whether a page meets the conditions that the index can decide; its state is one of them."""
         if self.in_doubt is not None and page.in_doubt != self.in_doubt:
+            return False
+        done = {"corrected": page.is_corrected, "checked": page.is_checked}
+        if any(done[each.removeprefix("!")] == each.startswith("!") for each in self.reviews):
             return False
         if not self.sources:
             return True
@@ -86,14 +92,20 @@ class Where:
     def _add(self, condition: str) -> "Where":
         match = _CONDITION.fullmatch(condition.strip())
         if match is None:
-            raise UsageError(f"--where {condition}: expected state=, source= or quality= with a value, or quality>=N")
+            raise UsageError(
+                f"--where {condition}: expected state=, source=, quality= or review= with a value, or quality>=N"
+            )
         field, operator, value = match.groups()
-        states, sources = self.states, self.sources
+        states, sources, reviews = self.states, self.sources, self.reviews
         in_doubt, least, below = self.in_doubt, self.least_score, self.below_score
         if field == "state" and operator == "=":
             states = _parse_states(condition, value)
         elif field == "source" and operator in {"=", "!="}:
             sources = (*sources, value if operator == "=" else f"!{value}")
+        elif field == "review" and value in _REVIEWS and operator in {"=", "!="}:
+            reviews = (*reviews, value if operator == "=" else f"!{value}")
+        elif field == "review" and operator in {"=", "!="}:
+            raise UsageError(f"--where {condition}: a text is corrected, or checked")
         elif field == "quality" and value == _IN_DOUBT and operator in {"=", "!="}:
             in_doubt = operator == "="
         elif field == "quality" and operator == ">=":
@@ -102,7 +114,7 @@ class Where:
             below = _parse_score(condition, value)
         else:
             raise UsageError(f"--where {condition}: {field} cannot be compared with {operator}")
-        return Where(states, sources, in_doubt, least, below)
+        return Where(states, sources, in_doubt, least, below, reviews)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from typing import Any
 import anyio.to_thread
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from pipeline.batch.retry import RetrySelection
 from pipeline.records import State
 from pipeline.workspace.lock import lock_workspace
 from tests.corrections import correct, counts, write_corrections
@@ -74,7 +76,7 @@ async def test_a_corrected_text_is_exported_and_verified_and_costs_nothing(scans
     assert after["a.png"]["review"]["original"] == {
         "text": before["a.png"]["text"], "added": before["a.png"]["added"],
     }  # fmt: skip
-    assert results(out)[0]["text"] == before["a.png"]["text"]
+    assert {line["text"] for line in results(out)[:3]} == {line["text"] for line in before.values()}
     status = json.loads((await run_command("status", out, "--json")).stdout)
     assert (status["corrected"], status["checked"], status["done"]) == (2, 3, 2)
 
@@ -164,3 +166,98 @@ async def test_a_run_holds_the_workspace(scans: Path, tmp_path: Path) -> None:
     file = write_corrections(tmp_path / "c.jsonl", {"source": "a.png", "page": 1, "text": "x"})
     with lock_workspace(out):
         assert (await run_command("correct", out, file)).returncode == 11
+
+
+async def test_a_file_that_changes_is_read_anew_and_its_former_content_keeps_the_correction(
+    scans: Path, tmp_path: Path
+) -> None:
+    out, page = tmp_path / "out", scans / "b.png"
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        first = last(out)["b.png"]
+        await fold(out, {"source": "b.png", "page": 1, "text": "corrected"})
+        former = page.read_bytes()
+        write_page(page, 9)
+        assert (await run_here(scans, out, fake.url)).calls == 1
+        assert last(out)["b.png"]["text"] != "corrected"
+        assert await fold(out, {"source": "b.png", "page": 1, "text": "x", "id": first["id"]}) == {"refused": 1}
+        page.write_bytes(former)
+        assert (await run_here(scans, out, fake.url)).calls == 0
+    assert last(out)["b.png"]["text"] == "corrected"
+    assert list_faults(out) == []
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        pytest.param({"input": {"changed_by": "sha256"}}, id="changed-by-content"),
+        pytest.param({"prepare": {"dedup": "off"}}, id="no-deduplication"),
+        pytest.param({"prepare": {"skip_blank": True}}, id="skip-blank"),
+        pytest.param({"run": {"at_most_once": True}}, id="at-most-once"),
+    ],
+)
+async def test_settings_of_a_later_run_pay_for_no_corrected_page(
+    scans: Path, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        await fold(out, {"source": "a.png", "page": 1, "text": "corrected"}, {"source": "b.png", "page": 1, "text": ""})
+        for page in scans.iterdir():
+            page.touch()
+        assert (await run_here(scans, out, fake.url, **sections)).calls == 0
+    assert {name: line["text"] for name, line in last(out).items()} == {
+        "a.png": "corrected", "b.png": "", "copy.png": "corrected",
+    }  # fmt: skip
+
+
+async def test_pages_of_equal_pixels_get_the_corrected_text(tmp_path: Path) -> None:
+    out, scans = tmp_path / "out", tmp_path / "scans"
+    write_page(scans / "a.png", 1)
+    with Image.open(scans / "a.png") as image:
+        image.save(scans / "b.tif")
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url, prepare={"dedup": "pixels"})
+        assert await fold(out, {"source": "a.png", "page": 1, "text": "corrected"}) == {"corrected": 1, "copies": 1}
+        with Image.open(scans / "a.png") as image:
+            image.save(scans / "c.bmp")
+        assert (await run_here(scans, out, fake.url, prepare={"dedup": "pixels"})).calls == 0
+    assert {line["text"] for line in last(out).values()} == {"corrected"}
+    assert list_faults(out) == []
+
+
+async def test_fields_of_a_manifest_that_come_later_leave_the_text(tmp_path: Path) -> None:
+    out, manifest = tmp_path / "out", tmp_path / "pages.csv"
+    write_page(tmp_path / "a.png", 1)
+    write_page(tmp_path / "copy.png", 1)
+    manifest.write_text("file\na.png\ncopy.png\n")
+    async with serve_fake() as fake:
+        await run_here(manifest, out, fake.url)
+        await fold(
+            out, {"source": "a.png", "page": 1, "text": "mine"}, {"source": "copy.png", "page": 1, "text": "other"}
+        )
+        manifest.write_text("file,box\na.png,1\ncopy.png,2\n")
+        assert (await run_here(manifest, out, fake.url)).calls == 0
+    after = last(out)
+    assert [(after[name]["text"], after[name]["meta"]) for name in ("a.png", "copy.png")] == [
+        ("mine", {"box": "1"}), ("other", {"box": "2"}),
+    ]  # fmt: skip
+    assert list_faults(out) == []
+
+
+async def test_a_retry_sends_no_page_that_a_person_transcribed(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with serve_fake(answer_error(400)) as fake:
+        await run_here(scans, out, fake.url)
+        await fold(
+            out, {"source": "a.png", "page": 1, "text": "by eye"}, {"source": "b.png", "page": 1, "text": "by eye, too"}
+        )
+        calls = len(fake.calls)
+        fake.script = accept
+        await run_here(scans, out, fake.url, retry=RetrySelection())
+        assert len(fake.calls) == calls
+        later = scans / "later.png"
+        later.write_bytes((scans / "a.png").read_bytes())
+        assert (await run_here(scans, out, fake.url)).calls == 0
+    assert last(out)["later.png"]["text"] == "by eye"
+    assert list_faults(out) == []

@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pypdfium2
 import pytest
@@ -17,7 +18,9 @@ from pipeline.export.base import ExportJob
 from pipeline.export.invisible_text import char_width, number
 from pipeline.positions import TextLine
 from pipeline.records import Prep
+from pipeline.review import Review
 from pipeline.workspace.result_lines import encode_record, parse_whole_result
+from tests.corrections import correct
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import RECORD, make_record
 from tests.fakes import Call, serve_fake
@@ -250,3 +253,37 @@ def test_a_page_without_text_needs_no_positions() -> None:
 def test_numbers_of_a_pdf_have_no_exponent() -> None:
     assert [number(value) for value in (1.0, 0.00001, -12.34567, 100.0)] == ["1", "0", "-12.3457", "100"]
     assert (char_width("中"), char_width("a"), char_width("𠮷")) == (1000, 500, 1000)
+
+
+def test_a_corrected_page_has_its_words_at_their_places(workspace: Path, tmp_path: Path) -> None:
+    """One line is changed, one is joined to the next, and one is added."""
+    text = "第一行 人民法庭\n𠮷野家 and 𝄞 Second line & <more>\n竖排文字\nadded"
+    correct(workspace, {"source": "large.png", "page": 1, "text": text})
+    for form in FORMATS:
+        assert run_export(form, ExportJob(workspace, tmp_path / form)).pages == 4
+    expected = ["第一行 人民法庭", *TEXTS[1:], "added"]
+    assert texts(tmp_path / "hocr/large.png.hocr", "//html:span[@class='ocr_line']/text()") == expected
+    large = tmp_path / "alto/large.png.alto.xml"
+    assert texts(large, "//alto:String/@CONTENT") == expected
+    assert texts(large, "//alto:TextLine/@HPOS")[0] == "40"
+    found = "".join(pdftotext(tmp_path / "pdf/large.png.pdf").split())
+    assert all("".join(each.split()) in found for each in expected)
+
+
+WITHOUT_CALL: dict[str, Any] = {"text_from": "correction", "attempts": (), "review": Review(RECORD.added, "")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        pytest.param({}, "run --positions sends", id="recognised"),
+        pytest.param({"text_from": "text-layer", "attempts": ()}, "no run can add them", id="text-layer"),
+        pytest.param(WITHOUT_CALL, "no run can add them", id="a-page-that-had-failed"),
+    ],
+)
+def test_a_text_without_positions_is_named_with_what_helps(
+    tmp_path: Path, changes: dict[str, Any], advice: str
+) -> None:
+    put_records(tmp_path / "out", [replace(make_record("a.png", 1), **changes)])
+    with pytest.raises(UsageError, match=rf"a\.png page 1.*{advice}"):
+        run_export("hocr", ExportJob(tmp_path / "out", tmp_path / "hocr"))

@@ -11,8 +11,9 @@ from pipeline.workspace.finished_pages import FinishedPage
 from tests.factories import DOUBT, QUALITY
 
 
-def page(source: str, *, in_doubt: bool = False) -> FinishedPage:
-    return FinishedPage(source.encode("utf-8", "surrogateescape"), 1, State.DONE, "2026", in_doubt, "sha256:0#1", 0)
+def page(source: str, *, in_doubt: bool = False, checked: bool = False, corrected: bool = False) -> FinishedPage:
+    name = source.encode("utf-8", "surrogateescape")
+    return FinishedPage(name, 1, State.DONE, "2026", in_doubt, "sha256:0#1", 0, checked, corrected)
 
 
 def test_without_conditions_all_pages_with_a_text_are_taken() -> None:
@@ -29,6 +30,25 @@ def test_all_conditions_must_hold() -> None:
     assert not where.takes(page("letters/a.gif"))
     assert not where.takes(page("other/a.png"))
     assert not where.takes(page("letters/a.png", in_doubt=True))
+
+
+def test_pages_are_taken_by_what_a_person_did() -> None:
+    pages = [page("a"), page("b", checked=True), page("c", corrected=True), page("d", checked=True, corrected=True)]
+    taken = {
+        condition: "".join(each.source.decode() for each in pages if Where.parse(condition.split()).takes(each))
+        for condition in ("review=checked", "review!=checked", "review=corrected", "review=checked review!=corrected")
+    }
+    assert taken == {
+        "review=checked": "bd",
+        "review!=checked": "ac",
+        "review=corrected": "cd",
+        "review=checked review!=corrected": "b",
+    }
+
+
+def test_a_text_that_a_person_reviewed_has_no_low_score() -> None:
+    assert Where.parse(["quality>=0.99"]).takes_reviewed
+    assert not Where.parse(["quality<0.1"]).takes_reviewed
 
 
 def test_scores_are_bounds() -> None:
@@ -48,6 +68,8 @@ def test_scores_are_bounds() -> None:
         pytest.param("quality>=9", "from 0 to 1", id="score"),
         pytest.param("quality>=nan", "from 0 to 1", id="nan"),
         pytest.param("source=", "expected state=", id="no-value"),
+        pytest.param("review=liked", "corrected, or checked", id="review"),
+        pytest.param("review>=checked", "cannot be compared", id="review-operator"),
     ],
 )
 def test_a_wrong_condition_is_named(condition: str, message: str) -> None:

@@ -107,7 +107,7 @@ DAMAGED_LINES = [
     pytest.param(lambda p: p.edit(p.find(A), lambda line: b"\n" + line), "an empty line", id="empty-line"),
     pytest.param(
         lambda p: p.edit(p.find(A), lambda _: append_checksum(b'{"hello":1}')),
-        "missing required field `id`",
+        "missing required field `source`",
         id="foreign-line",
     ),
     pytest.param(_break_text, "utf-?8", id="text-that-is-not-utf-8"),

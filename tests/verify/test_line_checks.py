@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.records import PageId
+from pipeline.review import CORRECTION, Original, Review
 from pipeline.skipped import Skipped
 from pipeline.verify.line_checks import check_failure, check_record, describe_damage, show_name
 from pipeline.workspace.checksums import DamagedLineError
@@ -22,6 +23,8 @@ URL = replace(
     source="https://example.com",
     sha256=None,
 )
+CHECK = Review(RECORD.added, RECORD.added, checked=RECORD.added, original=Original(RECORD.added))
+REVIEW = Review(RECORD.added, RECORD.added, original=Original(RECORD.added, "before"))
 
 
 SKIPPED = replace(RECORD, text="", attempts=(), prep=None, skipped=Skipped("blank", 0.1))
@@ -86,6 +89,13 @@ def test_damage_of_any_bytes_is_described_on_one_line(before: bytes, after: byte
         pytest.param({"elapsed_ms": -1}, "elapsed_ms is -1", id="elapsed"),
         pytest.param({"added": "2026-02-31T12:00:00.000000Z"}, "not a time", id="day-31"),
         pytest.param({"added": "2026-01-31T12:00:00Z"}, "not a time", id="not-sortable"),
+        pytest.param({"text_from": CORRECTION}, "nothing says of which text", id="correction-of-nothing"),
+        pytest.param({"text_from": CORRECTION, "review": CHECK}, "without its original", id="no-original"),
+        pytest.param({"review": REVIEW}, "keeps an original, and its text is that", id="original-of-no-correction"),
+        pytest.param({"review": replace(CHECK, at="today")}, "at of its review is not a time", id="review-time"),
+        pytest.param(
+            {"text_from": CORRECTION, "review": REVIEW, "attempts": ()}, "has no attempt", id="correction-without-call"
+        ),
     ],
 )
 def test_a_contradiction_in_a_record_is_a_fault(changes: dict[str, object], message: str) -> None:

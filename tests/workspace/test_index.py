@@ -17,14 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
+from pipeline.review import Review
 from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
 from pipeline.workspace.paths import FAILURES, INDEX, RESULTS
 from pipeline.workspace.read_position import Span
 from pipeline.workspace.repair import remove_torn_tail
 from pipeline.workspace.result_lines import encode_record
+from pipeline.workspace.reviews import revise
 from pipeline.workspace.source_names import encode_name
-from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, on_disk, page_id
+from tests.factories import DOUBT, QUALITY, STAT, make_failure, make_record, moment, on_disk, page_id
 from tests.workspace.lines import append
 
 SINCE_8 = ("is_checked", "is_corrected")
@@ -623,6 +625,15 @@ class Disasters(RuleBasedStateMachine):
         self.workspace.index.inventory.mark_page_pending(on_disk(record.source), 1, record.id)
         self.workspace.record(record)
 
+    @rule(name=st.integers(0, 5), text=st.sampled_from(["text 1", "better"]), is_checked=st.booleans())
+    def review(self, name: int, text: str, *, is_checked: bool) -> None:
+        """A person corrects, restores or checks a text."""
+        record = self.workspace.index.contents.find_page(f"{name}.png".encode(), 1)
+        if record is not None:
+            now = moment(next(self.clock))
+            review = Review(at=now, base=record.added, checked=now if is_checked else None)
+            self.workspace.record(revise(record, text, review, now))
+
     @rule(name=st.integers(0, 5), content=st.none() | st.integers(6, 9), retryable=st.booleans())
     def fail(self, name: int, content: int | None, *, retryable: bool) -> None:
         failure = make_failure(f"{name}.png", content, retryable=retryable, added=next(self.clock))
@@ -703,6 +714,10 @@ class Disasters(RuleBasedStateMachine):
             done = {name: state for name, state in found.items() if state is not State.PENDING}
             assert set(expected) <= set(found)
             assert done == {name: expected[name] for name in done}
+            counts = scratch.reviewed.count_corrected(), scratch.reviewed.count_checked()
+            if State.PENDING not in found.values():  # a pending page has no text, or that of another content
+                index = self.workspace.index
+                assert (index.reviewed.count_corrected(), index.reviewed.count_checked()) == counts
             for content in range(10):
                 assert self.workspace.index.find_record(page_id(content)) == scratch.find_record(page_id(content))
 

@@ -16,6 +16,8 @@ from pipeline.corrections import Corrections
 from pipeline.positions import TextLine
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Prep
+from pipeline.review import CORRECTION, Original, Review
+from pipeline.skipped import Skipped
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.joined_lines import parse_first, parse_lines
 from pipeline.workspace.lines import EditedLineError
@@ -44,6 +46,28 @@ RECORDS = [
         ),
         operation="advanced-recognition",
     ),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000),
+        text_from=CORRECTION,
+        lines=(TextLine("𠮷", (1.0, 2.0, 30.5, 2.0, 30.5, 9.0, 0.0, 9.0)),),
+        review=Review(
+            at=RECORD.added,
+            base=RECORD.added,
+            by="Ada",
+            checked=RECORD.added,
+            original=Original(
+                RECORD.added, "吉", lines=(TextLine("吉", (1.0, 2.0, 30.0, 2.0, 30.5, 9.0, 0.0, 9.0), 1.0),)
+            ),
+        ),
+    ),
+    replace(
+        RECORD,
+        prep=Prep("png", 100, 200, 3000),
+        text_from=CORRECTION,
+        review=Review(RECORD.added, RECORD.added, original=Original(RECORD.added, "", skipped=Skipped("blank", 0.0))),
+    ),
+    replace(RECORD, prep=Prep("png", 1, 2, 3), review=Review(RECORD.added, "", original=Original(RECORD.added))),
     make_record("a.png", 1),
     make_record("b.png", 2, quality=QUALITY),
     replace(
