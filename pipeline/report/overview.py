@@ -17,6 +17,7 @@ from pipeline.errors import LedgerError
 from pipeline.ledger.by_day import MonthCalls, read_calls_by_day
 from pipeline.records import State
 from pipeline.report.tallies import Clock, Rate, Timeline, length_class
+from pipeline.workspace.file_order import sort_by_line
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.index import Index
 from pipeline.workspace.result_lines import ResultLine
@@ -164,7 +165,7 @@ class _Tally:
     def read(self, workspace: Path, index: Index) -> None:
         """Count all pages that have a record."""
         with ResultLines(workspace) as lines:
-            for page in index.finished_pages(_FINISHED):
+            for page in sort_by_line(index.finished_pages(_FINISHED)):
                 if (line := lines.read(page)) is None:
                     self.unreadable += 1
                 else:

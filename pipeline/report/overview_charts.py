@@ -24,7 +24,7 @@ _LOOKS: Final = {
     State.UNCERTAIN: 5,
 }
 _MONTHS_DRAWN: Final = 6
-_MONTHS_LISTED: Final = 12
+MONTHS_LISTED: Final = 12
 _LEAST_RATES: Final = 8
 _LEAST_CLASSES: Final = 8
 _CLASSES_LISTED: Final = 12
@@ -144,7 +144,7 @@ def draw_calls(overview: Overview) -> Markup:
 
 def draw_months(overview: Overview) -> Markup:
     """Return the calls of the last months as bars."""
-    return bars([(month.month, max(0, month.total)) for month in overview.months[-_MONTHS_LISTED:]], "calls")
+    return bars([(month.month, max(0, month.total)) for month in overview.months[-MONTHS_LISTED:]], "calls")
 
 
 def draw_failures(overview: Overview) -> Markup:

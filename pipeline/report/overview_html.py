@@ -75,7 +75,9 @@ def _calls(overview: Overview) -> Iterator[Panel]:
         here = f"Of this key, whatever the workspace; in {latest.month}, {_count(latest.here, 'call')} of this one."
         yield Panel("Calls against the quota", (here,), charts.draw_calls(overview))
     if len(overview.months) > 1 or not overview.months[0].days:
-        yield Panel("Calls by month", (), charts.draw_months(overview))
+        older = len(overview.months) - charts.MONTHS_LISTED
+        notes = (f"Without {_count(older, 'earlier month')}.",) if older > 0 else ()
+        yield Panel("Calls by month", notes, charts.draw_months(overview))
 
 
 def _rates(overview: Overview) -> Iterator[Panel]:

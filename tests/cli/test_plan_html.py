@@ -41,6 +41,9 @@ async def test_names_are_text(scans: Path) -> None:
     assert "<img" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
+    odd = render_plan(await plan_of(scans), ["\u202e\0\udce9", "x" * 10_000])
+    assert "<h1><bdi>Plan for \\u202e\\x00\\xe9, xxx" in odd
+    assert len(odd) < len(page) + 500
     assert "<script" not in page
 
 
