@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -209,6 +210,36 @@ def test_files_of_an_earlier_writer_are_written_again(
         monkeypatch.setitem(destination.WRITERS, form, 1_000)
         assert run_export(form, job).written == written
         assert run_export(form, job).written == 0
+
+
+@pytest.mark.parametrize("system_call", ["rename", "sync"])
+@pytest.mark.parametrize("form", ["txt", "parquet"])
+def test_what_a_killed_export_left_is_written_again_or_removed(
+    workspace: Path, tmp_path: Path, form: str, system_call: str
+) -> None:
+    """Also by an export that takes other pages; it is killed at its first file, or when it has written all."""
+    to = tmp_path / "to"
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={system_call}:signal=KILL:when=1"]
+    command = [sys.executable, "-m", "pipeline", "export", str(workspace), "--to", form, str(to)]
+    assert subprocess.run([*strace, *command], check=False).returncode == -signal.SIGKILL
+    job = ExportJob(workspace, to, where=Where.parse(["source=letters/*"]), split=Split.parse("test=1", 0))
+    run_export(form, job)
+    files = [path.name for path in to.rglob("*") if path.is_file() and not path.name.startswith(".pagemill-export")]
+    assert files == (["a.png.txt"] if form == "txt" else ["test-00000.parquet"])
+
+
+def test_a_unit_that_failed_half_way_is_written_again_whatever_was_taken_between(tmp_path: Path) -> None:
+    with open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"a", b"1", [("a.1", [b"one"]), ("a.2", [b"one"])])
+    with pytest.raises(StorageError), open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"b", b"1", [("b.1", [b"one"]), ("a.1/no folder", [b""])])
+    with pytest.raises(StorageError), open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"a", b"2", [("a.1", [b"two"]), ("a.1/no folder", [b""])])
+    with open_destination(tmp_path, "txt", lambda: 0) as opened:
+        assert not opened.is_current(b"a", b"1")
+        opened.put(b"a", b"1", [("a.1", [b"one"]), ("a.2", [b"one"])])
+        opened.remove_others()
+    assert tree(tmp_path) == {"a.1": "one", "a.2": "one"}
 
 
 def test_every_format_of_a_folder_has_a_version() -> None:
