@@ -21,11 +21,13 @@ class PageCounts:
         totals: By state.
         in_doubt: Pages with a text that the service doubts.
         left: Failed pages that no run sends again, only `retry`.
+        unreadable: Lines of records that say nothing, when they were counted.
     """
 
     totals: Mapping[State, int]
     in_doubt: int
     left: int
+    unreadable: int = 0
 
 
 def count_pages(database: CacheDatabase) -> PageCounts:

@@ -18,6 +18,7 @@ from pipeline.export.destination import open_destination
 from pipeline.export.formats import FORMATS
 from pipeline.export.selection import Split, Where
 from pipeline.export.table import COLUMNS
+from pipeline.verify.audit import count_pages
 from pipeline.workspace.index import Index
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import DOUBT, QUALITY, RECORD, make_record
@@ -115,8 +116,23 @@ def test_a_line_that_another_program_changed_is_counted(workspace: Path, tmp_pat
     run_export("txt", ExportJob(workspace, tmp_path / "first"))
     change_line(workspace)
     exported = run_export("txt", ExportJob(workspace, tmp_path / "second"))
-    assert exported.unreadable == 1
+    assert (exported.pages, exported.unreadable) == (3, 1)
     assert "page 222" not in "".join(tree(tmp_path / "second").values())
+
+
+@pytest.mark.parametrize("form", ["txt", "dolma", "csv"])
+def test_a_document_whose_record_cannot_be_read_has_no_file(tmp_path: Path, form: str) -> None:
+    """An empty text would be taken for that of a page without any."""
+    workspace = put_records(tmp_path / "out", [make_record("a.png", 1), make_record("b.png", 2, text="page two")])
+    with Index.open(workspace):
+        pass
+    change_line(workspace)
+    job = ExportJob(workspace, tmp_path / "to")
+    for _ in range(2):
+        exported = run_export(form, job)
+        assert (exported.pages, exported.unreadable) == (1, 1)
+    if form == "txt":
+        assert tree(tmp_path / "to") == {"a.png.txt": "text 1\n"}
 
 
 def test_csv_has_a_row_per_page_that_reads_back(workspace: Path, tmp_path: Path) -> None:
@@ -195,6 +211,7 @@ def test_a_damaged_line_is_counted_by_every_export(workspace: Path, tmp_path: Pa
     put_records(workspace, [make_record("late.png", 9)])
     with Index.open(workspace) as index:
         assert len(index.damaged) == 2
+    assert count_pages(workspace).unreadable == 2
     for form in ("txt", "csv", "parquet"):
         for _ in range(2):
             exported = run_export(form, ExportJob(workspace, tmp_path / f"to.{form}"))
