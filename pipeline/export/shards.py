@@ -53,12 +53,14 @@ class Totals:
         pages: Number of pages by split; "" without any.
         in_doubt: Number of pages whose text the service doubts.
         states: Number of pages by state.
+        content: Hash of the names and digests of the shards, and of what they lack.
     """
 
     documents: int = 0
     pages: Counter[str] = field(default_factory=Counter)
     in_doubt: int = 0
     states: Counter[State] = field(default_factory=Counter)
+    content: Any = field(default_factory=lambda: blake2b(digest_size=16))
 
     def add(self, document: Document, split: str) -> None:
         """Add a document."""
@@ -151,11 +153,13 @@ def export_shards(
         for (split, number), documents in shard_pages.shards():
             shard, key = shards[split, number], f"{split}/{number}".encode()
             digest = job.digest() + shard.content.digest()
+            totals.content.update(key + digest)
             if not destination.is_current(key, digest):
                 write = partial(writer.write, entries=_read_entries(documents, split or None, records))
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
             count(shard.pages)
+        totals.content.update(b"%d" % records.count_flaws())
         _put_descriptions(destination, {} if describe is None else describe(totals))
         destination.remove_others()
     return conclude(destination, records, totals.documents, totals.pages.total())
