@@ -71,9 +71,11 @@ def require_positions(records: Iterable[ResultLine]) -> None:
         return
     others = sum(1 for _ in without)
     which = f"{decode_name(first.source_bytes())} page {first.page}{f' and {others:,} others' if others else ''}"
+    remedy = "pagemill run --positions sends such pages again for them"
+    if first.lines is not None:
+        remedy = "the service returned none when it was asked for them"
     raise UsageError(
-        f"{which}: no positions of the text, which this format needs; pagemill run --positions sends such pages again"
-        " for them, and --where 'source!=…' leaves them out"
+        f"{which}: no positions of the text, which this format needs; {remedy}, and --where 'source!=…' leaves them out"
     )
 
 
