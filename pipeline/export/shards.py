@@ -153,13 +153,12 @@ def export_shards(
         for (split, number), documents in shard_pages.shards():
             shard, key = shards[split, number], f"{split}/{number}".encode()
             digest = job.digest() + shard.content.digest()
-            totals.content.update(key + digest)
             if not destination.is_current(key, digest):
                 write = partial(writer.write, entries=_read_entries(documents, split or None, records))
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
+            totals.content.update(key + digest + b"%d" % records.count_flaws())
             count(shard.pages)
-        totals.content.update(b"%d" % records.count_flaws())
         _put_descriptions(destination, {} if describe is None else describe(totals))
         destination.remove_others()
     return conclude(destination, records, totals.documents, totals.pages.total())
