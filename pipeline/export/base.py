@@ -18,6 +18,7 @@ from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.lines import ResultLine
 from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.paths import RESULTS
+from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.snapshot import open_snapshot
 from pipeline.workspace.source_names import encode_name
 
@@ -49,9 +50,10 @@ class ExportJob:
     license_id: str | None = None
 
     def digest(self) -> bytes:
-        """Return a digest of the options that the content of a unit depends on."""
+        """Return a digest of the options that the content of a unit depends on, and of the last resealing of lines."""
         split = None if self.split is None else [dict(self.split.shares), self.split.seed]
-        options = [repr(self.where), self.grouping, split, bool(self.per_page), self.images]
+        resealed = require_workspace(self.workspace).resealed
+        options = [repr(self.where), self.grouping, split, bool(self.per_page), self.images, resealed]
         return blake2b(orjson.dumps(options), digest_size=16).digest()
 
 

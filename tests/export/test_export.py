@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.correct import reseal_workspace
 from pipeline.errors import StorageError, UsageError
 from pipeline.export import destination
 from pipeline.export.base import ExportJob
@@ -133,6 +134,19 @@ def test_a_document_whose_record_cannot_be_read_has_no_file(tmp_path: Path, form
         assert (exported.pages, exported.unreadable) == (1, 1)
     if form == "txt":
         assert tree(tmp_path / "to") == {"a.png.txt": "text 1\n"}
+
+
+@pytest.mark.parametrize("form", ["txt", "parquet"])
+def test_an_edited_text_that_was_accepted_is_exported_again(workspace: Path, tmp_path: Path, form: str) -> None:
+    job = ExportJob(workspace, tmp_path / form)
+    assert run_export(form, job).written > 0
+    change_line(workspace)
+    assert reseal_workspace(workspace) == 0
+    exported = run_export(form, job)
+    assert (exported.unchanged, exported.unreadable) == (0, 0)
+    if form == "txt":
+        assert tree(tmp_path / form)["book.tif.txt"] == "page one\n\f\npage 222\n"
+    assert run_export(form, job).written == 0
 
 
 def test_csv_has_a_row_per_page_that_reads_back(workspace: Path, tmp_path: Path) -> None:
