@@ -77,6 +77,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         metered=last_metered_run(last),
         run_id=job.run_id,
         files=last.files if last is not None else {},
+        resealed=None if last is None else last.resealed,
     )
 
 

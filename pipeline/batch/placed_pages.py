@@ -71,9 +71,11 @@ def require_positions(records: Iterable[ResultLine]) -> None:
     can_be_added = Counter(map(lacks_lines, chain([first], without)))
     others = can_be_added.total() - 1
     which = f"{decode_name(first.source_bytes())} page {first.page}{f' and {others:,} others' if others else ''}"
+    remedy = _remedy(can_be_added)
+    if not can_be_added[True] and first.lines is not None:
+        remedy = "the service returned none when it was asked for them"
     raise UsageError(
-        f"{which}: no positions of the text, which this format needs; {_remedy(can_be_added)}, and --where 'source!=…'"
-        " leaves them out"
+        f"{which}: no positions of the text, which this format needs; {remedy}, and --where 'source!=…' leaves them out"
     )
 
 

@@ -6,9 +6,9 @@ encoded before there is room for it.
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,12 +32,13 @@ from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_
 from pipeline.batch.recorder import Recorder
 from pipeline.batch.triage import Triage
 from pipeline.batch.walk import Walk
+from pipeline.config import RunConfig
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
-from pipeline.ledger.attempt_state import AttemptState
+from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.budget import Budget
-from pipeline.records import rfc3339
+from pipeline.records import PageId, rfc3339
 from pipeline.remote.gate import Gate
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
@@ -70,8 +71,8 @@ class _Opened:
     run_file: RunFile
     again: Again | None
     uncertain: Sequence[str]
-    begun_s: float
     known: int
+    begun_s: float = field(default_factory=anyio.current_time)
     walk: Walk | None = None
 
     def snapshot(self) -> Snapshot:
@@ -191,15 +192,10 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        gate = Gate(
-            rate_per_s=config.run.rate_per_s,
-            patience_s=config.run.patience_s,
-            on_pause=lambda wait_s: events.put(Pause(wait_s)),
-        )
+        gate = _open_gate(config.run, events)
         client = await stack.enter_async_context(open_client_of(job, service))
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast, config.output))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
-        forbidden = index.uncertain_ids().union(attempt.page for attempt in uncertain)
         attempts = Attempts(
             budget=budget,
             gate=gate,
@@ -208,7 +204,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
             shutdown=shutdown,
             config=config,
             origin=origin_of(job.service, keeps_lines=config.run.positions),
-            uncertain=forbidden if config.run.at_most_once else frozenset(),
+            uncertain=_forbid(index, uncertain) if config.run.at_most_once else frozenset(),
             is_retry=job.retry is not None,
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
@@ -228,9 +224,21 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
             run_file=run_file,
             again=again,
             uncertain=[attempt.source for attempt in uncertain if attempt.state is AttemptState.PENDING],
-            begun_s=anyio.current_time(),
             known=await anyio.to_thread.run_sync(count_known, job, inputs, index),
         )
+
+
+def _open_gate(config: RunConfig, events: EventQueue) -> Gate:
+    return Gate(
+        rate_per_s=config.rate_per_s,
+        patience_s=config.patience_s,
+        on_pause=lambda wait_s: events.put(Pause(wait_s)),
+    )
+
+
+def _forbid(index: Index, uncertain: Iterable[OpenAttempt]) -> frozenset[PageId]:
+    """Return the pages of which a call may have been billed."""
+    return index.uncertain_ids().union(attempt.page for attempt in uncertain)
 
 
 async def _end_after(duration_s: float, shutdown: Shutdown) -> None:

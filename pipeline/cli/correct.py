@@ -19,7 +19,7 @@ from pipeline.wire import replace_surrogates
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.paths import FAILURES, RESULTS
 from pipeline.workspace.resealing import reseal_file
-from pipeline.workspace.run_file import require_workspace
+from pipeline.workspace.run_file import note_resealing, require_workspace
 from pipeline.workspace.segments import find_segments
 
 logger = logging.getLogger("pagemill")
@@ -97,6 +97,7 @@ def reseal_workspace(workspace: Path) -> int:
     require_workspace(workspace)
     damaged = 0
     with lock_workspace(workspace):
+        note_resealing(workspace)  # before, for a crash; and after, for an export that reads meanwhile
         for name in (*(segment.name for segment in find_segments(workspace)), RESULTS, FAILURES):
             resealed = reseal_file(workspace / name)
             kept = "" if resealed.evidence is None else f"; their former bytes are in {resealed.evidence.name}"
@@ -105,6 +106,7 @@ def reseal_workspace(workspace: Path) -> int:
             for number, problem in resealed.damaged:
                 print_text(f"{name}:{number}: left as it is: {problem}\n")
             damaged += len(resealed.damaged)
+        note_resealing(workspace)
     return 1 if damaged else 0
 
 

@@ -95,6 +95,9 @@ def _find_circumstances(standing: Standing) -> Iterator[str]:
 def _find_left(standing: Standing) -> Iterator[str]:
     """Yield what a run leaves alone unless it is asked to."""
     run, counts = standing.run_file, standing.counts
+    if counts.unreadable:
+        lines = "1 line" if counts.unreadable == 1 else f"{counts.unreadable:,} lines"
+        yield f"{lines} of the records cannot be read: pagemill verify {one_line(str(standing.workspace))}"
     if counts.left:
         yield f"{_pages(counts.left)} failed and left to: pagemill retry {one_line(str(standing.workspace))}"
     if uncertain := counts.totals[State.UNCERTAIN]:

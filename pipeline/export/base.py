@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.result_lines import ResultLine
+from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.snapshot import open_snapshot
 from pipeline.workspace.source_names import encode_name
 
@@ -48,9 +50,10 @@ class ExportJob:
     license_id: str | None = None
 
     def digest(self) -> bytes:
-        """Return a digest of the options that the content of a unit depends on."""
+        """Return a digest of the options that the content of a unit depends on, and of the last resealing of lines."""
         split = None if self.split is None else [dict(self.split.shares), self.split.seed]
-        options = [repr(self.where), self.grouping, split, bool(self.per_page), self.images]
+        resealed = require_workspace(self.workspace).resealed
+        options = [repr(self.where), self.grouping, split, bool(self.per_page), self.images, resealed]
         return blake2b(orjson.dumps(options), digest_size=16).digest()
 
 
@@ -60,7 +63,7 @@ class Exported:
 
     Attributes:
         documents: Number of documents taken.
-        pages: Number of their pages.
+        pages: Number of their pages whose records can be read.
         written: Files written.
         unchanged: Documents or shards that were there already.
         removed: Files removed, because their pages are no longer taken.
@@ -107,6 +110,8 @@ class Records:
         self._images = images
         self.pages = 0
         """Number of records read."""
+        self.lost = 0
+        """Number of records that could not be read."""
         self.unreadable = 0
         """Number of lines that are damaged, or that another program has changed."""
 
@@ -133,6 +138,7 @@ class Records:
     def _count(self, lines: Iterable[_Line | None]) -> Iterator[_Line]:
         for line in lines:
             if line is None:
+                self.lost += 1
                 self.unreadable += 1
             else:
                 self.pages += 1
@@ -184,18 +190,25 @@ def export_documents(
             key, digest = encode_name(document.name), options + document.digest()
             if not destination.is_current(key, digest):
                 folder = "" if job.split is None else f"{job.split.choose(document.split_key())}/"
-                files = writer.files(document, records.read(document.pages))
+                files = _write_document(writer, document, records)
                 destination.put(key, digest, ((folder + path, chunks) for path, chunks in files))
             count(len(document.pages))
         destination.remove_others()
     return conclude(destination, records, documents, known)
 
 
+def _write_document(writer: DocumentWriter, document: Document, records: Records) -> Files:
+    """Yield the files of a document; none when no record can be read: an empty one would be taken for its text."""
+    found = records.read(document.pages)
+    if (first := next(found, None)) is not None:
+        yield from writer.files(document, chain([first], found))
+
+
 def conclude(destination: Destination, records: Records, documents: int, pages: int) -> Exported:
     """Return the result of an export into a folder."""
     return Exported(
         documents=documents,
-        pages=pages,
+        pages=pages - records.lost,
         written=destination.written,
         unchanged=destination.unchanged,
         removed=destination.removed,

@@ -1,7 +1,8 @@
 """The folder that an export fills: which files it holds, of which units, so that a second export writes the changes.
 
 A unit is a document, or a shard of many documents. Each file is replaced as a whole; the notes about it are written
-after it. What a crash leaves, and a unit that lacks a record or an image, is written again by the next export.
+after it. What a kill leaves is known by a list (`begun_files`): it, and a unit that lacks a record or an image, is
+written again by the next export, or removed.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StopError, StorageError, UsageError
+from pipeline.export.begun_files import BegunFiles
 from pipeline.export.members import Members
 from pipeline.storage.sqlite import translate_errors
 
@@ -41,6 +43,8 @@ WRITERS: Final[Mapping[str, int]] = {
 version are written again."""
 _INCOMPLETE: Final = b""
 """Noted as the digest of a unit that lacks something."""
+_LEFT: Final = b"\0left"
+"""Stands for the unit of files that a killed export left; no unit has this key."""
 
 
 class Destination:
@@ -49,12 +53,16 @@ class Destination:
     Args:
         root: The folder.
         notes: Its database, opened.
+        begun: The files that are not noted yet.
         export: Number of this export into the folder.
         count_flaws: Returns the number of records and images so far that could not be read.
     """
 
-    def __init__(self, root: Path, notes: sqlite3.Connection, export: int, count_flaws: Callable[[], int]) -> None:
+    def __init__(
+        self, root: Path, notes: sqlite3.Connection, begun: BegunFiles, export: int, count_flaws: Callable[[], int]
+    ) -> None:
         self.root = root
+        self._begun = begun
         self._count_flaws = count_flaws
         self._notes = notes
         self._export = export
@@ -117,6 +125,7 @@ class Destination:
 
     def _put(self, key: bytes, digest: bytes, files: Iterable[tuple[str, Callable[[Path], None]]]) -> None:
         before, flaws = set(self._paths(key)), self._count_flaws()
+        self._change("UPDATE unit SET digest = ? WHERE key = ?", (_INCOMPLETE, key))  # until all files are written
         for wanted, write in files:
             path = self._free_path(wanted, key)
             self._write(path, write)
@@ -131,7 +140,7 @@ class Destination:
 
     def remove_others(self) -> None:
         """Remove the files of the units that this export has not named."""
-        query = "SELECT path FROM file JOIN unit ON unit.key = file.unit WHERE export <> ?"
+        query = "SELECT path FROM file LEFT JOIN unit ON unit.key = file.unit WHERE export IS NOT ?"
         while rows := self._notes.execute(f"{query} LIMIT 1000", (self._export,)).fetchall():
             for (path,) in rows:
                 self._remove(path)
@@ -143,12 +152,13 @@ class Destination:
             os.sync()  # one for thousands of files; a sync of each would take longer than writing them
             self._synced = self.written, self.removed
         self._notes.commit()
+        self._begun.clear()
         self._uncommitted = 0
 
     def _free_path(self, path: str, key: bytes) -> str:
         """Return the path, marked with a digest when it is another unit's: "/a" and "a" would be one file."""
         row = self._notes.execute("SELECT unit FROM file WHERE path = ?", (path,)).fetchone()
-        if row is None or row[0] == key:
+        if row is None or row[0] in {key, _LEFT}:
             return path
         marked = Path(path)
         return str(marked.with_name(f"{marked.stem}~{blake2b(key, digest_size=6).hexdigest()}{marked.suffix}"))
@@ -156,6 +166,7 @@ class Destination:
     def _write(self, path: str, write: Callable[[Path], None]) -> None:
         target, temporary = self.root / path, self.root / _TEMPORARY
         try:
+            self._begun.add(path)
             write(temporary)
             try:
                 temporary.replace(target)
@@ -205,11 +216,14 @@ def open_destination(root: Path, form: str, count_flaws: Callable[[], int]) -> I
     existed = root.exists()
     try:
         with translate_errors(translate), _open_notes(root) as notes:
-            destination = Destination(root, notes, _begin(root, notes, form), count_flaws)
-            try:
-                yield destination
-            finally:
-                destination.commit()
+            export = _begin(root, notes, form)  # locks the notes
+            with BegunFiles(root) as begun:
+                _note_left(notes, begun)
+                destination = Destination(root, notes, begun, export, count_flaws)
+                try:
+                    yield destination
+                finally:
+                    destination.commit()
     except UsageError:  # nothing was written: another format may follow
         if [path.name for path in root.iterdir()] == [NOTES]:
             (root / NOTES).unlink()
@@ -231,7 +245,7 @@ def _open_notes(root: Path) -> Iterator[sqlite3.Connection]:
 def _begin(root: Path, notes: sqlite3.Connection, form: str) -> int:
     """Return the number of this export."""
     if not notes.execute("SELECT 1 FROM sqlite_master").fetchone():
-        notes.executescript(_SCHEMA)
+        notes.executescript(f"BEGIN; {_SCHEMA}")  # a killed export leaves all of it or nothing
         notes.executemany("INSERT INTO about VALUES (?, ?)", [("form", form), ("exports", "0")])
     about = dict(notes.execute("SELECT name, value FROM about").fetchall())
     if about["form"] != form:
@@ -241,6 +255,16 @@ def _begin(root: Path, notes: sqlite3.Connection, form: str) -> int:
         notes.execute("UPDATE unit SET digest = ?", (_INCOMPLETE,))
     notes.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", [("exports", str(number)), ("writer", writer)])
     return number
+
+
+def _note_left(notes: sqlite3.Connection, begun: BegunFiles) -> None:
+    """Note the files that a killed export left: those of a unit make it incomplete, others are to be removed."""
+    incomplete = "UPDATE unit SET digest = ? WHERE key = (SELECT unit FROM file WHERE path = ?)"
+    notes.executemany(incomplete, [(_INCOMPLETE, path) for path in begun.left])
+    notes.executemany("INSERT OR IGNORE INTO file VALUES (?, ?)", [(path, _LEFT) for path in begun.left])
+    if begun.left:
+        notes.commit()
+        begun.clear()
 
 
 def _write_chunks(chunks: Iterable[bytes], path: Path) -> None:

@@ -18,6 +18,8 @@ FOLDER: Final = "data"
 _SIZES: Final = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"),
 )  # fmt: skip
+# `datasets` caches by the folder's name and these fields, not by the files: without `description` it would load the
+# data of an earlier export, or of another folder of that name.
 _TEMPLATE: Final = """---
 license: {license}
 task_categories:
@@ -28,6 +30,7 @@ size_categories:
 - {size}
 configs:
 - config_name: default
+  description: "content {content}"
   data_files:
 {files}
 ---
@@ -83,6 +86,7 @@ class Card:
         text = _TEMPLATE.format(
             license=_quote(self._license_id),
             size=next((name for bound, name in _SIZES if pages < bound), "n>10M"),
+            content=totals.content.hexdigest(),
             files="\n".join(map(_describe_files, splits)),
             title=self._title,
             pages=pages,

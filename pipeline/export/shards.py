@@ -55,6 +55,7 @@ class Totals:
         states: Number of pages by state.
         corrected: Number of pages whose text a person wrote.
         checked: Number of pages whose text a person marked as checked.
+        content: Hash of the names and digests of the shards, and of what they lack.
     """
 
     documents: int = 0
@@ -63,6 +64,7 @@ class Totals:
     states: Counter[State] = field(default_factory=Counter)
     corrected: int = 0
     checked: int = 0
+    content: Any = field(default_factory=lambda: blake2b(digest_size=16))
 
     def add(self, document: Document, split: str) -> None:
         """Add a document."""
@@ -162,6 +164,7 @@ def export_shards(
                 write = partial(writer.write, entries=_read_entries(documents, split or None, records))
                 path = Path(writer.folder) / f"{split or 'part'}-{number:05}{writer.suffix}"
                 destination.put_file(key, digest, str(path), write)
+            totals.content.update(key + digest + b"%d" % records.count_flaws())
             count(shard.pages)
         _put_descriptions(destination, {} if describe is None else describe(totals))
         destination.remove_others()

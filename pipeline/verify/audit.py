@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -13,6 +14,7 @@ from pipeline.verify.evidence import Evidence
 from pipeline.verify.index_copy import IndexCopy
 from pipeline.verify.ledger_copy import LedgerCopy
 from pipeline.workspace.page_counts import PageCounts
+from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.repair import find_evidence, find_rescues
 from pipeline.workspace.run_file import RunFile
 from pipeline.workspace.segments import find_covered
@@ -45,7 +47,7 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
 
 
 def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
-    """Return the number of pages; change and lock nothing, so that a run can begin at any time.
+    """Count pages and unreadable lines; change and lock nothing, so that a run can begin at any time.
 
     Args:
         workspace: The directory.
@@ -55,7 +57,7 @@ def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
         StorageError: the workspace cannot be read.
     """
     with open_snapshot(workspace, copies_large=not is_live) as index:
-        return index.count_pages()
+        return replace(index.count_pages(), unreadable=index.proofs.count_unreadable(RESULTS))
 
 
 def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.workspace.checksums import lost_line
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.segment_reader import SegmentReader
-from pipeline.workspace.segments import find_segments, segment_name
+from pipeline.workspace.segments import find_segments, next_number, segment_name
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -48,6 +48,8 @@ class _Part:
 class LineStream(io.RawIOBase):
     """The lines of a JSONL file; of results.jsonl, with those of the segments. A run may append, close and compress.
 
+    The lines that a run appends meanwhile are read as well, also those after a file that it has closed.
+
     Args:
         path: The JSONL file.
 
@@ -60,6 +62,8 @@ class LineStream(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._has_segments = path.name == RESULTS
+        self._next_number = 1
         self._place = 0
         self._descriptor: int | None = None
         self._parts: list[_Part] = []
@@ -158,8 +162,7 @@ class LineStream(io.RawIOBase):
 
     def _find_parts(self) -> bool:
         """Find the files; return False when a run has closed or compressed a segment meanwhile."""
-        has_segments = self._path.name == RESULTS
-        segments = find_segments(self._path.parent) if has_segments else []
+        segments = find_segments(self._path.parent) if self._has_segments else []
         parts = list[_Part]()
         number = 0
         for segment in segments:
@@ -172,8 +175,9 @@ class LineStream(io.RawIOBase):
         if self._descriptor is not None:
             status = os.fstat(self._descriptor)
             parts.append(_Part(self._path.name, _end(parts), status.st_size, status.st_mtime_ns))
-        if has_segments and not (self._is_named() and segments == find_segments(self._path.parent)):
+        if self._has_segments and not (self._is_named() and segments == find_segments(self._path.parent)):
             return False
+        self._next_number = number + 1
         self._parts, self._starts = parts, [part.start for part in parts]
         return True
 
@@ -188,23 +192,37 @@ class LineStream(io.RawIOBase):
         opened = os.fstat(self._descriptor)
         return (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
 
+    def _goes_on(self) -> bool:
+        """Return whether a run has closed results.jsonl meanwhile, so that its next lines are in a new one."""
+        if not self._has_segments or self._is_named():
+            return False
+        return self._descriptor is None or next_number(self._path.parent) > self._next_number
+
     def _read(self, size: int, offset: int) -> bytes:
         """Return at least one and at most `size` bytes from an offset on; none at the end."""
         while True:
-            number = bisect_right(self._starts, offset) - 1
-            if number < 0:
-                return b""
-            part = self._parts[number]
-            if self._descriptor is not None and number == len(self._parts) - 1:
-                return os.pread(self._descriptor, size, offset - part.start)
-            if (left_bytes := part.start + part.size_bytes - offset) <= 0:
-                return b""
-            if part.lost:
-                return part.lost[-left_bytes:][:size]
             try:
-                return self._segments.read(part.name, min(size, left_bytes), offset - part.start)
+                block = self._read_part(size, offset)
             except FileNotFoundError:  # it was compressed meanwhile, alone or with others
                 self._open()
+                continue
+            if block or not self._goes_on():
+                return block
+            self._open()
+
+    def _read_part(self, size: int, offset: int) -> bytes:
+        """Return bytes of the file with an offset, as `_read`; none after the last file's end."""
+        number = bisect_right(self._starts, offset) - 1
+        if number < 0:
+            return b""
+        part = self._parts[number]
+        if self._descriptor is not None and number == len(self._parts) - 1:
+            return os.pread(self._descriptor, size, offset - part.start)
+        if (left_bytes := part.start + part.size_bytes - offset) <= 0:
+            return b""
+        if part.lost:
+            return part.lost[-left_bytes:][:size]
+        return self._segments.read(part.name, min(size, left_bytes), offset - part.start)
 
 
 def open_lines(path: Path) -> "io.BufferedReader[LineStream]":

@@ -22,6 +22,7 @@ class PageCounts:
         totals: By state.
         in_doubt: Pages with a text that the service doubts.
         left: Failed pages that no run sends again, only `retry`.
+        unreadable: Lines of records that say nothing, when they were counted.
         corrected: Pages whose text a person wrote.
         checked: Pages whose text a person marked as checked.
     """
@@ -29,6 +30,7 @@ class PageCounts:
     totals: Mapping[State, int]
     in_doubt: int
     left: int
+    unreadable: int = 0
     corrected: int = 0
     checked: int = 0
 

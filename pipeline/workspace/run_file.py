@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 import orjson
 
 from pipeline.errors import UsageError
+from pipeline.records import rfc3339
 from pipeline.storage.files import replace_file, require_descriptor
 from pipeline.workspace.paths import RUN
 
@@ -87,6 +89,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The last run's id; None in a run.json of release 0.2 or earlier.
         reason: Why the last run stopped early; None when it did not.
         files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
+        resealed: When edited lines were last accepted, RFC 3339; their `added` does not say that they changed.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -114,6 +117,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     reason: str | None = None
     files: Mapping[str, int] = {}
+    resealed: str | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the last run's settings; an empty one when the settings lack it."""
@@ -146,6 +150,18 @@ def write_run_file(workspace: Path, run: RunFile) -> None:
         StorageError: it cannot be written.
     """
     replace_file(workspace / RUN, orjson.dumps(msgspec.to_builtins(run), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def note_resealing(workspace: Path) -> None:
+    """Note in run.json that lines are resealed now; a run must not hold the workspace.
+
+    Raises:
+        UsageError: there is no run.json, or it cannot be read.
+        StorageError: it cannot be written.
+    """
+    write_run_file(
+        workspace, msgspec.structs.replace(require_workspace(workspace), resealed=rfc3339(datetime.now(UTC)))
+    )
 
 
 def require_workspace(workspace: Path) -> RunFile:

@@ -43,9 +43,11 @@ LIVE = LiveProgress(
 )
 
 
-def make_standing(counts: dict[State, int] | None = None, left: int = 0, **changes: Any) -> Standing:
+def make_standing(
+    counts: dict[State, int] | None = None, left: int = 0, unreadable: int = 0, **changes: Any
+) -> Standing:
     totals = dict.fromkeys(State, 0) | {State.DONE: 2540} | (counts or {})
-    return replace(Standing(Path("paid"), RUN, PageCounts(totals, 7, left)), **changes)
+    return replace(Standing(Path("paid"), RUN, PageCounts(totals, 7, left, unreadable)), **changes)
 
 
 def with_month(standing: Standing, used: int) -> Standing:
@@ -143,6 +145,11 @@ def test_the_finish_says_that_more_may_be_pending() -> None:
             make_standing({State.FAILED: 12}, left=12),
             ["12 pages are failed and left to: pagemill retry paid"],
             id="left-to-retry",
+        ),
+        pytest.param(
+            make_standing(unreadable=2),
+            ["2 lines of the records cannot be read: pagemill verify paid"],
+            id="unreadable-lines",
         ),
         pytest.param(
             make_standing({State.FAILED: 1}, left=1),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.correct import reseal_workspace
 from pipeline.errors import StorageError, UsageError
 from pipeline.export import destination
 from pipeline.export.base import ExportJob
@@ -17,6 +19,7 @@ from pipeline.export.destination import open_destination
 from pipeline.export.formats import FORMATS
 from pipeline.export.selection import Split, Where
 from pipeline.export.table import COLUMNS
+from pipeline.verify.audit import count_pages
 from pipeline.workspace.index import Index
 from tests.export.workspaces import put_records, run_export, tree
 from tests.factories import DOUBT, QUALITY, RECORD, make_record
@@ -114,8 +117,36 @@ def test_a_line_that_another_program_changed_is_counted(workspace: Path, tmp_pat
     run_export("txt", ExportJob(workspace, tmp_path / "first"))
     change_line(workspace)
     exported = run_export("txt", ExportJob(workspace, tmp_path / "second"))
-    assert exported.unreadable == 1
+    assert (exported.pages, exported.unreadable) == (3, 1)
     assert "page 222" not in "".join(tree(tmp_path / "second").values())
+
+
+@pytest.mark.parametrize("form", ["txt", "dolma", "csv"])
+def test_a_document_whose_record_cannot_be_read_has_no_file(tmp_path: Path, form: str) -> None:
+    """An empty text would be taken for that of a page without any."""
+    workspace = put_records(tmp_path / "out", [make_record("a.png", 1), make_record("b.png", 2, text="page two")])
+    with Index.open(workspace):
+        pass
+    change_line(workspace)
+    job = ExportJob(workspace, tmp_path / "to")
+    for _ in range(2):
+        exported = run_export(form, job)
+        assert (exported.pages, exported.unreadable) == (1, 1)
+    if form == "txt":
+        assert tree(tmp_path / "to") == {"a.png.txt": "text 1\n"}
+
+
+@pytest.mark.parametrize("form", ["txt", "parquet"])
+def test_an_edited_text_that_was_accepted_is_exported_again(workspace: Path, tmp_path: Path, form: str) -> None:
+    job = ExportJob(workspace, tmp_path / form)
+    assert run_export(form, job).written > 0
+    change_line(workspace)
+    assert reseal_workspace(workspace) == 0
+    exported = run_export(form, job)
+    assert (exported.unchanged, exported.unreadable) == (0, 0)
+    if form == "txt":
+        assert tree(tmp_path / form)["book.tif.txt"] == "page one\n\f\npage 222\n"
+    assert run_export(form, job).written == 0
 
 
 def test_csv_has_a_row_per_page_that_reads_back(workspace: Path, tmp_path: Path) -> None:
@@ -194,6 +225,7 @@ def test_a_damaged_line_is_counted_by_every_export(workspace: Path, tmp_path: Pa
     put_records(workspace, [make_record("late.png", 9)])
     with Index.open(workspace) as index:
         assert len(index.damaged) == 2
+    assert count_pages(workspace).unreadable == 2
     for form in ("txt", "csv", "parquet"):
         for _ in range(2):
             exported = run_export(form, ExportJob(workspace, tmp_path / f"to.{form}"))
@@ -209,6 +241,36 @@ def test_files_of_an_earlier_writer_are_written_again(
         monkeypatch.setitem(destination.WRITERS, form, 1_000)
         assert run_export(form, job).written == written
         assert run_export(form, job).written == 0
+
+
+@pytest.mark.parametrize("system_call", ["rename", "sync"])
+@pytest.mark.parametrize("form", ["txt", "parquet"])
+def test_what_a_killed_export_left_is_written_again_or_removed(
+    workspace: Path, tmp_path: Path, form: str, system_call: str
+) -> None:
+    """Also by an export that takes other pages; it is killed at its first file, or when it has written all."""
+    to = tmp_path / "to"
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={system_call}:signal=KILL:when=1"]
+    command = [sys.executable, "-m", "pipeline", "export", str(workspace), "--to", form, str(to)]
+    assert subprocess.run([*strace, *command], check=False).returncode == -signal.SIGKILL
+    job = ExportJob(workspace, to, where=Where.parse(["source=letters/*"]), split=Split.parse("test=1", 0))
+    run_export(form, job)
+    files = [path.name for path in to.rglob("*") if path.is_file() and not path.name.startswith(".pagemill-export")]
+    assert files == (["a.png.txt"] if form == "txt" else ["test-00000.parquet"])
+
+
+def test_a_unit_that_failed_half_way_is_written_again_whatever_was_taken_between(tmp_path: Path) -> None:
+    with open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"a", b"1", [("a.1", [b"one"]), ("a.2", [b"one"])])
+    with pytest.raises(StorageError), open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"b", b"1", [("b.1", [b"one"]), ("a.1/no folder", [b""])])
+    with pytest.raises(StorageError), open_destination(tmp_path, "txt", lambda: 0) as opened:
+        opened.put(b"a", b"2", [("a.1", [b"two"]), ("a.1/no folder", [b""])])
+    with open_destination(tmp_path, "txt", lambda: 0) as opened:
+        assert not opened.is_current(b"a", b"1")
+        opened.put(b"a", b"1", [("a.1", [b"one"]), ("a.2", [b"one"])])
+        opened.remove_others()
+    assert tree(tmp_path) == {"a.1": "one", "a.2": "one"}
 
 
 def test_every_format_of_a_folder_has_a_version() -> None:

@@ -268,6 +268,13 @@ def test_texts_without_positions_are_refused_before_anything_is_written(form: st
     assert {path: path.read_bytes() for path in (tmp_path / form).glob("*.*") if path.name[0] != "."} == before
 
 
+def test_a_text_for_which_the_service_has_no_positions_is_not_said_to_be_sent_again(tmp_path: Path) -> None:
+    """A run with --positions asks once."""
+    workspace = put_records(tmp_path / "out", [replace(make_record("a.png", 1), lines=())], root=tmp_path)
+    with pytest.raises(UsageError, match=r"a.png page 1: no positions .* the service returned none"):
+        run_export("hocr", ExportJob(workspace, tmp_path / "hocr"))
+
+
 @pytest.mark.parametrize("form", ["hocr", "page", "alto"])
 def test_odd_characters_and_boxes_beyond_the_page_are_written(form: str, tmp_path: Path) -> None:
     lines = (TextLine("a\0b\x1f \ufffe\n c", (-50, -10, 9000, -10, 9000, 20, -50, 20), 1.0),)

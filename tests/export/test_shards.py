@@ -119,6 +119,27 @@ def test_the_card_names_splits_and_licence_as_they_are(
     assert sum(map(len, dataset.values())) == 6
 
 
+def test_a_loaded_dataset_is_that_of_the_folder_and_not_an_earlier_one_of_its_name(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """The library caches by the folder's name and its card."""
+    from datasets import load_dataset  # noqa: PLC0415 - slow to import
+
+    def load(folder: Path) -> list[str]:
+        rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+        return sorted(row["text"] for row in rows)
+
+    former, other = tmp_path / "former/pages", tmp_path / "other/pages"
+    run_export("hf", ExportJob(workspace, former))
+    before = load(former)
+    put_records(workspace, [make_record("a.png", 1, text="corrected", added=5)])
+    run_export("hf", ExportJob(workspace, former))
+    run_export("hf", ExportJob(put_records(tmp_path / "second", [make_record("a.png", 1, text="other")]), other))
+    assert "corrected" not in before
+    assert "corrected" in load(former)
+    assert load(other) == ["other"]
+
+
 def test_documents_whose_names_differ_in_bytes_that_are_not_utf_8_stay_apart(tmp_path: Path) -> None:
     records = [make_record(f"a{chr(0xDC00 + byte)}.png", byte, text=f"text {byte:x}") for byte in (0xFE, 0xFF)]
     workspace = put_records(tmp_path / "out", records)

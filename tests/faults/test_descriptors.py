@@ -83,15 +83,15 @@ async def test_a_run_without_a_file_descriptor_fails_no_page(scans: Path, tmp_pa
 
 
 async def test_pages_fail_when_they_are_blamed_for_a_missing_descriptor(scans: Path, tmp_path: Path) -> None:
-    """Negative control."""
+    """Negative control: at some limits a file of the workspace lacks its descriptor first, which ends the run."""
     write_pages(scans, PAGES)
-    failed = 0
     async with serve_fake() as fake:
-        for limit in LIMITS:
+        for limit in reversed(range(LIMITS.start, LIMITS.stop)):
             fake.script = answer_crowds(0.3)
             await _run_below(limit, scans, tmp_path / str(limit), fake.url, (*SABOTAGE, "blame-the-page"))
-            failed += len(failures(tmp_path / str(limit) / "out"))
-    assert failed > 0
+            if failures(tmp_path / str(limit) / "out"):
+                return
+    pytest.fail("no page failed at any limit")
 
 
 @pytest.mark.parametrize("descriptors", [8, 10, 12, 14])

@@ -39,7 +39,7 @@ steps = st.lists(
 def test_the_stream_is_all_lines_in_order_however_they_are_kept(
     steps: list[list[bytes] | str], reads: list[tuple[int, int]]
 ) -> None:
-    """A stream that is open already goes on to read the same bytes, whatever a run does with the files."""
+    """A stream that is open already reads the same bytes, and those appended, whatever a run does with the files."""
     with TemporaryDirectory() as directory:
         workspace, expected = Path(directory), b""
         (workspace / RESULTS).touch()
@@ -54,8 +54,7 @@ def test_the_stream_is_all_lines_in_order_however_they_are_kept(
                 else:
                     compress(workspace, 10_000 if step == "join" else 0)
                 for offset, size in reads:
-                    found = earlier.pread(size, offset)
-                    assert expected[offset : offset + size].startswith(found)
+                    assert earlier.pread(size, offset) == expected[offset : offset + size]
             with closing(LineStream(workspace / RESULTS)) as stream:
                 assert stream.size_bytes == len(expected)
                 for offset, size in reads:
@@ -247,3 +246,25 @@ def test_a_stream_opened_while_the_files_change_is_the_one_before_or_after(
 
     monkeypatch.setattr(line_stream, "find_segments", find_and_change)
     assert [line.line for line in read_lines(tmp_path / RESULTS)] == LINES
+
+
+def test_an_open_stream_goes_on_after_the_file_that_a_run_closes(tmp_path: Path) -> None:
+    """As exports do, whose index knows lines that were appended after they opened the files."""
+    put_segments(tmp_path, CONTENTS[:1])
+    with open_lines(tmp_path / RESULTS) as file:
+        assert file.readline() == LINES[0]
+        close_file(tmp_path)
+        (tmp_path / RESULTS).write_bytes(CONTENTS[1])
+        close_file(tmp_path)
+        compress(tmp_path, 1 << 20)
+        (tmp_path / RESULTS).write_bytes(CONTENTS[2])
+        assert file.read() == b"".join(LINES[1:])
+
+
+def test_an_open_stream_ends_with_a_file_that_another_program_replaced(tmp_path: Path) -> None:
+    put_segments(tmp_path, CONTENTS[:2])
+    with open_lines(tmp_path / RESULTS) as file:
+        other = tmp_path / "other"
+        other.write_bytes(ALL)
+        other.replace(tmp_path / RESULTS)
+        assert file.read() == CONTENTS[0] + CONTENTS[1]
