@@ -17,9 +17,10 @@ from typing import Final
 from pipeline.errors import StopError, StorageError, UsageError
 from pipeline.export.begun_files import BegunFiles
 from pipeline.export.members import Members
+from pipeline.inputs.kinds import EXPORT_MARK
 from pipeline.storage.sqlite import translate_errors
 
-NOTES: Final = ".pagemill-export.sqlite3"
+NOTES: Final = EXPORT_MARK
 _TEMPORARY: Final = ".pagemill-export.new"
 _COMMIT_EVERY: Final = 2000
 _SCHEMA: Final = """

@@ -3,12 +3,15 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from pipeline.inputs.archives.entries import NotAnArchiveError
 from pipeline.inputs.archives.walk import list_archive
 from pipeline.inputs.kinds import (
+    OUTPUT_FOLDER,
+    OUTPUT_MARKS,
     SPECIAL_FILE,
     SYMLINK,
     SYSTEM_FOLDER,
@@ -70,43 +73,57 @@ def _identify(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+@dataclass(slots=True)
+class _Found:
+    """What a directory holds, as far as it was scanned."""
+
+    listed: list[tuple[str, NameClass]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    is_output: bool = False
+
+
 def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *, follow: bool) -> Listing:
-    listed: list[tuple[str, NameClass]] = []
-    folders: list[str] = []
-    ignored: Counter[str] = Counter()
-    fault = None
-    from_root, from_top = (relative_path(base, join_path(path, "")) for base in (str(inputs.root), top))
-    workspace = None if inputs.workspace is None else relative_path(path, str(inputs.workspace))
+    found, fault = _Found(), None
     try:
-        with os.scandir(path) as children:
-            for child in children:
-                name = child.name
-                if name.startswith(".") or name == workspace:
-                    continue
-                kind = _kind(child, follow=follow)
-                if kind in _FOLDERS and not selection.may_hold_pages(from_root + name, from_top + name):
-                    continue
-                if kind == "file" and is_archive_name(name):  # listing it tells whether it is one
-                    folders += [name] if selection.may_open(from_root + name, from_top + name) else []
-                    continue
-                says = NameClass.PAGE if kind in _FOLDERS else selection.class_of(from_root + name, from_top + name)
-                if says is NameClass.LEFT_OUT:
-                    continue
-                if (why := _ignored_kind(name, kind, says)) is not None:
-                    ignored[why] += 1
-                elif kind == "folder":
-                    folders.append(name)
-                else:
-                    listed.append((name, says))
+        _scan(path, top, inputs, selection, found, follow=follow)
     except NotADirectoryError:
         raise
     except OSError as exc:
         require_descriptor(exc)
         fault = exc.strerror or str(exc)
-    undecided = frozenset(name for name, says in listed if says is NameClass.UNDECIDED)
-    files = sorted((name for name, _ in listed), key=os.fsencode)
-    folders.sort(key=os.fsencode, reverse=True)
-    return Listing(path, files, undecided, folders, ignored, fault)
+    if found.is_output and path != top:  # one that is named as an INPUT is read
+        return Listing(path, [], frozenset(), [], {OUTPUT_FOLDER: 1}, fault)
+    undecided = frozenset(name for name, says in found.listed if says is NameClass.UNDECIDED)
+    files = sorted((name for name, _ in found.listed), key=os.fsencode)
+    found.folders.sort(key=os.fsencode, reverse=True)
+    return Listing(path, files, undecided, found.folders, found.ignored, fault)
+
+
+def _scan(path: str, top: str, inputs: Inputs, selection: Selection, found: _Found, *, follow: bool) -> None:
+    from_root, from_top = (relative_path(base, join_path(path, "")) for base in (str(inputs.root), top))
+    workspace = None if inputs.workspace is None else relative_path(path, str(inputs.workspace))
+    with os.scandir(path) as children:
+        for child in children:
+            name = child.name
+            if name.startswith(".") or name == workspace:
+                found.is_output |= name in OUTPUT_MARKS
+                continue
+            kind = _kind(child, follow=follow)
+            if kind in _FOLDERS and not selection.may_hold_pages(from_root + name, from_top + name):
+                continue
+            if kind == "file" and is_archive_name(name):  # listing it tells whether it is one
+                found.folders += [name] if selection.may_open(from_root + name, from_top + name) else []
+                continue
+            says = NameClass.PAGE if kind in _FOLDERS else selection.class_of(from_root + name, from_top + name)
+            if says is NameClass.LEFT_OUT:
+                continue
+            if (why := _ignored_kind(name, kind, says)) is not None:
+                found.ignored[why] += 1
+            elif kind == "folder":
+                found.folders.append(name)
+            else:
+                found.listed.append((name, says))
 
 
 def _list_archive(

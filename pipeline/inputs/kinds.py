@@ -27,6 +27,7 @@ NO_SUFFIX: Final = "no suffix"
 OTHER: Final = "other"
 SYMLINK: Final = "symlink"
 SYSTEM_FOLDER: Final = "system folder"
+OUTPUT_FOLDER: Final = "pagemill output"
 SPECIAL_FILE: Final = "special file"
 UNREADABLE: Final = "unreadable"
 COMMENT: Final = "comment"
@@ -36,6 +37,10 @@ OLDER: Final = "older"
 ARCHIVE_SUFFIXES: Final = (".zip", ".cbz", ".tar", ".cbt", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """A file in a directory is an archive when it has one of these suffixes, in any case, and the content of one."""
 
+REPORT_MARK: Final = ".pagemill-report.json"
+EXPORT_MARK: Final = ".pagemill-export.sqlite3"
+OUTPUT_MARKS: Final = frozenset([REPORT_MARK, EXPORT_MARK])
+"""Each names a file in a folder that pagemill wrote: its images are copies of pages, not pages."""
 SYSTEM_FOLDERS: Final = frozenset(
     {
         "#recycle",  # Synology

@@ -197,7 +197,7 @@ class _Tally:
         original = None if line.review is None else line.review.original
         local_s = self.add_day(page.added if original is None else original.added, page.state)
         if local_s is not None:
-            is_timed = bool(line.attempts) and line.review is None
+            is_timed = bool(line.attempts) and line.duplicate_of is None  # a copy has the milliseconds of the original
             self.timeline.add(local_s, line.elapsed_ms if is_timed else None)
         if line.skipped is None:
             self.lengths[length_class(len(line.text))] += 1

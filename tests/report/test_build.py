@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UsageError
+from pipeline.export.base import ExportJob
 from pipeline.report import build as building
 from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
 from pipeline.report.thumbnail_worker import shrink
 from pipeline.workspace.snapshot import open_snapshot
+from tests.export.workspaces import run_export
 from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.report.review_pages import build, failure, page_record, plain_record, write_review, write_scan
@@ -113,6 +115,26 @@ async def test_pictures_that_browsers_do_not_show_are_made_and_kept(tmp_path: Pa
     built = await anyio.to_thread.run_sync(lambda: build(out, tmp_path / "elsewhere", "copy"))
     assert (built.linked, built.made) == (0, 3)
     assert len(list((tmp_path / "elsewhere/pictures").iterdir())) == 3
+
+
+async def test_no_run_takes_what_pagemill_wrote_beside_the_scans_for_pages(tmp_path: Path) -> None:
+    """The pictures of a report and the images of an export would be paid for; a folder that is named is read."""
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    write_page(scans / "page.png", 1)
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+        await anyio.to_thread.run_sync(lambda: build(out, scans / "review", "copy"))
+        job = ExportJob(out, scans / "box/data", images="sent")
+        await anyio.to_thread.run_sync(lambda: run_export("webdataset", job))
+        assert len(list(scans.glob("review/pictures/*"))) == len(list(scans.glob("box/data/*.tar"))) == 1
+        for workspace, calls in ((out, 0), (tmp_path / "another", 1)):
+            done = await run_here(scans, workspace, fake.url)
+            assert (done.calls, done.ignored) == (calls, {"pagemill output": 2})
+        done = await run_here(scans / "review/pictures", tmp_path / "named", fake.url)
+        assert done.calls == 1
+        done = await run_here(scans / "box/data", tmp_path / "named too", fake.url)
+        assert done.calls == 1
 
 
 def test_a_report_replaces_only_a_report_of_its_workspace(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_a_reviewed_page_counts_when_it_was_read(tmp_path: Path) -> None:
     records = [make_record(f"{name}.png", number) for number, name in enumerate("abc")]
     workspace = write_lines(tmp_path / "out", iter(records), iter([make_failure("d.png", 4)]), RUN)
     before = collect_overview(workspace, RUN, BudgetConfig(), NOW)
-    lines = [{"source": "a.png", "page": 1, "text": "by a person"}, {"source": "b.png", "page": 1, "checked": True}]
-    correct(workspace, *lines)
+    checked = ({"source": f"{name}.png", "page": 1, "checked": True} for name in "bc")
+    correct(workspace, {"source": "a.png", "page": 1, "text": "by a person"}, *checked)
     overview = collect_overview(workspace, RUN, BudgetConfig(), NOW)
-    assert (overview.corrected, overview.checked, overview.days) == (1, 1, before.days)
+    assert (overview.corrected, overview.checked, overview.days) == (1, 2, before.days)
     assert [rate.pages for rate in overview.rates] == [3]
     assert [rate.median_ms for rate in overview.rates] == [rate.median_ms for rate in before.rates]
     html = render_overview(overview)
