@@ -18,6 +18,7 @@ from pipeline.cli.signals import watch_signals
 from pipeline.cli.status import last_settings
 from pipeline.config import Config
 from pipeline.errors import StopError, WorkspaceLockedError
+from pipeline.records import State
 from pipeline.report.build import Built, ReportJob, build_report
 from pipeline.report.folder import MARK
 from pipeline.report.overview import collect_overview
@@ -70,8 +71,10 @@ def build(job: ReportJob, *, bar: bool) -> Built:
         StorageError: the workspace cannot be read, or the report not be written.
     """
     passes = 1 + (job.choice in {"convert", "copy"}) + job.thumbnails
-    total = sum(job.overview.pages.values()) * passes
-    progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
+    ended = sum(job.overview.pages.values()) - job.overview.pages[State.PENDING]
+    progress: tqdm[NoReturn] = tqdm(
+        total=ended * passes, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar
+    )
     with progress:
         return build_report(job, progress.update)
 

@@ -93,10 +93,10 @@ class Pictures:
             return Picture(PictureKind.NONE, note="The service fetched this page from its address.")
         path = Path(absolute_path(self._root or "/", name))
         can_show = is_only_page and path.suffix.lower() in _SHOWN_BY_BROWSERS
-        if can_show and path.is_file():
+        if can_show and _is_file(path):
             url = self._link(path) if self._choice in {"link", "convert"} else None
             return self._with_made(Picture(PictureKind.FILE, url, path=path), page)
-        if can_show and not path.parent.is_file():  # a member of an archive is below a file
+        if can_show and not _is_file(path.parent):  # a member of an archive is below a file
             return Picture(PictureKind.NONE, note="The file was not there when the report was built.")
         return self._with_made(Picture(PictureKind.SENT), page)
 
@@ -172,3 +172,11 @@ def stem_of(page: ReportPage, kind: PictureKind) -> str:
     prep = None if page.line is None else page.line.prep
     how = "" if prep is None or kind is PictureKind.FILE else f"{prep.width_px}x{prep.height_px} {prep.rotation_deg}"
     return hashlib.blake2b(f"{kind} {page.id} {how}".encode(), digest_size=16).hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file that can be reached; one whose name is too long cannot."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -43,8 +43,8 @@ def shrink(image: bytes) -> bytes | None:
     try:
         with Image.open(BytesIO(image)) as picture:
             picture.draft("RGB", (2 * _SIZE_PX[0], 2 * _SIZE_PX[1]))  # a JPEG is decoded at a fraction of its size
-            picture.thumbnail(_SIZE_PX)
-            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small = ImageOps.exif_transpose(picture).convert("RGB")  # black and white would not become grey
+            small.thumbnail(_SIZE_PX)
     except Exception:  # noqa: BLE001 - whatever a decoder raises, the page has no thumbnail
         return None
     out = BytesIO()

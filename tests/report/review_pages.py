@@ -1,7 +1,7 @@
 """Workspaces for the review report, and the report in a browser."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,10 +18,9 @@ from pipeline.records import Failure, PageId, Prep, Record, Reply
 from pipeline.report.build import Built, ReportJob, build_report
 from pipeline.report.overview import collect_overview
 from pipeline.report.pictures import PictureChoice
-from pipeline.workspace.failure_lines import encode_failure
-from pipeline.workspace.result_lines import encode_record
-from pipeline.workspace.run_file import RunFile, require_workspace, write_run_file
+from pipeline.workspace.run_file import RunFile, require_workspace
 from pipeline.workspace.source_names import encode_name
+from tests.report.workspaces import write_lines
 from tests.server.browser import DESK_PX, Visit, visiting
 
 SIZE_PX = (600, 400)
@@ -72,11 +71,9 @@ def failure(source: str, message: str = "truncated") -> Failure:
 
 
 def write_review(
-    directory: Path, records: Sequence[Record], failures: Sequence[Failure] = (), *, name: str = "out"
+    directory: Path, records: Iterable[Record], failures: Iterable[Failure] = (), *, name: str = "out"
 ) -> Path:
     """Write a workspace below a directory, whose input root is `scans` beside it; return it."""
-    workspace = directory / name
-    workspace.mkdir()
     (directory / "scans").mkdir(exist_ok=True)
     run_file = RunFile(
         workspace_id=WORKSPACE_ID,
@@ -86,10 +83,7 @@ def write_review(
         finished="2026-11-29T12:00:00Z",
         exit_code=0,
     )
-    write_run_file(workspace, run_file)
-    (workspace / "results.jsonl").write_bytes(b"".join(map(encode_record, records)))
-    (workspace / "failures.jsonl").write_bytes(b"".join(map(encode_failure, failures)))
-    return workspace
+    return write_lines(directory / name, iter(records), iter(failures), run_file)
 
 
 def build(

@@ -181,3 +181,8 @@ async def test_thumbnails_are_made_in_worker_processes_and_kept(tmp_path: Path) 
 @pytest.mark.parametrize("image", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
 def test_what_is_no_image_has_no_thumbnail(image: bytes) -> None:
     assert shrink(image) is None
+
+
+def test_a_file_whose_name_is_too_long_has_no_picture(tmp_path: Path) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")], [failure("x" * 300 + ".png"), failure("a.png/b.png")])
+    assert build(out).pages == 3

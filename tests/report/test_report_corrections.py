@@ -57,7 +57,7 @@ async def test_corrections_are_downloaded_as_pagemill_correct_reads_them(browser
         await page.keyboard.press("c")
         await expect(page.locator("#corrections-count")).to_have_text("3 corrections, 3 not downloaded")
         lines = await download(page)
-        await expect(page.locator("#corrections-count")).to_have_text("3 corrections downloaded")
+        await expect(page.locator("#corrections-count")).to_have_text("3 corrections in a file, not folded in yet")
     by_source = {line["source"]: line for line in lines}
     record = next(line for line in results(out) if line["source"] == "a.png")
     correction = by_source["a.png"]
@@ -187,3 +187,16 @@ async def test_corrections_of_another_workspace_are_not_shown(browser: Browser, 
         await visit.page.goto((other / "report/index.html").as_uri())
         await visit.page.locator("body[data-loaded=texts]").wait_for()
         await expect(visit.page.locator("#corrections")).to_be_hidden()
+
+
+async def test_a_correction_that_was_downloaded_is_undone_by_another(browser: Browser, out: Path) -> None:
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        await edit(page, "b.png", "other")
+        first = await download(page)
+        await expect(page.get_by_role("button", name="Undo my correction")).to_be_hidden()
+        await edit(page, "b.png", "b")
+        second = await download(page)
+        assert [line["text"] for line in (*first, *second)] == ["other", "b"]
+        await anyio.to_thread.run_sync(lambda: correct(out, *first, *second))
+    assert next(line for line in reversed(results(out)) if line["source"] == "b.png")["text"] == "b"

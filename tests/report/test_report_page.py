@@ -3,15 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import anyio.to_thread
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, expect
 
 from pipeline.skipped import Skipped
-from tests.fakes import serve_fake
-from tests.pages import write_page
 from tests.report.review_pages import (
     build,
     failure,
@@ -23,7 +20,6 @@ from tests.report.review_pages import (
     write_review,
     write_scan,
 )
-from tests.runs import run_here
 from tests.server.browser import DESK_PX, PHONE_PX, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -194,26 +190,6 @@ async def test_a_name_that_is_not_utf_8_has_an_address(browser: Browser, tmp_pat
         await expect(visit.page.locator("#text")).to_have_text("latin")
 
 
-async def test_a_picture_that_is_gone_is_said_to_be(browser: Browser, tmp_path: Path) -> None:
-    write_scan(tmp_path / "scans/a.png", ["a"])
-    (tmp_path / "scans/broken.png").write_bytes(b"no image")
-    records = [page_record("a.png", ["a"]), page_record("broken.png", ["b"]), page_record("c.tif", ["c"])]
-    out = write_review(tmp_path, records)
-    build(out)
-    (tmp_path / "scans/a.png").unlink()
-    async with reading(browser, out / "report") as visit:
-        note = visit.page.locator("#picture-note")
-        visit.is_error_expected = True
-        for name in ("a.png", "broken.png"):
-            await visit.page.locator(".option", has_text=name).click()
-            await expect(note).to_contain_text("The picture cannot be shown")
-            await expect(visit.page.locator("#viewer")).to_be_hidden()
-            await expect(visit.page.locator("#text")).to_be_visible()
-        await visit.page.locator(".option", has_text="c.tif").click()
-        await expect(note).to_contain_text("--images convert")
-        visit.complaints = [text for text in visit.complaints if "ERR_FILE_NOT_FOUND" not in text]
-
-
 @pytest.mark.parametrize("is_dark", [pytest.param(False, id="light"), pytest.param(True, id="dark")])
 @pytest.mark.parametrize("size_px", [pytest.param(DESK_PX, id="desk"), pytest.param(PHONE_PX, id="phone")])
 async def test_every_view_is_accessible(
@@ -272,16 +248,3 @@ async def test_a_report_that_was_built_again_says_so_in_the_page_that_is_open(br
         visit.complaints = [text for text in visit.complaints if "ERR_FILE_NOT_FOUND" not in text]
         await visit.page.reload()
         await expect(visit.page.locator("#text")).to_have_text("text")
-
-
-async def test_thumbnails_are_in_the_list(browser: Browser, tmp_path: Path) -> None:
-    write_page(tmp_path / "scans/a.png", 1)
-    out = tmp_path / "out"
-    async with serve_fake() as fake:
-        await run_here(tmp_path / "scans", out, fake.url)
-    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
-    async with reading(browser, out / "report") as visit:
-        thumbnail = visit.page.locator(".option img")
-        await expect(thumbnail).to_be_visible()
-        assert await thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
-        assert await visit.violations() == []

@@ -3,7 +3,8 @@
 /**
  * @typedef {{source: string, source_b64?: string, page: number, id?: string, text?: string, lines?: string[],
  * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean}} Correction `base` is when the
- * record that was shown was added; `isSaved`: the server of the report has it.
+ * record that was shown was added; `isSaved`: the server of the report has
+ * folded it in; `isDownloaded`: it is in a file.
  */
 
 /** Returns the name under which a page's correction is kept. */

@@ -2,6 +2,9 @@
 
 import { toLines } from "./corrections.js";
 
+/** Browsers let no longer request outlive its page: 64 KiB of UTF-8. */
+const MOST_KEPT_ALIVE = 20_000;
+
 /**
  * Downloads corrections as a file for `pagemill correct`.
  * @param {import("./corrections.js").Correction[]} corrections
@@ -29,11 +32,13 @@ export function fileName(now) {
  * @returns {Promise<{state: "saved" | "waiting" | "refused" | "unreachable", reason: string}>}
  */
 export async function save(correction) {
+  const body = toLines([correction]);
   try {
     const reply = await fetch("corrections", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: toLines([correction]),
+      body,
+      keepalive: body.length < MOST_KEPT_ALIVE, // the page may be about to close
     });
     if (reply.ok) return await reply.json();
     return { state: "unreachable", reason: `the server answered with ${reply.status}` };

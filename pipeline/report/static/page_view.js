@@ -66,6 +66,8 @@ export class PageView {
     this.row = row;
     this.page = null;
     this.#describe();
+    this.find("page-notes").textContent = "";
+    for (const id of ["undo", "original"]) this.find(id).hidden = true;
     this.reader.clear();
     this.find("page").setAttribute("aria-busy", "true");
     try {
@@ -122,6 +124,7 @@ export class PageView {
 
   /** Forgets what was done to the page in this browser. */
   forget() {
+    if (this.page === null) return;
     this.context.corrections.remove(this.#key());
     this.#changed();
     this.context.say("The page is again as the report has it.");
@@ -163,14 +166,14 @@ export class PageView {
     const { text, details } = this.page;
     const isChanged = now !== text;
     const former = this.#correction();
-    if (!isChanged && checked === ((rows.flags[this.row] & CHECKED) !== 0) && !former?.isSaved) {
+    if (!isChanged && checked === ((rows.flags[this.row] & CHECKED) !== 0) && !isDelivered(former)) {
       corrections.remove(this.#key());
     } else {
       const lines = isChanged && details.lines !== undefined ? this.#linesOf(now) : null;
       corrections.put({
         ...this.#name(),
         ...(details.id === null ? {} : { id: details.id }),
-        ...(isChanged || former?.isSaved ? { text: now } : {}),
+        ...(isChanged || isDelivered(former) ? { text: now } : {}),
         ...(lines === null ? {} : { lines }),
         checked,
         base: former?.base ?? details.added,
@@ -239,7 +242,7 @@ export class PageView {
     this.find("discard").hidden = !isOpen;
     this.find("editor-hint").hidden = !isOpen;
     this.find("check").setAttribute("aria-pressed", String(this.#isChecked()));
-    this.find("undo").hidden = isOpen || this.#correction() === null || this.#correction().isSaved === true;
+    this.find("undo").hidden = isOpen || this.#correction() === null || isDelivered(this.#correction());
     const isLong = this.#now().length > MOST_EDITABLE;
     this.find("edit").disabled = isLong;
     this.find("edit").title = isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "";
@@ -253,6 +256,11 @@ function by(details) {
 function standing({ isSaved, isDownloaded }) {
   if (isSaved) return "Your correction is saved in the workspace.";
   return isDownloaded
-    ? "Your correction is in a file that you downloaded; pagemill correct folds it in."
+    ? "Your correction is in a file, and is not folded in yet."
     : "Your correction is in this browser only.";
+}
+
+/** Returns whether a correction has left the browser, so that only another one can undo it. */
+function isDelivered(correction) {
+  return correction?.isSaved === true || correction?.isDownloaded === true;
 }

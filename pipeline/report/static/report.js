@@ -103,7 +103,10 @@ async function corrected(row) {
   }
   say("Saving …");
   const { state, reason } = await save(correction);
-  if (state === "saved" && corrections.get(key) === correction) corrections.put({ ...correction, isSaved: true });
+  if (corrections.get(key) === correction) {
+    if (state === "saved") corrections.put({ ...correction, isSaved: true });
+    if (state === "waiting") corrections.put({ ...correction, isDownloaded: true });
+  }
   const sentences = { saved: "Saved in the workspace.", waiting: `Kept by the server: ${reason}.` };
   say(sentences[state] ?? `Not saved: ${reason}. It is kept in this browser.`);
   view.refresh();
@@ -116,7 +119,7 @@ function showCorrections() {
   const count = `${numbers.format(unsaved)} correction${unsaved === 1 ? "" : "s"}`;
   const left = corrections.undelivered().length;
   find("corrections-count").textContent =
-    left === 0 ? `${count} downloaded` : `${count}, ${numbers.format(left)} not downloaded`;
+    left === 0 ? `${count} in a file, not folded in yet` : `${count}, ${numbers.format(left)} not downloaded`;
   find("not-kept").hidden = corrections.isKept || left === 0;
 }
 
