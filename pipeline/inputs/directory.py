@@ -2,13 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 from pipeline.inputs.archives.entries import NotAnArchiveError
 from pipeline.inputs.archives.walk import list_archive
 from pipeline.inputs.kinds import (
+    REPORT,
+    REPORT_MARK,
     SPECIAL_FILE,
     SYMLINK,
     SYSTEM_FOLDER,
@@ -79,10 +81,8 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
     workspace = None if inputs.workspace is None else relative_path(path, str(inputs.workspace))
     try:
         with os.scandir(path) as children:
-            for child in children:
+            for child in _visible(children, workspace, ignored):
                 name = child.name
-                if name.startswith(".") or name == workspace:
-                    continue
                 kind = _kind(child, follow=follow)
                 if kind in _FOLDERS and not selection.may_hold_pages(from_root + name, from_top + name):
                     continue
@@ -103,10 +103,23 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
     except OSError as exc:
         require_descriptor(exc)
         fault = exc.strerror or str(exc)
+    if REPORT in ignored:
+        return Listing(path, [], frozenset(), [], {REPORT: 1}, fault)
     undecided = frozenset(name for name, says in listed if says is NameClass.UNDECIDED)
     files = sorted((name for name, _ in listed), key=os.fsencode)
     folders.sort(key=os.fsencode, reverse=True)
     return Listing(path, files, undecided, folders, ignored, fault)
+
+
+def _visible(
+    children: Iterable["os.DirEntry[str]"], workspace: str | None, ignored: Counter[str]
+) -> Iterator["os.DirEntry[str]"]:
+    """Yield what a directory holds but for hidden names and the workspace; note in `ignored` that it is a report."""
+    for child in children:
+        if child.name == REPORT_MARK:
+            ignored[REPORT] = 1
+        elif not child.name.startswith(".") and child.name != workspace:
+            yield child
 
 
 def _list_archive(

@@ -27,11 +27,15 @@ NO_SUFFIX: Final = "no suffix"
 OTHER: Final = "other"
 SYMLINK: Final = "symlink"
 SYSTEM_FOLDER: Final = "system folder"
+REPORT: Final = "report"
 SPECIAL_FILE: Final = "special file"
 UNREADABLE: Final = "unreadable"
 COMMENT: Final = "comment"
 OLDER: Final = "older"
 """Kinds of ignored files, and of ignored lines, that are no suffixes."""
+
+REPORT_MARK: Final = ".pagemill-report.json"
+"""File in the folder of a report, whose pictures are pages that were read already."""
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".cbz", ".tar", ".cbt", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """A file in a directory is an archive when it has one of these suffixes, in any case, and the content of one."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError, UsageError
+from pipeline.inputs.kinds import REPORT_MARK
 from pipeline.storage.files import read_head, replace_file
 
 INDEX: Final = "index.html"
-MARK: Final = ".pagemill-report.json"
-"""Says that a folder is a report, and of which workspace."""
+MARK: Final = REPORT_MARK
+"""Says that a folder is a report, and of which workspace; no run takes its pictures for pages."""
 
 _BUILD: Final = "build-"
 
