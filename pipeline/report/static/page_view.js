@@ -1,10 +1,13 @@
 /** The page that is open: what is said of it, and what a person does to its text. */
 
-import { keyOf } from "./corrections.js";
+import { isOf, keyOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
 import { visible } from "./names.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
+
+const OF_FORMER_CONTENT =
+  "Your correction in this browser is of the content that the file had before: it is downloaded, and not shown here.";
 
 /**
  * Returns what a row's state and flags are called.
@@ -150,7 +153,8 @@ export class PageView {
   }
 
   #correction() {
-    return this.context.corrections.get(this.#key());
+    const kept = this.context.corrections.get(this.#key());
+    return kept !== null && isOf(kept, this.page.details) ? kept : null;
   }
 
   #now() {
@@ -178,6 +182,7 @@ export class PageView {
         checked,
         base: former?.base ?? details.added,
         at: new Date().toISOString(),
+        ...(isDelivered(former) ? { wasDelivered: true } : {}),
       });
     }
     this.#changed();
@@ -229,6 +234,7 @@ export class PageView {
     if (details.at !== undefined) sentences.push(`Reviewed ${details.at.slice(0, 10)}${by(details)}.`);
     const correction = this.#correction();
     if (correction !== null) sentences.push(standing(correction));
+    else if (this.context.corrections.get(this.#key()) !== null) sentences.push(OF_FORMER_CONTENT);
     this.find("page-notes").textContent = sentences.join(" ");
     const original = details.original ?? (this.#now() === text ? undefined : text);
     this.find("original").hidden = original === undefined;
@@ -262,5 +268,5 @@ function standing({ isSaved, isDownloaded }) {
 
 /** Returns whether a correction has left the browser, so that only another one can undo it. */
 function isDelivered(correction) {
-  return correction?.isSaved === true || correction?.isDownloaded === true;
+  return [correction?.isSaved, correction?.isDownloaded, correction?.wasDelivered].includes(true);
 }
