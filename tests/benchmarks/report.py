@@ -1,6 +1,6 @@
 """How long the review report takes to build, to open and to search, and how much memory it takes in a browser.
 
-    python -m tests.benchmarks.report [PAGES] [--without-lines]
+    python -m tests.benchmarks.report [PAGES]
 
 The workspace is synthetic: English and Chinese pages of some 1,500 characters with the places of their lines, one
 picture linked by all. The bounds are those of 50,000 pages.
@@ -10,12 +10,12 @@ import argparse
 import asyncio
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -50,18 +50,17 @@ def main() -> int:
     """Print the figures; 1 when one exceeds its bound."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.report")
     parser.add_argument("pages", nargs="?", type=int, default=50_000)
-    parser.add_argument("--without-lines", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pagemill-report-") as directory:
-        figures = list(_measure(Path(directory), options.pages, with_lines=not options.without_lines))
+        figures = list(_measure(Path(directory), options.pages))
     for name, value, unit, bound in figures:
         against = "" if bound is None else f"   (bound {bound:,.0f} {unit})"
         print(f"{name:<44}{value:>12,.1f} {unit}{against}")
     return int(any(bound is not None and value > bound for _, value, _, bound in figures))
 
 
-def _measure(directory: Path, pages: int, *, with_lines: bool) -> Iterator[Figure]:
-    out = write_review(directory, list(_records(pages, with_lines=with_lines)))
+def _measure(directory: Path, pages: int) -> Iterator[Figure]:
+    out = write_review(directory, _records(pages))
     write_scan(directory / "scans/page-000000.png", ["a line"])
     for number in range(1, pages):
         os.link(directory / "scans/page-000000.png", directory / f"scans/page-{number:06}.png")
@@ -69,6 +68,7 @@ def _measure(directory: Path, pages: int, *, with_lines: bool) -> Iterator[Figur
     begin = time.monotonic()
     subprocess.run([sys.executable, "-m", "pipeline", "report", out, "--no-progress"], check=True)
     yield Figure(f"build of {pages:,} pages", time.monotonic() - begin, "s", _BUILD_S)
+    yield Figure("memory of the build", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6, "MB")
     size = sum(path.stat().st_size for path in (out / "report").rglob("*") if path.is_file())
     yield Figure("the folder", size / 1e6, "MB")
     yield from asyncio.run(_open(directory, out / "report/index.html"))
@@ -122,13 +122,12 @@ async def _heap(page: Page) -> Figure:
     return Figure("heap of the page", used / 1e6, "MB", _HEAP_MB)
 
 
-def _records(pages: int, *, with_lines: bool) -> Iterator[Record]:
+def _records(pages: int) -> Iterator[Record]:
     chance = random.Random(1)
     for number in range(pages):
         make = _chinese if number % 2 else _english
         score = round(min(1.0, max(0.0, chance.gauss(0.9, 0.1))), 4)
-        record = page_record(f"page-{number:06}.png", [make(chance) for _ in range(_LINES)], score=score)
-        yield record if with_lines else replace(record, lines=None)
+        yield page_record(f"page-{number:06}.png", [make(chance) for _ in range(_LINES)], score=score)
 
 
 def _english(chance: random.Random) -> str:

@@ -2,9 +2,9 @@
 
 /**
  * @typedef {{source: string, source_b64?: string, page: number, id?: string, text?: string, lines?: string[],
- * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean, wasDelivered?: boolean}} Correction `base` is when the
- * record that was shown was added; `isSaved`: the server of the report has
- * folded it in; `isDownloaded`: it is in a file; `wasDelivered`: a former correction of the page is saved or in a file.
+ * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean, wasDelivered?: boolean}}
+ * Correction `base` is when the record that was shown was added; `isSaved`: the server of the report has folded it in;
+ * `isDownloaded`: it is in a file; `wasDelivered`: so is a former correction of the page.
  */
 
 /** Returns the name under which a page's correction is kept. */
