@@ -143,6 +143,21 @@ def test_a_build_that_fails_leaves_the_last_report(tmp_path: Path, monkeypatch: 
     assert {path: path.read_bytes() for path in (out / "report").rglob("*") if path.is_file()} == before
 
 
+def test_one_build_at_a_time_writes_a_report(tmp_path: Path) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+    refused: list[str] = []
+
+    def build_another() -> None:
+        with pytest.raises(UsageError) as caught:
+            build(out)
+        refused.append(str(caught.value))
+
+    build(out, tick=build_another)
+    assert refused == [f"{out / 'report'}: another report is being written there; wait for its end"]
+    (folder,) = (out / "report").glob("build-*")
+    assert folder.name in (out / "report/index.html").read_text()
+
+
 def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     out = write_review(tmp_path, [plain_record("a.png", "a")])
     (out / "report").mkdir()
