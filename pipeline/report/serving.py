@@ -20,7 +20,7 @@ from pipeline.correct.corrections_file import parse_correction
 from pipeline.correct.folding import Refusal, fold
 from pipeline.errors import StopError, UsageError, WorkspaceLockedError
 from pipeline.report.build import ShownPage
-from pipeline.report.folder import lock_file
+from pipeline.report.folder import INDEX, lock_file
 from pipeline.report.pictures import PictureKind
 from pipeline.web.loopback import ServedPicture, Site, serving
 
@@ -150,10 +150,13 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 class _Pictures:
-    """Finds the pictures of the report's pages."""
+    """Finds the pictures of the report's pages, while the folder has the report with these numbers."""
 
-    def __init__(self, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, report: Path, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor
+    ) -> None:
         self._pages, self._reader, self._threads = pages, reader, threads
+        self._index, self._state = report / INDEX, _identify(report / INDEX)
 
     def __repr__(self) -> str:
         return f"<_Pictures of {len(self._pages)} pages>"
@@ -161,6 +164,9 @@ class _Pictures:
     async def find(self, number: int) -> ServedPicture | None:
         """Return the picture of a page, by its number in the report."""
         if number >= len(self._pages):
+            return None
+        if _identify(self._index) != self._state:  # a number may be another page's by now
+            logger.warning("the report was built again: pictures are missing until --serve is started again")
             return None
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._pages[number])
 
@@ -175,6 +181,11 @@ class _Pictures:
         for _, image in self._reader.read([(page, _Name(page.source, page.page, page.id))]):
             return None if image is None else _served(image.data, image.suffix)
         return None
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _served(data: bytes, suffix: str) -> ServedPicture:
@@ -210,7 +221,7 @@ async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], 
         async def save(line: bytes) -> Mapping[str, Any]:
             return await loop.run_in_executor(writer, inbox.add, line)
 
-        site = Site(report, _Pictures(pages, reader, threads).find, save)
+        site = Site(report, _Pictures(report, pages, reader, threads).find, save)
         url = await stack.enter_async_context(serving(site, port))
         retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
         stack.callback(retries.cancel)

@@ -16,6 +16,7 @@ from pipeline.report import serving as report_serving
 from pipeline.report.build import ShownPage
 from pipeline.report.serving import REFUSED, WAITING, Inbox, serving_report
 from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.result_lines import encode_record
 from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.report.review_pages import build, open_report, page_record, plain_record, write_review, write_scan
@@ -213,3 +214,21 @@ async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
             await open_report(page, f"{url}#source={name}&page={number}")
             await expect(page.locator("#picture-note")).to_have_text("")
             assert await page.locator(".sheet img").evaluate("image => image.naturalWidth") >= 120
+
+
+async def test_a_report_that_was_built_again_gets_no_picture_of_another_page(
+    browser: Browser, out: Path, tmp_path: Path
+) -> None:
+    write_scan(tmp_path / "scans/b.png", ["b"])
+    built = build(out, choice="none", keeps_pages=True)
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        with (out / "results.jsonl").open("ab") as file:
+            file.write(encode_record(plain_record("a-new.png", "new")))
+        build(out, choice="none")
+        visit.is_error_expected = True
+        await open_report(visit.page, f"{url}#source=a.png&page=1")
+        await expect(visit.page.locator("#text")).to_have_text("\n".join(LINES))
+        await expect(visit.page.locator("#picture-note")).to_contain_text("cannot be shown")
