@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, Page, expect
 
 from pipeline.records import PageId, rfc3339
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.result_lines import encode_record
 from tests.corrections import correct, counts
 from tests.report.review_pages import build, failure, page_record, plain_record, reading, write_review, write_scan
@@ -104,6 +105,25 @@ async def test_corrections_survive_a_reload_until_the_report_has_them(browser: B
         await expect(page.get_by_role("button", name="Checked")).to_have_attribute("aria-pressed", "true")
         await page.get_by_text("Original text").click()
         await expect(page.locator("#original-text")).to_have_text("\n".join(LINES))
+
+
+async def test_nothing_is_offered_that_would_be_refused(browser: Browser, out: Path) -> None:
+    with (out / "failures.jsonl").open("ab") as file:
+        file.write(encode_failure(replace(failure("unread.png"), id=None)))
+    build(out)
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        edit_button, check = (page.get_by_role("button", name=name) for name in ("Edit", "Checked"))
+        await page.locator(".option", has_text="unread.png").click()
+        await expect(edit_button).to_be_disabled()
+        await expect(check).to_be_disabled()
+        await page.locator(".option", has_text="c.tif").click()
+        await expect(edit_button).to_be_enabled()
+        await expect(check).to_be_disabled()
+        await page.keyboard.press("c")
+        await expect(page.locator("#corrections")).to_be_hidden()
+        await edit(page, "c.tif", "read by a person")
+        await expect(check).to_be_enabled()
 
 
 async def test_the_line_of_the_caret_is_marked_and_enlarged(browser: Browser, out: Path) -> None:

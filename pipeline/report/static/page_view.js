@@ -122,6 +122,7 @@ export class PageView {
   toggleChecked() {
     if (this.page === null) return;
     if (this.editor.isOpen) this.save();
+    if (this.find("check").disabled) return;
     this.#keep(this.#now(), !this.#isChecked());
   }
 
@@ -242,6 +243,19 @@ export class PageView {
     this.#showButtons();
   }
 
+  /** Returns why the text cannot be edited, and why not marked as checked: `pagemill correct` would refuse it. */
+  #obstacles() {
+    const { details } = this.page;
+    const hasFailed = STATES.indexOf("failed") <= this.context.rows.states[this.row];
+    const isUnreadable = details.id === null || (details.problem !== undefined && !hasFailed);
+    if (isUnreadable) return Array(2).fill("No text can be kept for this page: its content or its record was not read");
+    const isLong = this.#now().length > MOST_EDITABLE;
+    return [
+      isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "",
+      hasFailed && this.#now() === "" ? "There is no text to check" : "",
+    ];
+  }
+
   #showButtons() {
     const { isOpen } = this.editor;
     this.find("edit").textContent = isOpen ? "Save" : "Edit";
@@ -249,9 +263,11 @@ export class PageView {
     this.find("editor-hint").hidden = !isOpen;
     this.find("check").setAttribute("aria-pressed", String(this.#isChecked()));
     this.find("undo").hidden = isOpen || this.#correction() === null || isDelivered(this.#correction());
-    const isLong = this.#now().length > MOST_EDITABLE;
-    this.find("edit").disabled = isLong;
-    this.find("edit").title = isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "";
+    const [unedited, unchecked] = this.#obstacles();
+    this.find("edit").disabled = unedited !== "";
+    this.find("edit").title = unedited;
+    this.find("check").disabled = unchecked !== "";
+    this.find("check").title = unchecked;
   }
 }
 
