@@ -14,7 +14,16 @@ from pipeline.records import PageId, rfc3339
 from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.result_lines import encode_record
 from tests.corrections import correct, counts
-from tests.report.review_pages import build, failure, page_record, plain_record, reading, write_review, write_scan
+from tests.report.review_pages import (
+    build,
+    failure,
+    open_report,
+    page_record,
+    plain_record,
+    reading,
+    write_review,
+    write_scan,
+)
 from tests.runs import results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -264,6 +273,20 @@ async def test_what_the_browser_had_no_space_for_outlives_another_tabs_change(br
         await edit(page, "b.png", "other")
         await page.evaluate("window.dispatchEvent(new StorageEvent('storage', { key: null }))")
         assert [line["text"] for line in await download(page)] == ["other"]
+
+
+async def test_a_correction_in_another_tab_is_shown_in_this_one(browser: Browser, out: Path) -> None:
+    async with reading(browser, out / "report") as visit:
+        other = await visit.page.context.new_page()
+        await open_report(other, visit.page.url)
+        await other.locator(".option", has_text="b.png").click()
+        await expect(other.locator("#text")).to_have_text("b")
+        await edit(visit.page, "b.png", "other")
+        await expect(other.locator("#text")).to_have_text("other")
+        await expect(other.locator(".option", has_text="b.png").locator(".labels")).to_have_text("corrected")
+        await visit.page.get_by_role("button", name="Undo my correction").click()
+        await expect(other.locator("#text")).to_have_text("b")
+        await expect(other.locator("#filter option[value=corrected]")).to_have_text("Corrected (0)")
 
 
 async def test_corrections_of_another_workspace_are_not_shown(browser: Browser, out: Path, tmp_path: Path) -> None:

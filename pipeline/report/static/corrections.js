@@ -43,9 +43,9 @@ export class Corrections {
   /**
    * @param {Storage | null} storage null where the browser has none.
    * @param {string} workspace Its id.
-   * @param {{onChange: () => void}} actions
+   * @param {{onChange: () => void, onOthersChange: () => void}} actions The latter is for what another tab has changed.
    */
-  constructor(storage, workspace, { onChange }) {
+  constructor(storage, workspace, { onChange, onOthersChange }) {
     this.storage = storage;
     this.prefix = `pagemill ${workspace} `;
     this.onChange = onChange;
@@ -59,6 +59,7 @@ export class Corrections {
       if (event.key !== null && !event.key.startsWith(this.prefix)) return;
       this.#read();
       this.onChange();
+      onOthersChange();
     });
   }
 

@@ -47,7 +47,7 @@ async function load() {
     );
   }
   rows.group();
-  corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections });
+  corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections, onOthersChange: followOthers });
   list = new PageList(find("list"), { fill: fillOption, open: go });
   view = new PageView(find, { store, rows, corrections, isServed, onChange: corrected, go, say });
   await reconcile();
@@ -78,6 +78,15 @@ async function reconcile() {
     if (isSettled(correction, details, isSame)) corrections.remove(keyOf(correction));
     else overlay(row, correction, text);
   }
+}
+
+/** Shows what another tab has done. */
+async function followOthers() {
+  rows.overlay.clear();
+  await reconcile();
+  offer(find("filter"), FILTERS, rows.counts());
+  list.refresh();
+  view.refresh();
 }
 
 /** Lets a row show what a correction does to it. */
