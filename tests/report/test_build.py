@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.errors import UsageError
 from pipeline.report import build as building
+from pipeline.report import thumbnails
 from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
@@ -191,6 +192,26 @@ async def test_thumbnails_are_made_in_worker_processes_and_kept(tmp_path: Path) 
     assert {path: path.stat().st_mtime_ns for path in (out / "report/thumbnails").iterdir()} == before
     build(out)
     assert len(read_data(out / "report", "pages")[2]) == 7
+
+
+async def test_a_thumbnail_that_a_kill_cut_short_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    write_scan(scans / "a.png", ["a"])
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+
+    def write_half(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(thumbnails, "write_file", write_half)
+        with pytest.raises(KeyboardInterrupt):
+            await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    ((*_, url),) = read_data(out / "report", "pages")
+    with Image.open(out / "report" / url) as image:
+        image.load()
 
 
 @pytest.mark.parametrize("image", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
