@@ -24,6 +24,8 @@ MARK: Final = REPORT_MARK
 
 _BUILD: Final = "build-"
 _LOCK: Final = ".build.lock"
+_BEGUN: Final = frozenset({_LOCK, f".{MARK}.new"})
+"""Files of a build that a kill or a full disk has ended before the folder had its mark."""
 
 
 class ReportFolder:
@@ -165,7 +167,7 @@ def sync_folder(folder: Path) -> None:
 def _require_report(path: Path, workspace_id: str) -> None:
     """Return when a folder can hold the report: it is missing, empty, or a report of this workspace."""
     try:
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= _BEGUN):
             return
     except OSError as exc:
         raise UsageError(f"{path}: {exc}") from exc

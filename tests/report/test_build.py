@@ -13,9 +13,9 @@ import orjson
 import pytest
 from PIL import Image
 
-from pipeline.errors import UsageError
+from pipeline.errors import StorageError, UsageError
 from pipeline.report import build as building
-from pipeline.report import thumbnails
+from pipeline.report import folder, thumbnails
 from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
@@ -155,8 +155,23 @@ def test_one_build_at_a_time_writes_a_report(tmp_path: Path) -> None:
 
     build(out, tick=build_another)
     assert refused == [f"{out / 'report'}: another report is being written there; wait for its end"]
-    (folder,) = (out / "report").glob("build-*")
-    assert folder.name in (out / "report/index.html").read_text()
+    (shown,) = (out / "report").glob("build-*")
+    assert shown.name in (out / "report/index.html").read_text()
+
+
+def test_a_folder_that_a_build_has_just_begun_can_be_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+
+    def fill_disk(path: Path, content: bytes) -> None:
+        raise StorageError(f"{path}: no space for {len(content)} bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "replace_file", fill_disk)
+        with pytest.raises(StorageError):
+            build(out)
+    assert build(out).pages == 1
 
 
 def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
