@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import StopError, WorkspaceLockedError
 from pipeline.records import State
 from pipeline.report.build import Built, ReportJob, build_report
-from pipeline.report.folder import MARK
+from pipeline.report.folder import is_report_of
 from pipeline.report.overview import collect_overview
 from pipeline.report.pictures import PictureChoice
 from pipeline.report.serving import WAITING, Inbox, serving_report
@@ -113,7 +113,7 @@ def serve(job: ReportJob, built: Built, port: int) -> int:
 
 def _fold_waiting(workspace: Path, folder: Path) -> None:
     """Fold in what an earlier server has left, so that the report has it."""
-    if not (folder / MARK).exists():  # another file of that name is not ours
+    if not is_report_of(folder, require_workspace(workspace).workspace_id):  # nor are its corrections
         return
     try:
         Inbox(workspace, folder).fold()

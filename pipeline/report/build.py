@@ -101,11 +101,10 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         tick: Called for each page, and once more for pictures and for thumbnails that are made.
 
     Raises:
-        UsageError: the destination holds something else.
+        UsageError: the destination holds something else, or another build writes it.
         StorageError: the workspace cannot be read, or the report not be written.
     """
-    folder = ReportFolder(job.destination, job.run_file.workspace_id)
-    try:
+    with ReportFolder(job.destination, job.run_file.workspace_id) as folder:
         pictures = Pictures(job.run_file.root, job.destination, job.choice)
         thumbnails = Thumbnails(job.destination, is_wanted=job.thumbnails)
         with open_snapshot(job.workspace) as index:
@@ -119,11 +118,8 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         write_file(folder.build / "report.js", read_script().encode())
         write_file(folder.build / _ICON, (STATIC / _ICON).read_bytes())
         folder.finish(_render(job, folder.build.name).encode())
-    except BaseException:
-        folder.abandon()
-        raise
-    pictures.remove_others()
-    thumbnails.remove_others()
+        pictures.remove_others()
+        thumbnails.remove_others()
     return built
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from pipeline.correct.corrections_file import parse_correction
 from pipeline.correct.folding import Refusal, fold
 from pipeline.errors import StopError, UsageError, WorkspaceLockedError
 from pipeline.report.build import ShownPage
+from pipeline.report.folder import INDEX, lock_file
 from pipeline.report.pictures import PictureKind
 from pipeline.web.loopback import ServedPicture, Site, serving
 
@@ -29,6 +30,7 @@ WAITING: Final = "waiting-corrections.jsonl"
 REFUSED: Final = "refused-corrections.jsonl"
 """Those that could not be applied."""
 
+_LOCK: Final = ".corrections.lock"
 _RETRY_S: Final = 5.0
 _MEDIA_TYPES: Final = {
     ".avif": "image/avif",
@@ -87,19 +89,22 @@ class Inbox:
 
         Raises:
             ValueError: it is no correction.
+            StorageError: the report's folder cannot be locked.
+            OSError: the correction cannot be put on disk.
         """
         line = line.strip()
         correction = "more than one line" if b"\n" in line else parse_correction(line)
         if isinstance(correction, str):
             raise ValueError(correction)  # noqa: TRY004 - the text says why it is none
-        append_line(self._path, line)
-        try:
-            refusals = self.fold()
-        except WorkspaceLockedError:
-            return {"state": "waiting", "reason": "a run holds the workspace, and it is folded in when that ends"}
-        except StopError as exc:
-            logger.warning("%s", exc)
-            return {"state": "waiting", "reason": str(exc)}
+        with self._locked():
+            append_line(self._path, line)
+            try:
+                refusals = self._fold()
+            except WorkspaceLockedError:
+                return {"state": "waiting", "reason": "a run holds the workspace, and it is folded in when that ends"}
+            except StopError as exc:
+                logger.warning("%s", exc)
+                return {"state": "waiting", "reason": str(exc)}
         own = [reason for refused, reason in refusals if refused == line]
         return {"state": "refused", "reason": own[-1]} if own else {"state": "saved", "reason": ""}
 
@@ -112,9 +117,19 @@ class Inbox:
         """
         if self.is_empty:
             return []
+        with self._locked():
+            return self._fold()
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """Hold what waits against other servers and builds, which would remove a line that they have not read."""
+        return lock_file(self._report / _LOCK, waits=True)
+
+    def _fold(self) -> list[tuple[bytes, str]]:
+        if self.is_empty:  # another process has folded it in
+            return []
         refusals: list[Refusal] = []
         fold(self._workspace, [self._path], io.BytesIO(), refusals.append)
-        lines = self._path.read_bytes().splitlines()
+        lines = self._path.read_bytes().split(b"\n")
         refused = [(lines[refusal.line - 1], refusal.reason) for refusal in refusals]
         for line, reason in refused:
             logger.warning("a correction was not applied: %s; it is in %s", reason, self._report / REFUSED)
@@ -124,18 +139,24 @@ class Inbox:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file, durably."""
-    with path.open("ab") as file:
+    """Append a line to a file, durably; one that a full disk or a kill has cut short is ended first."""
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 class _Pictures:
-    """Finds the pictures of the report's pages."""
+    """Finds the pictures of the report's pages, while the folder has the report with these numbers."""
 
-    def __init__(self, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, report: Path, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor
+    ) -> None:
         self._pages, self._reader, self._threads = pages, reader, threads
+        self._index, self._state = report / INDEX, _identify(report / INDEX)
 
     def __repr__(self) -> str:
         return f"<_Pictures of {len(self._pages)} pages>"
@@ -143,6 +164,9 @@ class _Pictures:
     async def find(self, number: int) -> ServedPicture | None:
         """Return the picture of a page, by its number in the report."""
         if number >= len(self._pages):
+            return None
+        if _identify(self._index) != self._state:  # a number may be another page's by now
+            logger.warning("the report was built again: pictures are missing until --serve is started again")
             return None
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._pages[number])
 
@@ -157,6 +181,11 @@ class _Pictures:
         for _, image in self._reader.read([(page, _Name(page.source, page.page, page.id))]):
             return None if image is None else _served(image.data, image.suffix)
         return None
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _served(data: bytes, suffix: str) -> ServedPicture:
@@ -192,7 +221,7 @@ async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], 
         async def save(line: bytes) -> Mapping[str, Any]:
             return await loop.run_in_executor(writer, inbox.add, line)
 
-        site = Site(report, _Pictures(pages, reader, threads).find, save)
+        site = Site(report, _Pictures(report, pages, reader, threads).find, save)
         url = await stack.enter_async_context(serving(site, port))
         retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
         stack.callback(retries.cancel)

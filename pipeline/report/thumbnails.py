@@ -69,7 +69,9 @@ class Thumbnails:
         create_folder(self._folder)
         with ImageReader(workspace, "sent") as reader:
             for stem, image in _shrink_all(reader.read(self._missing(pages, tick))):
-                write_file(self._folder / f"{stem}{_SUFFIX}", image)
+                whole = self._folder / f".{stem}.new"  # which a kill may cut short
+                write_file(whole, image)
+                whole.replace(self._folder / f"{stem}{_SUFFIX}")
                 self._made.add(stem)
 
     def remove_others(self) -> None:

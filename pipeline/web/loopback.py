@@ -157,6 +157,8 @@ class _Handlers:
         path = self._site.folder / name
         if not _FILE.fullmatch(name) or not path.is_file():
             raise web.HTTPNotFound
+        if not path.resolve().is_relative_to(self._site.folder.resolve()):  # a link may lead anywhere
+            raise web.HTTPNotFound
         return web.FileResponse(path)
 
     async def picture(self, request: web.Request) -> web.Response:

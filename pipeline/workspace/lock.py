@@ -13,7 +13,7 @@ from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
 from pipeline.storage.filesystems import make_directory
 from pipeline.workspace.paths import LOCK
 
-_NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+NO_LOCKS: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 """Errors of `flock` on a filesystem that has no locks."""
 
 
@@ -33,7 +33,7 @@ def lock_workspace(workspace: Path) -> Generator[None]:
     except Timeout as exc:
         raise WorkspaceLockedError(f"{workspace}: another run holds this workspace, or verify reads it") from exc
     except OSError as exc:
-        reason = "its filesystem has no locks" if exc.errno in _NO_LOCKS else exc.strerror or exc
+        reason = "its filesystem has no locks" if exc.errno in NO_LOCKS else exc.strerror or exc
         raise UsageError(f"{workspace}: {reason}") from exc
     try:
         yield

@@ -30,6 +30,7 @@ from pipeline.inputs.selection import Input, Inputs
 from pipeline.inputs.source import list_names
 from pipeline.records import IgnoredFiles, SourceFile
 from tests.descriptors import no_descriptors
+from tests.report.review_pages import build, page_record, write_review
 
 STAT = os.stat("/dev/null")  # noqa: PTH116 - Path.stat is replaced with it
 
@@ -285,6 +286,16 @@ class TestIgnored:
         assert await ignored(tmp_path, ".", exclude=("*.txt",)) == {}
         assert await ignored(tmp_path, ".", include=("*.png",)) == {}
         assert await ignored(tmp_path, "*.png") == {}
+
+    async def test_the_pictures_of_a_report_are_no_pages(self, tmp_path: Path) -> None:
+        (tmp_path / "scans").mkdir()
+        write_review(tmp_path, [page_record("a.png", ["a"])])
+        make(tmp_path, "scans/a.png")
+        for folder in ("scans/review", "scans/box/review"):
+            build(tmp_path / "out", tmp_path / folder, "copy")
+        assert [file.name for file in await collect(tmp_path, "scans")] == ["a.png"]
+        assert [file.name for file in await collect(tmp_path, "scans/**/*.png")] == ["a.png"]
+        assert (await ignored(tmp_path, "scans"))["pagemill output"] == 2
 
     @pytest.mark.parametrize(
         "name",

@@ -1,7 +1,7 @@
 """Workspaces for the review report, and the report in a browser."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -93,15 +93,14 @@ def build(
     *,
     thumbnails: bool = False,
     keeps_pages: bool = False,
+    tick: Callable[[], object] = int,
 ) -> Built:
     """Build the report of a workspace."""
     run_file = require_workspace(workspace)
     overview = collect_overview(workspace, run_file, BudgetConfig(), NOW)
     assert overview.calendar == Calendar("UTC", 1)
     folder = workspace / "report" if destination is None else destination
-    return build_report(
-        ReportJob(workspace, folder, run_file, overview, choice, thumbnails, keeps_pages), lambda *_: None
-    )
+    return build_report(ReportJob(workspace, folder, run_file, overview, choice, thumbnails, keeps_pages), tick)
 
 
 @asynccontextmanager

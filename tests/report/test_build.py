@@ -13,9 +13,10 @@ import orjson
 import pytest
 from PIL import Image
 
-from pipeline.errors import UsageError
+from pipeline.errors import StorageError, UsageError
 from pipeline.export.base import ExportJob
 from pipeline.report import build as building
+from pipeline.report import folder, thumbnails
 from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
@@ -165,6 +166,36 @@ def test_a_build_that_fails_leaves_the_last_report(tmp_path: Path, monkeypatch: 
     assert {path: path.read_bytes() for path in (out / "report").rglob("*") if path.is_file()} == before
 
 
+def test_one_build_at_a_time_writes_a_report(tmp_path: Path) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+    refused: list[str] = []
+
+    def build_another() -> None:
+        with pytest.raises(UsageError) as caught:
+            build(out)
+        refused.append(str(caught.value))
+
+    build(out, tick=build_another)
+    assert refused == [f"{out / 'report'}: another report is being written there; wait for its end"]
+    (shown,) = (out / "report").glob("build-*")
+    assert shown.name in (out / "report/index.html").read_text()
+
+
+def test_a_folder_that_a_build_has_just_begun_can_be_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+
+    def fill_disk(path: Path, content: bytes) -> None:
+        raise StorageError(f"{path}: no space for {len(content)} bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "replace_file", fill_disk)
+        with pytest.raises(StorageError):
+            build(out)
+    assert build(out).pages == 1
+
+
 def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     out = write_review(tmp_path, [plain_record("a.png", "a")])
     (out / "report").mkdir()
@@ -198,6 +229,26 @@ async def test_thumbnails_are_made_in_worker_processes_and_kept(tmp_path: Path) 
     assert {path: path.stat().st_mtime_ns for path in (out / "report/thumbnails").iterdir()} == before
     build(out)
     assert len(read_data(out / "report", "pages")[2]) == 7
+
+
+async def test_a_thumbnail_that_a_kill_cut_short_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    write_scan(scans / "a.png", ["a"])
+    async with serve_fake() as fake:
+        await run_here(scans, out, fake.url)
+
+    def write_half(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(thumbnails, "write_file", write_half)
+        with pytest.raises(KeyboardInterrupt):
+            await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    await anyio.to_thread.run_sync(lambda: build(out, thumbnails=True))
+    ((*_, url),) = read_data(out / "report", "pages")
+    with Image.open(out / "report" / url) as image:
+        image.load()
 
 
 @pytest.mark.parametrize("image", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])

@@ -1,7 +1,8 @@
 """Corrections in the report: kept in the browser, downloaded, folded in, and then shown as the text."""
 
 import json
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,20 @@ import anyio.to_thread
 import pytest
 from playwright.async_api import Browser, Dialog, Page, expect
 
+from pipeline.records import PageId, rfc3339
+from pipeline.workspace.failure_lines import encode_failure
+from pipeline.workspace.result_lines import encode_record
 from tests.corrections import correct, counts
-from tests.report.review_pages import build, failure, page_record, plain_record, reading, write_review, write_scan
+from tests.report.review_pages import (
+    build,
+    failure,
+    open_report,
+    page_record,
+    plain_record,
+    reading,
+    write_review,
+    write_scan,
+)
 from tests.runs import results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,6 +116,25 @@ async def test_corrections_survive_a_reload_until_the_report_has_them(browser: B
         await expect(page.locator("#original-text")).to_have_text("\n".join(LINES))
 
 
+async def test_nothing_is_offered_that_would_be_refused(browser: Browser, out: Path) -> None:
+    with (out / "failures.jsonl").open("ab") as file:
+        file.write(encode_failure(replace(failure("unread.png"), id=None)))
+    build(out)
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        edit_button, check = (page.get_by_role("button", name=name) for name in ("Edit", "Checked"))
+        await page.locator(".option", has_text="unread.png").click()
+        await expect(edit_button).to_be_disabled()
+        await expect(check).to_be_disabled()
+        await page.locator(".option", has_text="c.tif").click()
+        await expect(edit_button).to_be_enabled()
+        await expect(check).to_be_disabled()
+        await page.keyboard.press("c")
+        await expect(page.locator("#corrections")).to_be_hidden()
+        await edit(page, "c.tif", "read by a person")
+        await expect(check).to_be_enabled()
+
+
 async def test_the_line_of_the_caret_is_marked_and_enlarged(browser: Browser, out: Path) -> None:
     async with reading(browser, out / "report") as visit:
         page = visit.page
@@ -175,6 +207,86 @@ async def test_a_browser_that_keeps_nothing_is_warned_of(browser: Browser, out: 
         )
         assert [line["text"] for line in await download(page)] == ["other"]
         await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_a_correction_of_the_former_content_of_a_file_is_not_shown_as_the_text_of_the_new_one(
+    browser: Browser, out: Path
+) -> None:
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        await edit(page, "b.png", "other")
+        record = plain_record("b.png", "new")
+        another = replace(record, id=PageId(f"sha256:{'1' * 64}#1"), added="2026-11-30T10:00:00.000000Z")
+        with (out / "results.jsonl").open("ab") as file:
+            file.write(encode_record(another))
+        build(out)
+        await page.reload()
+        await page.locator(".option", has_text="b.png").click()
+        await expect(page.locator("#text")).to_have_text("new")
+        await expect(page.locator("#page-facts")).to_have_text("3 characters")
+        await expect(page.locator("#page-notes")).to_contain_text("of the content that the file had before")
+        assert [(line["id"], line["text"]) for line in await download(page)] == [(record.id, "other")]
+
+
+@pytest.mark.parametrize("is_saved", [False, True], ids=["downloaded", "saved"])
+async def test_a_later_correction_is_not_hidden_by_a_delivered_one(
+    browser: Browser, out: Path, *, is_saved: bool
+) -> None:
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        await edit(page, "b.png", "other")
+        (line,) = await download(page)
+        await anyio.to_thread.run_sync(
+            lambda: correct(out, line, line | {"text": "later", "at": rfc3339(datetime.now(UTC))})
+        )
+        build(out)
+        if is_saved:
+            key, kept = (await page.evaluate("Object.entries(localStorage)"))[0]
+            saved = json.loads(kept) | {"isSaved": True, "at": "2999-01-01T00:00:00Z"}
+            await page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, json.dumps(saved)])
+        await page.reload()
+        await page.locator(".option", has_text="b.png").click()
+        await expect(page.locator("#text")).to_have_text("later")
+        await expect(page.locator("#corrections")).to_be_hidden()
+
+
+async def test_a_delivered_correction_that_is_taken_back_is_delivered_again(browser: Browser, out: Path) -> None:
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        await edit(page, "b.png", "other")
+        first = await download(page)
+        await edit(page, "b.png", "third")
+        await edit(page, "b.png", "b")
+        await page.reload()
+        await expect(page.locator("#corrections-count")).to_have_text("1 correction, 1 not downloaded")
+        second = await download(page)
+    folded, refusals = await anyio.to_thread.run_sync(lambda: correct(out, *first))
+    assert (counts(folded), refusals) == ({"corrected": 1}, [])
+    folded, refusals = await anyio.to_thread.run_sync(lambda: correct(out, *second))
+    assert (counts(folded), refusals) == ({"restored": 1}, [])
+
+
+async def test_what_the_browser_had_no_space_for_outlives_another_tabs_change(browser: Browser, out: Path) -> None:
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        await page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+        await edit(page, "b.png", "other")
+        await page.evaluate("window.dispatchEvent(new StorageEvent('storage', { key: null }))")
+        assert [line["text"] for line in await download(page)] == ["other"]
+
+
+async def test_a_correction_in_another_tab_is_shown_in_this_one(browser: Browser, out: Path) -> None:
+    async with reading(browser, out / "report") as visit:
+        other = await visit.page.context.new_page()
+        await open_report(other, visit.page.url)
+        await other.locator(".option", has_text="b.png").click()
+        await expect(other.locator("#text")).to_have_text("b")
+        await edit(visit.page, "b.png", "other")
+        await expect(other.locator("#text")).to_have_text("other")
+        await expect(other.locator(".option", has_text="b.png").locator(".labels")).to_have_text("corrected")
+        await visit.page.get_by_role("button", name="Undo my correction").click()
+        await expect(other.locator("#text")).to_have_text("b")
+        await expect(other.locator("#filter option[value=corrected]")).to_have_text("Corrected (0)")
 
 
 async def test_corrections_of_another_workspace_are_not_shown(browser: Browser, out: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, expect
 
+from pipeline.correct.folding import Folded, fold
 from pipeline.report import serving as report_serving
 from pipeline.report.build import ShownPage
 from pipeline.report.serving import REFUSED, WAITING, Inbox, serving_report
 from pipeline.workspace.lock import lock_workspace
+from pipeline.workspace.result_lines import encode_record
 from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.report.review_pages import build, open_report, page_record, plain_record, write_review, write_scan
-from tests.runs import results, run_here
+from tests.runs import results, run_command, run_here
 from tests.server.browser import visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,6 +76,45 @@ async def test_a_correction_that_cannot_be_applied_is_refused_and_kept(out: Path
     assert answer["reason"]
     assert b'"text":"new"' in (out / "report" / REFUSED).read_bytes()
     assert (await add(inbox, correction("newer")))["state"] == "saved"
+
+
+async def test_a_correction_that_another_server_takes_meanwhile_is_not_lost(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers of one report: the second one's correction comes when the first has folded its own in."""
+    second = Inbox(out, out / "report")
+    added: list[asyncio.Future[dict[str, str]]] = []
+    loop = asyncio.get_running_loop()
+
+    def fold_and_be_overtaken(workspace: Path, *arguments: Any) -> Folded:
+        folded = fold(workspace, *arguments)
+        monkeypatch.setattr(report_serving, "fold", fold)
+        future = asyncio.run_coroutine_threadsafe(add(second, correction("b2", source="b.png")), loop)
+        added.append(asyncio.wrap_future(future, loop=loop))
+        with suppress(TimeoutError):  # it waits for this fold to end, or would be removed with the first one's line
+            future.result(1)
+        return folded
+
+    monkeypatch.setattr(report_serving, "fold", fold_and_be_overtaken)
+    assert (await add(Inbox(out, out / "report"), correction("a2")))["state"] == "saved"
+    assert (await added[0])["state"] == "saved"
+    assert texts(out) == {"a.png": "a2", "b.png": "b2"}
+
+
+async def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(out: Path) -> None:
+    (out / "report" / WAITING).write_bytes(b'{"source":"b.png","pa')
+    assert (await add(Inbox(out, out / "report"), correction("new")))["state"] == "saved"
+    assert texts(out)["a.png"] == "new"
+
+
+async def test_corrections_wait_for_the_workspace_of_their_report(out: Path, tmp_path: Path) -> None:
+    other = write_review(tmp_path, [page_record("a.png", LINES)], name="other")
+    run_file = other / "run.json"
+    run_file.write_text(run_file.read_text().replace("0123456789abcdef", "fedcba9876543210"))
+    (out / "report" / WAITING).write_bytes(correction("new") + b"\n")
+    assert (await run_command("report", other, out / "report")).returncode == 2
+    assert texts(other)["a.png"] == "\n".join(LINES)
+    assert (out / "report" / WAITING).exists()
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"source":"a.png","page":1}', correction("a") + b"\n{}"])
@@ -172,3 +214,21 @@ async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
             await open_report(page, f"{url}#source={name}&page={number}")
             await expect(page.locator("#picture-note")).to_have_text("")
             assert await page.locator(".sheet img").evaluate("image => image.naturalWidth") >= 120
+
+
+async def test_a_report_that_was_built_again_gets_no_picture_of_another_page(
+    browser: Browser, out: Path, tmp_path: Path
+) -> None:
+    write_scan(tmp_path / "scans/b.png", ["b"])
+    built = build(out, choice="none", keeps_pages=True)
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        with (out / "results.jsonl").open("ab") as file:
+            file.write(encode_record(plain_record("a-new.png", "new")))
+        build(out, choice="none")
+        visit.is_error_expected = True
+        await open_report(visit.page, f"{url}#source=a.png&page=1")
+        await expect(visit.page.locator("#text")).to_have_text("\n".join(LINES))
+        await expect(visit.page.locator("#picture-note")).to_contain_text("cannot be shown")

@@ -56,6 +56,7 @@ async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
     (tmp_path / "secret.txt").write_text("secret")
     (tmp_path / "build-12ab").mkdir()
     (tmp_path / "build-12ab/report.js").write_text("script")
+    (tmp_path / "build-12ab/link.js").symlink_to("/etc/passwd")
     saved = Saved()
     async with (
         serving(Site(tmp_path, find_picture, saved.save), 0) as url,
@@ -124,6 +125,7 @@ async def test_what_the_page_sends_is_saved(owner: Visitor) -> None:
         "//etc/passwd",
         "/build-12ab/",
         "/build-12ab/report.js%00",
+        "/build-12ab/link.js",
         "/pictures/-1",
     ],
 )

@@ -2,9 +2,9 @@
 
 /**
  * @typedef {{source: string, source_b64?: string, page: number, id?: string, text?: string, lines?: string[],
- * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean}} Correction `base` is when the
- * record that was shown was added; `isSaved`: the server of the report has
- * folded it in; `isDownloaded`: it is in a file.
+ * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean, wasDelivered?: boolean}}
+ * Correction `base` is when the record that was shown was added; `isSaved`: the server of the report has folded it in;
+ * `isDownloaded`: it is in a file; `wasDelivered`: so is a former correction of the page.
  */
 
 /** Returns the name under which a page's correction is kept. */
@@ -12,12 +12,29 @@ export function keyOf({ source, source_b64: bytes, page }) {
   return JSON.stringify([bytes === undefined ? source : null, bytes ?? null, page]);
 }
 
+/** Returns whether a correction is of the content that a page has: its file may have another one since. */
+export function isOf(correction, details) {
+  return (correction.id ?? null) === details.id;
+}
+
+/**
+ * Returns whether a report has got what a correction did, or what was done to the page later.
+ * @param {Correction} correction
+ * @param {object} details Of its page.
+ * @param {boolean} isSame Whether the page has the correction's text and mark.
+ */
+export function isSettled(correction, details, isSame) {
+  if (details.added === correction.base) return false; // the record that it corrects: one that is the same undoes another
+  const isReviewedSince = Date.parse(details.at) >= Date.parse(correction.at);
+  return isSame || correction.isSaved === true || (correction.isDownloaded === true && isReviewedSince);
+}
+
 /**
  * Returns corrections as the lines of a file for `pagemill correct`.
  * @param {Correction[]} corrections
  */
 export function toLines(corrections) {
-  const lines = corrections.map(({ isSaved, isDownloaded, ...fields }) => `${JSON.stringify(fields)}\n`);
+  const lines = corrections.map(({ isSaved, isDownloaded, wasDelivered, ...fields }) => `${JSON.stringify(fields)}\n`);
   return lines.join("");
 }
 
@@ -26,20 +43,23 @@ export class Corrections {
   /**
    * @param {Storage | null} storage null where the browser has none.
    * @param {string} workspace Its id.
-   * @param {{onChange: () => void}} actions
+   * @param {{onChange: () => void, onOthersChange: () => void}} actions The latter is for what another tab has changed.
    */
-  constructor(storage, workspace, { onChange }) {
+  constructor(storage, workspace, { onChange, onOthersChange }) {
     this.storage = storage;
     this.prefix = `pagemill ${workspace} `;
     this.onChange = onChange;
     /** Whether the browser keeps them when the page is closed. */
     this.isKept = storage !== null;
     this.all = new Map();
+    /** Those that the browser had no space for. */
+    this.unkept = new Map();
     this.#read();
     window.addEventListener("storage", (event) => {
       if (event.key !== null && !event.key.startsWith(this.prefix)) return;
       this.#read();
       this.onChange();
+      onOthersChange();
     });
   }
 
@@ -64,7 +84,9 @@ export class Corrections {
     this.all.set(key, correction);
     try {
       this.storage?.setItem(this.prefix + key, JSON.stringify(correction));
+      this.unkept.delete(key);
     } catch {
+      this.unkept.set(key, correction);
       this.isKept = false; // the browser's space for this is used up, or it keeps nothing
     }
     this.onChange();
@@ -73,6 +95,7 @@ export class Corrections {
   /** Forgets a correction. */
   remove(key) {
     this.all.delete(key);
+    this.unkept.delete(key);
     this.storage?.removeItem(this.prefix + key);
     this.onChange();
   }
@@ -93,6 +116,7 @@ export class Corrections {
         this.storage.removeItem(name); // not one of ours
       }
     }
+    for (const [key, correction] of this.unkept) this.all.set(key, correction);
   }
 }
 

@@ -1,10 +1,13 @@
 /** The page that is open: what is said of it, and what a person does to its text. */
 
-import { keyOf } from "./corrections.js";
+import { isOf, keyOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
 import { visible } from "./names.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
+
+const OF_FORMER_CONTENT =
+  "Your correction in this browser is of the content that the file had before: it is downloaded, and not shown here.";
 
 /**
  * Returns what a row's state and flags are called.
@@ -119,6 +122,7 @@ export class PageView {
   toggleChecked() {
     if (this.page === null) return;
     if (this.editor.isOpen) this.save();
+    if (this.find("check").disabled) return;
     this.#keep(this.#now(), !this.#isChecked());
   }
 
@@ -150,7 +154,8 @@ export class PageView {
   }
 
   #correction() {
-    return this.context.corrections.get(this.#key());
+    const kept = this.context.corrections.get(this.#key());
+    return kept !== null && isOf(kept, this.page.details) ? kept : null;
   }
 
   #now() {
@@ -178,6 +183,7 @@ export class PageView {
         checked,
         base: former?.base ?? details.added,
         at: new Date().toISOString(),
+        ...(isDelivered(former) ? { wasDelivered: true } : {}),
       });
     }
     this.#changed();
@@ -229,11 +235,25 @@ export class PageView {
     if (details.at !== undefined) sentences.push(`Reviewed ${details.at.slice(0, 10)}${by(details)}.`);
     const correction = this.#correction();
     if (correction !== null) sentences.push(standing(correction));
+    else if (this.context.corrections.get(this.#key()) !== null) sentences.push(OF_FORMER_CONTENT);
     this.find("page-notes").textContent = sentences.join(" ");
     const original = details.original ?? (this.#now() === text ? undefined : text);
     this.find("original").hidden = original === undefined;
     this.find("original-text").textContent = (original ?? "").slice(0, MOST_EDITABLE);
     this.#showButtons();
+  }
+
+  /** Returns why the text cannot be edited, and why not marked as checked: `pagemill correct` would refuse it. */
+  #obstacles() {
+    const { details } = this.page;
+    const hasFailed = STATES.indexOf("failed") <= this.context.rows.states[this.row];
+    const isUnreadable = details.id === null || (details.problem !== undefined && !hasFailed);
+    if (isUnreadable) return Array(2).fill("No text can be kept for this page: its content or its record was not read");
+    const isLong = this.#now().length > MOST_EDITABLE;
+    return [
+      isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "",
+      hasFailed && this.#now() === "" ? "There is no text to check" : "",
+    ];
   }
 
   #showButtons() {
@@ -243,9 +263,11 @@ export class PageView {
     this.find("editor-hint").hidden = !isOpen;
     this.find("check").setAttribute("aria-pressed", String(this.#isChecked()));
     this.find("undo").hidden = isOpen || this.#correction() === null || isDelivered(this.#correction());
-    const isLong = this.#now().length > MOST_EDITABLE;
-    this.find("edit").disabled = isLong;
-    this.find("edit").title = isLong ? "The text is too long to edit here; pagemill correct takes it from a file" : "";
+    const [unedited, unchecked] = this.#obstacles();
+    this.find("edit").disabled = unedited !== "";
+    this.find("edit").title = unedited;
+    this.find("check").disabled = unchecked !== "";
+    this.find("check").title = unchecked;
   }
 }
 
@@ -262,5 +284,5 @@ function standing({ isSaved, isDownloaded }) {
 
 /** Returns whether a correction has left the browser, so that only another one can undo it. */
 function isDelivered(correction) {
-  return correction?.isSaved === true || correction?.isDownloaded === true;
+  return [correction?.isSaved, correction?.isDownloaded, correction?.wasDelivered].includes(true);
 }

@@ -1,7 +1,7 @@
 /** The review report: the overview, and the pages beside their texts. */
 
 import { addressOf, parseAddress } from "./address.js";
-import { Corrections, findStorage, keyOf } from "./corrections.js";
+import { Corrections, findStorage, isOf, isSettled, keyOf } from "./corrections.js";
 import { download, fileName, save } from "./delivery.js";
 import { element } from "./dom.js";
 import { listenToKeys } from "./keyboard.js";
@@ -47,7 +47,7 @@ async function load() {
     );
   }
   rows.group();
-  corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections });
+  corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections, onOthersChange: followOthers });
   list = new PageList(find("list"), { fill: fillOption, open: go });
   view = new PageView(find, { store, rows, corrections, isServed, onChange: corrected, go, say });
   await reconcile();
@@ -67,16 +67,26 @@ async function load() {
   if (find("search").value !== "") showList();
 }
 
-/** Forgets the corrections that the report has by now. */
+/** Forgets the corrections that the report has by now, and shows the others of its contents. */
 async function reconcile() {
   for (const correction of [...corrections.all.values()]) {
     const row = rows.find(correction.source, correction.page, correction.source_b64 ?? null);
     if (row < 0) continue;
-    const text = await store.get("texts", row);
-    const isChecked = (rows.flags[row] & CHECKED) !== 0;
-    if ((correction.text ?? text) === text && correction.checked === isChecked) corrections.remove(keyOf(correction));
+    const [text, details] = await Promise.all([store.get("texts", row), store.get("details", row)]);
+    if (!isOf(correction, details)) continue;
+    const isSame = (correction.text ?? text) === text && correction.checked === ((rows.flags[row] & CHECKED) !== 0);
+    if (isSettled(correction, details, isSame)) corrections.remove(keyOf(correction));
     else overlay(row, correction, text);
   }
+}
+
+/** Shows what another tab has done. */
+async function followOthers() {
+  rows.overlay.clear();
+  await reconcile();
+  offer(find("filter"), FILTERS, rows.counts());
+  list.refresh();
+  view.refresh();
 }
 
 /** Lets a row show what a correction does to it. */
