@@ -248,3 +248,15 @@ async def test_a_report_that_was_built_again_says_so_in_the_page_that_is_open(br
         visit.complaints = [text for text in visit.complaints if "ERR_FILE_NOT_FOUND" not in text]
         await visit.page.reload()
         await expect(visit.page.locator("#text")).to_have_text("text")
+
+
+@pytest.mark.parametrize("kind", ["pages", "texts"])
+async def test_a_data_file_that_is_cut_off_is_named(browser: Browser, tmp_path: Path, kind: str) -> None:
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+    build(out)
+    (file,) = (out / "report").glob(f"build-*/{kind}-0000.js")
+    file.write_bytes(file.read_bytes()[:20])
+    async with visiting(browser, "file://") as visit:
+        await visit.page.goto((out / "report/index.html").as_uri())
+        await expect(visit.page.locator("#message")).to_contain_text(f"{kind}-0000.js is damaged")
+        visit.complaints.clear()  # the browser's of the script

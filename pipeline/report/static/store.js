@@ -74,20 +74,24 @@ export class Store {
     const script = document.createElement("script");
     this.waiting.set(key, [...(this.waiting.get(key) ?? []), resolve]);
     script.src = `${this.folder}/${file}`;
-    script.addEventListener("load", () => script.remove());
-    script.addEventListener("error", () => {
+    const end = (reason) => {
       script.remove();
-      reject(new Error(`${file} cannot be loaded: the report may have been built again. Reload the page.`));
-    });
+      reject(new Error(`${file} ${reason}`)); // unless it has called `add`
+    };
+    script.addEventListener("load", () => end("is damaged: build the report again, or copy it again."));
+    script.addEventListener("error", () =>
+      end("cannot be loaded: the report may have been built again. Reload the page."),
+    );
     document.head.append(script);
     return promise;
   }
 
   #add(kind, number, json) {
     const key = `${kind} ${number}`;
-    const [resolve, ...others] = this.waiting.get(key) ?? [];
-    if (others.length > 0) this.waiting.set(key, others);
-    else this.waiting.delete(key);
-    resolve?.(JSON.parse(json));
+    const waiting = this.waiting.get(key) ?? [];
+    this.waiting.delete(key);
+    if (waiting.length === 0) return;
+    const entries = JSON.parse(json);
+    for (const resolve of waiting) resolve(entries);
   }
 }
