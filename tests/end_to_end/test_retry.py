@@ -125,7 +125,7 @@ async def test_ten_pages_that_always_fail_among_good_ones_are_left_to_retry_afte
     assert (runs[-1].exit_code, runs[-1].calls, runs[-1].totals[State.FAILED]) == (3, 0, 10)
 
 
-@pytest.mark.parametrize("bad", [2, 5, 8, 12])
+@pytest.mark.parametrize("bad", [2, 5, *(pytest.param(bad, marks=pytest.mark.deep) for bad in (8, 12))])
 @on_virtual_time
 async def test_pages_at_the_end_that_always_fail_are_left_to_retry(scans: Path, tmp_path: Path, bad: int) -> None:
     """Nothing succeeds after them, so nothing tells them from an outage; but each night would call for them again."""

@@ -110,7 +110,13 @@ async def check_layout(visit: Visit, width_px: int) -> None:
     assert await visit.page.evaluate(OVERLAPS) == []
 
 
-@pytest.mark.parametrize(("size_px", "is_dark"), [(PHONE_PX, False), (DESK_PX, True)], ids=["phone-light", "desk-dark"])
+@pytest.mark.parametrize(
+    ("size_px", "is_dark"),
+    [
+        pytest.param(PHONE_PX, False, id="phone-light"),
+        pytest.param(DESK_PX, True, id="desk-dark", marks=pytest.mark.deep),
+    ],
+)
 async def test_any_overview_in_a_browser(
     page_file: Path, browser: Browser, size_px: tuple[int, int], *, is_dark: bool
 ) -> None:
