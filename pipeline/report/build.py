@@ -48,6 +48,10 @@ class ShownPage:
     kind: PictureKind
     path: Path | None
 
+    def source_bytes(self) -> bytes:
+        """Return the bytes of the source's name, as lines do."""
+        return self.source
+
 
 @dataclass(slots=True)
 class Built:

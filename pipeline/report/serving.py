@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,19 +42,6 @@ _MEDIA_TYPES: Final = {
 """By suffix; any other file is a JPEG."""
 
 logger = logging.getLogger("pagemill")
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """What names a page for the reader of images."""
-
-    source: bytes
-    page: int
-    id: str | None
-
-    def source_bytes(self) -> bytes:
-        """Return the bytes of the source's name."""
-        return self.source
 
 
 class Inbox:
@@ -178,7 +164,7 @@ class _Pictures:
                 return None
         if page.kind is not PictureKind.SENT or page.id is None or self._reader is None:
             return None
-        for _, image in self._reader.read([(page, _Name(page.source, page.page, page.id))]):
+        for _, image in self._reader.read([(page, page)]):
             return None if image is None else _served(image.data, image.suffix)
         return None
 

@@ -64,7 +64,6 @@ async def serve(
         EngineError: the engine does not start.
         KeyStoreError: the key store cannot be read.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     authenticator = await _make_authenticator(config, key, keyring)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_bind(config.host, config.port))  # before the models load: it may be in use
@@ -181,6 +180,7 @@ async def _start_engine(
 async def _listening(
     app: web.Application, listener: socket.socket, config: ServeConfig, metrics: Metrics
 ) -> AsyncIterator[web.BaseSite]:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     runner = Runner(
         app,
         on_malformed=lambda status: metrics.count_response(MALFORMED_ROUTE, status),

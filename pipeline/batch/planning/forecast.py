@@ -56,22 +56,17 @@ def forecast(
     left = None if per_month is None else max(0, per_month - used)
     if calls and 0 in {per_month, per_night}:
         return Forecast(per_month, left, None, None, None)
-    month, begin, rest, nights, room = billing_month(now, calendar), now, calls, 0, left
+    month, begin, rest, room = billing_month(now, calendar), now, calls, left
+    months = nights = 0
     finish: datetime | None = now
-    has_share = spread and per_month is not None
     by_month: dict[str, int] = {}
-    months = 0
     while rest and len(by_month) < _MAX_MONTHS:
         resets = reset_time(month, calendar)
-        in_month = count_nights(begin, resets)
-        nightly = _bound_night(per_night, room if spread else None, in_month)
-        bounds = (room, None if nightly is None else nightly * in_month)
-        made = min([rest, *(bound for bound in bounds if bound is not None)])
+        made, nightly = _make_calls(rest, room, per_night, count_nights(begin, resets), spread=spread)
         by_month[month] = made
         if made:
             months += 1
-            used_nights = 0 if nightly is None else -(-made // nightly)
-            nights += used_nights
+            nights += (used_nights := 0 if nightly is None else -(-made // nightly))
             finish = begin + timedelta(days=max(0, used_nights - 1))
         rest -= made
         month, begin, room = billing_month(resets + timedelta(days=1), calendar), resets, per_month
@@ -83,10 +78,19 @@ def forecast(
         per_month=per_month,
         left=left,
         months=months,
-        nights=None if per_night is None and not has_share else nights,
+        nights=None if per_night is None and not (spread and per_month is not None) else nights,
         finish=None if finish is None else f"{finish.astimezone(UTC):%Y-%m-%d}",
         calls=dict(list(by_month.items())[:12]),
     )
+
+
+def _make_calls(
+    rest: int, room: int | None, per_night: int | None, nights: int, *, spread: bool
+) -> tuple[int, int | None]:
+    """Return the calls that a month's nights make, and the bound of each night; None for no bound."""
+    nightly = _bound_night(per_night, room if spread else None, nights)
+    bounds = (room, None if nightly is None else nightly * nights)
+    return min([rest, *(bound for bound in bounds if bound is not None)]), nightly
 
 
 def _bound_night(per_night: int | None, room: int | None, nights: int) -> int | None:

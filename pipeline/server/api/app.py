@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
@@ -55,11 +56,7 @@ def create_app(
     admission, metrics = admission or AdmissionControl(), metrics or Metrics()
     in_flight, authenticator = in_flight or InFlightRequests(), authenticator or Authenticator()
     shared_turns = turns or FairTurns(admission.queue_slots, finishes_jobs=False)
-
-    def get_state() -> EngineState:
-        state = engine_state()
-        return replace(state, waiting=state.waiting + shared_turns.waiting)
-
+    get_state = partial(_add_waiting, engine_state, shared_turns)
     metrics.add_collectors(get_state, admission.statistics)
     handlers = RecognitionHandlers(
         recogniser,
@@ -78,6 +75,12 @@ def create_app(
     add_pdf_routes(app, PdfHandlers(pdf_renderer, authenticator, admission=admission, in_flight=in_flight))
     _add_operator_routes(app, authenticator, metrics, get_state, fetches_urls=fetch is not None)
     return app
+
+
+def _add_waiting(engine_state: Callable[[], EngineState], turns: FairTurns) -> EngineState:
+    """Return the state of the engine, with the pages that wait for a turn."""
+    state = engine_state()
+    return replace(state, waiting=state.waiting + turns.waiting)
 
 
 def _add_recognition_routes(app: web.Application, handlers: RecognitionHandlers) -> None:
