@@ -39,6 +39,7 @@ class Review:
         by: Who, as the corrections file says.
         checked: When the text was marked as checked, RFC 3339 in UTC; None when it is not.
         original: The text before any correction; None for a page that had none, because it had failed.
+        browser: Random id of the browser that the correction was made in; None for one that was made elsewhere.
     """
 
     at: str
@@ -46,3 +47,4 @@ class Review:
     by: str | None = None
     checked: str | None = None
     original: Original | None = None
+    browser: str | None = None

@@ -32,6 +32,7 @@ class Correction:
         base: `added` of the record that the person had seen; None when the file does not say.
         at: When, RFC 3339 in UTC; None when the file does not say.
         by: Who; None when the file does not say.
+        browser: Random id of the browser that it was made in: there a person may have had no name, or another one.
     """
 
     source: bytes
@@ -43,6 +44,12 @@ class Correction:
     base: str | None
     at: str | None
     by: str | None
+    browser: str | None
+
+    @property
+    def person(self) -> str:
+        """Who made it, whatever the name at that time."""
+        return self.browser or self.by or ""
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +63,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     base: _Name | None = None
     at: str | None = None
     by: _Name | None = None
+    browser: _Name | None = None
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -84,7 +92,16 @@ def parse_correction(line: bytes) -> Correction | str:
         return "neither `text` nor `checked`"
     text = None if fields.text is None else normalise_breaks(fields.text)
     return Correction(
-        source, fields.page, fields.id, text, fields.lines, fields.checked, fields.base or None, at, fields.by or None
+        source,
+        fields.page,
+        fields.id,
+        text,
+        fields.lines,
+        fields.checked,
+        base=fields.base or None,
+        at=at,
+        by=fields.by or None,
+        browser=fields.browser or None,
     )
 
 

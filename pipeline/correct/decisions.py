@@ -1,5 +1,6 @@
 """What follows from a correction: a new record, nothing, or a refusal with its reason."""
 
+from dataclasses import replace
 from enum import StrEnum
 
 from pipeline.correct.corrections_file import Correction, normalise_breaks
@@ -52,7 +53,7 @@ def decide(correction: Correction, record: Record, now: str, *, force: bool) -> 
     if not force and is_superseded(correction, record):
         return Effect.SUPERSEDED, None
     base = correction.base if correction.base is not None else record.added
-    review = Review(at=_moment(correction, now), base=base, by=correction.by, checked=checked)
+    review = Review(_moment(correction, now), base, correction.by, checked, browser=correction.browser)
     revised = revise(record, text, review, now, line_texts=correction.lines)
     if not is_same:
         return Effect.CORRECTED if revised.is_corrected else Effect.RESTORED, revised
@@ -67,7 +68,7 @@ def follow(copy: Record, revised: Record) -> Record:
         revised: The other page's new record.
     """
     assert revised.review is not None
-    review = Review(at=revised.review.at, base=copy.added, by=revised.review.by, checked=revised.review.checked)
+    review = replace(revised.review, base=copy.added, original=None)
     texts = None if revised.lines is None else [line.text for line in revised.lines]
     return revise(copy, revised.text, review, revised.added, line_texts=texts)
 
@@ -86,7 +87,7 @@ def transcribe(correction: Correction, failure: Failure, now: str, *, force: boo
     if not force and correction.base not in {None, failure.added}:
         raise RefusedError(f"it has failed again since, at {failure.added}")
     at = _moment(correction, now)
-    review = Review(at=at, base=failure.added, by=correction.by, checked=at if correction.checked else None)
+    review = Review(at, failure.added, correction.by, at if correction.checked else None, browser=correction.browser)
     return transcription(failure, failure.id, correction.text, review, now)
 
 
@@ -130,7 +131,7 @@ def is_superseded(correction: Correction, record: Record) -> bool:
         RefusedError: the page has got another record since the person saw it.
     """
     review = record.review
-    is_same_person = review is not None and review.by == correction.by
+    is_same_person = review is not None and _is_by_same_person(correction, review)
     if review is not None and correction.at is not None and correction.at < review.at:
         if is_same_person:
             return True
@@ -142,6 +143,13 @@ def is_superseded(correction: Correction, record: Record) -> bool:
     if not is_same_person:  # who saw the same text
         raise RefusedError(f"{review.by or 'another person'} has reviewed it since, at {review.at}")
     return False
+
+
+def _is_by_same_person(correction: Correction, review: Review) -> bool:
+    """Return whether a person has made both: under one name, or in one browser, which had no name or another one once."""
+    if correction.browser is not None and correction.browser == review.browser:
+        return True
+    return correction.by == review.by
 
 
 def _find_text(correction: Correction, record: Record) -> str:

@@ -17,7 +17,7 @@ STDIN: Final = Path("-")
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF;
 CREATE TABLE last (
-  source BLOB, page INTEGER, by TEXT, file INTEGER, line INTEGER, PRIMARY KEY (source, page, by)
+  source BLOB, page INTEGER, person TEXT, file INTEGER, line INTEGER, PRIMARY KEY (source, page, person)
 ) WITHOUT ROWID;
 """
 
@@ -103,12 +103,12 @@ class CorrectionFiles:
         return copy
 
     def _is_last(self, correction: Correction, file: int, number: int) -> bool:
-        key = correction.source, correction.page, correction.by or ""
-        found = self._db.execute("SELECT file, line FROM last WHERE source = ? AND page = ? AND by = ?", key)
+        key = correction.source, correction.page, correction.person
+        found = self._db.execute("SELECT file, line FROM last WHERE source = ? AND page = ? AND person = ?", key)
         return bool(found.fetchone() == (file, number))
 
 
 def _keys(at: int, file: BinaryIO) -> Iterator[tuple[bytes, int, str, int, int]]:
     for number, content in read_corrections(file):
         if isinstance(content, Correction):
-            yield content.source, content.page, content.by or "", at, number
+            yield content.source, content.page, content.person, at, number

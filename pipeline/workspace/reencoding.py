@@ -34,7 +34,7 @@ _FIELDS: Final = (
     *("attempt", "class", "message", "attempts", "retryable", "elapsed_ms", "added", "format", "width_px", "height_px"),
     *("bytes", "scale", "rotation_deg", "tiles", "corrections", "turned_deg", "deskewed_deg", "levels", "to_source"),
     *("timestamp", "host", "meta", "note", "runs", "again", "text_from", "skipped", "reason", "measure", "pixels"),
-    *("lines", "operation", "review", "at", "base", "by", "checked", "original"),
+    *("lines", "operation", "review", "at", "base", "by", "browser", "checked", "original"),
 )
 """The order in which pagemill writes the fields of a line, and of the objects in it."""
 

@@ -118,8 +118,8 @@ def _review_fields(review: Review | None) -> dict[str, Any] | None:
                 "lines": line_fields(first.lines),
             }
         )
-    fields = {"at": review.at, "base": review.base, "by": review.by, "checked": review.checked, "original": original}
-    return _known(fields)
+    fields = {"at": review.at, "base": review.base, "by": review.by, "browser": review.browser}
+    return _known({**fields, "checked": review.checked, "original": original})
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:

@@ -336,6 +336,33 @@ class TestAgain:
         seen = pages(workspace)["a.png"].added
         assert counts(correct(workspace, {**A, "text": "two", "by": "Bo", "base": seen})[0]) == {"corrected": 1}
 
+    def test_a_browser_is_one_person_before_and_after_a_name_is_given_whatever_the_order(self, workspace: Path) -> None:
+        line = {**A, "base": moment(0), "browser": "3f9a1c07"}
+        unnamed = {**line, "text": "one", "at": "2026-03-01T10:00:00Z", "by": "reviewer 3f9a1c07"}
+        named = {**line, "text": "two", "at": "2026-03-01T11:00:00Z", "by": "Ada"}
+        assert [counts(correct(workspace, each)[0]) for each in (unnamed, named, unnamed)] == [
+            {"corrected": 1},
+            {"corrected": 1},
+            {"superseded": 1},
+        ]
+        record = pages(workspace)["a.png"]
+        assert record.review
+        assert (record.text, record.review.by, record.review.browser) == ("two", "Ada", "3f9a1c07")
+        assert counts(correct(workspace, unnamed, {**named, "text": "three", "at": "2026-03-01T12:00:00Z"})[0]) == {
+            "corrected": 1,
+            "superseded": 1,
+        }
+
+    def test_one_name_in_two_browsers_is_one_person_and_two_browsers_without_names_are_two(
+        self, workspace: Path
+    ) -> None:
+        line = {**A, "base": moment(0)}
+        for hour, browser in enumerate(("3f9a1c07", "00c0ffee")):
+            own = {**line, "text": browser, "at": f"2026-03-01T1{hour}:00:00Z", "by": "Ada", "browser": browser}
+            assert counts(correct(workspace, own)[0]) == {"corrected": 1}
+        other = {**line, "text": "x", "at": "2026-03-01T12:00:00Z", "by": "reviewer 77777777", "browser": "77777777"}
+        assert "Ada has reviewed it since" in correct(workspace, other)[1][0].reason
+
     def test_a_clock_that_is_ahead_does_not_make_later_corrections_older(self, workspace: Path) -> None:
         correct(workspace, {**A, "text": "one", "at": "2999-01-01T00:00:00Z"})
         assert counts(correct(workspace, {**A, "text": "two", "at": "2999-01-01T00:00:00Z"})[0]) == {"corrected": 1}

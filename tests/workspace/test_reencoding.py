@@ -55,6 +55,7 @@ RECORDS = [
             at=RECORD.added,
             base=RECORD.added,
             by="Ada",
+            browser="3f9a1c07",
             checked=RECORD.added,
             original=Original(
                 RECORD.added, "吉", lines=(TextLine("吉", (1.0, 2.0, 30.0, 2.0, 30.5, 9.0, 0.0, 9.0), 1.0),)
