@@ -17,6 +17,7 @@ from pipeline.report.overview import Overview
 from pipeline.report.overview_html import render_overview
 from pipeline.report.pages import ReportPage, read_pages
 from pipeline.report.pictures import Picture, PictureChoice, PictureKind, Pictures
+from pipeline.report.reviews import results_bytes
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.web.assets import STATIC, load_assets
 from pipeline.web.bundle import bundle_modules
@@ -63,6 +64,7 @@ class Built:
         made: Pages whose picture is in the report.
         unshown: Pages whose picture only `--serve` or another choice of pictures shows.
         missing: Pages whose picture is not there.
+        start_bytes: Size of the records when the report was begun.
         shown: Each page in the order of the report, if that was asked for.
     """
 
@@ -71,6 +73,7 @@ class Built:
     made: int = 0
     unshown: int = 0
     missing: int = 0
+    start_bytes: int = 0
     shown: list[ShownPage] = field(default_factory=list, repr=False)
 
 
@@ -108,6 +111,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         UsageError: the destination holds something else, or another build writes it.
         StorageError: the workspace cannot be read, or the report not be written.
     """
+    start_bytes = results_bytes(job.workspace)
     with ReportFolder(job.destination, job.run_file.workspace_id) as folder:
         pictures = Pictures(job.run_file.root, job.destination, job.choice)
         thumbnails = Thumbnails(job.destination, is_wanted=job.thumbnails)
@@ -124,6 +128,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         folder.finish(_render(job, folder.build.name).encode())
         pictures.remove_others()
         thumbnails.remove_others()
+    built.start_bytes = start_bytes
     return built
 
 

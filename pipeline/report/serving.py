@@ -21,6 +21,7 @@ from pipeline.errors import StopError, UsageError, WorkspaceLockedError
 from pipeline.report.build import ShownPage
 from pipeline.report.folder import INDEX, lock_file
 from pipeline.report.pictures import PictureKind
+from pipeline.report.reviews import Reviews, results_bytes
 from pipeline.web.loopback import ServedPicture, Site, serving
 
 WAITING: Final = "waiting-corrections.jsonl"
@@ -179,7 +180,9 @@ def _served(data: bytes, suffix: str) -> ServedPicture:
 
 
 @asynccontextmanager
-async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], port: int) -> AsyncGenerator[str]:
+async def serving_report(
+    workspace: Path, report: Path, pages: list[ShownPage], port: int, *, start_bytes: int | None = None
+) -> AsyncGenerator[str]:
     """Serve a report until the block ends; yield its URL.
 
     Args:
@@ -187,14 +190,18 @@ async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], 
         report: The report's folder.
         pages: Of the report, in its order.
         port: 0 takes a free one.
+        start_bytes: Size of the records when the report was begun: what is reviewed in later ones, its pages show
+            without a new report. None takes those of now.
 
     Raises:
         UsageError: the port cannot be bound.
     """
+    reviews = Reviews(workspace, results_bytes(workspace) if start_bytes is None else start_bytes)
     inbox = Inbox(workspace, report)
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(2, "pictures"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "corrections"))  # one after another
+        followers = stack.enter_context(ThreadPoolExecutor(1, "reviews"))
         loop = asyncio.get_running_loop()
         reader: ImageReader | None = None
         try:
@@ -207,7 +214,10 @@ async def serving_report(workspace: Path, report: Path, pages: list[ShownPage], 
         async def save(line: bytes) -> Mapping[str, Any]:
             return await loop.run_in_executor(writer, inbox.add, line)
 
-        site = Site(report, _Pictures(report, pages, reader, threads).find, save)
+        async def find_saved(after: int) -> bytes:
+            return await loop.run_in_executor(followers, reviews.find, after)
+
+        site = Site(report, _Pictures(report, pages, reader, threads).find, save, find_saved)
         url = await stack.enter_async_context(serving(site, port))
         retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
         stack.callback(retries.cancel)

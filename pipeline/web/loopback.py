@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from pipeline.errors import UsageError
+from pipeline.errors import StopError, UsageError
 
 HOST: Final = "127.0.0.1"
 _NAMES: Final = ("127.0.0.1", "localhost")
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _INDEX: Final = "index.html"
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _FILE: Final = re.compile(r"(build-[0-9a-f]+|pictures|thumbnails)/[\w-]+\.[a-z0-9]+")
 """Files that are served; what else is in the folder is not."""
 
@@ -61,11 +62,13 @@ class Site:
         folder: Its `index.html` and the files that this names.
         find_picture: Returns the picture of a number; None when there is none.
         save: Takes what the page saves, a JSON object in a line, and returns the answer.
+        find_saved: Returns what was saved after a number, by any page, as JSON.
     """
 
     folder: Path
     find_picture: Callable[[int], Awaitable[ServedPicture | None]]
     save: Callable[[bytes], Awaitable[Mapping[str, Any]]]
+    find_saved: Callable[[int], Awaitable[bytes]]
 
 
 @asynccontextmanager
@@ -87,6 +90,7 @@ async def serving(site: Site, port: int) -> AsyncGenerator[str]:
         [
             web.get("/", handlers.index),
             web.get("/pictures/{number:[0-9]{1,9}}", handlers.picture),
+            web.get("/corrections", handlers.saved),
             web.get("/{file:.+}", handlers.file),
             web.post("/corrections", handlers.save),
         ]
@@ -167,6 +171,16 @@ class _Handlers:
         if picture is None:
             raise web.HTTPNotFound
         return web.Response(body=picture.body, content_type=picture.media_type)
+
+    async def saved(self, request: web.Request) -> web.Response:
+        """Return what was saved after the number in `after`."""
+        after = request.query.get("after", "")
+        if not _NUMBER.fullmatch(after):
+            raise web.HTTPBadRequest(text="after: expected a number\n")
+        try:
+            return web.Response(body=await self._site.find_saved(int(after)), content_type="application/json")
+        except (OSError, StopError) as exc:
+            raise web.HTTPServiceUnavailable(text=f"{exc}\n") from exc
 
     async def save(self, request: web.Request) -> web.Response:
         """Take what the page saves."""

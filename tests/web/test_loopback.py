@@ -28,6 +28,12 @@ class Saved:
         self.lines.append(line)
         return {"state": "saved"}
 
+    async def find(self, after: int) -> bytes:
+        """Return the number of lines after the first ones."""
+        if after == 13:
+            raise OSError("no disk")
+        return b'{"more":%d}' % (len(self.lines) - after)
+
 
 class Visitor:
     """A client, with the cookie that the printed URL gives."""
@@ -59,7 +65,7 @@ async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
     (tmp_path / "build-12ab/link.js").symlink_to("/etc/passwd")
     saved = Saved()
     async with (
-        serving(Site(tmp_path, find_picture, saved.save), 0) as url,
+        serving(Site(tmp_path, find_picture, saved.save, saved.find), 0) as url,
         ClientSession(cookie_jar=CookieJar(unsafe=True)) as session,
     ):
         yield Visitor(session, url, saved)
@@ -87,7 +93,9 @@ async def test_the_page_knows_that_it_is_served_and_loads_nothing_else(owner: Vi
     assert (await owner.get("/pictures/4")).status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/build-12ab/report.js", "/pictures/3", "/?token=", "/?token=guess"])
+@pytest.mark.parametrize(
+    "path", ["/", "/build-12ab/report.js", "/pictures/3", "/corrections?after=0", "/?token=", "/?token=guess"]
+)
 async def test_without_the_token_nothing_is_served(visitor: Visitor, path: str) -> None:
     response = await visitor.get(path)
     assert response.status == 403
@@ -100,6 +108,7 @@ async def test_without_the_token_nothing_is_served(visitor: Visitor, path: str) 
 async def test_a_name_that_leads_here_is_refused(owner: Visitor, host: str) -> None:
     """DNS rebinding: the browser sends the name of the page that rebound it."""
     assert (await owner.get("/", Host=host)).status == 421
+    assert (await owner.get("/corrections?after=0", Host=host)).status == 421
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1", "http://localhost:1", ""])
@@ -113,6 +122,16 @@ async def test_what_the_page_sends_is_saved(owner: Visitor) -> None:
     assert owner.saved.lines == [b'{"a":1}']
     assert await owner.post(b"{}") == 400
     assert await owner.post(b"{}", **{"Content-Type": "text/plain"}) == 415
+
+
+async def test_a_page_learns_what_was_saved(owner: Visitor) -> None:
+    assert await owner.post() == 200
+    response = await owner.get("/corrections?after=0")
+    assert (await response.json(), response.headers["Cache-Control"]) == ({"more": 1}, "no-store")
+    statuses = [
+        (await owner.get(f"/corrections{query}")).status for query in ("", "?after=x", "?after=-1", "?after=13")
+    ]
+    assert statuses == [400, 400, 400, 503]
 
 
 @pytest.mark.parametrize(
@@ -137,5 +156,5 @@ async def test_a_port_in_use_is_a_usage_error(visitor: Visitor, tmp_path: Path) 
     port = urlsplit(visitor.base).port
     assert port
     with pytest.raises(UsageError, match="--port 0 takes a free one"):
-        async with serving(Site(tmp_path, find_picture, visitor.saved.save), port):
+        async with serving(Site(tmp_path, find_picture, visitor.saved.save, visitor.saved.find), port):
             pass
