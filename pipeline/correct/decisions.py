@@ -146,7 +146,7 @@ def is_superseded(correction: Correction, record: Record) -> bool:
 
 
 def _is_by_same_person(correction: Correction, review: Review) -> bool:
-    """Return whether a person has made both: under one name, or in one browser, which had no name or another one once."""
+    """Return whether one person has made both: under one name, or in one browser, whatever the name was then."""
     if correction.browser is not None and correction.browser == review.browser:
         return True
     return correction.by == review.by

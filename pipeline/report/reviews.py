@@ -64,9 +64,9 @@ class Reviews:
         """Return the reviews with higher numbers, as JSON.
 
         Returns:
-            `reviews`, each with `source`, `source_b64`, `page`, `id`, `text`, `corrected`, `checked`, `by`, `at` and
-            `added`; `last`, the number to ask with next; `more`: there are more by now; `missed`: some since were
-            forgotten.
+            `reviews`, each with `source`, `source_b64`, `page`, `id`, `text`, `corrected`, `checked`, `by`, `browser`,
+            `at` and `added`; `last`, the number to ask with next; `more`: there are more by now; `missed`: some since
+            were forgotten.
 
         Raises:
             StopError: a segment is compressed, and the package for that is not installed.
@@ -128,6 +128,7 @@ def _fields(line: ResultLine) -> dict[str, Any]:
         "corrected": line.text_from == CORRECTION,
         "checked": line.review.checked is not None,
         "by": line.review.by,
+        "browser": line.review.browser,
         "at": line.review.at,
         "added": line.added,
     }

@@ -1,63 +1,25 @@
 """Corrections in the report: kept in the browser, downloaded, folded in, and then shown as the text."""
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 import pytest
-from playwright.async_api import Browser, Dialog, Page, expect
+from playwright.async_api import Browser, Dialog, expect
 
-from pipeline.records import PageId, rfc3339
 from pipeline.workspace.failure_lines import encode_failure
-from pipeline.workspace.result_lines import encode_record
 from tests.corrections import correct, counts
-from tests.report.review_pages import (
-    build,
-    failure,
-    open_report,
-    page_record,
-    plain_record,
-    reading,
-    write_review,
-    write_scan,
-)
+from tests.report.correcting import FIXED, LINES, download, edit, give_name, write_corrected
+from tests.report.review_pages import WORKSPACE_ID, build, failure, reading
 from tests.runs import results
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LINES = ["Dear Sir,", "the fery leaves at noon.", "中文的信"]
-FIXED = "Dear Sir,\nthe ferry leaves at noon.\n中文的信"
-
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    write_scan(tmp_path / "scans/a.png", LINES)
-    out = write_review(
-        tmp_path, [page_record("a.png", LINES, score=0.5), plain_record("b.png", "b")], [failure("c.tif")]
-    )
-    build(out)
-    return out
-
-
-async def edit(page: Page, name: str, text: str) -> None:
-    """Write the text of a page."""
-    await page.locator(".option", has_text=name).click()
-    await expect(page.locator("#page-name")).to_have_text(name)
-    await page.get_by_role("button", name="Edit").click()
-    await page.locator("#editor").fill(text)
-    await page.locator("#editor").press("Control+Enter")
-
-
-async def download(page: Page) -> list[dict[str, Any]]:
-    """Download the corrections, and return them."""
-    async with page.expect_download() as info:
-        await page.get_by_role("button", name="Download corrections").click()
-    found = await info.value
-    assert found.suggested_filename.startswith("corrections-")
-    return [json.loads(line) for line in (await found.path()).read_text("utf-8").splitlines()]
+    return write_corrected(tmp_path)
 
 
 async def test_corrections_are_downloaded_as_pagemill_correct_reads_them(browser: Browser, out: Path) -> None:
@@ -75,6 +37,7 @@ async def test_corrections_are_downloaded_as_pagemill_correct_reads_them(browser
     record = next(line for line in results(out) if line["source"] == "a.png")
     correction = by_source["a.png"]
     assert datetime.fromisoformat(correction.pop("at")).tzinfo is not None
+    assert correction.pop("by") == f"reviewer {correction.pop('browser')}"
     assert correction == {
         "source": "a.png",
         "page": 1,
@@ -107,7 +70,7 @@ async def test_corrections_survive_a_reload_until_the_report_has_them(browser: B
         await page.reload()
         await page.locator("body[data-loaded=texts]").wait_for()
         await expect(page.locator("#corrections")).to_be_hidden()
-        assert await page.evaluate("Object.keys(localStorage).length") == 0
+        assert await page.evaluate("Object.keys(localStorage)") == [f"pagemill-reviewer {WORKSPACE_ID}"]
         lines = page.locator("#lines")
         await expect(lines.get_by_role("option", name="the ferry leaves at noon.")).to_be_visible()
         await expect(page.locator("#page-notes")).to_contain_text("Reviewed 20")
@@ -209,63 +172,6 @@ async def test_a_browser_that_keeps_nothing_is_warned_of(browser: Browser, out: 
         await expect(page.get_by_role("alert")).to_be_hidden()
 
 
-async def test_a_correction_of_the_former_content_of_a_file_is_not_shown_as_the_text_of_the_new_one(
-    browser: Browser, out: Path
-) -> None:
-    async with reading(browser, out / "report") as visit:
-        page = visit.page
-        await edit(page, "b.png", "other")
-        record = plain_record("b.png", "new")
-        another = replace(record, id=PageId(f"sha256:{'1' * 64}#1"), added="2026-11-30T10:00:00.000000Z")
-        with (out / "results.jsonl").open("ab") as file:
-            file.write(encode_record(another))
-        build(out)
-        await page.reload()
-        await page.locator(".option", has_text="b.png").click()
-        await expect(page.locator("#text")).to_have_text("new")
-        await expect(page.locator("#page-facts")).to_have_text("3 characters")
-        await expect(page.locator("#page-notes")).to_contain_text("of the content that the file had before")
-        assert [(line["id"], line["text"]) for line in await download(page)] == [(record.id, "other")]
-
-
-@pytest.mark.parametrize("is_saved", [False, True], ids=["downloaded", "saved"])
-async def test_a_later_correction_is_not_hidden_by_a_delivered_one(
-    browser: Browser, out: Path, *, is_saved: bool
-) -> None:
-    async with reading(browser, out / "report") as visit:
-        page = visit.page
-        await edit(page, "b.png", "other")
-        (line,) = await download(page)
-        await anyio.to_thread.run_sync(
-            lambda: correct(out, line, line | {"text": "later", "at": rfc3339(datetime.now(UTC))})
-        )
-        build(out)
-        if is_saved:
-            key, kept = (await page.evaluate("Object.entries(localStorage)"))[0]
-            saved = json.loads(kept) | {"isSaved": True, "at": "2999-01-01T00:00:00Z"}
-            await page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, json.dumps(saved)])
-        await page.reload()
-        await page.locator(".option", has_text="b.png").click()
-        await expect(page.locator("#text")).to_have_text("later")
-        await expect(page.locator("#corrections")).to_be_hidden()
-
-
-async def test_a_delivered_correction_that_is_taken_back_is_delivered_again(browser: Browser, out: Path) -> None:
-    async with reading(browser, out / "report") as visit:
-        page = visit.page
-        await edit(page, "b.png", "other")
-        first = await download(page)
-        await edit(page, "b.png", "third")
-        await edit(page, "b.png", "b")
-        await page.reload()
-        await expect(page.locator("#corrections-count")).to_have_text("1 correction, 1 not downloaded")
-        second = await download(page)
-    folded, refusals = await anyio.to_thread.run_sync(lambda: correct(out, *first))
-    assert (counts(folded), refusals) == ({"corrected": 1}, [])
-    folded, refusals = await anyio.to_thread.run_sync(lambda: correct(out, *second))
-    assert (counts(folded), refusals) == ({"restored": 1}, [])
-
-
 async def test_what_the_browser_had_no_space_for_outlives_another_tabs_change(browser: Browser, out: Path) -> None:
     async with reading(browser, out / "report") as visit:
         page = visit.page
@@ -275,40 +181,46 @@ async def test_what_the_browser_had_no_space_for_outlives_another_tabs_change(br
         assert [line["text"] for line in await download(page)] == ["other"]
 
 
-async def test_a_correction_in_another_tab_is_shown_in_this_one(browser: Browser, out: Path) -> None:
-    async with reading(browser, out / "report") as visit:
-        other = await visit.page.context.new_page()
-        await open_report(other, visit.page.url)
-        await other.locator(".option", has_text="b.png").click()
-        await expect(other.locator("#text")).to_have_text("b")
-        await edit(visit.page, "b.png", "other")
-        await expect(other.locator("#text")).to_have_text("other")
-        await expect(other.locator(".option", has_text="b.png").locator(".labels")).to_have_text("corrected")
-        await visit.page.get_by_role("button", name="Undo my correction").click()
-        await expect(other.locator("#text")).to_have_text("b")
-        await expect(other.locator("#filter option[value=corrected]")).to_have_text("Corrected (0)")
+async def test_of_two_browsers_the_seconds_conflict_is_refused_and_the_firsts_later_edit_is_taken(
+    browser: Browser, out: Path
+) -> None:
+    """Also when the first person gives a name midway, and whatever the order in which the files arrive."""
+    async with reading(browser, out / "report") as first, reading(browser, out / "report") as second:
+        await edit(first.page, "b.png", "one")
+        early = await download(first.page)
+        await edit(second.page, "b.png", "two")
+        conflict = await download(second.page)
+        await give_name(first.page, "Ada")
+        await edit(first.page, "b.png", "three")
+        late = await download(first.page)
+        await first.page.reload()
+        await expect(first.page.get_by_label("Your name")).to_have_value("Ada")
+        await expect(second.page.get_by_label("Your name")).to_have_value("")
+    assert [line["by"] for line in (*early, *conflict, *late)] == [
+        f"reviewer {early[0]['browser']}",
+        f"reviewer {conflict[0]['browser']}",
+        "Ada",
+    ]
+    answers = [await anyio.to_thread.run_sync(correct, out, *lines) for lines in (early, conflict, late, early)]
+    assert [counts(folded) for folded, _ in answers] == [
+        {"corrected": 1},
+        {"refused": 1},
+        {"corrected": 1},
+        {"superseded": 1},
+    ]
+    assert f"reviewer {early[0]['browser']} has reviewed it since" in answers[1][1][0].reason
+    assert results(out)[-1]["text"] == "three"
 
 
-async def test_corrections_of_another_workspace_are_not_shown(browser: Browser, out: Path, tmp_path: Path) -> None:
-    other = write_review(tmp_path, [plain_record("b.png", "b")], name="other")
-    run_file = other / "run.json"
-    run_file.write_text(run_file.read_text().replace("0123456789abcdef", "fedcba9876543210"))
-    build(other)
-    async with reading(browser, out / "report") as visit:
-        await edit(visit.page, "b.png", "changed")
-        await visit.page.goto((other / "report/index.html").as_uri())
-        await visit.page.locator("body[data-loaded=texts]").wait_for()
-        await expect(visit.page.locator("#corrections")).to_be_hidden()
-
-
-async def test_a_correction_that_was_downloaded_is_undone_by_another(browser: Browser, out: Path) -> None:
+async def test_a_name_that_is_given_later_is_that_of_the_corrections_that_have_not_left(
+    browser: Browser, out: Path
+) -> None:
     async with reading(browser, out / "report") as visit:
         page = visit.page
-        await edit(page, "b.png", "other")
-        first = await download(page)
-        await expect(page.get_by_role("button", name="Undo my correction")).to_be_hidden()
-        await edit(page, "b.png", "b")
-        second = await download(page)
-        assert [line["text"] for line in (*first, *second)] == ["other", "b"]
-        await anyio.to_thread.run_sync(lambda: correct(out, *first, *second))
-    assert next(line for line in reversed(results(out)) if line["source"] == "b.png")["text"] == "b"
+        await edit(page, "b.png", "one")
+        await give_name(page, "  Ada ")
+        await edit(page, "a.png", "two")
+        await give_name(page, "Bo")
+        await expect(page.locator("#reviewer-hint")).to_have_text("")
+        lines = await download(page)
+    assert {line["source"]: line["by"] for line in lines} == {"a.png": "Ada", "b.png": "Bo"}

@@ -112,13 +112,16 @@ async def test_a_text_of_ten_million_characters_is_shown_in_parts(browser: Brows
 
 async def test_nul_and_lone_surrogates_are_kept_out_of_corrections(browser: Browser, tmp_path: Path) -> None:
     """A browser shows NUL as it likes; a text that was not changed stays as it is."""
-    out = write_review(tmp_path, [plain_record("a.png", "one\0two")])
+    out = write_review(tmp_path, [plain_record("a.png", "one\0two"), plain_record("b.png", "three")])
     build(out)
     async with reading(browser, out / "report", hash_="source=a.png&page=1") as visit:
         page = visit.page
         await expect(page.locator("#text")).to_contain_text("two")
-        await page.locator("#search").fill("two")
-        await expect(page.locator("#found")).to_have_text("1 page")
+        for query in ("two", "\0"):
+            await page.locator("#search").fill(query)
+            await expect(page.locator("#found")).to_have_text("1 page of 2")
+            await page.locator("#search").fill("")
+            await expect(page.locator("#found")).to_have_text("2 pages")
         await page.get_by_role("button", name="Edit").click()
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#corrections")).to_be_hidden()

@@ -37,7 +37,15 @@ def texts(answer: Mapping[str, Any]) -> list[str]:
 def test_each_review_is_told_with_its_person_and_the_record_to_correct_further(out: Path) -> None:
     reviews = follow(out)
     assert ask(reviews) == {"last": 0, "more": False, "missed": False, "reviews": []}
-    line = {"source": "a.png", "page": 1, "text": "A", "by": "Ada", "at": "2026-11-30T10:12:00Z", "checked": True}
+    line = {
+        "source": "a.png",
+        "page": 1,
+        "text": "A",
+        "by": "Ada",
+        "browser": "3f9a1c07",
+        "at": "2026-11-30T10:12:00Z",
+        "checked": True,
+    }
     correct(out, line)
     record = results(out)[-1]
     assert ask(reviews)["reviews"] == [
@@ -49,6 +57,7 @@ def test_each_review_is_told_with_its_person_and_the_record_to_correct_further(o
             "corrected": True,
             "checked": True,
             "by": "Ada",
+            "browser": "3f9a1c07",
             "at": record["review"]["at"],
             "added": record["added"],
         }

@@ -140,7 +140,7 @@ async def test_an_edit_in_the_browser_is_in_the_workspace(browser: Browser, out:
                 await page.locator("#editor").fill(text)
                 await page.get_by_role("button", name="Save").click()
                 await expect(page.locator("#message")).to_have_text("Saved in the workspace.")
-                await expect(page.locator("#corrections")).to_be_hidden()
+                await expect(page.locator("#unsaved")).to_be_hidden()
                 assert texts(out)["a.png"] == text
                 await page.reload()
                 await page.locator("body[data-loaded=texts]").wait_for()

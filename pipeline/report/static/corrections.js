@@ -2,9 +2,11 @@
 
 /**
  * @typedef {{source: string, source_b64?: string, page: number, id?: string, text?: string, lines?: string[],
- * checked: boolean, base: string, at: string, isSaved?: boolean, isDownloaded?: boolean, wasDelivered?: boolean}}
- * Correction `base` is when the record that was shown was added; `isSaved`: the server of the report has folded it in;
- * `isDownloaded`: it is in a file; `wasDelivered`: so is a former correction of the page.
+ * checked: boolean, base: string, at: string, by?: string, isSaved?: boolean, isDownloaded?: boolean,
+ * wasDelivered?: boolean, refused?: string}} Correction
+ * `base` is when the record that was shown was added; `by` is absent while the person has given no name; `isSaved`: the
+ * server of the report has folded it in; `isDownloaded`: it is in a file; `wasDelivered`: so is a former correction of
+ * the page; `refused`: why the server has not folded it in.
  */
 
 /** Returns the name under which a page's correction is kept. */
@@ -22,19 +24,25 @@ export function isOf(correction, details) {
  * @param {Correction} correction
  * @param {object} details Of its page.
  * @param {boolean} isSame Whether the page has the correction's text and mark.
+ * @param {boolean} isServed Whether a server tells of each correction what became of it.
  */
-export function isSettled(correction, details, isSame) {
+export function isSettled(correction, details, isSame, isServed) {
   if (details.added === correction.base) return false; // the record that it corrects: one that is the same undoes another
   const isReviewedSince = Date.parse(details.at) >= Date.parse(correction.at);
-  return isSame || correction.isSaved === true || (correction.isDownloaded === true && isReviewedSince);
+  const isInReport = !isServed && correction.isDownloaded === true && isReviewedSince;
+  return isSame || correction.isSaved === true || isInReport;
 }
 
 /**
  * Returns corrections as the lines of a file for `pagemill correct`.
  * @param {Correction[]} corrections
+ * @param {{by: string, browser: string}} signature Of those that were made without a name, too: a name given later
+ * belongs to the same person.
  */
-export function toLines(corrections) {
-  const lines = corrections.map(({ isSaved, isDownloaded, wasDelivered, ...fields }) => `${JSON.stringify(fields)}\n`);
+export function toLines(corrections, signature) {
+  const lines = corrections.map(
+    ({ isSaved, isDownloaded, wasDelivered, refused, ...fields }) => `${JSON.stringify({ ...signature, ...fields })}\n`,
+  );
   return lines.join("");
 }
 
@@ -73,11 +81,6 @@ export class Corrections {
     return [...this.all.values()].filter(({ isSaved }) => !isSaved);
   }
 
-  /** Returns those that are nowhere but in this browser. */
-  undelivered() {
-    return this.unsaved().filter(({ isDownloaded }) => !isDownloaded);
-  }
-
   /** Keeps a correction in place of the page's former one. */
   put(correction) {
     const key = keyOf(correction);
@@ -98,11 +101,6 @@ export class Corrections {
     this.unkept.delete(key);
     this.storage?.removeItem(this.prefix + key);
     this.onChange();
-  }
-
-  /** Notes that all are in a file. */
-  markDownloaded() {
-    for (const correction of this.unsaved()) this.put({ ...correction, isDownloaded: true });
   }
 
   #read() {

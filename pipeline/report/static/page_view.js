@@ -1,45 +1,21 @@
 /** The page that is open: what is said of it, and what a person does to its text. */
 
-import { isOf, keyOf } from "./corrections.js";
+import { isOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
 import { visible } from "./names.js";
+import { labelsOf, measuresOf, notesOf, standing } from "./notes.js";
 import { Reader, areWhole } from "./reader.js";
-import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
+import { CHECKED, STATES } from "./rows.js";
 
-const OF_FORMER_CONTENT =
-  "Your correction in this browser is of the content that the file had before: it is downloaded, and not shown here.";
-
-/**
- * Returns what a row's state and flags are called.
- * @param {import("./rows.js").Rows} rows
- * @param {number} row
- */
-export function labelsOf(rows, row) {
-  const [state, flags] = [STATES[rows.states[row]], rows.flagsOf(row)];
-  const labels = state === "done" ? [] : [state];
-  if (flags & CORRECTED) labels.push("corrected");
-  if (flags & CHECKED) labels.push("checked");
-  if (flags & IN_DOUBT && !(flags & (CORRECTED | CHECKED))) labels.push("in doubt");
-  return labels;
-}
-
-/**
- * Returns the size of a row's text and its score.
- * @param {import("./rows.js").Rows} rows
- * @param {number} row
- */
-export function measuresOf(rows, row) {
-  const length = rows.lengths[row];
-  const score = rows.scores[row] < 0 ? [] : [`score ${rows.scores[row].toFixed(2)}`];
-  return [`${numbers.format(length)} character${length === 1 ? "" : "s"}`, ...score];
-}
+const UNSHOWN_CORRECTION =
+  "Your correction in this browser is of the content that the file had before, and not shown here.";
 
 /** The view of one page. */
 export class PageView {
   /**
    * @param {(id: string) => HTMLElement} find
-   * @param {{store: object, rows: object, corrections: object, isServed: boolean, onChange: (row: number) => void,
-   * go: (row: number) => void, say: (text: string) => void}} context
+   * @param {{store: object, rows: object, corrections: object, live: object, reviewer: object, isServed: boolean,
+   * onChange: (row: number) => void, go: (row: number) => void, say: (text: string) => void}} context
    */
   constructor(find, context) {
     this.find = find;
@@ -48,6 +24,8 @@ export class PageView {
     this.editor = new Editor(find("editor"), this.reader.viewer);
     this.row = -1;
     this.page = null;
+    /** The page as the workspace had it when the edit began. */
+    this.seen = null;
     find("edit").addEventListener("click", () => (this.editor.isOpen ? this.save() : this.edit()));
     find("discard").addEventListener("click", () => this.discard());
     find("check").addEventListener("click", () => this.toggleChecked());
@@ -70,7 +48,7 @@ export class PageView {
     this.page = null;
     this.#describe();
     this.find("page-notes").textContent = "";
-    for (const id of ["undo", "original"]) this.find(id).hidden = true;
+    for (const id of ["undo", "original", "others"]) this.find(id).hidden = true;
     this.reader.clear();
     this.find("page").setAttribute("aria-busy", "true");
     try {
@@ -98,6 +76,7 @@ export class PageView {
   edit() {
     if (this.page === null || this.find("edit").disabled) return;
     const { text, details } = this.page;
+    this.seen = this.saved();
     const words = details.lines !== undefined && areWhole(details.lines, text) ? this.reader.words : [];
     this.find("reading").hidden = true;
     this.editor.open(this.#now(), words, text);
@@ -108,8 +87,9 @@ export class PageView {
   save() {
     if (!this.editor.isOpen) return;
     const { isChanged, value } = this.editor;
+    const { seen } = this;
     this.#endEdit();
-    if (isChanged) this.#keep(value, this.#isChecked());
+    if (isChanged) this.#keep(value, this.#isChecked(), seen);
   }
 
   /** Ends the edit, and leaves the text as it was. */
@@ -123,7 +103,7 @@ export class PageView {
     if (this.page === null) return;
     if (this.editor.isOpen) this.save();
     if (this.find("check").disabled) return;
-    this.#keep(this.#now(), !this.#isChecked());
+    this.#keep(this.#now(), !this.#isChecked(), this.saved());
   }
 
   /** Forgets what was done to the page in this browser. */
@@ -131,7 +111,13 @@ export class PageView {
     if (this.page === null) return;
     this.context.corrections.remove(this.#key());
     this.#changed();
-    this.context.say("The page is again as the report has it.");
+    this.context.say("Your correction was discarded.");
+  }
+
+  /** Returns the page as the workspace has it. */
+  saved() {
+    const { row, text, details } = this.page;
+    return this.context.live.over(row, text, details);
   }
 
   /** Shows again what a correction has changed. */
@@ -150,39 +136,40 @@ export class PageView {
   }
 
   #key() {
-    return keyOf(this.#name());
+    return this.context.rows.keyOf(this.row);
   }
 
   #correction() {
     const kept = this.context.corrections.get(this.#key());
-    return kept !== null && isOf(kept, this.page.details) ? kept : null;
+    return kept !== null && isOf(kept, this.saved().details) ? kept : null;
   }
 
   #now() {
-    return this.#correction()?.text ?? this.page.text;
+    return this.#correction()?.text ?? this.saved().text;
   }
 
   #isChecked() {
     return (this.context.rows.flagsOf(this.row) & CHECKED) !== 0;
   }
 
-  #keep(now, checked) {
-    const { corrections, rows } = this.context;
-    const { text, details } = this.page;
+  /** Keeps a text and a mark; `seen` is the page as the person saw it, which others may have corrected since. */
+  #keep(now, checked, { text, details }) {
+    const { corrections, reviewer, rows } = this.context;
     const isChanged = now !== text;
     const former = this.#correction();
-    if (!isChanged && checked === ((rows.flags[this.row] & CHECKED) !== 0) && !isDelivered(former)) {
+    if (!isChanged && checked === ((rows.savedFlagsOf(this.row) & CHECKED) !== 0) && !isDelivered(former)) {
       corrections.remove(this.#key());
     } else {
-      const lines = isChanged && details.lines !== undefined ? this.#linesOf(now) : null;
+      const lines = isChanged && details.lines !== undefined && text === this.page.text ? this.#linesOf(now) : null;
       corrections.put({
         ...this.#name(),
         ...(details.id === null ? {} : { id: details.id }),
         ...(isChanged || isDelivered(former) ? { text: now } : {}),
         ...(lines === null ? {} : { lines }),
         checked,
-        base: former?.base ?? details.added,
+        base: former === null || former.refused !== undefined ? details.added : former.base,
         at: new Date().toISOString(),
+        ...(reviewer.name === "" ? {} : { by: reviewer.name }),
         ...(isDelivered(former) ? { wasDelivered: true } : {}),
       });
     }
@@ -202,6 +189,7 @@ export class PageView {
 
   #endEdit() {
     this.editor.close();
+    this.seen = null;
     this.find("reading").hidden = false;
     this.#showButtons();
     this.find("edit").focus();
@@ -227,19 +215,18 @@ export class PageView {
 
   #showDetails() {
     const { details, text } = this.page;
-    const sentences = [];
-    if (details.problem !== undefined) sentences.push(details.problem);
-    if (details.duplicateOf !== undefined) sentences.push(`The same content as ${visible(details.duplicateOf)}.`);
-    if (details.skipped !== undefined) sentences.push(`It was not sent: ${details.skipped}.`);
-    if (details.note !== undefined) sentences.push(`Note: ${details.note}.`);
-    if (details.at !== undefined) sentences.push(`Reviewed ${details.at.slice(0, 10)}${by(details)}.`);
+    const { review, text: saved } = this.saved();
+    const sentences = notesOf(details, review, this.context.reviewer);
     const correction = this.#correction();
     if (correction !== null) sentences.push(standing(correction));
-    else if (this.context.corrections.get(this.#key()) !== null) sentences.push(OF_FORMER_CONTENT);
+    else if (this.context.corrections.get(this.#key()) !== null) sentences.push(UNSHOWN_CORRECTION);
     this.find("page-notes").textContent = sentences.join(" ");
     const original = details.original ?? (this.#now() === text ? undefined : text);
     this.find("original").hidden = original === undefined;
     this.find("original-text").textContent = (original ?? "").slice(0, MOST_EDITABLE);
+    const isOthers = correction !== null && review !== null && saved !== this.#now();
+    this.find("others").hidden = !isOthers;
+    this.find("others-text").textContent = isOthers ? saved.slice(0, MOST_EDITABLE) : "";
     this.#showButtons();
   }
 
@@ -247,7 +234,8 @@ export class PageView {
   #obstacles() {
     const { details } = this.page;
     const hasFailed = STATES.indexOf("failed") <= this.context.rows.states[this.row];
-    const isUnreadable = details.id === null || (details.problem !== undefined && !hasFailed);
+    const isDamaged = details.problem !== undefined && !hasFailed && this.saved().review === null;
+    const isUnreadable = details.id === null || isDamaged;
     if (isUnreadable) return Array(2).fill("No text can be kept for this page: its content or its record was not read");
     const isLong = this.#now().length > MOST_EDITABLE;
     return [
@@ -269,17 +257,6 @@ export class PageView {
     this.find("check").disabled = unchecked !== "";
     this.find("check").title = unchecked;
   }
-}
-
-function by(details) {
-  return details.by ? ` by ${visible(details.by)}` : "";
-}
-
-function standing({ isSaved, isDownloaded }) {
-  if (isSaved) return "Your correction is saved in the workspace.";
-  return isDownloaded
-    ? "Your correction is in a file, and is not folded in yet."
-    : "Your correction is in this browser only.";
 }
 
 /** Returns whether a correction has left the browser, so that only another one can undo it. */

@@ -2,20 +2,22 @@
 
 import { addressOf, parseAddress } from "./address.js";
 import { Corrections, findStorage, isOf, isSettled, keyOf } from "./corrections.js";
-import { download, fileName, save } from "./delivery.js";
 import { element } from "./dom.js";
 import { listenToKeys } from "./keyboard.js";
+import { Live } from "./live.js";
 import { visible } from "./names.js";
+import { tellReview } from "./notes.js";
+import { GONE, OF_FORMER_CONTENT, Outbox } from "./outbox.js";
+import { fillOption } from "./option.js";
 import { PageList } from "./page_list.js";
-import { PageView, labelsOf, measuresOf } from "./page_view.js";
-import { CHECKED, CORRECTED, FILTERS, IN_DOUBT, ORDERS, Rows, numbers } from "./rows.js";
-import { SearchIndex, excerpt } from "./search.js";
+import { PageView } from "./page_view.js";
+import { Reviewer } from "./reviewer.js";
+import { CHECKED, CORRECTED, FILTERS, ORDERS, Rows, numbers } from "./rows.js";
+import { SearchIndex } from "./search.js";
 import { Store } from "./store.js";
 
 /** Pause after a key in the search field, before the search. */
 const TYPING_MS = 120;
-/** Characters of a long text that an excerpt is looked for in. */
-const MOST_EXCERPTED = 2_000_000;
 
 const find = (id) => document.getElementById(id);
 const isServed = document.body.dataset.served === "yes";
@@ -26,6 +28,9 @@ const search = new SearchIndex();
 const orders = new Map();
 let rows = null;
 let corrections = null;
+let live = null;
+let outbox = null;
+let reviewer = null;
 let list = null;
 let view = null;
 
@@ -47,15 +52,25 @@ async function load() {
     );
   }
   rows.group();
-  corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections, onOthersChange: followOthers });
-  list = new PageList(find("list"), { fill: fillOption, open: go });
-  view = new PageView(find, { store, rows, corrections, isServed, onChange: corrected, go, say });
+  const storage = findStorage();
+  reviewer = new Reviewer(storage, about.workspace, showReviewer);
+  live = new Live(rows);
+  corrections = new Corrections(storage, about.workspace, {
+    onChange: () => outbox.show(),
+    onOthersChange: () => void showChanges(),
+  });
+  outbox = new Outbox(find, { corrections, rows, reviewer, isServed, say, onChange: showState });
+  const fill = (option, row) => fillOption(option, row, { rows, live, store, query: find("search").value.trim() });
+  list = new PageList(find("list"), { fill, open: go });
+  view = new PageView(find, { store, rows, corrections, live, reviewer, isServed, onChange: corrected, go, say });
+  if (isServed) addReviewed(await live.poll());
   await reconcile();
   offer(find("filter"), FILTERS, rows.counts());
   offer(find("order"), ORDERS, {});
   listen();
   showList();
-  showCorrections();
+  showReviewer();
+  outbox.show();
   route();
   document.body.dataset.loaded = "pages";
   for (const [number, first] of texts.entries()) {
@@ -65,28 +80,61 @@ async function load() {
   find("search-state").textContent = "";
   document.body.dataset.loaded = "texts";
   if (find("search").value !== "") showList();
+  if (!isServed) return;
+  live.follow(follow);
+  await outbox.send();
 }
 
-/** Forgets the corrections that the report has by now, and shows the others of its contents. */
+/** Forgets the corrections that the workspace has by now, and shows the others of its contents. */
 async function reconcile() {
-  for (const correction of [...corrections.all.values()]) {
-    const row = rows.find(correction.source, correction.page, correction.source_b64 ?? null);
-    if (row < 0) continue;
+  const obstacles = new Map();
+  for (const key of [...corrections.all.keys()]) {
+    const row = rows.find(corrections.get(key));
+    if (row < 0) {
+      if (corrections.get(key)?.isSaved) corrections.remove(key);
+      else obstacles.set(key, GONE);
+      continue;
+    }
     const [text, details] = await Promise.all([store.get("texts", row), store.get("details", row)]);
-    if (!isOf(correction, details)) continue;
-    const isSame = (correction.text ?? text) === text && correction.checked === ((rows.flags[row] & CHECKED) !== 0);
-    if (isSettled(correction, details, isSame)) corrections.remove(keyOf(correction));
-    else overlay(row, correction, text);
+    const correction = corrections.get(key); // it may be another one by now
+    if (correction === null) continue;
+    const saved = live.over(row, text, details);
+    if (!isOf(correction, saved.details)) {
+      obstacles.set(key, OF_FORMER_CONTENT);
+      continue;
+    }
+    const isChecked = (rows.savedFlagsOf(row) & CHECKED) !== 0;
+    const isSame = (correction.text ?? saved.text) === saved.text && correction.checked === isChecked;
+    if (isSettled(correction, saved.details, isSame, isServed)) corrections.remove(key);
+    else overlay(row, correction, saved.text);
   }
+  for (const row of [...rows.overlay.keys()]) if (corrections.get(rows.keyOf(row)) === null) rows.overlay.delete(row);
+  outbox.obstacles = obstacles;
+  outbox.show();
 }
 
-/** Shows what another tab has done. */
-async function followOthers() {
-  rows.overlay.clear();
+/** Shows what another tab, or another person, has done. */
+async function showChanges() {
   await reconcile();
   offer(find("filter"), FILTERS, rows.counts());
   list.refresh();
   view.refresh();
+}
+
+/** Lets the new texts of rows be found. */
+function addReviewed(reviewed) {
+  for (const row of reviewed) search.add(row, [live.reviews.get(row).text]);
+  if (live.hasMissed) say("Others have corrected more pages than this report shows: build it again.");
+}
+
+/** Asks the server what was reviewed, and sends what it has not got. */
+async function follow() {
+  const reviewed = await live.poll();
+  addReviewed(reviewed);
+  if (reviewed.length > 0) await showChanges();
+  const isOpen = reviewed.includes(view.row) && !reviewer.has(live.reviews.get(view.row));
+  if (isOpen) say(tellReview(live.reviews.get(view.row), reviewer));
+  if (live.isReachable) await outbox.send();
 }
 
 /** Lets a row show what a correction does to it. */
@@ -95,42 +143,35 @@ function overlay(row, correction, text) {
     rows.overlay.delete(row);
     return;
   }
-  const isCorrected = correction.text === undefined ? rows.flags[row] & CORRECTED : correction.text !== text;
-  const flags = (correction.checked ? CHECKED : 0) | (isCorrected ? CORRECTED : 0);
-  rows.overlay.set(row, flags | (flags === 0 ? rows.flags[row] & IN_DOUBT : 0));
+  const wasCorrected = (rows.savedFlagsOf(row) & CORRECTED) !== 0;
+  const isCorrected = correction.text === undefined ? wasCorrected : correction.text !== text;
+  rows.overlay.set(row, rows.reviewedFlags(row, isCorrected, correction.checked));
 }
 
 /** Shows what was done to a row, and saves it where the report has a server. */
 async function corrected(row) {
-  const key = keyOf({ source: rows.names[row], source_b64: rows.bytes.get(row), page: rows.pages[row] });
-  const correction = corrections.get(key);
-  overlay(row, correction, view.page.text);
+  const correction = corrections.get(rows.keyOf(row));
+  overlay(row, correction, view.saved().text);
   offer(find("filter"), FILTERS, rows.counts());
   list.refresh();
-  if (!isServed || correction === null) {
-    say(correction === null ? "" : "Kept in this browser. Download the corrections when you are done.");
-    return;
-  }
-  say("Saving …");
-  const { state, reason } = await save(correction);
-  if (corrections.get(key) === correction) {
-    if (state === "saved") corrections.put({ ...correction, isSaved: true });
-    if (state === "waiting") corrections.put({ ...correction, isDownloaded: true });
-  }
-  const sentences = { saved: "Saved in the workspace.", waiting: `Kept by the server: ${reason}.` };
-  say(sentences[state] ?? `Not saved: ${reason}. It is kept in this browser.`);
-  view.refresh();
+  if (isServed && correction !== null) await outbox.send();
+  else say(correction === null ? "" : "Kept in this browser. Download the corrections when you are done.");
 }
 
-/** Shows how many corrections there are, and whether they are safe. */
-function showCorrections() {
-  const unsaved = corrections.unsaved().length;
-  find("corrections").hidden = unsaved === 0;
-  const count = `${numbers.format(unsaved)} correction${unsaved === 1 ? "" : "s"}`;
-  const left = corrections.undelivered().length;
-  find("corrections-count").textContent =
-    left === 0 ? `${count} in a file, not folded in yet` : `${count}, ${numbers.format(left)} not downloaded`;
-  find("not-kept").hidden = corrections.isKept || left === 0;
+/** Shows where a correction is by now, or that it was discarded. */
+function showState(correction) {
+  const row = rows.find(correction);
+  if (row >= 0 && corrections.get(keyOf(correction)) === null && rows.overlay.delete(row)) {
+    offer(find("filter"), FILTERS, rows.counts());
+    list.refresh();
+  }
+  if (row >= 0 && row === view.row) view.refresh();
+}
+
+function showReviewer() {
+  if (document.activeElement !== find("reviewer")) find("reviewer").value = reviewer.name;
+  find("reviewer-hint").textContent =
+    reviewer.name === "" ? `Without one, your corrections are by ${reviewer.substitute}.` : "";
 }
 
 function offer(select, choices, counts) {
@@ -156,34 +197,6 @@ function showList() {
   performance.measure("pagemill list", { start });
   const pages = `${numbers.format(wanted.length)} page${wanted.length === 1 ? "" : "s"}`;
   find("found").textContent = wanted.length === rows.count ? pages : `${pages} of ${numbers.format(rows.count)}`;
-}
-
-function fillOption(option, row) {
-  const facts = [rows.isPaged(row) ? [`page ${rows.pages[row]}`] : [], measuresOf(rows, row)].flat().join(" · ");
-  const labels = labelsOf(rows, row).map((label) => element("span", `label ${label.replace(" ", "-")}`, label));
-  const name = element("bdi", "name", visible(rows.names[row]));
-  const second = element("span", "facts", facts);
-  option.append(name, second, element("span", "labels", ...labels));
-  if (rows.thumbnails.has(row)) option.prepend(thumbnail(rows.thumbnails.get(row)));
-  const query = find("search").value.trim();
-  if (query !== "") void addExcerpt(option, row, query);
-}
-
-function thumbnail(url) {
-  const image = element("img", "thumbnail");
-  image.alt = "";
-  image.src = url;
-  return image;
-}
-
-async function addExcerpt(option, row, query) {
-  const text = await store.get("texts", row).catch(() => "");
-  const found = excerpt(text.slice(0, MOST_EXCERPTED), query);
-  if (found === null || !option.isConnected) return;
-  const [before, match, after] = found;
-  const line = element("span", "excerpt", before, element("mark", "", match), after);
-  line.dir = "auto";
-  option.querySelector(".facts").replaceWith(line);
 }
 
 /** Goes to a row: its address is noted, and opened by `route`. */
@@ -220,7 +233,7 @@ function route() {
     find("pages").dataset.pane = "list";
     return;
   }
-  const row = rows.find(key.name, key.page, key.bytes);
+  const row = rows.find({ source: key.name, source_b64: key.bytes ?? undefined, page: key.page });
   if (row >= 0) void open(row);
   else say(`The report has no page ${key.page} of ${visible(key.name)}.`);
 }
@@ -233,18 +246,17 @@ function listen() {
   });
   find("finder").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["filter", "order"]) find(id).addEventListener("change", showList);
-  find("download").addEventListener("click", () => {
-    view.save();
-    download(corrections.unsaved(), fileName(new Date()));
-    corrections.markDownloaded();
-    view.refresh();
+  find("reviewer").addEventListener("change", () => {
+    reviewer.rename(find("reviewer").value);
+    find("reviewer").value = reviewer.name;
+    showReviewer();
   });
   find("help-open").addEventListener("click", () => find("help").showModal());
   find("help-close").addEventListener("click", () => find("help").close());
   window.addEventListener("pagehide", () => view.save()); // a phone sends no beforeunload
   window.addEventListener("beforeunload", (event) => {
     view.save();
-    if (corrections.undelivered().length > 0) event.preventDefault();
+    if (outbox.isUnsafe()) event.preventDefault();
   });
   listenToKeys({
     j: () => inPages(() => list.step(1)),

@@ -1,5 +1,7 @@
 /** The pages of the report as columns, and how they are ordered, filtered and grouped. A row is a number from 0. */
 
+import { keyOf } from "./corrections.js";
+
 export const STATES = ["done", "duplicate", "skipped", "failed", "uncertain"];
 export const IN_DOUBT = 1;
 export const CORRECTED = 2;
@@ -48,10 +50,13 @@ export class Rows {
     this.added = new Float64Array(count);
     this.bytes = new Map();
     this.thumbnails = new Map();
+    /** Flags of rows that were reviewed since the report was built. */
+    this.saved = new Map();
     /** Flags that corrections in this browser give a row. */
     this.overlay = new Map();
     this.documents = [];
     this.documentOf = new Int32Array(count);
+    this.byKey = null;
   }
 
   /**
@@ -97,9 +102,44 @@ export class Rows {
     return this.names[row - 1] === this.names[row] || this.names[row + 1] === this.names[row];
   }
 
+  /** Returns the flags of a row as the workspace has it. */
+  savedFlagsOf(row) {
+    return this.saved.get(row) ?? this.flags[row];
+  }
+
   /** Returns the flags of a row, with what was done in this browser. */
   flagsOf(row) {
-    return this.overlay.get(row) ?? this.flags[row];
+    return this.overlay.get(row) ?? this.savedFlagsOf(row);
+  }
+
+  /**
+   * Returns the flags of a row whose text was reviewed.
+   * @param {number} row
+   * @param {boolean} isCorrected
+   * @param {boolean} isChecked
+   */
+  reviewedFlags(row, isCorrected, isChecked) {
+    const flags = (isChecked ? CHECKED : 0) | (isCorrected ? CORRECTED : 0);
+    return flags | (flags === 0 ? this.flags[row] & IN_DOUBT : 0);
+  }
+
+  /**
+   * Notes a review of a row.
+   * @param {number} row
+   * @param {import("./live.js").Review} review
+   * @returns {boolean} whether it is later than the report
+   */
+  review(row, review) {
+    if (Date.parse(review.added) < this.added[row] * 1000) return false;
+    this.saved.set(row, this.reviewedFlags(row, review.corrected, review.checked));
+    this.lengths[row] = Array.from(review.text).length;
+    if (this.states[row] >= FAILED) this.states[row] = STATES.indexOf("done");
+    return true;
+  }
+
+  /** Returns the name under which the correction of a row is kept. */
+  keyOf(row) {
+    return keyOf({ source: this.names[row], source_b64: this.bytes.get(row), page: this.pages[row] });
   }
 
   /** Returns a number that is lower for pages that rather want a look: failed, in doubt, by score, reviewed last. */
@@ -137,15 +177,10 @@ export class Rows {
 
   /**
    * Returns the row of a page; -1 when there is none.
-   * @param {string} name
-   * @param {number} page
-   * @param {string | null} bytes Of a name that is not UTF-8, in base64.
+   * @param {{source: string, source_b64?: string, page: number}} page
    */
-  find(name, page, bytes) {
-    for (let row = 0; row < this.count; row += 1) {
-      const isSame = bytes === null ? this.names[row] === name : this.bytes.get(row) === bytes;
-      if (isSame && this.pages[row] === page && this.bytes.has(row) === (bytes !== null)) return row;
-    }
-    return -1;
+  find(page) {
+    this.byKey ??= new Map(Array.from(this.names, (_, row) => [this.keyOf(row), row]));
+    return this.byKey.get(keyOf(page)) ?? -1;
   }
 }

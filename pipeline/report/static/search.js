@@ -1,6 +1,8 @@
 /** Search in names and texts, whatever the case. */
 
 const BREAK = "\u0000";
+/** Stands for the character that separates texts. */
+const REPLACEMENT = "\ufffd";
 
 /**
  * Returns a text in lower case, with every character where it was.
@@ -15,12 +17,17 @@ export function fold(text) {
   }).join("");
 }
 
+/** Returns a text that no search takes for the end of one. */
+function withoutBreaks(text) {
+  return text.includes(BREAK) ? text.replaceAll(BREAK, REPLACEMENT) : text;
+}
+
 /** Texts of consecutive rows, as one string: a search is a few calls of `indexOf`. */
 class Part {
   constructor(first, texts) {
     this.first = first;
     this.ends = new Int32Array(texts.length);
-    const folded = texts.map((text) => fold(text.includes(BREAK) ? text.replaceAll(BREAK, "\ufffd") : text));
+    const folded = texts.map((text) => fold(withoutBreaks(text)));
     let end = 0;
     for (const [at, text] of folded.entries()) {
       end += text.length + BREAK.length;
@@ -63,7 +70,7 @@ export class SearchIndex {
    */
   search(text, count) {
     const hits = new Uint8Array(count);
-    const query = fold(text);
+    const query = fold(withoutBreaks(text));
     for (const part of this.parts) part.search(query, (row) => (hits[row] = 1));
     return hits;
   }
