@@ -130,6 +130,9 @@ async def test_what_was_corrected_while_the_server_was_away_is_sent_when_it_is_b
             await open_report(page, url)
             await expect(page.locator("#message")).to_have_text("Corrections: 2 saved, 1 refused.")
             await expect(page.locator("#unsaved-list li")).to_contain_text("b.png, page 1: Ada has reviewed it later")
+            await page.get_by_role("link", name="b.png, page 1").click()
+            await expect(page.locator("#text")).to_have_text("b.png by me")
+            await expect(page.locator("#others-text")).to_have_text("hers")
             assert texts(out) == {"a.png": "a.png by me", "b.png": "hers", "c.tif": "c.tif by me"}
             await open_report(page, f"{origin}/?again#pages")
             await expect(page.locator("#unsaved-list li")).to_have_count(1)

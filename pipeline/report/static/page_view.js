@@ -224,7 +224,8 @@ export class PageView {
     const original = details.original ?? (this.#now() === text ? undefined : text);
     this.find("original").hidden = original === undefined;
     this.find("original-text").textContent = (original ?? "").slice(0, MOST_EDITABLE);
-    const isOthers = correction !== null && review !== null && saved !== this.#now();
+    const isReviewed = review !== null || details.at !== undefined; // else it is the original text
+    const isOthers = correction !== null && isReviewed && saved !== this.#now();
     this.find("others").hidden = !isOthers;
     this.find("others-text").textContent = isOthers ? saved.slice(0, MOST_EDITABLE) : "";
     this.#showButtons();

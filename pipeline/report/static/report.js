@@ -31,6 +31,7 @@ let corrections = null;
 let live = null;
 let outbox = null;
 let reviewer = null;
+let isMissedTold = false;
 let list = null;
 let view = null;
 
@@ -124,7 +125,8 @@ async function showChanges() {
 /** Lets the new texts of rows be found. */
 function addReviewed(reviewed) {
   for (const row of reviewed) search.add(row, [live.reviews.get(row).text]);
-  if (live.hasMissed) say("Others have corrected more pages than this report shows: build it again.");
+  if (live.hasMissed && !isMissedTold) say("Others have corrected more pages than this report shows: build it again.");
+  isMissedTold = live.hasMissed;
 }
 
 /** Asks the server what was reviewed, and sends what it has not got. */
