@@ -7,12 +7,13 @@ them in: this server, another one, or `pagemill correct`.
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from pipeline.errors import StorageError
 from pipeline.review import CORRECTION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.line_stream import LineStream
@@ -29,10 +30,19 @@ _MARK: Final = b'"review"'
 
 
 def results_bytes(workspace: Path) -> int:
-    """Return the size of a workspace's records, with those in segments; 0 when it has none."""
-    with suppress(FileNotFoundError), closing(LineStream(workspace / RESULTS)) as stream:
-        return stream.size_bytes
-    return 0
+    """Return the size of a workspace's records, with those in segments; 0 when it has none.
+
+    Raises:
+        UsageError: a segment is compressed, and the package for that is not installed.
+        StorageError: they cannot be read.
+    """
+    try:
+        with closing(LineStream(workspace / RESULTS)) as stream:
+            return stream.size_bytes
+    except FileNotFoundError:
+        return 0
+    except OSError as exc:
+        raise StorageError(f"{workspace / RESULTS}: {exc.strerror or exc}") from exc
 
 
 class Reviews:
@@ -70,7 +80,7 @@ class Reviews:
 
         Raises:
             StopError: a segment is compressed, and the package for that is not installed.
-            OSError: the workspace cannot be read.
+            OSError: the records cannot be read.
         """
         with self._lock:
             self._read()

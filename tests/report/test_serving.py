@@ -161,6 +161,7 @@ async def test_a_run_that_begins_lets_an_edit_wait(
         return refused
 
     loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Inbox, "fold", fold_and_tell)
     async with (
         serving_report(out, out / "report", built.shown, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
@@ -171,7 +172,6 @@ async def test_a_run_that_begins_lets_an_edit_wait(
         with lock_workspace(out):
             await page.keyboard.press("c")
             await expect(page.locator("#message")).to_contain_text("a run holds the workspace")
-            monkeypatch.setattr(Inbox, "fold", fold_and_tell)
         await asyncio.wait_for(folded.wait(), 20)
     assert results(out)[-1]["review"]["checked"]
 

@@ -67,7 +67,8 @@ export class Outbox {
       this.sending = key;
       this.show();
       say(done + next.length === 1 ? "Saving …" : `Saving ${done + 1} of ${done + next.length} …`);
-      const { state, reason } = await save(correction, reviewer.signature);
+      const answer = await save(correction, reviewer.signature);
+      const [state, reason] = [answer.state, visible(answer.reason)]; // it may have another person's name
       done += 1;
       ends[state] += 1;
       sentence = SENTENCES[state](reason);
