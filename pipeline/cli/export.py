@@ -56,6 +56,7 @@ def _describe(exported: Exported, job: ExportJob) -> str:
     parts = [f"{exported.pages:,} pages of {exported.documents:,} documents: {exported.written:,} files written"]
     parts += [f"{exported.unchanged:,} unchanged"] if exported.unchanged else []
     parts += [f"{exported.removed:,} removed"] if exported.removed else []
+    parts += [f"{exported.without_positions:,} pages without positions"] if exported.without_positions else []
     parts += [f"{exported.missing:,} images missing"] if exported.missing else []
     parts += [f"{exported.unreadable:,} lines unreadable (pagemill verify)"] if exported.unreadable else []
     return f"{job.destination}: {', '.join(parts)}"

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import orjson
 
-from pipeline.batch.page_images import ImageReader, Images
+from pipeline.batch.page_images import Images
 from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
 from pipeline.export.selection import Split, Where
@@ -69,6 +69,8 @@ class Exported:
         removed: Files removed, because their pages are no longer taken.
         unreadable: Lines that are damaged, or that another program has changed; their pages are left out.
         missing: Pages whose image is not there, or not the one that was read.
+        without_positions: Pages of new and changed documents that were written as a block of text, in formats with
+            positions.
     """
 
     documents: int = 0
@@ -78,6 +80,7 @@ class Exported:
     removed: int = 0
     unreadable: int = 0
     missing: int = 0
+    without_positions: int = 0
 
 
 Files = Iterator[tuple[str, Iterable[bytes]]]
@@ -97,6 +100,14 @@ class DocumentWriter(Protocol):
         ...
 
 
+class ImageCount(Protocol):
+    """Reads images for an export."""
+
+    @property
+    def missing(self) -> int:
+        """Number of images that are missing."""
+
+
 class Records:
     """Reads the records of an export's documents.
 
@@ -105,7 +116,7 @@ class Records:
         images: Of the pages; None for a format without any.
     """
 
-    def __init__(self, lines: ResultLines, images: ImageReader | None = None) -> None:
+    def __init__(self, lines: ResultLines, images: ImageCount | None = None) -> None:
         self._lines = lines
         self._images = images
         self.pages = 0
@@ -160,7 +171,7 @@ def export_documents(
     count: Count,
     *,
     check: Check | None = None,
-    images: ImageReader | None = None,
+    images: ImageCount | None = None,
 ) -> Exported:
     """Write the files of each document that is new or changed, and remove those of documents that are gone.
 
@@ -227,7 +238,7 @@ def _read_unwritten(job: ExportJob, destination: Destination) -> Iterator[Result
 
 
 @contextmanager
-def open_lines(job: ExportJob, images: ImageReader | None = None) -> Generator[Records]:
+def open_lines(job: ExportJob, images: ImageCount | None = None) -> Generator[Records]:
     """Open the lines of the job's workspace."""
     with ResultLines(job.workspace) as lines:
         yield Records(lines, images)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from html import escape
 
-from pipeline.batch.placed_pages import PlacedPage, place, require_positions
-from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
+from pipeline.batch.placed_pages import PlacedPage
+from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
+from pipeline.export.placing import Placer, export_with_placer
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
 from pipeline.workspace.result_lines import ResultLine
@@ -18,7 +19,7 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <title>{title}</title>
 <meta http-equiv="Content-Type" content="text/html; charset=utf-8"/>
 <meta name="ocr-system" content="pagemill"/>
-<meta name="ocr-capabilities" content="ocr_page ocr_line ocrp_wconf"/>
+<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_line ocrp_wconf"/>
 </head>
 <body>
 """
@@ -26,20 +27,28 @@ _TAIL = b"</body>\n</html>\n"
 
 
 class HocrWriter:
-    """Writes a file per document."""
+    """Writes a file per document.
+
+    Args:
+        placer: Of the workspace.
+    """
+
+    def __init__(self, placer: Placer) -> None:
+        self._placer = placer
 
     def __repr__(self) -> str:
         return "<HocrWriter>"
 
     def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
         """Yield the file of a document."""
-        yield export_path(document.name or "pages", ".hocr"), _write(document, records)
+        pages = (page for page, _ in self._placer.place(records))
+        yield export_path(document.name or "pages", ".hocr"), _write(document, pages)
 
 
-def _write(document: Document, records: Iterator[ResultLine]) -> Iterator[bytes]:
+def _write(document: Document, pages: Iterator[PlacedPage]) -> Iterator[bytes]:
     yield _HEAD.format(title=escape(xml_text(document.name))).encode()
-    for number, record in enumerate(records, 1):
-        yield _page(place(record), number).encode()
+    for number, page in enumerate(pages, 1):
+        yield _page(page, number).encode()
     yield _TAIL
 
 
@@ -48,7 +57,15 @@ def _page(page: PlacedPage, number: int) -> str:
     image = xml_text(page.name).replace('"', "%22").replace(";", "%3B")  # they end a name, and a property
     title = escape(f'image "{image}"; bbox 0 0 {width} {height}; ppageno {number - 1}')
     lines = [_line(page, line, f"line_{number}_{at}") for at, line in enumerate(page.lines, 1)]
-    return f'<div class="ocr_page" id="page_{number}" title="{title}">\n{"".join(lines)}</div>\n'
+    content = "".join(lines) if not page.unplaced else _block(page, number)
+    return f'<div class="ocr_page" id="page_{number}" title="{title}">\n{content}</div>\n'
+
+
+def _block(page: PlacedPage, number: int) -> str:
+    """Return a text area of the whole page, without lines: nothing says where they are."""
+    width, height = page.size_px
+    texts = "<br/>\n".join(escape(xml_text(text), quote=False) for text in page.unplaced)
+    return f'<div class="ocr_carea" id="block_{number}" title="bbox 0 0 {width} {height}">\n{texts}\n</div>\n'
 
 
 def _line(page: PlacedPage, line: TextLine, name: str) -> str:
@@ -62,5 +79,5 @@ def _line(page: PlacedPage, line: TextLine, name: str) -> str:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export; see `export_documents`."""
-    return export_documents(job, "hocr", HocrWriter(), count, check=require_positions)
+    """Export; see `export_placed`."""
+    return export_with_placer(job, "hocr", HocrWriter, count)
