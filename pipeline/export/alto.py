@@ -1,7 +1,6 @@
 """ALTO 4.4, a file per page, and a METS file per document. Source: https://www.loc.gov/standards/alto/ and /mets/."""
 
 import posixpath
-from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -11,10 +10,9 @@ from pipeline.batch.placed_pages import Box, PlacedPage
 from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
-from pipeline.export.placing import Placer, export_with_placer
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://www.loc.gov/standards/alto/ns-v4#"
 METS: Final = "http://www.loc.gov/METS/"
@@ -22,28 +20,15 @@ XLINK: Final = "http://www.w3.org/1999/xlink"
 SUFFIX: Final = ".alto.xml"
 
 
-class AltoWriter:
-    """Writes a file per page: one block with all its lines, each with one string; then the document's METS file.
-
-    Args:
-        placer: Of the workspace.
-    """
-
-    def __init__(self, placer: Placer) -> None:
-        self._placer = placer
-
-    def __repr__(self) -> str:
-        return "<AltoWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the files of a document."""
-        pages: list[tuple[str, str]] = []
-        for number, (page, record) in enumerate(self._placer.place(records), 1):
-            path = page_path(document, record, SUFFIX)
-            pages.append((path, page.name))
-            yield path, [_serialise(_page(page, number))]
-        path = export_path(document.name or "pages", ".mets.xml")
-        yield path, [_serialise(_mets(document, path, pages))]
+def write_alto(document: Document, pages: PlacedPages) -> Files:
+    """Yield a file per page: one block with all its lines, each with one string; then the document's METS file."""
+    written: list[tuple[str, str]] = []
+    for number, (page, record) in enumerate(pages, 1):
+        path = page_path(document, record, SUFFIX)
+        written.append((path, page.name))
+        yield path, [_serialise(_page(page, number))]
+    path = export_path(document.name or "pages", ".mets.xml")
+    yield path, [_serialise(_mets(document, path, written))]
 
 
 def _page(page: PlacedPage, number: int) -> etree._Element:
@@ -131,4 +116,4 @@ def _name(local: str) -> str:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_placed`."""
-    return export_with_placer(job, "alto", AltoWriter, count)
+    return export_by_page(job, "alto", write_alto, count)

@@ -7,10 +7,9 @@ from pipeline.batch.placed_pages import PlacedPage
 from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
-from pipeline.export.placing import Placer, export_with_placer
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
@@ -26,28 +25,14 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 _TAIL = b"</body>\n</html>\n"
 
 
-class HocrWriter:
-    """Writes a file per document.
-
-    Args:
-        placer: Of the workspace.
-    """
-
-    def __init__(self, placer: Placer) -> None:
-        self._placer = placer
-
-    def __repr__(self) -> str:
-        return "<HocrWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the file of a document."""
-        pages = (page for page, _ in self._placer.place(records))
-        yield export_path(document.name or "pages", ".hocr"), _write(document, pages)
+def write_hocr(document: Document, pages: PlacedPages) -> Files:
+    """Yield the file of a document."""
+    yield export_path(document.name or "pages", ".hocr"), _write(document, pages)
 
 
-def _write(document: Document, pages: Iterator[PlacedPage]) -> Iterator[bytes]:
+def _write(document: Document, pages: PlacedPages) -> Iterator[bytes]:
     yield _HEAD.format(title=escape(xml_text(document.name))).encode()
-    for number, page in enumerate(pages, 1):
+    for number, (page, _) in enumerate(pages, 1):
         yield _page(page, number).encode()
     yield _TAIL
 
@@ -80,4 +65,4 @@ def _line(page: PlacedPage, line: TextLine, name: str) -> str:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_placed`."""
-    return export_with_placer(job, "hocr", HocrWriter, count)
+    return export_by_page(job, "hocr", write_hocr, count)

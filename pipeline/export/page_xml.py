@@ -1,6 +1,5 @@
 """PAGE XML 2019-07-15: a file per page. Source: https://ocr-d.de/en/gt-guidelines/pagexml/pagecontent_xsd_Complex_Type.html."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from lxml import etree
@@ -9,33 +8,19 @@ from pipeline.batch.placed_pages import Box, PlacedPage
 from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import page_path
-from pipeline.export.placing import Placer, export_with_placer
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 SUFFIX: Final = ".page.xml"
 
 
-class PageXmlWriter:
-    """Writes a file per page: one region with all its lines, in reading order.
-
-    Args:
-        placer: Of the workspace.
-    """
-
-    def __init__(self, placer: Placer) -> None:
-        self._placer = placer
-
-    def __repr__(self) -> str:
-        return "<PageXmlWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the files of a document's pages."""
-        for page, record in self._placer.place(records):
-            root = _page(page, record.added)
-            yield page_path(document, record, SUFFIX), [etree.tostring(root, xml_declaration=True, encoding="UTF-8")]
+def write_page_xml(document: Document, pages: PlacedPages) -> Files:
+    """Yield a file per page: one region with all its lines, in reading order."""
+    for page, record in pages:
+        root = _page(page, record.added)
+        yield page_path(document, record, SUFFIX), [etree.tostring(root, xml_declaration=True, encoding="UTF-8")]
 
 
 def _page(page: PlacedPage, added: str) -> etree._Element:
@@ -84,4 +69,4 @@ def _name(local: str) -> str:
 
 def export(job: ExportJob, count: Count) -> Exported:
     """Export; see `export_placed`."""
-    return export_with_placer(job, "page", PageXmlWriter, count)
+    return export_by_page(job, "page", write_page_xml, count)

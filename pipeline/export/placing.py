@@ -12,7 +12,8 @@ from typing import Final, Self
 from pipeline.batch.page_images import ImageReader
 from pipeline.batch.placed_pages import PlacedPage, count_unplaced, lacks_size, name_pages, place
 from pipeline.errors import UsageError
-from pipeline.export.base import Count, DocumentWriter, Exported, ExportJob, ImageCount, export_documents
+from pipeline.export.base import Count, DocumentWriter, Exported, ExportJob, Files, ImageCount, export_documents
+from pipeline.export.documents import Document
 from pipeline.workspace.result_lines import ResultLine
 
 logger = logging.getLogger("pagemill")
@@ -20,23 +21,29 @@ logger = logging.getLogger("pagemill")
 _UNPLACED: Final = "no positions of the text, and no run can add them; written as one block that covers the page"
 
 
-class Placer:
+PlacedPages = Iterator[tuple[PlacedPage, ResultLine]]
+"""Pages with their records."""
+
+
+class _PlacedWriter:
     """Places the lines of records; of a page that no call has read, it reads the size from the image.
 
     A context manager.
 
     Args:
         workspace: The directory given to `-o`.
+        write: Yields the files of a document.
     """
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, write: Callable[[Document, PlacedPages], Files]) -> None:
         self._workspace = workspace
+        self._write = write
         self._stack = ExitStack()
         self._images: ImageReader | None = None
         self._unreadable = 0
 
     def __repr__(self) -> str:
-        return f"<Placer {self._images!r}>"
+        return f"<_PlacedWriter {self._images!r}>"
 
     def __enter__(self) -> Self:
         return self
@@ -51,8 +58,11 @@ class Placer:
         """Number of images that were needed and are missing."""
         return self._unreadable + (0 if self._images is None else self._images.missing)
 
-    def place(self, records: Iterable[ResultLine]) -> Iterator[tuple[PlacedPage, ResultLine]]:
-        """Yield records with their pages."""
+    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
+        """Yield the files of a document."""
+        return self._write(document, self._place(records))
+
+    def _place(self, records: Iterator[ResultLine]) -> PlacedPages:
         for needs_image, run in groupby(records, lacks_size):
             if not needs_image:
                 yield from ((place(record), record) for record in run)
@@ -98,9 +108,16 @@ def export_placed(
     return replace(exported, without_positions=unplaced)
 
 
-def export_with_placer(
-    job: ExportJob, form: str, make_writer: Callable[[Placer], DocumentWriter], count: Count
+def export_by_page(
+    job: ExportJob, form: str, write: Callable[[Document, PlacedPages], Files], count: Count
 ) -> Exported:
-    """Export to a format with positions and without images; see `export_placed`."""
-    with Placer(job.workspace) as placer:
-        return export_placed(job, form, make_writer(placer), count, placer)
+    """Export to a format with positions and without images; see `export_placed`.
+
+    Args:
+        job: What is exported.
+        form: The format's name.
+        write: Yields the files of a document.
+        count: Called with the number of pages of each document.
+    """
+    with _PlacedWriter(job.workspace, write) as writer:
+        return export_placed(job, form, writer, count, writer)
