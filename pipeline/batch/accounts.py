@@ -15,7 +15,7 @@ import msgspec
 
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import require_same_ledger
-from pipeline.batch.paid_texts import PaidCalls, require_texts
+from pipeline.batch.paid_texts import find_paid_calls, require_texts
 from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
 from pipeline.errors import StorageError, TemporaryError
@@ -119,7 +119,9 @@ async def open_accounts(
         ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
     ) as (budget, uncertain):
         check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
-        await anyio.to_thread.run_sync(check_texts, job.workspace, index, _paid_calls(budget, last, run_file))
+        await anyio.to_thread.run_sync(
+            check_texts, job.workspace, index, find_paid_calls(budget, last, run_file.workspace_id)
+        )
         yield budget, uncertain, note_ledger(run_file, budget)
 
 
@@ -137,16 +139,6 @@ def note_ledger(run_file: RunFile, budget: Budget) -> RunFile:
         service=run_file.service, ledger=run_file.ledger, key=key, ledger_id=mark.id, reserved=mark.reserved
     )
     return msgspec.structs.replace(run_file, metered=metered)
-
-
-def _paid_calls(budget: Budget, last: RunFile | None, run_file: RunFile) -> PaidCalls | None:
-    calls, mark = budget.accepted_calls(run_file.workspace_id), budget.mark()
-    if calls is None or mark is None:
-        return None
-    if last is None or last.workspace_id == run_file.workspace_id:
-        return PaidCalls(calls, str(mark.id))
-    original = budget.accepted_calls(last.workspace_id)
-    return PaidCalls(calls, str(mark.id), original, last.finished or last.started)
 
 
 def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from pipeline.batch.file_pages import open_image
 from pipeline.batch.job import prepare_settings
+from pipeline.batch.line_positions import Size, upright_px
 from pipeline.config import Config, PrepareConfig
 from pipeline.errors import PageError, UsageError
 from pipeline.inputs.content import MAX_FILE_BYTES, read_content
@@ -26,7 +27,7 @@ from pipeline.inputs.entries import find_file
 from pipeline.inputs.image import Converter, ImageFile, open_converter
 from pipeline.inputs.kinds import HEAD_BYTES, format_of, is_pdf
 from pipeline.inputs.selection import Inputs
-from pipeline.records import SourceFile
+from pipeline.records import Payload, Prep, SourceFile
 from pipeline.wire import image_of_body
 from pipeline.workspace.run_file import require_workspace
 from pipeline.workspace.source_names import decode_name
@@ -47,11 +48,15 @@ class PageImage:
     Attributes:
         data: The file.
         suffix: By its format, such as ".jpg", whatever the name of its file says.
+        size_px: (width, height) of the upright page in its file.
+        prep: The image as it would be sent now; None for a page in tiles.
         is_original: It is the file, not the image as sent.
     """
 
     data: bytes
     suffix: str
+    size_px: Size
+    prep: Prep | None = None
     is_original: bool = False
 
 
@@ -102,9 +107,11 @@ class ImageReader:
             raise UsageError(f"{workspace}: the input root of its pages, {run_file.root}, is not there; mount it")
         self._inputs = Inputs(Path(run_file.root), ())
         prepare = msgspec.convert(dict(run_file.section("prepare")), PrepareConfig)
-        # Each of these would leave pages without an image that were sent before it was set.
+        # Each of the first three would leave pages without an image that were sent before it was set.
         settings = prepare_settings(Config(prepare=prepare))
-        self._settings = replace(settings, uses_text_layer=False, skips_blank=False, skips_below_px=0)
+        self._settings = replace(
+            settings, uses_text_layer=False, skips_blank=False, skips_below_px=0, records_size=True
+        )
         self.orients = settings.orient
         """Whether the last run turned pages by their EXIF orientation."""
         self._is_original, self._takes_pdf = images == "original", takes_pdf
@@ -174,14 +181,15 @@ class ImageReader:
             if payload.id != name.id:
                 return None
             if self._is_original and image.pages == 1:
-                original = await asyncio.get_running_loop().run_in_executor(self._threads, _read_original, file)
+                loop = asyncio.get_running_loop()
+                original = await loop.run_in_executor(self._threads, _read_original, file, payload)
                 if self._takes_pdf or not is_pdf(original.data[:HEAD_BYTES]):
                     return original
             if payload.prep is None:  # it was sent in tiles
                 return None
         except PageError:
             return None
-        return PageImage(image_of_body(payload.body), _suffix_of(payload.prep.format))
+        return PageImage(image_of_body(payload.body), _suffix_of(payload.prep.format), _size_px(payload), payload.prep)
 
 
 @contextmanager
@@ -194,13 +202,18 @@ def open_images(workspace: Path, images: Images | None) -> Generator[ImageReader
         yield reader
 
 
-def _read_original(file: SourceFile) -> PageImage:
+def _read_original(file: SourceFile, payload: Payload) -> PageImage:
     assert file.path is not None
     read = read_content(os.fsencode(file.path), file.member, MAX_FILE_BYTES)
     # The name may have another format's suffix, or none, and a reader of TARs would not take it for an image then.
     image_format = format_of(read.content[:HEAD_BYTES])
     suffix = file.path.suffix.lower() if image_format is None else _suffix_of(image_format)
-    return PageImage(read.content, suffix, is_original=True)
+    return PageImage(read.content, suffix, _size_px(payload), payload.prep, is_original=True)
+
+
+def _size_px(payload: Payload) -> Size:
+    """Return (width, height) of the upright page; of one in tiles, where the last tile ends."""
+    return payload.tiles[-1].box[2:] if payload.prep is None else upright_px(payload.prep, payload.pixels)
 
 
 def _suffix_of(image_format: str) -> str:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from pipeline.errors import StorageError, UsageError, one_line
 from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.ledger.budget import Budget
+from pipeline.ledger.ledger import Ledger
 from pipeline.workspace.index import Index
 from pipeline.workspace.line_stream import find_missing, find_place
 from pipeline.workspace.paths import PARTS, RESULTS
+from pipeline.workspace.run_file import RunFile
 from pipeline.workspace.source_names import decode_name
 
 
@@ -35,8 +38,31 @@ class PaidCalls:
     copied_at: str | None = None
 
 
+def find_paid_calls(ledger: Budget | Ledger, last: RunFile | None, workspace_id: str) -> PaidCalls | None:
+    """Return the calls whose texts a workspace must have; None for a run that keeps no ledger.
+
+    Args:
+        ledger: The run's.
+        last: The last run's run.json.
+        workspace_id: The workspace's id in this run; a copy has another one than its original.
+    """
+    calls, mark = ledger.accepted_calls(workspace_id), ledger.mark()
+    if calls is None or mark is None:
+        return None
+    if last is None or last.workspace_id == workspace_id:
+        return PaidCalls(calls, str(mark.id))
+    original = ledger.accepted_calls(last.workspace_id)
+    return PaidCalls(calls, str(mark.id), original, last.finished or last.started)
+
+
 def require_texts(
-    workspace: Path, index: Index, paid: PaidCalls | None, *, pay_again: bool, accept_ledger: bool
+    workspace: Path,
+    index: Index,
+    paid: PaidCalls | None,
+    *,
+    pay_again: bool,
+    accept_ledger: bool,
+    is_plan: bool = False,
 ) -> None:
     """Return when no page would be sent again whose text was lost or edited.
 
@@ -46,6 +72,7 @@ def require_texts(
         paid: The ledger's side; None for a run that keeps no ledger.
         pay_again: True lets the run send such pages again; their earlier calls become `charged`.
         accept_ledger: True accepts a ledger that lacks calls whose texts are there.
+        is_plan: True changes neither index nor ledger: no run follows.
 
     Raises:
         StorageError: lines are missing, or were edited.
@@ -54,7 +81,8 @@ def require_texts(
     if not pay_again:
         _require_unedited(workspace, index, paid)
     if paid is None:
-        index.proofs.forget_numbers()
+        if not is_plan:
+            index.proofs.forget_numbers()
         return
     difference = index.proofs.count() - paid.calls.total()
     if paid.original is None and index.proofs.get_number(f"excess {paid.ledger_id}") == difference:
@@ -69,7 +97,11 @@ def require_texts(
             " --accept-ledger, and `pagemill quota --already-used N` sets the count"
         )
     folded = max(0, paid.calls.folded() - unknown)
+    if is_plan and pay_again:
+        return
     _require_lines(workspace, index, paid, folded, pay_again=pay_again)
+    if is_plan:
+        return
     index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.calls.total())
     index.proofs.put_number(f"strangers {paid.ledger_id}", strangers)
     index.commit()

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from typing import Final
 
 from pipeline.batch.line_positions import Size, bounds, extent_px, move, parse_size, to_upright, upright_px
 from pipeline.errors import UsageError
@@ -16,6 +16,9 @@ from pipeline.workspace.source_names import decode_name
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in whole px, within the page."""
 
+_UNKNOWN_PX: Final = (2480, 3508)
+"""Of a page whose image cannot be read: A4 at 300 dpi."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedPage:
@@ -26,12 +29,14 @@ class PlacedPage:
         page: 1-based.
         size_px: (width, height) of the upright source.
         lines: In reading order, in px of the upright source.
+        unplaced: The lines of a text without positions, which stand for the page as a whole.
     """
 
     name: str
     page: int
     size_px: Size
     lines: tuple[TextLine, ...]
+    unplaced: tuple[str, ...] = ()
 
     def box(self, line: TextLine) -> Box:
         """Return the whole pixels around a line, at least one."""
@@ -59,34 +64,53 @@ class PlacedPage:
         return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def require_positions(records: Iterable[ResultLine]) -> None:
-    """Return when all texts have positions.
+def count_unplaced(records: Iterable[ResultLine]) -> tuple[int, ResultLine | None]:
+    """Return the number of pages whose texts have no positions that a run could add, and the first of them.
 
     Raises:
-        UsageError: some have none.
+        UsageError: a run can add those of others.
     """
-    without = (record for record in records if _lacks_positions(record))
-    if (first := next(without, None)) is None:
-        return
-    can_be_added = Counter(map(lacks_lines, chain([first], without)))
-    others = can_be_added.total() - 1
-    which = f"{decode_name(first.source_bytes())} page {first.page}{f' and {others:,} others' if others else ''}"
-    remedy = _remedy(can_be_added)
-    if not can_be_added[True] and first.lines is not None:
-        remedy = "the service returned none when it was asked for them"
-    raise UsageError(
-        f"{which}: no positions of the text, which this format needs; {remedy}, and --where 'source!=…' leaves them out"
-    )
+    can_be_added, first = Counter[bool](), dict[bool, ResultLine]()
+    for record in filter(_lacks_positions, records):
+        is_added = lacks_lines(record)
+        can_be_added[is_added] += 1
+        first.setdefault(is_added, record)
+    if can_be_added[True]:
+        raise UsageError(
+            f"{name_pages(first[True], can_be_added[True])}: no positions of the text, which this format needs; "
+            "pagemill run --positions sends such pages again for them, and --where 'source!=…' leaves them out"
+        )
+    return can_be_added[False], first.get(False)
 
 
-def place(record: ResultLine) -> PlacedPage:
-    """Return where the lines of a page are.
+def name_pages(first: ResultLine, number: int) -> str:
+    """Return words for some pages: the first one's name, and the number of the others."""
+    others = f" and {number - 1:,} others" if number > 1 else ""
+    return f"{decode_name(first.source_bytes())} page {first.page}{others}"
+
+
+def lacks_size(record: ResultLine) -> bool:
+    """Return whether a page needs a size and its record tells none: no call has read it, so it has no positions."""
+    return record.prep is None and parse_size(record.pixels) is None and _lacks_positions(record)
+
+
+def place(record: ResultLine, size_px: Size | None = None) -> PlacedPage:
+    """Return where the lines of a page are, or the lines of a text whose positions no run can add.
+
+    Args:
+        record: Of the page.
+        size_px: (width, height) of the upright page, for a record that `lacks_size`; None when that is not known.
 
     Raises:
-        UsageError: the page has a text without positions.
+        UsageError: a run can add the positions.
     """
-    require_positions([record])
-    return place_lines(record, decode_name(record.source_bytes()))
+    count_unplaced([record])
+    page = place_lines(record, decode_name(record.source_bytes()))
+    if not _lacks_positions(record):
+        return page
+    if lacks_size(record):
+        page = replace(page, size_px=size_px or _UNKNOWN_PX)
+    return replace(page, unplaced=tuple(filter(str.strip, record.text.splitlines())))
 
 
 def place_lines(record: ResultLine | Record, name: str) -> PlacedPage:
@@ -102,18 +126,6 @@ def place_lines(record: ResultLine | Record, name: str) -> PlacedPage:
     size_px = upright_px(record.prep, record.pixels)
     by = to_upright(record.prep, size_px)
     return PlacedPage(name, record.page, size_px, tuple(move(line, by) for line in lines))
-
-
-def _remedy(can_be_added: Counter[bool]) -> str:
-    """Return how pages get positions.
-
-    Args:
-        can_be_added: Number of pages by whether the service read them without positions.
-    """
-    if not can_be_added[True]:
-        return "no run can add them"
-    which = f"{can_be_added[True]:,} of these pages" if can_be_added[False] else "such pages"
-    return f"pagemill run --positions sends {which} again for them"
 
 
 def _lacks_positions(record: ResultLine) -> bool:

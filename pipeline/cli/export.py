@@ -14,6 +14,7 @@ from pipeline.cli.console import print_json, set_up_logging
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import flag, json_option
+from pipeline.errors import one_line
 from pipeline.export.base import Exported, ExportJob
 from pipeline.export.documents import Grouping
 from pipeline.export.formats import FORMATS
@@ -34,17 +35,24 @@ def export(job: ExportJob, form: str, *, as_json: bool, bar: bool) -> int:
         UsageError: there is no workspace, or the destination cannot be used.
         StorageError: the workspace cannot be read, or the destination not be written.
     """
-    require_workspace(job.workspace)
+    run_file = require_workspace(job.workspace)
     total = _count(job) if bar else None
     progress: tqdm[NoReturn] = tqdm(total=total, unit="page", file=sys.stderr, dynamic_ncols=True, disable=not bar)
     with progress:
         exported = export_to(job, form, progress.update)
     code = _LEFT_OUT if exported.unreadable or exported.missing else 0
     if as_json:
-        print_json({"exit_code": code, "format": form, **msgspec.to_builtins(exported)})
+        fields = msgspec.to_builtins(exported) | {"pending_is_at_least": run_file.pending_is_at_least}
+        print_json({"exit_code": code, "format": form, **fields})
     else:
-        print(f"pagemill: {_describe(exported, job)}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
+        _print_line(_describe(exported, job))
+    if others := _describe_others(exported, pending_is_at_least=run_file.pending_is_at_least):
+        _print_line(f"not exported: {others}; see: pagemill status {one_line(str(job.workspace))}")
     return code
+
+
+def _print_line(text: str) -> None:
+    print(f"pagemill: {text}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
 
 
 def _count(job: ExportJob) -> int:
@@ -56,9 +64,19 @@ def _describe(exported: Exported, job: ExportJob) -> str:
     parts = [f"{exported.pages:,} pages of {exported.documents:,} documents: {exported.written:,} files written"]
     parts += [f"{exported.unchanged:,} unchanged"] if exported.unchanged else []
     parts += [f"{exported.removed:,} removed"] if exported.removed else []
+    parts += [f"{exported.without_positions:,} pages without positions"] if exported.without_positions else []
     parts += [f"{exported.missing:,} images missing"] if exported.missing else []
     parts += [f"{exported.unreadable:,} lines unreadable (pagemill verify)"] if exported.unreadable else []
     return f"{job.destination}: {', '.join(parts)}"
+
+
+def _describe_others(exported: Exported, *, pending_is_at_least: bool) -> str:
+    """Return the number of pages without a text by state, as far as there are any."""
+    least = "at least " if pending_is_at_least else ""
+    parts = [f"{least}{exported.pending:,} pages pending"] if exported.pending or least else []
+    parts += [f"{exported.failed:,} pages failed"] if exported.failed else []
+    parts += [f"{exported.uncertain:,} pages uncertain"] if exported.uncertain else []
+    return ", ".join(parts)
 
 
 @as_command(

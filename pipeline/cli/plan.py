@@ -90,6 +90,8 @@ def make_job(
         again_reviewed=options.get("again_reviewed", False),
         bar=sys.stderr.isatty() and not options["no_progress"],
         any_service=options.get("switch_service", False) or (not service.metered and not options["local"]),
+        pay_again=options.get("pay_again", False),
+        accept_ledger=options.get("accept_ledger", False),
     )
 
 

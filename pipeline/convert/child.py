@@ -1,16 +1,19 @@
 """The child's end of the pipes: tasks from stdin, results to stdout, an exit at the end of stdin."""
 
+import argparse
 import os
 import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Generic, NoReturn, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from pipeline.convert.frames import FrameError, encode_frame, read_frame
+from pipeline.convert.frames import FrameError, Ready, encode_frame, read_frame
+from pipeline.convert.resources import limit_own_memory
 
 T = TypeVar("T")
 
@@ -45,6 +48,26 @@ class TaskPipe(Generic[T]):
                 view = view[self._results.write(view) :]
         except BrokenPipeError:
             os._exit(0)
+
+
+def process_tasks(
+    arguments: Sequence[str], decoder: msgspec.msgpack.Decoder[T], process: Callable[[T], Struct]
+) -> NoReturn:
+    """Process tasks until stdin ends, within the memory that the command line allows.
+
+    Args:
+        arguments: The command line without the program: `--memory-bytes N`.
+        decoder: Of the tasks.
+        process: Returns the result of a task; whatever a file does to a decoder is a result, too.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory-bytes", type=int, required=True)
+    limit_own_memory(parser.parse_args(arguments).memory_bytes)
+    pipe = TaskPipe.claim(decoder)
+    discard_stderr()
+    pipe.send(Ready())
+    while True:
+        pipe.send(process(pipe.receive()))
 
 
 def discard_stderr() -> None:

@@ -1,19 +1,18 @@
 """ALTO 4.4, a file per page, and a METS file per document. Source: https://www.loc.gov/standards/alto/ and /mets/."""
 
 import posixpath
-from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
 from lxml import etree
 
-from pipeline.batch.placed_pages import Box, PlacedPage, place, require_positions
-from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
+from pipeline.batch.placed_pages import Box, PlacedPage
+from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path, page_path
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://www.loc.gov/standards/alto/ns-v4#"
 METS: Final = "http://www.loc.gov/METS/"
@@ -21,21 +20,15 @@ XLINK: Final = "http://www.w3.org/1999/xlink"
 SUFFIX: Final = ".alto.xml"
 
 
-class AltoWriter:
-    """Writes a file per page: one block with all its lines, each with one string; then the document's METS file."""
-
-    def __repr__(self) -> str:
-        return "<AltoWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the files of a document."""
-        pages: list[tuple[str, str]] = []
-        for number, record in enumerate(records, 1):
-            page, path = place(record), page_path(document, record, SUFFIX)
-            pages.append((path, page.name))
-            yield path, [_serialise(_page(page, number))]
-        path = export_path(document.name or "pages", ".mets.xml")
-        yield path, [_serialise(_mets(document, path, pages))]
+def write_alto(document: Document, pages: PlacedPages) -> Files:
+    """Yield a file per page: one block with all its lines, each with one string; then the document's METS file."""
+    written: list[tuple[str, str]] = []
+    for number, (page, record) in enumerate(pages, 1):
+        path = page_path(document, record, SUFFIX)
+        written.append((path, page.name))
+        yield path, [_serialise(_page(page, number))]
+    path = export_path(document.name or "pages", ".mets.xml")
+    yield path, [_serialise(_mets(document, path, written))]
 
 
 def _page(page: PlacedPage, number: int) -> etree._Element:
@@ -52,10 +45,13 @@ def _page(page: PlacedPage, number: int) -> etree._Element:
     attributes = {"ID": f"page{number}", "PHYSICAL_IMG_NR": str(page.page), "WIDTH": width, "HEIGHT": height}
     element = etree.SubElement(layout, _alto("Page"), attributes)
     space = etree.SubElement(element, _alto("PrintSpace"), _place((0, 0, *page.size_px)))
-    if page.lines:
+    if page.lines or page.unplaced:
         block = etree.SubElement(space, _alto("TextBlock"), {"ID": "b1", **_place(page.around())})
         for at, line in enumerate(page.lines, 1):
             _add_line(block, page, line, at)
+        for at, text in enumerate(page.unplaced, 1):
+            element = etree.SubElement(block, _alto("TextLine"), ID=f"l{at}")
+            etree.SubElement(element, _alto("String"), ID=f"s{at}", CONTENT=xml_text(text))
     return root
 
 
@@ -119,5 +115,5 @@ def _name(local: str) -> str:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export; see `export_documents`."""
-    return export_documents(job, "alto", AltoWriter(), count, check=require_positions)
+    """Export; see `export_placed`."""
+    return export_by_page(job, "alto", write_alto, count)

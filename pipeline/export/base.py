@@ -1,8 +1,8 @@
 """One export: documents of the workspace, and the format's writer, which turns each into files or rows."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Protocol, TypeVar
 
 import orjson
 
-from pipeline.batch.page_images import ImageReader, Images
+from pipeline.batch.page_images import Images
 from pipeline.export.destination import Destination, open_destination
 from pipeline.export.documents import Document, Grouping, read_documents
 from pipeline.export.selection import Split, Where
+from pipeline.records import State
 from pipeline.workspace.finished_pages import FinishedPage, ResultLines
 from pipeline.workspace.page_texts import PageText
 from pipeline.workspace.paths import RESULTS
@@ -69,6 +70,11 @@ class Exported:
         removed: Files removed, because their pages are no longer taken.
         unreadable: Lines that are damaged, or that another program has changed; their pages are left out.
         missing: Pages whose image is not there, or not the one that was read.
+        without_positions: Pages of new and changed documents that were written as a block of text, in formats with
+            positions.
+        pending: Pages of the whole workspace, as in the next two, that no run has finished; none has a text.
+        failed: Pages that have failed.
+        uncertain: Pages whose call may have been billed.
     """
 
     documents: int = 0
@@ -78,6 +84,10 @@ class Exported:
     removed: int = 0
     unreadable: int = 0
     missing: int = 0
+    without_positions: int = 0
+    pending: int = 0
+    failed: int = 0
+    uncertain: int = 0
 
 
 Files = Iterator[tuple[str, Iterable[bytes]]]
@@ -97,6 +107,14 @@ class DocumentWriter(Protocol):
         ...
 
 
+class ImageCount(Protocol):
+    """Reads images for an export."""
+
+    @property
+    def missing(self) -> int:
+        """Number of images that are missing."""
+
+
 class Records:
     """Reads the records of an export's documents.
 
@@ -105,7 +123,7 @@ class Records:
         images: Of the pages; None for a format without any.
     """
 
-    def __init__(self, lines: ResultLines, images: ImageReader | None = None) -> None:
+    def __init__(self, lines: ResultLines, images: ImageCount | None = None) -> None:
         self._lines = lines
         self._images = images
         self.pages = 0
@@ -114,6 +132,8 @@ class Records:
         """Number of records that could not be read."""
         self.unreadable = 0
         """Number of lines that are damaged, or that another program has changed."""
+        self.totals: Mapping[State, int] = {}
+        """Number of the workspace's pages by state, once the documents are selected."""
 
     def __repr__(self) -> str:
         return f"<Records {self.pages} read>"
@@ -126,6 +146,11 @@ class Records:
     def count_flaws(self) -> int:
         """Return the number of records and images that could not be read."""
         return self.unreadable + self.missing
+
+    def summarise(self, documents: int, pages: int) -> Exported:
+        """Return the result of an export, but for its files."""
+        without_text = {state.value: self.totals[state] for state in (State.PENDING, State.FAILED, State.UNCERTAIN)}
+        return Exported(documents, pages, unreadable=self.unreadable, missing=self.missing, **without_text)
 
     def read(self, pages: Iterable[FinishedPage]) -> Iterator[ResultLine]:
         """Yield the records of pages."""
@@ -160,7 +185,7 @@ def export_documents(
     count: Count,
     *,
     check: Check | None = None,
-    images: ImageReader | None = None,
+    images: ImageCount | None = None,
 ) -> Exported:
     """Write the files of each document that is new or changed, and remove those of documents that are gone.
 
@@ -206,14 +231,11 @@ def _write_document(writer: DocumentWriter, document: Document, records: Records
 
 def conclude(destination: Destination, records: Records, documents: int, pages: int) -> Exported:
     """Return the result of an export into a folder."""
-    return Exported(
-        documents=documents,
-        pages=pages - records.lost,
+    return replace(
+        records.summarise(documents, pages - records.lost),
         written=destination.written,
         unchanged=destination.unchanged,
         removed=destination.removed,
-        unreadable=records.unreadable,
-        missing=records.missing,
     )
 
 
@@ -227,7 +249,7 @@ def _read_unwritten(job: ExportJob, destination: Destination) -> Iterator[Result
 
 
 @contextmanager
-def open_lines(job: ExportJob, images: ImageReader | None = None) -> Generator[Records]:
+def open_lines(job: ExportJob, images: ImageCount | None = None) -> Generator[Records]:
     """Open the lines of the job's workspace."""
     with ResultLines(job.workspace) as lines:
         yield Records(lines, images)
@@ -237,6 +259,7 @@ def select_documents(job: ExportJob, records: Records) -> Iterator[Document]:
     """Yield the documents of the workspace, with the pages that the job takes; count the lines that hold none."""
     with open_snapshot(job.workspace) as index, ResultLines(job.workspace) as lines:
         records.unreadable += index.proofs.count_unreadable(RESULTS)
+        records.totals = index.count_pages().totals
         pages = index.finished_pages(job.where.states)
         if job.where != Where(job.where.states):
             pages = (page for page in pages if _takes(job.where, page, lines))

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from html import escape
 
-from pipeline.batch.placed_pages import PlacedPage, place, require_positions
-from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
+from pipeline.batch.placed_pages import PlacedPage
+from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import export_path
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
@@ -18,28 +18,22 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <title>{title}</title>
 <meta http-equiv="Content-Type" content="text/html; charset=utf-8"/>
 <meta name="ocr-system" content="pagemill"/>
-<meta name="ocr-capabilities" content="ocr_page ocr_line ocrp_wconf"/>
+<meta name="ocr-capabilities" content="ocr_page ocr_carea ocr_line ocrp_wconf"/>
 </head>
 <body>
 """
 _TAIL = b"</body>\n</html>\n"
 
 
-class HocrWriter:
-    """Writes a file per document."""
-
-    def __repr__(self) -> str:
-        return "<HocrWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the file of a document."""
-        yield export_path(document.name or "pages", ".hocr"), _write(document, records)
+def write_hocr(document: Document, pages: PlacedPages) -> Files:
+    """Yield the file of a document."""
+    yield export_path(document.name or "pages", ".hocr"), _write(document, pages)
 
 
-def _write(document: Document, records: Iterator[ResultLine]) -> Iterator[bytes]:
+def _write(document: Document, pages: PlacedPages) -> Iterator[bytes]:
     yield _HEAD.format(title=escape(xml_text(document.name))).encode()
-    for number, record in enumerate(records, 1):
-        yield _page(place(record), number).encode()
+    for number, (page, _) in enumerate(pages, 1):
+        yield _page(page, number).encode()
     yield _TAIL
 
 
@@ -48,7 +42,15 @@ def _page(page: PlacedPage, number: int) -> str:
     image = xml_text(page.name).replace('"', "%22").replace(";", "%3B")  # they end a name, and a property
     title = escape(f'image "{image}"; bbox 0 0 {width} {height}; ppageno {number - 1}')
     lines = [_line(page, line, f"line_{number}_{at}") for at, line in enumerate(page.lines, 1)]
-    return f'<div class="ocr_page" id="page_{number}" title="{title}">\n{"".join(lines)}</div>\n'
+    content = "".join(lines) if not page.unplaced else _block(page, number)
+    return f'<div class="ocr_page" id="page_{number}" title="{title}">\n{content}</div>\n'
+
+
+def _block(page: PlacedPage, number: int) -> str:
+    """Return a text area of the whole page, without lines: nothing says where they are."""
+    width, height = page.size_px
+    texts = "<br/>\n".join(escape(xml_text(text), quote=False) for text in page.unplaced)
+    return f'<div class="ocr_carea" id="block_{number}" title="bbox 0 0 {width} {height}">\n{texts}\n</div>\n'
 
 
 def _line(page: PlacedPage, line: TextLine, name: str) -> str:
@@ -62,5 +64,5 @@ def _line(page: PlacedPage, line: TextLine, name: str) -> str:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export; see `export_documents`."""
-    return export_documents(job, "hocr", HocrWriter(), count, check=require_positions)
+    """Export; see `export_placed`."""
+    return export_by_page(job, "hocr", write_hocr, count)

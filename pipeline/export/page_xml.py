@@ -1,33 +1,26 @@
 """PAGE XML 2019-07-15: a file per page. Source: https://ocr-d.de/en/gt-guidelines/pagexml/pagecontent_xsd_Complex_Type.html."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from lxml import etree
 
-from pipeline.batch.placed_pages import Box, PlacedPage, place, require_positions
-from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
+from pipeline.batch.placed_pages import Box, PlacedPage
+from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.names import page_path
+from pipeline.export.placing import PlacedPages, export_by_page
 from pipeline.export.xml_text import xml_text
 from pipeline.positions import TextLine
-from pipeline.workspace.result_lines import ResultLine
 
 NAMESPACE: Final = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 SUFFIX: Final = ".page.xml"
 
 
-class PageXmlWriter:
-    """Writes a file per page: one region with all its lines, in reading order."""
-
-    def __repr__(self) -> str:
-        return "<PageXmlWriter>"
-
-    def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
-        """Yield the files of a document's pages."""
-        for record in records:
-            root = _page(place(record), record.added)
-            yield page_path(document, record, SUFFIX), [etree.tostring(root, xml_declaration=True, encoding="UTF-8")]
+def write_page_xml(document: Document, pages: PlacedPages) -> Files:
+    """Yield a file per page: one region with all its lines, in reading order."""
+    for page, record in pages:
+        root = _page(page, record.added)
+        yield page_path(document, record, SUFFIX), [etree.tostring(root, xml_declaration=True, encoding="UTF-8")]
 
 
 def _page(page: PlacedPage, added: str) -> etree._Element:
@@ -38,12 +31,13 @@ def _page(page: PlacedPage, added: str) -> etree._Element:
     width, height = page.size_px
     attributes = {"imageFilename": xml_text(page.name), "imageWidth": str(width), "imageHeight": str(height)}
     place_ = etree.SubElement(root, _name("Page"), attributes)
-    if page.lines:
+    if page.lines or page.unplaced:
         region = etree.SubElement(place_, _name("TextRegion"), id="r1")
         etree.SubElement(region, _name("Coords"), points=_points(_rectangle(page.around())))
         for number, line in enumerate(page.lines, 1):
             _add_line(region, page, line, f"r1l{number}")
-        _add_text(region, "\n".join(xml_text(line.text) for line in page.lines), None)
+        texts = page.unplaced or [line.text for line in page.lines]
+        _add_text(region, "\n".join(map(xml_text, texts)), None)
     return root
 
 
@@ -74,5 +68,5 @@ def _name(local: str) -> str:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export; see `export_documents`."""
-    return export_documents(job, "page", PageXmlWriter(), count, check=require_positions)
+    """Export; see `export_placed`."""
+    return export_by_page(job, "page", write_page_xml, count)

@@ -6,7 +6,7 @@ Pages are written in parts, and the parts are then joined, so that memory does n
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,15 +14,17 @@ from typing import Final
 
 from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
 
+from pipeline.alignment import align
 from pipeline.batch.line_positions import Size
 from pipeline.batch.page_images import ImageReader, Images, PageImage
-from pipeline.batch.placed_pages import PlacedPage, place, require_positions
+from pipeline.batch.placed_pages import PlacedPage, place
 from pipeline.errors import UsageError
-from pipeline.export.base import Count, Exported, ExportJob, Files, export_documents
+from pipeline.export.base import Count, Exported, ExportJob, Files
 from pipeline.export.documents import Document
 from pipeline.export.invisible_text import FONT, InvisibleFont, draw_line, number
 from pipeline.export.names import export_path
 from pipeline.export.page_pictures import Picture, add_picture
+from pipeline.export.placing import export_placed
 from pipeline.export.xml_text import xml_text
 from pipeline.pixels.affine import orienting
 from pipeline.pixels.orientation import rotation_deg, upright_size_px
@@ -73,14 +75,14 @@ class PdfWriter:
 
     def files(self, document: Document, records: Iterator[ResultLine]) -> Files:
         """Yield the file of a document."""
-        placed = (((place(record), record), record) for record in records)
+        pages = self._images.read((record, record) for record in records)
         with TemporaryDirectory() as folder:
-            parts = list(_write_parts(Path(folder), self._images.read(placed), self._images))
+            parts = list(_write_parts(Path(folder), pages, self._images))
             if parts:
                 yield export_path(document.name or "pages", ".pdf"), _read(_join(parts))
 
 
-_Page = tuple[tuple[PlacedPage, ResultLine], PageImage | None]
+_Page = tuple[ResultLine, PageImage | None]
 
 
 def _write_parts(folder: Path, pages: Iterable[_Page], images: ImageReader) -> Iterator[Path]:
@@ -91,10 +93,11 @@ def _write_parts(folder: Path, pages: Iterable[_Page], images: ImageReader) -> I
         with Pdf.new() as pdf:
             font = InvisibleFont()
             has_text = False
-            for (page, record), image in chunk:
+            for record, image in chunk:
                 picture = None if image is None else _add_picture(pdf, image)
                 images.missing += image is not None and picture is None
-                has_text |= _add_page(pdf, _frame(page, record, image, orients=images.orients), picture, font)
+                frame = _frame(record, image, orients=images.orients)
+                has_text |= _add_page(pdf, frame, picture, font)
             if has_text:
                 _add_font(pdf, font)
             _save(pdf, path)
@@ -152,16 +155,21 @@ def _read(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _frame(page: PlacedPage, record: ResultLine, image: PageImage | None, *, orients: bool) -> _Frame:
+def _frame(record: ResultLine, image: PageImage | None, *, orients: bool) -> _Frame:
     """Return the page as its image shows it: in px of the source, or of the image as sent.
 
     Args:
-        page: With its lines.
         record: Of the page.
         image: Of the page; None for one that is missing.
         orients: Whether runs turn pages by their tags: a record does not say so of a page that is only mirrored.
     """
-    prep = record.prep
+    page = place(record, None if image is None else image.size_px)
+    frame = _find_frame(page, record, image, orients=orients)
+    return replace(frame, lines=align((), "\n".join(page.unplaced), frame.size_px)) if page.unplaced else frame
+
+
+def _find_frame(page: PlacedPage, record: ResultLine, image: PageImage | None, *, orients: bool) -> _Frame:
+    prep = image.prep if record.prep is None and image is not None else record.prep
     if prep is None:
         return _Frame(page.size_px, page.lines)
     if image is None or image.is_original or prep.tiles is not None:
@@ -217,7 +225,7 @@ def _draw_picture(picture: Picture, frame: _Frame, pt_per_px: float) -> bytes:
 
 
 def export(job: ExportJob, count: Count) -> Exported:
-    """Export, with the original images unless those that were sent are asked for; see `export_documents`.
+    """Export, with the original images unless those that were sent are asked for; see `export_placed`.
 
     Raises:
         UsageError: it would have no images.
@@ -226,4 +234,4 @@ def export(job: ExportJob, count: Count) -> Exported:
         raise UsageError("--images none: a pdf shows its pages; choose sent or original")
     kind: Images = "sent" if job.images == "sent" else "original"
     with ImageReader(job.workspace, kind, takes_pdf=False) as images:
-        return export_documents(job, "pdf", PdfWriter(images), count, check=require_positions, images=images)
+        return export_placed(job, "pdf", PdfWriter(images), count, images)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import StorageError, UsageError
@@ -42,7 +43,7 @@ def export_file(job: ExportJob, count: Count, write: Callable[[str, Rows], None]
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return Exported(documents=rows.documents, pages=records.pages, written=1, unreadable=records.unreadable)
+    return replace(records.summarise(rows.documents, records.pages), written=1)
 
 
 def _read_head(path: Path, size: int) -> bytes:

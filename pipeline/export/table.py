@@ -4,20 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from pipeline.export.base import Count, ExportJob, Records, select_documents
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.page_texts import PageText
-from pipeline.workspace.reviewed import is_reviewed
+from pipeline.workspace.rows import PAGE_COLUMNS, page_values
 
-COLUMNS: Final = (
-    "source", "document", "page", "pages", "split", "state", "text", "characters", "id", "sha256", "duplicate_of",
-    "text_from", "checked", "original_text", "score", "in_doubt", "format", "width_px", "height_px", "scale",
-    "rotation_deg", "host", "added", "elapsed_ms", "meta",
-)  # fmt: skip
-"""`pages`: of the document, as far as they are exported; `checked`: when a person marked the text as checked;
-`original_text`: of a text that a person wrote; `meta`: the manifest's further fields, as JSON."""
+COLUMNS: Final = ("source", "document", "page", "pages", "split", *PAGE_COLUMNS[2:])
+"""`pages`: of the document, as far as they are exported."""
 
 
 @dataclass(slots=True)
@@ -55,32 +48,5 @@ def row(document: str, pages: int, record: PageText, split: str | None) -> tuple
         record: Of the page.
         split: Name of its split.
     """
-    prep, quality, review = record.prep, record.quality, record.review
-    original = None if review is None else review.original
-    return (
-        record.source,
-        replace_surrogates(document),
-        record.page,
-        pages,
-        split,
-        record.state.value,
-        record.text,
-        len(record.text),
-        record.id,
-        record.sha256,
-        record.duplicate_of,
-        record.text_from or "service",
-        None if review is None else review.checked,
-        None if original is None else original.text,
-        None if quality is None else quality.score,
-        None if quality is None else quality.is_in_doubt and not is_reviewed(record),
-        None if prep is None else prep.format,
-        None if prep is None else prep.width_px,
-        None if prep is None else prep.height_px,
-        None if prep is None else prep.scale,
-        None if prep is None else prep.rotation_deg,
-        record.reply.host,
-        record.added,
-        record.elapsed_ms,
-        None if record.meta is None else orjson.dumps(record.meta).decode(),
-    )
+    source, page, *others = page_values(record)
+    return (source, replace_surrogates(document), page, pages, split, *others)

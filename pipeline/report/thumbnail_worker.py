@@ -1,8 +1,9 @@
-"""A process that shrinks pictures: `python -m pipeline.report.thumbnail_worker`.
+"""A process that shrinks pictures: `python -m pipeline.report.thumbnail_worker --memory-bytes N`.
 
 It reads tasks from stdin and writes results to its original stdout; it exits at the end of stdin.
 """
 
+import sys
 from io import BytesIO
 from typing import Final
 
@@ -10,13 +11,10 @@ import msgspec
 from msgspec import Struct
 from PIL import Image, ImageOps
 
-from pipeline.convert.child import TaskPipe, discard_stderr
+from pipeline.convert.child import process_tasks
 from pipeline.convert.frames import Ready
-from pipeline.convert.resources import limit_own_memory
 
 _SIZE_PX: Final = (160, 160)
-_MEMORY_BYTES: Final = 1024 * 1024 * 1024
-"""The images of pages, which fit 4000 px and 10 MB by default, take 0.2 GB at most."""
 
 
 class Shrink(Struct, frozen=True, tag=True):
@@ -52,15 +50,5 @@ def shrink(image: bytes) -> bytes | None:
     return out.getvalue()
 
 
-def main() -> None:
-    """Process tasks until stdin ends."""
-    limit_own_memory(_MEMORY_BYTES)
-    pipe: TaskPipe[Shrink] = TaskPipe.claim(msgspec.msgpack.Decoder(Shrink))
-    discard_stderr()
-    pipe.send(Ready())
-    while True:
-        pipe.send(Shrunk(shrink(pipe.receive().image)))
-
-
 if __name__ == "__main__":
-    main()
+    process_tasks(sys.argv[1:], msgspec.msgpack.Decoder(Shrink), lambda task: Shrunk(shrink(task.image)))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "thumbnails"
 _SUFFIX: Final = ".jpg"
+_MEMORY_BYTES: Final = 1024 * 1024 * 1024
+"""Of a worker: the images of pages, which fit 4000 px and 10 MB by default, take 0.2 GB at most."""
 _TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 8
 
@@ -91,7 +93,8 @@ class Thumbnails:
 
 def _shrink_all(images: Iterable[tuple[str, PageImage | None]]) -> Iterator[tuple[str, bytes]]:
     """Yield the thumbnails of images, a few of which are taken ahead."""
-    options = PoolOptions(module_command("pipeline.report.thumbnail_worker"), read_machine().cores, _TIMEOUT_S)
+    command = module_command("pipeline.report.thumbnail_worker", "--memory-bytes", str(_MEMORY_BYTES))
+    options = PoolOptions(command, read_machine().cores, _TIMEOUT_S)
     pool: ConversionPool[Result] = ConversionPool(options, msgspec.msgpack.Decoder(Result))
     ahead: deque[tuple[str, Future[bytes | None]]] = deque()
 

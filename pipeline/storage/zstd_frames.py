@@ -10,6 +10,8 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pipeline.errors import UsageError
@@ -44,17 +46,17 @@ class ForeignFrameError(ValueError):
     """A frame does not say its size, or is too large: another program has compressed the file."""
 
 
-def require_zstd(reason: str) -> None:
-    """Return when the package for zstd is installed.
+def require_zstd(reason: str = "compressed records") -> ModuleType:
+    """Return the optional package for zstd.
 
     Args:
         reason: The setting or the file that needs it.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not installed.
     """
     try:
-        import zstandard  # noqa: F401, PLC0415 - an optional package
+        return import_module("zstandard")
     except ImportError as exc:
         raise UsageError(f"{reason}: needs the extra zstd: pip install 'pagemill[zstd]'") from exc
 
@@ -137,8 +139,7 @@ def _read_footer(descriptor: int, size_bytes: int) -> FrameTable | None:
 
 def _walk(descriptor: int, size_bytes: int) -> FrameTable:
     """Return the frames found from the beginning of the file on."""
-    import zstandard  # noqa: PLC0415 - an optional package
-
+    zstandard = require_zstd()
     table, place = FrameTable(is_seekable=False), 0
     while place < size_bytes:
         head = os.pread(descriptor, _LONGEST_HEADER_BYTES, place)
@@ -206,14 +207,13 @@ class FrameReader:
         Raises:
             DamagedFrameError: it cannot be decompressed, or has another size.
         """
-        import zstandard  # noqa: PLC0415 - an optional package
-
+        zstandard = require_zstd()
         if self._zstd is None:
             self._zstd = zstandard.ZstdDecompressor()
         try:
             if zstandard.frame_content_size(frame) != content_bytes:  # before memory is taken for it
                 raise DamagedFrameError
-            content = self._zstd.decompress(frame)
+            content: bytes = self._zstd.decompress(frame)
         except zstandard.ZstdError as exc:
             raise DamagedFrameError from exc
         if len(content) != content_bytes:
@@ -229,10 +229,10 @@ class FrameWriter:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        import zstandard  # noqa: PLC0415 - an optional package
-
         self._file = file
-        self._zstd = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
+        self._zstd: zstandard.ZstdCompressor = require_zstd().ZstdCompressor(
+            level=_LEVEL, write_checksum=True, write_content_size=True
+        )
         self._reader = FrameReader()
         self.table = FrameTable(is_seekable=True)
 
@@ -276,8 +276,7 @@ def decompress_blocks(file: BinaryIO) -> Iterator[bytes]:
     Raises:
         DamagedFrameError: the file is damaged, or ends within a frame.
     """
-    import zstandard  # noqa: PLC0415 - an optional package
-
+    zstandard = require_zstd()
     frame = None
     while block := file.read(_BLOCK_BYTES):
         while block:

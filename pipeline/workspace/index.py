@@ -269,6 +269,10 @@ class Index:
         """Return True when all lines of the workspace's JSONL files have been read."""
         return self._tables.is_current()
 
+    def may_be_edited(self) -> bool:
+        """Return True when a JSONL file was written since its last line was read, and has no further one."""
+        return self._tables.may_be_edited()
+
     def copy_to(self, directory: Path) -> Path:
         """Copy the committed content to a file in a directory, and return it; delays a run by milliseconds.
 

@@ -17,7 +17,7 @@ _LARGE_BYTES: Final = 32 * 1024 * 1024
 
 
 @contextmanager
-def open_snapshot(workspace: Path, *, copies_large: bool = True) -> Generator[Index]:
+def open_snapshot(workspace: Path, *, copies_large: bool = True, notices_edits: bool = False) -> Generator[Index]:
     """Open an index that has read all lines of a workspace; a run may begin or go on at any time.
 
     When the index has not read all lines, a copy of it reads the rest. Without space for a copy, the index is that of
@@ -26,18 +26,20 @@ def open_snapshot(workspace: Path, *, copies_large: bool = True) -> Generator[In
     Args:
         workspace: The directory.
         copies_large: False takes a large index as of its last commit, at most some hundred pages ago during a run.
+        notices_edits: True reads all lines anew when another program has written their files, as a run does.
 
     Raises:
         StorageError: the workspace cannot be read.
     """
     with ExitStack() as stack:
-        yield _open(stack, workspace, copies_large=copies_large)
+        yield _open(stack, workspace, copies_large=copies_large, notices_edits=notices_edits)
 
 
-def _open(stack: ExitStack, workspace: Path, *, copies_large: bool) -> Index:
+def _open(stack: ExitStack, workspace: Path, *, copies_large: bool, notices_edits: bool) -> Index:
     try:
         index = stack.enter_context(closing(Index.open_read_only(workspace)))
-        reads_on = not index.is_current() and (copies_large or (workspace / INDEX).stat().st_size < _LARGE_BYTES)
+        is_behind = not index.is_current() or (notices_edits and index.may_be_edited())
+        reads_on = is_behind and (copies_large or (workspace / INDEX).stat().st_size < _LARGE_BYTES)
         if not reads_on:
             index.keep_counts()
             return index

@@ -7,11 +7,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import orjson
 import pytest
 
+from tests.corrections import correct
 from tests.fakes import accept_when, answer_error, serve_fake
 from tests.monitor import run_monitor
+from tests.observers.test_metrics import read_series
 from tests.pages import write_pages
 from tests.runs import read_lines, read_until, run_arguments, run_command, start_command, wait_for_end
 
@@ -44,6 +47,24 @@ async def test_pings_metrics_log_and_command_tell_of_one_run(scans: Path, tmp_pa
     assert {line["run"] for line in lines} == {run_id}
     assert lines[-1]["message"].startswith("5 new; 5 done in all; 5 calls")
     assert not (tmp_path / "out" / "progress.json").exists()
+
+
+async def test_metrics_count_what_a_person_has_reviewed_since_the_last_run(scans: Path, tmp_path: Path) -> None:
+    a, b, c = write_pages(scans, 3)
+    out, path = tmp_path / "out", tmp_path / "pagemill.prom"
+    async with serve_fake() as fake:
+        arguments = run_arguments(scans, tmp_path, fake.url, "--metrics-file", path)
+        assert (await run_command(*arguments)).returncode == 0
+        first = read_series(path.read_text(), out)
+        assert (first["pagemill_pages_corrected", ()], first["pagemill_pages_checked", ()]) == (0, 0)
+        corrected = [{"source": page.name, "page": 1, "text": "by hand"} for page in (a, b)]
+        checked = {"source": c.name, "page": 1, "checked": True}
+        await anyio.to_thread.run_sync(lambda: correct(out, *corrected, checked))
+        assert (await run_command(*arguments)).returncode == 0
+    again = read_series(path.read_text(), out)
+    assert (again["pagemill_pages_corrected", ()], again["pagemill_pages_checked", ()]) == (2, 1)
+    status = orjson.loads((await run_command("status", out, "--json")).stdout)
+    assert (status["corrected"], status["checked"]) == (2, 1)
 
 
 @pytest.mark.parametrize("is_up", [True, False], ids=["monitor-fails", "monitor-is-down"])

@@ -19,9 +19,10 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.paths import RESULTS
 from pipeline.workspace.run_file import require_workspace
 from tests.corrections import write_corrections
+from tests.end_to_end.test_plan import fingerprint
 from tests.fakes import FakeOcr, serve_fake
 from tests.pages import write_pages
-from tests.runs import results, run_command, run_here
+from tests.runs import results, run_arguments, run_command, run_here
 from tests.workspace.segments import compress, names
 
 FIRST, SECOND = "results-000001.jsonl.zst", "results-000002.jsonl.zst"
@@ -158,6 +159,30 @@ class TestDamage:
             assert (await run_here(scans, out, fake.url, pay_again=True)).exit_code == 0
             assert 20 < len(fake.calls) < 30
         assert len({record.source for record in read_records(out)}) == 20
+
+    @pytest.mark.parametrize("harm", ["damaged", "edited", "edited-there"])
+    async def test_a_plan_says_why_a_run_would_refuse_to_pay(self, scans: Path, tmp_path: Path, harm: str) -> None:
+        """It changes nothing, also where the run accepts the ledger or pays again."""
+        out = tmp_path / "out"
+        async with serve_fake() as fake:
+            await fill(scans, out, fake)
+            if harm == "damaged":
+                self.damage(out)
+            else:
+                edit(out / (FIRST if harm == "edited" else RESULTS))
+            _, *arguments = run_arguments(scans, tmp_path, fake.url)
+            before = fingerprint(out), fingerprint(tmp_path / "ledger")
+            planned = await run_command("plan", *arguments)
+            dry = await run_command("run", "-n", *arguments)
+            paying = await run_command("run", "-n", "--pay-again", *arguments)
+            assert (fingerprint(out), fingerprint(tmp_path / "ledger")) == before
+            refused = await run_command("run", *arguments)
+            assert len(fake.calls) == 20
+        last = refused.stderr.decode().splitlines()[-1]
+        assert f"nothing was sent; `pagemill {'verify' if harm == 'damaged' else 'correct'} {out}" in last
+        assert [each.stderr.decode().splitlines()[-1] for each in (planned, dry)] == [last, last]
+        assert [each.returncode for each in (planned, dry, paying)] == [refused.returncode, refused.returncode, 0]
+        assert planned.stdout == b""
 
     @pytest.mark.parametrize("missing", [[FIRST], [SECOND], [FIRST, SECOND]], ids=["first", "second", "two"])
     async def test_a_missing_segment_stops_a_run_before_it_pays(

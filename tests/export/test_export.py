@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.cli.correct import reseal_workspace
@@ -19,10 +20,14 @@ from pipeline.export.destination import open_destination
 from pipeline.export.formats import FORMATS
 from pipeline.export.selection import Split, Where
 from pipeline.export.table import COLUMNS
+from pipeline.positions import TextLine
 from pipeline.verify.audit import count_pages
+from pipeline.workspace.failure_lines import encode_failure
 from pipeline.workspace.index import Index
+from pipeline.workspace.run_file import require_workspace, write_run_file
 from tests.export.workspaces import put_records, run_export, tree
-from tests.factories import DOUBT, QUALITY, RECORD, make_record
+from tests.factories import DOUBT, QUALITY, RECORD, make_failure, make_record
+from tests.runs import COMMAND
 
 
 @pytest.fixture
@@ -179,10 +184,38 @@ def test_the_command_prints_what_was_written(workspace: Path, tmp_path: Path) ->
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert found == {
         "exit_code": 0, "format": "txt", "documents": 3, "pages": 4, "written": 3, "unchanged": 0, "removed": 0,
-        "unreadable": 0, "missing": 0,
+        "unreadable": 0, "missing": 0, "without_positions": 0, "pending": 0, "failed": 0, "uncertain": 0,
+        "pending_is_at_least": False,
     }  # fmt: skip
     again = subprocess.run(command[:-1], check=True, capture_output=True, text=True)
     assert "4 pages of 3 documents: 0 files written, 3 unchanged" in again.stderr
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_pages_without_a_text_are_counted_in_every_format(form: str, tmp_path: Path) -> None:
+    placed = replace(make_record("a.png", 1), lines=(TextLine("text 1", (20, 20, 110, 20, 110, 50, 20, 50)),))
+    workspace = put_records(tmp_path / "out", [placed], root=tmp_path)
+    failures = [make_failure("b.png", 2), make_failure("c.png", 3), make_failure("d.png", 4, error="uncertain")]
+    (workspace / "failures.jsonl").write_bytes(b"".join(map(encode_failure, failures)))
+    for _ in range(2):
+        exported = run_export(form, ExportJob(workspace, tmp_path / "to", where=Where.parse(["source=a*"])))
+        assert (exported.pages, exported.pending, exported.failed, exported.uncertain) == (1, 0, 2, 1)
+
+
+def test_the_command_says_what_is_not_exported(workspace: Path, tmp_path: Path) -> None:
+    """Of a run that has stopped half-way: it has not listed all files."""
+    (workspace / "failures.jsonl").write_bytes(encode_failure(make_failure("b.png", 2)))
+    with Index.open(workspace) as index:
+        index.inventory.mark_pending(["late.png"])
+        index.commit()
+    write_run_file(workspace, msgspec.structs.replace(require_workspace(workspace), pending_is_at_least=True))
+    command = [*COMMAND, "export", str(workspace), "--to", "txt", str(tmp_path / "txt")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert f"not exported: at least 1 pages pending, 1 pages failed; see: pagemill status {workspace}" in done.stderr
+    as_json = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True)
+    found = json.loads(as_json.stdout)
+    assert (found["pending"], found["failed"], found["pending_is_at_least"]) == (1, 1, True)
+    assert "not exported: at least 1 pages pending" in as_json.stderr
 
 
 def test_a_document_without_a_page_that_is_taken_is_not_written(workspace: Path, tmp_path: Path) -> None:

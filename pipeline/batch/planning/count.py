@@ -51,6 +51,8 @@ class PlanJob:
         bar: True draws a progress bar on stderr.
         any_service: True when the service need not be the one that filled the workspace: with `--switch-service`, and
             without a key, which a plan does not need.
+        pay_again: As in `Job`.
+        accept_ledger: As in `Job`.
     """
 
     inputs: Sequence[str]
@@ -64,6 +66,8 @@ class PlanJob:
     again_reviewed: bool = False
     bar: bool = False
     any_service: bool = False
+    pay_again: bool = False
+    accept_ledger: bool = False
 
 
 async def count_pages(job: PlanJob, inputs: Inputs, index: Index | None, last: RunFile | None) -> Counts:

@@ -1,9 +1,11 @@
 """How many calls the ledger, the tiers and the bounds of a run allow."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.batch.paid_texts import find_paid_calls, require_texts
+from pipeline.batch.planning.count import PlanJob
 from pipeline.batch.planning.forecast import Forecast, forecast
 from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Calendar, NightShare, Usage, share_of_night
@@ -12,7 +14,32 @@ from pipeline.config.settings import TIER_CALLS
 from pipeline.ledger.budget import ledger_file
 from pipeline.ledger.ledger import Ledger
 from pipeline.service import Service
-from pipeline.workspace.run_file import RunFile, last_metered_run
+from pipeline.workspace.index import Index
+from pipeline.workspace.live_progress import read_live_progress
+from pipeline.workspace.run_file import RunFile, is_copy, last_metered_run
+
+
+def require_paid_texts(job: PlanJob, index: Index, last: RunFile, workspace: Path) -> None:
+    """Return when the run would not refuse to pay for texts that were lost or edited; change nothing.
+
+    A run that is under way has checked them, and accepts calls meanwhile that the index does not know yet.
+
+    Raises:
+        StorageError: lines are missing, or were edited.
+        UsageError: the ledger lacks calls that it had.
+    """
+    if read_live_progress(workspace) is not None:
+        return
+    path = ledger_file(job.config, job.service)
+    if path is None and job.any_service and (metered := last_metered_run(last)) is not None:
+        path = Path(metered.ledger)
+    with ExitStack() as stack:
+        paid = None
+        if path is not None and path.exists():
+            calendar = Calendar(job.config.budget.timezone, job.config.budget.reset_day)
+            ledger = stack.enter_context(closing(Ledger(path, calendar, None)))
+            paid = find_paid_calls(ledger, last, "" if is_copy(last, workspace) else last.workspace_id)
+        require_texts(workspace, index, paid, pay_again=job.pay_again, accept_ledger=job.accept_ledger, is_plan=True)
 
 
 def read_usage(config: Config, service: Service, last: RunFile | None) -> tuple[Usage | None, NightShare | None]:

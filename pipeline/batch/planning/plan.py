@@ -18,7 +18,7 @@ from pipeline.batch.gone import count_gone
 from pipeline.batch.job import skip_rule
 from pipeline.batch.planning.count import PlanJob, count_pages
 from pipeline.batch.planning.forecast import Forecast
-from pipeline.batch.planning.limits import bound_run, forecast_tiers, read_usage
+from pipeline.batch.planning.limits import bound_run, forecast_tiers, read_usage, require_paid_texts
 from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Usage
 from pipeline.inputs.kinds import OLDER
@@ -92,10 +92,13 @@ async def make_plan(job: PlanJob) -> Plan:
     with ExitStack() as stack:
         index = None
         if last is not None and job.workspace is not None:
-            index = await anyio.to_thread.run_sync(stack.enter_context, open_snapshot(job.workspace))
+            snapshot = open_snapshot(job.workspace, notices_edits=True)
+            index = await anyio.to_thread.run_sync(stack.enter_context, snapshot)
             index.skips.rule = skip_rule(job.config)
             index.positioned.are_wanted = job.config.run.positions
             index.reviewed.are_sent_again = job.again_reviewed
+            if last.service == job.service.name or job.any_service:
+                await anyio.to_thread.run_sync(require_paid_texts, job, index, last, job.workspace)
         counts = await count_pages(job, inputs, index, last)
         gone = 0
         if index is not None and counts.files.total():

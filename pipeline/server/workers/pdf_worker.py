@@ -4,7 +4,6 @@ It reads tasks from stdin and writes results to its original stdout; it exits at
 priority, because rendering is free of charge and the engine's workers are not to wait for it.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -15,10 +14,8 @@ from typing import Final
 import msgspec
 from PIL import Image
 
-from pipeline.convert.child import TaskPipe, discard_stderr
-from pipeline.convert.frames import Ready
+from pipeline.convert.child import process_tasks
 from pipeline.convert.pdf import POINTS_PER_INCH, PdfFile
-from pipeline.convert.resources import limit_own_memory
 from pipeline.errors import ConversionError, EncryptedFileError, TruncatedImageError
 from pipeline.server.workers.pdf_messages import (
     DocumentMissing,
@@ -131,17 +128,9 @@ def main(arguments: Sequence[str]) -> None:
     Args:
         arguments: The command line without the program.
     """
-    parser = argparse.ArgumentParser(prog="pipeline.server.workers.pdf_worker")
-    parser.add_argument("--memory-bytes", type=int, required=True)
-    limit_own_memory(parser.parse_args(arguments).memory_bytes)
     with suppress(OSError):
         os.nice(_NICENESS)
-    pipe: TaskPipe[PdfTask] = TaskPipe.claim(msgspec.msgpack.Decoder(PdfTask))
-    renderer = PageRenderer()
-    discard_stderr()
-    pipe.send(Ready())
-    while True:
-        pipe.send(renderer.run(pipe.receive()))
+    process_tasks(arguments, msgspec.msgpack.Decoder(PdfTask), PageRenderer().run)
 
 
 if __name__ == "__main__":
