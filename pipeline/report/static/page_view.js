@@ -6,6 +6,9 @@ import { visible } from "./names.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
 
+const HAS_CHANGED =
+  "This file has changed since it was read; the text is of the former content. The next run reads it anew.";
+
 const OF_FORMER_CONTENT =
   "Your correction in this browser is of the content that the file had before: it is downloaded, and not shown here.";
 
@@ -17,6 +20,7 @@ const OF_FORMER_CONTENT =
 export function labelsOf(rows, row) {
   const [state, flags] = [STATES[rows.states[row]], rows.flagsOf(row)];
   const labels = state === "done" ? [] : [state];
+  if (rows.hasChanged(row)) labels.push("changed");
   if (flags & CORRECTED) labels.push("corrected");
   if (flags & CHECKED) labels.push("checked");
   if (flags & IN_DOUBT && !(flags & (CORRECTED | CHECKED))) labels.push("in doubt");
@@ -39,7 +43,7 @@ export class PageView {
   /**
    * @param {(id: string) => HTMLElement} find
    * @param {{store: object, rows: object, corrections: object, isServed: boolean, onChange: (row: number) => void,
-   * go: (row: number) => void, say: (text: string) => void}} context
+   * onMark: () => void, go: (row: number) => void, say: (text: string) => void}} context
    */
   constructor(find, context) {
     this.find = find;
@@ -79,7 +83,8 @@ export class PageView {
       this.page = { row, name: this.context.rows.names[row], text, details };
       this.find("page").removeAttribute("aria-busy");
       this.#showDetails();
-      await this.reader.show({ ...this.page, now: this.#now() });
+      const hasChanged = await this.reader.show({ ...this.page, now: this.#now() });
+      if (hasChanged !== null && this.context.rows.markChanged(row, hasChanged)) this.context.onMark();
     } catch (error) {
       this.context.say(error.message);
     }
@@ -228,6 +233,7 @@ export class PageView {
   #showDetails() {
     const { details, text } = this.page;
     const sentences = [];
+    if (this.context.rows.hasChanged(this.row)) sentences.push(HAS_CHANGED);
     if (details.problem !== undefined) sentences.push(details.problem);
     if (details.duplicateOf !== undefined) sentences.push(`The same content as ${visible(details.duplicateOf)}.`);
     if (details.skipped !== undefined) sentences.push(`It was not sent: ${details.skipped}.`);

@@ -49,7 +49,7 @@ async function load() {
   rows.group();
   corrections = new Corrections(findStorage(), about.workspace, { onChange: showCorrections, onOthersChange: followOthers });
   list = new PageList(find("list"), { fill: fillOption, open: go });
-  view = new PageView(find, { store, rows, corrections, isServed, onChange: corrected, go, say });
+  view = new PageView(find, { store, rows, corrections, isServed, onChange: corrected, onMark: showFlags, go, say });
   await reconcile();
   offer(find("filter"), FILTERS, rows.counts());
   offer(find("order"), ORDERS, {});
@@ -84,6 +84,11 @@ async function reconcile() {
 async function followOthers() {
   rows.overlay.clear();
   await reconcile();
+  showFlags();
+}
+
+/** Shows flags that have changed. */
+function showFlags() {
   offer(find("filter"), FILTERS, rows.counts());
   list.refresh();
   view.refresh();
