@@ -135,7 +135,7 @@ def _describe(built: Built, folder: Path) -> str:
     parts += [f"{built.missing:,} missing" if built.missing else ""]
     parts += [f"{built.unshown:,} only with --serve or --images convert" if built.unshown else ""]
     pictures = ", ".join(filter(None, parts))
-    changed = f"{built.changed:,} of files that have changed since they were read" if built.changed else ""
+    changed = f"{built.changed:,} whose file has changed since it was read" if built.changed else ""
     return f"{folder / 'index.html'}: " + "; ".join(filter(None, [f"{built.pages:,} pages", pictures, changed]))
 
 

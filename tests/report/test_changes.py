@@ -22,7 +22,7 @@ from tests.fakes import serve_fake
 from tests.pages import write_page
 from tests.report.review_pages import build, plain_record, write_review
 from tests.report.test_build import details, read_data
-from tests.runs import run_here
+from tests.runs import run_command, run_here
 
 SHADES = {"c.png": 3, "a.png": 1, "b.png": 2}
 """Not in the order of their names."""
@@ -190,3 +190,12 @@ def test_a_page_whose_id_names_no_content_has_not_changed(tmp_path: Path) -> Non
         assert content_hash(page_id) is None
         assert is_content(page_id, "1" * 64)
     assert compared.find(b"a\0b.png").problem is not None
+
+
+async def test_the_command_says_how_many_pages_have_changed(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    write_page(tmp_path / "scans/a.png", 1)
+    out = write_review(tmp_path, [plain_record("a.png", "a")])
+    write_page(tmp_path / "scans/a.png", 2)
+    done = await run_command("report", out)
+    assert b": 1 pages; 1 missing; 1 whose file has changed since it was read" in done.stderr

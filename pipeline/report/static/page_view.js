@@ -6,9 +6,6 @@ import { visible } from "./names.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
 
-const HAS_CHANGED =
-  "This file has changed since it was read; the text is of the former content. The next run reads it anew.";
-
 const OF_FORMER_CONTENT =
   "Your correction in this browser is of the content that the file had before: it is downloaded, and not shown here.";
 
@@ -233,7 +230,10 @@ export class PageView {
   #showDetails() {
     const { details, text } = this.page;
     const sentences = [];
-    if (this.context.rows.hasChanged(this.row)) sentences.push(HAS_CHANGED);
+    if (this.context.rows.hasChanged(this.row)) {
+      const former = text === "" ? "" : "; the text is of the former content";
+      sentences.push(`This file has changed since it was read${former}. The next run reads it anew.`);
+    }
     if (details.problem !== undefined) sentences.push(details.problem);
     if (details.duplicateOf !== undefined) sentences.push(`The same content as ${visible(details.duplicateOf)}.`);
     if (details.skipped !== undefined) sentences.push(`It was not sent: ${details.skipped}.`);
