@@ -126,7 +126,8 @@ def _fold_waiting(workspace: Path, folder: Path) -> None:
 def _print_summary(built: Built, folder: Path, *, as_json: bool) -> None:
     if as_json:
         counts = {"linked": built.linked, "made": built.made, "unshown": built.unshown, "missing": built.missing}
-        print_json({"exit_code": 0, "report": str(folder / "index.html"), "pages": built.pages, "pictures": counts})
+        pages = {"pages": built.pages, "changed": built.changed, "pictures": counts}
+        print_json({"exit_code": 0, "report": str(folder / "index.html"), **pages})
     else:
         print(f"pagemill: {_describe(built, folder)}", file=sys.stderr)  # noqa: T201 - a summary, as `run` prints it
 
@@ -136,7 +137,8 @@ def _describe(built: Built, folder: Path) -> str:
     parts += [f"{built.missing:,} missing" if built.missing else ""]
     parts += [f"{built.unshown:,} only with --serve or --images convert" if built.unshown else ""]
     pictures = ", ".join(filter(None, parts))
-    return f"{folder / 'index.html'}: {built.pages:,} pages" + (f"; {pictures}" if pictures else "")
+    changed = f"{built.changed:,} whose file has changed since it was read" if built.changed else ""
+    return f"{folder / 'index.html'}: " + "; ".join(filter(None, [f"{built.pages:,} pages", pictures, changed]))
 
 
 @as_command(

@@ -10,6 +10,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from pipeline.report.changes import Changes
 from pipeline.report.data_files import DataFiles
 from pipeline.report.entries import details_of, row_of
 from pipeline.report.folder import ReportFolder, write_file
@@ -63,7 +64,8 @@ class Built:
         linked: Pages whose file is linked where it is.
         made: Pages whose picture is in the report.
         unshown: Pages whose picture only `--serve` or another choice of pictures shows.
-        missing: Pages whose picture is not there.
+        missing: Pages whose picture is not there, or would be of another content than the text.
+        changed: Pages whose file has changed since it was read.
         start_bytes: Size of the records when the report was begun.
         shown: Each page in the order of the report, if that was asked for.
     """
@@ -73,6 +75,7 @@ class Built:
     made: int = 0
     unshown: int = 0
     missing: int = 0
+    changed: int = 0
     start_bytes: int = 0
     shown: list[ShownPage] = field(default_factory=list, repr=False)
 
@@ -113,9 +116,10 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
     """
     start_bytes = results_bytes(job.workspace)
     with ReportFolder(job.destination, job.run_file.workspace_id) as folder:
-        pictures = Pictures(job.run_file.root, job.destination, job.choice)
         thumbnails = Thumbnails(job.destination, is_wanted=job.thumbnails)
         with open_snapshot(job.workspace) as index:
+            changes = Changes(job.run_file.root, index.inventory.stat_of)
+            pictures = Pictures(changes, job.destination, job.choice)
             pictures.make(job.workspace, _with_pictures(read_pages(job.workspace, index), pictures), tick)
             thumbnails.make(job.workspace, read_pages(job.workspace, index), tick)
             files = DataFiles(folder.build)
@@ -165,7 +169,8 @@ def _write_data(
 ) -> Built:
     built = Built()
     for page, picture in pages:
-        files.add(row_of(page, thumbnails.find(page)), page.text, details_of(page, picture))
+        row = row_of(page, thumbnails.find(page), has_changed=picture.has_changed)
+        files.add(row, page.text, details_of(page, picture))
         _count(built, picture)
         if job.keeps_pages:
             built.shown.append(ShownPage(page.source, page.page, page.id, picture.kind, picture.path))
@@ -181,6 +186,7 @@ def _write_data(
 
 def _count(built: Built, picture: Picture) -> None:
     built.pages += 1
+    built.changed += picture.has_changed
     if picture.url is not None:
         is_linked = picture.kind is PictureKind.FILE and picture.url.startswith("../")
         built.linked += is_linked

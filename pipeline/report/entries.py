@@ -17,20 +17,21 @@ STATES: Final = (State.DONE, State.DUPLICATE, State.SKIPPED, State.FAILED, State
 IN_DOUBT: Final = 1
 CORRECTED: Final = 2
 CHECKED: Final = 4
+CHANGED: Final = 8
 """Flags of a row, added."""
 
 NO_SCORE: Final = -1
 
 
-def row_of(page: ReportPage, thumbnail: str | None = None) -> list[Any]:
+def row_of(page: ReportPage, thumbnail: str | None = None, *, has_changed: bool = False) -> list[Any]:
     """Return what the list of pages needs: name, page, state, flags, score, length of the text, time.
 
     The score is 0 to 1, or `NO_SCORE`; the time in seconds. Where there is one, the bytes of a name that is not UTF-8
-    follow, in base64, and then the URL of a thumbnail.
+    follow, in base64, and then the URL of a thumbnail. `has_changed` is as in `Picture`.
     """
     quality = None if page.line is None else page.line.quality
     fields = name_fields("source", decode_name(page.source))
-    flags = IN_DOUBT * page.in_doubt + CORRECTED * page.is_corrected + CHECKED * page.is_checked
+    flags = IN_DOUBT * page.in_doubt + CORRECTED * page.is_corrected + CHECKED * page.is_checked + CHANGED * has_changed
     row = [
         fields["source"],
         page.page,

@@ -1,7 +1,7 @@
 """The pictures of the report: files that a browser shows are linked where they are, others are made.
 
 A picture that is made is the image as it was sent, made again in worker processes; `pictures/` keeps it for the next
-report.
+report. No picture is of another content than the text beside it.
 """
 
 import hashlib
@@ -15,7 +15,10 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from pipeline.batch.page_images import ImageReader
-from pipeline.inputs.selection import absolute_path
+from pipeline.errors import MissingFileError, PageError
+from pipeline.inputs.content import MAX_FILE_BYTES, read_content
+from pipeline.records import SourceFile
+from pipeline.report.changes import Changes, is_content
 from pipeline.report.folder import create_folder, list_names
 from pipeline.report.pages import ReportPage
 from pipeline.storage.files import replace_file
@@ -52,25 +55,27 @@ class Picture:
         url: Relative to the report; None when the report has none, but `--serve` may.
         note: Why there is none, or what is wrong with it; "" for nothing.
         path: The file, of kind `FILE`.
+        has_changed: The page's file has another content than the one that was read.
     """
 
     kind: PictureKind
     url: str | None = None
     note: str = ""
     path: Path | None = None
+    has_changed: bool = False
 
 
 class Pictures:
     """Finds the pictures of pages.
 
     Args:
-        root: The input root, to which source names are relative; None when it is not known.
+        changes: Finds the files of pages.
         report: The report's folder.
         choice: Which pictures the report has.
     """
 
-    def __init__(self, root: str | None, report: Path, choice: PictureChoice) -> None:
-        self._root, self._choice = root, choice
+    def __init__(self, changes: Changes, report: Path, choice: PictureChoice) -> None:
+        self._changes, self._choice = changes, choice
         self._report = os.path.realpath(report)
         self._folder = report / FOLDER
         self._links: dict[str, str] = {}
@@ -79,7 +84,7 @@ class Pictures:
         self._used: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<Pictures {self._choice} below {self._root}, {len(self._made)} made>"
+        return f"<Pictures {self._choice}, {len(self._made)} made>"
 
     def find(self, page: ReportPage, *, is_only_page: bool) -> Picture:
         """Return the picture of a page.
@@ -88,17 +93,31 @@ class Pictures:
             page: The page.
             is_only_page: Its file has no other.
         """
-        name = decode_name(page.source)
-        if is_url(name):
+        if is_url(decode_name(page.source)):
             return Picture(PictureKind.NONE, note="The service fetched this page from its address.")
-        path = Path(absolute_path(self._root or "/", name))
-        can_show = is_only_page and path.suffix.lower() in _SHOWN_BY_BROWSERS
-        if can_show and _is_file(path):
-            url = self._link(path) if self._choice in {"link", "convert"} else None
-            return self._with_made(Picture(PictureKind.FILE, url, path=path), page)
-        if can_show and not _is_file(path.parent):  # a member of an archive is below a file
-            return Picture(PictureKind.NONE, note="The file was not there when the report was built.")
-        return self._with_made(Picture(PictureKind.SENT), page)
+        file = self._changes.find(page.source)
+        problem, has_changed = self._examine(file, page)
+        is_shown = is_only_page and file.member is None and _suffix_of(file) in _SHOWN_BY_BROWSERS
+        picture = Picture(PictureKind.SENT, has_changed=has_changed)
+        if is_shown and file.path is not None:
+            url = None if problem or self._choice not in {"link", "convert"} else self._link(file.path)
+            picture = Picture(PictureKind.FILE, url, path=file.path, has_changed=has_changed)
+        picture = self._with_made(picture, page)
+        if picture.url is not None or not problem:
+            return picture
+        kind = picture.kind if has_changed else PictureKind.NONE
+        return replace(picture, kind=kind, note=problem)
+
+    def _examine(self, file: SourceFile, page: ReportPage) -> tuple[str, bool]:
+        """Return why a file has no picture of the page, "" for nothing, and whether its content is another one."""
+        try:
+            if self._changes.has_changed(file, page.id):
+                return "Its picture is not shown: the file has changed since it was read.", True
+        except PageError as exc:
+            return f"The file cannot be read: {exc}.", False
+        if isinstance(file.problem, MissingFileError):
+            return "The file was not there when the report was built.", False
+        return "" if file.problem is None else f"It has no picture: {file.problem}.", False
 
     def make(self, workspace: Path, pages: Iterable[tuple[ReportPage, Picture]], tick: Callable[[], object]) -> None:
         """Make the pictures that the report has and that are not there yet.
@@ -131,9 +150,10 @@ class Pictures:
             if picture.kind is PictureKind.SENT:
                 yield page, page
             elif picture.kind is PictureKind.FILE and picture.path is not None:
-                with suppress(OSError):  # it is gone by now, which the page says
-                    data = picture.path.read_bytes()
-                    self._keep(stem_of(page, PictureKind.FILE), picture.path.suffix.lower(), data)
+                with suppress(PageError):  # it is gone by now, which the page says
+                    read = read_content(os.fsencode(picture.path), None, MAX_FILE_BYTES)
+                    if is_content(page.id, read.sha256):
+                        self._keep(stem_of(page, PictureKind.FILE), picture.path.suffix.lower(), read.content)
 
     def remove_others(self) -> None:
         """Remove the pictures that no page has any more."""
@@ -174,9 +194,5 @@ def stem_of(page: ReportPage, kind: PictureKind) -> str:
     return hashlib.blake2b(f"{kind} {page.id} {how}".encode(), digest_size=16).hexdigest()
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether a path is a file that can be reached; one whose name is too long cannot."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+def _suffix_of(file: SourceFile) -> str:
+    return "" if file.path is None else file.path.suffix.lower()

@@ -10,19 +10,22 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.batch.page_images import ImageReader
 from pipeline.correct.corrections_file import parse_correction
 from pipeline.correct.folding import Refusal, fold
-from pipeline.errors import StopError, UsageError, WorkspaceLockedError
+from pipeline.errors import PageError, StopError, UsageError, WorkspaceLockedError
+from pipeline.inputs.content import MAX_FILE_BYTES, read_content
 from pipeline.report.build import ShownPage
+from pipeline.report.changes import Changes, is_content
 from pipeline.report.folder import INDEX, lock_file
 from pipeline.report.pictures import PictureKind
 from pipeline.report.reviews import Reviews, results_bytes
-from pipeline.web.loopback import ServedPicture, Site, serving
+from pipeline.web.loopback import ChangedPictureError, ServedPicture, Site, serving
+from pipeline.workspace.run_file import require_workspace
 
 WAITING: Final = "waiting-corrections.jsonl"
 """Corrections that are not folded in yet, beside the report."""
@@ -140,16 +143,25 @@ class _Pictures:
     """Finds the pictures of the report's pages, while the folder has the report with these numbers."""
 
     def __init__(
-        self, report: Path, pages: list[ShownPage], reader: ImageReader | None, threads: ThreadPoolExecutor
+        self,
+        report: Path,
+        pages: list[ShownPage],
+        reader: ImageReader | None,
+        changes: Changes,
+        threads: ThreadPoolExecutor,
     ) -> None:
-        self._pages, self._reader, self._threads = pages, reader, threads
+        self._pages, self._reader, self._changes, self._threads = pages, reader, changes, threads
         self._index, self._state = report / INDEX, _identify(report / INDEX)
 
     def __repr__(self) -> str:
         return f"<_Pictures of {len(self._pages)} pages>"
 
     async def find(self, number: int) -> ServedPicture | None:
-        """Return the picture of a page, by its number in the report."""
+        """Return the picture of a page, by its number in the report.
+
+        Raises:
+            ChangedPictureError: the page's file has changed since it was read.
+        """
         if number >= len(self._pages):
             return None
         if _identify(self._index) != self._state:  # a number may be another page's by now
@@ -158,11 +170,24 @@ class _Pictures:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._pages[number])
 
     def _read(self, page: ShownPage) -> ServedPicture | None:
-        if page.kind is PictureKind.FILE and page.path is not None:
-            try:
-                return _served(page.path.read_bytes(), page.path.suffix.lower())
-            except OSError:
-                return None
+        picture = self._read_file(page) if page.kind is PictureKind.FILE else self._make(page)
+        if picture is not None:
+            return picture
+        with suppress(PageError):
+            if self._changes.has_changed(self._changes.find(page.source), page.id):
+                raise ChangedPictureError
+        return None
+
+    def _read_file(self, page: ShownPage) -> ServedPicture | None:
+        if page.path is None:
+            return None
+        try:
+            read = read_content(os.fsencode(page.path), None, MAX_FILE_BYTES)
+        except PageError:
+            return None
+        return _served(read.content, page.path.suffix.lower()) if is_content(page.id, read.sha256) else None
+
+    def _make(self, page: ShownPage) -> ServedPicture | None:
         if page.kind is not PictureKind.SENT or page.id is None or self._reader is None:
             return None
         for _, image in self._reader.read([(page, page)]):
@@ -214,10 +239,12 @@ async def serving_report(
         async def save(line: bytes) -> Mapping[str, Any]:
             return await loop.run_in_executor(writer, inbox.add, line)
 
+        changes = Changes(require_workspace(workspace).root, lambda _: None)  # the moment decides, not the build
+
         async def find_saved(after: int) -> bytes:
             return await loop.run_in_executor(followers, reviews.find, after)
 
-        site = Site(report, _Pictures(report, pages, reader, threads).find, save, find_saved)
+        site = Site(report, _Pictures(report, pages, reader, changes, threads).find, save, find_saved)
         url = await stack.enter_async_context(serving(site, port))
         retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
         stack.callback(retries.cancel)

@@ -41,6 +41,10 @@ _HEADERS: Final = {
 }
 
 
+class ChangedPictureError(Exception):
+    """The picture would be another one than the page is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServedPicture:
     """A picture.
@@ -60,7 +64,7 @@ class Site:
 
     Attributes:
         folder: Its `index.html` and the files that this names.
-        find_picture: Returns the picture of a number; None when there is none.
+        find_picture: Returns the picture of a number; None when there is none. Raises `ChangedPictureError`.
         save: Takes what the page saves, a JSON object in a line, and returns the answer.
         find_saved: Returns what was saved after a number, by any page, as JSON.
     """
@@ -166,8 +170,11 @@ class _Handlers:
         return web.FileResponse(path)
 
     async def picture(self, request: web.Request) -> web.Response:
-        """Return the picture of a page."""
-        picture = await self._site.find_picture(int(request.match_info["number"]))
+        """Return the picture of a page; 409 when it would be another one by now."""
+        try:
+            picture = await self._site.find_picture(int(request.match_info["number"]))
+        except ChangedPictureError as exc:
+            raise web.HTTPConflict(text="the file has changed since it was read\n") from exc
         if picture is None:
             raise web.HTTPNotFound
         return web.Response(body=picture.body, content_type=picture.media_type)

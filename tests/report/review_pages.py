@@ -16,6 +16,7 @@ from pipeline.positions import TextLine
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, PageId, Prep, Record, Reply
 from pipeline.report.build import Built, ReportJob, build_report
+from pipeline.report.changes import content_hash
 from pipeline.report.overview import collect_overview
 from pipeline.report.pictures import PictureChoice
 from pipeline.workspace.run_file import RunFile, require_workspace
@@ -73,17 +74,33 @@ def failure(source: str, message: str = "truncated") -> Failure:
 def write_review(
     directory: Path, records: Iterable[Record], failures: Iterable[Failure] = (), *, name: str = "out"
 ) -> Path:
-    """Write a workspace below a directory, whose input root is `scans` beside it; return it."""
-    (directory / "scans").mkdir(exist_ok=True)
+    """Write a workspace below a directory, whose input root is `scans` beside it; return it.
+
+    Records and failures of files that are there have the ids of their contents.
+    """
+    scans = directory / "scans"
+    scans.mkdir(exist_ok=True)
     run_file = RunFile(
         workspace_id=WORKSPACE_ID,
         version="0",
         service="vendor",
-        root=str(directory / "scans"),
+        root=str(scans),
         finished="2026-11-29T12:00:00Z",
         exit_code=0,
     )
-    return write_lines(directory / name, iter(records), iter(failures), run_file)
+    finished = (replace(each, id=content_id(scans, each, each.id)) for each in records)
+    hashed = (replace(each, sha256=content_hash(each.id)) for each in finished)
+    failed = (each if each.id is None else replace(each, id=content_id(scans, each, each.id)) for each in failures)
+    return write_lines(directory / name, hashed, failed, run_file)
+
+
+def content_id(scans: Path, page: Record | Failure, default: PageId) -> PageId:
+    """Return the id of a page by the content of its file; another one where there is no file."""
+    try:
+        digest = hashlib.sha256((scans / page.source).read_bytes()).hexdigest()
+    except OSError:
+        return default
+    return PageId(f"sha256:{digest}#{page.page}")
 
 
 def build(

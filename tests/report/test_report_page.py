@@ -1,5 +1,6 @@
 """The report in a real browser, opened from disk: pages, search, filters, keys, addresses."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ LONG = "A long page of plain text, more than fifty characters of it. "
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a workspace with a page of each kind."""
+    """The report of a workspace with a page of each kind; one file has another content by now, and one a new time."""
     directory = tmp_path_factory.mktemp("review")
     for name, lines in (("box/p2.png", LETTER), ("box/p10.png", NOTICE), ("box/p1.png", ["first"])):
         write_scan(directory / "scans" / name, lines)
@@ -45,6 +46,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         replace(plain_record("blank.png", ""), skipped=Skipped("blank", 0.1)),
     ]
     out = write_review(directory, records, [failure("bad.tif", "truncated after 3 kB")])
+    write_scan(directory / "scans/box/p1.png", ["another page"])
+    os.utime(directory / "scans/box/p2.png", (0, 0))
     build(out)
     return out / "report"
 
@@ -94,6 +97,7 @@ async def test_the_worst_pages_come_first_and_other_orders_can_be_chosen(browser
         pytest.param("short", ["box/p1.png", "box/p10.png", "box/p2.png", "copy.png"], id="short"),
         pytest.param("duplicate", ["copy.png"], id="duplicate"),
         pytest.param("skipped", ["blank.png"], id="blank"),
+        pytest.param("changed", ["box/p1.png"], id="changed"),
         pytest.param("corrected", [], id="corrected"),
         pytest.param("checked", [], id="checked"),
     ],
@@ -143,6 +147,7 @@ async def test_keys_go_through_the_list_and_the_document(browser: Browser, repor
         await page.keyboard.press("ArrowRight")
         await expect(heading).to_have_text("box/p10.png")
         await expect(page.get_by_role("button", name="Next page of the document")).to_be_disabled()
+        await expect(page.locator("#page-notes")).to_have_text("")
         await page.keyboard.press("k")
         await expect(heading).to_have_text("box/p1.png")
         await page.keyboard.press("?")
@@ -151,6 +156,20 @@ async def test_keys_go_through_the_list_and_the_document(browser: Browser, repor
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
         await expect(heading).to_have_text("box/p1.png")
+
+
+async def test_a_file_that_has_changed_is_not_shown_beside_the_old_text(browser: Browser, report: Path) -> None:
+    async with reading(browser, report, hash_="source=box%2Fp1.png&page=1") as visit:
+        page = visit.page
+        await expect(page.locator("#text")).to_have_text("first")
+        await expect(page.locator("#page-notes")).to_contain_text("the text is of the former content")
+        await expect(page.locator("#picture-note")).to_contain_text("the file has changed since it was read")
+        await expect(page.locator("#viewer")).to_be_hidden()
+        await expect(page.locator(".option", has_text="box/p1.png").locator(".labels")).to_have_text("changed")
+        assert await visit.violations() == []
+        await page.keyboard.press("ArrowRight")  # its file was touched only
+        await expect(page.locator("#viewer polygon")).to_have_count(len(LETTER))
+        await expect(page.locator("#page-notes")).to_have_text("")
 
 
 async def test_keys_are_left_to_what_is_typed(browser: Browser, report: Path) -> None:

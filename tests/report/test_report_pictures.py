@@ -27,6 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_a_picture_that_is_gone_is_said_to_be(browser: Browser, tmp_path: Path) -> None:
     write_scan(tmp_path / "scans/a.png", ["a"])
     (tmp_path / "scans/broken.png").write_bytes(b"no image")
+    Image.new("L", (40, 30)).save(tmp_path / "scans/c.tif")
     records = [page_record("a.png", ["a"]), page_record("broken.png", ["b"]), page_record("c.tif", ["c"])]
     out = write_review(tmp_path, records)
     build(out)
@@ -60,10 +61,11 @@ async def test_thumbnails_are_in_the_list(browser: Browser, tmp_path: Path) -> N
 async def test_a_picture_of_another_orientation_has_its_lines_where_they_are(browser: Browser, tmp_path: Path) -> None:
     """From disk and from the report's server: browsers turn pictures of other origins whatever the style says."""
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
-    out = write_review(tmp_path, [page_record(name, ["line"])])
+    (tmp_path / "scans").mkdir()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # stored lying on its side
     Image.new("RGB", (400, 600), "white").save(tmp_path / "scans" / name, exif=exif)
+    out = write_review(tmp_path, [page_record(name, ["line"])])
     built = build(out, keeps_pages=True)
 
     async def check(visit: Visit) -> None:

@@ -192,17 +192,22 @@ async def test_a_server_that_has_gone_leaves_the_edit_in_the_browser(browser: Br
         visit.complaints = [text for text in visit.complaints if "ERR_CONNECTION_REFUSED" not in text]
 
 
-async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
-    browser: Browser, tmp_path: Path
-) -> None:
-    scans = tmp_path / "scans"
+async def read_book(directory: Path) -> tuple[Path, Path]:
+    """Read a TIFF of two pages and a PNG; return their folder and the workspace."""
+    scans, out = directory / "scans", directory / "out"
     scans.mkdir()
     frames = [Image.new("L", (400, 300), shade) for shade in (255, 128)]
     frames[0].save(scans / "book.tif", save_all=True, append_images=frames[1:])
     write_page(scans / "page.png", 1)
     async with serve_fake() as fake:
-        await run_here(scans, tmp_path / "out", fake.url)
-    out = tmp_path / "out"
+        await run_here(scans, out, fake.url)
+    return scans, out
+
+
+async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
+    browser: Browser, tmp_path: Path
+) -> None:
+    _, out = await read_book(tmp_path)
     built = build(out, choice="none", keeps_pages=True)
     assert all(isinstance(page, ShownPage) for page in built.shown)
     async with (
@@ -214,6 +219,35 @@ async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
             await open_report(page, f"{url}#source={name}&page={number}")
             await expect(page.locator("#picture-note")).to_have_text("")
             assert await page.locator(".sheet img").evaluate("image => image.naturalWidth") >= 120
+
+
+async def test_a_file_that_is_replaced_meanwhile_is_not_served_beside_the_old_text(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """One that is served as it is, and one that is made; the former content is served again, whatever its time."""
+    scans, out = await read_book(tmp_path)
+    built = build(out, choice="none", keeps_pages=True)
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        page, visit.is_error_expected = visit.page, True
+        note, notes = page.locator("#picture-note"), page.locator("#page-notes")
+        changed = page.locator("#filter option[value=changed]")
+        for name in ("book.tif", "page.png"):
+            content = (scans / name).read_bytes()
+            Image.new("L", (90, 90)).save(scans / name)
+            await open_report(page, f"{url}#source={name}&page=1")
+            await expect(note).to_have_text("Its picture is not shown: the file has changed since it was read.")
+            await expect(page.locator("#viewer")).to_be_hidden()
+            await expect(notes).to_contain_text("the text is of the former content")
+            await expect(changed).to_have_text("Changed (1)")
+            (scans / name).write_bytes(content)
+            await open_report(page, f"{url}#source={name}&page=1")
+            await expect(note).to_have_text("")
+            await expect(page.locator("#viewer")).to_be_visible()
+            await expect(notes).to_have_text("")
+            await expect(changed).to_have_text("Changed (0)")
 
 
 async def test_a_report_that_was_built_again_gets_no_picture_of_another_page(

@@ -12,6 +12,7 @@ import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
 export function labelsOf(rows, row) {
   const [state, flags] = [STATES[rows.states[row]], rows.flagsOf(row)];
   const labels = state === "done" ? [] : [state];
+  if (rows.hasChanged(row)) labels.push("changed");
   if (flags & CORRECTED) labels.push("corrected");
   if (flags & CHECKED) labels.push("checked");
   if (flags & IN_DOUBT && !(flags & (CORRECTED | CHECKED))) labels.push("in doubt");
@@ -27,6 +28,12 @@ export function measuresOf(rows, row) {
   const length = rows.lengths[row];
   const score = rows.scores[row] < 0 ? [] : [`score ${rows.scores[row].toFixed(2)}`];
   return [`${numbers.format(length)} character${length === 1 ? "" : "s"}`, ...score];
+}
+
+/** Returns a sentence about a page whose file has another content than the one that had this text. */
+export function changeOf(text) {
+  const former = text === "" ? "" : "; the text is of the former content";
+  return `This file has changed since it was read${former}. The next run reads it anew.`;
 }
 
 /**

@@ -3,7 +3,7 @@
 import { isOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
 import { visible } from "./names.js";
-import { labelsOf, measuresOf, notesOf, standing } from "./notes.js";
+import { changeOf, labelsOf, measuresOf, notesOf, standing } from "./notes.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, STATES } from "./rows.js";
 
@@ -15,7 +15,8 @@ export class PageView {
   /**
    * @param {(id: string) => HTMLElement} find
    * @param {{store: object, rows: object, corrections: object, live: object, reviewer: object, isServed: boolean,
-   * onChange: (row: number) => void, go: (row: number) => void, say: (text: string) => void}} context
+   * onChange: (row: number) => void, onMark: () => void, go: (row: number) => void,
+   * say: (text: string) => void}} context
    */
   constructor(find, context) {
     this.find = find;
@@ -57,7 +58,8 @@ export class PageView {
       this.page = { row, name: this.context.rows.names[row], text, details };
       this.find("page").removeAttribute("aria-busy");
       this.#showDetails();
-      await this.reader.show({ ...this.page, now: this.#now() });
+      const hasChanged = await this.reader.show({ ...this.page, now: this.#now() });
+      if (hasChanged !== null && this.context.rows.markChanged(row, hasChanged)) this.context.onMark();
     } catch (error) {
       this.context.say(error.message);
     }
@@ -216,7 +218,9 @@ export class PageView {
   #showDetails() {
     const { details, text } = this.page;
     const { review, text: saved } = this.saved();
-    const sentences = notesOf(details, review, this.context.reviewer);
+    const { rows, reviewer } = this.context;
+    const sentences = notesOf(details, review, reviewer);
+    if (rows.hasChanged(this.row)) sentences.unshift(changeOf(text));
     const correction = this.#correction();
     if (correction !== null) sentences.push(standing(correction));
     else if (this.context.corrections.get(this.#key()) !== null) sentences.push(UNSHOWN_CORRECTION);

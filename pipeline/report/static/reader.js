@@ -12,6 +12,12 @@ const UNSHOWN =
   "The report has no picture of this page. These commands have: pagemill report OUT --images convert, and" +
   " pagemill report OUT --serve.";
 
+const UNLIKE = "Its picture is not shown: the file has changed since it was read.";
+const UNREADABLE = "The picture cannot be shown: the file is gone, or no image that browsers know.";
+
+/** What the report's server answers for a picture that would be another one. */
+const CONFLICT = 409;
+
 /**
  * Returns the lines of a page in the pixels of its picture.
  * @param {any[][]} lines [text, confidence or null, x1, y1, … y4]
@@ -65,18 +71,22 @@ export class Reader {
    * Shows a page.
    * @param {{row: number, name: string, text: string, now: string, details: object}} page `text` as the report has it,
    * `now` as it was corrected in this browser.
+   * @returns {Promise<boolean | null>} whether the file has changed since it was read, as the report's server finds now;
+   * null when it was not asked.
    */
   async show(page) {
     const isSame = this.shown?.row === page.row;
+    let hasChanged = null;
     this.shown = page;
     if (!isSame) {
       this.find("viewer").hidden = true;
       this.viewer.clear();
       this.words = [];
       this.showText();
-      await this.#showPicture(page);
+      hasChanged = await this.#showPicture(page);
     }
     if (this.shown === page) this.showText();
+    return hasChanged;
   }
 
   /** Shows the text, as lines where their places are known. */
@@ -106,17 +116,23 @@ export class Reader {
   async #showPicture(page) {
     const { picture, lines, size, pictureNote } = page.details;
     const [kind, url] = picture;
-    const address = this.isServed && kind !== "none" ? `pictures/${page.row}` : url;
+    // a picture that the report has is of the content that was read
+    const isAsked = this.isServed && kind !== "none" && url?.startsWith("pictures/") !== true;
+    const address = isAsked ? `pictures/${page.row}` : url;
     this.#say(pictureNote ?? (address === null ? UNSHOWN : "Loading the picture …"));
-    if (address === null) return;
+    if (address === null) return null;
     this.find("viewer").hidden = false;
     const shown = await this.viewer.show(address, `Page ${visible(page.name)}`);
-    if (this.shown !== page) return;
+    if (this.shown !== page) return null;
     this.find("viewer").hidden = shown === null;
-    this.#say(shown === null ? "The picture cannot be shown: the file is gone, or no image that browsers know." : "");
-    if (shown === null || lines === undefined) return;
-    this.words = scaledWords(lines, size, shown);
-    this.viewer.turnTo(turnOf(this.words));
+    const hasChanged = isAsked && shown === null && (await isConflict(address));
+    if (this.shown !== page) return null;
+    this.#say(shown === null ? (hasChanged ? UNLIKE : UNREADABLE) : "");
+    if (shown !== null && lines !== undefined) {
+      this.words = scaledWords(lines, size, shown);
+      this.viewer.turnTo(turnOf(this.words));
+    }
+    return isAsked && (hasChanged || shown !== null) ? hasChanged : null;
   }
 
   #say(text) {
@@ -127,4 +143,9 @@ export class Reader {
     this.viewer.enlarge(word?.location ?? null);
     if (word !== null && isFocused) this.viewer.reveal(word.location);
   }
+}
+
+async function isConflict(address) {
+  const answer = await fetch(address).catch(() => null);
+  return answer?.status === CONFLICT;
 }

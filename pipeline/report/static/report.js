@@ -63,7 +63,7 @@ async function load() {
   outbox = new Outbox(find, { corrections, rows, reviewer, isServed, say, onChange: showState });
   const fill = (option, row) => fillOption(option, row, { rows, live, store, query: find("search").value.trim() });
   list = new PageList(find("list"), { fill, open: go });
-  view = new PageView(find, { store, rows, corrections, live, reviewer, isServed, onChange: corrected, go, say });
+  view = new PageView(find, { store, rows, corrections, live, reviewer, isServed, onChange: corrected, onMark: showFlags, go, say });
   if (isServed) addReviewed(await live.poll());
   await reconcile();
   offer(find("filter"), FILTERS, rows.counts());
@@ -117,6 +117,11 @@ async function reconcile() {
 /** Shows what another tab, or another person, has done. */
 async function showChanges() {
   await reconcile();
+  showFlags();
+}
+
+/** Shows flags that have changed. */
+function showFlags() {
   offer(find("filter"), FILTERS, rows.counts());
   list.refresh();
   view.refresh();

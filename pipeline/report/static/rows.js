@@ -6,6 +6,8 @@ export const STATES = ["done", "duplicate", "skipped", "failed", "uncertain"];
 export const IN_DOUBT = 1;
 export const CORRECTED = 2;
 export const CHECKED = 4;
+/** The file has another content than the one that was read; no correction changes this. */
+export const CHANGED = 8;
 
 /** A text of fewer characters is short: a page number, a stamp, or a page that was hardly read. */
 export const SHORT_CHARACTERS = 50;
@@ -24,6 +26,7 @@ export const FILTERS = {
   short: ["Short texts", (rows, row) => rows.states[row] < SKIPPED && rows.lengths[row] < SHORT_CHARACTERS],
   duplicate: ["Duplicates", (rows, row) => rows.states[row] === DUPLICATE],
   skipped: ["Blank or skipped", (rows, row) => rows.states[row] === SKIPPED],
+  changed: ["Changed", (rows, row) => rows.hasChanged(row)],
   corrected: ["Corrected", (rows, row) => (rows.flagsOf(row) & CORRECTED) !== 0],
   checked: ["Checked", (rows, row) => (rows.flagsOf(row) & CHECKED) !== 0],
   unchecked: ["Not checked", (rows, row) => (rows.flagsOf(row) & CHECKED) === 0],
@@ -140,6 +143,18 @@ export class Rows {
   /** Returns the name under which the correction of a row is kept. */
   keyOf(row) {
     return keyOf({ source: this.names[row], source_b64: this.bytes.get(row), page: this.pages[row] });
+  }
+
+  /** Returns whether the file of a row has changed since it was read. */
+  hasChanged(row) {
+    return (this.flags[row] & CHANGED) !== 0;
+  }
+
+  /** Marks whether the file of a row has changed; returns whether that is news. */
+  markChanged(row, hasChanged) {
+    const before = this.flags[row];
+    this.flags[row] = hasChanged ? before | CHANGED : before & ~CHANGED;
+    return this.flags[row] !== before;
   }
 
   /** Returns a number that is lower for pages that rather want a look: failed, in doubt, by score, reviewed last. */
