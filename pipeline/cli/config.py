@@ -11,7 +11,7 @@ from pipeline.cli.options import check_flag_variables, config_option, load
 from pipeline.config import ApiConfig, Config
 from pipeline.config.render import example_file, values_in_force
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_directory
+from pipeline.ledger.places import ledger_directory
 from pipeline.remote.endpoint import check_base_url, read_key
 from pipeline.server.serve import read_serve_key
 from pipeline.storage.filesystems import find_network_filesystem

@@ -18,7 +18,7 @@ from pipeline.cli.options import config_option, load
 from pipeline.cli.units import Night, crontab_lines, systemd_units
 from pipeline.config import Config, default_state_dir, load_config, user_config_dir
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_directory
+from pipeline.ledger.places import ledger_directory
 
 _SCHEDULED: Final = ("run", "retry")
 _KEY_FILE: Final = "/etc/pagemill/api-key"

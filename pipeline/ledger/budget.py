@@ -7,26 +7,21 @@ owner dead: with a line in results.jsonl it becomes `accepted`, else it is named
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from pipeline.billing import QuotaRefusal
-from pipeline.config import Config, default_state_dir, expand_home
+from pipeline.config import Config
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
-from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.night import ShareRefusal
-from pipeline.ledger.owners import is_alive
-from pipeline.ledger.schema import LedgerMark
+from pipeline.ledger.base import AcceptedCalls, Ledger, LedgerMark
+from pipeline.ledger.operations import Answer, Operation, Owner, Permit, Reserve, Settle, ShareRefusal
 from pipeline.records import PageId
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
@@ -64,7 +59,7 @@ class Budget:
     Args:
         ledger: The key's ledger; None for the embedded engine, whose calls are free.
         workspace_id: The workspace's id.
-        owner: This run's id in the ledger.
+        owner: This run in the ledger.
         shutdown: Cancels the wait for the next month.
         max_calls: A limit for this run alone; None sets none.
     """
@@ -74,7 +69,7 @@ class Budget:
         ledger: Ledger | None,
         *,
         workspace_id: str,
-        owner: str,
+        owner: Owner,
         shutdown: Shutdown | None = None,
         max_calls: int | None = None,
     ) -> None:
@@ -84,7 +79,7 @@ class Budget:
         self._shutdown = shutdown if shutdown is not None else Shutdown()
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
-        self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | ShareRefusal | None] = GroupCommit(self._commit)
+        self._group: GroupCommit[Operation, Answer] = GroupCommit(self._commit)
         self._thread = ThreadPoolExecutor(1, "ledger")  # a DNS look-up that hangs may occupy a shared thread
         self._reported: QuotaRefusal | None = None
         self.calls = 0
@@ -123,7 +118,7 @@ class Budget:
         self.calls += 1
         attempt: Attempt | None = None
         try:
-            attempt = Attempt(await self._submit_reservation(Reserve(page, source)))
+            attempt = Attempt((await self._submit_reservation(Reserve(page, source))).attempt)
             yield attempt
         finally:
             if attempt is None or attempt.state is AttemptState.VOID:
@@ -170,9 +165,9 @@ class Budget:
         """Return the calls of a workspace whose texts must be in its results.jsonl; None without a ledger."""
         return None if self._ledger is None else self._ledger.accepted_calls(workspace_id)
 
-    async def _submit_reservation(self, reservation: Reserve) -> str:
+    async def _submit_reservation(self, reservation: Reserve) -> Permit:
         if self._ledger is None:
-            return self._new_id()
+            return Permit(self._new_id())
         while isinstance(result := await self._group.submit(reservation), QuotaRefusal):
             if not result.passes_soon:
                 raise QuotaExhaustedError(str(result))
@@ -182,7 +177,7 @@ class Budget:
         if isinstance(result, ShareRefusal):
             raise PlannedStopError(str(result))
         if result is None:
-            raise LedgerError("the ledger returned no attempt id for a reservation")
+            raise LedgerError("the ledger did not answer a reservation")
         return result
 
     def _report_wait(self, refusal: QuotaRefusal) -> None:
@@ -191,20 +186,18 @@ class Budget:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
         self._reported = refusal
 
-    def _commit(
-        self, group: Sequence[Reserve | Settle]
-    ) -> Awaitable[Sequence[str | QuotaRefusal | ShareRefusal | None]]:
+    def _commit(self, group: Sequence[Operation]) -> Awaitable[Sequence[Answer]]:
         assert self._ledger is not None
         return asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ledger.execute, group, self._workspace_id, self._owner, self._new_id
+            self._thread, self._ledger.execute, group, self._workspace_id, self._owner.id, self._new_id
         )
 
     def _new_id(self) -> str:
-        return f"{self._owner}-{next(self._numbers):06d}"
+        return f"{self._owner.id}-{next(self._numbers):06d}"
 
     def _is_alive(self, owner: str) -> bool:
         assert self._ledger is not None
-        return owner == self._owner or is_alive(self._ledger.path, owner)
+        return owner == self._owner.id or self._ledger.is_alive(owner)
 
 
 def check_spread(config: Config, service: Service) -> None:
@@ -215,31 +208,3 @@ def check_spread(config: Config, service: Service) -> None:
     """
     if config.run.spread and service.metered and config.budget.limit is None:
         raise UsageError("--spread: no limit per month to spread; give --tier free, basic or pro, or --quota N")
-
-
-def ledger_file(config: Config, service: Service) -> Path | None:
-    """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
-    if not service.metered:
-        return None
-    return ledger_path(ledger_directory(config), service.key, service.host)
-
-
-def ledger_directory(config: Config) -> Path:
-    """Return the absolute directory of the ledgers; it need not exist.
-
-    Raises:
-        UsageError: it is no directory, may not be entered, or its place is not known.
-    """
-    directory = expand_home(config.budget.ledger) if config.budget.ledger else default_state_dir() / "ledger"
-    try:
-        if directory.exists() and not directory.is_dir():
-            raise UsageError(f"ledger {directory}: not a directory")
-        return directory.absolute()
-    except OSError as exc:
-        raise UsageError(f"ledger {directory}: {exc.strerror}") from exc
-
-
-def ledger_path(directory: Path, key: str | None, host: str) -> Path:
-    """Return the path of the ledger of a key or, without a key, of a host; the name does not reveal the key."""
-    name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
-    return directory / f"{name}.sqlite3"

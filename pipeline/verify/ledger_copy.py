@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
 from pipeline.errors import LedgerError, one_line
-from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
+from pipeline.ledger.places import place_named
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.paths import PARTS, RESULTS
@@ -81,7 +80,8 @@ class LedgerCopy:
             self._report_without_line()
 
     def _read(self, path: str) -> Iterator[str]:
-        if not Path(path).exists():
+        place = place_named(path)
+        if not place.exists():
             self._is_complete = False
             if path == self._run_file.ledger:
                 yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
@@ -91,12 +91,12 @@ class LedgerCopy:
         try:
             for workspace_id in (*self._run_file.copied_from, self._run_file.workspace_id):
                 is_own = workspace_id == self._run_file.workspace_id
-                attempts = read_attempts(Path(path), workspace_id)
+                attempts = place.attempts(workspace_id)
                 rows = ((each.id, each.page, each.source, each.state.value, is_own) for each in attempts)
                 self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", rows)
-            for name, kept, number in read_miscounts(Path(path)):
+            for name, kept, number in place.miscounts():
                 yield f"ledger {path}: it counts {kept} settled calls of {name}, its rows are {number}"
-            for month, number in read_folded(Path(path)).items():
+            for month, number in place.folded().items():
                 self._folded[month] = self._folded.get(month, 0) + number
         except LedgerError as exc:
             self._is_complete = False

@@ -12,22 +12,6 @@ _TONIGHT = "state <> 'void' AND month >= ? AND added >= ?"
 
 
 @dataclass(frozen=True, slots=True)
-class ShareRefusal:
-    """The ledger's answer to a reservation when tonight's share is made.
-
-    Attributes:
-        share: As it was when the run began.
-        others: Calls that other runs have made tonight, before and beside this one.
-    """
-
-    share: NightShare
-    others: int
-
-    def __str__(self) -> str:
-        return self.share.describe_end(self.others)
-
-
-@dataclass(frozen=True, slots=True)
 class Night:
     """The night in which a run began.
 
