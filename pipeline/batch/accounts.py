@@ -113,10 +113,11 @@ async def open_accounts(
         StorageError: paid texts have no readable line, or lines were edited.
     """
     ledger = find_place(job.config, job.service)
-    check = partial(require_same_ledger, workspace=job.workspace, accept=job.accept_ledger)
+    configured = job.config.budget.ledger
+    check = partial(require_same_ledger, workspace=job.workspace, accept=job.accept_ledger, configured=configured)
     await anyio.to_thread.run_sync(check, last, ledger, run_file.service)
     before = last_metered_run(last)
-    former = None if before is None or ledger is None else place_named(before.ledger)
+    former = None if before is None or ledger is None else place_named(before.ledger, configured)
     async with open_budget(
         ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
     ) as (budget, uncertain):

@@ -15,7 +15,13 @@ _RECOUNT = "`pagemill quota --already-used N` sets the count"
 
 
 def require_same_ledger(
-    last: RunFile | None, ledger: LedgerPlace | None, service: str, *, workspace: Path, accept: bool
+    last: RunFile | None,
+    ledger: LedgerPlace | None,
+    service: str,
+    *,
+    workspace: Path,
+    accept: bool,
+    configured: str | None = None,
 ) -> None:
     """Return when a run may count its calls in a ledger; the ledger is only read.
 
@@ -25,6 +31,7 @@ def require_same_ledger(
         service: This run's service.
         workspace: The directory of the results.
         accept: True when the user has confirmed the ledger.
+        configured: `[budget] ledger`.
 
     Raises:
         UsageError: the last run counted in another ledger, or with another key, or this is an older copy of it.
@@ -33,7 +40,7 @@ def require_same_ledger(
     before = last_metered_run(last)
     if ledger is None or before is None or before.service != service:  # --switch-service has confirmed that
         return
-    former = place_named(before.ledger)
+    former = place_named(before.ledger, configured)
     is_elsewhere = former != ledger and former.exists() and not (ledger.exists() and former.is_same(ledger))
     problem = find_problem(before, ledger.name, ledger.mark(), is_elsewhere=is_elsewhere)
     if problem is None:

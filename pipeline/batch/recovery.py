@@ -11,7 +11,7 @@ from pipeline.config import Config
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.base import LedgerPlace
 from pipeline.ledger.budget import Budget
-from pipeline.ledger.operations import Owner, new_owner_id
+from pipeline.ledger.operations import Owner, Terms, new_owner_id
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 
@@ -59,7 +59,8 @@ async def _open_unrecovered(
         yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
         return
     calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-    opened = await anyio.to_thread.run_sync(place.open, calendar, config.budget.limit)
+    terms = Terms(config.run.rate_per_s, config.run.patience_s, lambda: shutdown.reason is not None)
+    opened = await anyio.to_thread.run_sync(place.open, calendar, config.budget.limit, terms)
     with closing(opened) as ledger, ledger.own() as owner:
         if (problem := ledger.clock_problem()) is not None:
             logger.warning("%s", problem)
@@ -75,6 +76,7 @@ async def _open_unrecovered(
 
 async def _recover(budget: Budget, index: Index) -> list[OpenAttempt]:
     """Settle the attempts that earlier runs left open; return those whose outcome is lost, and warn of the new ones."""
+    await budget.wait_for_former()
     found = await budget.find_open()
     proven = index.proofs.find([attempt.id for attempt in found])
     uncertain = await budget.recover(found, proven)

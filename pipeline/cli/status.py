@@ -56,6 +56,8 @@ def show_status(workspace: Path, *, as_json: bool, config: Config | None = None,
 
 def _draw(standing: Standing, config: Config, now: datetime) -> str:
     budget = last_settings(standing.run_file, "budget", config.budget)
+    if config.budget.ledger is not None:  # the URL of a database, which run.json has without its password
+        budget = msgspec.structs.replace(budget, ledger=config.budget.ledger)
     is_live = standing.live is not None
     overview = collect_overview(standing.workspace, standing.run_file, budget, now, is_live=is_live)
     return render_status(standing, overview)
@@ -90,7 +92,7 @@ def _add_month(standing: Standing, config: Config, now: datetime) -> Standing:
     metered = last_metered_run(standing.run_file)
     if metered is None or metered.service != standing.run_file.service:
         return standing
-    place = place_named(metered.ledger)
+    place = place_named(metered.ledger, config.budget.ledger)
     budget = last_settings(standing.run_file, "budget", config.budget)
     run = last_settings(standing.run_file, "run", config.run)
     calendar = Calendar(budget.timezone, budget.reset_day)

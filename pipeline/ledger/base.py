@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.operations import Answer, Operation, Owner
+from pipeline.ledger.operations import Answer, Operation, Owner, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,12 @@ class AcceptedCalls(Protocol):
 class Ledger(Protocol):
     """The open ledger of one key. One thread at a time calls it; it blocks.
 
-    Every method raises LedgerError when the ledger cannot be trusted.
+    Every method raises LedgerError when the ledger cannot be trusted, and TemporaryError when it is away.
     """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines use it, too: a reservation must then not wait for its settlement."""
 
     @property
     def left(self) -> int | None:
@@ -120,6 +124,12 @@ class Ledger(Protocol):
 
     def is_alive(self, owner: str) -> bool:
         """Return whether the run of an owner's id is alive."""
+
+    def watch_pauses(self, note: Callable[[float], object]) -> None:
+        """Call `note`, from any thread, with the seconds for which the service lets the runs of other machines wait."""
+
+    def former_lease_s(self, workspace_id: str, owner: str) -> float:
+        """Return for how many seconds other owners with open calls of a workspace are alive for certain; 0 for none."""
 
     def execute(
         self, operations: Sequence[Operation], workspace_id: str, owner: str, new_id: Callable[[], str]
@@ -186,7 +196,7 @@ class Ledger(Protocol):
 class LedgerPlace(Protocol):
     """Where the calls of one key are counted. Reading it changes nothing, and needs no open ledger.
 
-    Every method raises LedgerError when the ledger cannot be read.
+    Every method raises LedgerError when the ledger cannot be read, and TemporaryError when it is away.
     """
 
     @property
@@ -199,12 +209,17 @@ class LedgerPlace(Protocol):
     def is_same(self, other: "LedgerPlace") -> bool:
         """Return whether both lead to the same ledger; both must exist."""
 
-    def open(self, calendar: Calendar, limit: int | None) -> Ledger:
+    def open(self, calendar: Calendar, limit: int | None, terms: Terms | None = None) -> Ledger:
         """Return the open ledger, made when it is missing.
 
         Args:
             calendar: When the plan's month begins.
             limit: Calls per month; None counts without limiting.
+            terms: For a ledger that other machines share.
+
+        Raises:
+            UsageError: the address, the user or the password is wrong.
+            TemporaryError: it is away for longer than the terms' patience.
         """
 
     def mark(self) -> LedgerMark | None:

@@ -1,6 +1,7 @@
 """What a run asks of a ledger, what the ledger answers, and the run as the owner of its reservations."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.billing import NightShare, QuotaRefusal
@@ -55,20 +56,56 @@ class ShareRefusal:
         return self.share.describe_end(self.others)
 
 
-Operation = Reserve | Settle
-Answer = Permit | QuotaRefusal | ShareRefusal | None
+@dataclass(frozen=True, slots=True)
+class Penalise:
+    """Make all runs of the key wait, as the service has asked one of them."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PaceRefusal:
+    """The ledger's answer to a reservation while the account has to wait for longer than a permit is held.
+
+    Attributes:
+        wait_s: Seconds after which to ask again.
+    """
+
+    wait_s: float
+
+
+Operation = Reserve | Settle | Penalise
+Answer = Permit | QuotaRefusal | ShareRefusal | PaceRefusal | None
 """To a reservation a permit or why there is none; None to any other operation."""
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a run uses a ledger that other machines share; a ledger of one machine needs none.
+
+    Attributes:
+        rate_per_s: Calls that the account allows per second; None for no bound that is known.
+        patience_s: How long to wait for a ledger that is away.
+        is_ending: Returns True once the run ends and waits only for its settlements.
+    """
+
+    rate_per_s: float | None = None
+    patience_s: float = 5.0
+    is_ending: Callable[[], bool] = lambda: False
+
+
 class Owner:
     """A run as the owner of its reservations.
 
-    Attributes:
-        id: Random.
+    Args:
+        owner_id: Random.
     """
 
-    id: str
+    def __init__(self, owner_id: str) -> None:
+        self.id = owner_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
 
     def may_send(self, permit: Permit) -> bool:
         """Return whether the owner is certainly alive to all others, so that a call may go out with the permit."""

@@ -4,8 +4,11 @@ import hashlib
 from pathlib import Path
 
 from pipeline.config import Config, default_state_dir, expand_home
+from pipeline.config.database_url import is_database_url
 from pipeline.errors import UsageError
 from pipeline.ledger.base import LedgerPlace
+from pipeline.ledger.postgres.database import Address
+from pipeline.ledger.postgres.place import PostgresPlace, place_of
 from pipeline.ledger.sqlite.place import SqlitePlace
 from pipeline.service import Service
 
@@ -18,16 +21,19 @@ def find_place(config: Config, service: Service) -> LedgerPlace | None:
     """
     if not service.metered:
         return None
+    if (url := config.budget.ledger) is not None and is_database_url(url):
+        return PostgresPlace(Address(url, key_hash(service.key, service.host)))
     return SqlitePlace(ledger_path(ledger_directory(config), service.key, service.host))
 
 
-def place_named(name: str) -> LedgerPlace:
+def place_named(name: str, configured: str | None = None) -> LedgerPlace:
     """Return the place that has this name in a run.json.
 
     Args:
         name: `LedgerPlace.name`.
+        configured: `[budget] ledger`: the URL there may have the password that a name has not.
     """
-    return SqlitePlace(Path(name))
+    return place_of(name, configured) if is_database_url(name) else SqlitePlace(Path(name))
 
 
 def ledger_directory(config: Config) -> Path:

@@ -134,7 +134,7 @@ def collect_overview(
         if any(totals[state] for state in _FINISHED):  # else there may be no file
             tally.read(workspace, index)
         failures = _count_failures(index, tally, None if is_live else totals[State.FAILED] + totals[State.UNCERTAIN])
-    months, problem = _read_months(run_file, clock)
+    months, problem = _read_months(run_file, clock, budget.ledger)
     return Overview(
         taken=clock.local(now),
         calendar=Calendar(budget.timezone, budget.reset_day),
@@ -227,11 +227,11 @@ def _count_failures(index: Index, tally: _Tally, expected: int | None) -> tuple[
     return tuple(FailureClass(name, number, left[name]) for name, number in pages.most_common() if number > 0)
 
 
-def _read_months(run_file: RunFile, clock: Clock) -> tuple[tuple[MonthCalls, ...], str | None]:
+def _read_months(run_file: RunFile, clock: Clock, ledger: str | None) -> tuple[tuple[MonthCalls, ...], str | None]:
     metered = last_metered_run(run_file)
     if metered is None or metered.service != run_file.service:
         return (), None
-    place = place_named(metered.ledger)
+    place = place_named(metered.ledger, ledger)
 
     def day_of(added: str) -> int | None:
         local_s = clock.read(added)

@@ -52,9 +52,11 @@ class LedgerCopy:
     Args:
         run_file: Names the ledgers, which are only read.
         evidence: The lines; a table of the attempts is added to their database.
+        configured: `[budget] ledger`.
     """
 
-    def __init__(self, run_file: RunFile, evidence: Evidence) -> None:
+    def __init__(self, run_file: RunFile, evidence: Evidence, configured: str | None) -> None:
+        self._configured = configured
         self._run_file = run_file
         self._evidence = evidence
         self._db = evidence.database
@@ -80,7 +82,7 @@ class LedgerCopy:
             self._report_without_line()
 
     def _read(self, path: str) -> Iterator[str]:
-        place = place_named(path)
+        place = place_named(path, self._configured)
         if not place.exists():
             self._is_complete = False
             if path == self._run_file.ledger:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from pipeline.config.database_url import is_database_url
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
 from pipeline.storage.files import replace_file, require_descriptor
@@ -233,7 +234,8 @@ def last_metered_run(last: RunFile | None) -> MeteredRun | None:
 
 def key_fingerprint(ledger: str) -> str:
     """Return the fingerprint of the key of a ledger: its name ends with a hash of the key."""
-    return Path(ledger).stem[:12]
+    key = ledger.rpartition("#")[2] if is_database_url(ledger) else Path(ledger).stem
+    return key[:12]
 
 
 def choose_root(last: RunFile | None, root: Path) -> Path:

@@ -20,7 +20,7 @@ def read_usage(config: Config, service: Service, last: RunFile | None) -> tuple[
     """
     place = find_place(config, service)
     if place is None and (metered := last_metered_run(last)) is not None:
-        place = place_named(metered.ledger)
+        place = place_named(metered.ledger, config.budget.ledger)
     budget = config.budget
     calendar = Calendar(budget.timezone, budget.reset_day)
     if place is None or not place.exists():

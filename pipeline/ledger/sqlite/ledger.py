@@ -24,7 +24,8 @@ from pipeline.billing import (
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.base import LedgerMark
-from pipeline.ledger.operations import Answer, Operation, Owner, Permit, Reserve, Settle, ShareRefusal
+from pipeline.ledger.night import Night
+from pipeline.ledger.operations import Answer, Operation, Owner, Penalise, Permit, Reserve, Settle, ShareRefusal
 from pipeline.ledger.sqlite.accepted import SqliteAcceptedCalls
 from pipeline.ledger.sqlite.counts import (
     add_reserved,
@@ -34,7 +35,7 @@ from pipeline.ledger.sqlite.counts import (
     move_months_after,
     noted_months,
 )
-from pipeline.ledger.sqlite.night import Night
+from pipeline.ledger.sqlite.night import count_tonight, find_night
 from pipeline.ledger.sqlite.owners import is_alive, own
 from pipeline.ledger.sqlite.schema import LEDGER, read_mark
 from pipeline.records import PageId, rfc3339
@@ -54,6 +55,8 @@ class SqliteLedger:
     Raises:
         LedgerError: the file cannot be trusted.
     """
+
+    is_shared = False
 
     def __init__(
         self,
@@ -175,6 +178,13 @@ class SqliteLedger:
             )
             return self._usage(db, month, months.last)
 
+    def former_lease_s(self, workspace_id: str, owner: str) -> float:
+        """Return 0: a run that holds the workspace's lock is the only one."""
+        return 0.0
+
+    def watch_pauses(self, note: Callable[[float], object]) -> None:
+        """Do nothing: no other machine uses the ledger."""
+
     def execute(
         self, operations: Sequence[Operation], workspace_id: str, owner: str, new_id: Callable[[], str]
     ) -> list[Answer]:
@@ -195,7 +205,7 @@ class SqliteLedger:
             rows: list[tuple[str, ...]] = []
             for operation in operations:
                 match operation:
-                    case Settle():
+                    case Settle() | Penalise():
                         results.append(None)
                     case Reserve() if full := [month for month, left in room.items() if left == 0]:
                         assert self._limit is not None
@@ -278,13 +288,13 @@ class SqliteLedger:
         with self._file.transaction() as db:
             months = self._possible_months(db)
             left = min(self._room(db, months).values())
-            return Night.find(db, self._current_month(months), left, now, self._calendar)
+            return find_night(db, self._current_month(months), left, now, self._calendar)
 
     def _share_left(self, db: Connection, owner: str) -> tuple[int, int]:
         """Return the calls left of tonight's share, below 0 without a share, and those of other runs."""
         if self._night is None:
             return -1, 0
-        used, others = self._night.count(db, owner)
+        used, others = count_tonight(db, self._night, owner)
         return max(0, self._night.share.share - used), others
 
     def _settle(

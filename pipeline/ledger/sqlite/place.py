@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.billing import Calendar, Usage
 from pipeline.ledger.base import AttemptRow, LedgerMark, LedgerPlace, MonthCalls
+from pipeline.ledger.operations import Terms
 from pipeline.ledger.sqlite.by_day import read_calls_by_day
 from pipeline.ledger.sqlite.counts import peek_usage
 from pipeline.ledger.sqlite.ledger import SqliteLedger
@@ -36,7 +37,7 @@ class SqlitePlace:
         """Return whether both are one file."""
         return isinstance(other, SqlitePlace) and self.path.samefile(other.path)
 
-    def open(self, calendar: Calendar, limit: int | None) -> SqliteLedger:
+    def open(self, calendar: Calendar, limit: int | None, terms: Terms | None = None) -> SqliteLedger:
         """Return the open ledger, made when it is missing."""
         return SqliteLedger(self.path, calendar, limit)
 
