@@ -95,8 +95,9 @@ class GroupCommit(Generic[Item, Result]):
         self._raise_unseen()
 
     def _raise_unseen(self) -> None:
-        if self._unseen is not None:
-            raise self._unseen
+        error, self._unseen = self._unseen, None
+        if error is not None:
+            raise error
 
     async def _wait_for(self, submission: _Submission[Item, Result]) -> None:
         """Wait until the submission is done; a cancellation meanwhile takes effect at the caller's next await.

@@ -16,13 +16,14 @@ from aiohttp import web
 from pipeline.billing import Calendar
 from pipeline.ledger.operations import Reserve
 from pipeline.ledger.places import key_hash
+from pipeline.ledger.postgres import place
 from pipeline.ledger.postgres.database import Address
 from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.records import PageId
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages
 from tests.postgres import PASSWORD, PostgresServer, run_postgres
-from tests.runs import KEY, results, run_command, start_command, wait_for_end
+from tests.runs import KEY, read_until, results, run_command, run_here, start_command, wait_for_end
 
 PAGES = 12
 
@@ -145,6 +146,71 @@ class TestFaults:
         assert [len(results(out)) for out in outs] == [PAGES] * 3
         assert used["pending"] == 0
         assert len(fake.calls) <= used["used"] <= 3 * PAGES + 4
+
+    async def test_a_database_away_for_longer_than_the_lease_costs_nothing(
+        self, scans: Path, tmp_path: Path, database: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Calls under way are recorded, no other goes out, and the run goes on when it is back."""
+        monkeypatch.setattr(place, "LEASE_S", 1.0)
+        write_pages(scans, PAGES)
+        out, url, sent, down = tmp_path / "out", database.url("postgres"), anyio.Event(), list[int]()
+
+        async def answer(call: Call) -> web.Response:
+            if call.number == 5:
+                sent.set()
+            await anyio.sleep(0.02)
+            return accept(call)
+
+        async def take_away() -> None:
+            await sent.wait()
+            await anyio.to_thread.run_sync(database.stop, "immediate")
+            await anyio.sleep(0.5)  # calls under way end
+            down.append(len(fake.calls))
+            await anyio.sleep(1.2)  # the lease ends
+            down.append(len(fake.calls))
+            await anyio.to_thread.run_sync(database.start)
+
+        async with serve_fake(answer) as fake:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(take_away)
+                summary = await run_here(scans, out, fake.url, run={"jobs": 2}, budget={"ledger": url, "quota": PAGES})
+            used = await read_used(fake, url)
+            verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
+        assert down[0] == down[1] < PAGES
+        assert (summary.exit_code, len(fake.calls), len(results(out))) == (0, PAGES, PAGES)
+        assert (used["used"], used["pending"], verified.returncode) == (PAGES, 0, 0)
+
+    async def test_ctrl_c_ends_a_run_that_waits_for_the_database(
+        self, scans: Path, tmp_path: Path, database: PostgresServer
+    ) -> None:
+        """Texts that were paid for are on disk; the next run settles their calls."""
+        write_pages(scans, PAGES)
+        out, url, sent = tmp_path / "out", database.url("postgres"), anyio.Event()
+
+        async def answer(call: Call) -> web.Response:
+            if call.number == 3:
+                sent.set()
+            await anyio.sleep(0.02)
+            return accept(call)
+
+        async with serve_fake(answer) as fake:
+            async with start_command(*arguments(scans, out, fake, url, "-j", "2")) as process:
+                await sent.wait()
+                await anyio.to_thread.run_sync(database.stop, "immediate")
+                await read_until(process, b"the database is away")
+                process.send_signal(signal.SIGINT)
+                code, _ = await wait_for_end(process)
+            await anyio.to_thread.run_sync(database.start)
+            await end_leases(database)
+            sent_before, kept = len(fake.calls), len(results(out))
+            last = await run_command(*arguments(scans, out, fake, url))
+            verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
+            used = await read_used(fake, url)
+        assert code == 130
+        assert sent_before == kept
+        assert (last.returncode, verified.returncode) == (0, 0), (last.stderr, verified.stdout)
+        assert (len(fake.calls), len(results(out))) == (PAGES, PAGES)
+        assert (used["used"], used["pending"]) == (PAGES, 0)
 
     async def test_a_workspace_that_another_machine_fills_is_locked(
         self, scans: Path, tmp_path: Path, database: PostgresServer

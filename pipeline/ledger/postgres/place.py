@@ -13,6 +13,7 @@ from pipeline.ledger.attempt_state import AttemptState
 from pipeline.ledger.base import AttemptRow, LedgerMark, LedgerPlace, MonthCalls
 from pipeline.ledger.operations import Terms
 from pipeline.ledger.postgres.database import Address, Database
+from pipeline.ledger.postgres.lease import LEASE_S
 from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.ledger.postgres.scripts import has_tables, queries
 
@@ -38,13 +39,13 @@ class PostgresPlace:
             return ledger is not None
 
     def is_same(self, other: LedgerPlace) -> bool:
-        """Return whether both have the same mark, whatever their addresses are."""
-        mark = self.mark()
-        return isinstance(other, PostgresPlace) and mark is not None and other.mark() == mark
+        """Return whether both have the same id, whatever their addresses are."""
+        mark, of_other = self.mark(), other.mark() if isinstance(other, PostgresPlace) else None
+        return mark is not None and of_other is not None and mark.id == of_other.id
 
     def open(self, calendar: Calendar, limit: int | None, terms: Terms | None = None) -> PostgresLedger:
         """Return the open ledger; tables and rows are made when they are missing."""
-        return PostgresLedger(self.address, calendar, limit, terms)
+        return PostgresLedger(self.address, calendar, limit, terms, lease_s=LEASE_S)
 
     def mark(self) -> LedgerMark | None:
         """Return the ledger's mark; None when there are no rows."""

@@ -1,20 +1,23 @@
 """The ledger in PostgreSQL: leases, pace, a database that is away, its tables."""
 
+import asyncio
 import itertools
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 
 from pipeline.billing import Calendar, QuotaRefusal
 from pipeline.errors import LedgerError, TemporaryError, UsageError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.operations import Operation, PaceRefusal, Penalise, Permit, Reserve, Settle, Terms
+from pipeline.ledger.budget import Budget
+from pipeline.ledger.operations import Answer, Operation, PaceRefusal, Penalise, Permit, Reserve, Settle, Terms
 from pipeline.ledger.postgres import lease as leases
 from pipeline.ledger.postgres.database import Address
 from pipeline.ledger.postgres.lease import LEASE_S, LeasedOwner
@@ -223,3 +226,63 @@ def test_the_name_has_no_password_and_leads_back_to_the_place(address: Address) 
     assert PASSWORD not in repr(place)
     assert place_of(place.name, address.url) == place
     assert PASSWORD not in place_of(place.name, "postgresql://elsewhere/x").address.url
+
+
+class TestBudgets:
+    """The calls of two runs, each with its own event loop and threads."""
+
+    async def test_the_pause_of_one_run_reaches_the_other_and_delays_its_reservations(self, address: Address) -> None:
+        heard = anyio.Event()
+        with opened(address) as first, opened(address) as second, first.own() as one, second.own() as two:
+            asking = Budget(first, workspace_id="w", owner=one)
+            waiting = Budget(second, workspace_id="v", owner=two)
+            waiting.watch_pauses(lambda _: heard.set())
+            asking.penalise(3.0)
+            await asking.flush()
+            async with waiting.reserve(PAGE) as attempt:
+                assert heard.is_set()
+                is_over = "SELECT bool_and(paused_until <= clock_timestamp()) FROM pagemill.ledger WHERE number = $1"
+                assert first._db.fetch(is_over, first._number)[0][0]
+                assert attempt.may_send()
+            await waiting.flush()
+            for budget in (asking, waiting):
+                budget.close()
+
+    async def test_a_call_is_settled_when_it_returns(self, address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another run may reserve the last call of the month, which this one did not need."""
+        settled, loop = anyio.Event(), asyncio.get_running_loop()
+        execute = PostgresLedger.execute
+
+        def note(self: PostgresLedger, operations: Sequence[Operation], *more: Any) -> list[Answer]:
+            answers = execute(self, operations, *more)
+            if any(isinstance(operation, Settle) for operation in operations):
+                loop.call_soon_threadsafe(settled.set)
+            return answers
+
+        monkeypatch.setattr(PostgresLedger, "execute", note)
+        with opened(address, 1) as first, opened(address, 1) as second, first.own() as one:
+            budget = Budget(first, workspace_id="w", owner=one)
+            async with budget.reserve(PAGE):
+                (refused,) = second.execute([Reserve(PAGE)], "v", "o", ids())
+                assert isinstance(refused, QuotaRefusal)
+            await settled.wait()
+            (permit,) = second.execute([Reserve(PAGE)], "v", "o", ids("b"))
+            assert isinstance(permit, Permit)
+            await budget.flush()
+            budget.close()
+
+    async def test_an_outage_longer_than_the_lease_makes_all_permits_unusable(self) -> None:
+        """They are given back, and the same run goes on under another lease."""
+        with run_postgres() as server:
+            address = Address(server.url("postgres"), "k" * 32)
+            with opened(address, 10, Terms(patience_s=120), lease_s=1.0) as ledger, ledger.own() as owner:
+                budget = Budget(ledger, workspace_id="w", owner=owner)
+                async with budget.reserve(PAGE) as attempt:
+                    server.stop("immediate")
+                    await anyio.sleep(1.2)  # the lease ends
+                    server.start()
+                    async with budget.reserve(PAGE) as later:
+                        assert (attempt.may_send(), later.may_send()) == (False, True)
+                await budget.flush()
+                assert ledger.usage().used == 0
+                budget.close()
