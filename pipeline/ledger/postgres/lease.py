@@ -12,8 +12,8 @@ from typing import Final
 from pipeline.ledger.operations import Owner, Permit
 
 LEASE_S: Final = 30.0
-_USABLE: Final = 0.8
-"""The share of a lease in which calls go out; the rest is for one that is just being sent."""
+_UNUSED: Final = 0.2
+"""The last share of a lease, in which no call goes out: it is for one that is just being sent."""
 BEATS: Final = 3
 """Renewals per lease: two may be lost."""
 
@@ -38,11 +38,17 @@ class LeasedOwner(Owner):
         self._epoch = 0
         self._usable_until_s = 0.0
 
-    def renew(self, asked_s: float, epoch: int) -> None:
-        """Note a renewal that was asked for at this time of `awake_s`."""
+    def renew(self, asked_s: float, epoch: int, left_s: float) -> None:
+        """Note how long the lease still lasts.
+
+        Args:
+            asked_s: Time of `awake_s` before the request was sent.
+            epoch: Of the lease.
+            left_s: Seconds from the answer until it ends.
+        """
         if epoch >= self._epoch:
             self._epoch = epoch
-            self._usable_until_s = max(self._usable_until_s, asked_s + _USABLE * self.lease_s)
+            self._usable_until_s = max(self._usable_until_s, asked_s + left_s - _UNUSED * self.lease_s)
 
     def may_send(self, permit: Permit) -> bool:
         """Return whether the lease under which the permit was given still has a fifth of its time."""

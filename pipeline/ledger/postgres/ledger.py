@@ -232,7 +232,7 @@ class PostgresLedger(Counts):
                 logger.debug("%s", exc)
 
     def _note_beat(self, owner: LeasedOwner, asked_s: float, row: "Record") -> None:
-        owner.renew(asked_s, row["epoch"])
+        owner.renew(asked_s, row["epoch"], row["left_s"])
         if row["pause_s"] > 0:
             self._note_pause(row["pause_s"])
 

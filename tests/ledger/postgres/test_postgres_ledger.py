@@ -91,13 +91,13 @@ class TestLeases:
         now_s = 100.0
         monkeypatch.setattr(leases, "awake_s", lambda: now_s)
         owner, permit = LeasedOwner("o", LEASE_S), Permit("a", 0.0, 7)
-        owner.renew(90.0, 7)
+        owner.renew(90.0, 7, LEASE_S)
         assert owner.may_send(permit)
         now_s = 90 + 0.8 * LEASE_S - 0.01
         assert owner.may_send(permit)
         now_s = 90 + 0.8 * LEASE_S
         assert not owner.may_send(permit)
-        owner.renew(now_s, 7)
+        owner.renew(now_s, 7, LEASE_S)
         assert owner.may_send(permit)
 
 

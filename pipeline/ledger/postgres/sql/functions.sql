@@ -10,32 +10,44 @@ BEGIN
   END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION pagemill.months(p_first text, p_last text) RETURNS SETOF text LANGUAGE sql AS $$
-  SELECT to_char(day, 'YYYY-MM')
-  FROM generate_series((p_first || '-01')::date::timestamp, (p_last || '-01')::date::timestamp, '1 month') AS day
-$$;
+CREATE OR REPLACE FUNCTION pagemill.months(p_first text, p_last text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_first = p_last THEN
+    RETURN NEXT p_first;
+  ELSE
+    RETURN QUERY SELECT to_char(day, 'YYYY-MM')
+    FROM generate_series((p_first || '-01')::date::timestamp, (p_last || '-01')::date::timestamp, '1 month') AS day;
+  END IF;
+END $$;
 
 -- The later ones of these months and of the latest that were counted in.
 CREATE OR REPLACE FUNCTION pagemill.possible_months(
   p_ledger integer, INOUT first_month text, INOUT last_month text
-) LANGUAGE sql STABLE AS $$
-  SELECT greatest($2, max(month) FILTER (WHERE begun)), greatest($3, max(month))
-  FROM pagemill.month WHERE ledger = $1
-$$;
+) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  SELECT greatest(first_month, max(month) FILTER (WHERE begun)), greatest(last_month, max(month))
+  INTO first_month, last_month FROM pagemill.month WHERE ledger = p_ledger;
+END $$;
 
 -- The same months, remembered: a clock that moves back opens no earlier one.
 CREATE OR REPLACE FUNCTION pagemill.note_months(
   p_ledger integer, INOUT first_month text, INOUT last_month text
 ) LANGUAGE plpgsql AS $$
+DECLARE
+  v_begun text;
+  v_last text;
 BEGIN
-  SELECT * INTO first_month, last_month FROM pagemill.possible_months(p_ledger, first_month, last_month);
+  SELECT max(month) FILTER (WHERE begun), max(month) INTO v_begun, v_last FROM pagemill.month WHERE ledger = p_ledger;
+  IF v_begun >= first_month AND v_last >= last_month THEN
+    first_month := v_begun;
+    last_month := v_last;
+    RETURN;
+  END IF;
+  first_month := greatest(first_month, v_begun);
+  last_month := greatest(last_month, v_last);
   INSERT INTO pagemill.month AS m (ledger, month, begun)
-  SELECT p_ledger, noted.month, noted.month = first_month
-  FROM unnest(ARRAY[first_month, last_month]) WITH ORDINALITY AS noted (month, place)
-  WHERE NOT EXISTS (
-    SELECT FROM pagemill.month AS known
-    WHERE ledger = p_ledger AND known.month = noted.month AND begun >= (noted.month = first_month)
-  ) AND (place = 1 OR last_month <> first_month)
+  SELECT p_ledger, noted, noted = first_month FROM pagemill.months(first_month, last_month) AS noted
+  WHERE noted IN (first_month, last_month)
   ON CONFLICT (ledger, month) DO UPDATE SET begun = m.begun OR excluded.begun;
 END $$;
 
@@ -54,11 +66,16 @@ END $$;
 -- Calls left in each possible month; no row without a limit.
 CREATE OR REPLACE FUNCTION pagemill.count_room(
   p_ledger integer, p_first text, p_last text, p_limit bigint, OUT month text, OUT room bigint
-) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-  SELECT possible, greatest(0, p_limit - usage.used)
-  FROM pagemill.months(p_first, p_last) AS possible, pagemill.count_usage(p_ledger, possible, p_last) AS usage
-  WHERE p_limit IS NOT NULL
-$$;
+) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_limit IS NULL THEN
+    RETURN;
+  END IF;
+  FOR month IN SELECT * FROM pagemill.months(p_first, p_last) LOOP
+    SELECT greatest(0, p_limit - used) INTO room FROM pagemill.count_usage(p_ledger, month, p_last);
+    RETURN NEXT;
+  END LOOP;
+END $$;
 
 -- Set the states of attempts, and the counts that depend on them. p_keep_end leaves a last month that a row has already.
 -- Carried out twice, it changes nothing more.
@@ -97,16 +114,25 @@ BEGIN
   ON CONFLICT (ledger, month) DO UPDATE SET settled = m.settled + excluded.settled;
 END $$;
 
--- Extend a run's lease; one that has ended begins anew, in another epoch.
-CREATE OR REPLACE FUNCTION pagemill.renew_lease(p_ledger integer, p_owner text, p_lease_s float8) RETURNS bigint
-LANGUAGE sql AS $$
+-- Extend a run's lease, when less than p_enough_s is left of it; one that has ended begins anew, in another epoch.
+CREATE OR REPLACE FUNCTION pagemill.renew_lease(
+  p_ledger integer, p_owner text, p_lease_s float8, p_enough_s float8, OUT epoch bigint, OUT left_s float8
+) LANGUAGE plpgsql AS $$
+DECLARE
+  v_now timestamptz := clock_timestamp();
+BEGIN
+  SELECT o.epoch, extract(epoch FROM expires - v_now) INTO epoch, left_s
+  FROM pagemill.owner AS o WHERE ledger = p_ledger AND id = p_owner;
+  IF left_s > p_enough_s THEN
+    RETURN;
+  END IF;
   INSERT INTO pagemill.owner AS o (ledger, id, epoch, expires)
-  VALUES (p_ledger, p_owner, nextval('pagemill.epoch'), clock_timestamp() + make_interval(secs => p_lease_s))
-  ON CONFLICT (ledger, id) DO UPDATE SET
-    epoch = CASE WHEN o.expires < clock_timestamp() THEN excluded.epoch ELSE o.epoch END,
+  VALUES (p_ledger, p_owner, nextval('pagemill.epoch'), v_now + make_interval(secs => p_lease_s))
+  ON CONFLICT ON CONSTRAINT owner_pkey DO UPDATE SET
+    epoch = CASE WHEN o.expires < v_now THEN excluded.epoch ELSE o.epoch END,
     expires = greatest(o.expires, excluded.expires)
-  RETURNING epoch
-$$;
+  RETURNING o.epoch, extract(epoch FROM expires - v_now) INTO epoch, left_s;
+END $$;
 
 -- Settle and reserve a group of calls.
 --
@@ -122,7 +148,7 @@ CREATE OR REPLACE FUNCTION pagemill.grant_calls(
   p_night_share bigint, p_night_month text, p_night_begin text, p_night_after bigint,
   OUT granted integer, OUT delay_s float8, OUT wait_s float8, OUT pause_s float8,
   OUT full_month text, OUT room bigint, OUT share_left bigint, OUT others bigint,
-  OUT epoch bigint, OUT now_s float8
+  OUT epoch bigint, OUT left_s float8, OUT now_s float8
 ) LANGUAGE plpgsql AS $$
 DECLARE
   v_ledger pagemill.ledger%ROWTYPE;
@@ -140,7 +166,8 @@ BEGIN
   v_now := clock_timestamp();  -- not now(): that is before the lock
   now_s := extract(epoch FROM v_now);
   IF p_lease_s IS NOT NULL THEN
-    epoch := pagemill.renew_lease(p_ledger, p_owner, p_lease_s);
+    SELECT lease.epoch, lease.left_s INTO epoch, left_s
+    FROM pagemill.renew_lease(p_ledger, p_owner, p_lease_s, p_lease_s / 2) AS lease;
   END IF;
   SELECT * INTO v_first, v_last FROM pagemill.note_months(p_ledger, p_first, p_last);
   IF cardinality(p_settled) > 0 THEN
@@ -154,7 +181,9 @@ BEGIN
     SELECT count(*) INTO v_known FROM pagemill.attempt WHERE ledger = p_ledger AND id = ANY (p_ids);
   END IF;
   v_new := cardinality(p_ids) - v_known;
-  SELECT min(left_in.room) INTO room FROM pagemill.count_room(p_ledger, v_first, v_last, p_limit) AS left_in;
+  IF p_limit IS NOT NULL THEN
+    SELECT min(left_in.room) INTO room FROM pagemill.count_room(p_ledger, v_first, v_last, p_limit) AS left_in;
+  END IF;
   v_new := least(v_new, room);
   IF p_night_share IS NOT NULL THEN
     SELECT p_night_share - count(*), count(*) FILTER (WHERE owner <> p_owner) INTO share_left, others
@@ -307,9 +336,8 @@ END $$;
 
 -- Heartbeat of a run: its lease, and what other runs have learned of the account.
 CREATE OR REPLACE FUNCTION pagemill.beat(
-  p_ledger integer, p_owner text, p_lease_s float8, OUT epoch bigint, OUT pause_s float8, OUT now_s float8
+  p_ledger integer, p_owner text, p_lease_s float8, OUT epoch bigint, OUT left_s float8, OUT pause_s float8
 ) LANGUAGE sql AS $$
-  SELECT pagemill.renew_lease(p_ledger, p_owner, p_lease_s),
-    greatest(0, extract(epoch FROM paused_until - clock_timestamp())), extract(epoch FROM clock_timestamp())
-  FROM pagemill.ledger WHERE number = p_ledger
+  SELECT lease.epoch, lease.left_s, greatest(0, extract(epoch FROM paused_until - clock_timestamp()))
+  FROM pagemill.ledger, pagemill.renew_lease(number, p_owner, p_lease_s, p_lease_s) AS lease WHERE number = p_ledger
 $$;

@@ -50,7 +50,7 @@ SELECT pagemill.recover($1, $2, $3, $4, $5)
 SELECT month, used, pending, unknown FROM pagemill.set_used($1, $2, $3, $4, $5)
 
 -- name: beat
-SELECT epoch, pause_s, now_s FROM pagemill.beat($1, $2, $3)
+SELECT epoch, left_s, pause_s FROM pagemill.beat($1, $2, $3)
 
 -- name: is_alive
 SELECT EXISTS (SELECT FROM pagemill.owner WHERE ledger = $1 AND id = $2 AND expires >= clock_timestamp())
