@@ -14,7 +14,7 @@ import anyio.to_thread
 import msgspec
 
 from pipeline.batch.job import ResolvedJob
-from pipeline.batch.ledger_check import require_same_ledger
+from pipeline.batch.ledger_check import is_reachable, require_same_ledger
 from pipeline.batch.paid_texts import PaidCalls, require_texts
 from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
@@ -118,6 +118,9 @@ async def open_accounts(
     await anyio.to_thread.run_sync(check, last, ledger, run_file.service)
     before = last_metered_run(last)
     former = None if before is None or ledger is None else place_named(before.ledger, configured)
+    if former is not None and former != ledger:
+        reachable = partial(is_reachable, former, accept=job.accept_ledger)
+        former = former if await anyio.to_thread.run_sync(reachable) else None
     async with open_budget(
         ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
     ) as (budget, uncertain):

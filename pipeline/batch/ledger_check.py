@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pipeline.errors import UsageError
+from pipeline.errors import StopError, UsageError
 from pipeline.ledger.base import LedgerMark, LedgerPlace
 from pipeline.ledger.places import place_named
 from pipeline.workspace.run_file import MeteredRun, RunFile, key_fingerprint, last_metered_run
@@ -41,13 +41,38 @@ def require_same_ledger(
     if ledger is None or before is None or before.service != service:  # --switch-service has confirmed that
         return
     former = place_named(before.ledger, configured)
-    is_elsewhere = former != ledger and former.exists() and not (ledger.exists() and former.is_same(ledger))
+    is_elsewhere = (
+        former != ledger
+        and is_reachable(former, accept=accept)
+        and former.exists()
+        and not (ledger.exists() and former.is_same(ledger))
+    )
     problem = find_problem(before, ledger.name, ledger.mark(), is_elsewhere=is_elsewhere)
     if problem is None:
         return
     if not accept:
         raise UsageError(f"{workspace}: {problem}")
     logger.warning("%s: confirmed: %s", workspace, problem)
+
+
+def is_reachable(former: LedgerPlace, *, accept: bool) -> bool:
+    """Return whether the last run's ledger can be read, for a run that counts elsewhere.
+
+    Args:
+        former: The last run's ledger.
+        accept: True when the user has confirmed the change: a database that is gone for good must not be read then.
+
+    Raises:
+        StopError: it cannot be read, and the user has confirmed nothing.
+    """
+    try:
+        former.exists()
+    except StopError as exc:
+        if not accept:
+            raise
+        logger.warning("the calls that the last run left open are not settled: %s", exc)
+        return False
+    return True
 
 
 def find_problem(before: MeteredRun, ledger: str, mark: LedgerMark | None, *, is_elsewhere: bool) -> str | None:

@@ -1,7 +1,7 @@
 """URLs of a PostgreSQL database as a setting: recognised, and shown without their password."""
 
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SECRETS: Final = frozenset({"password", "sslpassword"})
@@ -22,4 +22,4 @@ def without_password(text: str) -> str:
     except ValueError:
         return "postgresql://(not a URL)"
     user, at, hosts = url.netloc.rpartition("@")
-    return urlunsplit(("postgresql", f"{user.partition(':')[0]}{at}{hosts}", url.path, query, ""))
+    return f"postgresql://{user.partition(':')[0]}{at}{hosts}{url.path}{query and '?'}{query}"

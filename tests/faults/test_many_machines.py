@@ -91,6 +91,21 @@ class TestCommands:
         assert b"--accept-ledger" in elsewhere.stderr
         assert b"another API key" in other_key.stderr
 
+    async def test_a_database_that_is_gone_for_good_is_left_with_accept_ledger(
+        self, scans: Path, tmp_path: Path, database: PostgresServer
+    ) -> None:
+        write_pages(scans, 2)
+        out, url, ledger = tmp_path / "out", database.url("postgres"), str(tmp_path / "ledger")
+        async with serve_fake() as fake:
+            assert (await run_command(*arguments(scans, out, fake, url))).returncode == 0
+            database.stop("immediate")
+            refused = await run_command(*arguments(scans, out, fake, ledger))
+            accepted = await run_command(*arguments(scans, out, fake, ledger, "--accept-ledger"))
+            later = await run_command(*arguments(scans, out, fake, ledger))
+            database.start()
+        assert (refused.returncode, accepted.returncode, later.returncode) == (5, 0, 0), accepted.stderr
+        assert b"are not settled" in accepted.stderr
+
     async def test_a_database_that_is_away_is_exit_5_and_nothing_is_sent(self, scans: Path, tmp_path: Path) -> None:
         write_pages(scans, 2)
         async with serve_fake() as fake:
