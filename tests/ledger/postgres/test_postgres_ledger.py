@@ -23,7 +23,7 @@ from pipeline.ledger.postgres.database import Address
 from pipeline.ledger.postgres.lease import LEASE_S, LeasedOwner
 from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.ledger.postgres.place import PostgresPlace, place_of
-from pipeline.ledger.postgres.scripts import read_scripts
+from pipeline.ledger.postgres.scripts import queries, read_scripts
 from pipeline.records import PageId
 from tests.postgres import PASSWORD, PostgresServer, postgres_server, run_postgres  # noqa: F401 - a fixture
 
@@ -132,6 +132,50 @@ class TestPace:
         assert isinstance(refusal, PaceRefusal)
         assert 25 < refusal.wait_s <= 30
         assert 25 < heard[0] <= 30
+
+
+class TestConcurrency:
+    @pytest.mark.parametrize("size", [pytest.param(1, id="one-at-a-time"), pytest.param(7, id="in-groups")])
+    def test_runs_together_get_exactly_the_limit(self, address: Address, size: int) -> None:
+        """Four runs reserve until they are refused; each voids its first call."""
+        ready = threading.Barrier(4)
+
+        def reserve_all(name: str) -> int:
+            with opened(address, 150) as ledger, ledger.own() as owner:
+                new_id, granted = ids(name), 0
+                ready.wait(30)
+                for turn in itertools.count():
+                    answers = ledger.execute([Reserve(PAGE)] * size, "w", owner.id, new_id)
+                    permits = [answer.attempt for answer in answers if isinstance(answer, Permit)]
+                    granted += len(permits)
+                    if turn == 0:
+                        ledger.execute([Settle(permits[0], AttemptState.VOID)], "w", owner.id, new_id)
+                        granted -= 1
+                    if not permits:
+                        break
+                return granted
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(reserve_all, "abcd")) == 150
+        with opened(address, 150) as ledger:
+            assert (ledger.left, ledger.usage().used) == (0, 150)
+        assert list(PostgresPlace(address).miscounts()) == []
+
+    async def test_a_group_waits_for_one_that_is_not_committed_yet(self, address: Address) -> None:
+        """Else both would see the last call of the month."""
+        db = await asyncpg.connect(address.url)
+        with opened(address, 1) as first, opened(address, 1) as second, ThreadPoolExecutor(1) as thread:
+            async with db.transaction():
+                values = first._values([Reserve(PAGE)], ["a"], "w", "o", is_again=False)
+                assert (await db.fetchrow(queries()["grant_calls"], *values))["granted"] == 1
+                waiting = thread.submit(second.execute, [Reserve(PAGE)], "w", "o", ids("b"))
+                waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+                while not waiting.done() and not await db.fetchval(waits):
+                    pass
+            (refusal,) = waiting.result()
+            assert isinstance(refusal, QuotaRefusal)
+            assert first.usage().used == 1
+        await db.close()
 
 
 class TestLostAnswers:
