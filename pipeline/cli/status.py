@@ -18,7 +18,7 @@ from pipeline.cli.page_files import require_page_file
 from pipeline.cli.status_html import render_status
 from pipeline.cli.status_text import Standing, describe_status, status_fields
 from pipeline.config import ApiConfig, BudgetConfig, Config, RunConfig
-from pipeline.errors import LedgerError, UsageError
+from pipeline.errors import StopError, UsageError
 from pipeline.ledger.places import place_named
 from pipeline.remote.endpoint import choose_service
 from pipeline.report.overview import collect_overview
@@ -100,7 +100,7 @@ def _add_month(standing: Standing, config: Config, now: datetime) -> Standing:
         if not place.exists():
             return standing
         usage = place.peek_usage(calendar, budget.limit, now)
-    except LedgerError as exc:
+    except StopError as exc:
         return replace(standing, problem=str(exc))
     expected = forecast(
         standing.calls_to_make,

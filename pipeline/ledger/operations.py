@@ -90,7 +90,7 @@ class Terms:
     """
 
     rate_per_s: float | None = None
-    patience_s: float = 5.0
+    patience_s: float = 2.0
     is_ending: Callable[[], bool] = lambda: False
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline.billing import Calendar
 from pipeline.config import BudgetConfig
-from pipeline.errors import LedgerError
+from pipeline.errors import StopError
 from pipeline.ledger.base import MonthCalls
 from pipeline.ledger.places import place_named
 from pipeline.records import State
@@ -239,5 +239,5 @@ def _read_months(run_file: RunFile, clock: Clock, ledger: str | None) -> tuple[t
 
     try:
         return tuple(place.calls_by_day(run_file.workspace_id, day_of)) if place.exists() else (), None
-    except LedgerError as exc:
+    except StopError as exc:
         return (), str(exc)

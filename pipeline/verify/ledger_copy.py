@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
-from pipeline.errors import LedgerError, one_line
+from pipeline.errors import StopError, one_line
 from pipeline.ledger.places import place_named
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
@@ -83,14 +83,14 @@ class LedgerCopy:
 
     def _read(self, path: str) -> Iterator[str]:
         place = place_named(path, self._configured)
-        if not place.exists():
-            self._is_complete = False
-            if path == self._run_file.ledger:
-                yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
-            else:
-                logger.info("ledger %s: the ledger of an earlier run is gone", path)
-            return
         try:
+            if not place.exists():
+                self._is_complete = False
+                if path == self._run_file.ledger:
+                    yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
+                else:
+                    logger.info("ledger %s: the ledger of an earlier run is gone", path)
+                return
             for workspace_id in (*self._run_file.copied_from, self._run_file.workspace_id):
                 is_own = workspace_id == self._run_file.workspace_id
                 attempts = place.attempts(workspace_id)
@@ -100,7 +100,7 @@ class LedgerCopy:
                 yield f"ledger {path}: it counts {kept} settled calls of {name}, its rows are {number}"
             for month, number in place.folded().items():
                 self._folded[month] = self._folded.get(month, 0) + number
-        except LedgerError as exc:
+        except StopError as exc:
             self._is_complete = False
             yield " ".join(str(exc).split())
 

@@ -91,6 +91,21 @@ class TestCommands:
         assert b"--accept-ledger" in elsewhere.stderr
         assert b"another API key" in other_key.stderr
 
+    async def test_status_and_verify_say_that_the_database_is_away(
+        self, scans: Path, tmp_path: Path, database: PostgresServer
+    ) -> None:
+        write_pages(scans, 2)
+        out, url = tmp_path / "out", database.url("postgres")
+        async with serve_fake() as fake:
+            assert (await run_command(*arguments(scans, out, fake, url))).returncode == 0
+            database.stop("immediate")
+            status = await run_command("status", out, "--html", tmp_path / "status.html", PAGEMILL_LEDGER=url)
+            verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
+            database.start()
+        assert (status.returncode, verified.returncode) == (0, 1)
+        for shown in (status.stdout, verified.stdout, (tmp_path / "status.html").read_bytes()):
+            assert b"the database is away" in shown
+
     async def test_a_database_that_is_gone_for_good_is_left_with_accept_ledger(
         self, scans: Path, tmp_path: Path, database: PostgresServer
     ) -> None:

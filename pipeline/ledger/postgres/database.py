@@ -99,6 +99,7 @@ class Database:
     def close(self) -> None:
         """Close all connections and stop the thread."""
         self._portal.call(self._close)
+        self._portal.call(self._portal.stop, True)  # noqa: FBT003 - the portal passes no keywords
         self._portal_context.__exit__(None, None, None)
 
     def start(self, task: Callable[[], Awaitable[None]]) -> None:

@@ -292,6 +292,23 @@ class TestBudgets:
             for budget in (asking, waiting):
                 budget.close()
 
+    async def test_the_next_run_of_a_workspace_waits_for_the_lease_of_one_that_was_killed(
+        self, address: Address
+    ) -> None:
+        """Its connections end, its lease does not; until then its calls are its own."""
+        killed = PostgresLedger(address, Calendar(), 10, lease_s=1.0)
+        killed._one("beat", killed._number, "killed", 1.0)
+        killed.execute([Reserve(PAGE)], "w", "killed", ids())
+        killed.close()
+        with opened(address, 10) as ledger, ledger.own() as owner:
+            budget = Budget(ledger, workspace_id="w", owner=owner)
+            assert await budget.find_open() == []
+            await Budget(ledger, workspace_id="another", owner=owner).wait_for_former()
+            assert await budget.find_open() == []
+            await budget.wait_for_former()
+            assert [attempt.id for attempt in await budget.find_open()] == ["a0"]
+            budget.close()
+
     async def test_a_call_is_settled_when_it_returns(self, address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another run may reserve the last call of the month, which this one did not need."""
         settled, loop = anyio.Event(), asyncio.get_running_loop()
