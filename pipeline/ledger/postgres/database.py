@@ -32,6 +32,8 @@ _ENDING_S: Final = 5.0
 """For how long a run that is ending still tries to settle its calls; the next run settles the others."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
+_SILENT_S: Final = 2.0
+"""A shorter wait is not reported."""
 _CONNECTIONS: Final = 3
 """One for the groups of calls, one for the heartbeat, one for a check meanwhile."""
 
@@ -119,10 +121,6 @@ class Database:
         """
         return self.call(lambda db: db.fetch(statement, *values))
 
-    def fetch_row(self, statement: str, *values: object) -> "Record | None":
-        """Return the first row of a statement; errors as for `fetch`."""
-        return self.call(lambda db: db.fetchrow(statement, *values))
-
     def call(self, use: "Callable[[Connection], Awaitable[T]]", *, is_patient: bool = True) -> T:
         """Return what `use` returns, tried again as long as the database is away; errors as for `fetch`."""
         result: T = self._portal.call(self.try_again, use, is_patient)
@@ -130,7 +128,7 @@ class Database:
 
     async def try_again(self, use: "Callable[[Connection], Awaitable[T]]", is_patient: bool = True) -> T:  # noqa: FBT001, FBT002 - the portal passes no keywords
         """Do as `call`, from the connections' event loop."""
-        begun_s, pause_s = time.monotonic(), _FIRST_PAUSE_S
+        begun_s, pause_s, is_reported = time.monotonic(), _FIRST_PAUSE_S, False
         while True:
             try:
                 with self._translated():
@@ -144,7 +142,8 @@ class Database:
                         f"ledger {self._address.name}: the database is away ({exc}); no call goes out without it; "
                         "run again later"
                     ) from exc.__cause__
-                if pause_s == _LONGEST_PAUSE_S and waited_s < 2 * _LONGEST_PAUSE_S + 4:
+                if waited_s >= _SILENT_S and not is_reported:
+                    is_reported = True
                     logger.warning("ledger %s: the database is away (%s); calls wait", self._address.name, exc)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the tries of many runs
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)

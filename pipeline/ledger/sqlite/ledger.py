@@ -92,20 +92,12 @@ class SqliteLedger:
 
     @contextmanager
     def own(self) -> Generator[Owner]:
-        """Yield a new owner, alive as long as this process holds its lock file.
-
-        Raises:
-            LedgerError: the lock file cannot be made or locked.
-        """
+        """Yield a new owner, alive as long as this process holds its lock file."""
         with own(self.path) as owner:
             yield Owner(owner)
 
     def is_alive(self, owner: str) -> bool:
-        """Return whether an owner's process is alive.
-
-        Raises:
-            LedgerError: its lock cannot be tested.
-        """
+        """Return whether an owner's process is alive."""
         return is_alive(self.path, owner)
 
     def usage(self, month: str | None = None) -> Usage:
