@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.config import TIER_CALLS, ApiConfig, Config, Overrides, load_config, parse_duration
+from pipeline.config.database_url import is_database_url, without_password
 from pipeline.config.reflection import all_settings
 from pipeline.errors import UsageError
 from pipeline.remote.endpoint import read_key
@@ -371,3 +372,22 @@ def example_lines() -> list[tuple[str, str, bool]]:
         elif setting := re.match(r"(# )?([a-z_]+) = ", line):
             found.append((section, setting[2], setting[1] is not None))
     return found
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("postgresql://u:pw@h:5432/d", "postgresql://u@h:5432/d", id="user"),
+        pytest.param("postgres://u:p%40w@h/d?sslmode=require", "postgresql://u@h/d?sslmode=require", id="query"),
+        pytest.param("postgresql://h/d?user=u&password=pw", "postgresql://h/d?user=u", id="password-in-query"),
+        pytest.param("postgresql://u:pw@h1:1,h2:2/d", "postgresql://u@h1:1,h2:2/d", id="several-hosts"),
+        pytest.param("postgresql:///d?host=/run/postgresql", "postgresql:///d?host=/run/postgresql", id="socket"),
+        pytest.param("postgresql://u:p[w@h/d", "postgresql://(not a URL)", id="no-url"),
+        pytest.param("/var/lib/ledger", "/var/lib/ledger", id="directory"),
+    ],
+)
+def test_the_password_of_a_ledgers_database_is_never_shown(text: str, shown: str) -> None:
+    assert without_password(text) == shown
+    config = msgspec.convert({"budget": {"ledger": text}}, Config)
+    assert config.without_secrets()["budget"]["ledger"] == shown
+    assert is_database_url(text) == (text[0] == "p")

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
-from pipeline.errors import LedgerError, one_line
-from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
+from pipeline.errors import StopError, one_line
+from pipeline.ledger.places import place_named
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.paths import PARTS, RESULTS
@@ -53,9 +52,11 @@ class LedgerCopy:
     Args:
         run_file: Names the ledgers, which are only read.
         evidence: The lines; a table of the attempts is added to their database.
+        configured: `[budget] ledger`.
     """
 
-    def __init__(self, run_file: RunFile, evidence: Evidence) -> None:
+    def __init__(self, run_file: RunFile, evidence: Evidence, configured: str | None) -> None:
+        self._configured = configured
         self._run_file = run_file
         self._evidence = evidence
         self._db = evidence.database
@@ -81,24 +82,25 @@ class LedgerCopy:
             self._report_without_line()
 
     def _read(self, path: str) -> Iterator[str]:
-        if not Path(path).exists():
-            self._is_complete = False
-            if path == self._run_file.ledger:
-                yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
-            else:
-                logger.info("ledger %s: the ledger of an earlier run is gone", path)
-            return
+        place = place_named(path, self._configured)
         try:
+            if not place.exists():
+                self._is_complete = False
+                if path == self._run_file.ledger:
+                    yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
+                else:
+                    logger.info("ledger %s: the ledger of an earlier run is gone", path)
+                return
             for workspace_id in (*self._run_file.copied_from, self._run_file.workspace_id):
                 is_own = workspace_id == self._run_file.workspace_id
-                attempts = read_attempts(Path(path), workspace_id)
+                attempts = place.attempts(workspace_id)
                 rows = ((each.id, each.page, each.source, each.state.value, is_own) for each in attempts)
                 self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", rows)
-            for name, kept, number in read_miscounts(Path(path)):
+            for name, kept, number in place.miscounts():
                 yield f"ledger {path}: it counts {kept} settled calls of {name}, its rows are {number}"
-            for month, number in read_folded(Path(path)).items():
+            for month, number in place.folded().items():
                 self._folded[month] = self._folded.get(month, 0) + number
-        except LedgerError as exc:
+        except StopError as exc:
             self._is_complete = False
             yield " ".join(str(exc).split())
 

@@ -187,6 +187,12 @@ def test_a_night_knows_what_it_writes_and_what_must_be_mounted(tmp_path: Path, m
     assert (night.key_file, night.drain_s) == ("/etc/key", 100)
 
 
+def test_a_job_with_a_ledger_in_a_database_writes_no_directory_of_ledgers() -> None:
+    arguments = ("run", "a", "-o", "b", "--ledger", "postgresql://db/pagemill")
+    night = make_night(arguments, name="x", at="02:00", key_file="/etc/key")
+    assert not [path for path in night.writable if "postgresql" in path]
+
+
 def test_a_job_that_names_its_key_or_needs_none_gets_no_other() -> None:
     for arguments in (("run", "a", "-o", "b", "--local"), ("retry", "b", "--api-key-file", "/etc/mine")):
         assert make_night(arguments, name="x", at="02:00", key_file="/etc/key").key_file is None

@@ -464,3 +464,17 @@ async def test_each_pause_is_reported_once() -> None:
     gate.report_refused(second, 10.0)
     await pass_and_be_refused(gate, None)
     assert pauses == [10.0, None]
+
+
+@on_virtual_time
+async def test_a_pause_that_another_run_was_asked_to_make_holds_all_calls_and_is_no_refusal() -> None:
+    """It reaches calls that wait already, and a shorter one ends none."""
+    gate, passes = await open_gate(rate_per_s=1), Passes()
+    async with anyio.create_task_group() as tasks:
+        await start_waiting(tasks, gate, passes, "waits already")
+        gate.pause(30)
+        gate.pause(5)
+        assert gate.statistics().paused_s == 30
+        await start_waiting(tasks, gate, passes, "comes later")
+    assert [at_s for _, at_s, _ in passes] == [30, 31]
+    assert gate.statistics().refused == 0

@@ -11,8 +11,7 @@ from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Calendar, NightShare, Usage, share_of_night
 from pipeline.config import Config
 from pipeline.config.settings import TIER_CALLS
-from pipeline.ledger.budget import ledger_file
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.places import find_place, place_named
 from pipeline.service import Service
 from pipeline.workspace.index import Index
 from pipeline.workspace.live_progress import read_live_progress
@@ -30,14 +29,14 @@ def require_paid_texts(job: PlanJob, index: Index, last: RunFile, workspace: Pat
     """
     if read_live_progress(workspace) is not None:
         return
-    path = ledger_file(job.config, job.service)
-    if path is None and job.any_service and (metered := last_metered_run(last)) is not None:
-        path = Path(metered.ledger)
+    place = find_place(job.config, job.service)
+    if place is None and job.any_service and (metered := last_metered_run(last)) is not None:
+        place = place_named(metered.ledger, job.config.budget.ledger)
     with ExitStack() as stack:
         paid = None
-        if path is not None and path.exists():
+        if place is not None and place.exists():
             calendar = Calendar(job.config.budget.timezone, job.config.budget.reset_day)
-            ledger = stack.enter_context(closing(Ledger(path, calendar, None)))
+            ledger = stack.enter_context(closing(place.open(calendar, None)))
             paid = find_paid_calls(ledger, last, "" if is_copy(last, workspace) else last.workspace_id)
         require_texts(workspace, index, paid, pay_again=job.pay_again, accept_ledger=job.accept_ledger, is_plan=True)
 
@@ -47,15 +46,15 @@ def read_usage(config: Config, service: Service, last: RunFile | None) -> tuple[
 
     A ledger that is missing is not made.
     """
-    path = ledger_file(config, service)
-    if path is None and (metered := last_metered_run(last)) is not None:
-        path = Path(metered.ledger)
+    place = find_place(config, service)
+    if place is None and (metered := last_metered_run(last)) is not None:
+        place = place_named(metered.ledger, config.budget.ledger)
     budget = config.budget
     calendar = Calendar(budget.timezone, budget.reset_day)
-    if path is None or not path.exists():
+    if place is None or not place.exists():
         now = datetime.now(UTC).astimezone()
         return None, None if budget.limit is None else share_of_night(budget.limit, 0, None, now, calendar)
-    with closing(Ledger(path, calendar, budget.limit)) as ledger:
+    with closing(place.open(calendar, budget.limit)) as ledger:
         return ledger.usage(), ledger.night_share()
 
 
