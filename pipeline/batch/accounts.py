@@ -35,6 +35,7 @@ from pipeline.workspace.run_file import (
     is_copy,
     key_fingerprint,
     last_metered_run,
+    require_shard,
     write_run_file,
 )
 
@@ -47,6 +48,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     Raises:
         UsageError: another service filled the workspace, or the ledger's directory cannot be used.
     """
+    shard = _find_shard(job, last)
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     _log_choices(job, last, again)
     copied_from = () if last is None else last.copied_from
@@ -77,8 +79,18 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         metered=last_metered_run(last),
         run_id=job.run_id,
         files=last.files if last is not None else {},
+        shard=shard,
         resealed=None if last is None else last.resealed,
     )
+
+
+def _find_shard(job: ResolvedJob, last: RunFile | None) -> str | None:
+    """Return the workspace's shard; a retry takes no INPUTs, and is of any."""
+    if job.retry is not None:
+        return None if last is None else last.shard
+    shard = None if job.config.input.part is None else str(job.config.input.part)
+    require_shard(last, shard, job.workspace)
+    return shard
 
 
 @cache

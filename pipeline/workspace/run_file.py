@@ -89,6 +89,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The last run's id; None in a run.json of release 0.2 or earlier.
         reason: Why the last run stopped early; None when it did not.
         files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
+        shard: The part of the INPUTs that its runs take, such as "2/7"; None for all of them.
         resealed: When edited lines were last accepted, RFC 3339; their `added` does not say that they changed.
     """
 
@@ -117,6 +118,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     reason: str | None = None
     files: Mapping[str, int] = {}
+    shard: str | None = None
     resealed: str | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
@@ -194,6 +196,18 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
             "workspace, or --switch-service: new pages go to this service then, and with --again all that are done"
         )
     return last.workspace_id
+
+
+def require_shard(last: RunFile | None, shard: str | None, workspace: Path) -> None:
+    """Return when a run takes the same part of the INPUTs as those before it.
+
+    Raises:
+        UsageError: another part filled the workspace.
+    """
+    if last is not None and last.shard != shard:
+        filled = "runs without --shard" if last.shard is None else f"shard {last.shard}"
+        this = "takes all files" if shard is None else f"is shard {shard}"
+        raise UsageError(f"{workspace}: filled by {filled}, this run {this}; each shard has an OUT of its own")
 
 
 def order_again(last: RunFile | None, service: str, glob: str | None, now: str) -> Again | None:
