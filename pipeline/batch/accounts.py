@@ -15,10 +15,10 @@ import msgspec
 
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import require_same_ledger
-from pipeline.batch.paid_texts import PaidCalls, require_texts
+from pipeline.batch.paid_texts import MergedCalls, PaidCalls, require_texts
 from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
-from pipeline.errors import StorageError, TemporaryError
+from pipeline.errors import StorageError, TemporaryError, UsageError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt
 from pipeline.ledger.budget import Budget, ledger_file
@@ -48,6 +48,8 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     Raises:
         UsageError: another service filled the workspace, or the ledger's directory cannot be used.
     """
+    if last is not None and last.is_merging:
+        raise UsageError(f"{job.workspace}: a merge into it was interrupted; repeat `pagemill merge` first")
     shard = _find_shard(job, last)
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     _log_choices(job, last, again)
@@ -80,6 +82,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         run_id=job.run_id,
         files=last.files if last is not None else {},
         shard=shard,
+        merged=() if last is None else last.merged,
         resealed=None if last is None else last.resealed,
     )
 
@@ -155,10 +158,15 @@ def _paid_calls(budget: Budget, last: RunFile | None, run_file: RunFile) -> Paid
     calls, mark = budget.accepted_calls(run_file.workspace_id), budget.mark()
     if calls is None or mark is None:
         return None
+    merged = [
+        MergedCalls(found, part.until, part.texts)
+        for part in run_file.merged
+        if (found := budget.accepted_calls(part.workspace_id)) is not None
+    ]
     if last is None or last.workspace_id == run_file.workspace_id:
-        return PaidCalls(calls, str(mark.id))
+        return PaidCalls(calls, str(mark.id), merged=merged)
     original = budget.accepted_calls(last.workspace_id)
-    return PaidCalls(calls, str(mark.id), original, last.finished or last.started)
+    return PaidCalls(calls, str(mark.id), original, last.finished or last.started, merged)
 
 
 def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:

@@ -19,6 +19,21 @@ from pipeline.workspace.source_names import decode_name
 
 
 @dataclass(frozen=True, slots=True)
+class MergedCalls:
+    """The calls of a workspace that was merged into this one, and may have gone on since.
+
+    Attributes:
+        calls: Its accepted calls in this run's ledger.
+        until: RFC 3339: calls reserved later are not in here.
+        texts: Number of its texts in here, whatever ledger counts their calls.
+    """
+
+    calls: AcceptedCalls
+    until: str
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class PaidCalls:
     """The calls that a workspace's texts are checked against.
 
@@ -27,12 +42,26 @@ class PaidCalls:
         ledger_id: The ledger's id.
         original: The accepted calls of the workspace that this one was copied from; None when it was not.
         copied_at: When that copy was whole, RFC 3339; calls reserved later are the original's alone.
+        merged: Those of the workspaces that were merged into this one.
     """
 
     calls: AcceptedCalls
     ledger_id: str
     original: AcceptedCalls | None = None
     copied_at: str | None = None
+    merged: Sequence[MergedCalls] = ()
+
+    def total(self) -> int:
+        """Return the number of accepted calls of all these workspaces, those made after a merge included."""
+        return self.calls.total() + sum(part.calls.total() for part in self.merged)
+
+    def folded(self) -> int:
+        """Return the least number of texts whose calls' rows were folded."""
+        return self.calls.folded() + sum(min(part.calls.folded(), part.texts) for part in self.merged)
+
+    def folded_posted(self) -> int:
+        """Return the number of folded calls of earlier releases, of which some have a text."""
+        return self.calls.folded_posted() + sum(part.calls.folded_posted() for part in self.merged)
 
 
 def require_texts(
@@ -56,11 +85,11 @@ def require_texts(
     if paid is None:
         index.proofs.forget_numbers()
         return
-    difference = index.proofs.count() - paid.calls.total()
+    difference = index.proofs.count() - paid.total()
     if paid.original is None and index.proofs.get_number(f"excess {paid.ledger_id}") == difference:
         return
     unknown = index.proofs.count() - sum(paid.calls.count_known(ids) for ids in index.proofs.all())
-    strangers = max(0, unknown - paid.calls.folded() - paid.calls.folded_posted())
+    strangers = max(0, unknown - paid.folded() - paid.folded_posted())
     known = index.proofs.get_number(f"strangers {paid.ledger_id}")
     if known is not None and strangers > known and not accept_ledger:
         raise UsageError(
@@ -68,9 +97,9 @@ def require_texts(
             " was restored, or lines of another key were added; restore the newest ledger, or confirm once with"
             " --accept-ledger, and `pagemill quota --already-used N` sets the count"
         )
-    folded = max(0, paid.calls.folded() - unknown)
+    folded = max(0, paid.folded() - unknown)
     _require_lines(workspace, index, paid, folded, pay_again=pay_again)
-    index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.calls.total())
+    index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.total())
     index.proofs.put_number(f"strangers {paid.ledger_id}", strangers)
     index.commit()
 
@@ -102,9 +131,12 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, 
         if pay_again:
             paid.calls.charge([call.id for call in found])
     if folded and pay_again:
-        paid.calls.charge_folded(folded)
+        paid.calls.charge_folded(min(folded, paid.calls.folded()))
+    others = [(part.calls, part.until) for part in paid.merged]
     if paid.original is not None and paid.copied_at is not None:
-        for found in paid.original.find(lacks_line, before=paid.copied_at):
+        others.append((paid.original, paid.copied_at))
+    for calls, until in others:
+        for found in calls.find(lacks_line, before=until):
             number, first = number + len(found), first or found[0].source
     number += folded
     if number and not pay_again:

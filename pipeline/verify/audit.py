@@ -65,10 +65,14 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
     with closing(evidence.database):
         yield from evidence.read()
         dedup = "content" if run_file is None else run_file.section("prepare").get("dedup", "content")
-        yield from evidence.compare_lines(once=dedup not in {False, "off"})  # an earlier release had a switch
+        is_merged = run_file is not None and bool(run_file.merged)
+        # An earlier release had a switch. The lines of a merged workspace are in the order of their sources.
+        yield from evidence.compare_lines(once=dedup not in {False, "off"}, in_time=not is_merged)
         yield from _audit_files(workspace)
         index = IndexCopy(workspace, directory, evidence)
         yield from index.compare()
+        if run_file is not None and run_file.is_merging:
+            yield "run.json: a merge into this workspace was interrupted; repeat it"
         if run_file is not None and run_file.finished is not None:  # a killed run wrote no totals
             changed, reviewed = evidence.pages_of_changed_files(), evidence.pages_reviewed_since(run_file.finished)
             yield from _audit_totals(run_file, index.totals(), changed, reviewed)

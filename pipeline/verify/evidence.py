@@ -129,11 +129,12 @@ class Evidence:
         for statement in _INDEXES.split(";\n")[:-1]:
             self.database.rows(statement)
 
-    def compare_lines(self, *, once: bool) -> Iterator[str]:
+    def compare_lines(self, *, once: bool, in_time: bool = True) -> Iterator[str]:
         """Yield the faults that lines show when compared with one another.
 
         Args:
             once: True when each content should have been sent once.
+            in_time: True when a duplicate follows the record of its content.
         """
         for number, source, attempt, first in self.database.stream(_REPEATED_CALLS):
             yield f"{self._place(number, source)}: {self._line(first, number)} has a text of the same call, {attempt}"
@@ -144,6 +145,8 @@ class Evidence:
                 other = self._line(first, number)
                 yield f"{self._place(number, source)}: {other} has its content, so it was sent twice"
         for number, source, original, first in self.database.stream(_DUPLICATES):
+            if first is not None and not in_time:
+                continue
             found = "without its record" if first is None else f"before its record in {self._line(first, number)}"
             yield f"{self._place(number, source)}: a duplicate of '{show_name(original)}' {found}"
         for number, source, first in self.database.stream(_FAILED_LATER):

@@ -166,6 +166,26 @@ class Inventory:
             (encode_name(file.name), page, page_id),
         )
 
+    def known_files(self) -> Iterator[tuple[object, ...]]:
+        """Yield what is known of each file whose pages have all ended once, for `adopt`."""
+        return self._db.stream("SELECT path, source, size_bytes, mtime_ns, pages FROM file")
+
+    def pending_pages(self) -> Iterator[tuple[object, ...]]:
+        """Yield the pages that are not finished, for `adopt`."""
+        return self._db.stream("SELECT source, page, id FROM page WHERE state = 'pending'")
+
+    def adopt(self, other: "Inventory") -> None:
+        """Take over what another workspace knows, and no line says, of files and pages that have no state here.
+
+        Raises:
+            StorageError: the other index cannot be read.
+        """
+        self._db.change_many("INSERT OR IGNORE INTO file VALUES (?, ?, ?, ?, ?)", other.known_files())
+        self._db.change_many(
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)",
+            other.pending_pages(),
+        )
+
     def failed_unread(self) -> list[bytes]:
         """Return the sources that failed before their content was read; of very many, the first by name."""
         found = "SELECT source FROM page WHERE state = 'failed' AND id IS NULL AND page = 1 ORDER BY source LIMIT ?"

@@ -59,6 +59,26 @@ class LearnedLimit(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[tuple[int, float], ...] = ()
 
 
+class MergedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace whose lines were merged into this one.
+
+    Attributes:
+        workspace_id: Its id: its calls carry it in the ledger.
+        shard: Its shard; None for a workspace of whole INPUTs.
+        place: Its absolute path.
+        until: RFC 3339: its lines were whole up to this moment of its own clock; calls made later are not in here.
+        texts: Number of its calls whose texts are in here.
+        was_cut_off: Its last run was killed and left calls unsettled, which its next run settles.
+    """
+
+    workspace_id: str = msgspec.field(name="workspace")
+    shard: str | None = None
+    place: str | None = None
+    until: str = ""
+    texts: int = 0
+    was_cut_off: bool = False
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json.
 
@@ -90,6 +110,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why the last run stopped early; None when it did not.
         files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
         shard: The part of the INPUTs that its runs take, such as "2/7"; None for all of them.
+        merged: The workspaces that were merged into this one, by path.
+        is_merging: True while `merge` writes the lines: a run must not begin.
         resealed: When edited lines were last accepted, RFC 3339; their `added` does not say that they changed.
     """
 
@@ -119,6 +141,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     files: Mapping[str, int] = {}
     shard: str | None = None
+    merged: tuple[MergedWorkspace, ...] = ()
+    is_merging: bool = False
     resealed: str | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
