@@ -134,7 +134,7 @@ def install_python_packages(digest: str, *, skip_if_unchanged: bool = False) -> 
         run(sys.executable, "-m", "venv", str(VENV), required=True)
     constraints = ("-c", str(CONSTRAINTS)) if CONSTRAINTS.exists() else ()
     install = (str(BIN / "python"), "-m", "pip", "install", "-q", *constraints)
-    run(*install, "-e", f"{ROOT}[dev,export,heic,local,parquet,pdf]", required=True)
+    run(*install, "-e", f"{ROOT}[dev,export,heic,local,parquet,pdf,postgres]", required=True)
     run(*install, "--no-deps", *WITHOUT_DEPENDENCIES, required=True)
     STAMP.write_text(digest)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.schema import read_attempts
+from pipeline.ledger.sqlite.schema import read_attempts
 
 
 def read_attempt_states(path: Path, workspace_id: str) -> dict[str, AttemptState]:

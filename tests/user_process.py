@@ -16,8 +16,9 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.billing import Calendar
-from pipeline.ledger.ledger import Ledger, Reserve
-from pipeline.ledger.owners import is_alive, own
+from pipeline.ledger.operations import Reserve
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.owners import is_alive, own
 from pipeline.records import PageId
 from tests.fakes import serve_fake
 from tests.pages import write_pages
@@ -41,7 +42,7 @@ async def warm_up() -> None:
 
 def hold(path: Path) -> None:
     """Reserve two calls, print the owner, and hold them until stdin ends."""
-    with own(path) as owner, closing(Ledger(path, Calendar(), None)) as ledger:
+    with own(path) as owner, closing(SqliteLedger(path, Calendar(), None)) as ledger:
         ids = iter([f"{owner}-1", f"{owner}-2"])
         ledger.execute([Reserve(PageId("p"))] * 2, "w", owner, lambda: next(ids))
         print(owner, flush=True)  # noqa: T201 - read by the test
@@ -50,7 +51,7 @@ def hold(path: Path) -> None:
 
 def recover(path: Path) -> None:
     """Print the number of calls whose owner is dead."""
-    with closing(Ledger(path, Calendar(), None)) as ledger:
+    with closing(SqliteLedger(path, Calendar(), None)) as ledger:
         print(len(ledger.open_attempts("w", lambda owner: is_alive(path, owner))), flush=True)  # noqa: T201
 
 

@@ -21,7 +21,9 @@ from pipeline.batch.recovery import open_budget
 from pipeline.errors import StorageError, TemporaryError, UsageError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt
-from pipeline.ledger.budget import Budget, ledger_file
+from pipeline.ledger.base import LedgerPlace
+from pipeline.ledger.budget import Budget
+from pipeline.ledger.places import find_place, place_named
 from pipeline.records import rfc3339
 from pipeline.shutdown import Shutdown
 from pipeline.wire import replace_surrogates
@@ -60,13 +62,13 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     settings = job.config.without_secrets()
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
-    ledger = ledger_file(job.config, job.service)
+    ledger = find_place(job.config, job.service)
     return RunFile(
         workspace_id=workspace_id,
         version=_package_version(),
         service=job.service.name,
         root=str(inputs.names_root or inputs.root),
-        ledger=None if ledger is None else str(ledger),
+        ledger=None if ledger is None else ledger.name,
         ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
         settings=settings,
         totals=last.totals if last is not None else {},
@@ -125,11 +127,12 @@ async def open_accounts(
         LedgerError: the ledger cannot be trusted.
         StorageError: paid texts have no readable line, or lines were edited.
     """
-    ledger = None if run_file.ledger is None else Path(run_file.ledger)
-    check = partial(require_same_ledger, workspace=job.workspace, accept=job.accept_ledger)
+    ledger = find_place(job.config, job.service)
+    configured = job.config.budget.ledger
+    check = partial(require_same_ledger, workspace=job.workspace, accept=job.accept_ledger, configured=configured)
     await anyio.to_thread.run_sync(check, last, ledger, run_file.service)
     before = last_metered_run(last)
-    former = None if before is None or ledger is None else Path(before.ledger)
+    former = None if before is None or ledger is None else place_named(before.ledger, configured)
     async with open_budget(
         ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
     ) as (budget, uncertain):
@@ -147,7 +150,7 @@ def note_ledger(run_file: RunFile, budget: Budget) -> RunFile:
     mark = budget.mark()
     if mark is None or run_file.ledger is None:
         return run_file
-    key = key_fingerprint(Path(run_file.ledger))
+    key = key_fingerprint(run_file.ledger)
     metered = MeteredRun(
         service=run_file.service, ledger=run_file.ledger, key=key, ledger_id=mark.id, reserved=mark.reserved
     )
@@ -169,8 +172,8 @@ def _paid_calls(budget: Budget, last: RunFile | None, run_file: RunFile) -> Paid
     return PaidCalls(calls, str(mark.id), original, last.finished or last.started, merged)
 
 
-def _add_ledger(known: tuple[str, ...], ledger: Path | None) -> tuple[str, ...]:
-    return known if ledger is None or str(ledger) in known else (*known, str(ledger))
+def _add_ledger(known: tuple[str, ...], ledger: LedgerPlace | None) -> tuple[str, ...]:
+    return known if ledger is None or ledger.name in known else (*known, ledger.name)
 
 
 def write_end(workspace: Path, run_file: RunFile, summary: Summary, *, has_text: bool) -> None:

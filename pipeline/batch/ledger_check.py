@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.ledger.schema import LedgerMark, find_mark
+from pipeline.ledger.base import LedgerMark, LedgerPlace
+from pipeline.ledger.places import place_named
 from pipeline.workspace.run_file import MeteredRun, RunFile, key_fingerprint, last_metered_run
 
 logger = logging.getLogger("pagemill")
@@ -14,7 +15,13 @@ _RECOUNT = "`pagemill quota --already-used N` sets the count"
 
 
 def require_same_ledger(
-    last: RunFile | None, ledger: Path | None, service: str, *, workspace: Path, accept: bool
+    last: RunFile | None,
+    ledger: LedgerPlace | None,
+    service: str,
+    *,
+    workspace: Path,
+    accept: bool,
+    configured: str | None = None,
 ) -> None:
     """Return when a run may count its calls in a ledger; the ledger is only read.
 
@@ -24,6 +31,7 @@ def require_same_ledger(
         service: This run's service.
         workspace: The directory of the results.
         accept: True when the user has confirmed the ledger.
+        configured: `[budget] ledger`.
 
     Raises:
         UsageError: the last run counted in another ledger, or with another key, or this is an older copy of it.
@@ -32,9 +40,9 @@ def require_same_ledger(
     before = last_metered_run(last)
     if ledger is None or before is None or before.service != service:  # --switch-service has confirmed that
         return
-    former = Path(before.ledger)
-    is_elsewhere = former != ledger and former.exists() and not (ledger.exists() and former.samefile(ledger))
-    problem = find_problem(before, ledger, find_mark(ledger), is_elsewhere=is_elsewhere)
+    former = place_named(before.ledger, configured)
+    is_elsewhere = former != ledger and former.exists() and not (ledger.exists() and former.is_same(ledger))
+    problem = find_problem(before, ledger.name, ledger.mark(), is_elsewhere=is_elsewhere)
     if problem is None:
         return
     if not accept:
@@ -42,12 +50,12 @@ def require_same_ledger(
     logger.warning("%s: confirmed: %s", workspace, problem)
 
 
-def find_problem(before: MeteredRun, ledger: Path, mark: LedgerMark | None, *, is_elsewhere: bool) -> str | None:
+def find_problem(before: MeteredRun, ledger: str, mark: LedgerMark | None, *, is_elsewhere: bool) -> str | None:
     """Return how this run's ledger differs from the last run's, and what to do; None when it is the same.
 
     Args:
         before: Where the last run counted.
-        ledger: This run's ledger.
+        ledger: Name of this run's ledger.
         mark: Its mark; None when it does not exist.
         is_elsewhere: True when the last run's ledger exists, and at another place.
     """
@@ -59,15 +67,15 @@ def find_problem(before: MeteredRun, ledger: Path, mark: LedgerMark | None, *, i
         return f"{places}: another ledger, which does not know those calls; set --ledger or HOME back, or {_CONFIRM}"
     if mark is None:
         gone = f"ledger {before.ledger} of the last run is gone, and with it the count of the calls"
-        new = "" if before.ledger == str(ledger) else f"; this run would begin {ledger}"
+        new = "" if before.ledger == ledger else f"; this run would begin {ledger}"
         return f"{gone}{new}; restore it, or {_CONFIRM}, and {_RECOUNT}"
     return _find_other_file(before, ledger, mark, places)
 
 
-def _find_other_file(before: MeteredRun, ledger: Path, mark: LedgerMark, places: str) -> str | None:
+def _find_other_file(before: MeteredRun, ledger: str, mark: LedgerMark, places: str) -> str | None:
     """Return how a file that may be the last run's ledger differs from it."""
     if before.ledger_id is None:  # of a release that noted no id
-        return None if before.ledger == str(ledger) else f"{places}: another ledger; set it back, or {_CONFIRM}"
+        return None if before.ledger == ledger else f"{places}: another ledger; set it back, or {_CONFIRM}"
     if mark.id != before.ledger_id:
         return (
             f"ledger {ledger} is not the one of the last run, which was {before.ledger}: its id is {mark.id}, not"

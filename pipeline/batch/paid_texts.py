@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StorageError, UsageError, one_line
-from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.ledger.base import AcceptedCalls
 from pipeline.workspace.index import Index
 from pipeline.workspace.line_stream import find_missing, find_place
 from pipeline.workspace.paths import PARTS, RESULTS

@@ -13,6 +13,8 @@ from pipeline.shutdown import Shutdown
 class Permits:
     """Obtains both; a page that must wait for long holds no reservation, so a crash meanwhile costs nothing.
 
+    A reservation whose run others may take for dead is given back and made again.
+
     The reservation precedes the turn, because a disk that syncs slowly would delay calls against the pace.
 
     Args:
@@ -60,7 +62,10 @@ class Permits:
                 if turn is None:
                     with self._shutdown.cancels_unsent(reserved=True):
                         turn = await self._gate.wait_near_turn(entry)
-                if turn is not None:
+                if turn is not None and attempt.may_send():  # nothing is awaited between this and the POST
                     yield attempt, turn
                     return
+                if turn is not None:
+                    self._gate.report_ended(turn, answered=False)
+                    turn = None
             await self._budget.flush()

@@ -3,17 +3,15 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
-from pathlib import Path
 
-import anyio
 import anyio.to_thread
 
 from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
+from pipeline.ledger.base import LedgerPlace
 from pipeline.ledger.budget import Budget
-from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.owners import own
+from pipeline.ledger.operations import Owner, Terms, new_owner_id
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 
@@ -22,8 +20,8 @@ logger = logging.getLogger("pagemill")
 
 @asynccontextmanager
 async def open_budget(
-    path: Path | None,
-    former: Path | None,
+    place: LedgerPlace | None,
+    former: LedgerPlace | None,
     workspace_id: str,
     *,
     index: Index,
@@ -33,7 +31,7 @@ async def open_budget(
     """Open the ledger and settle the attempts that earlier runs left open; also yield those whose outcome is lost.
 
     Args:
-        path: The ledger; None for the embedded engine.
+        place: The ledger; None for the embedded engine.
         former: The last run's ledger: after a change of the key or the directory, attempts are open in it.
         workspace_id: The workspace's id.
         index: Knows the attempts that have a line.
@@ -44,38 +42,41 @@ async def open_budget(
         LedgerError: a ledger cannot be trusted.
     """
     uncertain: list[OpenAttempt] = []
-    if former is not None and former != path and await anyio.Path(former).exists():
+    if former is not None and former != place and await anyio.to_thread.run_sync(former.exists):
         async with _open_unrecovered(former, workspace_id, config, shutdown, is_limited=False) as budget:
             uncertain += await _recover(budget, index)
-    async with _open_unrecovered(path, workspace_id, config, shutdown) as budget:
+    async with _open_unrecovered(place, workspace_id, config, shutdown) as budget:
         yield budget, uncertain + await _recover(budget, index)
 
 
 @asynccontextmanager
 async def _open_unrecovered(
-    path: Path | None, workspace_id: str, config: Config, shutdown: Shutdown, *, is_limited: bool = True
+    place: LedgerPlace | None, workspace_id: str, config: Config, shutdown: Shutdown, *, is_limited: bool = True
 ) -> AsyncGenerator[Budget]:
     max_calls = config.run.max_calls if is_limited else None
-    with own(path) as owner:
-        if path is None:
-            yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
-            return
-        calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-        with closing(await anyio.to_thread.run_sync(Ledger, path, calendar, config.budget.limit)) as ledger:
-            if (problem := ledger.clock_problem()) is not None:
-                logger.warning("%s", problem)
-            if is_limited and config.run.spread:
-                await anyio.to_thread.run_sync(ledger.spread)
-            made = Budget(ledger, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
-            with closing(made) as budget:
-                try:
-                    yield budget
-                finally:
-                    await budget.flush()
+    if place is None:
+        owner = Owner(new_owner_id())
+        yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
+        return
+    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
+    terms = Terms(config.run.rate_per_s, config.run.patience_s, lambda: shutdown.reason is not None)
+    opened = await anyio.to_thread.run_sync(place.open, calendar, config.budget.limit, terms)
+    with closing(opened) as ledger, ledger.own() as owner:
+        if (problem := ledger.clock_problem()) is not None:
+            logger.warning("%s", problem)
+        if is_limited and config.run.spread:
+            await anyio.to_thread.run_sync(ledger.spread)
+        made = Budget(ledger, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
+        with closing(made) as budget:
+            try:
+                yield budget
+            finally:
+                await budget.flush()
 
 
 async def _recover(budget: Budget, index: Index) -> list[OpenAttempt]:
     """Settle the attempts that earlier runs left open; return those whose outcome is lost, and warn of the new ones."""
+    await budget.wait_for_former()
     found = await budget.find_open()
     proven = index.proofs.find([attempt.id for attempt in found])
     uncertain = await budget.recover(found, proven)

@@ -192,7 +192,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        gate = _open_gate(config.run, events)
+        gate = _open_gate(config.run, events, budget)
         client = await stack.enter_async_context(open_client_of(job, service))
         sink = await stack.enter_async_context(open_sink(job.workspace, ballast, config.output))
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
@@ -228,12 +228,15 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         )
 
 
-def _open_gate(config: RunConfig, events: EventQueue) -> Gate:
-    return Gate(
-        rate_per_s=config.rate_per_s,
-        patience_s=config.patience_s,
-        on_pause=lambda wait_s: events.put(Pause(wait_s)),
-    )
+def _open_gate(config: RunConfig, events: EventQueue, budget: Budget) -> Gate:
+    def note_pause(wait_s: float | None) -> None:
+        events.put(Pause(wait_s))
+        if wait_s is not None:
+            budget.penalise(wait_s)
+
+    gate = Gate(rate_per_s=config.rate_per_s, patience_s=config.patience_s, on_pause=note_pause)
+    budget.watch_pauses(gate.pause)
+    return gate
 
 
 def _forbid(index: Index, uncertain: Iterable[OpenAttempt]) -> frozenset[PageId]:

@@ -9,9 +9,11 @@ from pipeline.cli.help import Group
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import check_flag_variables, config_option, load
 from pipeline.config import ApiConfig, Config
+from pipeline.config.database_url import is_database_url
 from pipeline.config.render import example_file, values_in_force
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_directory
+from pipeline.ledger.places import ledger_directory
+from pipeline.ledger.postgres.database import load_asyncpg
 from pipeline.remote.endpoint import check_base_url, read_key
 from pipeline.server.serve import read_serve_key
 from pipeline.storage.filesystems import find_network_filesystem
@@ -35,7 +37,9 @@ def load_checked(config_file: Path | None) -> Config:
         read_key(ApiConfig(key_file=config.api.key_file), {}),
         read_key(ApiConfig(key_command=config.api.key_command), {}),
     ]
-    if any(keys) or config.api.url is not None or config.budget.ledger is not None:
+    if config.budget.ledger is not None and is_database_url(config.budget.ledger):
+        load_asyncpg()
+    elif any(keys) or config.api.url is not None or config.budget.ledger is not None:
         _check_ledgers(ledger_directory(config))
     return config
 

@@ -16,8 +16,8 @@ from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, json_option, load, prefers_key_file, service_options
 from pipeline.config import Config
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_file
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.base import Ledger
+from pipeline.ledger.places import find_place
 from pipeline.remote.endpoint import choose_service
 
 logger = logging.getLogger("pagemill")
@@ -40,16 +40,16 @@ def show_quota(
         LedgerError: the ledger cannot be trusted.
     """
     service = choose_service(config, os.environ, prefer_key_file=prefer_key_file)
-    path = ledger_file(config, service)
-    if path is None:
+    place = find_place(config, service)
+    if place is None:
         raise UsageError("no API key: the embedded engine keeps no ledger (set PAGEMILL_API_KEY)")
-    if not path.exists() and already_used is None:
+    if not place.exists() and already_used is None:
         logger.info("nothing was counted for this key yet")
         if as_json:
             print_json([])
         return 0
     calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-    with closing(Ledger(path, calendar, config.budget.limit)) as ledger:
+    with closing(place.open(calendar, config.budget.limit)) as ledger:
         if already_used is not None:
             _set_used(ledger, already_used, force=force)
         if (problem := ledger.clock_problem()) is not None:

@@ -17,8 +17,9 @@ from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, load
 from pipeline.cli.units import Night, crontab_lines, systemd_units
 from pipeline.config import Config, default_state_dir, load_config, user_config_dir
+from pipeline.config.database_url import is_database_url
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_directory
+from pipeline.ledger.places import ledger_directory
 
 _SCHEDULED: Final = ("run", "retry")
 _KEY_FILE: Final = "/etc/pagemill/api-key"
@@ -101,7 +102,9 @@ def _program() -> tuple[str, ...]:
 def _writable(workspace: Path, config: Config, *, is_local: bool) -> list[str]:
     paths = [workspace]
     if not is_local:
-        paths.append(ledger_directory(config) if config.budget.ledger else default_state_dir())
+        ledger = config.budget.ledger
+        is_elsewhere = ledger is None or is_database_url(ledger)
+        paths.append(default_state_dir() if is_elsewhere else ledger_directory(config))
     if config.operate.metrics_file is not None:
         paths.append(config.operate.metrics_file.parent)
     if config.log.file is not None:

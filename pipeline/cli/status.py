@@ -19,7 +19,7 @@ from pipeline.cli.status_html import render_status
 from pipeline.cli.status_text import Standing, describe_status, status_fields
 from pipeline.config import ApiConfig, BudgetConfig, Config, RunConfig
 from pipeline.errors import LedgerError, UsageError
-from pipeline.ledger.counts import peek_usage
+from pipeline.ledger.places import place_named
 from pipeline.remote.endpoint import choose_service
 from pipeline.report.overview import collect_overview
 from pipeline.storage.files import replace_file
@@ -56,6 +56,8 @@ def show_status(workspace: Path, *, as_json: bool, config: Config | None = None,
 
 def _draw(standing: Standing, config: Config, now: datetime) -> str:
     budget = last_settings(standing.run_file, "budget", config.budget)
+    if config.budget.ledger is not None:  # the URL of a database, which run.json has without its password
+        budget = msgspec.structs.replace(budget, ledger=config.budget.ledger)
     is_live = standing.live is not None
     overview = collect_overview(standing.workspace, standing.run_file, budget, now, is_live=is_live)
     return render_status(standing, overview)
@@ -88,13 +90,16 @@ def find_standing(workspace: Path, config: Config, now: datetime) -> Standing:
 
 def _add_month(standing: Standing, config: Config, now: datetime) -> Standing:
     metered = last_metered_run(standing.run_file)
-    if metered is None or metered.service != standing.run_file.service or not Path(metered.ledger).exists():
+    if metered is None or metered.service != standing.run_file.service:
         return standing
+    place = place_named(metered.ledger, config.budget.ledger)
     budget = last_settings(standing.run_file, "budget", config.budget)
     run = last_settings(standing.run_file, "run", config.run)
     calendar = Calendar(budget.timezone, budget.reset_day)
     try:
-        usage = peek_usage(Path(metered.ledger), calendar, budget.limit, now)
+        if not place.exists():
+            return standing
+        usage = place.peek_usage(calendar, budget.limit, now)
     except LedgerError as exc:
         return replace(standing, problem=str(exc))
     expected = forecast(

@@ -17,12 +17,13 @@ from pipeline.workspace.segments import has_results
 logger = logging.getLogger("pagemill")
 
 
-def verify_workspace(workspace: Path, *, as_json: bool = False) -> int:
+def verify_workspace(workspace: Path, *, as_json: bool = False, ledger: str | None = None) -> int:
     """Print a line for each fault, changing nothing; return 1 when there is one.
 
     Args:
         workspace: The directory.
         as_json: Print one object instead, also when the workspace cannot be verified.
+        ledger: `[budget] ledger`.
 
     Raises:
         UsageError: there is no workspace.
@@ -44,7 +45,7 @@ def verify_workspace(workspace: Path, *, as_json: bool = False) -> int:
                 if not has_results(workspace):
                     raise
                 report(str(exc))
-            for fault in audit(workspace, run_file):
+            for fault in audit(workspace, run_file, ledger):
                 report(fault)
     except StopError as exc:
         if as_json:
@@ -69,5 +70,5 @@ def verify_workspace(workspace: Path, *, as_json: bool = False) -> int:
 )
 def command(workspace: Path, config_file: Path | None, *, as_json: bool) -> int:
     """Run `pagemill verify`."""
-    load(config_file, {})
-    return verify_workspace(workspace, as_json=as_json)
+    config = load(config_file, {})
+    return verify_workspace(workspace, as_json=as_json, ledger=config.budget.ledger)

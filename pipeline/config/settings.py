@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pipeline.config.database_url import without_password
 from pipeline.config.duration import parse_duration
 from pipeline.config.fields import Count, Positive, Seconds, Section, about
 from pipeline.config.input_settings import InputConfig, PrepareConfig
@@ -109,9 +110,9 @@ class BudgetConfig(Section, frozen=True):
     ledger: Annotated[
         str | None,
         about(
-            "Directory of the ledgers, one file per key.",
+            "Directory of the ledgers, one file per key; for runs on many machines, the URL of a PostgreSQL database.",
             flag="--ledger",
-            metavar="DIR",
+            metavar="DIR|URL",
             example="/var/lib/pagemill/ledger",
             unset="the user's state directory",
         ),
@@ -268,4 +269,6 @@ class Config(Section, frozen=True):
         for section, name in _SECRET:
             if settings[section][name] is not None:
                 settings[section][name] = "(set)"
+        if self.budget.ledger is not None:
+            settings["budget"]["ledger"] = without_password(self.budget.ledger)
         return settings

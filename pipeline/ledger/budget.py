@@ -7,26 +7,32 @@ owner dead: with a line in results.jsonl it becomes `accepted`, else it is named
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
 from pipeline.billing import QuotaRefusal
-from pipeline.config import Config, default_state_dir, expand_home
-from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError
-from pipeline.ledger.accepted import AcceptedCalls
+from pipeline.config import Config
+from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError, WorkspaceLockedError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.night import ShareRefusal
-from pipeline.ledger.owners import is_alive
-from pipeline.ledger.schema import LedgerMark
+from pipeline.ledger.base import AcceptedCalls, Ledger, LedgerMark
+from pipeline.ledger.operations import (
+    Answer,
+    Operation,
+    Owner,
+    PaceRefusal,
+    Penalise,
+    Permit,
+    Reserve,
+    Settle,
+    ShareRefusal,
+)
 from pipeline.records import PageId
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
@@ -38,12 +44,18 @@ logger = logging.getLogger("pagemill")
 class Attempt:
     """One reserved call: `mark_sent` before its POST, `accept` once its text is synced, `settle` when it has none."""
 
-    def __init__(self, attempt_id: str) -> None:
-        self.id = attempt_id
+    def __init__(self, permit: Permit, owner: Owner) -> None:
+        self.id = permit.attempt
         self.state = AttemptState.VOID
+        self._permit = permit
+        self._owner = owner
 
     def __repr__(self) -> str:
         return f"<Attempt {self.id} {self.state}>"
+
+    def may_send(self) -> bool:
+        """Return whether the call may go out now: all others take this run for alive, so none settles its calls."""
+        return self._owner.may_send(self._permit)
 
     def mark_sent(self) -> None:
         """Note that the call may reach the service from now on; without `settle` its outcome is lost."""
@@ -64,7 +76,7 @@ class Budget:
     Args:
         ledger: The key's ledger; None for the embedded engine, whose calls are free.
         workspace_id: The workspace's id.
-        owner: This run's id in the ledger.
+        owner: This run in the ledger.
         shutdown: Cancels the wait for the next month.
         max_calls: A limit for this run alone; None sets none.
     """
@@ -74,7 +86,7 @@ class Budget:
         ledger: Ledger | None,
         *,
         workspace_id: str,
-        owner: str,
+        owner: Owner,
         shutdown: Shutdown | None = None,
         max_calls: int | None = None,
     ) -> None:
@@ -84,7 +96,7 @@ class Budget:
         self._shutdown = shutdown if shutdown is not None else Shutdown()
         self._max_calls = max_calls
         self._numbers = itertools.count(1)
-        self._group: GroupCommit[Reserve | Settle, str | QuotaRefusal | ShareRefusal | None] = GroupCommit(self._commit)
+        self._group: GroupCommit[Operation, Answer] = GroupCommit(self._commit)
         self._thread = ThreadPoolExecutor(1, "ledger")  # a DNS look-up that hangs may occupy a shared thread
         self._reported: QuotaRefusal | None = None
         self.calls = 0
@@ -106,7 +118,8 @@ class Budget:
     async def reserve(self, page: PageId, source: str = "") -> AsyncGenerator[Attempt]:
         """Reserve one call durably; the first group after the context's end records its outcome.
 
-        Waits for the next month when this one is used up and about to end.
+        Waits for the next month when this one is used up and about to end, and for the pace that all runs of the key
+        keep together.
 
         Args:
             page: The page's id.
@@ -115,7 +128,8 @@ class Budget:
         Raises:
             QuotaExhaustedError: the month is used up.
             PlannedStopError: `--max-calls`, or tonight's share, is reached.
-            ShuttingDownError: the run ended during the wait for the next month.
+            ShuttingDownError: the run ended during the wait.
+            TemporaryError: the ledger is away for longer than the run's patience.
             LedgerError: the ledger cannot be trusted.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
@@ -123,14 +137,29 @@ class Budget:
         self.calls += 1
         attempt: Attempt | None = None
         try:
-            attempt = Attempt(await self._submit_reservation(Reserve(page, source)))
+            permit = await self._submit_reservation(Reserve(page, source))
+            attempt = Attempt(permit, self._owner)
+            if permit.delay_s > 0:
+                with self._shutdown.cancels_unsent(reserved=True):
+                    await anyio.sleep(permit.delay_s)
             yield attempt
         finally:
             if attempt is None or attempt.state is AttemptState.VOID:
                 self.calls -= 1
             # A crash before the settlement's group leaves the proof in results.jsonl, or an over-count.
             if attempt is not None and self._ledger is not None and attempt.state is not AttemptState.PENDING:
-                self._group.defer(Settle(attempt.id, attempt.state))
+                self._group.defer(Settle(attempt.id, attempt.state), at_once=self._ledger.is_shared)
+
+    def watch_pauses(self, note: Callable[[float], object]) -> None:
+        """Call `note` in this event loop with the seconds for which the service lets other runs of the key wait."""
+        if self._ledger is not None:
+            loop = asyncio.get_running_loop()
+            self._ledger.watch_pauses(lambda wait_s: loop.call_soon_threadsafe(note, wait_s))
+
+    def penalise(self, wait_s: float) -> None:
+        """Make the other runs of the key wait, too: the service has asked this one to; `flush` must follow."""
+        if self._ledger is not None and self._ledger.is_shared:
+            self._group.defer(Penalise(wait_s), at_once=True)
 
     async def flush(self) -> None:
         """Commit all settlements.
@@ -139,6 +168,26 @@ class Budget:
             LedgerError: the ledger cannot be written; calls without a settlement count as spent.
         """
         await self._group.flush()
+
+    async def wait_for_former(self) -> None:
+        """Return once no lease of another run with open calls of this workspace has time left.
+
+        A run that was killed leaves its lease behind, and its calls belong to it until the lease ends.
+
+        Raises:
+            WorkspaceLockedError: such a run renews its lease: it works, on another machine.
+            ShuttingDownError: the run ended during the wait.
+        """
+        if self._ledger is None:
+            return
+        find = partial(self._ledger.former_lease_s, self._workspace_id, self._owner.id)
+        if (left_s := await anyio.to_thread.run_sync(find)) <= 0:
+            return
+        logger.info("an earlier run did not end in order: waiting %.0f s until its lease has ended", left_s)
+        with self._shutdown.cancels_unsent():
+            await anyio.sleep(left_s)
+        if await anyio.to_thread.run_sync(find) > 0:
+            raise WorkspaceLockedError("another run fills this workspace, on another machine")
 
     async def find_open(self) -> list[OpenAttempt]:
         """Return the attempts that earlier runs of this workspace left without an outcome; they count as spent."""
@@ -170,19 +219,20 @@ class Budget:
         """Return the calls of a workspace whose texts must be in its results.jsonl; None without a ledger."""
         return None if self._ledger is None else self._ledger.accepted_calls(workspace_id)
 
-    async def _submit_reservation(self, reservation: Reserve) -> str:
+    async def _submit_reservation(self, reservation: Reserve) -> Permit:
         if self._ledger is None:
-            return self._new_id()
-        while isinstance(result := await self._group.submit(reservation), QuotaRefusal):
-            if not result.passes_soon:
-                raise QuotaExhaustedError(str(result))
-            self._report_wait(result)
+            return Permit(self._new_id())
+        while isinstance(result := await self._group.submit(reservation), QuotaRefusal | PaceRefusal):
+            if isinstance(result, QuotaRefusal):
+                if not result.passes_soon:
+                    raise QuotaExhaustedError(str(result))
+                self._report_wait(result)
             with self._shutdown.cancels_unsent():
                 await anyio.sleep(result.wait_s)
         if isinstance(result, ShareRefusal):
             raise PlannedStopError(str(result))
         if result is None:
-            raise LedgerError("the ledger returned no attempt id for a reservation")
+            raise LedgerError("the ledger did not answer a reservation")
         return result
 
     def _report_wait(self, refusal: QuotaRefusal) -> None:
@@ -191,20 +241,18 @@ class Budget:
             logger.info("%s; waiting %.0f s for the next month", refusal, refusal.wait_s)
         self._reported = refusal
 
-    def _commit(
-        self, group: Sequence[Reserve | Settle]
-    ) -> Awaitable[Sequence[str | QuotaRefusal | ShareRefusal | None]]:
+    def _commit(self, group: Sequence[Operation]) -> Awaitable[Sequence[Answer]]:
         assert self._ledger is not None
         return asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ledger.execute, group, self._workspace_id, self._owner, self._new_id
+            self._thread, self._ledger.execute, group, self._workspace_id, self._owner.id, self._new_id
         )
 
     def _new_id(self) -> str:
-        return f"{self._owner}-{next(self._numbers):06d}"
+        return f"{self._owner.id}-{next(self._numbers):06d}"
 
     def _is_alive(self, owner: str) -> bool:
         assert self._ledger is not None
-        return owner == self._owner or is_alive(self._ledger.path, owner)
+        return owner == self._owner.id or self._ledger.is_alive(owner)
 
 
 def check_spread(config: Config, service: Service) -> None:
@@ -215,31 +263,3 @@ def check_spread(config: Config, service: Service) -> None:
     """
     if config.run.spread and service.metered and config.budget.limit is None:
         raise UsageError("--spread: no limit per month to spread; give --tier free, basic or pro, or --quota N")
-
-
-def ledger_file(config: Config, service: Service) -> Path | None:
-    """Return where the ledger of a service's key lies; None for the embedded engine, whose calls are free."""
-    if not service.metered:
-        return None
-    return ledger_path(ledger_directory(config), service.key, service.host)
-
-
-def ledger_directory(config: Config) -> Path:
-    """Return the absolute directory of the ledgers; it need not exist.
-
-    Raises:
-        UsageError: it is no directory, may not be entered, or its place is not known.
-    """
-    directory = expand_home(config.budget.ledger) if config.budget.ledger else default_state_dir() / "ledger"
-    try:
-        if directory.exists() and not directory.is_dir():
-            raise UsageError(f"ledger {directory}: not a directory")
-        return directory.absolute()
-    except OSError as exc:
-        raise UsageError(f"ledger {directory}: {exc.strerror}") from exc
-
-
-def ledger_path(directory: Path, key: str | None, host: str) -> Path:
-    """Return the path of the ledger of a key or, without a key, of a host; the name does not reveal the key."""
-    name = hashlib.sha256(b"pagemill ledger\0" + (key if key is not None else f"host {host}").encode()).hexdigest()[:32]
-    return directory / f"{name}.sqlite3"

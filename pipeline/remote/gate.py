@@ -207,6 +207,13 @@ class Gate:
         self._wake()
         self._refusals.report_refused(now_s, wait_s, is_limit=is_limit)
 
+    def pause(self, wait_s: float) -> None:
+        """Make all calls wait: another run of the account was asked to."""
+        now_s = anyio.current_time()
+        self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
+        self._pace.pause(now_s + wait_s)
+        self._wake()
+
     def _pause(self, now_s: float, wait_s: float | None) -> None:
         """Make all calls wait as long as the service asks, and report that, unless a pause is under way."""
         is_new = self._paused_until_s <= now_s

@@ -14,7 +14,8 @@ from typing import Final
 from pipeline.billing import Calendar
 from pipeline.config import BudgetConfig
 from pipeline.errors import LedgerError
-from pipeline.ledger.by_day import MonthCalls, read_calls_by_day
+from pipeline.ledger.base import MonthCalls
+from pipeline.ledger.places import place_named
 from pipeline.records import State
 from pipeline.report.tallies import Clock, Rate, Timeline, length_class
 from pipeline.workspace.file_order import sort_by_line
@@ -133,7 +134,7 @@ def collect_overview(
         if any(totals[state] for state in _FINISHED):  # else there may be no file
             tally.read(workspace, index)
         failures = _count_failures(index, tally, None if is_live else totals[State.FAILED] + totals[State.UNCERTAIN])
-    months, problem = _read_months(run_file, clock)
+    months, problem = _read_months(run_file, clock, budget.ledger)
     return Overview(
         taken=clock.local(now),
         calendar=Calendar(budget.timezone, budget.reset_day),
@@ -226,16 +227,17 @@ def _count_failures(index: Index, tally: _Tally, expected: int | None) -> tuple[
     return tuple(FailureClass(name, number, left[name]) for name, number in pages.most_common() if number > 0)
 
 
-def _read_months(run_file: RunFile, clock: Clock) -> tuple[tuple[MonthCalls, ...], str | None]:
+def _read_months(run_file: RunFile, clock: Clock, ledger: str | None) -> tuple[tuple[MonthCalls, ...], str | None]:
     metered = last_metered_run(run_file)
-    if metered is None or metered.service != run_file.service or not Path(metered.ledger).exists():
+    if metered is None or metered.service != run_file.service:
         return (), None
+    place = place_named(metered.ledger, ledger)
 
     def day_of(added: str) -> int | None:
         local_s = clock.read(added)
         return None if local_s is None else local_s // _DAY_S
 
     try:
-        return tuple(read_calls_by_day(Path(metered.ledger), run_file.workspace_id, day_of)), None
+        return tuple(place.calls_by_day(run_file.workspace_id, day_of)) if place.exists() else (), None
     except LedgerError as exc:
         return (), str(exc)

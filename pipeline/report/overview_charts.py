@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from pipeline.ledger.by_day import MonthCalls
+from pipeline.ledger.base import MonthCalls
 from pipeline.records import State
 from pipeline.report.day_bins import DayBins, to_midnight
 from pipeline.report.overview import SCORE_BINS, Overview, Scores

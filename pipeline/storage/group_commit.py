@@ -25,6 +25,7 @@ class _Submission(Generic[Item, Result]):
     results: list[Result] = field(default_factory=list)
     error: BaseException | None = None
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    is_urgent: bool = False
 
     @property
     def done(self) -> bool:
@@ -51,12 +52,19 @@ class GroupCommit(Generic[Item, Result]):
         self._max_items = max_items
         self._waiting: deque[_Submission[Item, Result]] = deque()
         self._committing: Sequence[_Submission[Item, Result]] = ()
+        self._unseen: BaseException | None = None
+        """The error of a commit that no submitter waited for."""
 
     def __repr__(self) -> str:
         return f"<GroupCommit {len(self._waiting)} waiting>"
 
     async def submit(self, item: Item) -> Result:
-        """Return the item's result once its group is durable; cancellation waits for that."""
+        """Return the item's result once its group is durable; cancellation waits for that.
+
+        Raises:
+            BaseException: the error of the commit, or of an earlier one that no submitter waited for.
+        """
+        self._raise_unseen()
         submission: _Submission[Item, Result] = _Submission(item)
         self._waiting.append(submission)
         await self._wait_for(submission)
@@ -64,9 +72,15 @@ class GroupCommit(Generic[Item, Result]):
             raise submission.error
         return submission.results[0]
 
-    def defer(self, item: Item) -> None:
-        """Add the item to the next group without waiting for it; `flush` must follow."""
-        self._waiting.append(_Submission(item))
+    def defer(self, item: Item, *, at_once: bool = False) -> None:
+        """Add the item to the next group without waiting for it; `flush` must follow.
+
+        Args:
+            item: What to commit.
+            at_once: True commits it as soon as no commit is under way; False when another item is waited for.
+        """
+        self._waiting.append(_Submission(item, is_urgent=at_once))
+        self._start_commit()
 
     async def flush(self) -> None:
         """Return once all items submitted so far are durable; cancellation waits for that.
@@ -78,6 +92,12 @@ class GroupCommit(Generic[Item, Result]):
             await self._wait_for(submission)
             if submission.error is not None:
                 raise submission.error
+        self._raise_unseen()
+
+    def _raise_unseen(self) -> None:
+        error, self._unseen = self._unseen, None
+        if error is not None:
+            raise error
 
     async def _wait_for(self, submission: _Submission[Item, Result]) -> None:
         """Wait until the submission is done; a cancellation meanwhile takes effect at the caller's next await.
@@ -101,8 +121,8 @@ class GroupCommit(Generic[Item, Result]):
             caller.cancel(*cancellations[0].args)
 
     def _start_commit(self) -> None:
-        """Start the next commit, with deferred items, unless one is running or no task waits."""
-        if self._committing or not any(submission.waiters for submission in self._waiting):
+        """Start the next commit, with deferred items, unless one is running, or no task waits and no item is urgent."""
+        if self._committing or not any(submission.waiters or submission.is_urgent for submission in self._waiting):
             return
         self._committing = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
         writing: asyncio.Future[Sequence[Result]]
@@ -122,6 +142,8 @@ class GroupCommit(Generic[Item, Result]):
         except BaseException as exc:  # noqa: BLE001 - raised again to every submitter of the group
             for submission in group:
                 submission.error = exc
+            if not any(submission.waiters for submission in group):
+                self._unseen = exc
         self._start_commit()
         for submission in group:
             submission.wake()

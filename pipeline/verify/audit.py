@@ -25,7 +25,7 @@ logger = logging.getLogger("pagemill")
 _WITHOUT_TEXT: Final = frozenset({State.FAILED, State.UNCERTAIN, State.SKIPPED})
 
 
-def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
+def audit(workspace: Path, run_file: RunFile | None, ledger: str | None = None) -> Iterator[str]:
     """Yield one message for each fault of a workspace that no run holds.
 
     Checks that each line is whole and consistent; that no content and no call has two texts; that a duplicate's
@@ -35,13 +35,14 @@ def audit(workspace: Path, run_file: RunFile | None) -> Iterator[str]:
     Args:
         workspace: The directory; only read.
         run_file: The content of run.json; None when it cannot be read.
+        ledger: `[budget] ledger`: it may have the password of a database.
 
     Raises:
         StorageError: a file cannot be read.
     """
     try:
         with TemporaryDirectory(prefix="pagemill-") as directory:
-            yield from _audit(workspace, run_file, Path(directory))
+            yield from _audit(workspace, run_file, Path(directory), ledger)
     except OSError as exc:
         raise StorageError(f"{exc.filename or workspace}: {exc.strerror or exc}") from exc
 
@@ -60,7 +61,7 @@ def count_pages(workspace: Path, *, is_live: bool = False) -> PageCounts:
         return replace(index.count_pages(), unreadable=index.proofs.count_unreadable(RESULTS))
 
 
-def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterator[str]:
+def _audit(workspace: Path, run_file: RunFile | None, directory: Path, ledger: str | None) -> Iterator[str]:
     evidence = Evidence(workspace, directory)
     with closing(evidence.database):
         yield from evidence.read()
@@ -77,7 +78,7 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path) -> Iterat
             changed, reviewed = evidence.pages_of_changed_files(), evidence.pages_reviewed_since(run_file.finished)
             yield from _audit_totals(run_file, index.totals(), changed, reviewed)
         if run_file is not None:
-            yield from LedgerCopy(run_file, evidence).compare()
+            yield from LedgerCopy(run_file, evidence, ledger).compare()
 
 
 def _audit_files(workspace: Path) -> Iterator[str]:

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from pipeline.billing import Calendar, may_be_folded
 from pipeline.errors import LedgerError, one_line
-from pipeline.ledger.schema import read_attempts, read_folded, read_miscounts
+from pipeline.ledger.places import place_named
 from pipeline.verify.evidence import Evidence
 from pipeline.verify.line_checks import show_name
 from pipeline.workspace.paths import PARTS, RESULTS
@@ -53,9 +52,11 @@ class LedgerCopy:
     Args:
         run_file: Names the ledgers, which are only read.
         evidence: The lines; a table of the attempts is added to their database.
+        configured: `[budget] ledger`.
     """
 
-    def __init__(self, run_file: RunFile, evidence: Evidence) -> None:
+    def __init__(self, run_file: RunFile, evidence: Evidence, configured: str | None) -> None:
+        self._configured = configured
         self._run_file = run_file
         self._evidence = evidence
         self._db = evidence.database
@@ -81,7 +82,8 @@ class LedgerCopy:
             self._report_without_line()
 
     def _read(self, path: str) -> Iterator[str]:
-        if not Path(path).exists():
+        place = place_named(path, self._configured)
+        if not place.exists():
             self._is_complete = False
             if path == self._run_file.ledger:
                 yield f"ledger {path}: it is gone; the calls that it counted cannot be checked"
@@ -95,12 +97,12 @@ class LedgerCopy:
             )
             for workspace_id, until in (*((former, None) for former in self._run_file.copied_from), *own):
                 is_own = workspace_id not in self._run_file.copied_from
-                attempts = read_attempts(Path(path), workspace_id, until=until)
+                attempts = place.attempts(workspace_id, until=until)
                 rows = ((each.id, each.page, each.source, each.state.value, is_own) for each in attempts)
                 self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", rows)
-            for name, kept, number in read_miscounts(Path(path)):
+            for name, kept, number in place.miscounts():
                 yield f"ledger {path}: it counts {kept} settled calls of {name}, its rows are {number}"
-            for month, number in read_folded(Path(path)).items():
+            for month, number in place.folded().items():
                 self._folded[month] = self._folded.get(month, 0) + number
         except LedgerError as exc:
             self._is_complete = False

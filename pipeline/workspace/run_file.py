@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from pipeline.config.database_url import is_database_url
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
 from pipeline.storage.files import replace_file, require_descriptor
@@ -266,12 +267,13 @@ def last_metered_run(last: RunFile | None) -> MeteredRun | None:
     """Return where the last run that kept a ledger counted its calls; None when no run did."""
     if last is None or last.metered is not None or last.ledger is None:
         return None if last is None else last.metered
-    return MeteredRun(service=last.service, ledger=last.ledger, key=key_fingerprint(Path(last.ledger)))
+    return MeteredRun(service=last.service, ledger=last.ledger, key=key_fingerprint(last.ledger))
 
 
-def key_fingerprint(ledger: Path) -> str:
-    """Return the fingerprint of a ledger's key: its file is named by a hash of the key."""
-    return ledger.stem[:12]
+def key_fingerprint(ledger: str) -> str:
+    """Return the fingerprint of the key of a ledger: its name ends with a hash of the key."""
+    key = ledger.rpartition("#")[2] if is_database_url(ledger) else Path(ledger).stem
+    return key[:12]
 
 
 def choose_root(last: RunFile | None, root: Path) -> Path:

@@ -27,6 +27,7 @@ from pipeline.errors import (
     TemporaryError,
 )
 from pipeline.ledger.budget import Budget
+from pipeline.ledger.operations import Owner
 from pipeline.records import PageId, Payload, Record, SourceFile
 from pipeline.remote.circuit import Circuit
 from pipeline.remote.gate import Gate
@@ -94,7 +95,7 @@ async def open_attempts(
     with Index.open(workspace) as index:
         async with open_sink(workspace) as sink:
             yield Attempts(
-                budget=Budget(None, workspace_id="w", owner="o"),
+                budget=Budget(None, workspace_id="w", owner=Owner("o")),
                 gate=Gate(),
                 client=cast("Client", client),
                 recorder=Recorder(sink, index, shutdown, max_failures=None, events=EventQueue()),

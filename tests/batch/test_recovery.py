@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.owners import is_alive, own
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.owners import is_alive, own
 from pipeline.workspace.index import Index
 from pipeline.workspace.result_lines import encode_record
 from pipeline.workspace.run_file import read_run_file

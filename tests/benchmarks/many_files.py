@@ -27,8 +27,9 @@ from typing import Final
 
 from pipeline.billing import Calendar
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger, Settle
+from pipeline.ledger.operations import Settle
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import FileStat, PageId, SourceFile
 from pipeline.workspace.index import Index
 from pipeline.workspace.result_lines import encode_record
@@ -155,7 +156,7 @@ def fill(directory: Path, url: str) -> None:
     run_measured([*command(scans, directory, url), "--limit", "1"])
     workspace_id = require_workspace(out).workspace_id
     paths = sorted(scans.glob("*/*.jpg"))
-    with closing(Ledger(ledger_path(directory, KEY, "127.0.0.1"), Calendar(), None)) as ledger:
+    with closing(SqliteLedger(ledger_path(directory, KEY, "127.0.0.1"), Calendar(), None)) as ledger:
         for start in range(0, len(paths), _PER_FOLDER):
             ids = reserve(ledger, workspace_id, OWNER, range(start, min(start + _PER_FOLDER, len(paths))))
             ledger.execute([Settle(attempt, AttemptState.ACCEPTED) for attempt in ids], workspace_id, "", str)

@@ -22,8 +22,8 @@ from aiohttp import web
 from anyio.abc import Process
 
 from pipeline.billing import Calendar, Usage
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from tests.benchmarks.limits import TokenBucket
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.pages import write_pages
@@ -199,7 +199,7 @@ class _Fleet:
         )
 
     def _usage(self) -> Usage:
-        ledger = Ledger(ledger_path(self.directory / "ledger", KEY, "127.0.0.1"), Calendar(), self.plan.quota)
+        ledger = SqliteLedger(ledger_path(self.directory / "ledger", KEY, "127.0.0.1"), Calendar(), self.plan.quota)
         try:
             return ledger.usage()
         finally:

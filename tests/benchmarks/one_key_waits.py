@@ -15,7 +15,7 @@ from statistics import quantiles
 from typing import Any
 
 from pipeline.cli import main as cli
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from tests.benchmarks.fast_server import fast_server
 from tests.pages import write_pages
 from tests.runs import KEY, environment
@@ -55,7 +55,7 @@ def start(directory: Path, number: int, url: str) -> subprocess.Popen[bytes]:
 
 def run_and_write(path: Path) -> None:
     """Be the command, and write the time of each group, in seconds, at the end."""
-    execute = Ledger.execute
+    execute = SqliteLedger.execute
     waits_s: list[float] = []
 
     def execute_timed(*arguments: Any) -> Any:
@@ -65,7 +65,7 @@ def run_and_write(path: Path) -> None:
         finally:
             waits_s.append(time.monotonic() - begun_s)
 
-    Ledger.execute = execute_timed  # type: ignore[assignment, method-assign]
+    SqliteLedger.execute = execute_timed  # type: ignore[assignment, method-assign]
     atexit.register(lambda: path.write_text("\n".join(map(str, waits_s))))
     cli.main()
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from pipeline.billing import Calendar
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.operations import Permit, Reserve, Settle
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import PageId
 from pipeline.workspace.index import Index
 from pipeline.workspace.result_lines import encode_record
@@ -35,7 +36,7 @@ BATCH = 1000
 MAX_START_S = 10.0
 
 
-def reserve(ledger: Ledger, workspace_id: str, owner: str, pages: range) -> list[str]:
+def reserve(ledger: SqliteLedger, workspace_id: str, owner: str, pages: range) -> list[str]:
     """Reserve a call for each of the pages."""
     ids = iter([f"{owner}-{page:07d}" for page in pages])
     operations = [Reserve(page_id(page), f"{page}.png") for page in pages]
@@ -49,7 +50,7 @@ async def fill(directory: Path, records: int) -> None:
     async with serve_fake() as fake:
         await run_here(directory / "scans", out, fake.url)
     workspace_id = require_workspace(out).workspace_id
-    with closing(Ledger(ledger_path(directory / "ledger", KEY, "127.0.0.1"), Calendar(), None)) as ledger:
+    with closing(SqliteLedger(ledger_path(directory / "ledger", KEY, "127.0.0.1"), Calendar(), None)) as ledger:
         for start in range(0, records, BATCH):
             ids = reserve(ledger, workspace_id, "0123456789ab", range(start, min(start + BATCH, records)))
             ledger.execute([Settle(attempt, AttemptState.ACCEPTED) for attempt in ids], workspace_id, "", str)
@@ -74,11 +75,12 @@ async def time_first_call(directory: Path, pages: int) -> float:
 def time_commits(directory: Path, limit: int | None) -> float:
     """Return the CPU time, in seconds per call, of reserving and settling 640 calls in groups of 32."""
     numbers = itertools.count()
-    with closing(Ledger(ledger_path(directory / "ledger", KEY, "127.0.0.1"), Calendar(), limit)) as ledger:
+    with closing(SqliteLedger(ledger_path(directory / "ledger", KEY, "127.0.0.1"), Calendar(), limit)) as ledger:
         begun_s = time.process_time()
         for _ in range(20):
             results = ledger.execute([Reserve(PageId("p"))] * 32, "w", "o", lambda: f"{limit}-{next(numbers)}")
-            ledger.execute([Settle(str(attempt), AttemptState.CHARGED) for attempt in results], "w", "o", str)
+            granted = [result.attempt for result in results if isinstance(result, Permit)]
+            ledger.execute([Settle(attempt, AttemptState.CHARGED) for attempt in granted], "w", "o", str)
         return (time.process_time() - begun_s) / 640
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.errors import StorageError
-from pipeline.ledger.schema import RECOUNT
+from pipeline.ledger.sqlite.schema import RECOUNT
 from pipeline.records import State
 from tests.end_to_end.test_shards import write_mixed
 from tests.fakes import Call, accept, serve_fake

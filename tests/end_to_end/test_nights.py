@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 from pipeline.batch import accounts, runner
 from pipeline.cli import running, status
 from pipeline.cli.main import cli
-from pipeline.ledger import ledger
+from pipeline.ledger.sqlite import ledger
 from pipeline.observers import metrics
 from tests.fakes import FakeOcr, accept, answer_error, serve_fake
 from tests.monitor import Monitor, run_monitor

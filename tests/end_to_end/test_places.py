@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import Config, default_state_dir, expand_home, load_config, user_config_dir
 from pipeline.config.settings import BudgetConfig
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_directory
+from pipeline.ledger.places import ledger_directory
 from pipeline.workspace.run_file import require_workspace
 from tests.fakes import serve_fake
 from tests.pages import write_pages

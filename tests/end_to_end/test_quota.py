@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.billing import Calendar, billing_month, reset_time
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.operations import Reserve, Settle
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import PageId
 from tests.fakes import serve_fake
 from tests.pages import write_page
@@ -25,7 +26,7 @@ PAGE = PageId("sha256:00#1")
 def fill_ledger(directory: Path, now: datetime, calendar: Calendar) -> None:
     """Make a ledger with three calls of one month: one posted, one pending, one unknown."""
     path = ledger_path(directory, KEY, "127.0.0.1")
-    with closing(Ledger(path, calendar, None, now=lambda: now)) as ledger:
+    with closing(SqliteLedger(path, calendar, None, now=lambda: now)) as ledger:
         ids = [f"{now:%Y%m}-{number}" for number in range(3)]
         names = iter(ids)
         ledger.execute([Reserve(PAGE)] * 3, "w", "o", lambda: next(names))

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 
 from pipeline.billing import Calendar, Usage
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.verify.audit import audit
 from pipeline.workspace.checksums import DamagedLineError, check_checksum
 from pipeline.workspace.run_file import require_workspace
@@ -77,7 +77,7 @@ def list_faults(workspace: Path) -> list[str]:
 
 def read_usage(ledgers: Path, *, key: str = KEY, host: str = "127.0.0.1") -> Usage:
     """Return this month's usage by the key's ledger in that directory, which must exist."""
-    with closing(Ledger(ledger_path(ledgers, key, host), Calendar(), None)) as ledger:
+    with closing(SqliteLedger(ledger_path(ledgers, key, host), Calendar(), None)) as ledger:
         return ledger.usage()
 
 

@@ -12,7 +12,7 @@ import anyio
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.places import ledger_path
 from pipeline.workspace.repair import find_rescues
 from tests.fakes import Call, FakeOcr, Script, accept, serve_fake
 from tests.faults.accounts import (

@@ -13,10 +13,11 @@ from typing import Any
 from filelock import FileLock
 
 from pipeline.batch import accounts
-from pipeline.ledger import ledger
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.schema import LEDGER
+from pipeline.ledger.operations import Answer, Operation, Permit, Reserve, Settle
+from pipeline.ledger.sqlite import ledger
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import LEDGER
 from pipeline.storage import sqlite
 from pipeline.workspace import index, lock
 from pipeline.workspace.ballast import Ballast
@@ -79,11 +80,11 @@ def reserve_nothing() -> None:
     """Calls are sent without a reservation in the ledger."""
 
     def execute(
-        _: Ledger, operations: Sequence[Reserve | Settle], __: str, ___: str, new_id: Callable[[], str]
-    ) -> list[str | None]:
-        return [new_id() if isinstance(operation, Reserve) else None for operation in operations]
+        _: SqliteLedger, operations: Sequence[Operation], __: str, ___: str, new_id: Callable[[], str]
+    ) -> list[Answer]:
+        return [Permit(new_id()) if isinstance(operation, Reserve) else None for operation in operations]
 
-    Ledger.execute = execute  # type: ignore[method-assign,assignment]
+    SqliteLedger.execute = execute  # type: ignore[method-assign,assignment]
 
 
 def check_no_texts() -> None:
@@ -98,14 +99,14 @@ def check_no_ledger() -> None:
 
 def void_the_lost() -> None:
     """A call whose outcome was lost in a crash becomes void."""
-    recover = Ledger.recover
+    recover = SqliteLedger.recover
 
-    def void_unproven(self: Ledger, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
+    def void_unproven(self: SqliteLedger, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         recover(self, proven, ())
         voided = [Settle(attempt.id, AttemptState.VOID) for attempt in unproven]
         self.execute(voided, "", "", lambda: "")
 
-    Ledger.recover = void_unproven  # type: ignore[method-assign]
+    SqliteLedger.recover = void_unproven  # type: ignore[method-assign]
 
 
 def lock_nothing() -> None:

@@ -14,7 +14,8 @@ from pipeline.batch.job import Job
 from pipeline.batch.runner import run
 from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
-from pipeline.ledger.accepted import AcceptedCall, AcceptedCalls
+from pipeline.ledger.base import AcceptedCall
+from pipeline.ledger.sqlite.accepted import SqliteAcceptedCalls
 from pipeline.service import Service
 from pipeline.verify.audit import audit
 from pipeline.workspace.paths import INDEX, RESULTS
@@ -265,7 +266,7 @@ async def test_after_a_crash_the_counts_are_compared_and_no_row_is_read(
     out = tmp_path / "out"
     write_pages(scans, PAGES // 2)
     scanned: list[object] = []
-    find = AcceptedCalls.find
+    find = SqliteAcceptedCalls.find
 
     def note_and_find(*arguments: Any, **options: Any) -> Iterator[list[AcceptedCall]]:
         scanned.append(arguments)
@@ -275,7 +276,7 @@ async def test_after_a_crash_the_counts_are_compared_and_no_row_is_read(
         await run_here(scans, out, fake.url)
         behind = (out / INDEX).read_bytes()
         await fill(scans, out, fake)
-        monkeypatch.setattr(AcceptedCalls, "find", note_and_find)
+        monkeypatch.setattr(SqliteAcceptedCalls, "find", note_and_find)
         (out / INDEX).write_bytes(behind)
         assert (await run_here(scans, out, fake.url)).exit_code == 0
         assert scanned == []

@@ -26,16 +26,15 @@ from pipeline.billing import (
     CLOCK_MARGIN,
     Calendar,
     Months,
-    QuotaRefusal,
     billing_month,
     possible_months,
     reset_time,
 )
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.night import ShareRefusal
-from pipeline.ledger.schema import read_miscounts
+from pipeline.ledger.operations import Answer, Operation, Permit, Reserve, Settle
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import read_miscounts
 from pipeline.records import PageId
 from tests.clocks import Clock
 from tests.fakes import serve_fake
@@ -70,7 +69,7 @@ class History(RuleBasedStateMachine):
     """
 
     LIMIT: ClassVar = 4
-    ledger_type: ClassVar[type[Ledger]] = Ledger
+    ledger_type: ClassVar[type[SqliteLedger]] = SqliteLedger
     exact: ClassVar = True
 
     def __init__(self) -> None:
@@ -88,7 +87,7 @@ class History(RuleBasedStateMachine):
         self.other = self.start()
         self.owner, self.ledger = self.start()
 
-    def start(self) -> tuple[str, Ledger]:
+    def start(self) -> tuple[str, SqliteLedger]:
         """Start a run."""
         ledger = self.ledger_type(self.directory / "ledger", Calendar(), self.LIMIT, now=self.clock)
         return f"owner-{next(self.owners)}", ledger
@@ -119,7 +118,7 @@ class History(RuleBasedStateMachine):
         self.reached = months = self.possible()
         room = min(max(0, self.LIMIT - self.used(month)) for month in months)
         results = self.ledger.execute([Reserve(PAGE)] * count, "w", self.owner, lambda: f"a{next(self.numbers)}")
-        granted = [result for result in results if isinstance(result, str)]
+        granted = [result.attempt for result in results if isinstance(result, Permit)]
         assert not self.exact or len(granted) == min(count, room)
         for attempt in granted:
             self.rows[attempt] = Row(months.first, None, AttemptState.PENDING, self.owner)
@@ -250,15 +249,15 @@ TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-class MonthOfReservation(Ledger):
+class MonthOfReservation(SqliteLedger):
     """A ledger that counts a call in the month of its reservation only."""
 
     def execute(
-        self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
-    ) -> list[str | QuotaRefusal | ShareRefusal | None]:
+        self, operations: Sequence[Operation], workspace_id: str, owner: str, new_id: Callable[[], str]
+    ) -> list[Answer]:
         """Reserve and settle."""
         results = super().execute(operations, workspace_id, owner, new_id)
-        reserved = [(result,) for result in results if isinstance(result, str)]
+        reserved = [(result.attempt,) for result in results if isinstance(result, Permit)]
         with self._file.transaction() as db:
             db.executemany("UPDATE attempt SET until = month WHERE id = ?", reserved)
         return results
@@ -295,20 +294,20 @@ def test_a_ledger_that_counts_only_the_month_of_reservation_is_found_out() -> No
 
 
 @contextmanager
-def opened(path: Path, now: datetime, limit: int | None = 10) -> Iterator[Ledger]:
+def opened(path: Path, now: datetime, limit: int | None = 10) -> Iterator[SqliteLedger]:
     """Open a ledger by a clock that stands still, and close it again."""
-    with closing(Ledger(path, Calendar(), limit, now=lambda: now)) as ledger:
+    with closing(SqliteLedger(path, Calendar(), limit, now=lambda: now)) as ledger:
         yield ledger
 
 
-def reserve(ledger: Ledger, *ids: str) -> int:
+def reserve(ledger: SqliteLedger, *ids: str) -> int:
     """Reserve calls with these ids; return the number granted."""
     names = iter(ids)
     results = ledger.execute([Reserve(PAGE)] * len(ids), "w", "o", lambda: next(names))
-    return sum(isinstance(result, str) for result in results)
+    return sum(isinstance(result, Permit) for result in results)
 
 
-def post(ledger: Ledger, *ids: str) -> None:
+def post(ledger: SqliteLedger, *ids: str) -> None:
     """Settle calls as billed."""
     ledger.execute([Settle(attempt, AttemptState.POSTED) for attempt in ids], "w", "o", str)
 
@@ -434,7 +433,7 @@ def test_a_cron_job_at_midnight_waits_for_the_new_month(
     write_pages(scans, 6)
     with opened(ledger_path(tmp_path / "ledger", KEY, "127.0.0.1"), END - timedelta(hours=1), 4) as ledger:
         ledger.set_used(4)
-    monkeypatch.setattr("pipeline.ledger.ledger.datetime", LoopsTime)
+    monkeypatch.setattr("pipeline.ledger.sqlite.ledger.datetime", LoopsTime)
 
     @on_virtual_time
     async def main() -> None:
@@ -452,7 +451,8 @@ MONTHS_END = """
 import itertools, sys, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from pipeline.ledger.ledger import Ledger, Reserve
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.operations import Permit, Reserve
 from pipeline.records import PageId
 from pipeline.billing import Calendar
 
@@ -465,10 +465,10 @@ start = datetime(2026, 1, 31, 23, 55, tzinfo=UTC) + timedelta(seconds=skew_s)
 def now():
     return start + timedelta(seconds=600 * (time.monotonic() - begun_s))  # ten minutes a second
 
-ledger = Ledger(path, Calendar(), limit, now=now)
+ledger = SqliteLedger(path, Calendar(), limit, now=now)
 while (moment := now()) < datetime(2026, 2, 1, 0, 5, tzinfo=UTC):
     for result in ledger.execute([Reserve(PageId(name))], name, name, lambda: f"{name}-{next(numbers)}"):
-        if isinstance(result, str):
+        if isinstance(result, Permit):
             print(moment.month, now().month, flush=True)
 """
 

@@ -10,9 +10,9 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import StorageError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.schema import read_miscounts
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import read_miscounts
 from pipeline.records import State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace.paths import RESULTS
@@ -52,7 +52,7 @@ def test_status_and_verify_read_it(out: Path) -> None:
 
 async def test_a_run_goes_on_where_the_former_release_was_killed(out: Path) -> None:
     path = ledger_path(out.parent / "ledger", KEY, "127.0.0.1")
-    with closing(Ledger(path, Calendar(), None)) as ledger:
+    with closing(SqliteLedger(path, Calendar(), None)) as ledger:
         assert (ledger.usage("2026-11").used, ledger.mark().reserved) == (10, 10)
     assert list(read_miscounts(path)) == []
     async with serve_fake() as fake:

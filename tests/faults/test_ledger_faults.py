@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipeline.billing import Calendar, QuotaRefusal
+from pipeline.billing import Calendar
 from pipeline.errors import LedgerError, UsageError
-from pipeline.ledger.budget import Budget, ledger_path
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.night import ShareRefusal
+from pipeline.ledger.budget import Budget
+from pipeline.ledger.operations import Answer, Operation, Permit, Reserve
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import State
 from pipeline.verify.audit import audit
 from pipeline.workspace.run_file import read_run_file
@@ -34,7 +35,7 @@ Harm = Callable[[Path], object]
 def put_other(path: Path) -> None:
     """Put a valid but empty ledger in its place."""
     other = path.with_name("other")
-    Ledger(other, Calendar(), None).close()
+    SqliteLedger(other, Calendar(), None).close()
     other.replace(path)
 
 
@@ -111,13 +112,11 @@ async def test_a_budget_that_swallows_the_error_is_found_out(
     """Negative control: calls go out without a reservation, and the same comparison finds them."""
     commit = Budget._commit
 
-    async def commit_or_not(
-        self: Budget, group: Sequence[Reserve | Settle]
-    ) -> Sequence[str | QuotaRefusal | ShareRefusal | None]:
+    async def commit_or_not(self: Budget, group: Sequence[Operation]) -> Sequence[Answer]:
         try:
             return await commit(self, group)
         except LedgerError:
-            return [self._new_id() if isinstance(operation, Reserve) else None for operation in group]
+            return [Permit(self._new_id()) if isinstance(operation, Reserve) else None for operation in group]
 
     monkeypatch.setattr(Budget, "_commit", commit_or_not)
     write_pages(scans, PAGES)
@@ -136,7 +135,7 @@ async def test_with_a_limit_and_a_deleted_ledger_no_call_goes_out(scans: Path, t
         with pytest.raises(UsageError, match="--already-used"):
             await run_here(scans, tmp_path / "out", fake.url, **options)
         assert (len(fake.calls), path.exists()) == (2, False)
-        with closing(Ledger(path, Calendar(), 4)) as ledger:
+        with closing(SqliteLedger(path, Calendar(), 4)) as ledger:
             ledger.set_used(2)
         summary = await run_here(scans, tmp_path / "out", fake.url, budget={"quota": 4}, accept_ledger=True)
         assert (summary.exit_code, len(fake.calls)) == (8, 4)
@@ -176,7 +175,7 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(
     write_pages(scans, PAGES)
     out, path = tmp_path / "out", ledger_path(tmp_path / "ledger", KEY, "127.0.0.1")
     path.parent.mkdir()
-    Ledger(path, Calendar(), None).close()
+    SqliteLedger(path, Calendar(), None).close()
     trace = ["-o", str(tmp_path / "log"), "-P", f"{path}{suffix}", "-e", f"trace={fault.split(':', maxsplit=1)[0]}"]
     command = [*QUICK_STRACE, *trace, "-e", f"inject={fault}", *COMMAND]
     async with serve_fake() as fake:
@@ -190,7 +189,7 @@ async def test_a_ledger_that_cannot_be_written_ends_the_run(
     assert "INJECTED" in (tmp_path / "log").read_text()
     assert 0 < calls < PAGES
     assert len(results(out)) == calls
-    with closing(Ledger(path, Calendar(), None)) as ledger:
+    with closing(SqliteLedger(path, Calendar(), None)) as ledger:
         assert calls <= ledger.usage().used <= calls + 2 * JOBS
 
 

@@ -11,9 +11,9 @@ import pytest
 from pipeline.batch.ledger_check import find_problem
 from pipeline.billing import Calendar
 from pipeline.errors import UsageError
-from pipeline.ledger.budget import ledger_path
-from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.schema import LedgerMark
+from pipeline.ledger.base import LedgerMark
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.workspace.run_file import MeteredRun, RunFile, last_metered_run, require_workspace
 from tests.fakes import FakeOcr, serve_fake
 from tests.pages import write_pages
@@ -62,7 +62,7 @@ def _replace(place: Place) -> None:
 def make_other_ledger(place: Place) -> Path:
     """Make a ledger of the same key with another id."""
     path = place.directory / "new.sqlite3"
-    with closing(Ledger(path, Calendar(), None)):
+    with closing(SqliteLedger(path, Calendar(), None)):
         return path
 
 
@@ -170,7 +170,7 @@ class TestDecision:
     def test_a_ledger_is_known_by_key_id_and_count(
         self, ledger: str, mark: LedgerMark | None, *, is_elsewhere: bool, problem: str | None
     ) -> None:
-        found = find_problem(self.LAST, Path(ledger), mark, is_elsewhere=is_elsewhere)
+        found = find_problem(self.LAST, ledger, mark, is_elsewhere=is_elsewhere)
         assert (found is None) == (problem is None)
         assert problem is None or (found is not None and problem in found)
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from anyio.abc import Process
 
-from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.places import ledger_path
 from tests.benchmarks.one_key import Plan, find_faults, play
 from tests.fakes import Call, FakeOcr, accept, serve_fake
 from tests.faults.accounts import check_every_page_once, check_nothing_vanished, count_used, note

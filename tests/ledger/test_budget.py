@@ -17,9 +17,11 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import InterruptedRunError, LedgerError, PlannedStopError, QuotaExhaustedError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.budget import Budget, ledger_path
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.owners import own
+from pipeline.ledger.budget import Budget
+from pipeline.ledger.operations import Owner, Permit, Reserve, Settle
+from pipeline.ledger.places import ledger_path
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.owners import own
 from pipeline.records import PageId
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from tests.ledgers import read_attempt_states
@@ -31,18 +33,18 @@ KEY = "sk-secret-0123456789"
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncGenerator[Ledger]:
+async def ledger(tmp_path: Path) -> AsyncGenerator[SqliteLedger]:
     """A ledger of ten calls per month."""
-    opened = Ledger(tmp_path / "ledger.sqlite3", Calendar(), 10)
+    opened = SqliteLedger(tmp_path / "ledger.sqlite3", Calendar(), 10)
     yield opened
     opened.close()
 
 
 def make_budget(
-    ledger: Ledger | None, *, max_calls: int | None = None, owner: str = "me", shutdown: Shutdown | None = None
+    ledger: SqliteLedger | None, *, max_calls: int | None = None, owner: str = "me", shutdown: Shutdown | None = None
 ) -> Budget:
     """Return the budget of a run in workspace `w`."""
-    return Budget(ledger, workspace_id="w", owner=owner, shutdown=shutdown, max_calls=max_calls)
+    return Budget(ledger, workspace_id="w", owner=Owner(owner), shutdown=shutdown, max_calls=max_calls)
 
 
 class TestOutcomes:
@@ -60,7 +62,7 @@ class TestOutcomes:
     )
     @pytest.mark.parametrize("ended_by", [pytest.param(name, id=name) for name in ("return", "error", "cancellation")])
     async def test_the_last_known_outcome_is_recorded(
-        self, ledger: Ledger, acts: list[str], state: AttemptState, calls: int, ended_by: str
+        self, ledger: SqliteLedger, acts: list[str], state: AttemptState, calls: int, ended_by: str
     ) -> None:
         budget = make_budget(ledger)
         with suppress(ZeroDivisionError), anyio.CancelScope() as scope:
@@ -84,7 +86,7 @@ class TestOutcomes:
         assert (budget.calls, ledger.usage().used) == (calls, calls)
         assert repr(attempt) == f"<Attempt {attempt.id} {state}>"
 
-    async def test_a_reservation_of_a_cancelled_page_is_voided(self, ledger: Ledger) -> None:
+    async def test_a_reservation_of_a_cancelled_page_is_voided(self, ledger: SqliteLedger) -> None:
         """The cancellation comes while the reservation is written."""
         budget, entered = make_budget(ledger), list[str]()
         with anyio.CancelScope() as scope:
@@ -107,12 +109,12 @@ class TestOutcomes:
 
 
 class TestLimits:
-    async def test_concurrent_pages_never_exceed_the_month(self, ledger: Ledger) -> None:
+    async def test_concurrent_pages_never_exceed_the_month(self, ledger: SqliteLedger) -> None:
         granted, refused = await self.reserve_at_once(make_budget(ledger), 30)
         assert (granted, refused) == (10, 20)
         assert ledger.usage().used == 10
 
-    async def test_concurrent_pages_never_exceed_max_calls(self, ledger: Ledger) -> None:
+    async def test_concurrent_pages_never_exceed_max_calls(self, ledger: SqliteLedger) -> None:
         budget = make_budget(ledger, max_calls=3)
         granted, refused = await self.reserve_at_once(budget, 30)
         assert (granted, refused, budget.calls) == (3, 27, 3)
@@ -139,7 +141,7 @@ class TestLimits:
                 tasks.start_soon(call)
         return ends.count(True), ends.count(False)
 
-    async def test_a_call_that_was_not_billed_does_not_use_up_max_calls(self, ledger: Ledger) -> None:
+    async def test_a_call_that_was_not_billed_does_not_use_up_max_calls(self, ledger: SqliteLedger) -> None:
         budget = make_budget(ledger, max_calls=1)
         for billed in (False, False, True):
             async with budget.reserve(PAGE) as attempt:
@@ -149,7 +151,7 @@ class TestLimits:
             async with budget.reserve(PAGE):
                 pass
 
-    async def test_a_deleted_ledger_reserves_nothing(self, ledger: Ledger) -> None:
+    async def test_a_deleted_ledger_reserves_nothing(self, ledger: SqliteLedger) -> None:
         budget = make_budget(ledger)
         ledger.path.unlink()
         with pytest.raises(LedgerError):
@@ -157,7 +159,7 @@ class TestLimits:
                 pass
         assert budget.calls == 0
 
-    async def test_a_ledger_that_is_deleted_during_a_call_is_an_error_of_the_flush(self, ledger: Ledger) -> None:
+    async def test_a_ledger_that_is_deleted_during_a_call_is_an_error_of_the_flush(self, ledger: SqliteLedger) -> None:
         budget = make_budget(ledger)
         reservation = budget.reserve(PAGE)
         attempt = await reservation.__aenter__()
@@ -178,12 +180,12 @@ class TestMonthsEnd:
 
     @staticmethod
     @contextmanager
-    def used_up(path: Path, seconds: float) -> Generator[Ledger]:
+    def used_up(path: Path, seconds: float) -> Generator[SqliteLedger]:
         """Yield a ledger whose January is used up, on the loop's time, which starts this many seconds after its end."""
         loop = asyncio.get_running_loop()
         offset_s = -3600.0
         with closing(
-            Ledger(path, Calendar(), 10, now=lambda: END + timedelta(seconds=offset_s + loop.time()))
+            SqliteLedger(path, Calendar(), 10, now=lambda: END + timedelta(seconds=offset_s + loop.time()))
         ) as ledger:
             ledger.set_used(10)
             offset_s = seconds
@@ -239,7 +241,7 @@ class TestMonthsEnd:
             assert read_attempt_states(ledger.path, "w") == {}
 
 
-async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger: Ledger) -> None:
+async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger: SqliteLedger) -> None:
     """`Task.cancel` comes while the reservation is written."""
     budget = make_budget(ledger)
 
@@ -260,14 +262,15 @@ async def test_a_task_that_is_cancelled_by_asyncio_leaves_nothing_pending(ledger
 OWNER = """
 import sys
 from pathlib import Path
-from pipeline.ledger.owners import own
-from pipeline.ledger.ledger import Ledger, Reserve
+from pipeline.ledger.sqlite.owners import own
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.operations import Reserve
 from pipeline.records import PageId
 from pipeline.billing import Calendar
 
 path = Path(sys.argv[1])
 with own(path) as owner:
-    ledger = Ledger(path, Calendar(), 10)
+    ledger = SqliteLedger(path, Calendar(), 10)
     pages = [Reserve(PageId(f"sha256:{number:02d}#1")) for number in range(3)]
     ids = iter(f"{owner}-{number}" for number in range(3))
     ledger.execute(pages, "w", owner, lambda: next(ids))
@@ -277,7 +280,7 @@ with own(path) as owner:
 
 
 class TestRecovery:
-    async def test_an_owner_lives_as_long_as_its_process(self, ledger: Ledger) -> None:
+    async def test_an_owner_lives_as_long_as_its_process(self, ledger: SqliteLedger) -> None:
         """Its attempts are left alone until SIGKILL; then they count as spent, and are found."""
         process = subprocess.Popen(  # noqa: ASYNC220 - it is asked by its pipes
             [sys.executable, "-c", OWNER, str(ledger.path)],
@@ -304,7 +307,7 @@ class TestRecovery:
         }
         assert ledger.usage().used == 3
 
-    async def test_a_run_does_not_recover_its_own_attempts(self, ledger: Ledger) -> None:
+    async def test_a_run_does_not_recover_its_own_attempts(self, ledger: SqliteLedger) -> None:
         budget = make_budget(ledger)
         async with budget.reserve(PAGE) as attempt:
             assert await budget.find_open() == []
@@ -317,11 +320,6 @@ class TestRecovery:
             assert {lock.stem for lock in path.with_suffix(".owners").iterdir()} == {first, second}
         assert list(path.with_suffix(".owners").iterdir()) == []
 
-    def test_an_owner_without_a_ledger_locks_nothing(self, tmp_path: Path) -> None:
-        with own(None) as owner:
-            assert owner
-        assert list(tmp_path.iterdir()) == []
-
     def test_a_lock_that_cannot_be_made_is_a_ledger_error(self, tmp_path: Path) -> None:
         (tmp_path / "ledger.owners").touch()
         with pytest.raises(LedgerError, match=r"ledger\.sqlite3"), own(tmp_path / "ledger.sqlite3"):
@@ -332,7 +330,9 @@ class TestSpread:
     async def test_simultaneous_runs_make_one_share_together(self, tmp_path: Path) -> None:
         """Each has opened the ledger before the other one has called."""
         ledgers = [
-            Ledger(tmp_path / "ledger.sqlite3", Calendar(), 1_000, now=lambda: datetime(2026, 1, 10, 22, tzinfo=UTC))
+            SqliteLedger(
+                tmp_path / "ledger.sqlite3", Calendar(), 1_000, now=lambda: datetime(2026, 1, 10, 22, tzinfo=UTC)
+            )
             for _ in range(2)
         ]
         for ledger in ledgers:
@@ -363,17 +363,17 @@ class TestSpread:
 
     def test_a_void_call_gives_its_place_back_and_the_rest_of_the_month_has_no_share(self, tmp_path: Path) -> None:
         now = [datetime(2026, 1, 10, 22, tzinfo=UTC)]
-        with closing(Ledger(tmp_path / "ledger.sqlite3", Calendar(), 44, now=lambda: now[0])) as ledger:
+        with closing(SqliteLedger(tmp_path / "ledger.sqlite3", Calendar(), 44, now=lambda: now[0])) as ledger:
             ledger.spread()
             first, second, refusal = ledger.execute([Reserve(PAGE)] * 3, "w", "o", iter("abc").__next__)
-            assert (first, second) == ("a", "b")
+            assert (first, second) == (Permit("a"), Permit("b"))
             assert "share of 2 calls is made" in str(refusal)
             results = ledger.execute([Settle("a", AttemptState.VOID), Reserve(PAGE)], "w", "o", iter("d").__next__)
-            assert results == [None, "d"]
+            assert results == [None, Permit("d")]
             now[0] += timedelta(days=21)
             ledger.spread()
             granted = ledger.execute([Reserve(PAGE)] * 50, "w", "o", map(str, range(50)).__next__)
-            assert sum(isinstance(result, str) for result in granted) == 42, "the quota ends the month's last night"
+            assert sum(isinstance(result, Permit) for result in granted) == 42, "the quota ends the month's last night"
 
 
 class TestPath:

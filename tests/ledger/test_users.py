@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeline.ledger.budget import ledger_path
+from pipeline.ledger.places import ledger_path
 from tests.pages import write_pages
 from tests.runs import KEY, ROOT
 

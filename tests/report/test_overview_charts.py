@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.billing import Calendar
-from pipeline.ledger.by_day import MonthCalls
+from pipeline.ledger.base import MonthCalls
 from pipeline.records import State
 from pipeline.report.overview import Overview
 from pipeline.report.overview_charts import draw_calls, draw_lengths, month_span

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.billing import Calendar, billing_month
-from pipeline.ledger.schema import LEDGER, RECOUNT
+from pipeline.ledger.sqlite.schema import LEDGER, RECOUNT
 from pipeline.quality import Confidence, Quality
 from pipeline.records import Failure, PageId, Record, Reply, rfc3339
 from pipeline.skipped import Skipped

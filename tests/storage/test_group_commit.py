@@ -225,3 +225,31 @@ async def test_an_item_submitted_alone_is_written_at_once() -> None:
     await group.submit(2)
     assert (log.groups, anyio.current_time()) == ([[1], [2]], 0.0)
     assert repr(group) == "<GroupCommit 0 waiting>"
+
+
+@on_virtual_time
+async def test_an_urgent_item_is_written_though_no_task_waits_for_it() -> None:
+    log = Log()
+    log.may_end.set()
+    group: GroupCommit[int, str] = GroupCommit(log.commit)
+    group.defer(1)
+    await anyio.wait_all_tasks_blocked()
+    assert log.groups == []
+    group.defer(2, at_once=True)
+    await anyio.wait_all_tasks_blocked()
+    assert log.groups == [[1, 2]]
+
+
+@pytest.mark.parametrize("ends_with_flush", [pytest.param(True, id="flush"), pytest.param(False, id="submit")])
+@on_virtual_time
+async def test_the_error_of_an_urgent_item_reaches_the_next_caller(*, ends_with_flush: bool) -> None:
+    log = Log()
+    log.poison = 1
+    log.may_end.set()
+    group: GroupCommit[int, str] = GroupCommit(log.commit)
+    group.defer(1, at_once=True)
+    await anyio.wait_all_tasks_blocked()
+    with pytest.raises(OSError, match="cannot write 1"):
+        await (group.flush() if ends_with_flush else group.submit(2))
+    assert log.groups == []
+    await group.flush()

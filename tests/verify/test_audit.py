@@ -15,7 +15,8 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import StorageError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
+from pipeline.ledger.operations import Reserve, Settle
+from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import Failure, Record, Reply, State
 from pipeline.verify.audit import audit, count_pages
 from pipeline.workspace import snapshot
@@ -72,7 +73,7 @@ def sound(tmp_path: Path) -> Sound:
         index.mark_file_pending(on_disk("waiting.png"))
         totals = {state.value: number for state, number in index.count_pages().totals.items()}
     attempts = [record.attempts[0] for record in records[:DONE]]
-    ledger = Ledger(tmp_path / "ledger.sqlite3", Calendar(), None)
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite3", Calendar(), None)
     ids = iter(attempts)
     ledger.execute([Reserve(page_id(number)) for number in range(DONE)], "w", "o", lambda: next(ids))
     ledger.execute([Settle(attempt, AttemptState.ACCEPTED) for attempt in attempts], "w", "o", str)
@@ -211,7 +212,7 @@ def test_a_call_that_the_ledger_voided_is_named(sound: Sound) -> None:
     """A voided call with a text on disk is under-counted."""
     assert sound.run_file.ledger is not None
     (attempt,) = make_record("", 0, added=11).attempts
-    ledger = Ledger(Path(sound.run_file.ledger), Calendar(), None)
+    ledger = SqliteLedger(Path(sound.run_file.ledger), Calendar(), None)
     ledger.execute([Settle(attempt, AttemptState.VOID)], "w", "o", str)
     ledger.close()
     assert sound.faults() == [

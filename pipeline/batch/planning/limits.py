@@ -2,15 +2,13 @@
 
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pipeline.batch.planning.forecast import Forecast, forecast
 from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Calendar, NightShare, Usage, share_of_night
 from pipeline.config import Config
 from pipeline.config.settings import TIER_CALLS
-from pipeline.ledger.budget import ledger_file
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.places import find_place, place_named
 from pipeline.service import Service
 from pipeline.workspace.run_file import RunFile, last_metered_run
 
@@ -20,15 +18,15 @@ def read_usage(config: Config, service: Service, last: RunFile | None) -> tuple[
 
     A ledger that is missing is not made.
     """
-    path = ledger_file(config, service)
-    if path is None and (metered := last_metered_run(last)) is not None:
-        path = Path(metered.ledger)
+    place = find_place(config, service)
+    if place is None and (metered := last_metered_run(last)) is not None:
+        place = place_named(metered.ledger, config.budget.ledger)
     budget = config.budget
     calendar = Calendar(budget.timezone, budget.reset_day)
-    if path is None or not path.exists():
+    if place is None or not place.exists():
         now = datetime.now(UTC).astimezone()
         return None, None if budget.limit is None else share_of_night(budget.limit, 0, None, now, calendar)
-    with closing(Ledger(path, calendar, budget.limit)) as ledger:
+    with closing(place.open(calendar, budget.limit)) as ledger:
         return ledger.usage(), ledger.night_share()
 
 

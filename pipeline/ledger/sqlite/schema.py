@@ -3,12 +3,12 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
+from pipeline.ledger.base import AttemptRow, LedgerMark
 from pipeline.storage.sqlite import DatabaseSpec, connect, connect_read_only
 
 _STATES: Final = "'pending', 'accepted', 'charged', 'posted', 'void', 'unknown'"
@@ -118,29 +118,6 @@ LEDGER: Final = DatabaseSpec(
     schema=_SCHEMA,
     upgrades={1: (*_FROM_FORMAT_1, *_FROM_FORMAT_2), 2: _FROM_FORMAT_2},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """A row of the ledger, for the audit."""
-
-    id: str
-    page: str
-    source: str
-    state: AttemptState
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerMark:
-    """By what a ledger is known again.
-
-    Attributes:
-        id: Random, made with the file; None in a file of format 1 or 2, which has none.
-        reserved: Number of calls ever reserved; a restored older ledger has fewer.
-    """
-
-    id: str | None
-    reserved: int
 
 
 def read_mark(db: sqlite3.Connection) -> LedgerMark:

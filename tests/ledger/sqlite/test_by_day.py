@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LedgerError
-from pipeline.ledger.by_day import MonthCalls, read_calls_by_day
-from pipeline.ledger.schema import LEDGER
+from pipeline.ledger.base import MonthCalls
+from pipeline.ledger.sqlite.by_day import read_calls_by_day
+from pipeline.ledger.sqlite.schema import LEDGER
 from pipeline.storage.sqlite import DurableDatabase
 
 Row = tuple[str, str, str | None, str, str]

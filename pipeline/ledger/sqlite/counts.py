@@ -17,7 +17,7 @@ from typing import Final
 from pipeline.billing import Calendar, Months, Usage, billing_month, possible_months
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.schema import LEDGER, RECOUNT
+from pipeline.ledger.sqlite.schema import LEDGER, RECOUNT
 from pipeline.storage.sqlite import connect_read_only
 
 _PEEK_TIMEOUT_S: Final = 2.0

@@ -1,25 +1,17 @@
 """The accepted calls of one workspace: each must have a readable line in its results.jsonl."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.counts import change_states, forget_folded
+from pipeline.ledger.base import AcceptedCall
+from pipeline.ledger.sqlite.counts import change_states, forget_folded
 from pipeline.storage.sqlite import DurableDatabase
 
 _BATCH: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedCall:
-    """A call whose text was synced; the source names its page in messages."""
-
-    id: str
-    source: str
-
-
-class AcceptedCalls:
+class SqliteAcceptedCalls:
     """The accepted calls of one workspace.
 
     Args:
@@ -32,7 +24,7 @@ class AcceptedCalls:
         self._workspace_id = workspace_id
 
     def __repr__(self) -> str:
-        return f"<AcceptedCalls of {self._workspace_id}>"
+        return f"<SqliteAcceptedCalls of {self._workspace_id}>"
 
     def total(self) -> int:
         """Return their number, those of folded rows included; takes no longer for more of them."""

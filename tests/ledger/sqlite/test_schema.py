@@ -12,8 +12,10 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.schema import LEDGER, LedgerMark, find_mark, read_folded
+from pipeline.ledger.base import LedgerMark
+from pipeline.ledger.operations import Permit, Reserve, Settle
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import LEDGER, find_mark, read_folded
 from pipeline.records import PageId
 from pipeline.storage.sqlite import DurableDatabase
 from tests.ledgers import read_attempt_states
@@ -47,9 +49,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path, now: datetime = datetime(2026, 2, 15, tzinfo=UTC)) -> Iterator[Ledger]:
+def opened(path: Path, now: datetime = datetime(2026, 2, 15, tzinfo=UTC)) -> Iterator[SqliteLedger]:
     """Open a ledger of thirty calls a month in February, and close it again."""
-    with closing(Ledger(path, Calendar(), 30, now=lambda: now)) as ledger:
+    with closing(SqliteLedger(path, Calendar(), 30, now=lambda: now)) as ledger:
         yield ledger
 
 
@@ -79,7 +81,7 @@ class TestUpgrade:
             ledger.execute([Settle("f", AttemptState.VOID)], "w", "o", str)
             ids = iter(map(str, range(99)))
             granted = ledger.execute([Reserve(PAGE)] * 40, "w", "o", lambda: next(ids))
-            assert sum(isinstance(result, str) for result in granted) == 27
+            assert sum(isinstance(result, Permit) for result in granted) == 27
             assert ledger.usage().left == 0
 
     def test_a_clock_that_moved_back_opens_no_earlier_month(self, path: Path) -> None:
@@ -111,7 +113,7 @@ class TestTransactions:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A reader holds the file for too long; afterwards no lock remains."""
-        monkeypatch.setattr("pipeline.ledger.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
+        monkeypatch.setattr("pipeline.ledger.sqlite.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM attempt").fetchall()
@@ -120,7 +122,7 @@ class TestTransactions:
             reader.execute("COMMIT")
             reader.execute("BEGIN IMMEDIATE")
             reader.execute("ROLLBACK")
-            assert ledger.execute([Reserve(PAGE)], "w", "o", lambda: "b") == ["b"]
+            assert ledger.execute([Reserve(PAGE)], "w", "o", lambda: "b") == [Permit("b")]
         assert set(read_attempt_states(path, "w")) == {"b"}
 
     def test_a_file_that_is_deleted_during_the_commit_reserves_nothing(self, path: Path) -> None:

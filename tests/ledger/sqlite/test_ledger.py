@@ -19,8 +19,9 @@ import pytest
 from pipeline.billing import CLOCK_MARGIN, Calendar, QuotaRefusal
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.schema import LEDGER
+from pipeline.ledger.operations import Permit, Reserve, Settle
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import LEDGER
 from pipeline.records import PageId
 from tests.clocks import Clock
 from tests.ledgers import read_attempt_states
@@ -38,22 +39,22 @@ def new_id() -> str:
 
 
 @contextmanager
-def opened(path: Path, limit: int | None = None, clock: Clock | None = None) -> Iterator[Ledger]:
+def opened(path: Path, limit: int | None = None, clock: Clock | None = None) -> Iterator[SqliteLedger]:
     """Open a ledger and close it again."""
-    ledger = Ledger(path, Calendar(), limit, now=clock or Clock(JANUARY))
+    ledger = SqliteLedger(path, Calendar(), limit, now=clock or Clock(JANUARY))
     try:
         yield ledger
     finally:
         ledger.close()
 
 
-def reserve(ledger: Ledger, count: int = 1, *, workspace_id: str = "w", owner: str = "o") -> list[str]:
+def reserve(ledger: SqliteLedger, count: int = 1, *, workspace_id: str = "w", owner: str = "o") -> list[str]:
     """Reserve in one group; return the ids of the attempts granted."""
     results = ledger.execute([Reserve(PAGE)] * count, workspace_id, owner, new_id)
-    return [result for result in results if isinstance(result, str)]
+    return [result.attempt for result in results if isinstance(result, Permit)]
 
 
-def settle(ledger: Ledger, attempt: str, state: AttemptState) -> None:
+def settle(ledger: SqliteLedger, attempt: str, state: AttemptState) -> None:
     """Settle one reservation."""
     assert ledger.execute([Settle(attempt, state)], "w", "o", new_id) == [None]
 
@@ -85,7 +86,7 @@ class TestCounting:
         with opened(path, 3) as ledger:
             results = ledger.execute([Reserve(PAGE)] * 5, "w", "o", new_id)
             assert ledger.left == 0
-        assert [type(result) for result in results] == [str] * 3 + [QuotaRefusal] * 2
+        assert [type(result) for result in results] == [Permit] * 3 + [QuotaRefusal] * 2
         assert str(results[-1]) == "the month's 3 calls are used up; they reset on 2026-02-01 00:00 UTC"
 
     def test_a_voided_call_may_be_made_again(self, path: Path) -> None:
@@ -99,7 +100,7 @@ class TestCounting:
         with opened(path, 2) as ledger:
             first, second = reserve(ledger, 2)
             results = ledger.execute([Reserve(PAGE), Settle(first, AttemptState.VOID)], "w", "o", new_id)
-            assert [type(result) for result in results] == [str, type(None)]
+            assert [type(result) for result in results] == [Permit, type(None)]
             ledger.execute([Settle(second, AttemptState.VOID)], "w", "o", new_id)
             assert ledger.left == ledger.usage().left == 1
 
@@ -310,7 +311,7 @@ class TestFailingClosed:
         harm(path)
         content = path.read_bytes()
         with pytest.raises(LedgerError, match=re.escape(str(path))) as raised:
-            Ledger(path, Calendar(), None)
+            SqliteLedger(path, Calendar(), None)
         assert raised.value.exit_code == 1
         assert path.read_bytes() == content
 
@@ -323,7 +324,7 @@ class TestFailingClosed:
         for page in range(pages):
             path.write_bytes(content[: page * 4096] + b"\x80" * 4096 + content[(page + 1) * 4096 :])
             with pytest.raises(LedgerError):
-                Ledger(path, Calendar(), None)
+                SqliteLedger(path, Calendar(), None)
 
     def test_a_damaged_schema_is_a_ledger_error(self, path: Path) -> None:
         """SQLite quotes the damage in its message, in bytes that are not UTF-8."""
@@ -333,7 +334,7 @@ class TestFailingClosed:
         at = content.index(b"workspace TEXT")
         path.write_bytes(content[:at] + b"\x80(" + content[at + 2 :])
         with pytest.raises(LedgerError):
-            Ledger(path, Calendar(), None)
+            SqliteLedger(path, Calendar(), None)
 
     def test_a_read_only_ledger_is_not_opened(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
@@ -344,7 +345,7 @@ class TestFailingClosed:
             Path(directory).chmod(0o555)
             try:
                 with _unprivileged(), pytest.raises(LedgerError, match="readonly"):
-                    Ledger(path, Calendar(), None)
+                    SqliteLedger(path, Calendar(), None)
             finally:
                 Path(directory).chmod(0o755)
 
@@ -357,7 +358,7 @@ class TestFailingClosed:
         else:
             path.parent.touch()
         with pytest.raises(LedgerError, match=r"ledger\.sqlite3"):
-            Ledger(path, Calendar(), None)
+            SqliteLedger(path, Calendar(), None)
 
     @pytest.mark.parametrize(
         "swap",
@@ -396,7 +397,7 @@ class TestFailingClosed:
     def test_a_ledger_that_stays_locked_is_an_error_and_works_again_afterwards(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pipeline.ledger.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
+        monkeypatch.setattr("pipeline.ledger.sqlite.ledger.LEDGER", replace(LEDGER, busy_timeout_s=0.01))
         with opened(path) as ledger:
             other = sqlite3.connect(path, isolation_level=None)
             try:
@@ -413,7 +414,8 @@ RESERVER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from pipeline.ledger.ledger import Ledger, Reserve
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.operations import Permit, Reserve
 from pipeline.records import PageId
 from pipeline.billing import Calendar
 import itertools
@@ -422,10 +424,10 @@ path, name, limit, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(
 numbers = itertools.count()
 print("ready", flush=True)
 sys.stdin.readline()
-ledger = Ledger(path, Calendar(), limit, now=lambda: datetime(2026, 1, 15, tzinfo=UTC))
+ledger = SqliteLedger(path, Calendar(), limit, now=lambda: datetime(2026, 1, 15, tzinfo=UTC))
 while True:
     results = ledger.execute([Reserve(PageId(name))] * size, name, name, lambda: f"{name}-{next(numbers)}")
-    granted = [result for result in results if isinstance(result, str)]
+    granted = [result.attempt for result in results if isinstance(result, Permit)]
     print(*granted, sep="\\n", flush=True)
     if len(granted) < size:
         break

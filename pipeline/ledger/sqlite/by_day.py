@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pipeline.errors import LedgerError
-from pipeline.ledger.schema import LEDGER
+from pipeline.ledger.base import MonthCalls
+from pipeline.ledger.sqlite.schema import LEDGER
 from pipeline.storage.sqlite import connect_read_only
 
 _BUSY_TIMEOUT_S: Final = 2.0
@@ -21,29 +21,6 @@ ON attempt.month <= month.month AND coalesce(until, (SELECT max(month) FROM mont
 WHERE state <> 'void' GROUP BY 1, 2
 """
 """By minute, so that days of any time zone can be made of them; a call counts in each month that may bill it."""
-
-
-@dataclass(frozen=True, slots=True)
-class MonthCalls:
-    """The calls that count in a billing month.
-
-    Attributes:
-        month: Such as "2026-01" for the one that begins in January.
-        base: Calls without a row: those of a closed month, which was folded, and those that were made elsewhere and
-            noted by `quota --already-used`; below 0 when fewer were billed than were counted.
-        days: Calls with a row by day, as `day_of` returns it.
-        here: Calls with a row that are of the workspace asked for.
-    """
-
-    month: str
-    base: int
-    days: Mapping[int, int]
-    here: int
-
-    @property
-    def total(self) -> int:
-        """All calls of the month."""
-        return self.base + sum(self.days.values())
 
 
 def read_calls_by_day(path: Path, workspace_id: str, day_of: Callable[[str], int | None]) -> list[MonthCalls]:

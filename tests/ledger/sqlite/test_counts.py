@@ -10,9 +10,10 @@ import pytest
 from pipeline.billing import Calendar
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState
-from pipeline.ledger.counts import peek_usage
-from pipeline.ledger.ledger import Ledger, Reserve, Settle
-from pipeline.ledger.schema import read_miscounts
+from pipeline.ledger.operations import Reserve, Settle
+from pipeline.ledger.sqlite.counts import peek_usage
+from pipeline.ledger.sqlite.ledger import SqliteLedger
+from pipeline.ledger.sqlite.schema import read_miscounts
 from pipeline.records import PageId
 from tests.clocks import Clock
 
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite3"
 
 
-def reserve_and_settle(ledger: Ledger, workspace_id: str, states: dict[str, AttemptState]) -> None:
+def reserve_and_settle(ledger: SqliteLedger, workspace_id: str, states: dict[str, AttemptState]) -> None:
     """Reserve calls with these ids, and settle them."""
     ids = iter(states)
     ledger.execute([Reserve(PAGE)] * len(states), workspace_id, "o", lambda: next(ids))
@@ -36,13 +37,13 @@ def reserve_and_settle(ledger: Ledger, workspace_id: str, states: dict[str, Atte
 class TestAcceptedCalls:
     def test_folded_calls_count_per_workspace(self, path: Path) -> None:
         clock = Clock(JANUARY)
-        with closing(Ledger(path, Calendar(), None, now=clock)) as ledger:
+        with closing(SqliteLedger(path, Calendar(), None, now=clock)) as ledger:
             reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(5)})
             reserve_and_settle(ledger, "b", {"b1": AttemptState.ACCEPTED, "b2": AttemptState.CHARGED})
             reserve_and_settle(ledger, "b", {"b3": AttemptState.POSTED, "b4": AttemptState.VOID})
         clock.now += timedelta(days=40)
         for _ in range(2):
-            with closing(Ledger(path, Calendar(), None, now=clock)) as ledger:
+            with closing(SqliteLedger(path, Calendar(), None, now=clock)) as ledger:
                 totals = {name: ledger.accepted_calls(name).total() for name in "abc"}
                 assert totals == {"a": 5, "b": 1, "c": 0}
                 assert ledger.accepted_calls("a").folded() == 5
@@ -50,13 +51,13 @@ class TestAcceptedCalls:
                 assert ledger.usage("2026-01").used == 8
                 assert ledger.mark().reserved == 9
                 assert list(ledger.accepted_calls("a").find(set)) == []
-        with closing(Ledger(path, Calendar(), None, now=clock)) as ledger:
+        with closing(SqliteLedger(path, Calendar(), None, now=clock)) as ledger:
             ledger.accepted_calls("a").charge_folded(2)
             assert (ledger.accepted_calls("a").total(), ledger.usage("2026-01").used) == (3, 8)
         assert list(read_miscounts(path)) == []
 
     def test_charging_them_keeps_the_months_count(self, path: Path) -> None:
-        with closing(Ledger(path, Calendar(), 10, now=Clock(JANUARY))) as ledger:
+        with closing(SqliteLedger(path, Calendar(), 10, now=Clock(JANUARY))) as ledger:
             reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(5)})
             calls = ledger.accepted_calls("a")
             assert [call.id for group in calls.find(lambda ids: set(ids[1:3])) for call in group] == ["a1", "a2"]
@@ -75,7 +76,7 @@ class TestAcceptedCalls:
     ],
 )
 def test_a_count_that_the_rows_contradict_is_found(path: Path, change: str, found: tuple[str, int, int]) -> None:
-    with closing(Ledger(path, Calendar(), None, now=Clock(JANUARY))) as ledger:
+    with closing(SqliteLedger(path, Calendar(), None, now=Clock(JANUARY))) as ledger:
         reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(3)})
     assert list(read_miscounts(path)) == []
     with closing(sqlite3.connect(path)) as db, db:
@@ -85,7 +86,7 @@ def test_a_count_that_the_rows_contradict_is_found(path: Path, change: str, foun
 
 def test_a_commit_counts_no_settled_rows(path: Path) -> None:
     """With a limit each commit asks for the month's count; SQLite's plan touches open rows and one row of `month`."""
-    with closing(Ledger(path, Calendar(), 10_000, now=Clock(JANUARY))) as ledger:
+    with closing(SqliteLedger(path, Calendar(), 10_000, now=Clock(JANUARY))) as ledger:
         reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(500)})
         visited: list[int] = []
         ledger._file.db.set_progress_handler(lambda: visited.append(1), 100)
@@ -99,7 +100,7 @@ class TestPeek:
 
     def test_it_is_the_usage_that_the_ledger_says(self, path: Path) -> None:
         clock = Clock(JANUARY)
-        with closing(Ledger(path, Calendar(), 10, now=clock)) as ledger:
+        with closing(SqliteLedger(path, Calendar(), 10, now=clock)) as ledger:
             reserve_and_settle(ledger, "a", {f"a{n}": AttemptState.ACCEPTED for n in range(3)})
             ledger.execute([Reserve(PAGE)], "a", "o", lambda: "open")
             before = path.read_bytes()

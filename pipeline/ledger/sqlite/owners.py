@@ -3,32 +3,31 @@
 A pid is no proof: pids are reused, and containers have their own.
 """
 
-import secrets
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import LedgerError
+from pipeline.ledger.operations import new_owner_id
 from pipeline.storage.filesystems import make_directory
 from pipeline.storage.locks import hold_lock, is_locked
 
 
 @contextmanager
-def own(ledger: Path | None) -> Generator[str]:
+def own(ledger: Path) -> Generator[str]:
     """Yield a new owner's id; other processes see the owner alive until this context or this process ends.
 
     Raises:
         LedgerError: the lock file cannot be made or locked.
     """
-    owner = secrets.token_hex(6)
+    owner = new_owner_id()
+    path = _lock_file(ledger, owner)
     with ExitStack() as stack:
-        if ledger is not None:
-            path = _lock_file(ledger, owner)
-            try:
-                make_directory(path.parent)
-                stack.enter_context(hold_lock(path))
-            except OSError as exc:
-                raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
+        try:
+            make_directory(path.parent)
+            stack.enter_context(hold_lock(path))
+        except OSError as exc:
+            raise LedgerError(f"ledger {ledger}: cannot lock {path}: {exc.strerror or exc}") from exc
         yield owner
 
 

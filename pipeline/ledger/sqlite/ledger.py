@@ -5,8 +5,8 @@ one: a row that a crash leaves `pending` counts as spent until results.jsonl pro
 month in which the vendor may bill it (`pipeline.billing`). The counts per month are kept (`counts`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
@@ -15,7 +15,6 @@ from pipeline.billing import (
     Calendar,
     Months,
     NightShare,
-    QuotaRefusal,
     Usage,
     billing_month,
     possible_months,
@@ -23,9 +22,12 @@ from pipeline.billing import (
     reset_time,
 )
 from pipeline.errors import LedgerError
-from pipeline.ledger.accepted import AcceptedCalls
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
-from pipeline.ledger.counts import (
+from pipeline.ledger.base import LedgerMark
+from pipeline.ledger.night import Night
+from pipeline.ledger.operations import Answer, Operation, Owner, Penalise, Permit, Reserve, Settle, ShareRefusal
+from pipeline.ledger.sqlite.accepted import SqliteAcceptedCalls
+from pipeline.ledger.sqlite.counts import (
     add_reserved,
     change_states,
     count_usage,
@@ -33,31 +35,16 @@ from pipeline.ledger.counts import (
     move_months_after,
     noted_months,
 )
-from pipeline.ledger.night import Night, ShareRefusal
-from pipeline.ledger.schema import LEDGER, LedgerMark, read_mark
+from pipeline.ledger.sqlite.night import count_tonight, find_night
+from pipeline.ledger.sqlite.owners import is_alive, own
+from pipeline.ledger.sqlite.schema import LEDGER, read_mark
 from pipeline.records import PageId, rfc3339
 from pipeline.storage.sqlite import DurableDatabase
 from pipeline.wire import replace_surrogates
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
-    """Count one call for a page before it is made; the source names the page in messages."""
-
-    page: PageId
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Record the outcome of a reserved call."""
-
-    attempt: str
-    state: AttemptState
-
-
-class Ledger:
-    """The ledger of one key on this machine.
+class SqliteLedger:
+    """The ledger of one key on this machine; it implements `Ledger`.
 
     Args:
         path: The SQLite file; made when it is missing.
@@ -68,6 +55,8 @@ class Ledger:
     Raises:
         LedgerError: the file cannot be trusted.
     """
+
+    is_shared = False
 
     def __init__(
         self,
@@ -95,11 +84,29 @@ class Ledger:
             raise
 
     def __repr__(self) -> str:
-        return f"<Ledger {self.path.name} limit {self._limit}>"
+        return f"<SqliteLedger {self.path.name} limit {self._limit}>"
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @contextmanager
+    def own(self) -> Generator[Owner]:
+        """Yield a new owner, alive as long as this process holds its lock file.
+
+        Raises:
+            LedgerError: the lock file cannot be made or locked.
+        """
+        with own(self.path) as owner:
+            yield Owner(owner)
+
+    def is_alive(self, owner: str) -> bool:
+        """Return whether an owner's process is alive.
+
+        Raises:
+            LedgerError: its lock cannot be tested.
+        """
+        return is_alive(self.path, owner)
 
     def usage(self, month: str | None = None) -> Usage:
         """Return the usage of a month, by default the current one."""
@@ -126,9 +133,9 @@ class Ledger:
         night = self._find_night()
         self._night = None if night is None or night.share.is_rest else night
 
-    def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
+    def accepted_calls(self, workspace_id: str) -> SqliteAcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
-        return AcceptedCalls(self._file, workspace_id)
+        return SqliteAcceptedCalls(self._file, workspace_id)
 
     def mark(self) -> LedgerMark:
         """Return the ledger's id and the number of calls that it has ever reserved."""
@@ -171,19 +178,17 @@ class Ledger:
             )
             return self._usage(db, month, months.last)
 
+    def former_lease_s(self, workspace_id: str, owner: str) -> float:
+        """Return 0: a run that holds the workspace's lock is the only one."""
+        return 0.0
+
+    def watch_pauses(self, note: Callable[[float], object]) -> None:
+        """Do nothing: no other machine uses the ledger."""
+
     def execute(
-        self, operations: Sequence[Reserve | Settle], workspace_id: str, owner: str, new_id: Callable[[], str]
-    ) -> list[str | QuotaRefusal | ShareRefusal | None]:
+        self, operations: Sequence[Operation], workspace_id: str, owner: str, new_id: Callable[[], str]
+    ) -> list[Answer]:
         """Carry out a group of reservations and settlements in one transaction, settlements first.
-
-        Args:
-            operations: The group.
-            workspace_id: The workspace's id.
-            owner: The run's id.
-            new_id: Returns an id that no attempt has yet.
-
-        Returns:
-            An attempt id or a refusal for each reservation, None for each settlement.
 
         Raises:
             LedgerError: the ledger cannot be read or written, or does not know an attempt; nothing was reserved.
@@ -196,11 +201,11 @@ class Ledger:
                     self._settle(db, settled, state, months.last)
             room, share_left, others = self._room(db, months), *self._share_left(db, owner)
             added = rfc3339(self._now())
-            results: list[str | QuotaRefusal | ShareRefusal | None] = []
+            results: list[Answer] = []
             rows: list[tuple[str, ...]] = []
             for operation in operations:
                 match operation:
-                    case Settle():
+                    case Settle() | Penalise():
                         results.append(None)
                     case Reserve() if full := [month for month, left in room.items() if left == 0]:
                         assert self._limit is not None
@@ -214,7 +219,7 @@ class Ledger:
                         attempt = new_id()
                         name = replace_surrogates(source)
                         rows.append((attempt, page, name, months.first, workspace_id, owner, added))
-                        results.append(attempt)
+                        results.append(Permit(attempt))
             if rows:
                 add_reserved(db, months.first, rows)
         self.left = min(room.values(), default=None)
@@ -283,13 +288,13 @@ class Ledger:
         with self._file.transaction() as db:
             months = self._possible_months(db)
             left = min(self._room(db, months).values())
-            return Night.find(db, self._current_month(months), left, now, self._calendar)
+            return find_night(db, self._current_month(months), left, now, self._calendar)
 
     def _share_left(self, db: Connection, owner: str) -> tuple[int, int]:
         """Return the calls left of tonight's share, below 0 without a share, and those of other runs."""
         if self._night is None:
             return -1, 0
-        used, others = self._night.count(db, owner)
+        used, others = count_tonight(db, self._night, owner)
         return max(0, self._night.share.share - used), others
 
     def _settle(

@@ -1,0 +1,1 @@
+"""The ledgers of one machine: an SQLite file per key."""
