@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
+from pipeline.ledger.claims import Claims, ClaimScope
 from pipeline.ledger.operations import Answer, Operation, Owner, Terms
 
 
@@ -157,6 +158,9 @@ class Ledger(Protocol):
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Record the outcome of attempts that `open_attempts` returned."""
+
+    def claims(self, scope: ClaimScope) -> Claims:
+        """Return the claims of a shard."""
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
