@@ -239,7 +239,7 @@ async def test_shards_of_the_embedded_engine_claim_in_a_ledger(scans: Path, tmp_
     write_copies(scans, 3)
     async with serve_fake() as fake:
         for number, done in ((1, 3), (2, 0)):
-            sections = {"input": {"shard": f"{number}/2"}, "budget": {"quota": 1}}
+            sections: dict[str, dict[str, Any]] = {"input": {"shard": f"{number}/2"}, "budget": {"quota": 1}}
             job = Job(
                 [scans],
                 tmp_path / "parts" / str(number),
