@@ -13,12 +13,13 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
+from pipeline.batch.claims import choose_job
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import is_reachable, require_same_ledger
 from pipeline.batch.paid_texts import find_paid_calls, require_texts
 from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
-from pipeline.errors import StorageError, TemporaryError
+from pipeline.errors import StorageError, TemporaryError, UsageError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt
 from pipeline.ledger.base import LedgerPlace
@@ -37,6 +38,7 @@ from pipeline.workspace.run_file import (
     is_copy,
     key_fingerprint,
     last_metered_run,
+    require_shard,
     write_run_file,
 )
 
@@ -49,6 +51,9 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     Raises:
         UsageError: another service filled the workspace, or the ledger's directory cannot be used.
     """
+    if last is not None and last.is_merging:
+        raise UsageError(f"{job.workspace}: a merge into it was interrupted; repeat `pagemill merge` first")
+    shard = _find_shard(job, last)
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     _log_choices(job, last, again)
     copied_from = () if last is None else last.copied_from
@@ -79,8 +84,18 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         metered=last_metered_run(last),
         run_id=job.run_id,
         files=last.files if last is not None else {},
+        shard=shard,
+        shard_job=None if shard is None else choose_job(job, last, os.path.realpath(job.workspace)),
+        merged=() if last is None else last.merged,
         resealed=None if last is None else last.resealed,
     )
+
+
+def _find_shard(job: ResolvedJob, last: RunFile | None) -> str | None:
+    """Return the workspace's shard."""
+    shard = None if job.config.input.part is None else str(job.config.input.part)
+    require_shard(last, shard, job.workspace)
+    return shard
 
 
 @cache
@@ -121,9 +136,13 @@ async def open_accounts(
     if former is not None and former != ledger:
         reachable = partial(is_reachable, former, accept=job.accept_ledger)
         former = former if await anyio.to_thread.run_sync(reachable) else None
-    async with open_budget(
-        ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
-    ) as (budget, uncertain):
+    config = job.config
+    if not job.service.metered:  # a shard of the embedded engine: calls are free, and counted without a limit
+        config = msgspec.structs.replace(config, budget=msgspec.structs.replace(config.budget, tier=None, quota=None))
+    async with open_budget(ledger, former, run_file.workspace_id, index=index, config=config, shutdown=shutdown) as (
+        budget,
+        uncertain,
+    ):
         check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
         await anyio.to_thread.run_sync(
             check_texts, job.workspace, index, find_paid_calls(budget, last, run_file.workspace_id)

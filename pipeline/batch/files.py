@@ -9,6 +9,7 @@ from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ordering import arrange, needs_listing
 from pipeline.batch.retry import count_retries, retry_files
 from pipeline.batch.triage import Triage
+from pipeline.config import InputConfig
 from pipeline.errors import UsageError
 from pipeline.inputs import source
 from pipeline.inputs.resolve import resolve_inputs
@@ -33,15 +34,15 @@ def find_inputs(job: ResolvedJob) -> Inputs:
                 f"{job.workspace}: the input root of its pages, {root}, is not there; mount it, or use run"
             )
         return Inputs(Path(root), ())
-    return name_inputs(job.inputs, job.config.input.column, job.workspace)
+    return name_inputs(job.inputs, job.config.input, job.workspace)
 
 
-def name_inputs(texts: Sequence[str], column: str | None, workspace: Path | None) -> Inputs:
+def name_inputs(texts: Sequence[str], config: InputConfig, workspace: Path | None) -> Inputs:
     """Return INPUTs with the root that names in a workspace's records are relative to.
 
     Args:
         texts: As given on the command line.
-        column: The column of manifests that names the page; None for the first of the known ones.
+        config: The column of manifests that names the page, and the shard.
         workspace: The directory given to `-o`; None for none.
 
     Raises:
@@ -51,9 +52,9 @@ def name_inputs(texts: Sequence[str], column: str | None, workspace: Path | None
     path = workspace
     if workspace is not None and cwd is not None:
         path = Path(absolute_path(str(cwd), str(workspace)))
-    inputs = resolve_inputs(texts, cwd=cwd, column=column, workspace=path)
+    inputs = resolve_inputs(texts, cwd=cwd, column=config.column, workspace=path)
     last = None if workspace is None else read_run_file(workspace)
-    return replace(inputs, names_root=choose_root(last, inputs.root))
+    return replace(inputs, names_root=choose_root(last, inputs.root), shard=config.part)
 
 
 def count_known(job: ResolvedJob, inputs: Inputs, index: Index) -> int:

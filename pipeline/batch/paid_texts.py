@@ -21,6 +21,21 @@ from pipeline.workspace.source_names import decode_name
 
 
 @dataclass(frozen=True, slots=True)
+class MergedCalls:
+    """The calls of a workspace that was merged into this one, and may have gone on since.
+
+    Attributes:
+        calls: Its accepted calls in this run's ledger.
+        until: RFC 3339: calls reserved later are not in here.
+        texts: Number of its texts in here, whatever ledger counts their calls.
+    """
+
+    calls: AcceptedCalls
+    until: str
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class PaidCalls:
     """The calls that a workspace's texts are checked against.
 
@@ -29,12 +44,26 @@ class PaidCalls:
         ledger_id: The ledger's id.
         original: The accepted calls of the workspace that this one was copied from; None when it was not.
         copied_at: When that copy was whole, RFC 3339; calls reserved later are the original's alone.
+        merged: Those of the workspaces that were merged into this one.
     """
 
     calls: AcceptedCalls
     ledger_id: str
     original: AcceptedCalls | None = None
     copied_at: str | None = None
+    merged: Sequence[MergedCalls] = ()
+
+    def total(self) -> int:
+        """Return the number of accepted calls of all these workspaces, those made after a merge included."""
+        return self.calls.total() + sum(part.calls.total() for part in self.merged)
+
+    def folded(self) -> int:
+        """Return the least number of texts whose calls' rows were folded."""
+        return self.calls.folded() + sum(min(part.calls.folded(), part.texts) for part in self.merged)
+
+    def folded_posted(self) -> int:
+        """Return the number of folded calls of earlier releases, of which some have a text."""
+        return self.calls.folded_posted() + sum(part.calls.folded_posted() for part in self.merged)
 
 
 def find_paid_calls(ledger: Budget | Ledger, last: RunFile | None, workspace_id: str) -> PaidCalls | None:
@@ -48,10 +77,17 @@ def find_paid_calls(ledger: Budget | Ledger, last: RunFile | None, workspace_id:
     calls, mark = ledger.accepted_calls(workspace_id), ledger.mark()
     if calls is None or mark is None:
         return None
-    if last is None or last.workspace_id == workspace_id:
+    if last is None:
         return PaidCalls(calls, str(mark.id))
+    merged = [
+        MergedCalls(found, part.until, part.texts)
+        for part in last.merged
+        if (found := ledger.accepted_calls(part.workspace_id)) is not None
+    ]
+    if last.workspace_id == workspace_id:
+        return PaidCalls(calls, str(mark.id), merged=merged)
     original = ledger.accepted_calls(last.workspace_id)
-    return PaidCalls(calls, str(mark.id), original, last.finished or last.started)
+    return PaidCalls(calls, str(mark.id), original, last.finished or last.started, merged)
 
 
 def require_texts(
@@ -83,11 +119,11 @@ def require_texts(
         if not is_plan:
             index.proofs.forget_numbers()
         return
-    difference = index.proofs.count() - paid.calls.total()
+    difference = index.proofs.count() - paid.total()
     if paid.original is None and index.proofs.get_number(f"excess {paid.ledger_id}") == difference:
         return
     unknown = index.proofs.count() - sum(paid.calls.count_known(ids) for ids in index.proofs.all())
-    strangers = max(0, unknown - paid.calls.folded() - paid.calls.folded_posted())
+    strangers = max(0, unknown - paid.folded() - paid.folded_posted())
     known = index.proofs.get_number(f"strangers {paid.ledger_id}")
     if known is not None and strangers > known and not accept_ledger:
         raise UsageError(
@@ -95,13 +131,13 @@ def require_texts(
             " was restored, or lines of another key were added; restore the newest ledger, or confirm once with"
             " --accept-ledger, and `pagemill quota --already-used N` sets the count"
         )
-    folded = max(0, paid.calls.folded() - unknown)
+    folded = max(0, paid.folded() - unknown)
     if is_plan and pay_again:
         return
     _require_lines(workspace, index, paid, folded, pay_again=pay_again)
     if is_plan:
         return
-    index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.calls.total())
+    index.proofs.put_number(f"excess {paid.ledger_id}", index.proofs.count() - paid.total())
     index.proofs.put_number(f"strangers {paid.ledger_id}", strangers)
     index.commit()
 
@@ -133,9 +169,12 @@ def _require_lines(workspace: Path, index: Index, paid: PaidCalls, folded: int, 
         if pay_again:
             paid.calls.charge([call.id for call in found])
     if folded and pay_again:
-        paid.calls.charge_folded(folded)
+        paid.calls.charge_folded(min(folded, paid.calls.folded()))
+    others = [(part.calls, part.until) for part in paid.merged]
     if paid.original is not None and paid.copied_at is not None:
-        for found in paid.original.find(lacks_line, before=paid.copied_at):
+        others.append((paid.original, paid.copied_at))
+    for calls, until in others:
+        for found in calls.find(lacks_line, before=until):
             number, first = number + len(found), first or found[0].source
     number += folded
     if number and not pay_again:

@@ -18,7 +18,7 @@ from pipeline.batch.relisted import Relisted
 from pipeline.batch.triage import Triage
 from pipeline.config import Config
 from pipeline.errors import NoPagesError, PlannedStopError, StorageError
-from pipeline.inputs.kinds import OLDER, UNREADABLE
+from pipeline.inputs.kinds import LEFT_KINDS, UNREADABLE
 from pipeline.inputs.selection import Inputs
 from pipeline.records import IgnoredFiles, SourceFile, rfc3339
 from pipeline.shutdown import Shutdown
@@ -120,7 +120,7 @@ class Walk:
         if self.is_limited:
             shutdown.request(PlannedStopError(f"--limit {self._config.run.limit} is reached"))
         elif (self.is_complete or self.is_sampled) and not self.is_retry and shutdown.reason is None:
-            if not self.found and OLDER not in self.ignored:
+            if not self.found and LEFT_KINDS.isdisjoint(self.ignored):
                 names = ", ".join(item.text for item in inputs.items)
                 shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
             if self.is_sampled:

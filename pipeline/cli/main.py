@@ -29,6 +29,7 @@ cli = click.version_option(package_name="pagemill", prog_name="pagemill")(
             "export": LazyCommand("pipeline.cli.export", "Write the texts of a workspace in another format."),
             "report": LazyCommand("pipeline.cli.report", "Write a report for a browser: see and correct pages."),
             "correct": LazyCommand("pipeline.cli.correct", "Fold corrections in; accept lines edited by hand."),
+            "merge": LazyCommand("pipeline.cli.merge", "Join the workspaces of shards into one."),
             "quota": LazyCommand("pipeline.cli.quota", "Show the calls that the ledger of the API key has counted."),
             "serve": LazyCommand("pipeline.cli.serve", "Serve the text-recognition API on this machine."),
             "config": LazyCommand("pipeline.cli.config", "Show or check the configuration, or print an example file."),

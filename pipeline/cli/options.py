@@ -92,6 +92,8 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
         "input.changed_since",
         "input.order",
         "input.sample",
+        "input.shard",
+        "input.shard_job",
         "prepare.text_layer",
         "prepare.dedup",
         "prepare.skip_blank",

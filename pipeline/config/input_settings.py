@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from pipeline.config.fields import Count, Positive, Section, about
 from pipeline.config.page_ranges import PageRanges
+from pipeline.config.shard import Shard
 
 FILE_KINDS: Final = ("jpeg", "png", "gif", "webp", "bmp", "tiff", "jp2", "pnm", "avif", "heic", "pdf")
 """Formats of the files that hold pages."""
@@ -85,6 +86,32 @@ class InputConfig(Section, frozen=True):
         Literal["mtime", "sha256"],
         about("How a changed file is recognised: by size and time, or by reading every file.", flag="--changed-by"),
     ] = "mtime"
+    shard: Annotated[
+        str | None,
+        about(
+            "Take one of N parts of the INPUTs, I/N with I from 1 to N; each part has an OUT of its own.",
+            flag="--shard",
+            metavar="I/N",
+            example="2/7",
+            unset="all files",
+        ),
+    ] = None
+
+    shard_job: Annotated[
+        str | None,
+        about(
+            "Name of the job that the shards are of: they share the claims of what each of them recognises.",
+            flag="--shard-job",
+            metavar="NAME",
+            example="letters-2026",
+            unset="one job for all OUTs in the same directory with the same N",
+        ),
+    ] = None
+
+    @property
+    def part(self) -> Shard | None:
+        """`shard` as numbers; None for all files."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     @property
     def page_ranges(self) -> PageRanges | None:

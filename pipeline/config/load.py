@@ -17,7 +17,7 @@ import msgspec
 import platformdirs
 
 from pipeline.config.duration import parse_duration, parse_moment
-from pipeline.config.input_settings import FILE_KINDS
+from pipeline.config.input_settings import FILE_KINDS, InputConfig
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.settings import Config
 from pipeline.errors import UsageError
@@ -284,12 +284,20 @@ def _check_values(config: Config, source: str) -> None:
             raise UsageError(
                 f"{source}: input.changed_since: '{when}' is no date, time or duration such as 2d"
             ) from exc
-    try:
-        _ = config.input.page_ranges
-    except ValueError as exc:
-        raise UsageError(f"{source}: input.pages: '{config.input.pages}' is no list of pages such as 1-3,10-") from exc
+    _check_parts(config.input, source)
     for kind in config.input.exclude_kinds:
         if kind not in FILE_KINDS:
             raise UsageError(f"{source}: input.exclude_kinds: no kind '{kind}'; the kinds are {', '.join(FILE_KINDS)}")
     if config.prepare.min_edge_px > config.prepare.max_edge_px:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")
+
+
+def _check_parts(config: InputConfig, source: str) -> None:
+    try:
+        _ = config.page_ranges
+    except ValueError as exc:
+        raise UsageError(f"{source}: input.pages: '{config.pages}' is no list of pages such as 1-3,10-") from exc
+    try:
+        _ = config.part
+    except ValueError as exc:
+        raise UsageError(f"{source}: input.shard: '{config.shard}' is no shard such as 2/7") from exc

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from pipeline.inputs.archives.entries import NotAnArchiveError
 from pipeline.inputs.archives.walk import list_archive
 from pipeline.inputs.kinds import (
+    OTHER_SHARD,
     OUTPUT_FOLDER,
     OUTPUT_MARKS,
     SPECIAL_FILE,
@@ -56,7 +57,7 @@ def walk_directory(top: str, inputs: Inputs, selection: Selection, *, follow: bo
                 unfinished.append((path, listing.folders, above | {key} if key else above))
                 yield listing
         else:
-            yield Listing(path, [], frozenset(), [], {SYMLINK: 1}, None)
+            yield Listing(path, [], frozenset(), [], _count_one(path, SYMLINK, inputs), None)
         while unfinished and not unfinished[-1][1]:
             unfinished.pop()
         if not unfinished:
@@ -93,7 +94,7 @@ def _list_directory(path: str, top: str, inputs: Inputs, selection: Selection, *
         require_descriptor(exc)
         fault = exc.strerror or str(exc)
     if found.is_output and path != top:  # one that is named as an INPUT is read
-        return Listing(path, [], frozenset(), [], {OUTPUT_FOLDER: 1}, fault)
+        return Listing(path, [], frozenset(), [], _count_one(path, OUTPUT_FOLDER, inputs), fault)
     undecided = frozenset(name for name, says in found.listed if says is NameClass.UNDECIDED)
     files = sorted((name for name, _ in found.listed), key=os.fsencode)
     found.folders.sort(key=os.fsencode, reverse=True)
@@ -118,10 +119,14 @@ def _scan(path: str, top: str, inputs: Inputs, selection: Selection, found: _Fou
             says = NameClass.PAGE if kind in _FOLDERS else selection.class_of(from_root + name, from_top + name)
             if says is NameClass.LEFT_OUT:
                 continue
-            if (why := _ignored_kind(name, kind, says)) is not None:
-                found.ignored[why] += 1
-            elif kind == "folder":
+            why = _ignored_kind(name, kind, says)
+            if kind == "folder" and why is None:
                 found.folders.append(name)
+            elif inputs.shard is not None and not inputs.takes(inputs.source_name(join_path(path, name))):
+                if why is None:
+                    found.ignored[OTHER_SHARD] += 1
+            elif why is not None:
+                found.ignored[why] += 1
             else:
                 found.listed.append((name, says))
 
@@ -130,6 +135,9 @@ def _list_archive(
     path: str, top: str, inputs: Inputs, selection: Selection, error: NotADirectoryError
 ) -> Iterator[Listing]:
     """List an archive, or a folder in one; a file that has only the name of an archive is listed as a file."""
+    if not inputs.takes(inputs.source_name(path)):
+        yield Listing(path, [], frozenset(), [], {OTHER_SHARD: 1}, None)
+        return
     try:
         yield from list_archive(path, top, inputs, selection)
     except NotAnArchiveError:
@@ -140,6 +148,11 @@ def _list_archive(
         elif says is not NameClass.LEFT_OUT:
             undecided = frozenset([name] if says is NameClass.UNDECIDED else [])
             yield Listing(folder, [name], undecided, [], {}, None)
+
+
+def _count_one(path: str, kind: str, inputs: Inputs) -> dict[str, int]:
+    """Count a folder that every shard meets in one of them."""
+    return {kind: 1} if inputs.takes(inputs.source_name(path)) else {}
 
 
 def _kind(child: "os.DirEntry[str]", *, follow: bool) -> _Kind:

@@ -32,7 +32,10 @@ SPECIAL_FILE: Final = "special file"
 UNREADABLE: Final = "unreadable"
 COMMENT: Final = "comment"
 OLDER: Final = "older"
+OTHER_SHARD: Final = "in other shards"
 """Kinds of ignored files, and of ignored lines, that are no suffixes."""
+LEFT_KINDS: Final = frozenset({OLDER, OTHER_SHARD})
+"""Kinds of files that may be pages, and that this run leaves out."""
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".cbz", ".tar", ".cbt", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """A file in a directory is an archive when it has one of these suffixes, in any case, and the content of one."""

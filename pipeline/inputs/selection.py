@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from pipeline.config.shard import Shard
 from pipeline.errors import UsageError
-from pipeline.inputs.kinds import NameClass, class_of_name
+from pipeline.inputs.kinds import NameClass, class_of_name, is_archive_name
 from pipeline.wire import is_url
 
 InputKind = Literal["directory", "file", "glob", "manifest", "stdin", "url"]
@@ -64,6 +65,7 @@ class Inputs:
         names_root: The directory that source names are relative to; None stands for `root`.
         workspace: The run's own workspace, which is not walked; None for none.
         set_aside: INPUTs that are not read.
+        shard: The part of the files that the run takes; None for all.
     """
 
     root: Path
@@ -71,6 +73,7 @@ class Inputs:
     names_root: Path | None = None
     workspace: Path | None = None
     set_aside: tuple[SetAside, ...] = ()
+    shard: Shard | None = None
 
     @property
     def has_stdin(self) -> bool:
@@ -85,6 +88,20 @@ class Inputs:
         """Return the source name of a file: relative to the root when it is below the root, else its absolute path."""
         root = str(self.names_root or self.root)
         return "." if path == root else relative_path(root, path)
+
+    def takes(self, source: str) -> bool:
+        """Return whether the run takes a file, by its source name; the members of an archive stay together."""
+        return self.shard is None or self.shard.takes(shard_key(source))
+
+
+def shard_key(source: str) -> bytes:
+    """Return the bytes that decide about the shard of a source name.
+
+    They end with the first name in it that is an archive's: a folder of such a name stays together, too.
+    """
+    names = source.split("/")
+    end = next((number for number, name in enumerate(names, 1) if is_archive_name(name)), len(names))
+    return "/".join(names[:end]).encode("utf-8", "surrogateescape")
 
 
 def absolute_path(base: str, path: str) -> str:

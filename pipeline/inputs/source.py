@@ -23,7 +23,7 @@ from pipeline.config import InputConfig
 from pipeline.errors import UnreadableFileError, UsageError
 from pipeline.inputs.directory import walk_directory
 from pipeline.inputs.entries import name_entry, since_ns_of, skip_older, to_source_file
-from pipeline.inputs.kinds import suffix_of
+from pipeline.inputs.kinds import OTHER_SHARD, suffix_of
 from pipeline.inputs.listings import Listing
 from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reader
 from pipeline.inputs.resolve import BLOCK_BYTES
@@ -115,14 +115,15 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
 
 
 def _count_set_aside(inputs: Inputs) -> Mapping[str, int]:
-    return Counter(item.kind for item in inputs.set_aside if item.kind is not None)
+    """Count the INPUTs that are not read; each is counted by one shard."""
+    return Counter(item.kind for item in inputs.set_aside if item.kind is not None and inputs.takes(item.text))
 
 
 async def _list_input(
     item: Input, inputs: Inputs, config: InputConfig, stdin: BinaryIO | None, *, null_separated: bool
 ) -> AsyncGenerator[_Batch, None]:
     if item.kind in {"file", "url"}:
-        yield _Batch([ManifestEntry(item.path)])
+        yield _take_shard(item.base, inputs, _Batch([ManifestEntry(item.path)]))
         return
     if item.kind in {"directory", "glob"}:
         batches = _list_directory(item, inputs, config)
@@ -135,7 +136,16 @@ async def _list_input(
         batches = _parse_blocks(_read_manifest(item), reader)
     async with aclosing(batches):
         async for batch in batches:
-            yield batch
+            yield batch if item.kind in {"directory", "glob"} else _take_shard(item.base, inputs, batch)
+
+
+def _take_shard(base: str, inputs: Inputs, batch: _Batch) -> _Batch:
+    """Return what the run takes of the entries of a list: nothing is known of the others but their names."""
+    if inputs.shard is None:
+        return batch
+    taken = [entry for entry in batch.entries if inputs.takes(name_entry(base, inputs, entry))]
+    left = len(batch.entries) - len(taken)
+    return _Batch(taken, {OTHER_SHARD: left} if left else {}, batch.notes)
 
 
 async def _list_directory(item: Input, inputs: Inputs, config: InputConfig) -> AsyncGenerator[_Batch, None]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
+from pipeline.ledger.claims import Claims, ClaimScope
 from pipeline.ledger.operations import Answer, Operation, Owner, Terms
 
 
@@ -158,6 +159,9 @@ class Ledger(Protocol):
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Record the outcome of attempts that `open_attempts` returned."""
 
+    def claims(self, scope: ClaimScope) -> Claims:
+        """Return the claims of a shard."""
+
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
 
@@ -236,8 +240,13 @@ class LedgerPlace(Protocol):
             day_of: Returns the day of an RFC 3339 time; None for a text that is none.
         """
 
-    def attempts(self, workspace_id: str) -> Iterator[AttemptRow]:
-        """Yield the attempts of a workspace that have a row, one by one."""
+    def attempts(self, workspace_id: str, *, until: str | None = None) -> Iterator[AttemptRow]:
+        """Yield the attempts of a workspace that have a row, one by one.
+
+        Args:
+            workspace_id: The workspace's id.
+            until: Only those reserved at this time, RFC 3339, or earlier; None for all.
+        """
 
     def folded(self) -> dict[str, int]:
         """Return the number of folded rows of all workspaces by month, for every month that was counted in."""

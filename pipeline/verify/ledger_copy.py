@@ -91,9 +91,13 @@ class LedgerCopy:
                 else:
                     logger.info("ledger %s: the ledger of an earlier run is gone", path)
                 return
-            for workspace_id in (*self._run_file.copied_from, self._run_file.workspace_id):
-                is_own = workspace_id == self._run_file.workspace_id
-                attempts = place.attempts(workspace_id)
+            own = (
+                (self._run_file.workspace_id, None),
+                *((part.workspace_id, part.until) for part in self._run_file.merged),
+            )
+            for workspace_id, until in (*((former, None) for former in self._run_file.copied_from), *own):
+                is_own = workspace_id not in self._run_file.copied_from
+                attempts = place.attempts(workspace_id, until=until)
                 rows = ((each.id, each.page, each.source, each.state.value, is_own) for each in attempts)
                 self._db.change_many("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)", rows)
             for name, kept, number in place.miscounts():
@@ -106,7 +110,9 @@ class LedgerCopy:
 
     def _compare_texts(self) -> Iterator[str]:
         # A run that was killed, or that an error such as a full disk ended, could not settle all of its calls.
-        was_cut_off, open_calls = self._run_file.finished is None or self._run_file.exit_code == 1, 0
+        was_cut_off = self._run_file.finished is None or self._run_file.exit_code == 1
+        was_cut_off |= any(part.was_cut_off for part in self._run_file.merged)
+        open_calls = 0
         rows = ((file, row) for file, names in _LINES for row in self._db.stream(_CONTRADICTIONS.format(**names)))
         for file, (number, source, attempt, state, is_its_own, other) in rows:
             place = self._name(file, number, source)

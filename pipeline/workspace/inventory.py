@@ -16,8 +16,8 @@ PAGE: Final = "page"
 """The kind of a file whose first bytes are those of an image; may be followed by a space and its format."""
 
 _RELATIVE: Final = "substr(source, 1, 1) <> X'2F' AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'"
-_FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND {_RELATIVE}"  # noqa: S608 - constants
-_FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ? AND source < ?"
+_FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND retryable AND {_RELATIVE}"  # noqa: S608 - constants
+_FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND retryable AND source >= ? AND source < ?"
 
 
 _FINISHED: Final = "SELECT count(*) FROM page WHERE state IN ('done', 'duplicate', 'skipped') AND "
@@ -164,6 +164,26 @@ class Inventory:
             " id = excluded.id, in_doubt = 0, offset = NULL, is_checked = 0, is_corrected = 0"
             " WHERE id IS NOT excluded.id",
             (encode_name(file.name), page, page_id),
+        )
+
+    def known_files(self) -> Iterator[tuple[object, ...]]:
+        """Yield what is known of each file whose pages have all ended once, for `adopt`."""
+        return self._db.stream("SELECT path, source, size_bytes, mtime_ns, pages FROM file")
+
+    def pending_pages(self) -> Iterator[tuple[object, ...]]:
+        """Yield the pages that are not finished, for `adopt`."""
+        return self._db.stream("SELECT source, page, id FROM page WHERE state = 'pending'")
+
+    def adopt(self, other: "Inventory") -> None:
+        """Take over what another workspace knows, and no line says, of files and pages that have no state here.
+
+        Raises:
+            StorageError: the other index cannot be read.
+        """
+        self._db.change_many("INSERT OR IGNORE INTO file VALUES (?, ?, ?, ?, ?)", other.known_files())
+        self._db.change_many(
+            "INSERT OR IGNORE INTO page (source, page, state, retryable, added, id) VALUES (?, ?, 'pending', 1, '', ?)",
+            other.pending_pages(),
         )
 
     def failed_unread(self) -> list[bytes]:

@@ -14,6 +14,9 @@ FAILURES: Final = "failures.jsonl"
 PARTS: Final = "parts.jsonl"
 """One line per finished tile of a page that takes several calls; the page's record follows when all are there."""
 
+DEFERRED: Final = "deferred.jsonl"
+"""One line per page of a shard that another one recognises; no other workspace has it."""
+
 REPLIES: Final = "replies"
 """Directory of the paid replies that could not be understood, one file per attempt."""
 

@@ -60,6 +60,26 @@ class LearnedLimit(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[tuple[int, float], ...] = ()
 
 
+class MergedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
+    """A workspace whose lines were merged into this one.
+
+    Attributes:
+        workspace_id: Its id: its calls carry it in the ledger.
+        shard: Its shard; None for a workspace of whole INPUTs.
+        place: Its absolute path.
+        until: RFC 3339: its lines were whole up to this moment of its own clock; calls made later are not in here.
+        texts: Number of its calls whose texts are in here.
+        was_cut_off: Its last run was killed and left calls unsettled, which its next run settles.
+    """
+
+    workspace_id: str = msgspec.field(name="workspace")
+    shard: str | None = None
+    place: str | None = None
+    until: str = ""
+    texts: int = 0
+    was_cut_off: bool = False
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of run.json.
 
@@ -90,6 +110,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The last run's id; None in a run.json of release 0.2 or earlier.
         reason: Why the last run stopped early; None when it did not.
         files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
+        shard: The part of the INPUTs that its runs take, such as "2/7"; None for all of them.
+        shard_job: The job that the shard is of; None for no shard.
+        merged: The workspaces that were merged into this one, by path.
+        is_merging: True while `merge` writes the lines: a run must not begin.
         resealed: When edited lines were last accepted, RFC 3339; their `added` does not say that they changed.
     """
 
@@ -118,6 +142,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     reason: str | None = None
     files: Mapping[str, int] = {}
+    shard: str | None = None
+    shard_job: str | None = None
+    merged: tuple[MergedWorkspace, ...] = ()
+    is_merging: bool = False
     resealed: str | None = None
 
     def section(self, name: str) -> Mapping[str, Any]:
@@ -195,6 +223,18 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
             "workspace, or --switch-service: new pages go to this service then, and with --again all that are done"
         )
     return last.workspace_id
+
+
+def require_shard(last: RunFile | None, shard: str | None, workspace: Path) -> None:
+    """Return when a run takes the same part of the INPUTs as those before it.
+
+    Raises:
+        UsageError: another part filled the workspace.
+    """
+    if last is not None and last.shard != shard:
+        filled = "runs without --shard" if last.shard is None else f"shard {last.shard}"
+        this = "takes all files" if shard is None else f"is shard {shard}"
+        raise UsageError(f"{workspace}: filled by {filled}, this run {this}; each shard has an OUT of its own")
 
 
 def order_again(last: RunFile | None, service: str, glob: str | None, now: str) -> Again | None:

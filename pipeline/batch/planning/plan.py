@@ -21,12 +21,12 @@ from pipeline.batch.planning.forecast import Forecast
 from pipeline.batch.planning.limits import bound_run, forecast_tiers, read_usage, require_paid_texts
 from pipeline.batch.planning.survey import Counts
 from pipeline.billing import Usage
-from pipeline.inputs.kinds import OLDER
+from pipeline.inputs.kinds import LEFT_KINDS
 from pipeline.ledger.budget import check_spread
 from pipeline.records import State, rfc3339
 from pipeline.workspace.inventory import FileState
 from pipeline.workspace.paths import INDEX, PARTS
-from pipeline.workspace.run_file import RunFile, read_run_file
+from pipeline.workspace.run_file import RunFile, read_run_file, require_shard
 from pipeline.workspace.segments import sum_file_sizes
 from pipeline.workspace.snapshot import open_snapshot
 
@@ -67,7 +67,7 @@ class Plan:
     @property
     def has_pages(self) -> bool:
         """True when the INPUTs hold a page."""
-        return self.counts.files.total() > 0 or OLDER in self.counts.ignored
+        return self.counts.files.total() > 0 or not LEFT_KINDS.isdisjoint(self.counts.ignored)
 
     @property
     def duration_s(self) -> float | None:
@@ -86,8 +86,11 @@ async def make_plan(job: PlanJob) -> Plan:
     check_spread(job.config, job.service)
     now = datetime.now(UTC)
     last = None if job.workspace is None else read_run_file(job.workspace)
+    if job.workspace is not None:
+        part = job.config.input.part
+        require_shard(last, None if part is None else str(part), job.workspace)
     inputs = await anyio.to_thread.run_sync(
-        name_inputs, job.inputs, job.config.input.column, job.workspace, abandon_on_cancel=True
+        name_inputs, job.inputs, job.config.input, job.workspace, abandon_on_cancel=True
     )
     with ExitStack() as stack:
         index = None

@@ -77,11 +77,11 @@ class PostgresPlace:
                     days[row["month"]][day] += row["number"]
         return [MonthCalls(month, base[month], days[month], here[month]) for month in sorted(base)]
 
-    def attempts(self, workspace_id: str) -> Iterator[AttemptRow]:
+    def attempts(self, workspace_id: str, *, until: str | None = None) -> Iterator[AttemptRow]:
         """Yield the attempts of a workspace that have a row, one by one."""
         last = 0
         with self._reading_rows() as (db, ledger):
-            while rows := db.fetch(queries()["list_attempts"], ledger, workspace_id, last):
+            while rows := db.fetch(queries()["list_attempts"], ledger, workspace_id, last, until or "~"):
                 last = rows[-1]["number"]
                 for row in rows:
                     yield AttemptRow(row["id"], row["page"], row["source"], AttemptState(row["state"]))

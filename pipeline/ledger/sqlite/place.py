@@ -53,9 +53,9 @@ class SqlitePlace:
         """Return the months of the ledger in their order."""
         return read_calls_by_day(self.path, workspace_id, day_of)
 
-    def attempts(self, workspace_id: str) -> Iterator[AttemptRow]:
+    def attempts(self, workspace_id: str, *, until: str | None = None) -> Iterator[AttemptRow]:
         """Yield the attempts of a workspace that have a row, one by one."""
-        return read_attempts(self.path, workspace_id)
+        return read_attempts(self.path, workspace_id, until=until)
 
     def folded(self) -> dict[str, int]:
         """Return the number of folded rows by month."""

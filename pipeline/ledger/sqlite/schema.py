@@ -145,8 +145,13 @@ def find_mark(path: Path) -> LedgerMark | None:
         raise LedgerError(f"ledger {path}: {exc}; no call goes out without it") from exc
 
 
-def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
+def read_attempts(path: Path, workspace_id: str, *, until: str | None = None) -> Iterator[AttemptRow]:
     """Yield the attempts of a workspace that have a row, one by one; the ledger is only read.
+
+    Args:
+        path: The ledger.
+        workspace_id: The workspace's id.
+        until: Only those reserved at this time, RFC 3339, or earlier; None for all.
 
     Raises:
         LedgerError: the ledger is damaged, or cannot be read.
@@ -156,7 +161,8 @@ def read_attempts(path: Path, workspace_id: str) -> Iterator[AttemptRow]:
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise sqlite3.DatabaseError(problem)
-            for row in db.execute("SELECT id, page, source, state FROM attempt WHERE workspace = ?", (workspace_id,)):
+            query = "SELECT id, page, source, state FROM attempt WHERE workspace = ? AND added <= ?"
+            for row in db.execute(query, (workspace_id, until or "~")):
                 yield AttemptRow(row[0], row[1], row[2], AttemptState(row[3]))
     except (sqlite3.Error, UnicodeDecodeError, ValueError) as exc:
         raise LedgerError(f"ledger {path}: {exc}") from exc
