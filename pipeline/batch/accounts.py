@@ -17,8 +17,8 @@ from pipeline.batch.claims import choose_job
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import is_reachable, require_same_ledger
 from pipeline.batch.paid_texts import find_paid_calls, require_texts
-from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
+from pipeline.batch.summary import Summary
 from pipeline.errors import StorageError, TemporaryError, UsageError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt

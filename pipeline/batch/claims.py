@@ -58,7 +58,7 @@ def _prepare(claims: Claims, scope: ClaimScope, index: Index) -> None:
             " another job a name by --shard-job"
         )
     claims.register()
-    claims.execute([End(page) for page in claims.unended() if index.has_outcome(page)])
+    claims.execute([End(page) for page in claims.unended() if index.deferrals.has_outcome(page)])
     index.deferrals.are_settled = True
     for pages in index.deferrals.pages():
         held = claims.held_by_others([page_id for _, _, page_id in pages])

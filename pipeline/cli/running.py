@@ -17,8 +17,8 @@ import click
 
 from pipeline.batch.job import Job
 from pipeline.batch.observers import Observer, Start, Watch, new_run_id, observe
-from pipeline.batch.progress import Summary, describe_summary
 from pipeline.batch.runner import run
+from pipeline.batch.summary import Summary, describe_summary
 from pipeline.cli.console import print_json
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.options import (

@@ -17,6 +17,7 @@ from pipeline.billing import (
     NightShare,
     Usage,
     billing_month,
+    clock_problem,
     possible_months,
     quota_refusal,
     reset_time,
@@ -148,13 +149,8 @@ class SqliteLedger:
         """Return a warning when calls count in a month that this machine's clock has not reached."""
         with self._file.transaction() as db:
             counting, now = self._possible_months(db).last, self._now()
-        if counting <= possible_months(now, self._calendar).last:
-            return None
-        return (
-            f"ledger {self.path}: calls count in {counting}, but by this machine's clock it is"
-            f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
-            " `pagemill quota --already-used N`, with N from the vendor's dashboard, corrects the ledger"
-        )
+        problem = clock_problem(counting, now, self._calendar, clock="this machine's clock")
+        return None if problem is None else f"ledger {self.path}: {problem}"
 
     def set_used(self, used: int) -> Usage:
         """Set the current month's count to the number on the vendor's dashboard; calls in flight count on top.
