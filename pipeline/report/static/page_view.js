@@ -2,6 +2,7 @@
 
 import { isOf, keyOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
+import { isOfInputMethod } from "./keyboard.js";
 import { visible } from "./names.js";
 import { Reader, areWhole } from "./reader.js";
 import { CHECKED, CORRECTED, IN_DOUBT, STATES, numbers } from "./rows.js";
@@ -55,6 +56,7 @@ export class PageView {
     find("previous").addEventListener("click", () => this.turn(-1));
     find("next").addEventListener("click", () => this.turn(1));
     find("editor").addEventListener("keydown", (event) => {
+      if (isOfInputMethod(event)) return;
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.save();
       else if (event.key === "Escape" && !this.editor.isChanged) this.discard();
       else return;

@@ -69,8 +69,11 @@ async function load() {
 
 /** Forgets the corrections that the report has by now, and shows the others of its contents. */
 async function reconcile() {
-  for (const correction of [...corrections.all.values()]) {
-    const row = rows.find(correction.source, correction.page, correction.source_b64 ?? null);
+  const found = [...corrections.all.values()].map((correction) => {
+    return [rows.find(correction.source, correction.page, correction.source_b64 ?? null), correction];
+  });
+  found.sort(([a], [b]) => a - b); // neighbours are in one data file
+  for (const [row, correction] of found) {
     if (row < 0) continue;
     const [text, details] = await Promise.all([store.get("texts", row), store.get("details", row)]);
     if (!isOf(correction, details)) continue;
@@ -227,10 +230,13 @@ function route() {
 
 function listen() {
   let timer = 0;
-  find("search").addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(showList, TYPING_MS);
-  });
+  for (const name of ["input", "compositionend"]) {
+    find("search").addEventListener(name, (event) => {
+      if (event.isComposing) return; // letters that an input method will turn into others
+      clearTimeout(timer);
+      timer = setTimeout(showList, TYPING_MS);
+    });
+  }
   find("finder").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["filter", "order"]) find(id).addEventListener("change", showList);
   find("download").addEventListener("click", () => {
@@ -246,7 +252,7 @@ function listen() {
     view.save();
     if (corrections.undelivered().length > 0) event.preventDefault();
   });
-  listenToKeys({
+  const actions = {
     j: () => inPages(() => list.step(1)),
     k: () => inPages(() => list.step(-1)),
     ArrowDown: () => inPages(() => list.step(1)),
@@ -262,7 +268,8 @@ function listen() {
     c: () => inPages(() => view.toggleChecked()),
     n: () => inPages(() => view.reader.lines.selectNextWeak()),
     "?": () => find("help").showModal(),
-  });
+  };
+  listenToKeys(actions, ["/", "e", "c", "?"]);
 }
 
 function inPages(act) {
