@@ -91,8 +91,8 @@ async def test_the_report_that_is_named_has_its_pictures_when_the_workspace_is_b
     browser: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "deep").mkdir()
-    out = write_review(tmp_path / "deep", [page_record("a.png", ["a line"])])
     write_scan(tmp_path / "deep/scans/a.png", ["a line"])
+    out = write_review(tmp_path / "deep", [page_record("a.png", ["a line"])])
     (tmp_path / "link").symlink_to(out)
     done = await run_command("report", tmp_path / "link", "--json")
     report = Path(json.loads(done.stdout)["report"]).parent
