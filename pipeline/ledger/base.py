@@ -13,6 +13,7 @@ from typing import Protocol
 from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.operations import Answer, Operation, Owner, Terms
+from pipeline.ledger.shard_epochs import ShardEpochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,9 @@ class Ledger(Protocol):
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Record the outcome of attempts that `open_attempts` returned."""
+
+    def shard_epochs(self, job: str) -> ShardEpochs:
+        """Return the epochs of the shards of a cluster's job."""
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""
