@@ -134,7 +134,13 @@ async def open_accounts(
     before = last_metered_run(last)
     former = None if before is None or ledger is None else place_named(before.ledger, configured)
     async with open_budget(
-        ledger, former, run_file.workspace_id, index=index, config=job.config, shutdown=shutdown
+        ledger,
+        former,
+        run_file.workspace_id,
+        index=index,
+        config=job.config,
+        shutdown=shutdown,
+        opened=job.ledger,
     ) as (budget, uncertain):
         check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
         await anyio.to_thread.run_sync(check_texts, job.workspace, index, _paid_calls(budget, last, run_file))
