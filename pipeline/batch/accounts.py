@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
+from pipeline.batch.claims import choose_job
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import require_same_ledger
 from pipeline.batch.paid_texts import MergedCalls, PaidCalls, require_texts
@@ -84,15 +85,14 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         run_id=job.run_id,
         files=last.files if last is not None else {},
         shard=shard,
+        shard_job=None if shard is None else choose_job(job, last, os.path.realpath(job.workspace)),
         merged=() if last is None else last.merged,
         resealed=None if last is None else last.resealed,
     )
 
 
 def _find_shard(job: ResolvedJob, last: RunFile | None) -> str | None:
-    """Return the workspace's shard; a retry takes no INPUTs, and is of any."""
-    if job.retry is not None:
-        return None if last is None else last.shard
+    """Return the workspace's shard."""
     shard = None if job.config.input.part is None else str(job.config.input.part)
     require_shard(last, shard, job.workspace)
     return shard
@@ -133,12 +133,15 @@ async def open_accounts(
     await anyio.to_thread.run_sync(check, last, ledger, run_file.service)
     before = last_metered_run(last)
     former = None if before is None or ledger is None else place_named(before.ledger, configured)
+    config = job.config
+    if not job.service.metered:  # a shard of the embedded engine: calls are free, and counted without a limit
+        config = msgspec.structs.replace(config, budget=msgspec.structs.replace(config.budget, tier=None, quota=None))
     async with open_budget(
         ledger,
         former,
         run_file.workspace_id,
         index=index,
-        config=job.config,
+        config=config,
         shutdown=shutdown,
         opened=job.ledger,
     ) as (budget, uncertain):

@@ -26,6 +26,7 @@ from pipeline.inputs.archives.holding import hold, must_hold, release
 from pipeline.inputs.content import MAX_FILE_BYTES
 from pipeline.inputs.image import Converter, ImageFile
 from pipeline.inputs.selection import Inputs
+from pipeline.ledger.claims import ContentClaims
 from pipeline.records import PageId, SourceFile, State
 from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.index import Index
@@ -43,6 +44,7 @@ class Dispatcher:
         config: All settings.
         converter: Converts pages that do not fit.
         events: No page begins while their reader is behind.
+        claims: Of the run's shard; None for a run of whole INPUTs.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Dispatcher:
         config: Config,
         converter: Converter,
         events: EventQueue,
+        claims: ContentClaims | None = None,
     ) -> None:
         self._attempts = attempts
         self._index = index
@@ -77,6 +80,7 @@ class Dispatcher:
             tiled,
             is_deduplicated=dedup != "off",
             pixels=pixels if dedup == "pixels" else None,
+            claims=claims,
         )
         # A read from a dead network mount never returns, so it runs in a thread that the run's end does not join.
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "prepare")

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -114,6 +114,11 @@ class ResolvedJob:
     run_id: str
     ledger: OpenLedger | None
     proxy: Proxy | None
+
+    def with_shard(self, shard: str | None) -> "ResolvedJob":
+        """Return the job as one of a shard, "2/7"; None for no shard."""
+        config = msgspec.structs.replace(self.config, input=msgspec.structs.replace(self.config.input, shard=shard))
+        return replace(self, config=config)
 
 
 def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:

@@ -1,6 +1,6 @@
 """Finds the original of a page: the same content or equal pixels, done or in flight. Only originals are sent."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -12,6 +12,7 @@ from pipeline.batch.recorder import Recorder
 from pipeline.batch.slots import Slot
 from pipeline.batch.tiled_pages import TiledPages
 from pipeline.errors import PageError
+from pipeline.ledger.claims import ContentClaims
 from pipeline.records import Failure, PageId, Record
 from pipeline.shutdown import ShuttingDownError
 from pipeline.workspace.index import Index
@@ -21,12 +22,23 @@ _WAITING_DUPLICATES: Final = 1000
 """Duplicates that may wait for their originals at a time; without a bound, memory would grow with the input."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a page ends whose content another shard has claimed.
+
+    Attributes:
+        shard: Such as "3/7".
+    """
+
+    shard: str
+
+
 class _Claim:
     """A content that is being recognised, and the event that its duplicates wait for."""
 
     def __init__(self) -> None:
         self.ended = anyio.Event()
-        self.outcome: Record | PageError | None = None
+        self.outcome: Record | PageError | Left | None = None
         """None until it ends; stays None when the run ends first."""
 
 
@@ -40,6 +52,7 @@ class Originals:
         tiled: Calls for the tiles of a page that needs several.
         is_deduplicated: False sends each page, whatever its content.
         pixels: Finds contents of equal pixels; None compares contents only.
+        claims: Of the run's shard; None for a run of whole INPUTs.
     """
 
     def __init__(
@@ -51,6 +64,7 @@ class Originals:
         *,
         is_deduplicated: bool,
         pixels: EqualPixels | None = None,
+        claims: ContentClaims | None = None,
     ) -> None:
         self._attempts = attempts
         self._tiled = tiled
@@ -58,6 +72,7 @@ class Originals:
         self._recorder = recorder
         self._is_deduplicated = is_deduplicated
         self._pixels = pixels
+        self._shard_claims = claims
         self._waiting = anyio.Semaphore(_WAITING_DUPLICATES)
         self._claims: dict[PageId, _Claim] = {}
 
@@ -105,11 +120,22 @@ class Originals:
         """Call for the page, then wake its duplicates."""
         claim = self._claims[page.payload.id] = _Claim()
         try:
-            claim.outcome = await self._obtain(page, slot)
+            claim.outcome = await self._obtain_once(page, slot)
         finally:
             del self._claims[page.payload.id]
             claim.ended.set()
         await self._record_end(page, claim.outcome)
+
+    async def _obtain_once(self, page: Page, slot: Slot) -> Record | PageError | Left:
+        """Return how the page ends, unless another shard has claimed its content: then it is left to that one."""
+        if self._shard_claims is None or not page.payload.needs_call:
+            return await self._obtain(page, slot)
+        shard = await self._shard_claims.take(page.payload.id)
+        if shard is not None:
+            return Left(shard)
+        outcome = await self._obtain(page, slot)
+        self._shard_claims.end(page.payload.id)
+        return outcome
 
     async def _obtain(self, page: Page, slot: Slot) -> Record | PageError:
         """Return the page's record: with the text that it has already, that it is skipped, or by its calls."""
@@ -134,12 +160,14 @@ class Originals:
         match claim.outcome:
             case Record() as record:
                 await self._recorder.record_duplicate(page, record)
-            case PageError() as error:
-                await self._record_end(page, error)
+            case PageError() | Left() as outcome:
+                await self._record_end(page, outcome)
             case None:
                 raise ShuttingDownError
 
-    async def _record_end(self, page: Page, outcome: Record | PageError) -> None:
-        """Record a failure; a record is on disk already."""
+    async def _record_end(self, page: Page, outcome: Record | PageError | Left) -> None:
+        """Record a failure, or that the page is left; a record is on disk already."""
+        if isinstance(outcome, Left):
+            await self._recorder.record_deferred(page, outcome.shard)
         if isinstance(outcome, PageError):
             await self._recorder.record_failure(page.file, page.payload.page, page.payload.id, outcome)

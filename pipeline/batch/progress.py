@@ -159,6 +159,7 @@ class Accounts:
         is_work_left: True when pages that have a text are to be sent again and were not.
         in_doubt: Pages of the workspace with a text that the service doubts.
         files: Files of the INPUTs by what has become of them.
+        left_to_shards: Pending pages that another shard recognises.
     """
 
     totals: Mapping[State, int] | None
@@ -167,6 +168,7 @@ class Accounts:
     is_work_left: bool = False
     in_doubt: int = 0
     files: Mapping[FileState, int] = field(default_factory=dict)
+    left_to_shards: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class Summary:
         totals: Pages of the workspace by state.
         pending: Pages of the workspace that are not finished, seen or not; a file that was never opened counts as one.
         pending_is_at_least: True when the INPUTs could not be listed to their end, so that more pages are pending.
+        left_to_shards: Those of the pending pages that another shard recognises.
         in_doubt: Pages of the workspace with a text that the service doubts.
         files: Files of the INPUTs that the run has met: new, changed, unmodified; and gone, once it has met all.
         ignored: Files of the INPUTs that hold no page, by kind.
@@ -200,6 +203,7 @@ class Summary:
     totals: dict[State, int]
     pending: int
     pending_is_at_least: bool
+    left_to_shards: int
     in_doubt: int
     files: dict[FileState, int]
     ignored: dict[str, int]
@@ -240,7 +244,7 @@ def summarise(
     """
     totals = snapshot.ended if accounts.totals is None else dict(accounts.totals)
     pending = totals.get(State.PENDING, 0)
-    is_left = pending > 0 or accounts.pending_is_at_least or accounts.is_work_left
+    is_left = pending > accounts.left_to_shards or accounts.pending_is_at_least or accounts.is_work_left
     if isinstance(reason, PlannedStopError) and not is_left:
         reason = None
     before = sum(snapshot.settled.get(state, 0) for state in (State.FAILED, State.UNCERTAIN))
@@ -253,6 +257,7 @@ def summarise(
         totals=totals,
         pending=pending,
         pending_is_at_least=accounts.pending_is_at_least,
+        left_to_shards=accounts.left_to_shards,
         in_doubt=accounts.in_doubt,
         files={state: accounts.files.get(state, 0) for state in FileState},
         ignored=dict(accounts.ignored),
@@ -273,7 +278,11 @@ def describe_summary(summary: Summary) -> str:
     new = [f"{number:,} {'new' if state is State.DONE else state}" for state, number in summary.run.items() if number]
     totals = [f"{number:,} {state}" for state, number in summary.totals.items() if number and state != State.PENDING]
     if summary.pending or summary.pending_is_at_least:
-        totals.append(describe_pending(summary.pending, is_at_least=summary.pending_is_at_least))
+        totals.append(
+            describe_pending(
+                summary.pending, is_at_least=summary.pending_is_at_least, left_to_shards=summary.left_to_shards
+            )
+        )
     left = "" if summary.calls_left is None else f", {summary.calls_left:,} left this month"
     parts = [
         ", ".join(new) or "nothing new",
@@ -295,6 +304,7 @@ def describe_summary(summary: Summary) -> str:
     return "; ".join(parts)
 
 
-def describe_pending(number: int, *, is_at_least: bool) -> str:
-    """Return the number of pending pages in words: "at least 40 pending"."""
-    return f"{'at least ' if is_at_least else ''}{number:,} pending"
+def describe_pending(number: int, *, is_at_least: bool, left_to_shards: int = 0) -> str:
+    """Return the number of pending pages in words: "at least 40 pending, 3 of them left to another shard"."""
+    left = f", {left_to_shards:,} of them left to another shard" if left_to_shards else ""
+    return f"{'at least ' if is_at_least else ''}{number:,} pending{left}"

@@ -23,6 +23,7 @@ from pipeline.records import (
     rfc3339,
 )
 from pipeline.shutdown import Shutdown
+from pipeline.workspace.deferred_lines import Deferred
 from pipeline.workspace.index import Index
 from pipeline.workspace.part_lines import Part
 from pipeline.workspace.sink import Sink
@@ -254,6 +255,25 @@ class Recorder:
                 again=False,
             )
         )
+
+    async def record_deferred(self, page: Page, shard: str) -> None:
+        """Record that a page is left to the shard that has claimed its content; it stays pending here."""
+        payload = page.payload
+        deferred = Deferred(
+            id=payload.id,
+            source=page.file.name,
+            page=payload.page,
+            sha256=payload.sha256,
+            prep=payload.prep,
+            shard=shard,
+            elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
+            added=rfc3339(datetime.now(UTC)),
+            meta=page.file.meta,
+            pixels=payload.pixels,
+        )
+        if not self._index.is_deferred(deferred):
+            self._index.add_deferred(deferred, await self._sink.append_deferred(deferred))
+            logger.debug("%s: left to shard %s", page.file.name, shard, extra={"page": payload.page})
 
     async def record_listed(self, name: str) -> None:
         """Record that an archive or a folder whose listing failed in an earlier run was listed whole."""

@@ -20,6 +20,7 @@ import msgspec
 
 from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write_end, write_run_file_or_warn
 from pipeline.batch.attempts import Attempts
+from pipeline.batch.claims import open_claims
 from pipeline.batch.dispatcher import Dispatcher
 from pipeline.batch.events import EventQueue, Pause
 from pipeline.batch.files import Files, count_known, find_inputs
@@ -44,7 +45,7 @@ from pipeline.shutdown import Shutdown, ShuttingDownError
 from pipeline.workspace.ballast import Ballast, hold_ballast
 from pipeline.workspace.index import Index
 from pipeline.workspace.lock import lock_workspace
-from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
+from pipeline.workspace.paths import DEFERRED, FAILURES, PARTS, RESULTS
 from pipeline.workspace.repair import repair_file
 from pipeline.workspace.replacement import ReplacedFileError
 from pipeline.workspace.run_file import Again, RunFile, order_again, read_run_file, write_run_file
@@ -178,13 +179,15 @@ async def _list_beside(workspace: Path, run_file: RunFile, listing: Listing, wal
 @asynccontextmanager
 async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: EventQueue) -> AsyncGenerator[_Opened]:
     """Take the workspace, recover what a crash left, and open every stage."""
-    config = job.config
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
+        if job.retry is not None:  # it takes no INPUTs
+            job = job.with_shard(None if last is None else last.shard)
+        config = job.config
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
         run_file = begin_run(job, last, inputs, again)
-        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS)]
+        was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS, DEFERRED)]
         ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
         index = stack.enter_context(await open_index(job, was_torn=any(was_torn)))
         files, triage = Files(job, inputs, index, again), Triage(index.inventory, config.input.exclude_kinds)
@@ -192,9 +195,12 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
+        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index))
         gate = _open_gate(config.run, events, budget)
         client = await stack.enter_async_context(open_client_of(job, service))
-        sink = await stack.enter_async_context(open_sink(job.workspace, ballast, config.output))
+        sink = await stack.enter_async_context(
+            open_sink(job.workspace, ballast, config.output, defers=claims is not None)
+        )
         recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
         attempts = Attempts(
             budget=budget,
@@ -210,7 +216,15 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         )
         converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
         dispatcher = Dispatcher(
-            attempts, index, recorder, shutdown, inputs, config=config, converter=converter, events=events
+            attempts,
+            index,
+            recorder,
+            shutdown,
+            inputs,
+            config=config,
+            converter=converter,
+            events=events,
+            claims=claims,
         )
         yield _Opened(
             files=files,
@@ -278,6 +292,7 @@ async def _close_accounts(
         ignored=ignored,
         is_work_left=is_left,
         in_doubt=0 if counts is None else counts.in_doubt,
+        left_to_shards=0 if counts is None else counts.left_to_shards,
         files=dict(walk.files),
     )
     run_id = opened.run_file.run_id or ""

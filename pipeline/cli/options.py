@@ -93,6 +93,7 @@ def input_options(heading: str) -> Iterable[GroupedOption]:
         "input.order",
         "input.sample",
         "input.shard",
+        "input.shard_job",
         "prepare.text_layer",
         "prepare.dedup",
         "prepare.skip_blank",

@@ -57,7 +57,7 @@ class Standing:
     def calls_to_make(self) -> int:
         """Calls that are left: pending pages, each file that was never opened as one, and failed ones that are sent."""
         totals = self.counts.totals
-        return totals[State.PENDING] + totals[State.FAILED] - self.counts.left
+        return totals[State.PENDING] - self.counts.left_to_shards + totals[State.FAILED] - self.counts.left
 
 
 def find_obstacles(standing: Standing) -> list[str]:
@@ -125,6 +125,7 @@ def status_fields(standing: Standing) -> dict[str, Any]:
         "corrected": counts.corrected,
         "checked": counts.checked,
         "left_to_retry": counts.left,
+        "left_to_shards": counts.left_to_shards,
         "pending_is_at_least": run.pending_is_at_least,
         "files": {state.value: run.files.get(state.value, 0) for state in FileState},
         "ignored": dict(run.ignored),
@@ -159,6 +160,8 @@ def _describe_pages(standing: Standing) -> Iterator[str]:
         number = f"{counts.totals[state]:,}"
         is_least = run.pending_is_at_least and state is State.PENDING
         yield f"{state:<10} {f'at least {number}' if is_least else number:>9}"
+    if counts.left_to_shards:
+        yield f"left to another shard {counts.left_to_shards:,}, as their content is also in that one"
     if counts.in_doubt:
         yield f"in doubt   {counts.in_doubt:>9,}"
     if counts.corrected:

@@ -190,7 +190,7 @@ def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: Join
     return Merged(
         workspaces=len(parts),
         totals=counts.totals,
-        left=0,
+        left=counts.left_to_shards,
         pending_is_at_least=at_least,
         conflicts=conflicts.number,
         missing_shards=find_missing_shards(ended.merged),

@@ -97,6 +97,17 @@ class InputConfig(Section, frozen=True):
         ),
     ] = None
 
+    shard_job: Annotated[
+        str | None,
+        about(
+            "Name of the job that the shards are of: they share the claims of what each of them recognises.",
+            flag="--shard-job",
+            metavar="NAME",
+            example="letters-2026",
+            unset="one job for all OUTs in the same directory with the same N",
+        ),
+    ] = None
+
     @property
     def part(self) -> Shard | None:
         """`shard` as numbers; None for all files."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
+from pipeline.ledger.claims import Claims, ClaimScope
 from pipeline.ledger.operations import Answer, Operation, Owner, Terms
 from pipeline.ledger.shard_epochs import ShardEpochs
 
@@ -161,6 +162,9 @@ class Ledger(Protocol):
 
     def shard_epochs(self, job: str) -> ShardEpochs:
         """Return the epochs of the shards of a cluster's job."""
+
+    def claims(self, scope: ClaimScope) -> Claims:
+        """Return the claims of a shard."""
 
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""

@@ -22,6 +22,7 @@ from pipeline.config import Config
 from pipeline.errors import LedgerError, PlannedStopError, QuotaExhaustedError, UsageError, WorkspaceLockedError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.base import AcceptedCalls, Ledger, LedgerMark
+from pipeline.ledger.claims import Claims, ClaimScope, ContentClaims
 from pipeline.ledger.operations import (
     Answer,
     Operation,
@@ -218,6 +219,14 @@ class Budget:
     def accepted_calls(self, workspace_id: str) -> AcceptedCalls | None:
         """Return the calls of a workspace whose texts must be in its results.jsonl; None without a ledger."""
         return None if self._ledger is None else self._ledger.accepted_calls(workspace_id)
+
+    def claims(self, scope: ClaimScope) -> Claims | None:
+        """Return the claims of a shard in the ledger; None without a ledger."""
+        return None if self._ledger is None else self._ledger.claims(scope)
+
+    def group_claims(self, claims: Claims, of: int) -> ContentClaims:
+        """Return the claims of one of so many shards as this run takes them, in the ledger's thread."""
+        return ContentClaims(claims, self._thread, of)
 
     async def _submit_reservation(self, reservation: Reserve) -> Permit:
         if self._ledger is None:

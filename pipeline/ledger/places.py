@@ -16,14 +16,20 @@ from pipeline.service import Service
 def find_place(config: Config, service: Service) -> LedgerPlace | None:
     """Return where the calls of a service's key are counted; None for the embedded engine, whose calls are free.
 
+    A shard keeps a ledger with that, too: for its claims.
+
     Raises:
         UsageError: the directory of the ledgers cannot be used.
     """
-    if not service.metered:
+    if not service.metered and config.input.shard is None:
         return None
     if (url := config.budget.ledger) is not None and is_database_url(url):
-        return PostgresPlace(Address(url, key_hash(service.key, service.host)))
-    return SqlitePlace(ledger_path(ledger_directory(config), service.key, service.host))
+        return PostgresPlace(Address(url, _hash_of(service)))
+    return SqlitePlace(ledger_directory(config) / f"{_hash_of(service)}.sqlite3")
+
+
+def _hash_of(service: Service) -> str:
+    return key_hash(service.key, service.host) if service.metered else key_hash(None, service.name)
 
 
 def place_named(name: str, configured: str | None = None) -> LedgerPlace:

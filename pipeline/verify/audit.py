@@ -76,7 +76,7 @@ def _audit(workspace: Path, run_file: RunFile | None, directory: Path, ledger: s
             yield "run.json: a merge into this workspace was interrupted; repeat it"
         if run_file is not None and run_file.finished is not None:  # a killed run wrote no totals
             changed, reviewed = evidence.pages_of_changed_files(), evidence.pages_reviewed_since(run_file.finished)
-            yield from _audit_totals(run_file, index.totals(), changed, reviewed)
+            yield from _audit_totals(run_file, index.totals(), changed, reviewed, evidence.left_to_shards())
         if run_file is not None:
             yield from LedgerCopy(run_file, evidence, ledger).compare()
 
@@ -90,7 +90,9 @@ def _audit_files(workspace: Path) -> Iterator[str]:
         logger.info("%s: holds bytes that a crash tore from a line", path.name)
 
 
-def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int, reviewed: int) -> Iterator[str]:
+def _audit_totals(
+    run_file: RunFile, totals: Mapping[State, int], changed: int, reviewed: int, left_to_shards: int
+) -> Iterator[str]:
     """Compare the totals with those of the last run.
 
     Args:
@@ -98,16 +100,17 @@ def _audit_totals(run_file: RunFile, totals: Mapping[State, int], changed: int, 
         totals: By the lines.
         changed: Number of pages of changed files.
         reviewed: Number of pages that a person has reviewed since: a page that had failed is done then.
+        left_to_shards: Number of pending pages that have a line: another shard recognises them.
 
-    A pending page has no line, so a rebuilt index lacks it, and counts a changed page in its earlier state. A state's
-    total may therefore exceed the last run's by at most the missing pending pages and the pages of changed files;
-    it must not be lower, but for failed and skipped pages whose text a person wrote.
+    Other pending pages have no line, so a rebuilt index lacks them, and counts a changed page in its earlier state. A
+    state's total may therefore exceed the last run's by at most the missing pending pages and the pages of changed
+    files; it must not be lower, but for failed and skipped pages whose text a person wrote.
     """
     expected = {state: run_file.totals.get(state.value, 0) for state in State}
     missing = max(0, expected[State.PENDING] - totals[State.PENDING])
     for state, number in totals.items():
         if state is State.PENDING:
-            is_right = number in {0, expected[state]}
+            is_right = number in {left_to_shards, expected[state]}
         else:
             fewer = reviewed if state in _WITHOUT_TEXT else 0
             more = missing + changed + (0 if state in _WITHOUT_TEXT else reviewed)

@@ -13,13 +13,14 @@ from pipeline.records import TEXT_LAYER, Record, State
 from pipeline.verify.line_checks import check_failure, check_part, check_record, describe_damage, find_damage, show_name
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
+from pipeline.workspace.deferred_lines import parse_deferred
 from pipeline.workspace.failure_lines import parse_failure
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.page_counts import count_pages
-from pipeline.workspace.page_rows import failure_row, record_row
+from pipeline.workspace.page_rows import deferred_row, failure_row, record_row
 from pipeline.workspace.part_lines import parse_part
-from pipeline.workspace.paths import FAILURES, PARTS, RESULTS
+from pipeline.workspace.paths import DEFERRED, FAILURES, PARTS, RESULTS
 from pipeline.workspace.read_position import Span, read_lines
 from pipeline.workspace.result_lines import parse_record
 from pipeline.workspace.source_names import encode_name
@@ -125,6 +126,7 @@ class Evidence:
         yield from self._read_results()
         yield from self._read_failures()
         yield from self._read_parts()
+        yield from self._read_deferred()
         self._tables.commit()
         for statement in _INDEXES.split(";\n")[:-1]:
             self.database.rows(statement)
@@ -162,6 +164,10 @@ class Evidence:
     def totals(self) -> Mapping[State, int]:
         """Return the number of pages by state, according to the lines."""
         return count_pages(self.database).totals
+
+    def left_to_shards(self) -> int:
+        """Return the number of pages that were left to other shards, according to the lines."""
+        return count_pages(self.database).left_to_shards
 
     def pages_reviewed_since(self, moment: str) -> int:
         """Return the number of pages whose text a person has written or checked after a moment, RFC 3339."""
@@ -243,6 +249,15 @@ class Evidence:
             if len(rows) >= _BATCH:
                 self._insert("part_call", rows)
         self._insert("part_call", rows)
+
+    def _read_deferred(self) -> Iterator[str]:
+        for _, number, span, line in read_lines(self._workspace / DEFERRED):
+            try:
+                page = parse_deferred(line.removesuffix(b"\n"))
+            except DamagedLineError as exc:
+                yield f"{DEFERRED}:{number}: {describe_damage(line, exc)}"
+            else:
+                self._tables.add_deferred(deferred_row(page), span)
 
     def _place(self, number: int, source: bytes) -> str:
         return f"{self.name_line(number)}: {show_name(source)}"

@@ -18,11 +18,12 @@ from pipeline.errors import StorageError
 from pipeline.records import Failure, FileStat, PageId, Record, SourceFile, State
 from pipeline.storage.sqlite import remove_database
 from pipeline.workspace.cache_database import CacheDatabase, DamagedDatabaseError
+from pipeline.workspace.deferred_lines import Deferred
 from pipeline.workspace.finished_pages import read_finished_pages
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_counts import PageCounts, count_pages
-from pipeline.workspace.page_rows import meta_digest, record_row
+from pipeline.workspace.page_rows import deferred_row, meta_digest, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import DamagedLine, Span
 from pipeline.workspace.source_names import encode_name
@@ -49,6 +50,8 @@ class Index:
         """Which pages were skipped, or lack positions, by this run's settings; whose pixels are equal."""
         self.contents, self.reviewed = self._tables.contents, self._tables.reviewed
         """Records by content and by page; which pages a person has reviewed."""
+        self.deferrals = self._tables.deferrals
+        """Which pages were left to other shards."""
         self.inventory = Inventory(database)
         """What is known of files without a result."""
         self._kept_counts: PageCounts | None = None
@@ -183,6 +186,8 @@ class Index:
         if len(rows) < pages:
             return None
         for state, retryable, added, is_reviewed in rows:
+            if self.deferrals.settles(state, retryable=retryable):
+                continue
             if state in FINAL_STATES and not self.reviewed.is_recent(added, file, is_reviewed=is_reviewed):
                 return None
             failed_now = since is not None and added >= since and state in {State.FAILED, State.UNCERTAIN}
@@ -239,6 +244,24 @@ class Index:
     def add_record(self, record: Record, span: Span) -> None:
         """Add a record that was appended to results.jsonl."""
         self._tables.add_result(record_row(record), span)
+
+    def add_deferred(self, page: Deferred, span: Span) -> None:
+        """Add a page that was appended to deferred.jsonl."""
+        self._tables.add_deferred(deferred_row(page), span)
+
+    def is_deferred(self, page: Deferred) -> bool:
+        """Return whether a page of this content was left before, and is still."""
+        return self.deferrals.is_left(deferred_row(page))
+
+    def has_outcome(self, page_id: str) -> bool:
+        """Return whether a page of this content has a record or has failed."""
+        return bool(
+            self._db.rows(
+                "SELECT 1 FROM content WHERE id = ?1 UNION ALL SELECT 1 FROM page WHERE id = ?1"
+                " AND state IN ('failed', 'uncertain')",
+                (page_id,),
+            )
+        )
 
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Add a failure that was appended to failures.jsonl."""

@@ -44,9 +44,8 @@ CREATE TABLE file (
 ) WITHOUT ROWID;
 {_PROGRESS}{_SINCE_3}{_FAILED_PAGE}{PROOFS_SCHEMA}{_FAILED_CONTENT}{PARTS_SCHEMA}{SKIPS_SCHEMA}{PIXELS_SCHEMA}
 {DAMAGED_SCHEMA}{REVIEWED_SCHEMA}"""
-FORGET_LINES: Final = (
-    "DELETE FROM page WHERE state <> 'pending'; DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"
-)
+_FORGET_PAGES: Final = "DELETE FROM page WHERE state <> 'pending' OR NOT retryable;"
+FORGET_LINES: Final = f"{_FORGET_PAGES} DELETE FROM content; DELETE FROM meta; DELETE FROM failed_page;"  # noqa: S608
 _SINCE_4: Final = f"DROP TABLE progress;{_PROGRESS}{_FAILED_PAGE}{PROOFS_SCHEMA}{FORGET_LINES}"
 _SINCE_5: Final = f"ALTER TABLE page ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;{_FAILED_CONTENT}"
 """Lines that were read by an earlier version say nothing of their quality."""

@@ -16,8 +16,8 @@ PAGE: Final = "page"
 """The kind of a file whose first bytes are those of an image; may be followed by a space and its format."""
 
 _RELATIVE: Final = "substr(source, 1, 1) <> X'2F' AND CAST(substr(source, 1, 8) AS TEXT) NOT LIKE 'http%://%'"
-_FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND {_RELATIVE}"  # noqa: S608 - constants
-_FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND source >= ? AND source < ?"
+_FORGET_RELATIVE: Final = f"DELETE FROM page WHERE state = 'pending' AND retryable AND {_RELATIVE}"  # noqa: S608 - constants
+_FORGET_BELOW: Final = "DELETE FROM page WHERE state = 'pending' AND retryable AND source >= ? AND source < ?"
 
 
 _FINISHED: Final = "SELECT count(*) FROM page WHERE state IN ('done', 'duplicate', 'skipped') AND "

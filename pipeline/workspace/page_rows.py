@@ -8,6 +8,7 @@ import orjson
 from pipeline.records import Failure, Meta, PageId, Record, State
 from pipeline.review import CORRECTION
 from pipeline.skipped import Skipped
+from pipeline.workspace.deferred_lines import Deferred
 from pipeline.workspace.failure_lines import FailureHead
 from pipeline.workspace.result_lines import ResultHead
 from pipeline.workspace.source_names import encode_name
@@ -94,6 +95,12 @@ def failure_row(failure: Failure | FailureHead) -> PageRow:
     source = encode_name(failure.source) if isinstance(failure, Failure) else failure.source_bytes()
     page_id = None if failure.id is None else PageId(failure.id)
     return PageRow(source, failure.page, failure.state, retryable=failure.retryable, added=failure.added, id=page_id)
+
+
+def deferred_row(page: Deferred) -> PageRow:
+    """Return the row of a page that was left to another shard: pending, and not sent by the next run."""
+    source = encode_name(page.source)
+    return PageRow(source, page.page, State.PENDING, retryable=False, added=page.added, id=page.id)
 
 
 def lacks_lines(record: Record | ResultHead) -> bool:

@@ -111,6 +111,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why the last run stopped early; None when it did not.
         files: Files of the last run's INPUTs by what had become of them: new, changed, unmodified, gone.
         shard: The part of the INPUTs that its runs take, such as "2/7"; None for all of them.
+        shard_job: The job that the shard is of; None for no shard.
         merged: The workspaces that were merged into this one, by path.
         is_merging: True while `merge` writes the lines: a run must not begin.
         resealed: When edited lines were last accepted, RFC 3339; their `added` does not say that they changed.
@@ -142,6 +143,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     files: Mapping[str, int] = {}
     shard: str | None = None
+    shard_job: str | None = None
     merged: tuple[MergedWorkspace, ...] = ()
     is_merging: bool = False
     resealed: str | None = None

@@ -14,11 +14,13 @@ from pipeline.records import MAX_FAILED_RUNS, Failure, PageId, State, limits_run
 from pipeline.workspace.cache_database import CacheDatabase
 from pipeline.workspace.checksums import DamagedLineError
 from pipeline.workspace.contents import Contents
+from pipeline.workspace.deferrals import Deferrals
+from pipeline.workspace.deferred_lines import parse_deferred
 from pipeline.workspace.failure_lines import FailureHead, parse_failure
 from pipeline.workspace.index_schema import FORGET_LINES
 from pipeline.workspace.joined_lines import parse_lines
 from pipeline.workspace.lines import EditedLineError
-from pipeline.workspace.page_rows import PageRow, failure_row, result_row
+from pipeline.workspace.page_rows import PageRow, deferred_row, failure_row, result_row
 from pipeline.workspace.part_lines import parse_part
 from pipeline.workspace.parts import FORGET_PARTS, Parts
 from pipeline.workspace.paths import FAILURES, RESULTS
@@ -52,7 +54,9 @@ class Tables:
         """Which pages lack positions that are asked for."""
         self.parts = Parts(workspace, database, self.proofs, self.positioned)
         """Which tiles have a text."""
-        self._positions = self._results, self._failures, self.parts.position
+        self.deferrals = Deferrals(workspace, database)
+        """Which pages were left to other shards."""
+        self._positions = self._results, self._failures, self.parts.position, self.deferrals.position
         self.skips = Skips(database)
         """Which pages were skipped, and why."""
         self.pixels = PixelTable(database)
@@ -206,7 +210,18 @@ class Tables:
                 damaged.append(self._skip(self.parts.position, span, part))
             else:
                 self.parts.add(part, span)
+        for span, page in parse_lines(self.deferrals.position.unread_lines(), parse_deferred):
+            if isinstance(page, DamagedLineError):
+                damaged.append(self._skip(self.deferrals.position, span, page))
+            else:
+                self.add_deferred(deferred_row(page), span)
         return damaged
+
+    def add_deferred(self, row: PageRow, span: Span) -> None:
+        """Apply a line of deferred.jsonl, unless its page has a text or a later line."""
+        if self.deferrals.replaces(row):
+            self._put(row)
+        self.deferrals.position.add(span)
 
     def _skip(self, position: ReadPosition, span: Span, problem: DamagedLineError) -> DamagedLine:
         if isinstance(problem, EditedLineError):

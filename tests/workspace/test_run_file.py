@@ -47,8 +47,8 @@ def test_the_names_in_run_json_are_those_of_earlier_releases(tmp_path: Path) -> 
     assert list(orjson.loads((tmp_path / RUN).read_bytes())) == [
         "workspace", "version", "service", "root", "ledger", "ledgers", "settings", "totals", "finished", "exit_code",
         "pending_is_at_least", "ignored", "stalled_runs", "again", "started", "place", "copied_from", "metered",
-        "calls", "sent", "refused", "learned", "run_id", "reason", "files", "shard", "merged", "is_merging",
-        "resealed",
+        "calls", "sent", "refused", "learned", "run_id", "reason", "files", "shard", "shard_job", "merged",
+        "is_merging", "resealed",
     ]  # fmt: skip
 
 

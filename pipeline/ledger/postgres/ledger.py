@@ -19,6 +19,7 @@ from pipeline.billing import (
 )
 from pipeline.errors import StopError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
+from pipeline.ledger.claims import ClaimScope
 from pipeline.ledger.operations import (
     Answer,
     Operation,
@@ -33,6 +34,7 @@ from pipeline.ledger.operations import (
     new_owner_id,
 )
 from pipeline.ledger.postgres.accepted import PostgresAcceptedCalls
+from pipeline.ledger.postgres.claims import PostgresClaims
 from pipeline.ledger.postgres.counts import Counts, pair
 from pipeline.ledger.postgres.database import Address, texts
 from pipeline.ledger.postgres.lease import BEATS, LEASE_S, LeasedOwner, awake_s
@@ -177,6 +179,10 @@ class PostgresLedger(Counts):
     def shard_epochs(self, job: str) -> PostgresShardEpochs:
         """Return the epochs of the shards of a cluster's job."""
         return PostgresShardEpochs(self._db, self._number, job)
+
+    def claims(self, scope: ClaimScope) -> PostgresClaims:
+        """Return the claims of a shard."""
+        return PostgresClaims(self._db, self._number, scope)
 
     def accepted_calls(self, workspace_id: str) -> PostgresAcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""

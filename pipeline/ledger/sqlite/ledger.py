@@ -24,9 +24,11 @@ from pipeline.billing import (
 from pipeline.errors import LedgerError
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.base import LedgerMark
+from pipeline.ledger.claims import ClaimScope
 from pipeline.ledger.night import Night
 from pipeline.ledger.operations import Answer, Operation, Owner, Penalise, Permit, Reserve, Settle, ShareRefusal
 from pipeline.ledger.sqlite.accepted import SqliteAcceptedCalls
+from pipeline.ledger.sqlite.claims import SqliteClaims
 from pipeline.ledger.sqlite.counts import (
     add_reserved,
     change_states,
@@ -129,6 +131,10 @@ class SqliteLedger:
     def shard_epochs(self, job: str) -> SqliteShardEpochs:
         """Return the epochs of the shards of a cluster's job."""
         return SqliteShardEpochs(self._file, job, self.is_alive)
+
+    def claims(self, scope: ClaimScope) -> SqliteClaims:
+        """Return the claims of a shard."""
+        return SqliteClaims(self._file, scope)
 
     def accepted_calls(self, workspace_id: str) -> SqliteAcceptedCalls:
         """Return the calls of a workspace whose texts must be in its results.jsonl."""

@@ -121,3 +121,34 @@ RETURNING true
 
 -- name: list_committed
 SELECT shard, epoch, exit_code FROM pagemill.shard_epoch WHERE ledger = $1 AND job = $2 AND exit_code IS NOT NULL
+
+-- name: find_shard
+SELECT workspace, place FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3
+
+-- name: register_shard
+WITH released AS (
+  UPDATE pagemill.claim SET workspace = NULL WHERE ledger = $1 AND job = $2 AND workspace <> $4
+  AND workspace = (SELECT workspace FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3)
+)
+INSERT INTO pagemill.shard VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (ledger, job, number) DO UPDATE SET workspace = excluded.workspace, place = excluded.place
+
+-- name: end_claims
+UPDATE pagemill.claim SET ended = true WHERE ledger = $1 AND job = $2 AND workspace = $3 AND page = ANY ($4)
+
+-- name: take_claims
+-- In one order, so that groups of several runs do not wait for each other in a circle.
+INSERT INTO pagemill.claim AS c (ledger, job, page, shard, workspace)
+SELECT $1, $2, page, $3, $4 FROM unnest($5::text[]) AS page ORDER BY page
+ON CONFLICT (ledger, job, page) DO UPDATE SET shard = excluded.shard, workspace = excluded.workspace, ended = false,
+  epoch = c.epoch + (c.workspace IS DISTINCT FROM excluded.workspace)::integer
+WHERE c.workspace IS NULL OR c.workspace = excluded.workspace
+
+-- name: find_holders
+SELECT page, shard FROM pagemill.claim WHERE ledger = $1 AND job = $2 AND workspace <> $3 AND page = ANY ($4)
+
+-- name: find_unended
+SELECT page FROM pagemill.claim WHERE ledger = $1 AND workspace = $3 AND NOT ended AND job = $2
+
+-- name: release_claims
+UPDATE pagemill.claim SET workspace = NULL WHERE ledger = $1 AND workspace = $3 AND NOT ended AND job = $2
