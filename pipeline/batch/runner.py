@@ -195,7 +195,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index))
+        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index, shutdown))
         gate = _open_gate(config.run, events, budget)
         client = await stack.enter_async_context(open_client_of(job, service))
         sink = await stack.enter_async_context(

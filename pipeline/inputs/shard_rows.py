@@ -140,11 +140,10 @@ def _to_file(root: str, row: _Row) -> SourceFile:
         path: Path | None = Path(join_path(root, name))
     else:
         path = None if row.path is None else Path(_from_text(row.path, row.path_b64))
-    has_stat = row.size is not None and row.mtime_ns is not None
     return SourceFile(
         name,
         path,
-        FileStat(row.size, row.mtime_ns) if has_stat else None,  # type: ignore[arg-type] - neither is None
+        None if row.size is None or row.mtime_ns is None else FileStat(row.size, row.mtime_ns),
         row.meta,
         None if row.problem is None else _ERRORS.get(row.problem[0], PageError)(row.problem[1]),
         undecided=row.undecided,

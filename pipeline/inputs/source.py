@@ -86,8 +86,8 @@ async def walk(
         yield IgnoredFiles(kind, number)
     for item in inputs.items:
         if item.kind == "shard":
-            for file in (await to_thread.run_sync(read_shard, Path(item.path), abandon_on_cancel=True)).files:
-                yield file
+            for listed in (await to_thread.run_sync(read_shard, Path(item.path), abandon_on_cancel=True)).files:
+                yield listed
             continue
         to_file = partial(to_source_file, item.base, inputs)
         async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:

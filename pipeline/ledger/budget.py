@@ -224,7 +224,7 @@ class Budget:
         """Return the claims of a shard in the ledger; None without a ledger."""
         return None if self._ledger is None else self._ledger.claims(scope)
 
-    def group_claims(self, claims: Claims, of: int) -> ContentClaims:
+    def group_claims(self, claims: Claims, of: int | None) -> ContentClaims:
         """Return the claims of one of so many shards as this run takes them, in the ledger's thread."""
         return ContentClaims(claims, self._thread, of)
 
