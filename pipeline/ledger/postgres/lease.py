@@ -32,9 +32,11 @@ class LeasedOwner(Owner):
         lease_s: Length of the lease.
     """
 
+    usable_s: float
+
     def __init__(self, owner_id: str, lease_s: float) -> None:
         super().__init__(owner_id)
-        self.lease_s = lease_s
+        self.usable_s = _USABLE * lease_s
         self._epoch = 0
         self._usable_until_s = 0.0
 
@@ -42,7 +44,7 @@ class LeasedOwner(Owner):
         """Note a renewal that was asked for at this time of `awake_s`."""
         if epoch >= self._epoch:
             self._epoch = epoch
-            self._usable_until_s = max(self._usable_until_s, asked_s + _USABLE * self.lease_s)
+            self._usable_until_s = max(self._usable_until_s, asked_s + self.usable_s)
 
     def may_send(self, permit: Permit) -> bool:
         """Return whether the lease under which the permit was given still has a fifth of its time."""
