@@ -6,7 +6,7 @@ ended is replaced, and gets nothing any more.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -116,6 +116,8 @@ async def attempt_shard(order: ShardOrder, shutdown: Shutdown | None = None) -> 
 
 
 async def _attempt(order: ShardOrder, shutdown: Shutdown) -> ShardOutcome:
+    if (reason := await anyio.to_thread.run_sync(Drain(order.out, order.run_id).find)) is not None:
+        raise reason
     place = find_place(order.config, order.service)
     if place is None:
         raise UsageError("shards of a cluster need a service whose calls a ledger counts")
@@ -173,8 +175,3 @@ def _describe(shard: int, summary: Summary) -> ShardOutcome:
         uncertain=tuple(summary.uncertain),
         learned=summary.learned,
     )
-
-
-def at_node(outcome: ShardOutcome, node: str) -> ShardOutcome:
-    """Return an outcome with the node where it came about."""
-    return replace(outcome, node=node)
