@@ -35,6 +35,7 @@ EXPECTED: Final[Mapping[str, str]] = {
 _RESOURCE: Final = "ocr"
 _FORWARDED: Final = ("PGPASSWORD",)
 _ANSWER_S: Final = 60.0
+_CONNECT_S: Final = 5.0
 
 logger = logging.getLogger("pagemill")
 
@@ -126,8 +127,9 @@ class RayEngine:
         """
         address = self._config.address
         try:
+            _require_listener(address or "")
             self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as exc:
+        except (OSError, RuntimeError, ValueError) as exc:
             raise UsageError(f"--cluster {address}: {' '.join(str(exc).split())[:300]}") from exc
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         self.machines = len({node["NodeManagerHostname"] for node in nodes})
@@ -197,6 +199,17 @@ class RayEngine:
                 raise UsageError(f"{name}: {out / RUN} is not there; all nodes must share OUT under the same path")
             for fault in find_faults(facts, version("pagemill")):
                 logger.warning("%s: %s", name, fault)
+
+
+def _require_listener(address: str) -> None:
+    """Return when something listens at an address with a port; Ray itself would try for a minute.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
 
 
 def _fits(need: Mapping[str, float], resources: Mapping[str, float]) -> bool:
