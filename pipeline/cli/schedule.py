@@ -6,12 +6,14 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from pipeline.cli.array_jobs import ArrayJob, kubernetes_manifest, slurm_script
 from pipeline.cli.console import print_text
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import config_option, load
@@ -133,10 +135,40 @@ def describe_systemd(night: Night) -> str:
     return f"{text}\n# ---- then: systemctl daemon-reload && systemctl enable --now {night.name}.timer\n"
 
 
+def describe_array(kind: str, night: Night, shards: int | None, *, image: str, volume: str) -> str:
+    """Return the script, or the manifest, of a job of shards.
+
+    Raises:
+        UsageError: the command is none that shards can run, or their number is missing.
+    """
+    program = _program()
+    arguments = tuple(night.command[len(program) :])
+    options = _parse(arguments)
+    if shards is None:
+        raise UsageError(f"schedule: --print {kind} needs the number of shards, such as --shards 64")
+    if arguments[0] != "run" or "--" in arguments or options.get("input__shard") is not None:
+        raise UsageError("schedule: a job of shards is one of `run`, without -- and --shard: each gets its own")
+    ledger = _configure(options).budget.ledger
+    job = ArrayJob(
+        night=replace(night, key_file=None) if kind == "kubernetes" else night,
+        output=str(options["output"]),
+        shards=shards,
+        image=image,
+        volume=volume,
+        shares_ledger=ledger is not None and is_database_url(ledger),
+    )
+    return slurm_script(job) if kind == "slurm" else kubernetes_manifest(job)
+
+
 @as_command(
     "schedule",
     click.Argument(["arguments"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- run ARGS..."),
-    click.Option(["--print", "kind"], type=click.Choice(["systemd", "cron"]), required=True, help="What to print."),
+    click.Option(
+        ["--print", "kind"],
+        type=click.Choice(["systemd", "cron", "slurm", "kubernetes"]),
+        required=True,
+        help="What to print.",
+    ),
     click.Option(["--at"], default="02:00", metavar="HH:MM", help="Local time of the machine.  [default: 02:00]"),
     click.Option(["--name"], default="pagemill", metavar="NAME", help="Name of the units.  [default: pagemill]"),
     click.Option(
@@ -151,12 +183,28 @@ def describe_systemd(night: Night) -> str:
         metavar="DIR",
         help="Write the units as files into this directory instead.",
     ),
+    click.Option(
+        ["--shards"],
+        type=click.IntRange(1, 999_999),
+        metavar="N",
+        help="Number of shards of a job for slurm or kubernetes; their workspaces are in OUT.parts, and OUT is merged.",
+    ),
+    click.Option(["--image"], default="pagemill", metavar="IMAGE", help="Image for kubernetes.  [default: pagemill]"),
+    click.Option(
+        ["--volume"],
+        default="pagemill",
+        metavar="CLAIM",
+        help="PersistentVolumeClaim that kubernetes mounts as the working directory.  [default: pagemill]",
+    ),
     config_option(),
     help="Print systemd units, or lines of a crontab, that run pagemill every night: with absolute paths, with the "
-    "exit codes of a good night taken as success, and, for systemd, with no more rights than the job needs.",
+    "exit codes of a good night taken as success, and, for systemd, with no more rights than the job needs. Or print "
+    "the script of a job of shards: for SLURM in arrays of at most 1,000, or as an Indexed Job of Kubernetes.",
     examples=(
         "pagemill schedule --print systemd -- run scans/ -o paid --tier basic --spread -q",
         "pagemill schedule --print cron --at 01:30 -- run scans/ -o paid --tier basic --spread -q | crontab -",
+        "pagemill schedule --print slurm --shards 4000 -- run scans/ -o whole -q > job.sh && bash job.sh",
+        "pagemill schedule --print kubernetes --shards 64 -- run scans/ -o whole -q | kubectl apply -f -",
     ),
     exit_codes=(0, 2),
 )
@@ -169,11 +217,16 @@ def command(
     name: str,
     key_file: str,
     into: Path | None,
+    shards: int | None,
+    image: str,
+    volume: str,
 ) -> int:
     """Run `pagemill schedule`."""
     load(config_file, {})
     night = make_night(arguments, name=name, at=at, key_file=key_file)
-    if kind == "cron":
+    if kind in {"slurm", "kubernetes"}:
+        print_text(describe_array(kind, night, shards, image=image, volume=volume))
+    elif kind == "cron":
         print_text(crontab_lines(night))
     elif into is None:
         print_text(describe_systemd(night))
