@@ -93,6 +93,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch, engine: Engin
         shards = Shards(job, out, run_file.workspace_id, engine, shutdown, committed)
         watch.show(shards.tally.snapshot)
         await shards.run(inputs)
+        await anyio.to_thread.run_sync(engine.close)  # no attempt writes any more
         completed = await anyio.to_thread.run_sync(complete, out, run_file, job.config.output)
     return _close_accounts(out, shards, completed)
 

@@ -1,8 +1,10 @@
 """The shards of a cluster run: listed while the first ones are attempted, each attempted once there is room for it."""
 
+import logging
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.listing import add_ignored
@@ -25,7 +28,14 @@ from pipeline.cluster.epoch_folders import find_epochs
 from pipeline.cluster.shard_folder import ShardFolder
 from pipeline.cluster.tally import Tally
 from pipeline.config import Config
-from pipeline.errors import MaxFailuresError, NoPagesError, PlannedStopError, StopError, WorkspaceLockedError
+from pipeline.errors import (
+    MaxFailuresError,
+    NoPagesError,
+    PlannedStopError,
+    StopError,
+    StorageError,
+    WorkspaceLockedError,
+)
 from pipeline.inputs import source
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.shard_epochs import Commit
@@ -35,8 +45,12 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.live_progress import LiveProgress, read_live_progress
 
 _LOOK_EVERY_S: Final = 2.0
+_GRACE_S: Final = 30.0
+"""An attempt that is told to end has this long, beyond the deadline of its calls."""
 _GOES_ON: Final = frozenset({0, 3})
 """Exit codes of attempts after which the run goes on."""
+
+logger = logging.getLogger("pagemill")
 
 
 def _settings_of_attempts(config: Config) -> Config:
@@ -86,38 +100,49 @@ class Shards:
                 partial(report, self.tally.snapshot, lambda: self.files, bar=bar, log_every_s=every_s)
             )
             background.start_soon(publish, self.out, self.job.run_id, self.tally.snapshot)
-            background.start_soon(self._order_drain, drain)
             background.start_soon(self._look_regularly)
             if (duration_s := self.job.config.run.max_duration_s) is not None:
                 background.start_soon(self._end_after, duration_s)
             try:
                 async with anyio.create_task_group() as attempts:
-                    await self._dispatch(inputs, attempts)
+                    background.start_soon(self._order_drain, drain, attempts.cancel_scope)
+                    listed, numbers = anyio.create_memory_object_stream[int](math.inf)
+                    attempts.start_soon(self._list, inputs, listed)
+                    await self._dispatch(numbers, attempts)
             finally:
                 background.cancel_scope.cancel()
         drain.remove()
 
-    async def _dispatch(self, inputs: Inputs, attempts: TaskGroup) -> None:
-        """Start the attempts at shards that were listed before, then at those that are being listed."""
-        root = inputs.names_root or inputs.root
-        await self._measure()
+    async def _dispatch(self, numbers: MemoryObjectReceiveStream[int], attempts: TaskGroup) -> None:
+        """Start an attempt at each shard that is not done, once there is room for it."""
+        with numbers, suppress(ShuttingDownError):
+            await self._measure()
+            async for number in numbers:
+                if (commit := self.committed.get(number)) is not None and commit.is_done:
+                    continue
+                with self.shutdown.cancels_unsent():
+                    await self._room.acquire_on_behalf_of(number)
+                attempts.start_soon(self._attempt, number)
+
+    async def _list(self, inputs: Inputs, listed: MemoryObjectSendStream[int]) -> None:
+        """Name the shards that were listed before, and list the INPUTs into further ones, ahead of the attempts."""
+        root, shard_files = inputs.names_root or inputs.root, self.job.config.cluster.shard_files
         try:
-            with ShardFolder(self.out, root, self.job.config.cluster.shard_files) as folder:
+            with listed, ShardFolder(self.out, root, shard_files) as folder, Index.open(self.out) as index:
                 for number in range(1, folder.last + 1):
-                    await self._start(number, attempts)
-                with Index.open(self.out) as index:
-                    async with aclosing(self._walk(inputs)) as files:
-                        async for file in files:
-                            if (full := self._take(file, folder, index)) is not None:
-                                await self._start(full, attempts)
-                            self.shutdown.check()
+                    listed.send_nowait(number)
+                async with aclosing(self._walk(inputs)) as files:
+                    async for file in files:
+                        self.shutdown.check()
+                        if (full := self._take(file, folder, index)) is not None:
+                            listed.send_nowait(full)
                 if (last := folder.finish()) is not None:
-                    await self._start(last, attempts)
+                    listed.send_nowait(last)
                 self.files = folder.number_of_files
+        except (ShuttingDownError, anyio.BrokenResourceError):
+            return
         except StopError as exc:  # raised here, it would cancel the attempts under way
             self.shutdown.request(exc)
-        except ShuttingDownError:
-            return
         if not self.found and not self.ignored and self.shutdown.reason is None:
             names = ", ".join(item.text for item in inputs.items)
             self.shutdown.request(NoPagesError(f"no page in {names}; is a disk not mounted?"))
@@ -134,14 +159,6 @@ class Shards:
             return None
         self.found += 1
         return folder.add(file) if index.settled_states(file) is None else None
-
-    async def _start(self, number: int, attempts: TaskGroup) -> None:
-        """Start an attempt at a shard that is not done, once there is room for it."""
-        if (commit := self.committed.get(number)) is not None and commit.is_done:
-            return
-        with self.shutdown.cancels_unsent():
-            await self._room.acquire_on_behalf_of(number)
-        attempts.start_soon(self._attempt, number)
 
     async def _attempt(self, number: int) -> None:
         job = self.job
@@ -175,10 +192,17 @@ class Shards:
         if most is not None and self.tally.failed > most and self.shutdown.reason is None:
             self.shutdown.request(MaxFailuresError(f"more than {most} pages have failed (--max-failures)"))
 
-    async def _order_drain(self, drain: Drain) -> None:
+    async def _order_drain(self, drain: Drain, attempts: anyio.CancelScope) -> None:
+        """Once the run is ending, tell all attempts; leave those that do not end, such as on a lost last node."""
         await self.shutdown.requested.wait()
         assert self.shutdown.reason is not None
-        await anyio.to_thread.run_sync(drain.order, self.shutdown.reason)
+        try:
+            await anyio.to_thread.run_sync(drain.order, self.shutdown.reason)
+        except StorageError as exc:
+            logger.warning("%s", exc)
+        await anyio.sleep(self.job.config.api.timeout_s + _GRACE_S)
+        logger.warning("%d shards have not ended; the next run goes on with them", len(self.in_flight))
+        attempts.cancel()
 
     async def _end_after(self, duration_s: float) -> None:
         await anyio.sleep(duration_s)

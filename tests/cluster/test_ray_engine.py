@@ -1,10 +1,14 @@
 """The command on a real Ray cluster of two nodes, one of which loses power."""
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import orjson
+import pytest
 from aiohttp import web
 
 from pipeline.cluster.ray_engine import EXPECTED, NodeFacts, find_faults
@@ -66,6 +70,7 @@ async def test_a_node_that_loses_power_costs_its_calls_in_flight_at_most(
             more = ("-j", str(JOBS), "--cluster", raylets.address, "--json")
             async with start_command(*arguments, *more, PAGEMILL_CLUSTER_SHARD_FILES="20") as process:
                 await reached.wait()
+                shown = await run_command("status", out, "--json", PAGEMILL_LEDGER=url)
                 await anyio.to_thread.run_sync(raylets.kill, 1)
                 await end_leases(url)  # as half a minute would; the living renew theirs
                 killed.set()
@@ -74,10 +79,45 @@ async def test_a_node_that_loses_power_costs_its_calls_in_flight_at_most(
         repeated = sum(number - 1 for number in Counter(call.digest for call in fake.calls).values())
     assert code == 0, stderr
     assert "RAY_" not in stderr
+    assert orjson.loads(shown.stdout)["under_way"] is not None
     assert len(results(out)) == len({line["id"] for line in results(out)}) == PAGES
     assert repeated <= JOBS
     assert len(fake.calls) <= used <= quota
     assert pending == 0
     assert list((out / "work").glob("*/e0002"))
+    verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
+    assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.deep
+async def test_a_driver_that_was_killed_is_started_again_on_the_same_cluster(
+    scans: Path,
+    tmp_path: Path,
+    postgres_server: PostgresServer,  # noqa: F811
+) -> None:
+    """Ray ends its tasks; their leases end, and the same command goes on."""
+    write_pages(scans, PAGES)
+    url = await make_database(postgres_server, "driver")
+    out, reached, killed = tmp_path / "out", anyio.Event(), anyio.Event()
+
+    async def answer(call: Call) -> web.StreamResponse:
+        if call.number >= HELD:
+            reached.set()
+            await killed.wait()
+        return accept(call)
+
+    with run_raylets(1, 1) as raylets:
+        async with serve_fake(answer) as fake:
+            arguments = ("run", scans, "-o", out, "--api-url", fake.url, "--ledger", url, "-j", str(JOBS))
+            more = ("--cluster", raylets.address)
+            async with start_command(*arguments, *more, PAGEMILL_CLUSTER_SHARD_FILES="20") as process:
+                await reached.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+            killed.set()
+            again = await run_command(*arguments, *more, PAGEMILL_CLUSTER_SHARD_FILES="20")
+    assert again.returncode == 0, again.stderr
+    assert len(results(out)) == len({line["id"] for line in results(out)}) == PAGES
+    assert len(fake.calls) <= PAGES + 2 * JOBS
     verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
     assert verified.returncode == 0, verified.stdout
