@@ -18,7 +18,7 @@ from pipeline.batch.job import Job, JobShard
 from pipeline.batch.progress import Summary
 from pipeline.batch.runner import run
 from pipeline.cluster.drain import Drain, watch_drain
-from pipeline.cluster.epoch_folders import make_epoch
+from pipeline.cluster.epoch_folders import epoch_of, find_epochs, make_epoch
 from pipeline.cluster.shard_folder import shard_path
 from pipeline.config import Config
 from pipeline.errors import NoPagesError, StopError, UsageError, WorkspaceLockedError
@@ -150,7 +150,10 @@ async def _attempt(order: ShardOrder, shutdown: Shutdown) -> ShardOutcome:
 async def _begin(order: ShardOrder, opened: OpenLedger, shutdown: Shutdown) -> Begun | Commit:
     """Return the epoch of this attempt, once no other one can be alive; or how a former one has ended."""
     epochs = await anyio.to_thread.run_sync(opened.ledger.shard_epochs, order.job)
-    while isinstance(begun := await anyio.to_thread.run_sync(epochs.begin, order.shard, opened.owner.id), Held):
+    former = await anyio.to_thread.run_sync(find_epochs, order.out, order.shard)
+    above = epoch_of(former[-1]) if former else 0
+    begin = partial(epochs.begin, order.shard, opened.owner.id, above)
+    while isinstance(begun := await anyio.to_thread.run_sync(begin), Held):
         logger.info("shard %d: another attempt may be alive; waiting %.0f s", order.shard, begun.wait_s)
         if shutdown.reason is not None:
             raise shutdown.reason

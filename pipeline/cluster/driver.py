@@ -21,6 +21,7 @@ import msgspec
 from pipeline.batch.accounts import begin_run, write_end
 from pipeline.batch.files import find_inputs
 from pipeline.batch.job import Job, ResolvedJob, resolve_job
+from pipeline.batch.ledger_check import require_same_ledger
 from pipeline.batch.observers import Start, Watch, new_run_id, observe
 from pipeline.batch.progress import Accounts, Summary, summarise
 from pipeline.billing import Calendar
@@ -83,7 +84,7 @@ async def _run(job: ResolvedJob, shutdown: Shutdown, watch: Watch, engine: Engin
         inputs = await anyio.to_thread.run_sync(find_inputs, job, abandon_on_cancel=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(out))
-        run_file = _begin(job, inputs, out)
+        run_file = await anyio.to_thread.run_sync(_begin, job, inputs, out, place)
         write_run_file(out, run_file)
         stack.callback(engine.close)
         await anyio.to_thread.run_sync(engine.open, out)
@@ -127,11 +128,14 @@ def _require_possible(job: ResolvedJob) -> LedgerPlace:
     return place
 
 
-def _begin(job: ResolvedJob, inputs: Inputs, out: Path) -> RunFile:
+def _begin(job: ResolvedJob, inputs: Inputs, out: Path, place: LedgerPlace) -> RunFile:
     """Return the run.json of a run that begins; a merge that was interrupted is repeated at its end."""
     last = read_run_file(out)
     if last is not None and is_copy(last, out):
         raise UsageError(f"{out}: a copy of {last.place}; go on there, or begin in a new OUT")
+    require_same_ledger(
+        last, place, job.service.name, workspace=out, accept=job.accept_ledger, configured=job.config.budget.ledger
+    )
     begun = begin_run(job, None if last is None else msgspec.structs.replace(last, is_merging=False), inputs, None)
     return msgspec.structs.replace(begun, is_merging=last is not None and last.is_merging)
 

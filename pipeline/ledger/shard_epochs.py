@@ -42,12 +42,13 @@ class ShardEpochs(Protocol):
     Every method raises LedgerError when the ledger cannot be trusted, and TemporaryError when it is away.
     """
 
-    def begin(self, shard: int, owner: str) -> Begun | Held | Commit:
+    def begin(self, shard: int, owner: str, above: int = 0) -> Begun | Held | Commit:
         """Begin the next epoch of a shard, unless it is done or the owner of the last epoch is alive.
 
         Args:
             shard: Its number, 1-based.
             owner: The id of the run that makes the attempt.
+            above: The new epoch is greater than this, too: another ledger has given epochs up to it.
         """
 
     def commit(self, shard: int, epoch: int, owner: str, exit_code: int) -> bool:

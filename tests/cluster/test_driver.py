@@ -59,11 +59,18 @@ async def run(
     *,
     engine: LocalEngine | None = None,
     shutdown: Shutdown | None = None,
+    accept_ledger: bool = False,
     **more: Any,
 ) -> Summary:
     """Run on a cluster with shards of 4 files."""
     config = configure(out, cluster={"shard_files": 4}, **more)
-    job = Job(inputs=[str(scans)], workspace=out, service=Service(url, KEY, "127.0.0.1"), config=config)
+    job = Job(
+        inputs=[str(scans)],
+        workspace=out,
+        service=Service(url, KEY, "127.0.0.1"),
+        config=config,
+        accept_ledger=accept_ledger,
+    )
     return await run_on_cluster(job, shutdown, engine=engine if engine is not None else LocalEngine())
 
 
@@ -184,6 +191,19 @@ async def test_a_driver_that_was_killed_is_started_again(scans: Path, tmp_path: 
     assert (summary.exit_code, summary.totals[State.DONE]) == (0, 20)
     assert len(fake.calls) <= 20 + 16
     assert len(results(out)) == len({line["id"] for line in results(out)}) == 20
+    assert (await run_command("verify", out)).stdout == b""
+
+
+async def test_another_ledger_is_asked_for_and_then_taken(scans: Path, tmp_path: Path) -> None:
+    """Its epochs begin anew, those of the directories do not; no page is paid again."""
+    write_pages(scans, 8)
+    out, other = tmp_path / "out", {"ledger": str(tmp_path / "another")}
+    async with serve_fake() as fake:
+        await run(scans, out, fake.url, budget={"quota": 6})
+        with pytest.raises(UsageError, match="--accept-ledger"):
+            await run(scans, out, fake.url, budget=other)
+        summary = await run(scans, out, fake.url, budget=other, accept_ledger=True)
+    assert (summary.exit_code, summary.totals[State.DONE], len(fake.calls)) == (0, 8, 8)
     assert (await run_command("verify", out)).stdout == b""
 
 

@@ -62,6 +62,7 @@ def test_one_attempt_at_a_time_in_epochs_that_count_from_1(opener: Open) -> None
         assert second.begin(7, other.id) == Begun(2)
     with one.own() as owner:
         assert first.begin(7, owner.id) == Begun(3)
+        assert first.begin(9, owner.id, 5) == Begun(6)
         assert one.shard_epochs("another job").begin(7, owner.id) == Begun(1)
 
 

@@ -22,9 +22,9 @@ class PostgresShardEpochs:
     def __repr__(self) -> str:
         return f"<PostgresShardEpochs {self._job}>"
 
-    def begin(self, shard: int, owner: str) -> Begun | Held | Commit:
+    def begin(self, shard: int, owner: str, above: int = 0) -> Begun | Held | Commit:
         """Begin the next epoch of a shard, unless it is done or the owner of the last epoch is alive."""
-        row = self._db.fetch_row(queries()["begin_shard"], self._ledger, self._job, shard, owner)
+        row = self._db.fetch_row(queries()["begin_shard"], self._ledger, self._job, shard, owner, above)
         assert row is not None
         if row["wait_s"] is not None:
             return Held(row["wait_s"])

@@ -36,7 +36,7 @@ class SqliteShardEpochs:
     def __repr__(self) -> str:
         return f"<SqliteShardEpochs {self._job}>"
 
-    def begin(self, shard: int, owner: str) -> Begun | Held | Commit:
+    def begin(self, shard: int, owner: str, above: int = 0) -> Begun | Held | Commit:
         """Begin the next epoch of a shard, unless it is done or the owner of the last epoch is alive."""
         with self._file.transaction() as db:
             query = "SELECT epoch, owner, exit_code FROM shard_epoch WHERE job = ? AND shard = ?"
@@ -45,9 +45,10 @@ class SqliteShardEpochs:
                 return last
             if holder is not None and exit_code is None and self._is_alive(holder):
                 return Held(_WAIT_S)
-            values = (self._job, shard, epoch + 1, owner)
+            epoch = max(epoch, above) + 1
+            values = (self._job, shard, epoch, owner)
             db.execute("INSERT OR REPLACE INTO shard_epoch VALUES (?, ?, ?, ?, NULL)", values)
-            return Begun(epoch + 1)
+            return Begun(epoch)
 
     def commit(self, shard: int, epoch: int, owner: str, exit_code: int) -> bool:
         """Note that an attempt has finished its shard; False, and nothing is noted, when a later one has begun."""

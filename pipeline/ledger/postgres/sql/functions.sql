@@ -327,7 +327,7 @@ $$;
 -- none. The former owner is fenced while its lease is over: the update waits for a renewal that is under way, and then
 -- looks at the lease again. Carried out twice, it begins one attempt.
 CREATE OR REPLACE FUNCTION pagemill.begin_shard(
-  p_ledger integer, p_job text, p_shard integer, p_owner text,
+  p_ledger integer, p_job text, p_shard integer, p_owner text, p_above integer,
   OUT epoch integer, OUT exit_code integer, OUT wait_s float8
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -353,7 +353,7 @@ BEGIN
   ELSIF v_last.owner = p_owner AND v_last.exit_code IS NULL THEN
     RETURN;
   END IF;
-  epoch := epoch + 1;
+  epoch := greatest(epoch, p_above) + 1;
   INSERT INTO pagemill.shard_epoch VALUES (p_ledger, p_job, p_shard, epoch, p_owner)
   ON CONFLICT ON CONSTRAINT shard_epoch_pkey
   DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner, exit_code = NULL;

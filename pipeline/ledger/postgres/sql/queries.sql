@@ -113,7 +113,7 @@ SELECT 'workspace ' || id, sum(accepted), sum(rows) FROM (
 ) AS counted GROUP BY id HAVING sum(accepted) <> sum(rows)
 
 -- name: begin_shard
-SELECT epoch, exit_code, wait_s FROM pagemill.begin_shard($1, $2, $3, $4)
+SELECT epoch, exit_code, wait_s FROM pagemill.begin_shard($1, $2, $3, $4, $5)
 
 -- name: commit_shard
 UPDATE pagemill.shard_epoch SET exit_code = $6 WHERE ledger = $1 AND job = $2 AND shard = $3 AND epoch = $4 AND owner = $5
