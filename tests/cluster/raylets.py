@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.cluster.ray_engine import EXPECTED
+from tests.cluster.namespaces import Machines
 from tests.runs import ROOT, environment
 
 _MARK = "PAGEMILL_TEST_NODE"
@@ -24,14 +25,16 @@ class Raylets:
 
     Args:
         directory: A short path, as sockets are in it.
+        machines: Where each node runs; None for loopback.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, machines: Machines | None = None) -> None:
         self._directory = directory
+        self._machines = machines
         self._marks: list[str] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+            self.address = f"{self._host(0)}:{free.getsockname()[1]}"
 
     def start(self, ocr: int) -> int:
         """Start a node with so many units of `ocr`; return its number, 0 for the head."""
@@ -39,7 +42,16 @@ class Raylets:
         mark = f"{self._directory}/{number}"
         self._marks.append(mark)
         where = ["--head", "--port", port, "--include-dashboard=false"] if not number else ["--address", self.address]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, "--node-ip-address", "127.0.0.1"]
+        command = [] if self._machines is None else [*self._machines.inside(number + 1)]
+        command += [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            *where,
+            "--node-ip-address",
+            self._host(number),
+        ]
         command += ["--num-cpus", "1", "--resources", orjson.dumps({"ocr": ocr}).decode()]
         command += ["--object-store-memory", "80000000", "--disable-usage-stats"]
         if not number:
@@ -64,6 +76,9 @@ class Raylets:
             while self._pids(self._marks[number]):
                 self.kill(number)
 
+    def _host(self, number: int) -> str:
+        return "127.0.0.1" if self._machines is None else self._machines.address(number + 1)
+
     @staticmethod
     def _pids(mark: str) -> list[int]:
         found = []
@@ -76,10 +91,10 @@ class Raylets:
 
 
 @contextmanager
-def run_raylets(*ocr: int) -> Iterator[Raylets]:
-    """Run a cluster for the block, of nodes with so many units of `ocr`."""
+def run_raylets(*ocr: int, machines: Machines | None = None) -> Iterator[Raylets]:
+    """Run a cluster for the block, of nodes with so many units of `ocr`, on loopback or each on a machine."""
     directory = Path(tempfile.mkdtemp(prefix="pm-ray-", dir="/tmp"))
-    raylets = Raylets(directory)
+    raylets = Raylets(directory, machines)
     try:
         for number in ocr:
             raylets.start(number)

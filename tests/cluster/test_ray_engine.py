@@ -12,12 +12,15 @@ import pytest
 from aiohttp import web
 
 from pipeline.cluster.ray_engine import EXPECTED, NodeFacts, find_faults
+from pipeline.errors import WorkspaceLockedError
+from pipeline.workspace.lock import share_workspace
+from tests.cluster.namespaces import run_machines
 from tests.cluster.raylets import run_raylets
 from tests.cluster.test_attempt import count_used, end_leases, make_database
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_pages
 from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
-from tests.runs import results, run_command, start_command, wait_for_end
+from tests.runs import COMMAND, results, run_command, start_command, wait_for_end
 
 PAGES = 40
 JOBS = 2
@@ -121,3 +124,63 @@ async def test_a_driver_that_was_killed_is_started_again_on_the_same_cluster(
     assert len(fake.calls) <= PAGES + 2 * JOBS
     verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
     assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+async def test_a_node_that_was_cut_off_and_comes_back_makes_no_call(
+    scans: Path,
+    tmp_path: Path,
+    postgres_server: PostgresServer,  # noqa: F811
+) -> None:
+    """Its processes live through a partition that is longer than its lease; others do its shard meanwhile."""
+    write_pages(scans, 3 * PAGES)
+    local = await make_database(postgres_server, "partition")
+    out, reached = tmp_path / "out", anyio.Event()
+
+    async def answer(call: Call) -> web.StreamResponse:
+        if call.number == PAGES:
+            reached.set()
+        await anyio.sleep(0.2)  # so that calls are in flight when the node is cut off
+        return accept(call)
+
+    with run_machines(3) as machines, run_raylets(1, 1, 1, machines=machines) as raylets:
+        async with (
+            serve_fake(answer) as fake,
+            machines.forward(fake.url) as service,
+            machines.forward(local) as url,
+            start_command(
+                *("run", scans, "-o", out, "--api-url", service, "--ledger", url, "-j", str(JOBS)),
+                *("--quota", str(3 * PAGES + JOBS), "--cluster", raylets.address),
+                command=(*machines.inside(1), *COMMAND),
+                PAGEMILL_CLUSTER_SHARD_FILES=str(PAGES),
+            ) as process,
+        ):
+            await reached.wait()
+            machines.cut(3)
+            with anyio.fail_after(90):
+                while not (replaced := list((out / "work").glob("*/e0002"))):  # noqa: ASYNC110 - a lease must end
+                    await anyio.sleep(0.2)
+            machines.heal(3)
+            code, stderr = await wait_for_end(process)
+            former = replaced[0].with_name("e0001")
+            with anyio.fail_after(30):
+                while is_held(former):  # noqa: ASYNC110 - it learns that it was replaced, or Ray ends it
+                    await anyio.sleep(0.2)
+            verified = await run_command("verify", out, PAGEMILL_LEDGER=url)
+            used, pending = await count_used(out, local, fake.url)
+    assert code == 0, stderr
+    assert orjson.loads((former / "run.json").read_bytes())["exit_code"] in {11, None}
+    assert len(fake.calls) <= used <= 3 * PAGES + JOBS
+    assert pending == 0
+    assert len(results(out)) == len({line["id"] for line in results(out)}) == 3 * PAGES
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def is_held(workspace: Path) -> bool:
+    """Return whether a run fills a workspace."""
+    try:
+        with share_workspace(workspace):
+            return False
+    except WorkspaceLockedError:
+        return True
