@@ -139,10 +139,15 @@ async def open_accounts(
     config = job.config
     if not job.service.metered:  # a shard of the embedded engine: calls are free, and counted without a limit
         config = msgspec.structs.replace(config, budget=msgspec.structs.replace(config.budget, tier=None, quota=None))
-    async with open_budget(ledger, former, run_file.workspace_id, index=index, config=config, shutdown=shutdown) as (
-        budget,
-        uncertain,
-    ):
+    async with open_budget(
+        ledger,
+        former,
+        run_file.workspace_id,
+        index=index,
+        config=config,
+        shutdown=shutdown,
+        opened=job.ledger,
+    ) as (budget, uncertain):
         check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
         await anyio.to_thread.run_sync(
             check_texts, job.workspace, index, find_paid_calls(budget, last, run_file.workspace_id)

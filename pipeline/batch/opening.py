@@ -75,12 +75,27 @@ async def open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown:
         yield service
 
 
-def open_client_of(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
-    """Return the client for the calls of a job."""
+def open_client_of(
+    job: ResolvedJob, service: Service, usable_s: float | None = None
+) -> AbstractAsyncContextManager[Client]:
+    """Return the client for the calls of a job.
+
+    Args:
+        job: Says through which proxy, and how many at once.
+        service: Which service is called.
+        usable_s: As `Budget.usable_s`.
+    """
     if job.proxy is not None:
         logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
     timeouts, run = choose_timeouts(job.config.api, service), job.config.run
-    return open_client(service, timeouts, connections=run.jobs, proxy=job.proxy, wants_positions=run.positions)
+    return open_client(
+        service,
+        timeouts,
+        connections=run.jobs,
+        proxy=job.proxy,
+        wants_positions=run.positions,
+        unacknowledged_s=usable_s,
+    )
 
 
 def open_gate(config: RunConfig, events: EventQueue, budget: Budget) -> Gate:

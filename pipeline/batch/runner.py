@@ -195,9 +195,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index))
+        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index, shutdown))
         gate = open_gate(config.run, events, budget)
-        client = await stack.enter_async_context(open_client_of(job, service))
+        client = await stack.enter_async_context(open_client_of(job, service, budget.usable_s))
         sink = await stack.enter_async_context(
             open_sink(job.workspace, ballast, config.output, defers=claims is not None)
         )
