@@ -53,7 +53,7 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     """
     if last is not None and last.is_merging:
         raise UsageError(f"{job.workspace}: a merge into it was interrupted; repeat `pagemill merge` first")
-    shard = _find_shard(job, last)
+    shard = require_shard(last, job.config.input.part, job.workspace)
     workspace_id = claim_service(last, job.service.name, switch=job.switch_service, workspace=job.workspace)
     _log_choices(job, last, again)
     copied_from = () if last is None else last.copied_from
@@ -89,13 +89,6 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         merged=() if last is None else last.merged,
         resealed=None if last is None else last.resealed,
     )
-
-
-def _find_shard(job: ResolvedJob, last: RunFile | None) -> str | None:
-    """Return the workspace's shard."""
-    shard = None if job.config.input.part is None else str(job.config.input.part)
-    require_shard(last, shard, job.workspace)
-    return shard
 
 
 @cache

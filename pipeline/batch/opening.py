@@ -12,7 +12,7 @@ from pipeline.batch.events import EventQueue, Pause
 from pipeline.batch.files import Files
 from pipeline.batch.job import ResolvedJob, skip_rule
 from pipeline.batch.triage import Triage
-from pipeline.config import RunConfig
+from pipeline.config import Config, RunConfig
 from pipeline.inputs.selection import compile_glob
 from pipeline.ledger.budget import Budget
 from pipeline.remote.client import Client, open_client
@@ -37,9 +37,7 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
         StorageError: the index, or a JSONL file, cannot be read or written.
     """
     index = await anyio.to_thread.run_sync(partial(Index.open, job.workspace, was_torn=was_torn))
-    index.skips.rule = skip_rule(job.config)
-    index.positioned.are_wanted = job.config.run.positions
-    index.reviewed.are_sent_again = job.again_reviewed
+    set_rules(index, job.config, again_reviewed=job.again_reviewed)
     for damage in index.damaged[:_NAMED_DAMAGES]:
         name, offset = find_place(job.workspace, damage.file, damage.offset_bytes)
         logger.warning("%s: skipped a damaged line at byte %d: %s", name, offset, damage.problem)
@@ -54,6 +52,13 @@ async def open_index(job: ResolvedJob, *, was_torn: bool) -> Index:
         )
         logger.info(message, job.again, number)
     return index
+
+
+def set_rules(index: Index, config: Config, *, again_reviewed: bool) -> None:
+    """Let the index decide by a run's settings which pages that ended are sent again."""
+    index.skips.rule = skip_rule(config)
+    index.positioned.are_wanted = config.run.positions
+    index.reviewed.are_sent_again = again_reviewed
 
 
 def count_reviewed(index: Index, again: str) -> int:

@@ -182,50 +182,37 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
-        if job.retry is not None:  # it takes no INPUTs
-            job = job.with_shard(None if last is None else last.shard)
-        config = job.config
+        job = job.with_shard(None if last is None else last.shard)
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
         run_file = begin_run(job, last, inputs, again)
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS, DEFERRED)]
-        ballast = stack.enter_context(hold_ballast(job.workspace, config.run.jobs, shutdown.request))
+        ballast = stack.enter_context(hold_ballast(job.workspace, job.config.run.jobs, shutdown.request))
         index = stack.enter_context(await open_index(job, was_torn=any(was_torn)))
-        files, triage = Files(job, inputs, index, again), Triage(index.inventory, config.input.exclude_kinds)
-        accounts = open_accounts(job, last, run_file, index, shutdown)
-        budget, uncertain, run_file = await stack.enter_async_context(accounts)
-        service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
+        files, triage = Files(job, inputs, index, again), Triage(index.inventory, job.config.input.exclude_kinds)
+        enter = stack.enter_async_context
+        budget, uncertain, run_file = await enter(open_accounts(job, last, run_file, index, shutdown))
+        service = await enter(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index, shutdown))
-        gate = open_gate(config.run, events, budget)
-        client = await stack.enter_async_context(open_client_of(job, service, budget.usable_s))
-        sink = await stack.enter_async_context(
-            open_sink(job.workspace, ballast, config.output, defers=claims is not None)
-        )
-        recorder = Recorder(sink, index, shutdown, max_failures=config.run.max_failures, events=events)
+        claims = await enter(open_claims(job, run_file, budget, index, shutdown))
+        gate = open_gate(job.config.run, events, budget)
+        client = await enter(open_client_of(job, service, budget.usable_s))
+        sink = await enter(open_sink(job.workspace, ballast, job.config.output, defers=claims is not None))
+        recorder = Recorder(sink, index, shutdown, max_failures=job.config.run.max_failures, events=events)
         attempts = Attempts(
             budget=budget,
             gate=gate,
             client=client,
             recorder=recorder,
             shutdown=shutdown,
-            config=config,
-            origin=origin_of(job.service, keeps_lines=config.run.positions),
-            uncertain=_forbid(index, uncertain) if config.run.at_most_once else frozenset(),
+            config=job.config,
+            origin=origin_of(job.service, keeps_lines=job.config.run.positions),
+            uncertain=_forbid(index, uncertain) if job.config.run.at_most_once else frozenset(),
             is_retry=job.retry is not None,
             is_stalled=run_file.stalled_runs >= _STALLED_RUNS,
         )
-        converter = await stack.enter_async_context(open_converter(prepare_settings(config)))
-        dispatcher = Dispatcher(
-            attempts,
-            index,
-            recorder,
-            shutdown,
-            inputs,
-            config=config,
-            converter=converter,
-            events=events,
-            claims=claims,
-        )
+        converter = await enter(open_converter(prepare_settings(job.config)))
+        stages = (attempts, index, recorder, shutdown, inputs)
+        dispatcher = Dispatcher(*stages, config=job.config, converter=converter, events=events, claims=claims)
         yield _Opened(
             files=files,
             dispatcher=dispatcher,

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from pipeline.config.database_url import is_database_url
+from pipeline.config.shard import Shard
 from pipeline.errors import UsageError
 from pipeline.records import rfc3339
 from pipeline.storage.files import replace_file, require_descriptor
@@ -225,16 +226,18 @@ def claim_service(last: RunFile | None, service: str, *, switch: bool, workspace
     return last.workspace_id
 
 
-def require_shard(last: RunFile | None, shard: str | None, workspace: Path) -> None:
-    """Return when a run takes the same part of the INPUTs as those before it.
+def require_shard(last: RunFile | None, part: Shard | None, workspace: Path) -> str | None:
+    """Return a run's part of the INPUTs, such as "2/7", when it is that of the runs before it.
 
     Raises:
         UsageError: another part filled the workspace.
     """
+    shard = None if part is None else str(part)
     if last is not None and last.shard != shard:
         filled = "runs without --shard" if last.shard is None else f"shard {last.shard}"
         this = "takes all files" if shard is None else f"is shard {shard}"
         raise UsageError(f"{workspace}: filled by {filled}, this run {this}; each shard has an OUT of its own")
+    return shard
 
 
 def order_again(last: RunFile | None, service: str, glob: str | None, now: str) -> Again | None:

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from pipeline.batch.files import name_inputs
 from pipeline.batch.gone import count_gone
-from pipeline.batch.job import skip_rule
+from pipeline.batch.opening import set_rules
 from pipeline.batch.planning.count import PlanJob, count_pages
 from pipeline.batch.planning.forecast import Forecast
 from pipeline.batch.planning.limits import bound_run, forecast_tiers, read_usage, require_paid_texts
@@ -87,8 +87,7 @@ async def make_plan(job: PlanJob) -> Plan:
     now = datetime.now(UTC)
     last = None if job.workspace is None else read_run_file(job.workspace)
     if job.workspace is not None:
-        part = job.config.input.part
-        require_shard(last, None if part is None else str(part), job.workspace)
+        require_shard(last, job.config.input.part, job.workspace)
     inputs = await anyio.to_thread.run_sync(
         name_inputs, job.inputs, job.config.input, job.workspace, abandon_on_cancel=True
     )
@@ -97,9 +96,7 @@ async def make_plan(job: PlanJob) -> Plan:
         if last is not None and job.workspace is not None:
             snapshot = open_snapshot(job.workspace, notices_edits=True)
             index = await anyio.to_thread.run_sync(stack.enter_context, snapshot)
-            index.skips.rule = skip_rule(job.config)
-            index.positioned.are_wanted = job.config.run.positions
-            index.reviewed.are_sent_again = job.again_reviewed
+            set_rules(index, job.config, again_reviewed=job.again_reviewed)
             if last.service == job.service.name or job.any_service:
                 await anyio.to_thread.run_sync(require_paid_texts, job, index, last, job.workspace)
         counts = await count_pages(job, inputs, index, last)
