@@ -79,7 +79,14 @@ async def test_without_a_release_a_page_would_wait_for_ever(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control."""
-    monkeypatch.setattr(SqliteClaims, "register", lambda _: None)
+
+    def register_alone(claims: SqliteClaims) -> None:
+        scope = claims._scope
+        values = (scope.job, scope.shard, scope.workspace_id, scope.place)
+        with claims._file.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?)", values)
+
+    monkeypatch.setattr(SqliteClaims, "register", register_alone)
     with pytest.raises(AssertionError):
         await test_claims.test_the_claims_of_a_killed_run_are_its_own_until_it_runs_again(scans, tmp_path)
 
