@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pipeline.batch.events import Event, Pause
     from pipeline.batch.job import Job
     from pipeline.batch.observers import Start
-    from pipeline.batch.progress import Summary
     from pipeline.batch.run_thread import run_sync
     from pipeline.batch.runner import run
     from pipeline.batch.stream import Stream, events, stream
+    from pipeline.batch.summary import Summary
     from pipeline.config import Config, load_config
     from pipeline.errors import StopError
     from pipeline.records import Failure, Record, State
@@ -57,7 +57,7 @@ _MODULES = {
     "State": "records",
     "StopError": "errors",
     "Stream": "batch.stream",
-    "Summary": "batch.progress",
+    "Summary": "batch.summary",
     "events": "batch.stream",
     "load_config": "config",
     "read_records": "workspace.reader",

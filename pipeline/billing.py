@@ -138,6 +138,24 @@ def possible_months(now: datetime, calendar: Calendar) -> Months:
     return Months(billing_month(now - CLOCK_MARGIN, calendar), billing_month(now + CLOCK_MARGIN, calendar))
 
 
+def clock_problem(counting: str, now: datetime, calendar: Calendar, *, clock: str) -> str | None:
+    """Return a warning when calls count in a month that a clock has not reached; None when they do not.
+
+    Args:
+        counting: The last month that calls count in.
+        now: By the clock.
+        calendar: When the plan's month begins.
+        clock: What the clock is called.
+    """
+    if counting <= possible_months(now, calendar).last:
+        return None
+    return (
+        f"calls count in {counting}, but by {clock} it is {billing_month(now, calendar)}"
+        f" ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right, `pagemill quota --already-used N`, with N"
+        " from the vendor's dashboard, corrects the ledger"
+    )
+
+
 def quota_refusal(month: str, limit: int, now: datetime, calendar: Calendar) -> QuotaRefusal:
     """Return the refusal of a reservation when this is the last month that has no call left."""
     resets = reset_time(month, calendar)

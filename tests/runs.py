@@ -16,9 +16,9 @@ from anyio.abc import Process
 from zstandard import ZstdDecompressor
 
 from pipeline.batch.job import Job
-from pipeline.batch.progress import Summary
 from pipeline.batch.retry import RetrySelection
 from pipeline.batch.runner import run
+from pipeline.batch.summary import Summary
 from pipeline.config import Config
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown

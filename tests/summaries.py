@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
-from pipeline.batch.progress import Accounts, Snapshot, Summary, summarise
+from pipeline.batch.progress import Snapshot
+from pipeline.batch.summary import Accounts, Summary, summarise
 from pipeline.errors import StopError
 from pipeline.records import State
 from pipeline.remote.learned import Learned
+from pipeline.workspace.page_counts import PageCounts
 
 RUN_ID = "1b4e28ba-2fa1-4d3b-a3f5-ef19b5a7633b"
 
@@ -36,7 +38,7 @@ def make_summary(*, exit_code: int = 0) -> Summary:
     """Return the end of a run in a workspace of 12 done pages, with this exit code."""
     snapshot = replace(make_snapshot(), ended={State.DONE: 2, **({State.FAILED: 1} if exit_code == 3 else {})})
     totals = {State.DONE: 12, State.FAILED: 1, State.PENDING: 7}
-    accounts = Accounts(totals, pending_is_at_least=False, ignored={}, in_doubt=3)
+    accounts = Accounts(PageCounts(totals, in_doubt=3, left=0), pending_is_at_least=False, ignored={})
     summary = summarise(snapshot, accounts, None if exit_code in {0, 3} else _EndedError(exit_code), [], run_id=RUN_ID)
     assert summary.exit_code == exit_code
     return summary

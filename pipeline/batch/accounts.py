@@ -17,8 +17,8 @@ from pipeline.batch.claims import choose_job
 from pipeline.batch.job import ResolvedJob
 from pipeline.batch.ledger_check import is_reachable, require_same_ledger
 from pipeline.batch.paid_texts import find_paid_calls, require_texts
-from pipeline.batch.progress import Summary
 from pipeline.batch.recovery import open_budget
+from pipeline.batch.summary import Summary
 from pipeline.errors import StorageError, TemporaryError, UsageError
 from pipeline.inputs.selection import Inputs
 from pipeline.ledger.attempt_state import OpenAttempt
@@ -140,10 +140,15 @@ async def open_accounts(
     config = job.config
     if not job.service.metered:  # a shard of the embedded engine: calls are free, and counted without a limit
         config = msgspec.structs.replace(config, budget=msgspec.structs.replace(config.budget, tier=None, quota=None))
-    async with open_budget(ledger, former, run_file.workspace_id, index=index, config=config, shutdown=shutdown) as (
-        budget,
-        uncertain,
-    ):
+    async with open_budget(
+        ledger,
+        former,
+        run_file.workspace_id,
+        index=index,
+        config=config,
+        shutdown=shutdown,
+        opened=job.ledger,
+    ) as (budget, uncertain):
         check_texts = partial(require_texts, pay_again=job.pay_again, accept_ledger=job.accept_ledger)
         await anyio.to_thread.run_sync(
             check_texts, job.workspace, index, find_paid_calls(budget, last, run_file.workspace_id)

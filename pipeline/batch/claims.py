@@ -8,9 +8,10 @@ from pathlib import Path
 import anyio.to_thread
 
 from pipeline.batch.job import ResolvedJob
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, WorkspaceLockedError
 from pipeline.ledger.budget import Budget
 from pipeline.ledger.claims import Claims, ClaimScope, ContentClaims, End
+from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import RunFile, read_run_file
 
@@ -29,27 +30,34 @@ def choose_job(job: ResolvedJob, last: RunFile | None, place: str, root: str) ->
 
 @asynccontextmanager
 async def open_claims(
-    job: ResolvedJob, run_file: RunFile, budget: Budget, index: Index
+    job: ResolvedJob, run_file: RunFile, budget: Budget, index: Index, shutdown: Shutdown
 ) -> AsyncGenerator[ContentClaims | None]:
     """Yield the claims of the run's shard, None for a run of whole INPUTs; release at the end what has not ended.
+
+    A run that another attempt has replaced releases nothing: the claims are that one's now.
 
     Raises:
         UsageError: another workspace is this shard of the job.
         LedgerError: the ledger cannot be trusted.
     """
     part = job.config.input.part
-    if part is None or job.config.prepare.dedup == "off":
+    if (part is None and job.job_shard is None) or job.config.prepare.dedup == "off":
         yield None
         return
     operation = "advanced" if job.config.run.positions else "plain"
-    name = f"{run_file.shard_job} {part.of} {operation}"
-    scope = ClaimScope(name, part.number, run_file.workspace_id, run_file.place or "")
+    if part is not None:
+        number, of, name = part.number, part.of, f"{run_file.shard_job} {part.of} {operation}"
+    else:
+        assert job.job_shard is not None
+        number, of, name = job.job_shard.number, None, f"{job.job_shard.job} {operation}"
+    scope = ClaimScope(name, number, run_file.workspace_id, run_file.place or "")
     found = await anyio.to_thread.run_sync(budget.claims, scope)
     assert found is not None
     await anyio.to_thread.run_sync(_prepare, found, scope, index)
-    claims = budget.group_claims(found, part.of)
+    claims = budget.group_claims(found, of)
     yield claims
-    await claims.finish()
+    if not isinstance(shutdown.reason, WorkspaceLockedError):
+        await claims.finish()
 
 
 def _prepare(claims: Claims, scope: ClaimScope, index: Index) -> None:
@@ -61,7 +69,7 @@ def _prepare(claims: Claims, scope: ClaimScope, index: Index) -> None:
             " another job a name by --shard-job"
         )
     claims.register()
-    claims.execute([End(page) for page in claims.unended() if index.has_outcome(page)])
+    claims.execute([End(page) for page in claims.unended() if index.deferrals.has_outcome(page)])
     index.deferrals.are_settled = True
     for pages in index.deferrals.pages():
         held = claims.held_by_others([page_id for _, _, page_id in pages])

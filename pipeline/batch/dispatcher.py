@@ -225,14 +225,20 @@ class Dispatcher:
 
     def _is_done(self, file: SourceFile, page: int, page_id: PageId | None) -> bool:
         """Return whether a page of a file that was read needs neither a call nor a record."""
-        return page_id is not None and self._index.has_result(file, page, page_id) and self._index.has_meta(file, page)
+        return (
+            page_id is not None
+            and self._index.has_result(file, page, page_id)
+            and self._index.inventory.has_meta(file, page)
+        )
 
     async def _dispatch_page(self, page: Page, slot: Slot) -> None:
         """Settle the page from its own earlier record, or recognise it; a page that is not sent becomes pending."""
         payload = page.payload
         if self._index.has_result(page.file, payload.page, payload.id):
-            record = None if self._index.has_meta(page.file, payload.page) else self._index.find_record(payload.id)
-            if record is not None:  # the manifest has new fields for a page that is done
+            has_meta = self._index.inventory.has_meta(page.file, payload.page)
+            if (
+                not has_meta and (record := self._index.find_record(payload.id)) is not None
+            ):  # the manifest has new fields for a page that is done
                 await self._recorder.record_fields(page, record)
             else:
                 self._recorder.settled[State.DONE] += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.batch.observers import Start
-from pipeline.batch.progress import Summary
+from pipeline.batch.summary import Summary
 from pipeline.records import Failure, Record
 
 CAPACITY: Final = 64

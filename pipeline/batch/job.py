@@ -18,6 +18,7 @@ from pipeline.config.duration import parse_moment
 from pipeline.inputs.conversion_messages import PrepareSettings
 from pipeline.inputs.text_direction import require_model
 from pipeline.ledger.budget import check_spread
+from pipeline.ledger.opened import OpenLedger
 from pipeline.remote.embedded import embedded_service
 from pipeline.remote.endpoint import choose_service, fit_to_engine
 from pipeline.remote.proxies import Proxy, choose_proxy
@@ -25,6 +26,19 @@ from pipeline.service import Service
 from pipeline.storage.zstd_frames import require_zstd
 from pipeline.wire import Limits
 from pipeline.workspace.skips import SkipRule
+
+
+@dataclass(frozen=True, slots=True)
+class JobShard:
+    """A run's part of a larger job, whose INPUT is a shard file: the parts of one job share their claims.
+
+    Attributes:
+        job: The job's id.
+        number: 1-based.
+    """
+
+    job: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,8 @@ class Job:
         again_reviewed: True sends those again, too, whose text a person has corrected or checked.
         observers: Who watches the run: see `pipeline.observers`.
         run_id: The run's id, a UUID; None makes a random one.
+        job_shard: The part of a larger job that the run does; None for a job of its own.
+        ledger: The key's ledger, when the caller has opened it with this run as its owner; None lets the run open it.
         start_embedded: Starts the embedded engine for the duration of its context.
     """
 
@@ -67,6 +83,8 @@ class Job:
     again_reviewed: bool = False
     observers: Sequence[Observer] = ()
     run_id: str | None = None
+    job_shard: JobShard | None = None
+    ledger: OpenLedger | None = None
     start_embedded: Callable[[Config], AbstractAsyncContextManager[Service]] = embedded_service
 
 
@@ -90,6 +108,8 @@ class ResolvedJob:
         again: As in `Job`.
         again_reviewed: As in `Job`.
         run_id: The run's id.
+        job_shard: As in `Job`.
+        ledger: As in `Job`.
         proxy: The proxy of the calls; None for none.
     """
 
@@ -108,6 +128,8 @@ class ResolvedJob:
     again: str | None
     again_reviewed: bool
     run_id: str
+    job_shard: JobShard | None
+    ledger: OpenLedger | None
     proxy: Proxy | None
 
     def with_shard(self, shard: str | None) -> "ResolvedJob":
@@ -150,6 +172,8 @@ def resolve_job(job: Job, environ: Mapping[str, str]) -> ResolvedJob:
         again=job.again,
         again_reviewed=job.again_reviewed,
         run_id=job.run_id if job.run_id is not None else new_run_id(),
+        job_shard=job.job_shard,
+        ledger=job.ledger,
         proxy=choose_proxy(service.base_url, config.api.proxy, environ) if service.metered else None,
     )
 

@@ -14,7 +14,8 @@ from typing import ClassVar
 
 import anyio
 
-from pipeline.batch.progress import Snapshot, Summary
+from pipeline.batch.progress import Snapshot
+from pipeline.batch.summary import Summary
 from pipeline.errors import StopError
 from pipeline.workspace.live_progress import (
     EVERY_S,

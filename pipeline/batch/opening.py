@@ -1,4 +1,4 @@
-"""Opens what a run needs: the index, the service, the client."""
+"""Opens what a run needs: the index, the service, the gate, the client."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -8,11 +8,15 @@ from typing import Final
 
 import anyio.to_thread
 
+from pipeline.batch.events import EventQueue, Pause
 from pipeline.batch.files import Files
 from pipeline.batch.job import ResolvedJob, skip_rule
 from pipeline.batch.triage import Triage
+from pipeline.config import RunConfig
 from pipeline.inputs.selection import compile_glob
+from pipeline.ledger.budget import Budget
 from pipeline.remote.client import Client, open_client
+from pipeline.remote.gate import Gate
 from pipeline.remote.timeouts import choose_timeouts
 from pipeline.service import Service
 from pipeline.shutdown import Shutdown
@@ -71,9 +75,37 @@ async def open_service(job: ResolvedJob, files: Files, triage: Triage, shutdown:
         yield service
 
 
-def open_client_of(job: ResolvedJob, service: Service) -> AbstractAsyncContextManager[Client]:
-    """Return the client for the calls of a job."""
+def open_client_of(
+    job: ResolvedJob, service: Service, usable_s: float | None = None
+) -> AbstractAsyncContextManager[Client]:
+    """Return the client for the calls of a job.
+
+    Args:
+        job: Says through which proxy, and how many at once.
+        service: Which service is called.
+        usable_s: As `Budget.usable_s`.
+    """
     if job.proxy is not None:
         logger.info("calls go through the proxy %s (%s)", job.proxy.name, job.proxy.origin)
     timeouts, run = choose_timeouts(job.config.api, service), job.config.run
-    return open_client(service, timeouts, connections=run.jobs, proxy=job.proxy, wants_positions=run.positions)
+    return open_client(
+        service,
+        timeouts,
+        connections=run.jobs,
+        proxy=job.proxy,
+        wants_positions=run.positions,
+        unacknowledged_s=usable_s,
+    )
+
+
+def open_gate(config: RunConfig, events: EventQueue, budget: Budget) -> Gate:
+    """Return the gate before the calls; the runs that share the ledger pause with it, and it with them."""
+
+    def note_pause(wait_s: float | None) -> None:
+        events.put(Pause(wait_s))
+        if wait_s is not None:
+            budget.penalise(wait_s)
+
+    gate = Gate(rate_per_s=config.rate_per_s, patience_s=config.patience_s, on_pause=note_pause)
+    budget.watch_pauses(gate.pause)
+    return gate

@@ -9,6 +9,7 @@ import anyio
 
 from pipeline.batch.events import EventQueue
 from pipeline.batch.page import Page, Text, first_source, text_of
+from pipeline.batch.page_lines import PageEnd, deferred_of, part_of, record_of
 from pipeline.errors import MaxFailuresError, PageError, StorageError, TemporaryError, UnreadableFileError
 from pipeline.records import (
     MAX_FAILED_RUNS,
@@ -23,8 +24,8 @@ from pipeline.records import (
     rfc3339,
 )
 from pipeline.shutdown import Shutdown
-from pipeline.workspace.deferred_lines import Deferred
 from pipeline.workspace.index import Index
+from pipeline.workspace.page_rows import deferred_row
 from pipeline.workspace.part_lines import Part
 from pipeline.workspace.sink import Sink
 
@@ -111,30 +112,8 @@ class Recorder:
         self.settled[record.state] += 1
 
     async def _append(self, page: Page, text: Text, duplicate_of: str | None) -> Record:
-        payload = page.payload
-        record = Record(
-            id=payload.id,
-            source=page.file.name,
-            page=payload.page,
-            sha256=payload.sha256,
-            text=text.content,
-            duplicate_of=duplicate_of,
-            prep=text.prep if payload.prep is None or (text.lines and text.prep) else payload.prep,
-            reply=text.reply,
-            attempts=text.attempts,
-            elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
-            added=rfc3339(datetime.now(UTC)),
-            meta=page.file.meta,
-            note=text.note,
-            again=duplicate_of is None and self._is_sent_again(page.file, payload.id),
-            quality=text.quality,
-            text_from=text.origin,
-            skipped=text.skipped,
-            pixels=text.pixels or payload.pixels,
-            lines=text.lines,
-            operation=text.operation,
-            review=text.review,
-        )
+        is_again = duplicate_of is None and self._is_sent_again(page.file, page.payload.id)
+        record = record_of(page, text, _end_of(page), duplicate_of=duplicate_of, is_again=is_again)
         record = self._index.reviewed.keep(record, page.file)
         self._index.add_record(record, await self._sink.append_record(record))
         self._events.put(record)
@@ -142,25 +121,7 @@ class Recorder:
 
     async def record_part(self, page: Page, text: Text) -> Part:
         """Append the text of a tile to parts.jsonl, and return it once it is synced; the page has not ended by that."""
-        payload = page.payload
-        assert payload.tile is not None
-        (attempt,) = text.attempts
-        part = Part(
-            id=payload.id,
-            source=page.file.name,
-            page=payload.page,
-            tile=payload.tile,
-            text=text.content,
-            prep=payload.prep,
-            reply=text.reply,
-            attempt=attempt,
-            elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
-            added=rfc3339(datetime.now(UTC)),
-            note=text.note,
-            quality=text.quality,
-            lines=text.lines,
-            operation=text.operation,
-        )
+        part = part_of(page, text, _end_of(page))
         self._index.parts.add(part, await self._sink.append_part(part))
         self.has_text = True
         message = "%s: tile %d of %d recognised"
@@ -258,22 +219,10 @@ class Recorder:
 
     async def record_deferred(self, page: Page, shard: str) -> None:
         """Record that a page is left to the shard that has claimed its content; it stays pending here."""
-        payload = page.payload
-        deferred = Deferred(
-            id=payload.id,
-            source=page.file.name,
-            page=payload.page,
-            sha256=payload.sha256,
-            prep=payload.prep,
-            shard=shard,
-            elapsed_ms=round((anyio.current_time() - page.begun_s) * 1000),
-            added=rfc3339(datetime.now(UTC)),
-            meta=page.file.meta,
-            pixels=payload.pixels,
-        )
-        if not self._index.is_deferred(deferred):
+        deferred = deferred_of(page, shard, _end_of(page))
+        if not self._index.deferrals.is_left(deferred_row(deferred)):
             self._index.add_deferred(deferred, await self._sink.append_deferred(deferred))
-            logger.debug("%s: left to shard %s", page.file.name, shard, extra={"page": payload.page})
+            logger.debug("%s: left to shard %s", page.file.name, shard, extra={"page": deferred.page})
 
     async def record_listed(self, name: str) -> None:
         """Record that an archive or a folder whose listing failed in an earlier run was listed whole."""
@@ -317,3 +266,7 @@ class Recorder:
         failed = self.ended[State.FAILED] + self.ended[State.UNCERTAIN]
         if self._max_failures is not None and failed > self._max_failures:
             self._shutdown.request(MaxFailuresError(f"more than {self._max_failures} pages failed"))
+
+
+def _end_of(page: Page) -> PageEnd:
+    return PageEnd(round((anyio.current_time() - page.begun_s) * 1000), rfc3339(datetime.now(UTC)))

@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import anyio.to_thread
 
-from pipeline.billing import Calendar
 from pipeline.config import Config
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.base import LedgerPlace
 from pipeline.ledger.budget import Budget
-from pipeline.ledger.operations import Owner, Terms, new_owner_id
+from pipeline.ledger.opened import OpenLedger, open_ledger
+from pipeline.ledger.operations import Owner, new_owner_id
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 
@@ -27,6 +27,7 @@ async def open_budget(
     index: Index,
     config: Config,
     shutdown: Shutdown,
+    opened: OpenLedger | None = None,
 ) -> AsyncGenerator[tuple[Budget, list[OpenAttempt]]]:
     """Open the ledger and settle the attempts that earlier runs left open; also yield those whose outcome is lost.
 
@@ -37,6 +38,7 @@ async def open_budget(
         index: Knows the attempts that have a line.
         config: All settings.
         shutdown: Cancels the budget's waits.
+        opened: The ledger, when the caller has opened it, with this run as its owner.
 
     Raises:
         LedgerError: a ledger cannot be trusted.
@@ -45,23 +47,29 @@ async def open_budget(
     if former is not None and former != place and await anyio.to_thread.run_sync(former.exists):
         async with _open_unrecovered(former, workspace_id, config, shutdown, is_limited=False) as budget:
             uncertain += await _recover(budget, index)
-    async with _open_unrecovered(place, workspace_id, config, shutdown) as budget:
+    async with _open_unrecovered(place, workspace_id, config, shutdown, opened) as budget:
         yield budget, uncertain + await _recover(budget, index)
 
 
 @asynccontextmanager
 async def _open_unrecovered(
-    place: LedgerPlace | None, workspace_id: str, config: Config, shutdown: Shutdown, *, is_limited: bool = True
+    place: LedgerPlace | None,
+    workspace_id: str,
+    config: Config,
+    shutdown: Shutdown,
+    opened: OpenLedger | None = None,
+    *,
+    is_limited: bool = True,
 ) -> AsyncGenerator[Budget]:
     max_calls = config.run.max_calls if is_limited else None
     if place is None:
         owner = Owner(new_owner_id())
         yield Budget(None, workspace_id=workspace_id, owner=owner, shutdown=shutdown, max_calls=max_calls)
         return
-    calendar = Calendar(config.budget.timezone, config.budget.reset_day)
-    terms = Terms(config.run.rate_per_s, config.run.patience_s, lambda: shutdown.reason is not None)
-    opened = await anyio.to_thread.run_sync(place.open, calendar, config.budget.limit, terms)
-    with closing(opened) as ledger, ledger.own() as owner:
+    async with AsyncExitStack() as stack:
+        if opened is None:
+            opened = await stack.enter_async_context(open_ledger(place, config, shutdown))
+        ledger, owner = opened.ledger, opened.owner
         if (problem := ledger.clock_problem()) is not None:
             logger.warning("%s", problem)
         if is_limited and config.run.spread:

@@ -18,8 +18,8 @@ import anyio
 
 from pipeline.batch.events import EventQueue
 from pipeline.batch.job import Job
-from pipeline.batch.progress import Summary, describe_summary
 from pipeline.batch.runner import run
+from pipeline.batch.summary import Summary, describe_summary
 from pipeline.errors import InterruptedRunError, PlannedStopError, StopError
 from pipeline.shutdown import Shutdown
 

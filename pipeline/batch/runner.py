@@ -22,18 +22,18 @@ from pipeline.batch.accounts import begin_run, note_ledger, open_accounts, write
 from pipeline.batch.attempts import Attempts
 from pipeline.batch.claims import open_claims
 from pipeline.batch.dispatcher import Dispatcher
-from pipeline.batch.events import EventQueue, Pause
+from pipeline.batch.events import EventQueue
 from pipeline.batch.files import Files, count_known, find_inputs
 from pipeline.batch.job import Job, ResolvedJob, prepare_settings, resolve_job
 from pipeline.batch.listing import Listing
 from pipeline.batch.observers import Start, Watch, new_run_id, observe, publish
-from pipeline.batch.opening import open_client_of, open_index, open_service
+from pipeline.batch.opening import open_client_of, open_gate, open_index, open_service
 from pipeline.batch.page import origin_of
-from pipeline.batch.progress import Accounts, Snapshot, Summary, report, report_learned, summarise
+from pipeline.batch.progress import Snapshot, report, report_learned
 from pipeline.batch.recorder import Recorder
+from pipeline.batch.summary import Accounts, Summary, summarise
 from pipeline.batch.triage import Triage
 from pipeline.batch.walk import Walk
-from pipeline.config import RunConfig
 from pipeline.errors import PlannedStopError, StopError, StorageError
 from pipeline.inputs.image import open_converter
 from pipeline.inputs.selection import Inputs
@@ -195,9 +195,9 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         budget, uncertain, run_file = await stack.enter_async_context(accounts)
         service = await stack.enter_async_context(open_service(job, files, triage, shutdown))
         write_run_file(job.workspace, run_file)
-        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index))
-        gate = _open_gate(config.run, events, budget)
-        client = await stack.enter_async_context(open_client_of(job, service))
+        claims = await stack.enter_async_context(open_claims(job, run_file, budget, index, shutdown))
+        gate = open_gate(config.run, events, budget)
+        client = await stack.enter_async_context(open_client_of(job, service, budget.usable_s))
         sink = await stack.enter_async_context(
             open_sink(job.workspace, ballast, config.output, defers=claims is not None)
         )
@@ -242,17 +242,6 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
         )
 
 
-def _open_gate(config: RunConfig, events: EventQueue, budget: Budget) -> Gate:
-    def note_pause(wait_s: float | None) -> None:
-        events.put(Pause(wait_s))
-        if wait_s is not None:
-            budget.penalise(wait_s)
-
-    gate = Gate(rate_per_s=config.rate_per_s, patience_s=config.patience_s, on_pause=note_pause)
-    budget.watch_pauses(gate.pause)
-    return gate
-
-
 def _forbid(index: Index, uncertain: Iterable[OpenAttempt]) -> frozenset[PageId]:
     """Return the pages of which a call may have been billed."""
     return index.uncertain_ids().union(attempt.page for attempt in uncertain)
@@ -287,12 +276,10 @@ async def _close_accounts(
         ignored = walk.ignored if walk.is_complete or not listing.is_complete else listing.ignored
     is_left = opened.again is not None and shutdown.reason is not None
     accounts = Accounts(
-        None if counts is None else counts.totals,
+        counts,
         pending_is_at_least=at_least,
         ignored=ignored,
         is_work_left=is_left,
-        in_doubt=0 if counts is None else counts.in_doubt,
-        left_to_shards=0 if counts is None else counts.left_to_shards,
         files=dict(walk.files),
     )
     run_id = opened.run_file.run_id or ""

@@ -11,8 +11,8 @@ from typing import Generic, Self, TypeVar, cast, get_args
 
 from pipeline.batch.events import Event, EventQueue
 from pipeline.batch.job import Job
-from pipeline.batch.progress import Summary
 from pipeline.batch.run_thread import RunThread
+from pipeline.batch.summary import Summary
 from pipeline.errors import PlannedStopError
 from pipeline.records import Record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.batch.progress import describe_pending
+from pipeline.batch.summary import describe_pending
 from pipeline.cli.console import print_json
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command

@@ -1,6 +1,7 @@
 """`pagemill report`: a folder for a browser, with the run in numbers, and each page beside its text."""
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +124,12 @@ def _fold_waiting(workspace: Path, folder: Path) -> None:
         logger.info("corrections in %s wait for the end of a run", folder / WAITING)
 
 
+def _without_links(folder: Path) -> Path:
+    """Return a report's folder by a path on which its pictures are found: they are linked from where it really is."""
+    real = Path(os.path.realpath(folder))
+    return folder if os.path.abspath(folder) == str(real) else real  # noqa: PTH100 - keeps symbolic links
+
+
 def _print_summary(built: Built, folder: Path, *, as_json: bool) -> None:
     if as_json:
         counts = {"linked": built.linked, "made": built.made, "unshown": built.unshown, "missing": built.missing}
@@ -201,5 +208,5 @@ def command(
     _fold_waiting(workspace, folder)
     job = make_job(workspace, folder, config, choice, thumbnails=thumbnails, is_served=is_served)
     built = build(job, bar=sys.stderr.isatty() and not no_progress)
-    _print_summary(built, folder, as_json=as_json)
+    _print_summary(built, _without_links(folder), as_json=as_json)
     return serve(job, built, port) if is_served else 0

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline.batch.job import Job
+from pipeline.batch.runner import run
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.help import command as as_command
 from pipeline.cli.options import input_options, setting
@@ -16,6 +18,7 @@ from pipeline.cli.plan import plan_and_report
 from pipeline.cli.running import (
     LIMITS,
     OUTPUT,
+    Runner,
     call_options,
     limit_options,
     make_job,
@@ -64,6 +67,7 @@ _INPUTS = "Inputs"
     ),
     *limit_options(),
     setting("run.at_most_once", heading=LIMITS),
+    setting("cluster.address", heading=LIMITS),
     *call_options(),
     *output_options(),
     *operation_options(),
@@ -97,4 +101,14 @@ def command(inputs: tuple[str, ...], output: Path, config_file: Path | None, **o
             again_reviewed=options["again_reviewed"],
         )
 
-    return run_and_report(prepare, as_json=options["as_json"])
+    return run_and_report(prepare, as_json=options["as_json"], choose=_choose_runner)
+
+
+def _choose_runner(job: Job) -> Runner:
+    """Return what runs a job: this machine, or a cluster."""
+    if job.config is None or job.config.cluster.address is None:
+        return run
+    from pipeline.cluster.driver import run_on_cluster  # noqa: PLC0415 - only with --cluster
+    from pipeline.cluster.ray_engine import RayEngine  # noqa: PLC0415
+
+    return partial(run_on_cluster, engine=RayEngine(job.config.cluster))

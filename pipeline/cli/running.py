@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,8 +17,8 @@ import click
 
 from pipeline.batch.job import Job
 from pipeline.batch.observers import Observer, Start, Watch, new_run_id, observe
-from pipeline.batch.progress import Summary, describe_summary
 from pipeline.batch.runner import run
+from pipeline.batch.summary import Summary, describe_summary
 from pipeline.cli.console import print_json
 from pipeline.cli.help import GroupedOption
 from pipeline.cli.options import (
@@ -49,6 +49,9 @@ SERVICE: Final = "Service and quota"
 OUTPUT: Final = "Output"
 OPERATION: Final = "Operation"
 """Headings of the options in the help."""
+
+Runner = Callable[[Job, Shutdown], Awaitable[Summary]]
+"""What runs a job."""
 
 
 def limit_options() -> list[click.Option]:
@@ -143,13 +146,20 @@ async def _report_failure(observers: Sequence[Observer], start: Start, error: St
         await observe(observers, start, fail)
 
 
-def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: str | None = None) -> int:
+def run_and_report(
+    prepare: Callable[[], Job],
+    *,
+    as_json: bool,
+    when_nothing: str | None = None,
+    choose: Callable[[Job], Runner] | None = None,
+) -> int:
     """Run a job; log how the run ended, print it as JSON if asked to, and return the exit code.
 
     Args:
         prepare: Returns the job.
         as_json: Print the summary on stdout, or the error.
         when_nothing: Logged when no page was to be recognised.
+        choose: Returns what runs the job; None for this machine.
 
     Raises:
         StopError: the run ended before it could begin.
@@ -157,7 +167,7 @@ def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: s
     job: Job | None = None
     try:
         job = prepare()
-        summary = _run(job)
+        summary = _run(job, run if choose is None else choose(job))
     except StopError as exc:
         if as_json:
             named = {} if job is None else {"run_id": job.run_id}
@@ -171,16 +181,16 @@ def run_and_report(prepare: Callable[[], Job], *, as_json: bool, when_nothing: s
     return summary.exit_code
 
 
-def _run(job: Job) -> Summary:
+def _run(job: Job, runner: Runner) -> Summary:
     """Run the job on the fastest event loop that is installed."""
     if not has_descriptors(_LEAST_DESCRIPTORS):
         raise no_descriptors()
     uses_uvloop = find_spec("uvloop") is not None
     options = {"use_uvloop": True} if uses_uvloop else {"loop_factory": punctual_loop}
-    return anyio.run(_run_until_signal, job, backend_options=options)
+    return anyio.run(_run_until_signal, job, runner, backend_options=options)
 
 
-async def _run_until_signal(job: Job) -> Summary:
+async def _run_until_signal(job: Job, runner: Runner) -> Summary:
     """Run the job; a signal ends it in order.
 
     Raises:
@@ -195,7 +205,7 @@ async def _run_until_signal(job: Job) -> Summary:
     async with anyio.create_task_group() as background:
         background.start_soon(partial(watch_signals, interrupt, "calls", leftovers=shutdown.describe_calls))
         try:
-            outcome = await run(job, shutdown)
+            outcome = await runner(job, shutdown)
         except StopError as exc:  # raised inside the task group, it would arrive in an exception group
             outcome = exc
         background.cancel_scope.cancel()

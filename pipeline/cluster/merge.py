@@ -61,13 +61,14 @@ class Merged:
     missing_shards: Sequence[int]
 
 
-def merge(paths: Sequence[Path], target: Path, output: OutputConfig) -> Merged:
+def merge(paths: Sequence[Path], target: Path, output: OutputConfig, *, are_held: bool = False) -> Merged:
     """Join workspaces into one.
 
     Args:
         paths: The workspaces; only read.
         target: The directory of the merged workspace; made when it is missing.
         output: Whether its records are compressed.
+        are_held: True when the caller holds the target, and no run fills the workspaces; thousands are merged then.
 
     Raises:
         UsageError: there is nothing to merge, or the workspaces do not fit together; nothing was written.
@@ -75,9 +76,10 @@ def merge(paths: Sequence[Path], target: Path, output: OutputConfig) -> Merged:
         StorageError: a workspace cannot be read, has edited lines, or the target cannot be written.
     """
     with ExitStack() as stack:
-        parts = open_parts(stack, paths, target)
+        parts = open_parts(stack, paths, target, are_held=are_held)
         require_alike(parts, target)
-        stack.enter_context(lock_workspace(target))
+        if not are_held:
+            stack.enter_context(lock_workspace(target))
         for name in (RESULTS, FAILURES, PARTS, DEFERRED):
             repair_file(target / name)
         stack.enter_context(translate_errors(lambda exc: StorageError(f"{target}: {exc}")))

@@ -25,8 +25,14 @@ class Part:
     run_file: RunFile
 
 
-def open_parts(stack: ExitStack, paths: Sequence[Path], target: Path) -> list[Part]:
+def open_parts(stack: ExitStack, paths: Sequence[Path], target: Path, *, are_held: bool = False) -> list[Part]:
     """Return the workspaces, which no run can begin to fill as long as the stack is open; each one once.
+
+    Args:
+        stack: Holds the locks.
+        paths: The workspaces.
+        target: The merged workspace.
+        are_held: True when the caller knows that no run fills them, so that they need no lock.
 
     Raises:
         UsageError: there is none, one is no workspace, or one is the target.
@@ -38,7 +44,8 @@ def open_parts(stack: ExitStack, paths: Sequence[Path], target: Path) -> list[Pa
         if _is_same(path, target):
             raise UsageError(f"{path}: it is OUT itself; its lines stay in it anyway")
         require_workspace(path)
-        stack.enter_context(share_workspace(path))
+        if not are_held:
+            stack.enter_context(share_workspace(path))
         run_file = require_workspace(path)
         if run_file.is_merging:
             raise StorageError(f"{path}: a merge into it was interrupted; repeat that first")

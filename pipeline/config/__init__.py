@@ -4,6 +4,7 @@
 from them what people read: flag help, the example file, `config show` and the table in the documentation.
 """
 
+from pipeline.config.cluster_settings import ClusterConfig
 from pipeline.config.duration import parse_duration
 from pipeline.config.input_settings import InputConfig, PrepareConfig
 from pipeline.config.load import Overrides, default_state_dir, expand_home, load_config, user_config_dir
@@ -26,6 +27,7 @@ __all__ = [
     "TIER_CALLS",
     "ApiConfig",
     "BudgetConfig",
+    "ClusterConfig",
     "Config",
     "InputConfig",
     "LogConfig",

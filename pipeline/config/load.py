@@ -293,11 +293,8 @@ def _check_values(config: Config, source: str) -> None:
 
 
 def _check_parts(config: InputConfig, source: str) -> None:
-    try:
-        _ = config.page_ranges
-    except ValueError as exc:
-        raise UsageError(f"{source}: input.pages: '{config.pages}' is no list of pages such as 1-3,10-") from exc
-    try:
-        _ = config.part
-    except ValueError as exc:
-        raise UsageError(f"{source}: input.shard: '{config.shard}' is no shard such as 2/7") from exc
+    for name, kind in (("pages", "list of pages such as 1-3,10-"), ("shard", "shard such as 2/7")):
+        try:
+            _ = config.page_ranges if name == "pages" else config.part
+        except ValueError as exc:
+            raise UsageError(f"{source}: input.{name}: '{getattr(config, name)}' is no {kind}") from exc

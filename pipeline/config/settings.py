@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pipeline.config.cluster_settings import ClusterConfig
 from pipeline.config.database_url import without_password
 from pipeline.config.duration import parse_duration
 from pipeline.config.fields import Count, Positive, Seconds, Section, about
@@ -261,6 +262,7 @@ class Config(Section, frozen=True):
     output: OutputConfig = OutputConfig()
     log: LogConfig = LogConfig()
     operate: OperateConfig = OperateConfig()
+    cluster: ClusterConfig = ClusterConfig()
     serve: ServeConfig = ServeConfig()
 
     def without_secrets(self) -> dict[str, dict[str, Any]]:

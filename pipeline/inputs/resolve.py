@@ -33,6 +33,7 @@ from pipeline.inputs.selection import (
     path_of_url,
     split_glob,
 )
+from pipeline.inputs.shard_rows import SHARD_SUFFIX, read_shard_rows
 from pipeline.members import Member
 from pipeline.storage.files import read_head, require_descriptor
 from pipeline.wire import is_url
@@ -134,6 +135,8 @@ def _locate_file(text: str, path: str, column: str | None, *, is_regular: bool) 
     suffix = suffix_of(path)
     if suffix == ".parquet":
         raise UsageError(f"{text}: .parquet is not supported yet")
+    if is_regular and suffix == SHARD_SUFFIX:
+        return Input(text, "shard", read_shard_rows(Path(path))[0], path)
     if is_regular and suffix not in {*MANIFEST_SUFFIXES, *PAGE_SUFFIXES, *NO_PAGE_SUFFIXES} and is_archive(path):
         return Input(text, "directory", str(Path(path).parent), path)
     if is_regular and suffix in MANIFEST_SUFFIXES:

@@ -14,7 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.kinds import NameClass, class_of_name, is_archive_name
 from pipeline.wire import is_url
 
-InputKind = Literal["directory", "file", "glob", "manifest", "stdin", "url"]
+InputKind = Literal["directory", "file", "glob", "manifest", "shard", "stdin", "url"]
 
 
 class FileUrlError(ValueError):

@@ -29,6 +29,7 @@ from pipeline.inputs.manifest import ManifestReader, manifest_reader, path_reade
 from pipeline.inputs.resolve import BLOCK_BYTES
 from pipeline.inputs.rows import ManifestEntry
 from pipeline.inputs.selection import Input, Inputs, Selection
+from pipeline.inputs.shard_rows import ShardFile, read_shard
 from pipeline.records import IgnoredFiles, SourceFile
 from pipeline.storage.files import require_descriptor
 
@@ -84,6 +85,10 @@ async def walk(
     for kind, number in _count_set_aside(inputs).items():
         yield IgnoredFiles(kind, number)
     for item in inputs.items:
+        if item.kind == "shard":
+            for listed in (await to_thread.run_sync(read_shard, Path(item.path), abandon_on_cancel=True)).files:
+                yield listed
+            continue
         to_file = partial(to_source_file, item.base, inputs)
         async with aclosing(_list_input(item, inputs, config, stdin, null_separated=null_separated)) as batches:
             async for batch in batches:
@@ -105,9 +110,11 @@ async def list_names(inputs: Inputs, config: InputConfig) -> AsyncGenerator[Name
         NoDescriptorsError: the process has no file descriptor left.
     """
     yield NameBatch((), ignored=_count_set_aside(inputs))
+    has_kinds = bool(config.exclude_kinds)
     for item in inputs.items:
-        if item.kind != "stdin":
-            has_kinds = bool(config.exclude_kinds)
+        if item.kind == "shard":
+            yield _name_files(await to_thread.run_sync(read_shard, Path(item.path)), has_kinds=has_kinds)
+        elif item.kind != "stdin":
             to_names = partial(_to_names, item.base, inputs, since_ns=since_ns_of(config), has_kinds=has_kinds)
             async with aclosing(_list_input(item, inputs, config, None, null_separated=False)) as batches:
                 async for batch in batches:
@@ -222,6 +229,12 @@ async def _read_stdin(stdin: BinaryIO) -> AsyncGenerator[bytes, None]:
         if not block:
             return
         yield block
+
+
+def _name_files(shard: ShardFile, *, has_kinds: bool) -> NameBatch:
+    examined = [file for file in shard.files if file.undecided or (has_kinds and file.listed)]
+    names = [file.name for file in shard.files if not (file.undecided or (has_kinds and file.listed))]
+    return NameBatch(names, examined)
 
 
 def _must_examine(entry: ManifestEntry, has_kinds: bool) -> bool:  # noqa: FBT001

@@ -14,6 +14,7 @@ from pipeline.billing import Calendar, NightShare, Usage
 from pipeline.ledger.attempt_state import AttemptState, OpenAttempt
 from pipeline.ledger.claims import Claims, ClaimScope
 from pipeline.ledger.operations import Answer, Operation, Owner, Terms
+from pipeline.ledger.shard_epochs import ShardEpochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,9 @@ class Ledger(Protocol):
 
     def recover(self, proven: Sequence[OpenAttempt], unproven: Sequence[OpenAttempt]) -> None:
         """Record the outcome of attempts that `open_attempts` returned."""
+
+    def shard_epochs(self, job: str) -> ShardEpochs:
+        """Return the epochs of the shards of a cluster's job."""
 
     def claims(self, scope: ClaimScope) -> Claims:
         """Return the claims of a shard."""

@@ -111,6 +111,11 @@ class Budget:
         """Calls left in the month as of the last reservation; None when there is no limit."""
         return None if self._ledger is None else self._ledger.left
 
+    @property
+    def usable_s(self) -> float | None:
+        """For how long a call may be under way unacknowledged: then others take the run for dead; None for ever."""
+        return self._owner.usable_s
+
     def close(self) -> None:
         """Stop the thread; the ledger stays open."""
         self._thread.shutdown(wait=False)
@@ -224,7 +229,7 @@ class Budget:
         """Return the claims of a shard in the ledger; None without a ledger."""
         return None if self._ledger is None else self._ledger.claims(scope)
 
-    def group_claims(self, claims: Claims, of: int) -> ContentClaims:
+    def group_claims(self, claims: Claims, of: int | None) -> ContentClaims:
         """Return the claims of one of so many shards as this run takes them, in the ledger's thread."""
         return ContentClaims(claims, self._thread, of)
 

@@ -103,10 +103,10 @@ class ContentClaims:
     Args:
         claims: Of its shard.
         thread: Calls them, one after the other.
-        of: Number of shards.
+        of: Number of shards; None while it is not known.
     """
 
-    def __init__(self, claims: Claims, thread: Executor, of: int) -> None:
+    def __init__(self, claims: Claims, thread: Executor, of: int | None) -> None:
         self._claims = claims
         self._thread = thread
         self._of = of
@@ -118,7 +118,7 @@ class ContentClaims:
     async def take(self, page: str) -> str | None:
         """Claim a page's content durably; return the shard that has claimed it, such as "3/7", or None for this one."""
         holder = await self._group.submit(Take(page))
-        return None if holder is None else f"{holder}/{self._of}"
+        return None if holder is None else f"{holder}/{self._of}" if self._of is not None else str(holder)
 
     def end(self, page: str) -> None:
         """Note that the page has its record, or has failed; the next group, or `finish`, makes it durable."""

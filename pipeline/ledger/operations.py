@@ -101,6 +101,9 @@ class Owner:
         owner_id: Random.
     """
 
+    usable_s: float | None = None
+    """For how long after a proof of life calls go out; None when nobody takes a living run for dead."""
+
     def __init__(self, owner_id: str) -> None:
         self.id = owner_id
 

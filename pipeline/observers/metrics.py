@@ -9,13 +9,12 @@ import errno
 import socketserver
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from http.server import ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import anyio.to_thread
 from prometheus_client import CollectorRegistry, MetricsHandler
@@ -24,22 +23,17 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from pipeline.batch.observers import Ended, Observer, Start
-from pipeline.batch.progress import Snapshot, Summary
-from pipeline.errors import StorageError, UsageError, WorkspaceLockedError
+from pipeline.batch.progress import Snapshot
+from pipeline.batch.summary import Summary
+from pipeline.errors import UsageError, WorkspaceLockedError
 from pipeline.records import State
 from pipeline.storage.files import replace_file
-from pipeline.verify.audit import count_pages
 from pipeline.wire import replace_surrogates
 from pipeline.workspace.run_file import RunFile, read_run_file
-
-if TYPE_CHECKING:
-    from pipeline.workspace.page_counts import PageCounts
 
 _FILE_EVERY_S: Final = 15.0
 _PORT_EVERY_S: Final = 1.0
 _POLL_S: Final = 0.1
-_COUNT_S: Final = 5.0
-"""Half of an observer's patience: the file is written without the numbers of pages that are counted for longer."""
 _LABELS: Final = ("workspace",)
 
 
@@ -52,7 +46,6 @@ class RunMetrics(Collector):
         self._last: RunFile | None = None
         self._snapshot: Snapshot | None = None
         self._ended: tuple[Ended, datetime] | None = None
-        self._reviewed: PageCounts | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -79,12 +72,6 @@ class RunMetrics(Collector):
     def end(self, ended: Ended) -> None:
         """Note how the run ended."""
         self._ended = ended, datetime.now(UTC)
-
-    def count_reviewed(self) -> None:
-        """Count the pages that a person has corrected or checked, in the workspace of a run that has ended; blocks."""
-        if self._start is not None and self._summary() is not None:
-            with suppress(StorageError):
-                self._reviewed = count_pages(self._start.workspace, is_live=True)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -124,9 +111,8 @@ class RunMetrics(Collector):
     def _collect_pages(self) -> Iterator[Metric]:
         if (summary := self._summary()) is not None:
             totals = {state.value: number for state, number in summary.totals.items()}
-            in_doubt: int | None = summary.in_doubt
         else:
-            totals, in_doubt = dict(self._last.totals) if self._last is not None else {}, None
+            totals = dict(self._last.totals) if self._last is not None else {}
         if totals:
             pages = GaugeMetricFamily(
                 "pagemill_pages", "Pages of the workspace by state, when a run last ended.", labels=(*_LABELS, "state")
@@ -134,12 +120,11 @@ class RunMetrics(Collector):
             for state in State:
                 pages.add_metric((self._workspace, state.value), totals.get(state.value, 0))
             yield pages
-        if in_doubt is not None:
-            yield self._gauge("pages_in_doubt", "Pages with a text that the service doubts.", in_doubt)
-        if self._reviewed is not None:
-            yield self._gauge("pages_corrected", "Pages whose text a person wrote.", self._reviewed.corrected)
+        if summary is not None:
+            yield self._gauge("pages_in_doubt", "Pages with a text that the service doubts.", summary.in_doubt)
+            yield self._gauge("pages_corrected", "Pages whose text a person wrote.", summary.corrected)
             text = "Pages whose text a person marked as checked."
-            yield self._gauge("pages_checked", text, self._reviewed.checked)
+            yield self._gauge("pages_checked", text, summary.checked)
 
     def _collect_calls(self) -> Iterator[Metric]:
         seen: Snapshot | Summary | None = self._summary() or self._snapshot
@@ -212,8 +197,6 @@ class MetricsFile(Observer):
         """Write how it ended, unless another run holds the workspace."""
         self._metrics.end(ended)
         if not isinstance(ended, WorkspaceLockedError):
-            with anyio.move_on_after(_COUNT_S):
-                await anyio.to_thread.run_sync(self._metrics.count_reviewed, abandon_on_cancel=True)
             await self._write()
 
     async def _write(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.batch.observers import Ended
-from pipeline.batch.progress import Summary, describe_summary
+from pipeline.batch.summary import Summary, describe_summary
 from pipeline.errors import one_line
 
 SUCCESSES: Final = frozenset({0, 3, 8, 10})

@@ -146,6 +146,7 @@ async def open_client(
     connections: int,
     proxy: Proxy | None = None,
     wants_positions: bool = False,
+    unacknowledged_s: float | None = None,
 ) -> AsyncGenerator[Client]:
     """Open a client for one service.
 
@@ -155,13 +156,16 @@ async def open_client(
         connections: Most connections open at once; each call in flight takes one.
         proxy: The proxy that calls go through; None for none, whatever the environment says.
         wants_positions: As for `Client`.
+        unacknowledged_s: As for `Connector`.
     """
     timeout = aiohttp.ClientTimeout(
         total=None, connect=None, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
     )
     is_tls = service.base_url.startswith("https:")
     async with aiohttp.ClientSession(
-        connector=Connector(connections=connections, keepalive_s=_KEEPALIVE_S, is_tls=is_tls),
+        connector=Connector(
+            connections=connections, keepalive_s=_KEEPALIVE_S, is_tls=is_tls, unacknowledged_s=unacknowledged_s
+        ),
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "pagemill"},

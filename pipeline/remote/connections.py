@@ -1,12 +1,14 @@
 """The client's TCP connections: no page gets another page's reply, and what has arrived is read.
 
-Three gaps between sockets and HTTP libraries would cost paid pages:
+Four gaps between sockets and HTTP libraries would cost paid pages:
 
 - A service that sends two replies to one request, or extra bytes behind a reply, leaves them in the idle connection,
   where the next call would read them as its own reply. `Connector` does not reuse such a connection. Bytes that arrive
   only after the next request was sent cannot be told from its reply.
 - A service that answers with an error while the page is still being sent, and closes, makes the next write fail; the
   error reply, already received, would be dropped with the connection. `ReadingSocket` keeps it.
+- A machine that was cut off keeps what it has sent in the kernel, and delivers it when the network is back, long after
+  others took the run for dead: a call that is billed and whose reply nobody reads. `unacknowledged_s` bounds that.
 - A process that was stopped finds its timers expired and the replies unread. `PatientHandler` reads first.
 """
 
@@ -14,9 +16,10 @@ import asyncio
 import select
 import socket
 import ssl
+import struct
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
 
+
+_RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, for 0 s: closing discards what was not delivered and resets the connection."""
 
 connected_at: ContextVar[float | None] = ContextVar("connected_at", default=None)
 """In the task of a call: when its new connection was opened, on the event loop's clock; None for a used connection."""
@@ -61,13 +67,22 @@ class Connector(aiohttp.TCPConnector):
         keepalive_s: Time after which an idle connection is closed.
         is_tls: The service is called with https; certificates are checked against the authorities that OpenSSL's
             defaults or SSL_CERT_FILE name now, not when aiohttp was imported.
+        unacknowledged_s: A connection whose data the peer has not acknowledged for this long is dropped, and what a
+            closed connection has not delivered is never delivered; None leaves both to the system.
     """
 
-    def __init__(self, *, connections: int, keepalive_s: float, is_tls: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        connections: int,
+        keepalive_s: float,
+        is_tls: bool = False,
+        unacknowledged_s: float | None = None,
+    ) -> None:
         super().__init__(
             limit=connections,
             keepalive_timeout=keepalive_s,
-            socket_factory=_open_socket,
+            socket_factory=partial(_open_socket, unacknowledged_s=unacknowledged_s),
             ssl=ssl.create_default_context() if is_tls else True,
         )
         self._factory = cast("partial[ResponseHandler]", partial(PatientHandler, loop=self._loop))
@@ -125,9 +140,14 @@ class ReadingSocket(socket.socket):
             return False
 
 
-def _open_socket(address: "AddrInfoType") -> socket.socket:
+def _open_socket(address: "AddrInfoType", unacknowledged_s: float | None = None) -> socket.socket:
     family, kind, protocol, *_ = address
-    return ReadingSocket(family, kind, protocol)
+    opened = ReadingSocket(family, kind, protocol)
+    if unacknowledged_s is not None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+        if (option := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:  # Linux; RFC 5482
+            opened.setsockopt(socket.IPPROTO_TCP, option, int(unacknowledged_s * 1000))
+    return opened
 
 
 def _make_poll(protocol: "ResponseHandler") -> select.poll:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
-from itertools import groupby
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -154,10 +154,13 @@ def _render(job: ReportJob, build: str) -> Markup:
 
 
 def _with_pictures(pages: Iterable[ReportPage], pictures: Pictures) -> Iterator[tuple[ReportPage, Picture]]:
-    for _, group in groupby(pages, key=lambda page: page.source):
-        members = list(group)
-        for page in members:
-            yield page, pictures.find(page, is_only_page=len(members) == 1)
+    """Yield each page with its picture; a file may have very many, of which two are held."""
+    before: bytes | None = None
+    for page, following in pairwise(chain[ReportPage | None](pages, [None])):
+        assert page is not None
+        is_only_page = page.source != before and (following is None or page.source != following.source)
+        before = page.source
+        yield page, pictures.find(page, is_only_page=is_only_page)
 
 
 def _write_data(

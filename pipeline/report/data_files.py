@@ -46,8 +46,9 @@ class Series:
 
     def __init__(self, folder: Path, kind: str, per_file: int | None = None) -> None:
         self._folder, self._kind, self._per_file = folder, kind, per_file
-        self._entries: list[bytes] = []
-        self._bytes = self._count = 0
+        self._body = bytearray()
+        """Of the next file; each result of orjson alone would hold a buffer of 4 kB or more."""
+        self._held = self._count = 0
         self.begins: list[int] = []
         """The first page of each file."""
 
@@ -61,12 +62,14 @@ class Series:
             StorageError: a file cannot be written.
         """
         entry = orjson.dumps(value)
-        if self._entries and self._is_full(len(entry)):
+        if self._held and self._is_full(len(entry)):
             self.close()
-        if not self._entries:
+        if self._held:
+            self._body += b","
+        else:
             self.begins.append(self._count)
-        self._entries.append(entry)
-        self._bytes += len(entry)
+        self._body += entry
+        self._held += 1
         self._count += 1
 
     def close(self) -> None:
@@ -75,17 +78,18 @@ class Series:
         Raises:
             StorageError: it cannot be written.
         """
-        if not self._entries:
+        if not self._held:
             return
         number = len(self.begins) - 1
-        script = data_script(self._kind, number, b"[%b]" % b",".join(self._entries))
+        script = data_script(self._kind, number, b"".join((b"[", self._body, b"]")))
         write_file(self._folder / f"{self._kind}-{number:04}.js", script)
-        self._entries, self._bytes = [], 0
+        self._body.clear()
+        self._held = 0
 
     def _is_full(self, entry_bytes: int) -> bool:
         if self._per_file is not None:
-            return len(self._entries) >= self._per_file
-        return self._bytes + entry_bytes > _FILE_BYTES
+            return self._held >= self._per_file
+        return len(self._body) + entry_bytes > _FILE_BYTES
 
 
 class DataFiles:

@@ -42,6 +42,12 @@ class Deferrals:
         found = f"SELECT 1 FROM page WHERE source = ? AND page = ? AND id = ? AND {IS_DEFERRED}"  # noqa: S608
         return bool(self._db.rows(found, (row.source, row.page, row.id)))
 
+    def has_outcome(self, page_id: str) -> bool:
+        """Return whether a page of this content has a record or has failed here, so that its claim may end."""
+        found = """SELECT 1 FROM content WHERE id = ?1
+        UNION ALL SELECT 1 FROM page WHERE id = ?1 AND state IN ('failed', 'uncertain')"""
+        return bool(self._db.rows(found, (page_id,)))
+
     def replaces(self, row: PageRow) -> bool:
         """Return whether a line of deferred.jsonl says more than what is known of its page."""
         found = "SELECT added, state, id FROM page WHERE source = ? AND page = ?"

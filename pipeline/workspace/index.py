@@ -23,12 +23,12 @@ from pipeline.workspace.finished_pages import read_finished_pages
 from pipeline.workspace.index_schema import SCHEMA, SCHEMA_VERSION, UPGRADES
 from pipeline.workspace.inventory import Inventory
 from pipeline.workspace.page_counts import PageCounts, count_pages
-from pipeline.workspace.page_rows import deferred_row, meta_digest, record_row
+from pipeline.workspace.page_rows import deferred_row, record_row
 from pipeline.workspace.paths import FAILURES, INDEX
 from pipeline.workspace.read_position import DamagedLine, Span
 from pipeline.workspace.source_names import encode_name
 from pipeline.workspace.tables import FINAL_STATES, OtherFilesError, Tables
-from pipeline.workspace.worklist import find_failure, find_left, read_worklist
+from pipeline.workspace.worklist import find_failure, find_left, find_uncertain, read_worklist
 
 _COMMIT_EVERY: Final = 512  # changes
 _NAMED_PAGE: Final = "SELECT state, retryable, added, is_checked OR is_corrected FROM page WHERE source = ?"
@@ -60,6 +60,7 @@ class Index:
         """Yield pages in the order of their names: those with a record and a state asked for; those that failed."""
         self.find_failure = partial(find_failure, database, workspace / FAILURES)
         """Return the failure of a page that has failed, by the bytes of its source and its number."""
+        self.uncertain_ids = partial(find_uncertain, database)
         self.damaged: list[DamagedLine] = []
         """Lines that were skipped while the JSONL files were read."""
 
@@ -205,12 +206,6 @@ class Index:
         rows = self._db.rows(found, (encode_name(file.name), page))
         return bool(rows) and rows[0][0] in {State.FAILED, State.UNCERTAIN} and rows[0][1] >= since
 
-    def has_meta(self, file: SourceFile, page: int) -> bool:
-        """Return True when a page has a record with the file's `meta`, or the file has none."""
-        digest = meta_digest(file.meta)
-        found = "SELECT 1 FROM meta WHERE source = ? AND page = ? AND digest = ?"
-        return digest is None or bool(self._db.rows(found, (encode_name(file.name), page, digest)))
-
     def mark_file_pending(self, file: SourceFile) -> None:
         """Record that a file is left for another run; if its first page has a state already, keep that."""
         self._db.change(
@@ -249,20 +244,6 @@ class Index:
         """Add a page that was appended to deferred.jsonl."""
         self._tables.add_deferred(deferred_row(page), span)
 
-    def is_deferred(self, page: Deferred) -> bool:
-        """Return whether a page of this content was left before, and is still."""
-        return self.deferrals.is_left(deferred_row(page))
-
-    def has_outcome(self, page_id: str) -> bool:
-        """Return whether a page of this content has a record or has failed."""
-        return bool(
-            self._db.rows(
-                "SELECT 1 FROM content WHERE id = ?1 UNION ALL SELECT 1 FROM page WHERE id = ?1"
-                " AND state IN ('failed', 'uncertain')",
-                (page_id,),
-            )
-        )
-
     def add_failure(self, failure: Failure, span: Span) -> None:
         """Add a failure that was appended to failures.jsonl."""
         self._tables.add_failure(failure, span)
@@ -274,11 +255,6 @@ class Index:
     def find_left_failure(self, file: SourceFile, page: int, page_id: PageId) -> Failure | None:
         """Return the failure of a content that is left to `retry`, as this page or a copy; None when there is none."""
         return find_left(self._db, self._workspace / FAILURES, page_id, encode_name(file.name), page)
-
-    def uncertain_ids(self) -> frozenset[PageId]:
-        """Return the contents for which a call may have been billed and its answer is lost."""
-        rows = self._db.rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
-        return frozenset(PageId(row[0]) for row in rows)
 
     def count_pages(self) -> PageCounts:
         """Return the numbers of pages: those that were kept, or those at this moment."""

@@ -121,6 +121,12 @@ class Inventory:
         below = f"{_FINISHED}source > ? AND source < ?"
         return sum(int(self._db.rows(below, _range(encode_name(folder)))[0][0]) for folder in folders)
 
+    def has_meta(self, file: SourceFile, page: int) -> bool:
+        """Return True when a page has a record with the file's `meta`, or the file has none."""
+        digest = meta_digest(file.meta)
+        found = "SELECT 1 FROM meta WHERE source = ? AND page = ? AND digest = ?"
+        return digest is None or bool(self._db.rows(found, (encode_name(file.name), page, digest)))
+
     def count_with_meta(self, file: SourceFile) -> int:
         """Return the number of a file's pages that have a record with its `meta`."""
         found = "SELECT count(*) FROM meta WHERE source = ? AND digest = ?"

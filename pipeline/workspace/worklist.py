@@ -85,3 +85,9 @@ def _read_failure(failures: Path, offset: int) -> Failure | None:
             return parse_whole_failure(file.readline().removesuffix(b"\n"))
     except (OSError, DamagedLineError):
         return None
+
+
+def find_uncertain(database: CacheDatabase) -> frozenset[PageId]:
+    """Return the contents for which a call may have been billed and its answer is lost."""
+    rows = database.rows("SELECT DISTINCT id FROM page WHERE state = 'uncertain' AND id IS NOT NULL")
+    return frozenset(PageId(row[0]) for row in rows)

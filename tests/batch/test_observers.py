@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from pipeline.batch.observers import Ended, Observer, Start, Watch, new_run_id, observe
-from pipeline.batch.progress import Snapshot, Summary
+from pipeline.batch.progress import Snapshot
+from pipeline.batch.summary import Summary
 from pipeline.errors import KeyRejectedError, StopError, UsageError
 from tests.summaries import make_snapshot, make_summary
 from tests.virtual_time import on_virtual_time

@@ -8,7 +8,8 @@ from types import MappingProxyType
 import anyio
 import pytest
 
-from pipeline.batch.progress import Accounts, Snapshot, Summary, describe_summary, report, report_learned, summarise
+from pipeline.batch.progress import Snapshot, report, report_learned
+from pipeline.batch.summary import Accounts, Summary, describe_summary, summarise
 from pipeline.errors import (
     KeyRejectedError,
     NoPagesError,
@@ -20,6 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.records import State
 from pipeline.remote.learned import Learned
+from pipeline.workspace.page_counts import PageCounts
 from tests.virtual_time import on_virtual_time, run_virtual
 
 
@@ -49,7 +51,7 @@ def end(
 ) -> Summary:
     """Return the summary of a run in a workspace of 2,543 done pages and these pending ones."""
     totals = {State.DONE: 2543, State.FAILED: 3, State.PENDING: pending}
-    return summarise(snapshot, Accounts(totals, at_least, ignored), reason, [])
+    return summarise(snapshot, Accounts(PageCounts(totals, 0, 0), at_least, ignored), reason, [])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
+from pipeline.batch.job import Job
+from pipeline.batch.runner import run
 from pipeline.cli import running
 from pipeline.cli.punctual import PunctualSelector, punctual_loop
 
@@ -67,5 +69,5 @@ def test_runs_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[object] = []
     monkeypatch.setattr(running, "find_spec", lambda _: None)  # uvloop's timers are whole milliseconds
     monkeypatch.setattr(anyio, "run", lambda *_, backend_options: options.append(backend_options))
-    running._run(None)  # type: ignore[arg-type]
+    running._run(Job((), "out"), run)
     assert options == [{"loop_factory": punctual_loop}]

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from pipeline.batch.job import Job
-from pipeline.batch.progress import Summary
 from pipeline.batch.runner import run
+from pipeline.batch.summary import Summary
 from pipeline.errors import UsageError
 from pipeline.records import State
 from pipeline.service import Service

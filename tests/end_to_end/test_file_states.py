@@ -12,7 +12,8 @@ from pipeline.batch import runner
 from pipeline.batch.job import Job
 from pipeline.batch.planning.count import PlanJob
 from pipeline.batch.planning.plan import make_plan
-from pipeline.batch.progress import Snapshot, Summary, describe_summary
+from pipeline.batch.progress import Snapshot
+from pipeline.batch.summary import Summary, describe_summary
 from pipeline.records import State
 from pipeline.service import Service
 from pipeline.workspace.inventory import FileState

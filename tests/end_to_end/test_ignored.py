@@ -8,7 +8,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from pipeline.batch.progress import describe_summary
+from pipeline.batch.summary import describe_summary
 from pipeline.config import PrepareConfig
 from pipeline.records import State
 from pipeline.workspace.run_file import read_run_file

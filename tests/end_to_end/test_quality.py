@@ -8,8 +8,8 @@ from aiohttp import web
 
 from pipeline import read_records
 from pipeline.batch.job import Job
-from pipeline.batch.progress import describe_summary
 from pipeline.batch.runner import run
+from pipeline.batch.summary import describe_summary
 from pipeline.service import Service
 from tests.factories import DOUBT, QUALITY
 from tests.fakes import Call, serve_fake

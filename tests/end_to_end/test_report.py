@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from tests.end_to_end.test_positions import answer_with_lines
 from tests.fakes import serve_fake
 from tests.pages import write_page
-from tests.report.review_pages import reading
+from tests.report.review_pages import page_record, reading, write_review, write_scan
 from tests.runs import read_until, results, run_arguments, run_command, start_command
 from tests.server.browser import visiting
 
@@ -85,3 +85,16 @@ async def test_a_served_report_saves_at_once_and_ends_with_a_signal(browser: Bro
         assert await process.wait() == 0
     verified = await run_command("verify", out)
     assert (verified.returncode, verified.stdout) == (0, b"")
+
+
+async def test_the_report_that_is_named_has_its_pictures_when_the_workspace_is_behind_a_link(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "deep").mkdir()
+    write_scan(tmp_path / "deep/scans/a.png", ["a line"])
+    out = write_review(tmp_path / "deep", [page_record("a.png", ["a line"])])
+    (tmp_path / "link").symlink_to(out)
+    done = await run_command("report", tmp_path / "link", "--json")
+    report = Path(json.loads(done.stdout)["report"]).parent
+    async with reading(browser, report, hash_="source=a.png&page=1") as visit:
+        await expect(visit.page.locator("#viewer polygon")).to_have_count(1)

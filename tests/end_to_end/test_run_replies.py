@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pipeline.batch.progress import describe_summary
+from pipeline.batch.summary import describe_summary
 from pipeline.cli.status import show_status
 from pipeline.records import State
 from pipeline.remote.learned import describe_refusals

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from pipeline.batch.progress import Summary
 from pipeline.batch.retry import RetrySelection
+from pipeline.batch.summary import Summary
 from pipeline.errors import InterruptedRunError, StorageError
 from pipeline.records import State
 from pipeline.shutdown import Shutdown

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from pipeline.batch.progress import Summary
+from pipeline.batch.summary import Summary
 from pipeline.inputs import image
 from pipeline.records import State
 from tests.fakes import FakeOcr, serve_fake

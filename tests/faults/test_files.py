@@ -11,7 +11,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from pipeline.batch.progress import Summary
+from pipeline.batch.summary import Summary
 from pipeline.records import State
 from tests.fakes import Call, accept, serve_fake
 from tests.faults.accounts import list_faults

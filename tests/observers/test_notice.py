@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pipeline.batch.observers import Start, Watch, observe
-from pipeline.batch.progress import Summary
+from pipeline.batch.summary import Summary
 from pipeline.errors import KeyRejectedError, UsageError
 from pipeline.observers.notice import Notice, NoticeError
 from tests.summaries import RUN_ID, make_summary

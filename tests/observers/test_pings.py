@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.batch.observers import Start, Watch, observe
-from pipeline.batch.progress import Summary
+from pipeline.batch.summary import Summary
 from pipeline.errors import KeyRejectedError
 from pipeline.exit_codes import EXIT_CODES
 from pipeline.observers.pings import Pings

@@ -7,9 +7,11 @@ import socket
 import struct
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 
-from pipeline.remote.connections import ReadingSocket
+from pipeline.remote.connections import Connector, ReadingSocket
+from tests.fakes import serve_fake
 
 Pair = tuple[ReadingSocket, socket.socket]
 
@@ -55,3 +57,19 @@ def test_a_write_to_an_open_connection_sends_its_buffers(ends: Pair) -> None:
     assert ours.send(b"a page") == 6
     assert ours.sendmsg([b"another", memoryview(b" one")]) == 11
     assert theirs.recv(99) == b"a pageanother one"
+
+
+async def test_a_run_with_a_lease_leaves_nothing_in_the_kernel_that_is_delivered_after_its_end() -> None:
+    """Its connections are dropped when 24 s of data are unacknowledged, and reset when they are closed."""
+    async with (
+        serve_fake() as fake,
+        Connector(connections=1, keepalive_s=9, unacknowledged_s=24.0) as connector,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        async with session.get(fake.url) as reply:
+            await reply.read()
+        (((protocol, _),),) = connector._conns.values()
+        assert protocol.transport is not None
+        used = protocol.transport.get_extra_info("socket")
+        assert struct.unpack("ii", used.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)) == (1, 0)
+        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 24_000

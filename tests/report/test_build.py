@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import tracemalloc
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from pipeline.report.data_files import Series, data_script
 from pipeline.report.entries import row_of
 from pipeline.report.pages import read_pages
 from pipeline.report.thumbnail_worker import shrink
+from pipeline.workspace.index import Index
 from pipeline.workspace.snapshot import open_snapshot
 from tests.export.workspaces import run_export
 from tests.fakes import serve_fake
@@ -259,3 +262,16 @@ def test_what_is_no_image_has_no_thumbnail(image: bytes) -> None:
 def test_a_file_whose_name_is_too_long_has_no_picture(tmp_path: Path) -> None:
     out = write_review(tmp_path, [plain_record("a.png", "a")], [failure("x" * 300 + ".png"), failure("a.png/b.png")])
     assert build(out).pages == 3
+
+
+def test_a_file_of_many_pages_is_not_held_as_a_whole(tmp_path: Path) -> None:
+    pages, text = 3000, "a line of the page\n" * 800
+    out = write_review(tmp_path, (plain_record("book.pdf", text, page) for page in range(1, pages + 1)))
+    with closing(Index.open(out)):  # as a run leaves it
+        tracemalloc.start()
+    try:
+        build(out)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < pages * len(text) / 2

@@ -89,7 +89,28 @@ async def test_a_text_that_turns_its_direction_leaves_the_rest_alone(browser: Br
         await expect(visit.page.locator("#text")).to_have_css("direction", "rtl")
         await visit.page.locator(".option", has_text="a.png").click()
         assert await shown_text(visit) == "\u202e\u2067turned"
-        await expect(visit.page.locator("#text")).to_have_css("unicode-bidi", "isolate")
+        await expect(visit.page.locator("#text")).to_have_css("unicode-bidi", "plaintext")
+
+
+async def test_a_line_has_its_own_direction(browser: Browser, tmp_path: Path) -> None:
+    """Below a line of another script, the end of a Hebrew sentence is on its left."""
+    out = write_review(tmp_path, [plain_record("a.png", "Total 12:\nשלום עולם!")])
+    build(out)
+    async with reading(browser, out / "report", hash_="source=a.png&page=1") as visit:
+        text = visit.page.locator("#text")
+        await expect(text).to_contain_text("Total")
+        first, last = await text.evaluate(
+            """box => {
+              const place = (at) => {
+                const range = document.createRange();
+                range.setStart(box.firstChild, at);
+                range.setEnd(box.firstChild, at + 1);
+                return range.getBoundingClientRect().x;
+              };
+              return [place(box.textContent.indexOf("ש")), place(box.textContent.indexOf("!"))];
+            }"""
+        )
+        assert last < first
 
 
 async def test_a_text_of_ten_million_characters_is_shown_in_parts(browser: Browser, tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ class TestFields:
         self.record(index, tmp_path, {"book": "B"})
         for meta in ({"book": "A", "n": [1.5, None]}, {"n": [1.5, None], "book": "A"}, {"book": "B"}, None, {}):
             assert index.settled_states(self.file(meta)) == {State.DONE: 1}
-            assert index.has_meta(self.file(meta), 1)
+            assert index.inventory.has_meta(self.file(meta), 1)
         for other in ({"book": "C"}, {"book": "A"}, {"book": "A", "n": [1.5, 0]}):
             assert index.settled_states(self.file(other)) is None
-            assert not index.has_meta(self.file(other), 1)
+            assert not index.inventory.has_meta(self.file(other), 1)
 
     def test_a_page_recorded_without_fields_lacks_them(self, tmp_path: Path, index: Index) -> None:
         self.record(index, tmp_path, None)
@@ -141,10 +141,7 @@ class TestFields:
             index.add_record(record, append(tmp_path / RESULTS, encode_record(record)))
         index.add_file(self.file(None), 2)
         assert index.settled_states(self.file({"book": "A"})) is None
-        assert (index.has_meta(self.file({"book": "A"}), 1), index.has_meta(self.file({"book": "A"}), 2)) == (
-            True,
-            False,
-        )
+        assert [index.inventory.has_meta(self.file({"book": "A"}), page) for page in (1, 2)] == [True, False]
 
     def test_a_failed_page_needs_no_fields(self, tmp_path: Path, index: Index) -> None:
         index.add_failure(make_failure("a.png", 1), append(tmp_path / "failures.jsonl", b"{}\n"))

@@ -12,6 +12,7 @@ from pipeline.billing import (
     NightShare,
     Usage,
     billing_month,
+    clock_problem,
     night_begin,
     possible_months,
     reset_time,
@@ -114,13 +115,8 @@ class Counts:
     def clock_problem(self) -> str | None:
         """Return a warning when calls count in a month that the server's clock has not reached."""
         counting, now = self._possible_months().last, self._now()
-        if counting <= possible_months(now, self._calendar).last:
-            return None
-        return (
-            f"ledger {self._address.name}: calls count in {counting}, but by the server's clock it is"
-            f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
-            " `pagemill quota --already-used N`, with N from the vendor's dashboard, corrects the ledger"
-        )
+        problem = clock_problem(counting, now, self._calendar, clock="the server's clock")
+        return None if problem is None else f"ledger {self._address.name}: {problem}"
 
     def set_used(self, used: int) -> Usage:
         """Set the current month's count to the number on the vendor's dashboard; calls in flight count on top."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from anyio.from_thread import start_blocking_portal
 
 from pipeline.config.database_url import without_password
-from pipeline.errors import LedgerError, TemporaryError, UsageError
+from pipeline.errors import LedgerError, TemporaryError, UsageError, WorkspaceLockedError
 from pipeline.ledger.operations import Terms
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 _SILENT_S: Final = 2.0
 """A shorter wait is not reported."""
+_TAKEN_OVER: Final = "PM001"
+"""The error of `renew_lease` for a run that was replaced."""
 _CONNECTIONS: Final = 3
 """One for the groups of calls, one for the heartbeat, one for a check meanwhile."""
 
@@ -192,6 +194,10 @@ class Database:
         ) as exc:
             raise _AwayError(_reason(exc)) from exc
         except (pg.PostgresError, LedgerError) as exc:
+            if getattr(exc, "sqlstate", None) == _TAKEN_OVER:
+                raise WorkspaceLockedError(
+                    "this attempt was taken for dead, and another one does its work; it makes no further call"
+                ) from exc
             raise LedgerError(f"ledger {self._address.name}: {_reason(exc)}; no call goes out without it") from exc
 
 

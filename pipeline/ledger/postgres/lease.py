@@ -32,9 +32,12 @@ class LeasedOwner(Owner):
         lease_s: Length of the lease.
     """
 
+    usable_s: float
+
     def __init__(self, owner_id: str, lease_s: float) -> None:
         super().__init__(owner_id)
-        self.lease_s = lease_s
+        self.usable_s = (1 - _UNUSED) * lease_s
+        self._unused_s = _UNUSED * lease_s
         self._epoch = 0
         self._usable_until_s = 0.0
 
@@ -48,7 +51,7 @@ class LeasedOwner(Owner):
         """
         if epoch >= self._epoch:
             self._epoch = epoch
-            self._usable_until_s = max(self._usable_until_s, asked_s + left_s - _UNUSED * self.lease_s)
+            self._usable_until_s = max(self._usable_until_s, asked_s + left_s - self._unused_s)
 
     def may_send(self, permit: Permit) -> bool:
         """Return whether the lease under which the permit was given still has a fifth of its time."""

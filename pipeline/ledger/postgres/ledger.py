@@ -39,6 +39,7 @@ from pipeline.ledger.postgres.counts import Counts, pair
 from pipeline.ledger.postgres.database import Address, texts
 from pipeline.ledger.postgres.lease import BEATS, LEASE_S, LeasedOwner, awake_s
 from pipeline.ledger.postgres.scripts import queries
+from pipeline.ledger.postgres.shard_epochs import PostgresShardEpochs
 from pipeline.records import PageId, rfc3339
 from pipeline.wire import replace_surrogates
 
@@ -174,6 +175,10 @@ class PostgresLedger(Counts):
         """Record the outcome of attempts that `open_attempts` returned."""
         for state, attempts in ((AttemptState.ACCEPTED, proven), (AttemptState.UNKNOWN, unproven)):
             self._settle([attempt.id for attempt in attempts], state)
+
+    def shard_epochs(self, job: str) -> PostgresShardEpochs:
+        """Return the epochs of the shards of a cluster's job."""
+        return PostgresShardEpochs(self._db, self._number, job)
 
     def claims(self, scope: ClaimScope) -> PostgresClaims:
         """Return the claims of a shard."""

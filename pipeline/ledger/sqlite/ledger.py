@@ -17,6 +17,7 @@ from pipeline.billing import (
     NightShare,
     Usage,
     billing_month,
+    clock_problem,
     possible_months,
     quota_refusal,
     reset_time,
@@ -37,9 +38,10 @@ from pipeline.ledger.sqlite.counts import (
     move_months_after,
     noted_months,
 )
-from pipeline.ledger.sqlite.night import count_tonight, find_night
+from pipeline.ledger.sqlite.night import find_night, find_share_left
 from pipeline.ledger.sqlite.owners import is_alive, own
 from pipeline.ledger.sqlite.schema import LEDGER, read_mark
+from pipeline.ledger.sqlite.shard_epochs import SqliteShardEpochs
 from pipeline.records import PageId, rfc3339
 from pipeline.storage.sqlite import DurableDatabase
 from pipeline.wire import replace_surrogates
@@ -127,6 +129,10 @@ class SqliteLedger:
         night = self._find_night()
         self._night = None if night is None or night.share.is_rest else night
 
+    def shard_epochs(self, job: str) -> SqliteShardEpochs:
+        """Return the epochs of the shards of a cluster's job."""
+        return SqliteShardEpochs(self._file, job, self.is_alive)
+
     def claims(self, scope: ClaimScope) -> SqliteClaims:
         """Return the claims of a shard."""
         return SqliteClaims(self._file, scope)
@@ -148,20 +154,11 @@ class SqliteLedger:
         """Return a warning when calls count in a month that this machine's clock has not reached."""
         with self._file.transaction() as db:
             counting, now = self._possible_months(db).last, self._now()
-        if counting <= possible_months(now, self._calendar).last:
-            return None
-        return (
-            f"ledger {self.path}: calls count in {counting}, but by this machine's clock it is"
-            f" {billing_month(now, self._calendar)} ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC); if the clock is right,"
-            " `pagemill quota --already-used N`, with N from the vendor's dashboard, corrects the ledger"
-        )
+        problem = clock_problem(counting, now, self._calendar, clock="this machine's clock")
+        return None if problem is None else f"ledger {self.path}: {problem}"
 
     def set_used(self, used: int) -> Usage:
-        """Set the current month's count to the number on the vendor's dashboard; calls in flight count on top.
-
-        This is the only way back to an earlier month: when a wrong clock has opened later ones, their calls are moved
-        to the clock's month.
-        """
+        """Set the current month's count to the number on the vendor's dashboard; calls in flight count on top."""
         with self._file.transaction() as db:
             if self._possible_months(db).last > possible_months(self._now(), self._calendar).last:
                 now = possible_months(self._now(), self._calendar)
@@ -197,7 +194,7 @@ class SqliteLedger:
                 settled = [item.attempt for item in operations if isinstance(item, Settle) and item.state is state]
                 if settled:
                     self._settle(db, settled, state, months.last)
-            room, share_left, others = self._room(db, months), *self._share_left(db, owner)
+            room, share_left, others = self._room(db, months), *find_share_left(db, self._night, owner)
             added = rfc3339(self._now())
             results: list[Answer] = []
             rows: list[tuple[str, ...]] = []
@@ -287,13 +284,6 @@ class SqliteLedger:
             months = self._possible_months(db)
             left = min(self._room(db, months).values())
             return find_night(db, self._current_month(months), left, now, self._calendar)
-
-    def _share_left(self, db: Connection, owner: str) -> tuple[int, int]:
-        """Return the calls left of tonight's share, below 0 without a share, and those of other runs."""
-        if self._night is None:
-            return -1, 0
-        used, others = count_tonight(db, self._night, owner)
-        return max(0, self._night.share.share - used), others
 
     def _settle(
         self, db: Connection, ids: Sequence[str], state: AttemptState, last: str, *, keep_end: bool = False

@@ -30,10 +30,12 @@ def find_night(db: Connection, month: str, left: int, now: datetime, calendar: C
     return Night(share, month, begin, after)
 
 
-def count_tonight(db: Connection, night: Night, owner: str) -> tuple[int, int]:
-    """Return the numbers of calls made since the night began: of all runs, and of all but this owner's."""
+def find_share_left(db: Connection, night: Night | None, owner: str) -> tuple[int, int]:
+    """Return the calls left of tonight's share, below 0 without one, and the number that other runs have made."""
+    if night is None:
+        return -1, 0
     used, others = db.execute(
         f"SELECT count(*), total(owner <> ?) FROM attempt WHERE number > ? AND {_TONIGHT}",  # noqa: S608
         (owner, night.after, night.month, night.begin),
     ).fetchone()
-    return used, int(others)
+    return max(0, night.share.share - used), int(others)

@@ -122,8 +122,7 @@ export class Corrections {
 export function findStorage() {
   try {
     const { localStorage: storage } = window;
-    storage.setItem("pagemill", "");
-    storage.removeItem("pagemill");
+    storage.getItem("pagemill"); // one that is full has what it keeps
     return storage;
   } catch {
     return null;

@@ -2,6 +2,7 @@
 
 import { isOf } from "./corrections.js";
 import { Editor, MOST_EDITABLE, editedLines } from "./editor.js";
+import { isOfInputMethod } from "./keyboard.js";
 import { visible } from "./names.js";
 import { changeOf, labelsOf, measuresOf, notesOf, standing } from "./notes.js";
 import { Reader, areWhole } from "./reader.js";
@@ -34,6 +35,7 @@ export class PageView {
     find("previous").addEventListener("click", () => this.turn(-1));
     find("next").addEventListener("click", () => this.turn(1));
     find("editor").addEventListener("keydown", (event) => {
+      if (isOfInputMethod(event)) return;
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.save();
       else if (event.key === "Escape" && !this.editor.isChanged) this.discard();
       else return;

@@ -89,8 +89,9 @@ async function load() {
 /** Forgets the corrections that the workspace has by now, and shows the others of its contents. */
 async function reconcile() {
   const obstacles = new Map();
-  for (const key of [...corrections.all.keys()]) {
-    const row = rows.find(corrections.get(key));
+  const found = [...corrections.all].map(([key, correction]) => [rows.find(correction), key]);
+  found.sort(([a], [b]) => a - b); // neighbours are in one data file
+  for (const [row, key] of found) {
     if (row < 0) {
       if (corrections.get(key)?.isSaved) corrections.remove(key);
       else obstacles.set(key, GONE);
@@ -247,10 +248,13 @@ function route() {
 
 function listen() {
   let timer = 0;
-  find("search").addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(showList, TYPING_MS);
-  });
+  for (const name of ["input", "compositionend"]) {
+    find("search").addEventListener(name, (event) => {
+      if (event.isComposing) return; // letters that an input method will turn into others
+      clearTimeout(timer);
+      timer = setTimeout(showList, TYPING_MS);
+    });
+  }
   find("finder").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["filter", "order"]) find(id).addEventListener("change", showList);
   find("reviewer").addEventListener("change", () => {
@@ -265,7 +269,7 @@ function listen() {
     view.save();
     if (outbox.isUnsafe()) event.preventDefault();
   });
-  listenToKeys({
+  const actions = {
     j: () => inPages(() => list.step(1)),
     k: () => inPages(() => list.step(-1)),
     ArrowDown: () => inPages(() => list.step(1)),
@@ -281,7 +285,8 @@ function listen() {
     c: () => inPages(() => view.toggleChecked()),
     n: () => inPages(() => view.reader.lines.selectNextWeak()),
     "?": () => find("help").showModal(),
-  });
+  };
+  listenToKeys(actions, ["/", "e", "c", "?"]);
 }
 
 function inPages(act) {

@@ -115,6 +115,7 @@ BEGIN
 END $$;
 
 -- Extend a run's lease, when less than p_enough_s is left of it; one that has ended begins anew, in another epoch.
+-- PM001: another attempt has taken over what the run works on, while its lease had ended.
 CREATE OR REPLACE FUNCTION pagemill.renew_lease(
   p_ledger integer, p_owner text, p_lease_s float8, p_enough_s float8, OUT epoch bigint, OUT left_s float8
 ) LANGUAGE plpgsql AS $$
@@ -131,7 +132,11 @@ BEGIN
   ON CONFLICT ON CONSTRAINT owner_pkey DO UPDATE SET
     epoch = CASE WHEN o.expires < v_now THEN excluded.epoch ELSE o.epoch END,
     expires = greatest(o.expires, excluded.expires)
+  WHERE NOT o.fenced
   RETURNING o.epoch, extract(epoch FROM expires - v_now) INTO epoch, left_s;
+  IF epoch IS NULL THEN
+    RAISE EXCEPTION 'another attempt has taken over' USING ERRCODE = 'PM001';
+  END IF;
 END $$;
 
 -- Settle and reserve a group of calls.
@@ -341,3 +346,39 @@ CREATE OR REPLACE FUNCTION pagemill.beat(
   SELECT lease.epoch, lease.left_s, greatest(0, extract(epoch FROM paused_until - clock_timestamp()))
   FROM pagemill.ledger, pagemill.renew_lease(number, p_owner, p_lease_s, p_lease_s) AS lease WHERE number = p_ledger
 $$;
+
+-- Begin the next attempt at a shard. A shard that is done (exit_code) and one whose last attempt is alive (wait_s) gets
+-- none. The former owner is fenced while its lease is over: the update waits for a renewal that is under way, and then
+-- looks at the lease again. Carried out twice, it begins one attempt.
+CREATE OR REPLACE FUNCTION pagemill.begin_shard(
+  p_ledger integer, p_job text, p_shard integer, p_owner text, p_above integer,
+  OUT epoch integer, OUT exit_code integer, OUT wait_s float8
+) LANGUAGE plpgsql AS $$
+DECLARE
+  v_last pagemill.shard_epoch%ROWTYPE;
+BEGIN
+  PERFORM pagemill.lock_ledger(p_ledger);
+  SELECT * INTO v_last FROM pagemill.shard_epoch AS s
+  WHERE s.ledger = p_ledger AND s.job = p_job AND s.shard = p_shard;
+  epoch := coalesce(v_last.epoch, 0);
+  IF v_last.exit_code = 0 THEN
+    exit_code := 0;
+    RETURN;
+  END IF;
+  IF v_last.owner <> p_owner AND v_last.exit_code IS NULL THEN
+    UPDATE pagemill.owner SET fenced = true
+    WHERE ledger = p_ledger AND id = v_last.owner AND expires < clock_timestamp();
+    SELECT extract(epoch FROM o.expires - clock_timestamp()) INTO wait_s FROM pagemill.owner AS o
+    WHERE o.ledger = p_ledger AND o.id = v_last.owner AND NOT o.fenced;
+    IF wait_s IS NOT NULL THEN
+      wait_s := greatest(wait_s, 0.1);
+      RETURN;
+    END IF;
+  ELSIF v_last.owner = p_owner AND v_last.exit_code IS NULL THEN
+    RETURN;
+  END IF;
+  epoch := greatest(epoch, p_above) + 1;
+  INSERT INTO pagemill.shard_epoch VALUES (p_ledger, p_job, p_shard, epoch, p_owner)
+  ON CONFLICT ON CONSTRAINT shard_epoch_pkey
+  DO UPDATE SET epoch = excluded.epoch, owner = excluded.owner, exit_code = NULL;
+END $$;

@@ -112,6 +112,16 @@ SELECT 'workspace ' || id, sum(accepted), sum(rows) FROM (
   SELECT workspace, 0, count(*) FROM pagemill.attempt WHERE ledger = $1 AND state = 'accepted' GROUP BY workspace
 ) AS counted GROUP BY id HAVING sum(accepted) <> sum(rows)
 
+-- name: begin_shard
+SELECT epoch, exit_code, wait_s FROM pagemill.begin_shard($1, $2, $3, $4, $5)
+
+-- name: commit_shard
+UPDATE pagemill.shard_epoch SET exit_code = $6 WHERE ledger = $1 AND job = $2 AND shard = $3 AND epoch = $4 AND owner = $5
+RETURNING true
+
+-- name: list_committed
+SELECT shard, epoch, exit_code FROM pagemill.shard_epoch WHERE ledger = $1 AND job = $2 AND exit_code IS NOT NULL
+
 -- name: find_shard
 SELECT workspace, place FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3
 
