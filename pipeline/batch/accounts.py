@@ -64,11 +64,12 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
     if last is not None and last.settings.get("prepare", settings["prepare"]) != settings["prepare"]:
         logger.warning("[prepare] differs from the last run; pages that are done stay as they are")
     ledger = find_place(job.config, job.service)
+    root, place = str(inputs.names_root or inputs.root), os.path.realpath(job.workspace)
     return RunFile(
         workspace_id=workspace_id,
         version=_package_version(),
         service=job.service.name,
-        root=str(inputs.names_root or inputs.root),
+        root=root,
         ledger=None if ledger is None else ledger.name,
         ledgers=_add_ledger(() if last is None else last.ledgers, ledger),
         settings=settings,
@@ -79,13 +80,13 @@ def begin_run(job: ResolvedJob, last: RunFile | None, inputs: Inputs, again: Aga
         learned=LearnedLimit() if last is None else last.learned,
         again=again if again is not None or last is None else last.again,
         started=rfc3339(datetime.now(UTC)),
-        place=replace_surrogates(os.path.realpath(job.workspace)),  # JSON holds no bytes that are not UTF-8
+        place=replace_surrogates(place),  # JSON holds no bytes that are not UTF-8
         copied_from=copied_from,
         metered=last_metered_run(last),
         run_id=job.run_id,
         files=last.files if last is not None else {},
         shard=shard,
-        shard_job=None if shard is None else choose_job(job, last, os.path.realpath(job.workspace)),
+        shard_job=None if shard is None else choose_job(job, last, place, root),
         merged=() if last is None else last.merged,
         resealed=None if last is None else last.resealed,
     )

@@ -16,13 +16,16 @@ from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import RunFile, read_run_file
 
 
-def choose_job(job: ResolvedJob, last: RunFile | None, place: str) -> str:
-    """Return the name of the job that a shard is of: as given, as before, or made from the directory of its OUT."""
+def choose_job(job: ResolvedJob, last: RunFile | None, place: str, root: str) -> str:
+    """Return the name of the job that a shard is of: as given, as before, or made from places.
+
+    These are the directory of its OUT and the input root: on another machine the directory may be of other INPUTs.
+    """
     if job.config.input.shard_job is not None:
         return job.config.input.shard_job
     if last is not None and last.shard_job is not None:
         return last.shard_job
-    return hashlib.sha256(str(Path(place).parent).encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{Path(place).parent}\0{root}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @asynccontextmanager

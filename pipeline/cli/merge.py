@@ -49,7 +49,7 @@ def describe(merged: Merged) -> str:
     if merged.left:
         parts.append(f"{merged.left:,} left to shards that have not recognised them yet")
     if merged.missing_shards:
-        named = ", ".join(map(str, merged.missing_shards[:_NAMED_SHARDS]))
+        named = ", ".join(merged.missing_shards[:_NAMED_SHARDS])
         more = len(merged.missing_shards) - _NAMED_SHARDS
         parts.append(f"shards that are missing: {named}{f' and {more} more' if more > 0 else ''}")
     return "; ".join(parts)

@@ -50,7 +50,7 @@ class Merged:
         left: Pages that shards have left to others which have not recognised them yet; they are pending.
         pending_is_at_least: True when more pages are pending, which a workspace has not listed.
         conflicts: Pages for which several workspaces have called, or whose contents differ.
-        missing_shards: Numbers of the shards that are not among the workspaces.
+        missing_shards: The shards that are not among the workspaces, such as "2/3"; their pages are not listed.
     """
 
     workspaces: int
@@ -58,7 +58,7 @@ class Merged:
     left: int
     pending_is_at_least: bool
     conflicts: int
-    missing_shards: Sequence[int]
+    missing_shards: Sequence[str]
 
 
 def merge(paths: Sequence[Path], target: Path, output: OutputConfig, *, are_held: bool = False) -> Merged:
@@ -174,7 +174,8 @@ def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: Join
             except StorageError as exc:  # it can be derived anew
                 logger.debug("%s: its index is not used: %s", part.path, exc)
         counts = index.count_pages()
-    at_least = any(part.run_file.pending_is_at_least or part.run_file.finished is None for part in parts)
+    missing = find_missing_shards(run_file.merged)
+    at_least = bool(missing) or any(each.pending_is_at_least for each in run_file.merged)
     failed = counts.totals[State.FAILED] + counts.totals[State.UNCERTAIN]
     ended = msgspec.structs.replace(
         run_file,
@@ -195,5 +196,5 @@ def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: Join
         left=counts.left_to_shards,
         pending_is_at_least=at_least,
         conflicts=conflicts.number,
-        missing_shards=find_missing_shards(ended.merged),
+        missing_shards=missing,
     )

@@ -31,6 +31,7 @@ def describe_merge(parts: Sequence[Part], reads: Sequence[Read], former: RunFile
             until=run_file.finished or read.last_added,
             texts=max(0, read.texts - sum(each.texts for each in run_file.merged)),
             was_cut_off=run_file.finished is None or run_file.exit_code == 1,
+            pending_is_at_least=run_file.finished is None or run_file.pending_is_at_least,
         )
     sources = [part.run_file for part in parts] + ([] if former is None else [former])
     newest = max((part.run_file for part in parts), key=lambda each: each.started or "")
@@ -78,9 +79,13 @@ def _sum_ignored(parts: Sequence[Part]) -> dict[str, int]:
     return dict(ignored)
 
 
-def find_missing_shards(merged: Sequence[MergedWorkspace]) -> list[int]:
-    """Return the numbers of the shards that no workspace is; none when not all workspaces are shards of one number."""
-    named = [each.shard.split("/") for each in merged if each.shard is not None]
-    if not named or len({of for _, of in named}) > 1:
+def find_missing_shards(merged: Sequence[MergedWorkspace]) -> list[str]:
+    """Return the shards that no workspace is, such as "2/3"; none when all shards of one number are there."""
+    found: dict[int, set[int]] = {}
+    for each in merged:
+        if each.shard is not None:
+            number, of = map(int, each.shard.split("/"))
+            found.setdefault(of, set()).add(number)
+    if any(len(numbers) == of for of, numbers in found.items()):
         return []
-    return sorted(set(range(1, int(named[0][1]) + 1)) - {int(number) for number, _ in named})
+    return [f"{number}/{of}" for of in sorted(found) for number in range(1, of + 1) if number not in found[of]]

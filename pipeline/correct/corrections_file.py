@@ -114,7 +114,10 @@ def _in_utc(at: str) -> str:
     moment = datetime.fromisoformat(at)
     if moment.tzinfo is None:
         raise ValueError("`at` has no time zone")
-    return rfc3339(moment)
+    try:
+        return rfc3339(moment)
+    except OverflowError as exc:  # the first or the last day of all, in a zone where UTC is another day
+        raise ValueError("`at` is out of range in UTC") from exc
 
 
 def _read_lines(file: BinaryIO) -> Iterator[bytes | None]:

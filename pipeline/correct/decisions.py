@@ -130,13 +130,15 @@ def is_superseded(correction: Correction, record: Record) -> bool:
     Raises:
         RefusedError: the page has got another record since the person saw it.
     """
+    if correction.base == record.added:  # it was made after this record, whatever the clock of the browser says
+        return False
     review = record.review
     is_same_person = review is not None and _is_by_same_person(correction, review)
     if review is not None and correction.at is not None and correction.at < review.at:
         if is_same_person:
             return True
         raise RefusedError(f"{review.by or 'another person'} has reviewed it later, at {review.at}")
-    if correction.base in {None, record.added}:
+    if correction.base is None:
         return False
     if review is None or correction.base != review.base:
         raise RefusedError(f"the page has got another record since, at {record.added}")
@@ -149,6 +151,8 @@ def _is_by_same_person(correction: Correction, review: Review) -> bool:
     """Return whether one person has made both: under one name, or in one browser, whatever the name was then."""
     if correction.browser is not None and correction.browser == review.browser:
         return True
+    if correction.by is None and review.by is None:
+        return correction.browser is None and review.browser is None
     return correction.by == review.by
 
 

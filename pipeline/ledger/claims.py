@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.errors import LedgerError
 from pipeline.storage.group_commit import GroupCommit
 
 
@@ -53,6 +54,20 @@ class End:
     page: str
 
 
+def require_held(scope: ClaimScope, workspace_id: str | None) -> None:
+    """Return when the shard is still the workspace; one that was replaced would claim what nobody releases.
+
+    Args:
+        scope: Whose claims these are.
+        workspace_id: The workspace that is the shard at present.
+
+    Raises:
+        LedgerError: it is another one.
+    """
+    if workspace_id != scope.workspace_id:
+        raise LedgerError(f"{scope.place}: another workspace is shard {scope.shard} of the job now; go on there")
+
+
 class Claims(Protocol):
     """The claims of one shard in a ledger. One thread at a time calls it; it blocks.
 
@@ -66,7 +81,11 @@ class Claims(Protocol):
         """Make this workspace the shard; what another one has claimed as the same shard is released."""
 
     def execute(self, operations: Sequence[Take | End]) -> list[int | None]:
-        """Carry out a group in one transaction; return the shard that holds each page, None for this one."""
+        """Carry out a group in one transaction; return the shard that holds each page, None for this one.
+
+        Raises:
+            LedgerError: another workspace has become the shard meanwhile; nothing is claimed.
+        """
 
     def held_by_others(self, pages: Sequence[str]) -> Collection[str]:
         """Return those of the pages that other shards of the job have claimed."""

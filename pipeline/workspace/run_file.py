@@ -71,6 +71,7 @@ class MergedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
         until: RFC 3339: its lines were whole up to this moment of its own clock; calls made later are not in here.
         texts: Number of its calls whose texts are in here.
         was_cut_off: Its last run was killed and left calls unsettled, which its next run settles.
+        pending_is_at_least: More pages of it are pending than it has listed.
     """
 
     workspace_id: str = msgspec.field(name="workspace")
@@ -79,6 +80,7 @@ class MergedWorkspace(msgspec.Struct, frozen=True, kw_only=True):
     until: str = ""
     texts: int = 0
     was_cut_off: bool = False
+    pending_is_at_least: bool = False
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):

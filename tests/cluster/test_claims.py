@@ -1,6 +1,7 @@
 """Claims: a content that several shards have is paid once, and no claim keeps a page from its text for ever."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.cluster.test_merge import merge, verify
 from tests.end_to_end.test_shards import number_of
 from tests.fakes import Call, FakeOcr, accept, accept_when, serve_fake
 from tests.pages import write_page
+from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
 from tests.runs import configure, failures, read_lines, results, run_command, run_here, start_command, wait_for_end
 
 OF = 2
@@ -49,8 +51,8 @@ async def merge_all(parts: Path) -> Path:
     return whole
 
 
-def flags(parts: Path, number: int, url: str) -> Sequence[str | Path]:
-    ledger = parts.parent / "ledger"
+def flags(parts: Path, number: int, url: str, ledger: str | Path | None = None) -> Sequence[str | Path]:
+    ledger = ledger or parts.parent / "ledger"
     return ("-o", parts / str(number), "--ledger", ledger, "--api-url", url, "--shard", f"{number}/{OF}")
 
 
@@ -92,6 +94,32 @@ async def test_shards_side_by_side_pay_once(scans: Path, tmp_path: Path) -> None
         assert sum(fake.billed.values()) == len(fake.billed) == 20
         whole = await merge_all(parts)
         assert (await verify(whole), len(results(whole))) == ("", 40)
+
+
+async def test_shards_with_a_ledger_in_postgresql_pay_once(
+    scans: Path,
+    tmp_path: Path,
+    postgres_server: PostgresServer,  # noqa: F811
+) -> None:
+    """Side by side as the real command; what one has not done, the other does."""
+    write_copies(scans, 10)
+    parts, url = tmp_path / "parts", postgres_server.url("postgres")
+
+    def arguments(number: int, *more: str) -> Sequence[str | Path]:
+        return ("run", scans, *flags(parts, number, fake.url, url), *more)
+
+    async with serve_fake() as fake:
+        cut = await run_command(*arguments(1, "--max-calls", "3"))
+        assert cut.returncode == 10, cut.stderr.decode()
+        async with start_command(*arguments(1)) as one:
+            two = await run_command(*arguments(2))
+            assert ((await wait_for_end(one))[0], two.returncode) == (0, 0), two.stderr.decode()
+        assert sum(fake.billed.values()) == len(fake.billed) == 10
+        whole = await merge_all(parts)
+        assert sorted(line["source"] for line in results(whole)) == sorted(path.name for path in scans.iterdir())
+        assert (await run_command("verify", whole, PAGEMILL_LEDGER=url)).stdout == b""
+        again = await run_command("run", scans, "-o", whole, "--ledger", url, "--api-url", fake.url)
+        assert (again.returncode, len(fake.calls)) == (0, 10), again.stderr.decode()
 
 
 async def test_a_page_fails_as_its_content_has_failed_in_its_shard(scans: Path, tmp_path: Path) -> None:
@@ -159,6 +187,27 @@ async def test_the_claims_of_a_killed_run_are_its_own_until_it_runs_again(scans:
         assert await verify(parts / "2") == ""
 
 
+async def test_a_run_that_was_replaced_claims_nothing_more(scans: Path, tmp_path: Path) -> None:
+    """As on a machine that was thought dead: nobody would release what it claims. What it has paid is kept."""
+    write_copies(scans, 3)
+    parts = tmp_path / "parts"
+    async with serve_fake() as fake:
+        answered = asyncio.Event()
+        fake.script = accept_when(answered)
+        async with start_command("run", scans, *flags(parts, 1, fake.url), "--jobs", "1") as process:
+            await fake.wait_for_calls(1)
+            parts.rename(tmp_path / "hidden")
+            assert (await run_shard(scans, parts, fake, 1, run={"max_calls": 0})).exit_code == 10
+            shutil.rmtree(parts)
+            (tmp_path / "hidden").rename(parts)
+            answered.set()
+            code, stderr = await wait_for_end(process)
+            assert (code, "another workspace is shard 1 of the job now" in stderr) == (1, True), stderr
+        assert (len(results(parts / "1")), len(fake.calls)) == (1, 1)
+        assert (await run_shard(scans, parts, fake, 1)).run == {State.DONE: 2}
+        assert await verify(parts / "1") == ""
+
+
 async def test_a_killed_run_goes_on_with_its_claims(scans: Path, tmp_path: Path) -> None:
     write_copies(scans, 1)
     parts = tmp_path / "parts"
@@ -188,6 +237,20 @@ async def test_another_job_does_not_meet_these_claims(scans: Path, tmp_path: Pat
         assert (await run_shard(scans, tmp_path / "x", fake, 1, input=named)).run == {State.DONE: 2}
         assert (await run_shard(scans, tmp_path / "y", fake, 2, input=named)).left_to_shards == 2
         assert len(fake.calls) == 6
+
+
+async def test_other_inputs_in_the_same_place_are_another_job(scans: Path, tmp_path: Path) -> None:
+    """As on two machines, each with a disk of its own at the same path; also where the path is not UTF-8."""
+    write_copies(scans, 1)
+    shutil.copytree(scans, tmp_path / "others")
+    parts = tmp_path / os.fsdecode(b"p\xe4rts")
+    async with serve_fake() as fake:
+        assert (await run_shard(scans, parts, fake, 1)).run == {State.DONE: 1}
+        parts.rename(tmp_path / "of another machine")
+        assert (await run_shard(tmp_path / "others", parts, fake, 2)).run == {State.DONE: 1}
+        (tmp_path / "of another machine" / "1").rename(parts / "1")
+        assert (await run_shard(scans, parts, fake, 1)).run == {}
+        assert await verify(parts / "2") == ""
 
 
 async def test_two_workspaces_are_not_the_same_shard_of_a_job(scans: Path, tmp_path: Path) -> None:

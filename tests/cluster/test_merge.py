@@ -75,9 +75,12 @@ async def test_merging_again_adds_what_is_new(scans: Path, tmp_path: Path) -> No
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     async with serve_fake() as fake:
         one, two, three = await run_shards(scans, parts, fake.url, 3)
-        assert "shards that are missing: 2, 3" in await merge([one], whole)
+        assert "shards that are missing: 2/3, 3/3" in await merge([one], whole)
         first = result_lines(whole)
-        assert "shards that are missing: 2" in await merge([three], whole)
+        assert "at least 0 pending; shards that are missing: 2/3" in await merge([three], whole)
+        status = orjson.loads((await run_command("status", whole, "--json")).stdout)
+        assert (status["pending"], status["pending_is_at_least"]) == (0, True)
+        assert "pending" not in await merge([two], whole)
         assert await merge([one, two, three], whole)
         again = result_lines(whole)
         assert set(first) < set(again)
@@ -89,6 +92,17 @@ async def test_merging_again_adds_what_is_new(scans: Path, tmp_path: Path) -> No
         await merge([one, two, three], whole)
         assert len(result_lines(whole)) == len(again) + 3
         assert await verify(whole) == ""
+
+
+async def test_shards_of_two_numbers_are_told(scans: Path, tmp_path: Path) -> None:
+    """Files may be in neither, unless one number is complete."""
+    write_pages(scans, 6)
+    async with serve_fake() as fake:
+        halves = await run_shards(scans, tmp_path / "halves", fake.url, 2)
+        thirds = await run_shards(scans, tmp_path / "thirds", fake.url, 3)
+    line = await merge([halves[0], thirds[2]], tmp_path / "whole")
+    assert line.endswith("at least 0 pending; shards that are missing: 2/2, 1/3, 2/3")
+    assert "missing" not in await merge([halves[1]], tmp_path / "whole")
 
 
 async def test_shards_that_go_on_do_not_disturb_the_merged_workspace(scans: Path, tmp_path: Path) -> None:

@@ -260,6 +260,9 @@ REFUSED: list[Any] = [
     pytest.param(
         {"source": "a.png", "page": 1, "text": "x", "at": "2026-01-01T00:00:00"}, "time zone", id="no-time-zone"
     ),
+    pytest.param(
+        {"source": "a.png", "page": 1, "text": "x", "at": "9999-12-31T23:59:59-23:59"}, "out of range", id="no-utc"
+    ),
     pytest.param({"source": "a.png", "page": 1, "text": "x", "source_b64": "%"}, "", id="no-base64"),
     pytest.param({"source": "none.png", "page": 1, "text": "x"}, "no such page", id="unknown"),
     pytest.param({"source": "a.png", "page": 2, "text": "x"}, "no such page", id="unknown-number"),
@@ -366,6 +369,23 @@ class TestAgain:
     def test_a_clock_that_is_ahead_does_not_make_later_corrections_older(self, workspace: Path) -> None:
         correct(workspace, {**A, "text": "one", "at": "2999-01-01T00:00:00Z"})
         assert counts(correct(workspace, {**A, "text": "two", "at": "2999-01-01T00:00:00Z"})[0]) == {"corrected": 1}
+
+    @pytest.mark.parametrize("by", ["Ada", "Bo"])
+    def test_a_clock_that_is_behind_does_not_make_the_correction_of_a_text_older_than_this_text(
+        self, workspace: Path, by: str
+    ) -> None:
+        correct(workspace, {**A, "text": "one", "at": "2026-03-01T10:00:00Z", "by": "Ada", "browser": "3f9a1c07"})
+        seen = pages(workspace)["a.png"].added
+        late = {**A, "text": "two", "at": "2026-03-01T09:00:00Z", "by": by, "browser": "00c0ffee", "base": seen}
+        assert counts(correct(workspace, late)[0]) == {"corrected": 1}
+        assert pages(workspace)["a.png"].text == "two"
+
+    def test_two_browsers_of_unknown_people_are_two_people(self, workspace: Path) -> None:
+        line = {**A, "base": moment(0)}
+        correct(workspace, {**line, "text": "one", "at": "2026-03-01T10:00:00Z", "browser": "3f9a1c07"})
+        other = {**line, "text": "two", "at": "2026-03-01T11:00:00Z", "browser": "00c0ffee"}
+        assert "another person has reviewed it since" in correct(workspace, other)[1][0].reason
+        assert pages(workspace)["a.png"].text == "one"
 
 
 class TestTexts:

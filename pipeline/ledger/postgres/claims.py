@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.ledger.claims import ClaimScope, End, Holder, Take
+from pipeline.ledger.claims import ClaimScope, End, Holder, Take, require_held
 from pipeline.ledger.postgres.database import Database
 from pipeline.ledger.postgres.scripts import queries
 
@@ -36,21 +36,29 @@ class PostgresClaims:
     def register(self) -> None:
         """Make this workspace the shard; what another one has claimed as the same shard is released."""
         scope = self._scope
-        self._db.fetch(
-            queries()["register_shard"], self._ledger, scope.job, scope.shard, scope.workspace_id, scope.place
-        )
+        key = (self._ledger, scope.job)
+
+        async def take_place(db: "Connection") -> None:
+            async with db.transaction():
+                former = await db.fetchval(queries()["take_shard"], *key, scope.shard)
+                if former not in {None, scope.workspace_id}:
+                    await db.execute(queries()["release_former"], *key, former)
+                await db.execute(queries()["register_shard"], *key, scope.shard, scope.workspace_id, scope.place)
+
+        self._db.call(take_place)
 
     def execute(self, operations: Sequence[Take | End]) -> list[int | None]:
         """Carry out a group in one transaction; a group whose answer was lost is sent again, and changes nothing."""
-        ended = [operation.page for operation in operations if isinstance(operation, End)]
-        taken = [operation.page for operation in operations if isinstance(operation, Take)]
-        key = (self._ledger, self._scope.job)
+        last = {operation.page: operation for operation in operations}
+        ended = [page for page, operation in last.items() if isinstance(operation, End)]
+        taken = sorted({operation.page for operation in operations if isinstance(operation, Take)})
+        key, mine = (self._ledger, self._scope.job), (self._scope.shard, self._scope.workspace_id)
 
         async def carry_out(db: "Connection") -> dict[str, int]:
             async with db.transaction():
+                require_held(self._scope, await db.fetchval(queries()["hold_shard"], *key, self._scope.shard))
+                await db.execute(queries()["take_claims"], *key, *mine, taken)
                 await db.execute(queries()["end_claims"], *key, self._scope.workspace_id, ended)
-                mine = (self._scope.shard, self._scope.workspace_id)
-                await db.execute(queries()["take_claims"], *key, *mine, sorted(set(taken)))
                 rows = await db.fetch(queries()["find_holders"], *key, self._scope.workspace_id, taken)
                 return {row["page"]: row["shard"] for row in rows}
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Final
 
-from pipeline.ledger.claims import ClaimScope, End, Holder, Take
+from pipeline.ledger.claims import ClaimScope, End, Holder, Take, require_held
 from pipeline.storage.sqlite import DurableDatabase
 
 _BATCH: Final = 500
@@ -56,11 +56,9 @@ class SqliteClaims:
         """Make this workspace the shard; what another one has claimed as the same shard is released."""
         scope = self._scope
         with self._file.transaction() as db:
-            db.execute(
-                "UPDATE claim SET workspace = NULL WHERE job = ?1 AND workspace <> ?2 AND workspace ="
-                " (SELECT workspace FROM shard WHERE job = ?1 AND number = ?3)",
-                (scope.job, scope.workspace_id, scope.shard),
-            )
+            former = self._holder_id(db)
+            if former not in {None, scope.workspace_id}:
+                db.execute("UPDATE claim SET workspace = NULL WHERE job = ? AND workspace = ?", (scope.job, former))
             db.execute(
                 "INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?)",
                 (scope.job, scope.shard, scope.workspace_id, scope.place),
@@ -70,6 +68,7 @@ class SqliteClaims:
         """Carry out a group in one transaction; return the shard that holds each page, None for this one."""
         scope = self._scope
         with self._file.transaction() as db:
+            require_held(scope, self._holder_id(db))
             answers: list[int | None] = []
             for operation in operations:
                 holder = None
@@ -90,6 +89,11 @@ class SqliteClaims:
             for start in range(0, len(pages), _BATCH):
                 found.update(self._holders(db, pages[start : start + _BATCH]))
             return found
+
+    def _holder_id(self, db: Connection) -> str | None:
+        query = "SELECT workspace FROM shard WHERE job = ? AND number = ?"
+        row = db.execute(query, (self._scope.job, self._scope.shard)).fetchone()
+        return None if row is None else str(row[0])
 
     def _holders(self, db: Connection, pages: Sequence[str]) -> dict[str, int]:
         marks = ", ".join("?" * len(pages))

@@ -125,11 +125,18 @@ SELECT shard, epoch, exit_code FROM pagemill.shard_epoch WHERE ledger = $1 AND j
 -- name: find_shard
 SELECT workspace, place FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3
 
+-- name: hold_shard
+-- No other workspace becomes the shard before the transaction ends.
+SELECT workspace FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3 FOR SHARE
+
+-- name: take_shard
+-- The groups of the workspace that was the shard end first.
+SELECT workspace FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3 FOR UPDATE
+
+-- name: release_former
+UPDATE pagemill.claim SET workspace = NULL WHERE ledger = $1 AND job = $2 AND workspace = $3
+
 -- name: register_shard
-WITH released AS (
-  UPDATE pagemill.claim SET workspace = NULL WHERE ledger = $1 AND job = $2 AND workspace <> $4
-  AND workspace = (SELECT workspace FROM pagemill.shard WHERE ledger = $1 AND job = $2 AND number = $3)
-)
 INSERT INTO pagemill.shard VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (ledger, job, number) DO UPDATE SET workspace = excluded.workspace, place = excluded.place
 
