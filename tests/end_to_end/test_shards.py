@@ -80,7 +80,17 @@ async def test_lists_are_divided_like_folders(scans: Path, tmp_path: Path, kind:
         for number in (1, 2):
             out = tmp_path / f"out-{number}"
             inputs = [*(scans / name for name in rows[:-4]), *urls] if kind == "arguments" else [scans / "rows.txt"]
-            flags = ["-o", out, "--ledger", tmp_path / "ledger", "--api-url", fake.url, "--shard", f"{number}/2", "-q"]
+            flags: list[str | Path] = [
+                "-o",
+                out,
+                "--ledger",
+                tmp_path / "ledger",
+                "--api-url",
+                fake.url,
+                "--shard",
+                f"{number}/2",
+                "-q",
+            ]
             flags += ["--dedup", "off"]  # or a copy is left to the shard that has the content
             if kind == "stdin":
                 shell = ("sh", "-c", 'cd "$0" && exec "$@" < rows.txt', scans, *COMMAND, "run", "-", *flags)
