@@ -10,7 +10,7 @@ import anyio.to_thread
 from pipeline.batch.job import ResolvedJob
 from pipeline.errors import UsageError, WorkspaceLockedError
 from pipeline.ledger.budget import Budget
-from pipeline.ledger.claims import Claims, ClaimScope, ContentClaims, End
+from pipeline.ledger.claims import Claims, ClaimScope, ContentClaims, end_known
 from pipeline.shutdown import Shutdown
 from pipeline.workspace.index import Index
 from pipeline.workspace.run_file import RunFile, read_run_file
@@ -57,7 +57,7 @@ async def open_claims(
     claims = budget.group_claims(found, of)
     yield claims
     if not isinstance(shutdown.reason, WorkspaceLockedError):
-        await claims.finish()
+        await claims.finish(index.deferrals.has_outcome)
 
 
 def _prepare(claims: Claims, scope: ClaimScope, index: Index) -> None:
@@ -69,7 +69,7 @@ def _prepare(claims: Claims, scope: ClaimScope, index: Index) -> None:
             " another job a name by --shard-job"
         )
     claims.register()
-    claims.execute([End(page) for page in claims.unended() if index.deferrals.has_outcome(page)])
+    end_known(claims, index.deferrals.has_outcome)
     index.deferrals.are_settled = True
     for pages in index.deferrals.pages():
         held = claims.held_by_others([page_id for _, _, page_id in pages])

@@ -17,8 +17,9 @@ from pipeline.errors import UsageError
 LARGEST_ARRAY: Final = 1000
 _LARGEST_JOB: Final = 100_000
 """Most completions of an Indexed Job."""
-_RETRY: Final = 5
-_NO_RETRY: Final = (1, 2, 7, 9, 11, 12)
+_RETRY: Final = (5, 11)
+"""Exit codes of a moment: no API; a former attempt, on a node that was thought dead, still holds the workspace."""
+_NO_RETRY: Final = (1, 2, 7, 9, 12)
 """Exit codes that running again would not change."""
 _RETRIES: Final = 5
 
@@ -63,7 +64,7 @@ def _shard_lines(job: ArrayJob, program: str, *, retry: str, ended: str) -> list
         'while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done  # a signal ends "wait" first',
         'case "$code" in',
         f"  {good}) exit 0 ;;  # {_describe_successes()}",
-        f"  {_RETRY}) {retry} ;;  # the API is unreachable",
+        f"  {'|'.join(map(str, _RETRY))}) {retry} ;;  # 5: the API is unreachable; 11: the workspace is held",
         f"  143) {ended} ;;  # stopped in order; what is done stays",
         "esac",
         'exit "$code"',
@@ -77,7 +78,8 @@ def _describe_successes() -> str:
 def slurm_script(job: ArrayJob) -> str:
     """Return a script that `bash` runs on a login node: it submits itself in arrays, and then the merge."""
     night, program = job.night, shlex.join(_program_of(job))
-    again = 'scontrol requeue "$SLURM_JOB_ID" && exit 0; exit $code'
+    # One task of an array has the array's own number as SLURM_JOB_ID, and would requeue all of them.
+    again = 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" && exit 0; exit $code'
     requeue = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {_RETRIES} ] && {again}'
     shard = _shard_lines(job, program, retry=requeue, ended=again)
     merge = f"{program} merge {shlex.quote(job.parts)}/* -o {shlex.quote(job.output)}"
@@ -133,7 +135,7 @@ def kubernetes_manifest(job: ArrayJob) -> str:
     if job.shards > _LARGEST_JOB:
         raise UsageError(f"--shards {job.shards}: a Job of Kubernetes has at most {_LARGEST_JOB} indexes")
     name = job.night.name.replace("_", "-").lower()
-    lines = _shard_lines(job, "pagemill", retry=f"exit {_RETRY}", ended="exit 143")
+    lines = _shard_lines(job, "pagemill", retry='exit "$code"', ended="exit 143")
     script = "\n".join(["I=$((JOB_COMPLETION_INDEX + 1))", *lines])
     merge = f"exec pagemill merge {shlex.quote(job.parts)}/* -o {shlex.quote(job.output)}"
     spec = [

@@ -63,6 +63,7 @@ def _fields(merged: Merged) -> dict[str, object]:
         "pending_is_at_least": merged.pending_is_at_least,
         "conflicts": merged.conflicts,
         "missing_shards": list(merged.missing_shards),
+        "damaged_lines": merged.damaged_lines,
     }
 
 

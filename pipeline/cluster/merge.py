@@ -51,6 +51,7 @@ class Merged:
         pending_is_at_least: True when more pages are pending, which a workspace has not listed.
         conflicts: Pages for which several workspaces have called, or whose contents differ.
         missing_shards: The shards that are not among the workspaces, such as "2/3"; their pages are not listed.
+        damaged_lines: Lines of the workspaces that were left out.
     """
 
     workspaces: int
@@ -59,6 +60,7 @@ class Merged:
     pending_is_at_least: bool
     conflicts: int
     missing_shards: Sequence[str]
+    damaged_lines: int
 
 
 def merge(paths: Sequence[Path], target: Path, output: OutputConfig, *, are_held: bool = False) -> Merged:
@@ -102,7 +104,7 @@ def _merge(parts: Sequence[Part], target: Path, output: OutputConfig) -> Merged:
     _copy_replies(parts, target)
     if output.compression == "zstd":
         anyio.run(_compress, target, output)
-    return _finish(parts, target, run_file, joined)
+    return _finish(parts, target, run_file, joined, sum(read.damaged for read in reads))
 
 
 def _require_readable(places: Sequence[Path], reads: Sequence[Read]) -> None:
@@ -165,7 +167,7 @@ async def _compress(target: Path, output: OutputConfig) -> None:
         pass
 
 
-def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: JoinedResults) -> Merged:
+def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: JoinedResults, damaged: int) -> Merged:
     with Index.open(target) as index:
         for part in parts:
             try:
@@ -197,4 +199,5 @@ def _finish(parts: Sequence[Part], target: Path, run_file: RunFile, joined: Join
         pending_is_at_least=at_least,
         conflicts=conflicts.number,
         missing_shards=missing,
+        damaged_lines=damaged,
     )

@@ -6,7 +6,7 @@ another shard may take it over; so are all claims of a workspace that another on
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,6 +97,17 @@ class Claims(Protocol):
         """Let other shards take the pages that this workspace has claimed and not ended."""
 
 
+def end_known(claims: Claims, has_outcome: Callable[[str], bool]) -> None:
+    """End those claims whose pages have a record or have failed."""
+    claims.execute([End(page) for page in claims.unended() if has_outcome(page)])
+
+
+def release_rest(claims: Claims, has_outcome: Callable[[str], bool]) -> None:
+    """Release the claims of pages that have neither a record nor failed."""
+    end_known(claims, has_outcome)
+    claims.release()
+
+
 class ContentClaims:
     """The claims of one run.
 
@@ -124,10 +135,15 @@ class ContentClaims:
         """Note that the page has its record, or has failed; the next group, or `finish`, makes it durable."""
         self._group.defer(End(page))
 
-    async def finish(self) -> None:
-        """Make all ends durable, and release what has not ended."""
+    async def finish(self, has_outcome: Callable[[str], bool]) -> None:
+        """Make all ends durable, and release what has not ended.
+
+        Args:
+            has_outcome: Whether a page has a record or has failed; so have those that were to be sent again, and they
+                stay claimed.
+        """
         await self._group.flush()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._claims.release)
+        await asyncio.get_running_loop().run_in_executor(self._thread, release_rest, self._claims, has_outcome)
 
     def _commit(self, group: Sequence[Take | End]) -> Awaitable[Sequence[int | None]]:
         return asyncio.get_running_loop().run_in_executor(self._thread, self._claims.execute, group)

@@ -160,6 +160,18 @@ async def test_what_a_run_has_claimed_and_not_done_is_released_at_its_end(scans:
         assert (await verify(whole), len(results(whole))) == ("", 12)
 
 
+async def test_what_is_sent_again_stays_with_its_shard(scans: Path, tmp_path: Path) -> None:
+    """Also when the run stops before: its text is there, and the other shard does not pay for it."""
+    write_copies(scans, 3)
+    parts = tmp_path / "parts"
+    async with serve_fake() as fake:
+        for number in (1, 2):
+            await run_shard(scans, parts, fake, number)
+        assert (await run_shard(scans, parts, fake, 1, again="*", run={"max_calls": 1})).exit_code == 10
+        second = await run_shard(scans, parts, fake, 2)
+        assert (second.run, second.left_to_shards, len(fake.calls)) == ({}, 3, 4)
+
+
 async def test_the_claims_of_a_killed_run_are_its_own_until_it_runs_again(scans: Path, tmp_path: Path) -> None:
     """Or until another workspace takes its place."""
     write_copies(scans, 1)

@@ -315,8 +315,8 @@ async def test_edited_and_damaged_lines_are_told(scans: Path, tmp_path: Path) ->
     assert (ended.returncode, b"correct" in ended.stderr, whole.exists()) == (1, True, True)
     assert results(whole) == []
     (out / "results.jsonl").write_bytes(b"".join([lines[0][:40] + b"\n", *lines[1:]]))
-    ended = await run_command("merge", out, "-o", whole)
-    assert (ended.returncode, len(results(whole))) == (0, 2)
+    ended = await run_command("merge", out, "-o", whole, "--json")
+    assert (ended.returncode, len(results(whole)), orjson.loads(ended.stdout)["damaged_lines"]) == (0, 2, 1)
     assert b"1 damaged lines are left out (results.jsonl:1:" in ended.stderr
 
 
