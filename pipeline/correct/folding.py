@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -79,6 +80,7 @@ def fold(
     report: Callable[[Refusal], object],
     *,
     force: bool = False,
+    report_superseded: Callable[[Refusal], object] = lambda _: None,
 ) -> Folded:
     """Fold corrections files into a workspace.
 
@@ -88,6 +90,7 @@ def fold(
         stdin: Read for that.
         report: Is told of each line that was not applied.
         force: True applies corrections of pages that have got another record since the person saw them.
+        report_superseded: Is told of each line whose page has a later review by the same person.
 
     Raises:
         UsageError: there is no workspace, or a file cannot be read; nothing was changed.
@@ -99,7 +102,8 @@ def fold(
         was_torn = [repair_file(workspace / name) for name in (RESULTS, FAILURES, PARTS)]
         with Index.open(workspace, was_torn=any(was_torn)) as index:
             _require_unedited(workspace, index)
-            return anyio.run(_fold, workspace, files, index, report, force)
+            folding = partial(_fold, workspace, files, index, report, report_superseded=report_superseded, force=force)
+            return anyio.run(folding)
 
 
 def _require_unedited(workspace: Path, index: Index) -> None:
@@ -117,16 +121,21 @@ async def _fold(
     files: CorrectionFiles,
     index: Index,
     report: Callable[[Refusal], object],
-    force: bool,  # noqa: FBT001
+    *,
+    report_superseded: Callable[[Refusal], object],
+    force: bool,
 ) -> Folded:
     async with open_sink(workspace) as sink:
         folding = _Folding(index, sink, files, force=force)
         for line in files.lines():
             try:
-                await folding.apply(line.content)
+                effect = await folding.apply(line.content)
             except RefusedError as exc:
                 folding.result.refused += 1
                 report(_refusal(line, str(exc)))
+            else:
+                if effect is Effect.SUPERSEDED:
+                    report_superseded(_refusal(line, "the same person has reviewed it later"))
         await folding.flush()
         folding.result.effects[Effect.SUPERSEDED] += files.superseded
         return folding.result
@@ -147,8 +156,8 @@ class _Folding:
     def __repr__(self) -> str:
         return f"<_Folding {self.result}>"
 
-    async def apply(self, content: Correction | str) -> None:
-        """Apply a correction to its page and to the copies of that.
+    async def apply(self, content: Correction | str) -> Effect:
+        """Apply a correction to its page and to the copies of that; return what it does.
 
         Raises:
             RefusedError: it cannot be applied.
@@ -170,6 +179,7 @@ class _Folding:
             copies = list(self._find_copies(revised, None if record is None else record.text))
             self.result.copies += len(copies)
             self._group += [revised, *copies]
+        return effect
 
     async def flush(self) -> None:
         """Write the records of the group, and let the index follow.

@@ -75,7 +75,7 @@ def _of_line(line: ResultLine, picture: Picture) -> dict[str, Any]:
         details["size"], lines = _placed(line, picture)
         details["lines"] = [[each.text, each.confidence, *each.box] for each in lines]
     if line.review is not None:
-        details["at"], details["by"] = line.review.at, line.review.by
+        details |= {"at": line.review.at, "by": line.review.by, "browser": line.review.browser}
         if line.review.original is not None and line.review.original.text is not None:
             details["original"] = line.review.original.text
     return details

@@ -70,13 +70,17 @@ class Reviews:
     def __repr__(self) -> str:
         return f"<Reviews {len(self._reviews)} of {self._last}, {self._bytes} bytes>"
 
-    def find(self, after: int) -> bytes:
+    def find(self, after: int, *, is_waiting: bool = False) -> bytes:
         """Return the reviews with higher numbers, as JSON.
+
+        Args:
+            after: A number.
+            is_waiting: Corrections wait to be folded in.
 
         Returns:
             `reviews`, each with `source`, `source_b64`, `page`, `id`, `text`, `corrected`, `checked`, `by`, `browser`,
             `at` and `added`; `last`, the number to ask with next; `more`: there are more by now; `missed`: some since
-            were forgotten.
+            were forgotten; `waiting`, as given.
 
         Raises:
             StopError: a segment is compressed, and the package for that is not installed.
@@ -95,7 +99,7 @@ class Reviews:
                 last, size = number, size + len(review)
             last = last if is_more else self._last
             missed = after < self._forgotten
-        head = orjson.dumps({"last": last, "more": is_more, "missed": missed})
+        head = orjson.dumps({"last": last, "more": is_more, "missed": missed, "waiting": is_waiting})
         return b'%b,"reviews":[%b]}' % (head[:-1], b",".join(found))
 
     def _read(self) -> None:

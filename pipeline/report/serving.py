@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +119,7 @@ class Inbox:
         if self.is_empty:  # another process has folded it in
             return []
         refusals: list[Refusal] = []
-        fold(self._workspace, [self._path], io.BytesIO(), refusals.append)
+        fold(self._workspace, [self._path], io.BytesIO(), refusals.append, report_superseded=refusals.append)
         lines = self._path.read_bytes().split(b"\n")
         refused = [(lines[refusal.line - 1], refusal.reason) for refusal in refusals]
         for line, reason in refused:
@@ -242,7 +243,8 @@ async def serving_report(
         changes = Changes(require_workspace(workspace).root, lambda _: None)  # the moment decides, not the build
 
         async def find_saved(after: int) -> bytes:
-            return await loop.run_in_executor(followers, reviews.find, after)
+            is_waiting = not inbox.is_empty  # asked first, so that what was folded in meanwhile is among the reviews
+            return await loop.run_in_executor(followers, partial(reviews.find, after, is_waiting=is_waiting))
 
         site = Site(report, _Pictures(report, pages, reader, changes, threads).find, save, find_saved)
         url = await stack.enter_async_context(serving(site, port))

@@ -212,6 +212,26 @@ async def test_of_two_browsers_the_seconds_conflict_is_refused_and_the_firsts_la
     assert results(out)[-1]["text"] == "three"
 
 
+async def test_a_correction_that_was_refused_is_edited_once_more_over_the_other_persons_text(
+    browser: Browser, out: Path
+) -> None:
+    """In the report that has the other person's, opened from disk."""
+    async with reading(browser, out / "report") as visit:
+        page = visit.page
+        theirs = {"source": "b.png", "page": 1, "text": "hers", "by": "Ada", "at": "2020-03-01T10:00:00Z"}
+        await edit(page, "b.png", "mine")
+        mine = await download(page)
+        answers = [await anyio.to_thread.run_sync(correct, out, line) for line in (theirs, *mine)]
+        assert [counts(folded) for folded, _ in answers] == [{"corrected": 1}, {"refused": 1}]
+        build(out)
+        await page.reload()
+        await edit(page, "b.png", "hers and mine")
+        await expect(page.locator("#others-text")).to_have_text("hers")
+        folded, _ = await anyio.to_thread.run_sync(correct, out, *await download(page))
+    assert counts(folded) == {"corrected": 1}
+    assert results(out)[-1]["text"] == "hers and mine"
+
+
 async def test_a_name_that_is_given_later_is_that_of_the_corrections_that_have_not_left(
     browser: Browser, out: Path
 ) -> None:

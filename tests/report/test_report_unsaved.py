@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, Page, expect
 
 from pipeline.records import PageId, rfc3339
-from pipeline.report.serving import serving_report
+from pipeline.report.serving import Inbox, serving_report
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.result_lines import encode_record
 from tests.corrections import correct, counts
@@ -160,6 +160,34 @@ async def test_what_the_server_keeps_for_the_end_of_a_run_is_settled_then(browse
         await expect(page.locator("#message")).to_have_text("Saved in the workspace.")
         await expect(page.locator("#unsaved")).to_be_hidden()
     assert texts(out)["b.png"] == "mine"
+
+
+async def test_what_is_refused_at_the_end_of_a_run_is_told_to_the_page_that_is_open(
+    browser: Browser, out: Path
+) -> None:
+    """Two people have corrected one page during the run."""
+    built = build(out, keeps_pages=True)
+    inbox = Inbox(out, out / "report")
+    hers = {"source": "b.png", "page": 1, "text": "hers", "by": "Ada", "at": rfc3339(datetime.now(UTC))}
+    async with (
+        serving_report(out, out / "report", built.shown, 0) as url,
+        visiting(browser, url.partition("/?")[0]) as visit,
+    ):
+        page = visit.page
+        await open_report(page, f"{url}#source=b.png&page=1")
+        await expect(page.locator("#text")).to_have_text("b")
+        with lock_workspace(out):
+            await anyio.to_thread.run_sync(lambda: inbox.add(json.dumps(hers).encode()))
+            await write(page, "mine")
+            await expect(page.locator("#message")).to_contain_text("Kept by the server")
+            await look_again(page)
+            await expect(page.locator("#corrections-count")).to_contain_text("until the run ends")
+        await anyio.to_thread.run_sync(inbox.fold)
+        await look_again(page)
+        await expect(page.locator("#message")).to_contain_text("Refused: Ada has reviewed it since")
+        await expect(page.locator("#unsaved-list li")).to_contain_text("b.png, page 1: Ada has reviewed it since")
+        await expect(page.locator("#others-text")).to_have_text("hers")
+    assert texts(out)["b.png"] == "hers"
 
 
 async def test_corrections_of_pages_that_are_gone_are_listed_and_not_counted(

@@ -36,7 +36,7 @@ def texts(answer: Mapping[str, Any]) -> list[str]:
 
 def test_each_review_is_told_with_its_person_and_the_record_to_correct_further(out: Path) -> None:
     reviews = follow(out)
-    assert ask(reviews) == {"last": 0, "more": False, "missed": False, "reviews": []}
+    assert ask(reviews) == {"last": 0, "more": False, "missed": False, "waiting": False, "reviews": []}
     line = {
         "source": "a.png",
         "page": 1,

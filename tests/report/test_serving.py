@@ -78,6 +78,16 @@ async def test_a_correction_that_cannot_be_applied_is_refused_and_kept(out: Path
     assert (await add(inbox, correction("newer")))["state"] == "saved"
 
 
+async def test_what_the_same_person_has_corrected_later_is_not_said_to_be_saved(out: Path) -> None:
+    """It was made in another browser while the server was away."""
+    inbox = Inbox(out, out / "report")
+    late = correction("laptop", by="Ada", browser="00c0ffee", at="2026-03-01T09:00:00Z")
+    await add(inbox, correction("desk", by="Ada", browser="3f9a1c07", at="2026-03-01T10:00:00Z"))
+    assert await add(inbox, late) == {"state": "refused", "reason": "the same person has reviewed it later"}
+    assert texts(out)["a.png"] == "desk"
+    assert (out / "report" / REFUSED).read_bytes() == late + b"\n"
+
+
 async def test_a_correction_that_another_server_takes_meanwhile_is_not_lost(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,8 +96,8 @@ async def test_a_correction_that_another_server_takes_meanwhile_is_not_lost(
     added: list[asyncio.Future[dict[str, str]]] = []
     loop = asyncio.get_running_loop()
 
-    def fold_and_be_overtaken(workspace: Path, *arguments: Any) -> Folded:
-        folded = fold(workspace, *arguments)
+    def fold_and_be_overtaken(workspace: Path, *arguments: Any, **more: Any) -> Folded:
+        folded = fold(workspace, *arguments, **more)
         monkeypatch.setattr(report_serving, "fold", fold)
         future = asyncio.run_coroutine_threadsafe(add(second, correction("b2", source="b.png")), loop)
         added.append(asyncio.wrap_future(future, loop=loop))

@@ -19,6 +19,8 @@ export class Live {
     this.isReachable = true;
     /** Whether the server has forgotten some before they were asked for. */
     this.hasMissed = false;
+    /** Whether the server keeps corrections that it has not folded in. */
+    this.isWaiting = false;
   }
 
   /**
@@ -32,8 +34,8 @@ export class Live {
         const reply = await fetch(`corrections?after=${this.last}`);
         this.isReachable = reply.ok;
         if (!reply.ok) break;
-        const { last, more, missed, reviews } = await reply.json();
-        [this.last, isMore] = [last, more];
+        const { last, more, missed, waiting, reviews } = await reply.json();
+        [this.last, isMore, this.isWaiting] = [last, more, waiting];
         this.hasMissed ||= missed;
         for (const review of reviews) {
           const row = this.rows.find(review);

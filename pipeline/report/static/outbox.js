@@ -54,8 +54,13 @@ export class Outbox {
     return isLost || this.#undelivered().length > 0;
   }
 
-  /** Sends the corrections that the server has not got, one after another; until it does not answer. */
-  async send() {
+  /**
+   * Sends the corrections that the server has not got, one after another; until it does not answer.
+   * @param {boolean} isWaiting Whether the server keeps some for the end of a run. When it keeps none, those that are
+   * not in the workspace are sent again: the answer says why not.
+   */
+  async send(isWaiting = true) {
+    if (!isWaiting) this.waiting.clear();
     if (!this.context.isServed || this.sending !== null) return;
     const { corrections, reviewer, say, onChange } = this.context;
     const ends = { saved: 0, waiting: 0, refused: 0, unreachable: 0 };

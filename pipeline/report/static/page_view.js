@@ -171,13 +171,23 @@ export class PageView {
         ...(isChanged || isDelivered(former) ? { text: now } : {}),
         ...(lines === null ? {} : { lines }),
         checked,
-        base: former === null || former.refused !== undefined ? details.added : former.base,
+        base: this.#baseOf(former, details),
         at: new Date().toISOString(),
         ...(reviewer.name === "" ? {} : { by: reviewer.name }),
         ...(isDelivered(former) ? { wasDelivered: true } : {}),
       });
     }
     this.#changed();
+  }
+
+  /**
+   * Returns `added` of the record that an edit corrects. The edits of one report correct the record that it had shown;
+   * an edit of what was refused, also by `pagemill correct`, corrects what another person wrote, which is shown then.
+   */
+  #baseOf(former, details) {
+    if (former === null || former.refused !== undefined) return details.added;
+    const isLate = !this.context.isServed && details.at !== undefined && !this.context.reviewer.isOf(details);
+    return isLate && isDelivered(former) ? details.added : former.base;
   }
 
   #linesOf(now) {

@@ -142,7 +142,7 @@ async function follow() {
   if (reviewed.length > 0) await showChanges();
   const isOpen = reviewed.includes(view.row) && !reviewer.has(live.reviews.get(view.row));
   if (isOpen) say(tellReview(live.reviews.get(view.row), reviewer));
-  if (live.isReachable) await outbox.send();
+  if (live.isReachable) await outbox.send(live.isWaiting);
 }
 
 /** Lets a row show what a correction does to it. */

@@ -41,6 +41,11 @@ export class Reviewer {
     return browser === this.id && [this.name, this.substitute].includes(by);
   }
 
+  /** Returns whether a review is the person's, as `pagemill correct` sees it: of this browser, or of this name. */
+  isOf({ by, browser }) {
+    return browser === this.id || by === (this.name || this.substitute);
+  }
+
   /** Takes another name; "" for none. */
   rename(name) {
     this.name = Array.from(name.trim().toWellFormed()).slice(0, MOST_CHARACTERS).join("");
