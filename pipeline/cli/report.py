@@ -94,9 +94,7 @@ def serve(job: ReportJob, built: Built, port: int) -> int:
         async with anyio.create_task_group() as background:
             background.start_soon(watch_signals, lambda _: stop.set(), "corrections")
             try:
-                async with serving_report(
-                    job.workspace, job.destination, built.shown, port, start_bytes=built.start_bytes
-                ) as url:
+                async with serving_report(job.workspace, job.destination, built, port) as url:
                     print_text(f"{url}\n")
                     await stop.wait()
             except StopError as exc:  # raised here, it would arrive in an exception group

@@ -66,6 +66,7 @@ class Built:
         unshown: Pages whose picture only `--serve` or another choice of pictures shows.
         missing: Pages whose picture is not there, or would be of another content than the text.
         changed: Pages whose file has changed since it was read.
+        build: Name of the directory that `index.html` names: other builds may have other pages by the same numbers.
         start_bytes: Size of the records when the report was begun.
         shown: Each page in the order of the report, if that was asked for.
     """
@@ -76,6 +77,7 @@ class Built:
     unshown: int = 0
     missing: int = 0
     changed: int = 0
+    build: str = ""
     start_bytes: int = 0
     shown: list[ShownPage] = field(default_factory=list, repr=False)
 
@@ -132,7 +134,7 @@ def build_report(job: ReportJob, tick: Callable[[], object]) -> Built:
         folder.finish(_render(job, folder.build.name).encode())
         pictures.remove_others()
         thumbnails.remove_others()
-    built.start_bytes = start_bytes
+    built.build, built.start_bytes = folder.build.name, start_bytes
     return built
 
 

@@ -52,15 +52,17 @@ class Reviews:
         workspace: The directory given to `-o`.
         start: `results_bytes` before the report was built.
         kept_bytes: Most bytes that are kept.
+        first: The first review has the number after this one. A page that asks with a lower one has asked another
+            server, which may not have told all.
     """
 
-    def __init__(self, workspace: Path, start: int, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, workspace: Path, start: int, kept_bytes: int = KEPT_BYTES, first: int = 0) -> None:
         self._position = ReadPosition(workspace / RESULTS)
         self._position.end = start
         self._fingerprint = self._position.fingerprint()
         self._kept_bytes = kept_bytes
         self._bytes = 0
-        self._last = 0
+        self._first = self._last = first
         self._forgotten = 0
         """Number of the last review that was forgotten."""
         self._reviews: OrderedDict[tuple[bytes, int], tuple[int, bytes]] = OrderedDict()
@@ -74,13 +76,13 @@ class Reviews:
         """Return the reviews with higher numbers, as JSON.
 
         Args:
-            after: A number.
+            after: `last` of the answer before; 0 for a page that has asked nothing yet.
             is_waiting: Corrections wait to be folded in.
 
         Returns:
             `reviews`, each with `source`, `source_b64`, `page`, `id`, `text`, `corrected`, `checked`, `by`, `browser`,
             `at` and `added`; `last`, the number to ask with next; `more`: there are more by now; `missed`: some since
-            were forgotten; `waiting`, as given.
+            were forgotten, or told by another server alone; `waiting`, as given.
 
         Raises:
             StopError: a segment is compressed, and the package for that is not installed.
@@ -98,7 +100,7 @@ class Reviews:
                 found.append(review)
                 last, size = number, size + len(review)
             last = last if is_more else self._last
-            missed = after < self._forgotten
+            missed = after < self._forgotten or 0 < after < self._first or after > self._last
         head = orjson.dumps({"last": last, "more": is_more, "missed": missed, "waiting": is_waiting})
         return b'%b,"reviews":[%b]}' % (head[:-1], b",".join(found))
 

@@ -8,6 +8,7 @@ import asyncio
 import io
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -20,11 +21,11 @@ from pipeline.correct.corrections_file import parse_correction
 from pipeline.correct.folding import Refusal, fold
 from pipeline.errors import PageError, StopError, UsageError, WorkspaceLockedError
 from pipeline.inputs.content import MAX_FILE_BYTES, read_content
-from pipeline.report.build import ShownPage
+from pipeline.report.build import Built, ShownPage
 from pipeline.report.changes import Changes, is_content
-from pipeline.report.folder import INDEX, lock_file
+from pipeline.report.folder import lock_file
 from pipeline.report.pictures import PictureKind
-from pipeline.report.reviews import Reviews, results_bytes
+from pipeline.report.reviews import Reviews
 from pipeline.web.loopback import ChangedPictureError, ServedPicture, Site, serving
 from pipeline.workspace.run_file import require_workspace
 
@@ -141,18 +142,12 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 class _Pictures:
-    """Finds the pictures of the report's pages, while the folder has the report with these numbers."""
+    """Finds the pictures of a report's pages."""
 
     def __init__(
-        self,
-        report: Path,
-        pages: list[ShownPage],
-        reader: ImageReader | None,
-        changes: Changes,
-        threads: ThreadPoolExecutor,
+        self, pages: list[ShownPage], reader: ImageReader | None, changes: Changes, threads: ThreadPoolExecutor
     ) -> None:
         self._pages, self._reader, self._changes, self._threads = pages, reader, changes, threads
-        self._index, self._state = report / INDEX, _identify(report / INDEX)
 
     def __repr__(self) -> str:
         return f"<_Pictures of {len(self._pages)} pages>"
@@ -164,9 +159,6 @@ class _Pictures:
             ChangedPictureError: the page's file has changed since it was read.
         """
         if number >= len(self._pages):
-            return None
-        if _identify(self._index) != self._state:  # a number may be another page's by now
-            logger.warning("the report was built again: pictures are missing until --serve is started again")
             return None
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, self._pages[number])
 
@@ -196,33 +188,25 @@ class _Pictures:
         return None
 
 
-def _identify(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns
-
-
 def _served(data: bytes, suffix: str) -> ServedPicture:
     return ServedPicture(data, _MEDIA_TYPES.get(suffix, "image/jpeg"))
 
 
 @asynccontextmanager
-async def serving_report(
-    workspace: Path, report: Path, pages: list[ShownPage], port: int, *, start_bytes: int | None = None
-) -> AsyncGenerator[str]:
+async def serving_report(workspace: Path, report: Path, built: Built, port: int) -> AsyncGenerator[str]:
     """Serve a report until the block ends; yield its URL.
 
     Args:
         workspace: The directory given to `-o`.
         report: The report's folder.
-        pages: Of the report, in its order.
+        built: The report, with its pages: what is reviewed in later records, these show without a new report.
         port: 0 takes a free one.
-        start_bytes: Size of the records when the report was begun: what is reviewed in later ones, its pages show
-            without a new report. None takes those of now.
 
     Raises:
         UsageError: the port cannot be bound.
     """
-    reviews = Reviews(workspace, results_bytes(workspace) if start_bytes is None else start_bytes)
+    # A page of an earlier server asks with that one's numbers, which are lower.
+    reviews = Reviews(workspace, built.start_bytes, first=time.time_ns() // 1_000_000)
     inbox = Inbox(workspace, report)
     async with AsyncExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(2, "pictures"))
@@ -246,7 +230,8 @@ async def serving_report(
             is_waiting = not inbox.is_empty  # asked first, so that what was folded in meanwhile is among the reviews
             return await loop.run_in_executor(followers, partial(reviews.find, after, is_waiting=is_waiting))
 
-        site = Site(report, _Pictures(report, pages, reader, changes, threads).find, save, find_saved)
+        pictures = _Pictures(built.shown, reader, changes, threads)
+        site = Site(report, built.build, pictures.find, save, find_saved)
         url = await stack.enter_async_context(serving(site, port))
         retries = asyncio.create_task(_fold_later(inbox, lambda: loop.run_in_executor(writer, inbox.fold)))
         stack.callback(retries.cancel)

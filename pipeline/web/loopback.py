@@ -64,12 +64,14 @@ class Site:
 
     Attributes:
         folder: Its `index.html` and the files that this names.
+        build: The build of the page whose pictures are found: numbers of another one are other pictures'.
         find_picture: Returns the picture of a number; None when there is none. Raises `ChangedPictureError`.
         save: Takes what the page saves, a JSON object in a line, and returns the answer.
         find_saved: Returns what was saved after a number, by any page, as JSON.
     """
 
     folder: Path
+    build: str
     find_picture: Callable[[int], Awaitable[ServedPicture | None]]
     save: Callable[[bytes], Awaitable[Mapping[str, Any]]]
     find_saved: Callable[[int], Awaitable[bytes]]
@@ -170,7 +172,9 @@ class _Handlers:
         return web.FileResponse(path)
 
     async def picture(self, request: web.Request) -> web.Response:
-        """Return the picture of a page; 409 when it would be another one by now."""
+        """Return the picture of a page; 409 when it would be another one by now, 410 for a page of another build."""
+        if request.query.get("build") != self._site.build:
+            raise web.HTTPGone(text="the report was built again\n")
         try:
             picture = await self._site.find_picture(int(request.match_info["number"]))
         except ChangedPictureError as exc:

@@ -126,9 +126,11 @@ def test_with_aiohttps_own_connector_the_next_page_gets_a_second_reply(monkeypat
     assert not run_virtual(make_two_calls(find_breakage("two-replies-one-later"))).second_is_right
 
 
-def plain_connector(*, connections: int, keepalive_s: float, is_tls: bool) -> aiohttp.TCPConnector:
+def plain_connector(
+    *, connections: int, keepalive_s: float, is_tls: bool, unacknowledged_s: float | None
+) -> aiohttp.TCPConnector:
     """Return aiohttp's own connector."""
-    del is_tls
+    del is_tls, unacknowledged_s
     return aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive_s)
 
 

@@ -81,7 +81,7 @@ async def test_a_picture_of_another_orientation_has_its_lines_where_they_are(bro
     async with reading(browser, out / "report", hash_=address) as visit:
         await check(visit)
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         await open_report(visit.page, f"{url}#{address}")

@@ -43,7 +43,7 @@ async def write(page: Page, text: str) -> None:
 
 async def test_a_page_that_is_open_shows_what_another_person_saves(browser: Browser, out: Path) -> None:
     built = build(out, keeps_pages=True)
-    async with serving_report(out, out / "report", built.shown, 0) as url:
+    async with serving_report(out, out / "report", built, 0) as url:
         origin = url.partition("/?")[0]
         async with visiting(browser, origin) as ada, visiting(browser, origin, PHONE_PX, is_dark=True) as other:
             for visit in (ada, other):
@@ -86,7 +86,7 @@ async def test_a_report_that_is_opened_later_and_a_command_beside_it_are_followe
     """A search finds the new text, and a page that had failed has one."""
     built = build(out, keeps_pages=True)
     async with (
-        serving_report(out, out / "report", built.shown, 0, start_bytes=built.start_bytes) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         line = {"source": "c.tif", "page": 1, "text": "read by a person", "by": "Ada", "checked": True}
@@ -106,13 +106,13 @@ async def test_what_was_corrected_while_the_server_was_away_is_sent_when_it_is_b
 ) -> None:
     """One after another; what is refused says why, and is not sent again."""
     built = build(out, keeps_pages=True)
-    async with serving_report(out, out / "report", built.shown, 0) as url:
+    async with serving_report(out, out / "report", built, 0) as url:
         port = urlsplit(url).port
         assert port
     origin = f"http://127.0.0.1:{port}"
     async with visiting(browser, origin) as visit:
         page = visit.page
-        async with serving_report(out, out / "report", built.shown, port) as url:
+        async with serving_report(out, out / "report", built, port) as url:
             await open_report(page, f"{url}#source=b.png&page=1")
             await expect(page.locator("#text")).to_have_text("b")
         for name in ("b.png", "a.png", "c.tif"):
@@ -126,7 +126,7 @@ async def test_what_was_corrected_while_the_server_was_away_is_sent_when_it_is_b
         await anyio.to_thread.run_sync(lambda: correct(out, line))
         built = build(out, keeps_pages=True)
         page.on("dialog", lambda dialog: dialog.accept())
-        async with serving_report(out, out / "report", built.shown, port) as url:
+        async with serving_report(out, out / "report", built, port) as url:
             await open_report(page, url)
             await expect(page.locator("#message")).to_have_text("Corrections: 2 saved, 1 refused.")
             await expect(page.locator("#unsaved-list li")).to_contain_text("b.png, page 1: Ada has reviewed it later")
@@ -145,7 +145,7 @@ async def test_what_was_corrected_while_the_server_was_away_is_sent_when_it_is_b
 async def test_what_the_server_keeps_for_the_end_of_a_run_is_settled_then(browser: Browser, out: Path) -> None:
     built = build(out, keeps_pages=True)
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         page = visit.page

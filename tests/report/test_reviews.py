@@ -100,6 +100,20 @@ def test_memory_is_bounded_and_a_page_that_missed_something_is_told(out: Path) -
     assert not ask(reviews, answer["last"])["missed"]
 
 
+def test_a_page_that_another_server_has_answered_before_is_told_all_and_that_some_may_be_missing(out: Path) -> None:
+    """It is still open in a tab, and asks with that server's number."""
+    correct(out, {"source": "b.png", "page": 1, "text": "hers"})
+    former = Reviews(out, 0, first=1000)
+    last = ask(former)["last"]
+    assert last == 1001
+    reviews = Reviews(out, 0, first=2000)
+    assert (texts(ask(reviews)), ask(reviews)["missed"]) == (["hers"], False)
+    answer = ask(reviews, last)
+    assert (texts(answer), answer["missed"], answer["last"]) == (["hers"], True, 2001)
+    assert not ask(reviews, answer["last"])["missed"]
+    assert ask(reviews, 9000)["missed"]
+
+
 def test_a_long_answer_comes_in_parts(out: Path) -> None:
     reviews = follow(out)
     for name in ("a.png", "b.png"):

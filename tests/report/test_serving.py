@@ -138,7 +138,7 @@ async def test_what_is_no_correction_is_not_kept(out: Path, line: bytes) -> None
 async def test_an_edit_in_the_browser_is_in_the_workspace(browser: Browser, out: Path) -> None:
     """Also a second edit of the same page, after a reload of the report that was built before both."""
     built = build(out, keeps_pages=True)
-    async with serving_report(out, out / "report", built.shown, 0) as url:
+    async with serving_report(out, out / "report", built, 0) as url:
         origin = url.partition("/?")[0]
         async with visiting(browser, origin) as visit:
             page = visit.page
@@ -173,7 +173,7 @@ async def test_a_run_that_begins_lets_an_edit_wait(
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(Inbox, "fold", fold_and_tell)
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         page = visit.page
@@ -190,7 +190,7 @@ async def test_a_server_that_has_gone_leaves_the_edit_in_the_browser(browser: Br
     built = build(out, keeps_pages=True)
     async with visiting(browser, "http://127.0.0.1") as visit:
         page = visit.page
-        async with serving_report(out, out / "report", built.shown, 0) as url:
+        async with serving_report(out, out / "report", built, 0) as url:
             await open_report(page, f"{url}#source=b.png&page=1")
             await expect(page.locator("#text")).to_have_text("b")
         visit.origin = url.partition("/?")[0]
@@ -221,7 +221,7 @@ async def test_pictures_that_the_report_lacks_are_made_when_they_are_looked_at(
     built = build(out, choice="none", keeps_pages=True)
     assert all(isinstance(page, ShownPage) for page in built.shown)
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         page = visit.page
@@ -238,7 +238,7 @@ async def test_a_file_that_is_replaced_meanwhile_is_not_served_beside_the_old_te
     scans, out = await read_book(tmp_path)
     built = build(out, choice="none", keeps_pages=True)
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         page, visit.is_error_expected = visit.page, True
@@ -260,19 +260,29 @@ async def test_a_file_that_is_replaced_meanwhile_is_not_served_beside_the_old_te
             await expect(changed).to_have_text("Changed (0)")
 
 
-async def test_a_report_that_was_built_again_gets_no_picture_of_another_page(
-    browser: Browser, out: Path, tmp_path: Path
-) -> None:
-    write_scan(tmp_path / "scans/b.png", ["b"])
+async def test_a_page_of_an_earlier_build_gets_no_picture_of_another_page(browser: Browser, tmp_path: Path) -> None:
+    """A tab that stays open while the report is built and served anew, and one that a server of another build shows."""
+    for name in ("a.png", "b.png"):
+        write_scan(tmp_path / "scans" / name, [name])
+    out = write_review(tmp_path, [page_record("a.png", LINES), plain_record("b.png", "b")])
     built = build(out, choice="none", keeps_pages=True)
-    async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
-        visiting(browser, url.partition("/?")[0]) as visit,
-    ):
+    async with visiting(browser, "http://127.0.0.1") as visit:
+        page = visit.page
+        async with serving_report(out, out / "report", built, 0) as url:
+            visit.origin = url.partition("/?")[0]
+            await open_report(page, f"{url}#source=a.png&page=1")
+            await expect(page.locator("#picture-note")).to_have_text("")
         with (out / "results.jsonl").open("ab") as file:
             file.write(encode_record(plain_record("a-new.png", "new")))
-        build(out, choice="none")
+        again = build(out, choice="none", keeps_pages=True)
         visit.is_error_expected = True
-        await open_report(visit.page, f"{url}#source=a.png&page=1")
-        await expect(visit.page.locator("#text")).to_have_text("\n".join(LINES))
-        await expect(visit.page.locator("#picture-note")).to_contain_text("cannot be shown")
+        for served in (again, built):
+            async with serving_report(out, out / "report", served, int(visit.origin.rpartition(":")[2])) as url:
+                other = await page.context.new_page()  # it brings the cookie of the new server
+                await other.goto(url)
+                if served is built:
+                    await page.reload()
+                await page.locator(".option", has_text="b.png").click()
+                await expect(page.locator("#text")).to_have_text("b")
+                await expect(page.locator("#picture-note")).to_contain_text("the report was built again")
+        visit.complaints = [text for text in visit.complaints if "ERR_CONNECTION_REFUSED" not in text]

@@ -65,7 +65,7 @@ async def visitor(tmp_path: Path) -> AsyncIterator[Visitor]:
     (tmp_path / "build-12ab/link.js").symlink_to("/etc/passwd")
     saved = Saved()
     async with (
-        serving(Site(tmp_path, find_picture, saved.save, saved.find), 0) as url,
+        serving(Site(tmp_path, "build-12ab", find_picture, saved.save, saved.find), 0) as url,
         ClientSession(cookie_jar=CookieJar(unsafe=True)) as session,
     ):
         yield Visitor(session, url, saved)
@@ -88,9 +88,14 @@ async def test_the_page_knows_that_it_is_served_and_loads_nothing_else(owner: Vi
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert await (await owner.get("/build-12ab/report.js")).text() == "script"
-    picture = await owner.get("/pictures/3")
+    picture = await owner.get("/pictures/3?build=build-12ab")
     assert (await picture.read(), picture.content_type) == (b"picture", "image/png")
-    assert (await owner.get("/pictures/4")).status == 404
+    assert (await owner.get("/pictures/4?build=build-12ab")).status == 404
+
+
+async def test_a_page_of_another_build_gets_no_picture(owner: Visitor) -> None:
+    """Its numbers may be other pages'."""
+    assert [(await owner.get(f"/pictures/3{query}")).status for query in ("", "?build=build-34cd")] == [410, 410]
 
 
 @pytest.mark.parametrize(
@@ -156,5 +161,5 @@ async def test_a_port_in_use_is_a_usage_error(visitor: Visitor, tmp_path: Path) 
     port = urlsplit(visitor.base).port
     assert port
     with pytest.raises(UsageError, match="--port 0 takes a free one"):
-        async with serving(Site(tmp_path, find_picture, visitor.saved.save, visitor.saved.find), port):
+        async with serving(Site(tmp_path, "build-12ab", find_picture, visitor.saved.save, visitor.saved.find), port):
             pass

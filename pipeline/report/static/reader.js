@@ -15,8 +15,12 @@ const UNSHOWN =
 const UNLIKE = "Its picture is not shown: the file has changed since it was read.";
 const UNREADABLE = "The picture cannot be shown: the file is gone, or no image that browsers know.";
 
-/** What the report's server answers for a picture that would be another one. */
+const OUTDATED =
+  "Its picture is not shown: the report was built again. Reload the page; if that does not help, start the server again.";
+
+/** What the report's server answers for a picture that would be another one, and to a page of another build. */
 const CONFLICT = 409;
+const OTHER_BUILD = 410;
 
 /**
  * Returns the lines of a page in the pixels of its picture.
@@ -118,16 +122,17 @@ export class Reader {
     const [kind, url] = picture;
     // a picture that the report has is of the content that was read
     const isAsked = this.isServed && kind !== "none" && url?.startsWith("pictures/") !== true;
-    const address = isAsked ? `pictures/${page.row}` : url;
+    const address = isAsked ? `pictures/${page.row}?build=${document.body.dataset.build}` : url;
     this.#say(pictureNote ?? (address === null ? UNSHOWN : "Loading the picture …"));
     if (address === null) return null;
     this.find("viewer").hidden = false;
     const shown = await this.viewer.show(address, `Page ${visible(page.name)}`);
     if (this.shown !== page) return null;
     this.find("viewer").hidden = shown === null;
-    const hasChanged = isAsked && shown === null && (await isConflict(address));
+    const status = isAsked && shown === null ? await statusOf(address) : null;
+    const hasChanged = status === CONFLICT;
     if (this.shown !== page) return null;
-    this.#say(shown === null ? (hasChanged ? UNLIKE : UNREADABLE) : "");
+    this.#say(shown === null ? ({ [CONFLICT]: UNLIKE, [OTHER_BUILD]: OUTDATED }[status] ?? UNREADABLE) : "");
     if (shown !== null && lines !== undefined) {
       this.words = scaledWords(lines, size, shown);
       this.viewer.turnTo(turnOf(this.words));
@@ -145,7 +150,7 @@ export class Reader {
   }
 }
 
-async function isConflict(address) {
+async function statusOf(address) {
   const answer = await fetch(address).catch(() => null);
-  return answer?.status === CONFLICT;
+  return answer?.status ?? null;
 }

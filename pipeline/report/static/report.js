@@ -131,7 +131,7 @@ function showFlags() {
 /** Lets the new texts of rows be found. */
 function addReviewed(reviewed) {
   for (const row of reviewed) search.add(row, [live.reviews.get(row).text]);
-  if (live.hasMissed && !isMissedTold) say("Others have corrected more pages than this report shows: build it again.");
+  if (live.hasMissed && !isMissedTold) say("Others have corrected more pages than are shown here: reload the page, or build the report again.");
   isMissedTold = live.hasMissed;
 }
 
