@@ -170,7 +170,7 @@ async def test_what_is_refused_at_the_end_of_a_run_is_told_to_the_page_that_is_o
     inbox = Inbox(out, out / "report")
     hers = {"source": "b.png", "page": 1, "text": "hers", "by": "Ada", "at": rfc3339(datetime.now(UTC))}
     async with (
-        serving_report(out, out / "report", built.shown, 0) as url,
+        serving_report(out, out / "report", built, 0) as url,
         visiting(browser, url.partition("/?")[0]) as visit,
     ):
         page = visit.page
