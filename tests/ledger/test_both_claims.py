@@ -115,7 +115,7 @@ def test_both_ledgers_keep_the_claims_of_any_history(postgres_server: PostgresSe
     run_state_machine_as_test(
         BothClaims,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=15,
             deadline=None,
             phases=[Phase.generate],

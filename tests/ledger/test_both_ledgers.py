@@ -205,7 +205,7 @@ def test_both_ledgers_answer_any_history_in_the_same_way(postgres_server: Postgr
     run_state_machine_as_test(
         BothLedgers,
         settings=settings(
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=20,
             deadline=None,
             phases=[Phase.generate],
