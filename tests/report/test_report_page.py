@@ -230,6 +230,8 @@ async def test_every_view_is_accessible(
             if name == "page":
                 await page.get_by_role("option", name=LETTER[1]).hover()
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            if name in {"overview", "list"}:
+                assert await page.evaluate("scrollY") == 0, "the links to the views are out of sight"
             assert await visit.violations() == [], name
             await visit.picture(f"report-{name}-{screen}")
         await page.get_by_role("button", name="Keys").click()
