@@ -9,9 +9,9 @@ import io
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from pipeline.batch.page_images import ImageReader
 from pipeline.correct.corrections_file import parse_correction
 from pipeline.correct.folding import Refusal, fold
-from pipeline.errors import PageError, StopError, UsageError, WorkspaceLockedError
+from pipeline.errors import PageError, StopError, StorageError, UsageError, WorkspaceLockedError
 from pipeline.inputs.content import MAX_FILE_BYTES, read_content
 from pipeline.report.build import Built, ShownPage
 from pipeline.report.changes import Changes, is_content
@@ -81,15 +81,15 @@ class Inbox:
 
         Raises:
             ValueError: it is no correction.
-            StorageError: the report's folder cannot be locked.
-            OSError: the correction cannot be put on disk.
+            StorageError: the correction cannot be put on disk.
         """
         line = line.strip()
         correction = "more than one line" if b"\n" in line else parse_correction(line)
         if isinstance(correction, str):
             raise ValueError(correction)  # noqa: TRY004 - the text says why it is none
         with self._locked():
-            append_line(self._path, line)
+            with storage_errors(self._path):
+                append_line(self._path, line)
             try:
                 refusals = self._fold()
             except WorkspaceLockedError:
@@ -121,13 +121,23 @@ class Inbox:
             return []
         refusals: list[Refusal] = []
         fold(self._workspace, [self._path], io.BytesIO(), refusals.append, report_superseded=refusals.append)
-        lines = self._path.read_bytes().split(b"\n")
-        refused = [(lines[refusal.line - 1], refusal.reason) for refusal in refusals]
-        for line, reason in refused:
-            logger.warning("a correction was not applied: %s; it is in %s", reason, self._report / REFUSED)
-            append_line(self._report / REFUSED, line)
-        self._path.unlink()
+        with storage_errors(self._report):  # the next fold finds nothing new in what stays
+            lines = self._path.read_bytes().split(b"\n")
+            refused = [(lines[refusal.line - 1], refusal.reason) for refusal in refusals]
+            for line, reason in refused:
+                logger.warning("a correction was not applied: %s; it is in %s", reason, self._report / REFUSED)
+                append_line(self._report / REFUSED, line)
+            self._path.unlink()
         return refused
+
+
+@contextmanager
+def storage_errors(path: Path) -> Generator[None]:
+    """Raise the errors of the operating system as a `StorageError` of a path."""
+    try:
+        yield
+    except OSError as exc:
+        raise StorageError(f"{exc.filename or path}: {exc.strerror or exc}") from exc
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -201,6 +201,8 @@ class _Handlers:
             return web.json_response(await self._site.save(await request.read()))
         except ValueError as exc:
             raise web.HTTPBadRequest(text=f"{exc}\n") from exc
+        except (OSError, StopError) as exc:
+            raise web.HTTPServiceUnavailable(text=f"{exc}\n") from exc
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, expect
 from pipeline.correct.folding import Folded, fold
 from pipeline.report import serving as report_serving
 from pipeline.report.build import ShownPage
-from pipeline.report.serving import REFUSED, WAITING, Inbox, serving_report
+from pipeline.report.serving import REFUSED, WAITING, Inbox, append_line, serving_report
 from pipeline.workspace.lock import lock_workspace
 from pipeline.workspace.result_lines import encode_record
 from tests.fakes import serve_fake
@@ -117,6 +117,33 @@ async def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(out: Path) 
     assert texts(out)["a.png"] == "new"
 
 
+async def test_a_folder_that_cannot_be_written_for_a_while_does_not_end_what_folds_in_later(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_serving, "_RETRY_S", 0.01)
+    failed, folded = asyncio.Event(), asyncio.Event()
+    fold_in, loop = Inbox.fold, asyncio.get_running_loop()
+
+    def fold_and_tell(inbox: Inbox) -> list[tuple[bytes, str]]:
+        try:
+            refused = fold_in(inbox)
+        except Exception:
+            loop.call_soon_threadsafe(failed.set)
+            raise
+        loop.call_soon_threadsafe(folded.set)
+        return refused
+
+    monkeypatch.setattr(Inbox, "fold", fold_and_tell)
+    built = build(out, keeps_pages=True)
+    (out / "report" / REFUSED).mkdir()
+    append_line(out / "report" / WAITING, correction("new", base="2020-01-01T00:00:00Z"))
+    async with serving_report(out, out / "report", built, 0):
+        await asyncio.wait_for(failed.wait(), 20)
+        (out / "report" / REFUSED).rmdir()
+        await asyncio.wait_for(folded.wait(), 20)
+    assert b'"text":"new"' in (out / "report" / REFUSED).read_bytes()
+
+
 async def test_corrections_wait_for_the_workspace_of_their_report(out: Path, tmp_path: Path) -> None:
     other = write_review(tmp_path, [page_record("a.png", LINES)], name="other")
     run_file = other / "run.json"
@@ -193,7 +220,12 @@ async def test_a_server_that_has_gone_leaves_the_edit_in_the_browser(browser: Br
         async with serving_report(out, out / "report", built, 0) as url:
             await open_report(page, f"{url}#source=b.png&page=1")
             await expect(page.locator("#text")).to_have_text("b")
-        visit.origin = url.partition("/?")[0]
+            visit.origin, visit.is_error_expected = url.partition("/?")[0], True
+            (out / "report" / WAITING).mkdir()  # as on a full disk, nothing can be written there
+            await page.keyboard.press("c")
+            await expect(page.locator("#message")).to_contain_text(": Is a directory. It is kept in this browser.")
+            (out / "report" / WAITING).rmdir()
+        await page.keyboard.press("c")
         await page.keyboard.press("c")
         await expect(page.locator("#message")).to_contain_text(
             "the server does not answer. It is kept in this browser."

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientResponse, ClientSession, CookieJar
 
-from pipeline.errors import UsageError
+from pipeline.errors import StorageError, UsageError
 from pipeline.web.loopback import ServedPicture, Site, serving
 
 HTML = b'<!doctype html><body data-served="no">'
@@ -25,6 +25,8 @@ class Saved:
         """Take a line."""
         if line == b"{}":
             raise ValueError("neither `text` nor `checked`")
+        if line == b'{"a":13}':
+            raise StorageError("waiting.jsonl: No space left on device")
         self.lines.append(line)
         return {"state": "saved"}
 
@@ -126,6 +128,7 @@ async def test_what_the_page_sends_is_saved(owner: Visitor) -> None:
     assert await owner.post() == 200
     assert owner.saved.lines == [b'{"a":1}']
     assert await owner.post(b"{}") == 400
+    assert await owner.post(b'{"a":13}') == 503
     assert await owner.post(b"{}", **{"Content-Type": "text/plain"}) == 415
 
 

@@ -44,6 +44,7 @@ export async function save(correction, signature) {
     });
     if (reply.ok) return await reply.json();
     if (reply.status === 400) return { state: "refused", reason: (await reply.text()).trim() };
+    if (reply.status === 503) return { state: "unreachable", reason: (await reply.text()).trim() };
     if (reply.status === 403) return { state: "unreachable", reason: "open the URL that the server has printed" };
     return { state: "unreachable", reason: `the server answered with ${reply.status}` };
   } catch {
