@@ -45,6 +45,7 @@ PACKAGES_BY_COMMAND = {
     "haproxy": "haproxy",
     "systemd-analyze": "systemd",
     "tesseract": "tesseract-ocr",
+    "ip": "iproute2",
 }
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 """Where commands are looked for: a user's PATH often lacks Debian's directory of servers."""

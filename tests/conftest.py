@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from pipeline.storage import filesystems
 from tests.engine_server import engine_server  # noqa: F401 - importing a fixture registers it for all tests
+from tests.postgres import postgres_server  # noqa: F401
 
 settings.register_profile("pagemill", deadline=None)
 settings.load_profile("pagemill")

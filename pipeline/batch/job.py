@@ -133,9 +133,7 @@ class ResolvedJob:
     proxy: Proxy | None
 
     def with_shard(self, shard: str | None) -> "ResolvedJob":
-        """Return the job as one of a shard, "2/7", when it takes no INPUTs that tell; None for no shard."""
-        if self.retry is None:
-            return self
+        """Return the job as one of a shard, "2/7"; None for no shard."""
         config = msgspec.structs.replace(self.config, input=msgspec.structs.replace(self.config.input, shard=shard))
         return replace(self, config=config)
 

@@ -182,7 +182,7 @@ async def _open(job: ResolvedJob, inputs: Inputs, shutdown: Shutdown, events: Ev
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_workspace(job.workspace))
         last = read_run_file(job.workspace)
-        job = job.with_shard(None if last is None else last.shard)
+        job = job if job.retry is None else job.with_shard(None if last is None else last.shard)
         again = order_again(last, job.service.name, job.again, rfc3339(datetime.now(UTC)))
         run_file = begin_run(job, last, inputs, again)
         was_torn = [repair_file(job.workspace / name) for name in (RESULTS, FAILURES, PARTS, DEFERRED)]

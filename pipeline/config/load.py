@@ -7,7 +7,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,11 @@ import msgspec
 import platformdirs
 
 from pipeline.config.duration import parse_duration, parse_moment
-from pipeline.config.input_settings import FILE_KINDS, InputConfig
+from pipeline.config.input_settings import FILE_KINDS
+from pipeline.config.page_ranges import PageRanges
 from pipeline.config.reflection import Setting, all_settings
 from pipeline.config.settings import Config
+from pipeline.config.shard import Shard
 from pipeline.errors import UsageError
 
 Overrides = Mapping[tuple[str, str], Any]
@@ -272,19 +274,13 @@ def _check_values(config: Config, source: str) -> None:
         ZoneInfo(config.budget.timezone)
     except (KeyError, ValueError, OSError) as exc:
         raise UsageError(f"{source}: budget.timezone: no time zone '{config.budget.timezone}'") from exc
-    for name, value in (("run.max_duration", config.run.max_duration), ("operate.stats", config.operate.stats)):
-        try:
-            _ = None if value is None else parse_duration(value)
-        except ValueError as exc:
-            raise UsageError(f"{source}: {name}: '{value}' is no duration such as 3600 or 8h") from exc
-    if (when := config.input.changed_since) is not None:
-        try:
-            parse_moment(when, datetime.now(UTC))
-        except (ValueError, OverflowError) as exc:
-            raise UsageError(
-                f"{source}: input.changed_since: '{when}' is no date, time or duration such as 2d"
-            ) from exc
-    _check_parts(config.input, source)
+    chosen, now = config.input, datetime.now(UTC)
+    duration, moment = "duration such as 3600 or 8h", "date, time or duration such as 2d"
+    _require(source, "run.max_duration", config.run.max_duration, parse_duration, duration)
+    _require(source, "operate.stats", config.operate.stats, parse_duration, duration)
+    _require(source, "input.changed_since", chosen.changed_since, lambda text: parse_moment(text, now), moment)
+    _require(source, "input.pages", chosen.pages, PageRanges.parse, "list of pages such as 1-3,10-")
+    _require(source, "input.shard", chosen.shard, Shard.parse, "shard such as 2/7")
     for kind in config.input.exclude_kinds:
         if kind not in FILE_KINDS:
             raise UsageError(f"{source}: input.exclude_kinds: no kind '{kind}'; the kinds are {', '.join(FILE_KINDS)}")
@@ -292,9 +288,9 @@ def _check_values(config: Config, source: str) -> None:
         raise UsageError(f"{source}: prepare.min_edge_px is above prepare.max_edge_px")
 
 
-def _check_parts(config: InputConfig, source: str) -> None:
-    for name, kind in (("pages", "list of pages such as 1-3,10-"), ("shard", "shard such as 2/7")):
-        try:
-            _ = config.page_ranges if name == "pages" else config.part
-        except ValueError as exc:
-            raise UsageError(f"{source}: input.{name}: '{getattr(config, name)}' is no {kind}") from exc
+def _require(source: str, name: str, value: float | str | None, parse: Callable[[Any], object], kind: str) -> None:
+    """Raise UsageError when a value that is given cannot be parsed."""
+    try:
+        _ = None if value is None else parse(value)
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"{source}: {name}: '{value}' is no {kind}") from exc

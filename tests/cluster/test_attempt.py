@@ -19,7 +19,7 @@ from pipeline.inputs.shard_rows import read_shard
 from tests.cluster.attempts import list_shards, order, read_outcome, start_attempt
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_page, write_pages
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 from tests.runs import configure, result_lines, results, run_command, wait_for_end
 
 
@@ -122,7 +122,7 @@ class TestAttempts:
         self,
         scans: Path,
         tmp_path: Path,
-        postgres_server: PostgresServer,  # noqa: F811
+        postgres_server: PostgresServer,
     ) -> None:
         """It was stopped for longer than its lease, and another one has done its shard."""
         write_pages(scans, 12)

@@ -22,7 +22,7 @@ from tests.cluster.test_merge import merge, verify
 from tests.end_to_end.test_shards import number_of
 from tests.fakes import Call, FakeOcr, accept, accept_when, serve_fake
 from tests.pages import write_page
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 from tests.runs import configure, failures, read_lines, results, run_command, run_here, start_command, wait_for_end
 
 OF = 2
@@ -43,6 +43,18 @@ async def run_shard(scans: Path, parts: Path, fake: FakeOcr, number: int, **sect
     chosen = {"shard": f"{number}/{OF}", **sections.pop("input", {})}
     budget = {"ledger": str(parts.parent / "ledger")}
     return await run_here(scans, parts / str(number), fake.url, input=chosen, budget=budget, **sections)
+
+
+async def kill_in_call(scans: Path, parts: Path, fake: FakeOcr) -> None:
+    """Kill a run of the first shard while its first call is under way."""
+    never = asyncio.Event()
+    fake.script = accept_when(never)
+    async with start_command("run", scans, *flags(parts, 1, fake.url)) as process:
+        await fake.wait_for_calls(1)
+        process.kill()
+        await wait_for_end(process)
+    never.set()
+    fake.script = accept
 
 
 async def merge_all(parts: Path) -> Path:
@@ -99,7 +111,7 @@ async def test_shards_side_by_side_pay_once(scans: Path, tmp_path: Path) -> None
 async def test_shards_with_a_ledger_in_postgresql_pay_once(
     scans: Path,
     tmp_path: Path,
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
 ) -> None:
     """Side by side as the real command; what one has not done, the other does."""
     write_copies(scans, 10)
@@ -177,14 +189,7 @@ async def test_the_claims_of_a_killed_run_are_its_own_until_it_runs_again(scans:
     write_copies(scans, 1)
     parts = tmp_path / "parts"
     async with serve_fake() as fake:
-        never = asyncio.Event()
-        fake.script = accept_when(never)
-        async with start_command("run", scans, *flags(parts, 1, fake.url)) as process:
-            await fake.wait_for_calls(1)
-            process.kill()
-            await wait_for_end(process)
-        never.set()
-        fake.script = accept
+        await kill_in_call(scans, parts, fake)
         assert (await run_shard(scans, parts, fake, 2)).left_to_shards == 1
         whole = tmp_path / "whole"
         line = await merge([parts / "1", parts / "2"], whole)
@@ -224,14 +229,7 @@ async def test_a_killed_run_goes_on_with_its_claims(scans: Path, tmp_path: Path)
     write_copies(scans, 1)
     parts = tmp_path / "parts"
     async with serve_fake() as fake:
-        never = asyncio.Event()
-        fake.script = accept_when(never)
-        async with start_command("run", scans, *flags(parts, 1, fake.url)) as process:
-            await fake.wait_for_calls(1)
-            process.kill()
-            await wait_for_end(process)
-        never.set()
-        fake.script = accept
+        await kill_in_call(scans, parts, fake)
         assert (await run_shard(scans, parts, fake, 2)).left_to_shards == 1
         assert (await run_shard(scans, parts, fake, 1)).run == {State.DONE: 1}
         whole = await merge_all(parts)

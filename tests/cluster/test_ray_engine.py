@@ -19,7 +19,7 @@ from tests.cluster.raylets import run_raylets
 from tests.cluster.test_attempt import count_used, end_leases, make_database
 from tests.fakes import Call, accept, serve_fake
 from tests.pages import write_pages
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 from tests.runs import COMMAND, results, run_command, start_command, wait_for_end
 
 PAGES = 40
@@ -49,7 +49,7 @@ async def test_a_cluster_that_is_not_there_is_exit_2(scans: Path, tmp_path: Path
 async def test_a_node_that_loses_power_costs_its_calls_in_flight_at_most(
     scans: Path,
     tmp_path: Path,
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
 ) -> None:
     """Every page once, no call beyond the quota; the accounts of ledger and workspace agree."""
     write_pages(scans, PAGES)
@@ -96,7 +96,7 @@ async def test_a_node_that_loses_power_costs_its_calls_in_flight_at_most(
 async def test_a_driver_that_was_killed_is_started_again_on_the_same_cluster(
     scans: Path,
     tmp_path: Path,
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
 ) -> None:
     """Ray ends its tasks; their leases end, and the same command goes on."""
     write_pages(scans, PAGES)
@@ -131,7 +131,7 @@ async def test_a_driver_that_was_killed_is_started_again_on_the_same_cluster(
 async def test_a_node_that_was_cut_off_and_comes_back_makes_no_call(
     scans: Path,
     tmp_path: Path,
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_server: PostgresServer,
 ) -> None:
     """Its processes live through a partition that is longer than its lease; others do its shard meanwhile."""
     write_pages(scans, 3 * PAGES)

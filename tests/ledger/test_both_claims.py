@@ -20,7 +20,7 @@ from pipeline.ledger.postgres.database import Address
 from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.ledger.sqlite.ledger import SqliteLedger
 from tests.clocks import Clock
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 
 PAGES = ("a", "ä", "c")
 SCOPES = [
@@ -109,7 +109,7 @@ class BothClaims(RuleBasedStateMachine):
             assert held == {page for page, claim in own.items() if claim[0] != scope}
 
 
-def test_both_ledgers_keep_the_claims_of_any_history(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_both_ledgers_keep_the_claims_of_any_history(postgres_server: PostgresServer) -> None:
     """Claims, ends, releases, a workspace in another one's place: answers and claims are those of a dictionary."""
     BothClaims.url = postgres_server.url("postgres")
     run_state_machine_as_test(

@@ -25,7 +25,7 @@ from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.ledger.sqlite.place import SqlitePlace
 from pipeline.records import PageId
 from tests.clocks import Clock
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 
 CALENDAR = Calendar()
 WORKSPACES = ("w", "v")
@@ -199,7 +199,7 @@ class BothLedgers(RuleBasedStateMachine):
             self.both(read)
 
 
-def test_both_ledgers_answer_any_history_in_the_same_way(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_both_ledgers_answer_any_history_in_the_same_way(postgres_server: PostgresServer) -> None:
     """Reservations, outcomes, crashes, recoveries, months that end, limits, corrections: answers and counts agree."""
     BothLedgers.url = postgres_server.url("postgres")
     run_state_machine_as_test(

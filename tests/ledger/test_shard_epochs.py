@@ -18,14 +18,14 @@ from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.ledger.shard_epochs import Begun, Commit, Held
 from pipeline.ledger.sqlite.ledger import SqliteLedger
 from pipeline.records import PageId
-from tests.postgres import PostgresServer, postgres_server  # noqa: F401 - a fixture
+from tests.postgres import PostgresServer
 
 PAGE = PageId("sha256:00#1")
 Open = Callable[[], Ledger]
 
 
 @pytest.fixture
-def address(postgres_server: PostgresServer) -> Address:  # noqa: F811
+def address(postgres_server: PostgresServer) -> Address:
     """A key of its own in the common database."""
     return Address(postgres_server.url("postgres"), secrets.token_hex(16))
 

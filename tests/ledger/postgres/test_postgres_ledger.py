@@ -25,13 +25,13 @@ from pipeline.ledger.postgres.ledger import PostgresLedger
 from pipeline.ledger.postgres.place import PostgresPlace, place_of
 from pipeline.ledger.postgres.scripts import queries, read_scripts
 from pipeline.records import PageId
-from tests.postgres import PASSWORD, PostgresServer, postgres_server, run_postgres  # noqa: F401 - a fixture
+from tests.postgres import PASSWORD, PostgresServer, run_postgres
 
 PAGE = PageId("sha256:00#1")
 
 
 @pytest.fixture
-def address(postgres_server: PostgresServer) -> Address:  # noqa: F811
+def address(postgres_server: PostgresServer) -> Address:
     """A key of its own in the common database."""
     return Address(postgres_server.url("postgres"), secrets.token_hex(16))
 
@@ -221,7 +221,7 @@ class TestAway:
                 assert owner.may_send(permit)
                 assert ledger.usage().used == 2
 
-    def test_the_wait_ends_with_patience_or_with_the_run(self, postgres_server: PostgresServer) -> None:  # noqa: F811
+    def test_the_wait_ends_with_patience_or_with_the_run(self, postgres_server: PostgresServer) -> None:
         """Exit 5, without the password."""
         url = postgres_server.url("postgres").replace(str(postgres_server.port), "1")
         with pytest.raises(TemporaryError, match="the database is away") as raised:
@@ -237,7 +237,7 @@ class TestAway:
 
 
 class TestTables:
-    def test_runs_that_begin_together_make_them_once(self, postgres_server: PostgresServer) -> None:  # noqa: F811
+    def test_runs_that_begin_together_make_them_once(self, postgres_server: PostgresServer) -> None:
         url = postgres_server.url("postgres")
         with opened(Address(url, "new")) as ledger:
             ledger._db.call(lambda db: db.execute("DROP SCHEMA pagemill CASCADE"))
